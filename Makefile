@@ -1,0 +1,62 @@
+# Everything a developer does here has one command, and each sees to its own set-up.
+# Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test integration-test check chaos bench soak format lock clean
+
+export PYTHON
+VENV := .venv/bin
+SETUP := @sh tools/setup.sh .venv dev
+SCRIPTS := $(wildcard demo bench)
+# More arguments for pytest, as in: make test T="-k breaker -x"
+T ?=
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "make %-18s %s\n", $$1, $$2 }'
+
+setup: ## make .venv with everything locked, and .venv/bin/brum
+	$(SETUP)
+
+demo: ## two small real projects, one hub, one real client
+	$(SETUP)
+	@$(VENV)/python demo/demo.py
+
+test: ## the unit tests
+	$(SETUP)
+	@$(VENV)/pytest tests/unit $(T)
+
+integration-test: ## other people's clients and the conformance suite against the real thing
+	$(SETUP) integration
+	@sh tools/integration_tools.sh
+	@$(VENV)/pytest tests/integration $(T)
+
+check: ## format, lint, types, floors, docs, lock
+	$(SETUP)
+	@$(VENV)/ruff format --check --quiet --output-format concise . || { echo "format: run make format" >&2; exit 1; }
+	@$(VENV)/ruff check --quiet --output-format concise .
+	@$(VENV)/mypy --no-error-summary src tests tools $(SCRIPTS)
+	@$(VENV)/lint-imports --no-logo
+	@$(VENV)/python tools/check_docs.py
+	@$(VENV)/python tools/lock.py --check --offline
+
+chaos: ## faults against the real thing
+	@sh tools/when_there.sh bench/chaos.py
+
+bench: ## the numbers: start, hop, throughput, memory
+	@sh tools/when_there.sh bench/run.py
+
+soak: ## the same for hours
+	@sh tools/when_there.sh bench/soak.py
+
+format: ## put the code into its shape
+	$(SETUP)
+	@$(VENV)/ruff format --quiet .
+	@$(VENV)/ruff check --quiet --fix .
+
+lock: ## bring uv.lock up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
+	@sh tools/lock.sh $(UPGRADE)
+
+clean: ## take away what the other targets made
+	@rm -rf .venv .venv.lock .venv-mcp1 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+		dist tests/integration/js/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""What the hub's care costs: the hub beside a bare relay in one run, and how fast an open breaker says no."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from hop import BURST, IN_FLIGHT, ROUNDS, calls_per_s, latencies_ms
+from processes import StdioClient, hub, instance
+from tables import Report, median, percentile
+
+RELAY = Path(__file__).with_name("bare_relay.py")
+MEMBERS = b'"method":"tools/call","params":{"name":"scripts_status","arguments":{}}}'
+
+
+@contextlib.asynccontextmanager
+async def relay(record: dict[str, Any]) -> AsyncIterator[StdioClient]:
+    port = record["url"].split(":")[2].split("/")[0]
+    pipe = subprocess.PIPE
+    _, client = await asyncio.get_running_loop().subprocess_exec(
+        StdioClient, sys.executable, RELAY, port, record["token"], stdin=pipe, stdout=pipe, stderr=None
+    )
+    try:
+        await client.send_encoded(MEMBERS)
+        yield client
+    finally:
+        await client.close()
+
+
+async def run(report: Report, folder: Path) -> None:
+    with instance(folder, "backend") as record:
+        async with hub(folder) as through_hub, relay(record) as through_relay:
+            await through_hub.send_encoded(MEMBERS)
+            ways = {"relay": through_relay, "hub": through_hub}
+            p50: dict[str, list[float]] = {way: [] for way in ways}
+            rate: dict[str, list[float]] = {way: [] for way in ways}
+            for _ in range(ROUNDS):
+                for way, client in ways.items():
+                    p50[way].append(median(await latencies_ms(lambda c=client: c.send_encoded(MEMBERS))))  # type: ignore[misc]
+                for way, client in ways.items():
+                    rate[way].append(await calls_per_s([lambda c=client: c.send_encoded(MEMBERS)] * IN_FLIGHT))  # type: ignore[misc]
+    slower = median([ours / bare for bare, ours in zip(p50["relay"], p50["hub"], strict=True)])
+    fewer = median([bare / ours for bare, ours in zip(rate["relay"], rate["hub"], strict=True)])
+    rows: list[tuple[object, ...]] = [(way, median(p50[way]), round(median(rate[way]))) for way in ways]
+    rows.append(("hub is worse by ×", slower, fewer))
+    title = f"The hub beside a bare relay ({ROUNDS} rounds; {BURST} calls, {IN_FLIGHT} in flight)"
+    report.table(title, ("way", "p50 ms", "calls/s"), rows)
+    await breaker(report, folder)
+
+
+async def breaker(report: Report, folder: Path) -> None:
+    """Three calls to a stopped instance end by their deadline and open its breaker; then it answers at once."""
+    with instance(folder, "stopped") as record:
+        async with hub(folder) as client:
+            members = b'"method":"tools/call","params":{"name":"scripts_status","arguments":{"instance":"%b"}}}'
+            members %= record["instance_id"].encode()
+            await client.send_encoded(members)
+            os.kill(record["pid"], signal.SIGSTOP)
+            try:
+                await asyncio.gather(*(client.send_encoded(members) for _ in range(4)))
+                samples = []
+                for _ in range(200):
+                    started = time.perf_counter()
+                    answer = await client.send_encoded(members)
+                    samples.append((time.perf_counter() - started) * 1000)
+                    assert b"breaker_open" in answer, answer
+            finally:
+                os.kill(record["pid"], signal.SIGCONT)
+    report.table("An open breaker's answer, ms", ("p50", "p99"), [(median(samples), percentile(samples, 99))])
+
+
+def measure(report: Report, folder: Path) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(report, folder))

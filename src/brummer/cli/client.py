@@ -1,0 +1,116 @@
+"""``brum ls`` and ``brum call``: a hub for a moment, without a front."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from brummer.core import loop
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.events import Changed, Gone
+from brummer.discovery.registry import Registry
+from brummer.hub.service import Hub, running_hub
+from brummer.wire.eras import Era
+from brummer.wire.server import Params, Request, ToolCall
+
+COLUMNS = ("instance_id", "state", "pid", "url", "directory")
+
+
+def list_instances(*, as_json: bool) -> int:
+    """Print a table, or JSON; returns the exit status."""
+
+    async def show(hub: Hub) -> int:
+        instances = (await _result(hub, "instances_list", b"{}"))["structuredContent"]["instances"]
+        if as_json:
+            _print_json({"instances": instances})
+        elif instances:
+            _print_table(instances)
+        else:
+            print("no instance is running; start one with `brum` in a project directory")
+        return 0
+
+    return _with_hub(show)
+
+
+def watch_instances(*, as_json: bool) -> int:
+    """Print who is there, then every change as it happens, until Ctrl-C or SIGTERM."""
+
+    async def watch() -> int:
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        async with Registry(instances_directory(os.environ)) as registry:
+            following = asyncio.create_task(_print_events(registry, as_json=as_json))
+            ending = asyncio.create_task(ended.wait())
+            await asyncio.wait((following, ending), return_when=asyncio.FIRST_COMPLETED)
+            for task in (following, ending):
+                task.cancel()
+            await asyncio.gather(following, ending, return_exceptions=True)
+        return 0
+
+    return loop.run(watch())
+
+
+async def _print_events(registry: Registry, *, as_json: bool) -> None:
+    async for event in registry:
+        record = event.new if isinstance(event, Changed) else event.record
+        kind = type(event).__name__.lower()
+        reason = event.reason if isinstance(event, Gone) else ""
+        if as_json:
+            seen = {"event": kind, "instance_id": record.instance_id, "pid": record.pid, "url": record.url}
+            print(msgspec.json.encode({**seen, "reason": reason}).decode(), flush=True)
+        else:
+            print(f"{kind:9}{record.instance_id}  pid {record.pid}  {record.url}  {reason}".rstrip(), flush=True)
+
+
+def call(instance: str, tool: str, arguments: str) -> int:
+    """Print the structured result; returns 1 when the call failed."""
+
+    async def show(hub: Hub) -> int:
+        envelope = {"instance": instance, "tool": tool, "arguments": msgspec.Raw(_object(arguments))}
+        result = await _result(hub, "instance_call", msgspec.json.encode(envelope))
+        _print_json(result.get("structuredContent", result))
+        return 1 if result.get("isError") else 0
+
+    return _with_hub(show)
+
+
+def _with_hub(use: Callable[[Hub], Awaitable[int]]) -> int:
+    async def main() -> int:
+        async with running_hub(os.environ, Path.cwd()) as hub:
+            return await use(hub)
+
+    return loop.run(main())
+
+
+async def _result(hub: Hub, tool: str, arguments: bytes) -> dict[str, Any]:
+    request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, None, lambda _: None)
+    result: dict[str, Any] = msgspec.json.decode(await hub.router.call_tool(ToolCall(tool, arguments, request)))
+    return result
+
+
+def _object(text: str) -> bytes:
+    """The arguments as given, once they are known to be an object; exits with 2 otherwise."""
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        print(f"brum call: the arguments are not a JSON object: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    return text.encode()
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _print_table(items: list[dict[str, Any]]) -> None:
+    rows = [tuple(name.upper() for name in COLUMNS)]
+    rows += [tuple(str(item[name]) for name in COLUMNS) for item in items]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

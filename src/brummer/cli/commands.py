@@ -1,0 +1,179 @@
+"""``brum``'s arguments, and what each command does with them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from brummer import __version__
+from brummer.core import log
+from brummer.core.errors import BrummerError
+from brummer.core.settings import Server, SettingsInvalid, server_from_flag
+
+USAGE: Final = """\
+brum [options] [SCRIPT ...]      run this project's instance, and start the scripts
+  brum --mcp [--http HOST:PORT]    run the hub that a coding agent connects to
+  brum ls                          list the instances on this machine
+  brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
+  brum mcp-config [CLIENT]         show how to add the hub to a coding agent
+  brum doctor                      check what discovery rests on, and say what to do"""
+
+PORT_MAX: Final = 65_535
+
+EPILOG: Final = """\
+Scripts come from package.json, Makefile, Procfile and pyproject.toml. A script that is called like a command is run
+with `brum -- NAME`. Records of running instances are kept in $BRUMMER_INSTANCES_DIR, else in the user's runtime
+directory."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status: 0 all well, 1 the command failed, 2 the arguments are wrong."""
+    command = _COMMANDS.get(argv[0]) if argv else None
+    try:
+        return command(argv[1:]) if command else _run(argv)
+    except BrummerError as error:
+        print(f"brum: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = _parser("brum", usage=USAGE, epilog=EPILOG)
+    instance, hub = parser.add_argument_group("an instance"), parser.add_argument_group("the hub")
+    instance.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to start at once")
+    instance.add_argument(
+        "-d", "--dir", type=_directory, default=Path(), metavar="DIR", help="the project (default: here)"
+    )
+    instance.add_argument(
+        "-p", "--port", type=_port, help="port on 127.0.0.1 (default: the last one, else from 7777 up)"
+    )
+    instance.add_argument("--name", help="run a second instance in the same directory under this name")
+    instance.add_argument("--no-tui", action="store_true", help="print lines only, even on a terminal")
+    hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
+    hub.add_argument("--http", type=_address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
+    hub.add_argument(
+        "--server",
+        type=_server,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="link to this MCP server too; its tools are called by instance_call",
+    )
+    parser.add_argument("--version", action="version", version=f"brum {__version__}")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    if options.http and not options.mcp:
+        parser.error("--http goes with --mcp")
+    if options.mcp and (options.scripts or options.port or options.name or options.dir != Path()):
+        parser.error("--mcp takes no SCRIPT, -d, -p or --name: these are for an instance, and the hub finds them all")
+    return _hub(options) if options.mcp else _instance(options)
+
+
+def _hub(options: argparse.Namespace) -> int:
+    from brummer.cli import hub
+
+    if options.http is None:
+        return hub.serve_stdio(options.server)
+    host, port = options.http
+    return hub.serve_http(host, port, options.server)
+
+
+def _instance(options: argparse.Namespace) -> int:
+    from brummer.cli import instance
+
+    return instance.run(
+        options.dir, port=options.port, name=options.name, scripts=options.scripts, as_json=options.log_json
+    )
+
+
+def _list(argv: Sequence[str]) -> int:
+    parser = _parser("brum ls", description="List the instances on this machine, with their state.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", action="store_true", help="go on, and print each change as it happens")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    from brummer.cli import client  # loads the event loop
+
+    if options.watch:
+        return client.watch_instances(as_json=options.json)
+    return client.list_instances(as_json=options.json)
+
+
+def _doctor(argv: Sequence[str]) -> int:
+    parser = _parser("brum doctor", description="Check what discovery rests on. Exit status 1 when something is wrong.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    from brummer.cli import doctor  # loads the event loop
+
+    return doctor.run(as_json=options.json)
+
+
+def _call(argv: Sequence[str]) -> int:
+    parser = _parser("brum call", description="Call one tool of one instance, and print its structured result.")
+    parser.add_argument("instance", metavar="INSTANCE", help="id, name or directory")
+    parser.add_argument("tool", metavar="TOOL", help="for example scripts_list")
+    parser.add_argument("arguments", metavar="JSON", nargs="?", default="{}", help="the tool's arguments, an object")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    from brummer.cli import client
+
+    return client.call(options.instance, options.tool, options.arguments)
+
+
+def _mcp_config(argv: Sequence[str]) -> int:
+    from brummer.cli import mcp_config
+
+    parser = _parser("brum mcp-config", description="Show how to add the hub to a coding agent.")
+    parser.add_argument("client", nargs="?", choices=mcp_config.CLIENTS, help="default: all of them")
+    print(mcp_config.text(parser.parse_args(argv).client))
+    return 0
+
+
+_COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "ls": _list,
+    "call": _call,
+    "mcp-config": _mcp_config,
+    "doctor": _doctor,
+}
+
+
+def _parser(program: str, **settings: Any) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
+    )
+    logging_ = parser.add_argument_group("logging, on stderr")
+    logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")
+    logging_.add_argument("--log-json", action="store_true", help="as JSON lines")
+    return parser
+
+
+def _directory(text: str) -> Path:
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
+    return path
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return int(text)
+
+
+def _server(text: str) -> Server:
+    try:
+        return server_from_flag(text)
+    except SettingsInvalid as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT, for example 127.0.0.1:7700")
+    return host.strip("[]"), _port(port) if port != "0" else 0

@@ -1,0 +1,27 @@
+"""``brum --mcp``: the hub on stdio, or over HTTP."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from brummer.cli.stream import take
+from brummer.core import loop
+from brummer.core.settings import Server
+from brummer.hub import service
+
+
+def serve_stdio(servers: Iterable[Server]) -> int:
+    """Serve until stdin ends, SIGTERM, or the parent's death; returns the exit status."""
+    stream = take()
+    return loop.run(
+        service.serve_stdio(stream.stdin, stream.stdout, stream.greeting, os.environ, Path.cwd(), servers=servers)
+    )
+
+
+def serve_http(host: str, port: int, servers: Iterable[Server]) -> int:
+    """Serve until SIGTERM or Ctrl-C; the URL is printed once the port is open."""
+    return loop.run(service.serve_http(host, port, os.environ, Path.cwd(), announce=_announce, servers=servers))
+
+
+def _announce(url: str) -> None:
+    print(f"brum: MCP over HTTP at {url}", flush=True)

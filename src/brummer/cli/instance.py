@@ -1,0 +1,101 @@
+"""``brum``: run this project's instance, and print what its scripts print."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from brummer.core import loop
+from brummer.instance.service import Instance, Options, running_instance
+from brummer.process.output import Line
+
+
+def run(project: Path, *, port: int | None, name: str | None, scripts: Iterable[str], as_json: bool) -> int:
+    """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started."""
+    return loop.run(_serve(Options(project, port, name), list(scripts), _JsonPrinter() if as_json else _Printer()))
+
+
+async def _serve(options: Options, scripts: list[str], printer: "_Printer") -> int:
+    ended = asyncio.Event()
+    _on_signals(ended)
+    async with running_instance(options, os.environ) as instance:
+        _announce(instance)
+        instance.manager.output.subscribe(printer.line)
+        problems = await instance.start_scripts(scripts)
+        for problem in problems:
+            print(f"brum: {problem.message}", file=sys.stderr, flush=True)
+        await ended.wait()
+        _say("stopping")
+    return 1 if problems else 0
+
+
+def _on_signals(ended: asyncio.Event) -> None:
+    """The first asks for an orderly end; a second Ctrl-C ends us on the spot, and the guard ends the scripts."""
+    running = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        ended.set()
+        if number == signal.SIGINT:
+            running.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: running.call_soon_threadsafe(ended.set))
+        else:
+            running.add_signal_handler(number, end, number)
+    if sys.platform != "win32":
+        running.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)  # the terminal was closed
+
+
+def _announce(instance: Instance) -> None:
+    record = instance.record
+    _say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
+    names = list(instance.scripts.read().scripts)
+    _say(f"scripts: {', '.join(names) or 'none found'}; Ctrl-C stops everything")
+
+
+def _say(text: str) -> None:
+    """About ourselves, on stderr: standard output carries the scripts' lines."""
+    print(f"brum: {text}", file=sys.stderr, flush=True)
+
+
+class _Printer:
+    """Lines with the script's name in front, aligned, each name in a colour of its own on a terminal."""
+
+    COLOURS = (36, 33, 35, 32, 34, 91, 96, 93)  # SGR foregrounds that read well on dark and on light
+
+    def __init__(self) -> None:
+        self._colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._prefixes: dict[str, str] = {}
+        self._width = 0
+
+    def line(self, line: Line, raw: str) -> None:
+        text = raw if self._colourful else line.text
+        self._write(f"{self._prefix(line.process)} {text}\n")
+
+    def _prefix(self, name: str) -> str:
+        if name not in self._prefixes:
+            self._width = max(self._width, len(name))
+            colour = self.COLOURS[len(self._prefixes) % len(self.COLOURS)]
+            self._prefixes[name] = f"\x1b[{colour}m" if self._colourful else ""
+        end = "\x1b[0m" if self._colourful else ""
+        return f"{self._prefixes[name]}{name.ljust(self._width)} |{end}"
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except (OSError, ValueError):  # nobody reads any more: the scripts go on, and their lines are kept
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 — for the rest of the process
+
+
+class _JsonPrinter(_Printer):
+    """With ``--log-json``: one JSON object a line."""
+
+    def line(self, line: Line, raw: str) -> None:  # noqa: ARG002 — the raw text has the colours
+        self._write(msgspec.json.encode(line).decode() + "\n")

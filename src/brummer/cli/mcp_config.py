@@ -1,0 +1,49 @@
+"""What to add to each coding agent's configuration, ready to paste."""
+
+import json
+import shutil
+import sys
+from typing import Any
+
+
+def text(client: str | None) -> str:
+    """The instructions for one of `CLIENTS`, or for all of them."""
+    chosen = [client] if client else list(CLIENTS)
+    return "\n\n".join(CLIENTS[name]() for name in chosen)
+
+
+def _command() -> str:
+    """The absolute path, because agents are often started without the user's PATH."""
+    return shutil.which("brum") or sys.argv[0]
+
+
+def _json(config: dict[str, Any]) -> str:
+    return json.dumps(config, indent=2)
+
+
+def _server() -> dict[str, Any]:
+    return {"command": _command(), "args": ["--mcp"]}
+
+
+def _claude_code() -> str:
+    return f"Claude Code, once per user:\n\n    claude mcp add --scope user brummer -- {_command()} --mcp"
+
+
+def _cursor() -> str:
+    return f"Cursor, in ~/.cursor/mcp.json:\n\n{_json({'mcpServers': {'brummer': _server()}})}"
+
+
+def _vscode() -> str:
+    return f"VS Code, in .vscode/mcp.json:\n\n{_json({'servers': {'brummer': {'type': 'stdio', **_server()}}})}"
+
+
+def _claude_desktop() -> str:
+    return f"Claude Desktop, in claude_desktop_config.json:\n\n{_json({'mcpServers': {'brummer': _server()}})}"
+
+
+CLIENTS = {
+    "claude-code": _claude_code,
+    "cursor": _cursor,
+    "vscode": _vscode,
+    "claude-desktop": _claude_desktop,
+}

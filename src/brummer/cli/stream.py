@@ -1,0 +1,41 @@
+"""The protocol stream of a hub on stdio: standard output, taken away from everybody else, and the greeting on it."""
+
+import os
+import signal
+import sys
+from typing import Final, NamedTuple
+
+from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
+from brummer.wire import greeting
+from brummer.wire.greeting import Greeting
+
+STDIN: Final = 0
+
+
+class Stream(NamedTuple):
+    """Descriptors of the protocol stream, and what the greeting left."""
+
+    stdin: int
+    stdout: int
+    greeting: Greeting
+
+
+_taken: list[Stream] = []
+
+
+def take(*, greet: bool = False) -> Stream:
+    """Claim the stream, once: descriptor 1 points to stderr from then on, so no stray print can reach it.
+
+    From here on SIGINT is ignored too: it goes to a whole terminal group, and Esc must not cost the agent its hub.
+    """
+    if not _taken:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stdout.flush()
+        stdout = os.dup(1)
+        os.dup2(2, 1)
+        _taken.append(Stream(STDIN, stdout, _greeting(stdout) if greet else Greeting()))
+    return _taken[0]
+
+
+def _greeting(stdout: int) -> Greeting:
+    return greeting.greet(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)

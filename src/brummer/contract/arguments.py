@@ -1,0 +1,81 @@
+"""Arguments of the tools, decoded strictly: an unknown or mistyped argument is an error that names it.
+
+``instance`` never appears here: the hub takes it out before it passes a call on.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+"""A day bounds every wait: longer than any dev server needs, short enough for every timer."""
+
+LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
+
+
+class NoArguments(Struct, forbid_unknown_fields=True):
+    """Takes nothing."""
+
+
+class RunScript(Struct, forbid_unknown_fields=True):
+    """``wait`` ends at readiness or exit, or after ``timeout_s``, whichever comes first."""
+
+    name: str
+    wait: Literal["none", "ready", "exit"] = "ready"
+    timeout_s: Seconds = 30.0
+
+
+class PickProcess(Struct, forbid_unknown_fields=True):
+    """By script name (its current run) or by ``process_id`` (that very run); at least one is needed."""
+
+    name: str | None = None
+    process_id: str | None = None
+
+
+class RestartScript(PickProcess, forbid_unknown_fields=True):
+    """As `PickProcess`, and waits as `RunScript`."""
+
+    wait: Literal["none", "ready", "exit"] = "ready"
+    timeout_s: Seconds = 30.0
+
+
+class ScriptsStatus(Struct, forbid_unknown_fields=True):
+    """Of one script, or of all."""
+
+    name: str | None = None
+
+
+class TailLogs(Struct, forbid_unknown_fields=True):
+    """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it."""
+
+    process: str | None = None
+    limit: LineLimit = 100
+    cursor: str | None = None
+
+
+class SearchLogs(Struct, forbid_unknown_fields=True):
+    """Lines that contain ``query``, or match it as a regular expression."""
+
+    query: str
+    regex: bool = False
+    process: str | None = None
+    limit: LineLimit = 100
+    cursor: str | None = None
+
+
+class WaitFor(Struct, forbid_unknown_fields=True):
+    """The first condition that comes true ends the wait. ``log`` is a regular expression."""
+
+    process: str | None = None
+    log: str | None = None
+    ready: bool = False
+    exit: bool = False
+    port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+    timeout_s: Seconds = 30.0
+
+
+class ChangesSince(Struct, forbid_unknown_fields=True):
+    """Without a cursor, the latest changes."""
+
+    cursor: str | None = None
+    limit: LineLimit = 200

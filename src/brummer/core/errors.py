@@ -1,0 +1,160 @@
+"""One error tree. An error carries fields and builds its own sentence; nobody parses messages.
+
+Rooms add their own subclasses next to the code that raises them; a foreign exception is mapped to one of these once,
+at the edge where it enters.
+"""
+
+import errno
+import os
+from typing import ClassVar, Literal
+
+Outcome = Literal["not_executed", "failed", "unknown"]
+"""What is known of the work a failed call asked for.
+
+``not_executed``: it never ran. ``failed``: it ran and reported this failure. ``unknown``: it may have run; verify.
+"""
+
+
+SHOWN = 200
+"""Characters of a name that somebody gave: enough to recognise it, not enough to fill an agent's context with it."""
+
+
+def shown(name: str) -> str:
+    """The name as an error repeats it: a long one is cut, and says so."""
+    return name if len(name) <= SHOWN else f"{name[:SHOWN]}… ({len(name)} characters)"
+
+
+class BrummerError(Exception):
+    """Base of every error that a user or an agent may see.
+
+    ``message`` is one sentence that says what happened and, where there is something to do, what to do.
+    ``context`` holds JSON-compatible facts (paths, pids, ids), never secrets.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+    default_outcome: ClassVar[Outcome] = "not_executed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        outcome: Outcome | None = None,
+        **context: object,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_s = retry_after_s
+        self.outcome: Outcome = outcome or self.default_outcome
+        self.context = context
+
+    def as_data(self) -> dict[str, object]:
+        """The shape agents get: ``structuredContent.error`` of a tool result, ``data`` of a JSON-RPC error."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+            "retry_after_s": self.retry_after_s,
+            "outcome": self.outcome,
+            "context": self.context,
+        }
+
+
+class InvalidArguments(BrummerError):
+    """A tool was called with arguments it can't take; the message names the argument."""
+
+    code = "invalid_arguments"
+
+
+class NotFound(BrummerError):
+    """Something was asked for by a name that is not there; ``context`` lists what is."""
+
+    code = "not_found"
+
+
+class Internal(BrummerError):
+    """A defect of ours, caught at a barrier so that the connection lives on."""
+
+    code = "internal"
+    default_outcome = "unknown"
+
+
+class TransportError(BrummerError):
+    """A connection could not be made, or was lost; ``sent`` says whether bytes of the request reached the kernel."""
+
+    code = "connection_lost"
+    retryable = True
+
+    def __init__(self, message: str, *, sent: bool = False, **context: object) -> None:
+        super().__init__(message, outcome="unknown" if sent else "not_executed")
+        self.context = context
+        self.sent = sent
+
+
+class ConnectionRefused(TransportError):
+    """Nobody listens there."""
+
+    code = "connection_refused"
+
+
+class ConnectionReset(TransportError):
+    """The peer, or its kernel, broke the connection off."""
+
+    code = "connection_reset"
+
+
+class ConnectionClosed(TransportError):
+    """The peer closed the connection in an orderly way, but before it had answered."""
+
+    code = "connection_closed"
+
+
+class TimedOut(TransportError):
+    """No answer in time, from the kernel's point of view or from ours."""
+
+    code = "timeout"
+
+
+class Unreachable(TransportError):
+    """The network has no way there."""
+
+    code = "network_unreachable"
+
+
+class NameNotFound(TransportError):
+    """The host's name leads to no address."""
+
+    code = "dns"
+
+
+class TlsFailed(TransportError):
+    """No secure connection could be agreed on, or the peer's certificate does not hold."""
+
+    code = "tls"
+
+
+class BadAnswer(TransportError):
+    """What came back is not what the protocol allows."""
+
+    code = "protocol_error"
+
+
+_BY_ERRNO: dict[int, type[TransportError]] = {
+    errno.ECONNREFUSED: ConnectionRefused,
+    errno.ECONNRESET: ConnectionReset,
+    errno.EPIPE: ConnectionReset,
+    errno.ECONNABORTED: ConnectionReset,
+    errno.ETIMEDOUT: TimedOut,
+    errno.ENETUNREACH: Unreachable,
+    errno.EHOSTUNREACH: Unreachable,
+    errno.ENETDOWN: Unreachable,
+    errno.EADDRNOTAVAIL: Unreachable,
+}
+
+
+def transport_error(error: OSError, *, sent: bool) -> TransportError:
+    """The one place where an operating system's error becomes one of ours, by its number."""
+    kind = TimedOut if isinstance(error, TimeoutError) else _BY_ERRNO.get(error.errno or 0, TransportError)
+    text = os.strerror(error.errno) if error.errno else "timed out"
+    return kind(text, sent=sent, errno=error.errno)

@@ -1,0 +1,1 @@
+"""The shared directory: instances announce themselves there, and hubs find them."""

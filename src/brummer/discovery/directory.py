@@ -1,0 +1,65 @@
+"""Where the shared directory is. Hub and instances must come to the same answer, whoever started them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from brummer.host.directories import DirectoryUnusable
+
+VARIABLE = "BRUMMER_INSTANCES_DIR"
+
+
+def instances_directory(environ: Mapping[str, str]) -> Path:
+    """``$BRUMMER_INSTANCES_DIR``, else under the per-user runtime directory, else under the per-user data directory.
+
+    A client may start the hub without XDG_RUNTIME_DIR, and sudo passes on somebody else's. So on Linux the variable
+    counts only if it names a directory of ours, and without it we look at the place where it would point. Nothing is
+    created. Raises DirectoryUnusable when the variable is not an absolute path.
+    """
+    if chosen := environ.get(VARIABLE):
+        return _absolute(Path(chosen).expanduser())
+    runtime = _runtime_directory(environ)
+    return (runtime or _data_directory()) / "instances"
+
+
+def _absolute(path: Path) -> Path:
+    if path.is_absolute():
+        return path
+    raise DirectoryUnusable(path, "not_a_directory", f"{VARIABLE} must be an absolute path")
+
+
+if sys.platform == "win32":
+
+    def _is_ours(path: Path) -> bool:
+        return path.is_dir()
+
+else:
+
+    def _is_ours(path: Path) -> bool:
+        try:
+            return path.is_dir() and path.stat().st_uid == os.geteuid()
+        except OSError:
+            return False
+
+
+if sys.platform == "linux":
+
+    def _runtime_directory(environ: Mapping[str, str]) -> Path | None:
+        """Without platformdirs, whose import takes 20 ms, and which would go on to a place in /tmp."""
+        places = [Path(environ.get("XDG_RUNTIME_DIR", "")), Path(f"/run/user/{os.geteuid()}")]
+        return next((place / "brummer" for place in places if place.is_absolute() and _is_ours(place)), None)
+
+else:
+
+    def _runtime_directory(environ: Mapping[str, str]) -> Path | None:  # noqa: ARG001 - platformdirs reads it
+        from platformdirs import user_runtime_path  # noqa: PLC0415 - its import takes 20 ms
+
+        place = user_runtime_path("brummer", appauthor=False)
+        return place if _is_ours(place.parent) else None
+
+
+def _data_directory() -> Path:
+    from platformdirs import user_data_path  # noqa: PLC0415 - its import takes 20 ms
+
+    return user_data_path("brummer", appauthor=False)

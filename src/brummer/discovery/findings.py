@@ -1,0 +1,64 @@
+"""What is known of each file in the directory, and which of them can't be used."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brummer.discovery.events import Problem
+from brummer.discovery.record import Record, displayable
+
+if TYPE_CHECKING:
+    from brummer.discovery.scan import Signature
+    from brummer.host.directories import DirectoryUnusable
+
+_log = logging.getLogger(__name__)
+
+
+class Findings:
+    """``files`` holds the last outcome per name, ``signatures`` what it was read from (None: read it again).
+
+    Each kind of problem is logged when its first case turns up; `problems` has them all.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.files: dict[str, Record | Problem] = {}
+        self.signatures: dict[str, Signature | None] = {}
+        self.counts: Counter[str] = Counter()
+        self._of_directory: Problem | None = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        of_files = [outcome for outcome in self.files.values() if isinstance(outcome, Problem)]
+        return [self._of_directory, *of_files] if self._of_directory else of_files
+
+    def use(self, filename: str, record: Record) -> None:
+        self._count(self.files.get(filename), None)
+        self.files[filename] = record
+
+    def refuse(self, filename: str, code: str, detail: str) -> None:
+        problem = Problem(code, displayable(str(self.directory / filename)), detail)
+        self._count(self.files.get(filename), problem)
+        self.files[filename] = problem
+
+    def forget(self, filename: str) -> None:
+        self._count(self.files.pop(filename, None), None)
+        self.signatures.pop(filename, None)
+
+    def note_directory(self, error: "DirectoryUnusable | None") -> None:
+        """A directory that is not there yet is no problem: no instance has run so far."""
+        problem = None
+        if error is not None and error.reason != "missing":
+            problem = Problem(f"directory_{error.reason}", str(self.directory), error.message)
+        self._count(self._of_directory, problem)
+        self._of_directory = problem
+
+    def _count(self, old: Record | Problem | None, new: Problem | None) -> None:
+        if isinstance(old, Problem):
+            self.counts[old.code] -= 1
+        if new is not None:
+            self.counts[new.code] += 1
+            first = self.counts[new.code] == 1 and old != new
+            level = logging.WARNING if first else logging.DEBUG
+            _log.log(level, "%s: %s (%s)", new.path, new.detail, new.code)

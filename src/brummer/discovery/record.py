@@ -1,0 +1,166 @@
+"""What an instance says of itself in the directory: a versioned codec that believes nothing.
+
+Three answers, never an exception: a `Record`, `Malformed` (nobody could have meant that), or `Newer` (a later brummer
+wrote it: respect it, don't touch it). Keys we don't know are ignored, so a later brummer may add some within a
+version.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from brummer.core.errors import BrummerError
+from brummer.host.pids import ProcessIdentity
+
+VERSION: Final = 1
+LIMIT_BYTES: Final = 1 << 20
+"""A record takes 600 bytes; nobody has business writing a megabyte."""
+
+# No control characters, no line or paragraph separators, nothing that reorders text: these go to terminals.
+_UNPRINTABLE: Final = "\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_TEXT: Final = rf"\A[^{_UNPRINTABLE}]+\Z"
+_LOOPBACK: Final = r"\Ahttp://(127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})(/[A-Za-z0-9/_.~-]*)?\Z"
+_LAST_PORT: Final = 65535
+_INSTANCE_ID: Final = r"\A[a-z0-9][a-z0-9-]{0,62}-[0-9a-f]{8}\Z"
+
+InstanceId = Annotated[str, Meta(pattern=_INSTANCE_ID)]
+Generation = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
+Name = Annotated[str, Meta(pattern=_TEXT, max_length=200)]
+Directory = Annotated[str, Meta(pattern=_TEXT, max_length=4096)]
+LoopbackUrl = Annotated[str, Meta(pattern=_LOOPBACK, max_length=200)]
+Pid = Annotated[int, Meta(ge=1, lt=1 << 32)]
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+BootId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9-]{1,64}\Z")]
+Utc = Annotated[str, Meta(pattern=r"\A\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d(\.\d{1,9})?Z\Z")]
+Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{32,256}\Z")]
+Protocol = Annotated[str, Meta(pattern=_TEXT, max_length=64)]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of one instance. ``url`` is on loopback, always; ``started_at`` is RFC 3339 in UTC; ``token`` is the
+    secret that the instance demands, and never shown.
+    """
+
+    version: Annotated[int, Meta(ge=1)] = VERSION
+    instance_id: InstanceId
+    generation: Generation
+    name: Name
+    directory: Directory
+    url: LoopbackUrl
+    pid: Pid
+    start_token: Count
+    boot_id: BootId
+    pid_namespace: Count
+    started_at: Utc
+    token: Token
+    protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()
+
+    def __repr__(self) -> str:
+        return f"Record({self.instance_id} {self.generation} pid={self.pid} {self.url})"
+
+    @property
+    def identity(self) -> ProcessIdentity:
+        return ProcessIdentity(self.boot_id, self.pid_namespace, self.pid, self.start_token)
+
+    @property
+    def host(self) -> str:
+        """``127.0.0.1`` or ``::1``."""
+        return "::1" if self.url.startswith("http://[") else "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        found = re.match(_LOOPBACK, self.url)
+        return int(found[2]) if found else 0
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """Not a record. ``detail`` says where it fails, and quotes nothing from the file."""
+
+    filename: str
+    detail: str
+
+
+class Newer(msgspec.Struct, frozen=True):
+    """A record of a later major version."""
+
+    filename: str
+    version: int
+
+
+class RecordInvalid(BrummerError):
+    """We were about to publish something that every hub would refuse."""
+
+    code = "record_invalid"
+
+
+class _Header(msgspec.Struct):
+    version: Annotated[int, Meta(ge=1, lt=1 << 32)]
+
+
+_json = msgspec.json.Encoder()
+_header = msgspec.json.Decoder(_Header)
+_record = msgspec.json.Decoder(Record)
+
+
+def file_name(instance_id: str) -> str:
+    """Where an instance of this id is published, within the directory."""
+    return f"{instance_id}.json"
+
+
+def encode(record: Record) -> bytes:
+    """Raises RecordInvalid for a record that `decode` would not take back."""
+    try:
+        data = _json.encode(record)
+    except UnicodeEncodeError as error:
+        raise RecordInvalid("the record holds text that is not Unicode; see displayable()") from error
+    read = decode(data, file_name(record.instance_id))
+    if isinstance(read, Record):
+        return data
+    raise RecordInvalid(f"the record can't be published: {getattr(read, 'detail', 'its version is not ours')}")
+
+
+def decode(data: bytes, filename: str) -> Record | Malformed | Newer:
+    """What a file of this name says; never raises."""
+    try:
+        version = _header.decode(data).version
+        if version > VERSION:
+            return Newer(filename, version)
+        record = _record.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return Malformed(filename, displayable(str(error))[:200])
+    return _contradiction(record, filename) or record
+
+
+def _contradiction(record: Record, filename: str) -> Malformed | None:
+    """What no pattern can say."""
+    if filename != file_name(record.instance_id):
+        return Malformed(filename, "the file is not named after its instance_id")
+    if record.port > _LAST_PORT:
+        return Malformed(filename, f"Expected a port up to {_LAST_PORT} - at `$.url`")
+    if not Path(record.directory).is_absolute():
+        return Malformed(filename, "Expected an absolute path - at `$.directory`")
+    return None
+
+
+def displayable(text: str) -> str:
+    """The text with everything a record refuses, and a terminal should not see, replaced by U+FFFD."""
+    return re.sub(f"[{_UNPRINTABLE}]", "\ufffd", text)
+
+
+def instance_id_for(directory: Path, name: str | None = None) -> str:
+    """The lasting id of the project in this directory, or of a further instance there that was given a name."""
+    real = os.path.realpath(directory)
+    key = real if name is None else f"{real}\0{name}"
+    digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:8]
+    return f"{_slug(name or Path(real).name)}-{digest}"
+
+
+def _slug(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text).lower().encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or "project"

@@ -1,0 +1,213 @@
+"""The hub's side: looks at the directory become `Appeared`, `Changed` and `Gone`, in order, once per real change.
+
+A look (`scan`) is caused by a hint of the directory watch, by `rescan_now`, and by a timer every 30 s. It compares;
+so a lost hint costs time, never truth, and a hundred hints cost one look. The first hint is followed at once, the
+next look comes after a pause as long as the last look, so a storm of changes takes half of the time at the most. A
+death needs no look: the exit watch tells.
+
+All state changes happen between awaits, one file at a time: a scan that is cancelled has done less, never half.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+import msgspec
+
+from brummer.discovery.events import Event, Problem
+from brummer.discovery.findings import Findings
+from brummer.discovery.owners import sweep
+from brummer.discovery.record import Record
+from brummer.discovery.roster import Roster
+from brummer.discovery.scan import STEP_S, Scan, Sighting
+from brummer.host.directories import DirectoryUnusable
+from brummer.host.directory_watch import DirectoryWatch
+from brummer.host.filesystems import filesystem_has_events
+
+_T = TypeVar("_T")
+
+RESCAN_S: Final = 30.0
+POLL_S: Final = 2.0
+"""Where no hints come: no watch to be had, or other machines write there."""
+COALESCE_S: Final = 0.01
+FOLLOW_UP_S: Final = 0.2
+"""The kernel announces that a file is closed just before it frees its lock: look once more."""
+JITTER: Final = (0.8, 1.2)
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What the registry has done and sees now. ``hints`` and ``problems`` count by reason and by code."""
+
+    directory: str
+    watch: str
+    listed: int
+    scans: int
+    hints: dict[str, int]
+    last_scan_s: float
+    problems: dict[str, int]
+
+
+class Registry:
+    """``async with Registry(directory) as registry: async for event in registry: …`` (one consumer)."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._loop = asyncio.get_running_loop()
+        self._findings = Findings(directory)
+        self._roster = Roster(self._loop, self._findings, self._tell)
+        self._pending: deque[Event] = deque()
+        self._wakeup = asyncio.Event()
+        self._scanning = asyncio.Lock()
+        self._hints: Counter[str] = Counter()
+        self._hinted = self._closed = False
+        self._scans = 0
+        self._last_scan_s = self._scan_at = self._not_before = self._sweep_at = 0.0
+        self._watch = DirectoryWatch(self._loop, self.directory, self.rescan_now)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.directory} listed={len(self._roster)} scans={self._scans}>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._pending:
+            if self._closed:
+                raise StopAsyncIteration
+            await self._wait_or_scan()
+        return self._pending.popleft()
+
+    def close(self) -> None:
+        """Stop watching; the iterator ends after what is still pending."""
+        self._closed = True
+        self._watch.close()
+        self._roster.close()
+        self._wakeup.set()
+
+    def snapshot(self) -> dict[str, Record]:
+        """The listed instances by id; events not yet consumed are in it already."""
+        return self._roster.records()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is there and not used, now."""
+        return self._findings.problems
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            directory=str(self.directory),
+            watch=self._watch.kind,
+            listed=len(self._roster),
+            scans=self._scans,
+            hints=dict(self._hints),
+            last_scan_s=self._last_scan_s,
+            problems=dict(+self._findings.counts),
+        )
+
+    def rescan_now(self, reason: str) -> None:
+        """Look again soon: within 10 ms, or as long as the last look took."""
+        self._hints[reason] += 1
+        self._hinted = True
+        self._scan_at = min(self._scan_at, self._loop.time())
+        self._wakeup.set()
+
+    async def scan(self) -> None:
+        """Look now. When it returns, all that was true when it was called is in `snapshot` and in the events."""
+        async with self._scanning:
+            if self._closed:
+                return
+            started, hinted = time.perf_counter(), self._hinted
+            self._scan_at, self._hinted = float("inf"), False
+            try:
+                await self._look()
+            except BaseException:
+                self._scan_at = self._loop.time()
+                raise
+            self._last_scan_s = time.perf_counter() - started
+            self._plan_next(was_hinted=hinted)
+
+    def _tell(self, event: Event) -> None:
+        self._pending.append(event)
+        self._wakeup.set()
+
+    # When to look.
+
+    async def _wait_or_scan(self) -> None:
+        wait_s = max(self._scan_at, self._not_before) - self._loop.time()
+        if wait_s <= 0:
+            await self.scan()
+            return
+        self._wakeup.clear()
+        timer = self._loop.call_later(wait_s, self._wakeup.set)
+        try:
+            await self._wakeup.wait()
+        finally:
+            timer.cancel()
+
+    def _plan_next(self, *, was_hinted: bool) -> None:
+        now = self._loop.time()
+        self._scans += 1
+        self._not_before = now + max(COALESCE_S, self._last_scan_s)
+        is_blind = self._roster.is_shared or self._watch.kind == "polling"
+        interval_s = (POLL_S if is_blind else RESCAN_S) * random.uniform(*JITTER)  # noqa: S311 - jitter
+        if was_hinted and self._roster.is_unsettled:
+            interval_s = FOLLOW_UP_S
+        self._scan_at = min(self._scan_at, now + interval_s)
+        self._wakeup.set()
+
+    # What a look does.
+
+    async def _look(self) -> None:
+        self._watch.verify()
+        self._roster.is_shared = not filesystem_has_events(self.directory)
+        scan = Scan(self.directory, self._findings.signatures)
+        await self._take_in(scan)
+        await self._in_turns(self._roster.forget_if_gone, self._findings.files.keys() - scan.seen)
+        self._roster.settle()
+        await self._in_turns(self._roster.review, self._roster.listed())
+        if self._loop.time() >= self._sweep_at:
+            self._sweep_at = self._loop.time() + RESCAN_S / 2
+            await self._run(sweep, self.directory)
+
+    async def _take_in(self, scan: Scan) -> None:
+        """Apply what has changed. A listing that fails halfway does no harm: absentees are looked for by name."""
+        problem = None
+        steps = scan.steps()
+        try:
+            while (sightings := await self._run(_next_step, steps)) is not None:
+                await self._in_turns(self._roster.apply, sightings)
+                await asyncio.sleep(0)
+        except DirectoryUnusable as error:
+            problem = error
+        except OSError as error:
+            problem = DirectoryUnusable.because_of(self.directory, error)
+        self._findings.note_directory(problem)
+
+    async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """On the loop where it takes microseconds; in a thread where another machine may let us wait."""
+        if self._roster.is_shared:
+            return await asyncio.to_thread(work, *arguments)
+        return work(*arguments)
+
+    async def _in_turns(self, work: Callable[[_T], None], items: Collection[_T]) -> None:
+        """Do it for all, and give way to others every 3 ms."""
+        until = time.perf_counter() + STEP_S
+        for item in items:
+            work(item)
+            if time.perf_counter() >= until:
+                await asyncio.sleep(0)
+                until = time.perf_counter() + STEP_S
+
+
+def _next_step(steps: Iterator[list[Sighting]]) -> list[Sighting] | None:
+    return next(steps, None)

@@ -1,0 +1,189 @@
+"""The instances that are listed now: who joins by a record, and what ends one.
+
+An instance is listed while its record is there and its owner is not proven dead. A record that is missing proves
+nothing: if its owner lives and holds its life lock, somebody else removed the file, and the owner publishes it again.
+So an instance ends by one of: its process is gone (told by the exit watch, at once, without a look), its life lock
+can be taken, or, where neither can be asked, its record stayed away for three times as long as its owner promised.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from brummer.discovery.events import Appeared, Changed, Event, Gone, GoneReason
+from brummer.discovery.findings import Findings
+from brummer.discovery.owners import does_not_exist, judge, reap
+from brummer.discovery.record import Malformed, Newer, Record, file_name
+from brummer.discovery.registrar import lock_path
+from brummer.discovery.scan import Refused, Sighting
+from brummer.host.exits import ExitWatch, watch_exit
+from brummer.host.locks import is_locked
+from brummer.host.pids import same_namespace
+
+RETURN_S: Final = 15.0
+"""Three times what an owner may take to publish again."""
+
+
+class _Listed:
+    """An instance in the list. ``watch`` is None where its pid says nothing to us."""
+
+    __slots__ = ("missing_since", "record", "watch")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.watch: ExitWatch | None = None
+        self.missing_since: float | None = None
+
+    def unwatch(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
+
+
+class Roster:
+    """Turns sightings into events, which go to ``tell`` at once; every method is done without an await."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, findings: Findings, tell: Callable[[Event], None]) -> None:
+        self._loop = loop
+        self._findings = findings
+        self._tell = tell
+        self._listed: dict[str, _Listed] = {}
+        self.is_shared = False
+        """Other machines may write in this directory."""
+        self.is_unsettled = False
+        """Since the last `settle`, somebody was seen whose end only another look can show."""
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def records(self) -> dict[str, Record]:
+        return {instance_id: listed.record for instance_id, listed in self._listed.items()}
+
+    def close(self) -> None:
+        for listed in self._listed.values():
+            listed.unwatch()
+
+    # A file.
+
+    def apply(self, sighting: Sighting) -> None:
+        """A file is new or has changed."""
+        outcome, filename = sighting.outcome, sighting.filename
+        self._findings.signatures[filename] = sighting.signature
+        if isinstance(outcome, Record):
+            self._apply_record(outcome)
+        else:
+            self._findings.refuse(filename, *_explain(outcome))
+
+    def forget_if_gone(self, filename: str) -> None:
+        """A name that is replaced while we list may be skipped by the kernel: ask for it by name."""
+        if does_not_exist(self._directory / filename):
+            self._findings.forget(filename)
+
+    def _apply_record(self, record: Record) -> None:
+        filename = file_name(record.instance_id)
+        verdict = judge(self._directory, record, is_shared=self.is_shared)
+        if verdict == "alive":
+            self._findings.use(filename, self._list(record))
+        elif verdict == "elsewhere":
+            self._findings.refuse(filename, "other_machine", "another machine's, or from before the last boot")
+        else:
+            self._bury(record)
+
+    def _list(self, record: Record) -> Record:
+        """The record that is listed now: the old object if nothing has changed."""
+        listed = self._listed.get(record.instance_id)
+        if listed is None:
+            self._watch(_Listed(record))
+            self._tell(Appeared(record))
+        elif listed.record == record:
+            return listed.record
+        else:
+            self._change(listed, record)
+        return record
+
+    def _change(self, listed: _Listed, record: Record) -> None:
+        old, listed.record = listed.record, record
+        if old.identity != record.identity:
+            listed.unwatch()
+            self._watch(_Listed(record))
+        self._tell(Changed(old, record))
+
+    def _watch(self, listed: _Listed) -> None:
+        identity = listed.record.identity
+        self._listed[listed.record.instance_id] = listed
+        if same_namespace(identity):
+            listed.watch = watch_exit(self._loop, identity, partial(self._end, listed, "process died"))
+
+    def _bury(self, record: Record) -> None:
+        """A record whose owner is proven dead: gone if it was listed, and removed."""
+        listed = self._listed.get(record.instance_id)
+        if listed is not None and listed.record.identity == record.identity:
+            self._end(listed, "process died" if listed.watch else "life lock free")
+        self._remove_file(record)
+
+    # An instance.
+
+    def listed(self) -> list[_Listed]:
+        return list(self._listed.values())
+
+    def settle(self) -> None:
+        self.is_unsettled = False
+
+    def review(self, listed: _Listed) -> None:
+        """What no event tells: life locks in other namespaces, and records that are missing."""
+        record = listed.record
+        if self._listed.get(record.instance_id) is not listed:
+            return
+        if self._findings.files.get(file_name(record.instance_id)) is not record:
+            self._review_missing(listed)
+            return
+        listed.missing_since = None
+        if listed.watch is not None:
+            listed.watch.check_now()
+        else:
+            self.is_unsettled = True
+            if judge(self._directory, record, is_shared=self.is_shared) == "dead":
+                self._end(listed, "life lock free")
+
+    def _review_missing(self, listed: _Listed) -> None:
+        now = self._loop.time()
+        if listed.missing_since is None:
+            listed.missing_since = now
+        is_held = is_locked(lock_path(self._directory, listed.record.instance_id))
+        stayed_away = now - listed.missing_since > RETURN_S
+        if is_held is False:
+            self._end(listed, "withdrawn")
+        elif is_held is None and listed.watch is None and stayed_away:
+            self._end(listed, "not published again")
+        else:
+            self.is_unsettled = True
+
+    def _end(self, listed: _Listed, reason: GoneReason) -> None:
+        record = listed.record
+        listed.unwatch()
+        del self._listed[record.instance_id]
+        self._tell(Gone(record, reason))
+        if self._findings.files.get(file_name(record.instance_id)) is record:
+            self._remove_file(record)
+
+    def _remove_file(self, record: Record) -> None:
+        filename = file_name(record.instance_id)
+        if reap(self._directory, record):
+            self._findings.forget(filename)  # and read whatever has taken its place
+        else:
+            self._findings.signatures[filename] = None  # look at it again next time
+            self._findings.refuse(filename, "stale", "its owner is dead, and it can't be removed")
+
+    @property
+    def _directory(self) -> Path:
+        return self._findings.directory
+
+
+def _explain(outcome: Malformed | Newer | Refused) -> tuple[str, str]:
+    """(code, detail) of a problem."""
+    if isinstance(outcome, Malformed):
+        return "malformed", outcome.detail
+    if isinstance(outcome, Newer):
+        return "newer_version", f"version {outcome.version}, written by a later brummer"
+    return outcome.code, outcome.detail

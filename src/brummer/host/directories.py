@@ -1,0 +1,121 @@
+"""Directories that nobody else can enter, and what to tell the user when there is none to be had.
+
+Linux is tested; macOS and Windows are untested on hardware.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+from brummer.core.errors import BrummerError
+
+DirectoryRefusal = Literal[
+    "missing",
+    "symlink",
+    "not_a_directory",
+    "foreign_owner",
+    "open_to_others",
+    "forbidden",
+    "read_only",
+    "full",
+    "failed",
+]
+
+_ADVICE: Final[dict[DirectoryRefusal, str]] = {
+    "missing": "Create it, or set BRUMMER_INSTANCES_DIR to a directory of yours.",
+    "symlink": "Replace the link by a directory, or set BRUMMER_INSTANCES_DIR to where it points.",
+    "not_a_directory": "Remove what is there, or set BRUMMER_INSTANCES_DIR to a directory of yours.",
+    "foreign_owner": "Set BRUMMER_INSTANCES_DIR to a directory of yours, or chown this one.",
+    "open_to_others": "Run chmod 700 on it.",
+    "forbidden": "Give yourself the right to write there (chmod 700), or set BRUMMER_INSTANCES_DIR.",
+    "read_only": "Mount it for writing, or set BRUMMER_INSTANCES_DIR to a place that can be written.",
+    "full": "Free some space there, or set BRUMMER_INSTANCES_DIR to a place that has some.",
+    "failed": "Look at it by hand, or set BRUMMER_INSTANCES_DIR to another directory.",
+}
+_REASONS: Final[dict[int, DirectoryRefusal]] = {
+    errno.ENOENT: "missing",
+    errno.ELOOP: "symlink",
+    errno.ENOTDIR: "not_a_directory",
+    errno.EEXIST: "not_a_directory",
+    errno.EACCES: "forbidden",
+    errno.EPERM: "forbidden",
+    errno.EROFS: "read_only",
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+}
+
+
+class DirectoryUnusable(BrummerError):
+    """A directory that we can't, or must not, keep files in; the message says what to do."""
+
+    code = "directory_unusable"
+
+    def __init__(self, path: Path, reason: DirectoryRefusal, detail: str = "") -> None:
+        why = f"{reason.replace('_', ' ')}{f' ({detail})' if detail else ''}"
+        super().__init__(f"{path} can't be used: {why}. {_ADVICE[reason]}", path=str(path), reason=reason)
+        self.path = path
+        self.reason = reason
+
+    @classmethod
+    def because_of(cls, path: Path, error: OSError) -> "DirectoryUnusable":
+        return cls(path, _REASONS.get(error.errno or 0, "failed"), os.strerror(error.errno or 0))
+
+
+if sys.platform == "win32":
+
+    def private_directory(path: Path, *, create: bool = True) -> None:
+        """Make sure that this is a directory, not a link. Raises DirectoryUnusable."""
+        try:
+            if create:
+                path.mkdir(parents=True, exist_ok=True)
+            status = os.lstat(path)
+        except OSError as error:
+            raise DirectoryUnusable.because_of(path, error) from error
+        if status.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
+            raise DirectoryUnusable(path, "symlink")
+        if not stat.S_ISDIR(status.st_mode):
+            raise DirectoryUnusable(path, "not_a_directory")
+
+else:
+    _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def private_directory(path: Path, *, create: bool = True) -> None:
+        """Make sure that only we can read and write in this directory; make it (and its parents) if need be.
+
+        A directory of ours that others may enter is closed to them. Raises DirectoryUnusable.
+        """
+        try:
+            if create:
+                _make(path)
+            descriptor = os.open(path, _DIRECTORY)
+        except OSError as error:
+            raise _refused_directory(path, error) from error
+        try:
+            _close_to_others(path, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _make(path: Path) -> None:
+        """As mkdir -p does, but each with mode 0700: Python gives the parents the mode of the umask."""
+        for place in reversed([path, *itertools.takewhile(lambda parent: not parent.exists(), path.parents)]):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place, 0o700)
+
+    def _refused_directory(path: Path, error: OSError) -> DirectoryUnusable:
+        """Linux answers ENOTDIR for a link when asked for a directory, so look."""
+        return DirectoryUnusable(path, "symlink") if path.is_symlink() else DirectoryUnusable.because_of(path, error)
+
+    def _close_to_others(path: Path, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid():
+            raise DirectoryUnusable(path, "foreign_owner", f"user {status.st_uid}")
+        if status.st_mode & 0o077:
+            try:
+                os.fchmod(descriptor, 0o700)
+            except OSError as error:
+                raise DirectoryUnusable(path, "open_to_others", os.strerror(error.errno or 0)) from error

@@ -1,0 +1,186 @@
+"""To be told of a death: one descriptor per process on the loop, no thread, no polling.
+
+The order makes it free of races: open the descriptor first, then compare the identity. If the pid was recycled before
+we opened it, the identity differs; if it dies later, the descriptor tells. Where no descriptor is to be had (too many
+open files, a sandbox that forbids pidfd_open), the identity is compared every five seconds.
+
+Linux is tested; macOS and Windows are untested on hardware.
+"""
+
+import asyncio
+import errno
+import functools
+import os
+import random
+import sys
+from collections.abc import Callable
+from typing import Final, Literal
+
+from brummer.host.pids import ProcessIdentity, identify, is_running, same_namespace
+
+POLL_S: Final = 5.0
+Kind = Literal["pidfd", "kqueue", "handle", "polling"]
+_Close = Callable[[], None]
+
+_open_descriptors: set[int] = set()
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    _SYNCHRONIZE: Final = 0x100000
+    _GONE: Final = 87  # ERROR_INVALID_PARAMETER; 5 (access denied) means alive and not ours
+    KIND: Kind = "handle"
+
+    def open_exit_fd(identity: ProcessIdentity) -> int | None:  # noqa: ARG001
+        """There are no descriptors of processes on Windows. Raises OSError(ENOSYS) always."""
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def _subscribe(
+        loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
+    ) -> _Close | None:
+        """Wait for the process's handle, which also keeps its pid from being reused."""
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = wintypes.HANDLE
+        handle = kernel.OpenProcess(_SYNCHRONIZE, False, identity.pid)
+        if not handle:
+            if ctypes.get_last_error() == _GONE:
+                return None
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        if identify(identity.pid) != identity:
+            kernel.CloseHandle(wintypes.HANDLE(handle))
+            return None
+        waiting = loop._proactor.wait_for_handle(handle)  # type: ignore[attr-defined]  # noqa: SLF001
+        waiting.add_done_callback(lambda done: None if done.cancelled() else on_exit())
+
+        def close() -> None:
+            waiting.cancel()
+            kernel.CloseHandle(wintypes.HANDLE(handle))
+
+        return close
+
+else:
+    import resource
+
+    if sys.platform == "darwin":
+        import select
+
+        KIND: Kind = "kqueue"
+
+        def _open(pid: int) -> int:
+            """A duplicate of a kqueue that has one event; the queue lives as long as the descriptor."""
+            queue = select.kqueue()
+            try:
+                event = select.kevent(
+                    pid,
+                    select.KQ_FILTER_PROC,
+                    select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+                    select.KQ_NOTE_EXIT,
+                )
+                queue.control([event], 0)
+                return os.dup(queue.fileno())
+            finally:
+                queue.close()
+
+    else:
+        KIND: Kind = "pidfd"
+
+        def _open(pid: int) -> int:
+            if not hasattr(os, "pidfd_open"):
+                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+            return os.pidfd_open(pid)
+
+    @functools.cache
+    def _descriptor_limit() -> int:
+        """A quarter of what this process may open: the rest is for the connections to those same processes."""
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+
+    def open_exit_fd(identity: ProcessIdentity) -> int | None:
+        """A descriptor that becomes readable when the process dies; None when it is dead already.
+
+        Raises OSError when no descriptor can be had, which says nothing about the process.
+        """
+        try:
+            descriptor = _open(identity.pid)
+        except (ProcessLookupError, FileNotFoundError):  # ENOENT: by now the id of a thread
+            return None
+        if identify(identity.pid) == identity:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def _subscribe(
+        loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
+    ) -> _Close | None:
+        if len(_open_descriptors) >= _descriptor_limit():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        descriptor = open_exit_fd(identity)
+        if descriptor is None:
+            return None
+        _open_descriptors.add(descriptor)
+        loop.add_reader(descriptor, on_exit)
+
+        def close() -> None:
+            _open_descriptors.discard(descriptor)
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+        return close
+
+
+class ExitWatch:
+    """Calls ``on_exit()`` once, on the loop, when the process has died; never after `close`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]) -> None:
+        self._loop = loop
+        self.identity = identity
+        self._on_exit = on_exit
+        self.kind: Kind = KIND
+        self._close: _Close | None = self._start()
+
+    def __repr__(self) -> str:
+        return f"<ExitWatch pid={self.identity.pid} {self.kind if self._close else 'closed'}>"
+
+    def _start(self) -> _Close:
+        try:
+            close = _subscribe(self._loop, self.identity, self._fire)
+        except OSError:
+            self.kind = "polling"
+            return self._poll_later()
+        return close or self._loop.call_soon(self._fire).cancel
+
+    def _poll_later(self) -> _Close:
+        wait_s = POLL_S * random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+        return self._loop.call_later(wait_s, self._poll).cancel
+
+    def check_now(self) -> None:
+        """After a hint, where only polling tells; elsewhere it does nothing."""
+        if self.kind == "polling" and self._close is not None:
+            self._close()
+            self._poll()
+
+    def _poll(self) -> None:
+        if is_running(self.identity):
+            self._close = self._poll_later()
+        else:
+            self._fire()
+
+    def _fire(self) -> None:
+        if self._close is not None:
+            self.close()
+            self._on_exit()
+
+    def close(self) -> None:
+        if self._close is not None:
+            close, self._close = self._close, None
+            close()
+
+
+def watch_exit(loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]) -> ExitWatch:
+    """Call ``on_exit()`` once when this very process has died; soon, if it is dead already.
+
+    Raises ValueError for a process of another boot or pid namespace: its pid says nothing here.
+    """
+    if not same_namespace(identity):
+        raise ValueError(f"pid {identity.pid} belongs to another pid namespace or boot")
+    return ExitWatch(loop, identity, on_exit)

@@ -1,0 +1,183 @@
+"""Files that several processes share: written whole or not at all, read without trusting whoever made them.
+
+Linux is tested; macOS and Windows are untested on hardware.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import Final, Literal
+
+from brummer.core.errors import BrummerError
+from brummer.host.filesystems import is_tmpfs
+from brummer.host.pids import ProcessIdentity, is_running, own_identity, same_namespace
+
+FileRefusal = Literal["symlink", "not_regular", "foreign_owner", "too_large"]
+
+
+class FileRefused(BrummerError):
+    """A file that is not what we could have written: we don't read it."""
+
+    code = "file_refused"
+
+    def __init__(self, path: Path, reason: FileRefusal) -> None:
+        super().__init__(f"{path} is refused: {reason.replace('_', ' ')}", path=str(path), reason=reason)
+        self.path = path
+        self.reason = reason
+
+
+if sys.platform == "win32":
+    _READ: Final = os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT
+    _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_BINARY | os.O_NOINHERIT
+    _REPLACE_TRIES: Final = 10
+
+    def _foreign(status: os.stat_result) -> bool:  # noqa: ARG001
+        return False  # the profile's access list already keeps others out
+
+    def _replace(source: Path, target: Path) -> None:
+        """A reader without FILE_SHARE_DELETE makes it fail for as long as it has the file open: 1 to 50 ms."""
+        for attempt in range(_REPLACE_TRIES):
+            try:
+                os.replace(source, target)
+            except PermissionError:
+                if attempt == _REPLACE_TRIES - 1:
+                    raise
+                time.sleep(min(0.001 * 2**attempt, 0.05))
+            else:
+                return
+
+    def _sync_directory(path: Path) -> None:
+        """A directory can't be opened for that on Windows."""
+
+else:
+    _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def _foreign(status: os.stat_result) -> bool:
+        return status.st_uid != os.geteuid()
+
+    _replace = os.replace
+
+    def _sync_directory(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+_counter = itertools.count()
+_TEMPORARY: Final = re.compile(r"\..*\.([0-9a-zA-Z]{0,8})-(\d{1,20})-(\d{1,10})-(\d{1,20})-\d+\.tmp", re.DOTALL)
+_ABANDONED_AFTER_S: Final = 3600.0
+"""A write takes milliseconds. So long after, one whose writer we can't look up has been left behind."""
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name, unique to this write, that tells who writes: see `is_abandoned`."""
+    own = own_identity()
+    return f".{name}.{_boot_prefix(own)}-{own.pid_namespace}-{own.pid}-{own.start_token}-{next(_counter)}.tmp"
+
+
+def _boot_prefix(identity: ProcessIdentity) -> str:
+    return identity.boot_id.replace("-", "")[:8]
+
+
+def is_abandoned(path: Path) -> bool:
+    """A temporary file of ours whose writer died before it was done."""
+    found = _TEMPORARY.fullmatch(path.name)
+    if not found:
+        return False
+    own = own_identity()
+    boot, namespace, pid, start = found[1], *map(int, found.groups()[1:])
+    writer = ProcessIdentity(own.boot_id, namespace, pid, start)
+    if boot == _boot_prefix(own) and same_namespace(writer):
+        return not is_running(writer)
+    try:
+        return time.time() - os.lstat(path).st_mtime > _ABANDONED_AFTER_S
+    except OSError:
+        return False
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file, so that a reader sees the old or the new content, never a part, even after a power cut.
+
+    Raises OSError (ENOSPC, EROFS, EACCES, ENOENT…), and then the old file is unchanged and nothing is left behind.
+    """
+    durable = not is_tmpfs(path.parent)
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        _write_new(temporary, data, mode, durable=durable)
+        _replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durable:
+        _sync_directory(path.parent)
+
+
+def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
+    descriptor = os.open(path, _CREATE, mode)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refusal_of(status: os.stat_result, limit_bytes: int) -> FileRefusal | None:
+    """Why we would not read a file with this status; None when we would."""
+    if stat.S_ISLNK(status.st_mode):
+        return "symlink"
+    if not stat.S_ISREG(status.st_mode):
+        return "not_regular"
+    if _foreign(status):
+        return "foreign_owner"
+    return "too_large" if status.st_size > limit_bytes else None
+
+
+def open_for_reading(path: Path, limit_bytes: int) -> int:
+    """A descriptor of a regular file of ours; never blocks, whatever is there. Raises FileRefused, OSError."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileRefused(path, "symlink") from error
+        if error.errno == errno.ENXIO:  # a socket
+            raise FileRefused(path, "not_regular") from error
+        raise
+    refusal = refusal_of(os.fstat(descriptor), limit_bytes)
+    if refusal is None:
+        return descriptor
+    os.close(descriptor)
+    raise FileRefused(path, refusal)
+
+
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """The whole of a small regular file of ours. Raises FileRefused, OSError (FileNotFoundError when there is none)."""
+    descriptor = open_for_reading(path, limit_bytes)
+    try:
+        return read_descriptor(path, descriptor, limit_bytes)
+    finally:
+        os.close(descriptor)
+
+
+def read_descriptor(path: Path, descriptor: int, limit_bytes: int) -> bytes:
+    """All of it, from where it stands; a file that grows past the limit while we read is refused, too."""
+    parts: list[bytes] = []
+    room = limit_bytes + 1
+    while room > 0 and (part := os.read(descriptor, min(room, 1 << 16))):
+        parts.append(part)
+        room -= len(part)
+    if room <= 0:
+        raise FileRefused(path, "too_large")
+    return b"".join(parts)

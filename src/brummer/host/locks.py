@@ -1,0 +1,224 @@
+"""One process at a time: a lock on a file, which the system frees when its holder dies.
+
+It is flock(2). POSIX record locks would be dropped as soon as anything in the process closed the same file. Locks of
+the open file description (F_OFD_SETLK) behave as flock does but are Linux's alone. Both are inherited by a forked
+child and outlive the parent then; a child that execs loses the descriptor (close-on-exec), and one that Python forks
+drops it at once (`_forget_after_fork`). Only a fork made in C, without exec, keeps the lock for as long as it lives.
+
+The file is never removed: whoever waits on a removed file holds a lock that nobody else can see. So whoever got the
+lock makes sure that the path still names the file it locked. Waiting is polling with jitter and always bounded;
+nothing here holds one lock while it waits for another, so there can be no deadlock.
+
+Linux is tested; macOS and Windows are untested on hardware.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import stat
+import sys
+import weakref
+from pathlib import Path
+from typing import Final
+
+from brummer.core.errors import BrummerError
+from brummer.host.files import FileRefused
+
+_REPLACED_TRIES: Final = 3
+_POLL_S: Final = (0.002, 0.02)
+
+
+class LockTimeout(BrummerError):
+    """Somebody else has the lock and did not let go in time. ``holder_pid`` is what it wrote down, if it did."""
+
+    code = "lock_timeout"
+    retryable = True
+
+    def __init__(self, path: Path, holder_pid: int | None, waited_s: float) -> None:
+        holder = f"process {holder_pid}" if holder_pid else "an unknown process"
+        super().__init__(
+            f"{path} is held by {holder}, which did not let go within {waited_s:g} s."
+            " See whether it is stopped or stuck, and end it if so.",
+            path=str(path),
+            holder_pid=holder_pid,
+        )
+        self.path = path
+        self.holder_pid = holder_pid
+
+
+class LocksUnsupported(BrummerError):
+    """The file system there knows no locks."""
+
+    code = "locks_unsupported"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path.parent} is on a file system without locks", path=str(path))
+        self.path = path
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT
+    _PROBE: Final = os.O_RDWR | os.O_BINARY | os.O_NOINHERIT
+    _FAR: Final = 0x7FFF0000
+    """Locks are mandatory there: lock a byte behind the end, so that the holder's pid stays readable."""
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:  # noqa: ARG001 - there is one kind
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EDEADLK):
+                return False
+            raise
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+    def _write_holder(descriptor: int, text: bytes) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, text)
+
+else:
+    import fcntl
+
+    _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    _PROBE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+        """Probes take the shared kind, so that they don't disturb each other."""
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _write_holder(descriptor: int, text: bytes) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
+
+    def _forget_after_fork() -> None:
+        for lock in _held:
+            lock.forget()
+
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class FileLock:
+    """A lock that is held. Keep it; `release` gives it up, and so does the death of the process."""
+
+    __slots__ = ("__weakref__", "_descriptor", "path")
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+        _held.add(self)
+
+    def __repr__(self) -> str:
+        return f"<FileLock {self.path} {'held' if self._descriptor is not None else 'released'}>"
+
+    @classmethod
+    def try_acquire(cls, path: Path) -> "FileLock | None":
+        """The lock, or None when somebody else has it. Creates the file, not its directory.
+
+        Raises LocksUnsupported, FileRefused (not a regular file), OSError (missing or read-only directory…).
+        """
+        for _ in range(_REPLACED_TRIES):
+            descriptor = os.open(path, _OPEN, 0o600)
+            try:
+                if not _locked(path, descriptor, shared=False):
+                    os.close(descriptor)
+                    return None
+                if _is_at(path, descriptor):
+                    with contextlib.suppress(OSError):  # a full disk takes our name, not the lock
+                        _write_holder(descriptor, b"%d\n" % os.getpid())
+                    return cls(path, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        return None
+
+    @classmethod
+    async def acquire(cls, path: Path, timeout_s: float) -> "FileLock":
+        """The lock, waited for at most ``timeout_s``. Raises LockTimeout and what `try_acquire` raises."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while (lock := cls.try_acquire(path)) is None:
+            if loop.time() >= deadline:
+                raise LockTimeout(path, holder_pid(path), timeout_s)
+            await asyncio.sleep(random.uniform(*_POLL_S))  # noqa: S311 - jitter
+        return lock
+
+    def is_in_place(self) -> bool:
+        """The path still names the file that we locked, so that others see the lock."""
+        return self._descriptor is not None and _is_at(self.path, self._descriptor)
+
+    def release(self) -> None:
+        """Let go, at once even for a child that has inherited the descriptor."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                _unlock(self._descriptor)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the file without unlocking: others that share the descriptor keep the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+_held: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
+
+
+def _locked(path: Path, descriptor: int, *, shared: bool) -> bool:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise FileRefused(path, "not_regular")
+    try:
+        return _try_lock(descriptor, shared=shared)
+    except OSError as error:
+        raise LocksUnsupported(path) from error
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def holder_pid(path: Path) -> int | None:
+    """The pid that the last holder wrote down, in its own pid namespace."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(path, _PROBE)
+        try:
+            return int(os.read(descriptor, 32))
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def is_locked(path: Path) -> bool | None:
+    """Somebody holds this lock; None when nobody can tell (no such file, no locks there). Costs 6 µs.
+
+    It takes the lock for a microsecond, so whoever wants it must try more than once.
+    """
+    try:
+        descriptor = os.open(path, _PROBE)
+    except OSError:
+        return None
+    try:
+        return not _locked(path, descriptor, shared=True)
+    except (LocksUnsupported, FileRefused):
+        return None
+    finally:
+        os.close(descriptor)

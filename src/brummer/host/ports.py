@@ -1,0 +1,80 @@
+"""TCP ports: who listens on which, and does anybody answer. The first is Linux only; elsewhere nothing is
+found.
+
+A listening socket shows in /proc/net/tcp with its inode, and the same inode in /proc/PID/fd of each process
+that has it.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+
+from brummer.host.pids import ProcessIdentity
+
+CONNECT_TIMEOUT_S = 1.0
+"""Loopback answers in microseconds; a second covers a machine that is swapping."""
+_LISTEN = b"0A"
+
+
+def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
+    """The TCP ports on which these processes listen. Milliseconds of /proc: use a thread."""
+    if sys.platform != "linux" or not processes:
+        return set()
+    sockets = _listening_sockets()
+    owned = {inode for process in processes for inode in _sockets_of(process.pid)}
+    return {port for inode, port in sockets.items() if inode in owned}
+
+
+def listeners(ports: range) -> dict[int, tuple[int, str]]:
+    """Who listens on these ports: port → (pid, command name). (0, "") where that is hidden from us.
+
+    Walks all of /proc: tens of milliseconds, for a person who asked.
+    """
+    if sys.platform != "linux":
+        return {}
+    wanted = {inode: port for inode, port in _listening_sockets().items() if port in ports}
+    found = dict.fromkeys(wanted.values(), (0, ""))
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        for inode in _sockets_of(pid) & wanted.keys():
+            found[wanted[inode]] = (pid, _command_name(pid))
+    return found
+
+
+def _command_name(pid: int) -> str:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
+    return ""
+
+
+def _listening_sockets() -> dict[bytes, int]:
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table, "rb") as file:
+            for row in file.readlines()[1:]:
+                _, local, _, state, _, _, _, _, _, inode, *_ = row.split()
+                if state == _LISTEN:
+                    found[inode] = int(local.rpartition(b":")[2], 16)
+    return found
+
+
+def _sockets_of(pid: int) -> set[bytes]:
+    found = set()
+    with contextlib.suppress(OSError):  # it died, or belongs to another user
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                kind, _, inode = os.readlink(f"/proc/{pid}/fd/{descriptor}").partition(":")
+                if kind == "socket":
+                    found.add(inode.strip("[]").encode())
+    return found
+
+
+async def port_answers(port: int) -> bool:
+    """Somebody accepts connections on this port of loopback, IPv4 or IPv6. Connects once, and hangs up."""
+    for host in ("127.0.0.1", "::1"):
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+            return True
+    return False

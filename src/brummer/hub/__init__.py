@@ -1,0 +1,1 @@
+"""One connection for the agent, every instance behind it: discover, route, recover."""

@@ -1,0 +1,167 @@
+"""``brum doctor``: look at everything that discovery rests on, and say what is wrong and what to do about it."""
+
+import asyncio
+import json
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from brummer.core.errors import BrummerError
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.registry import Registry
+from brummer.host.filesystems import filesystem_has_events, filesystem_name
+from brummer.host.locks import holder_pid, is_locked
+from brummer.host.pids import process_state
+from brummer.host.ports import listeners
+
+Verdict = Literal["ok", "note", "wrong"]
+PORTS = range(7777, 8000)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. ``advice`` says what to do; empty where there is nothing to do."""
+
+    subject: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+async def examine(environ: Mapping[str, str], home: Path) -> list[Finding]:
+    """Everything there is to say, in the order in which things depend on each other."""
+    try:
+        directory = instances_directory(environ)
+    except BrummerError as error:
+        return [Finding("directory", "wrong", error.message, "set BRUMMER_INSTANCES_DIR to an absolute path")]
+    findings = list(await asyncio.to_thread(_directory, directory))
+    if not any(finding.verdict == "wrong" for finding in findings):
+        findings += await _records(directory)
+        findings += await asyncio.to_thread(lambda: list(_locks(directory)))
+    findings += await asyncio.to_thread(lambda: [*_clocks(), *_ports(directory), *_clients(home)])
+    return findings
+
+
+def _directory(directory: Path) -> Iterator[Finding]:
+    try:
+        status = directory.lstat()
+    except FileNotFoundError:
+        yield Finding("directory", "note", f"{directory} does not exist yet; the first instance makes it")
+        return
+    except OSError as error:
+        yield Finding("directory", "wrong", f"{directory}: {error.strerror}", "make it readable, or choose another")
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        yield Finding("directory", "wrong", f"{directory} is not a directory", "remove it, or choose another")
+        return
+    yield from _directory_is_ours(directory, status)
+    events = filesystem_has_events(directory)
+    kind = f"{directory} is on {filesystem_name(directory)}"
+    if events:
+        yield Finding("file system", "ok", f"{kind}, which tells of changes")
+    else:
+        advice = "set BRUMMER_INSTANCES_DIR to a local directory, for hubs and instances alike"
+        yield Finding("file system", "note", f"{kind}, which tells of no changes: hubs look every 2 s", advice)
+
+
+def _directory_is_ours(directory: Path, status: os.stat_result) -> Iterator[Finding]:
+    mode = stat.S_IMODE(status.st_mode)
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        yield Finding(
+            "directory", "wrong", f"{directory} belongs to user {status.st_uid}", "remove it, or choose another"
+        )
+    elif mode & 0o077 and os.name == "posix":
+        yield Finding("directory", "wrong", f"{directory} is open to others ({mode:o})", f"chmod 700 {directory}")
+    elif not os.access(directory, os.W_OK | os.X_OK):
+        yield Finding("directory", "wrong", f"{directory} can't be written to", "mount it writable, or choose another")
+    else:
+        yield Finding("directory", "ok", f"{directory}, yours alone ({mode:o})")
+
+
+async def _records(directory: Path) -> list[Finding]:
+    """A look through the eyes of a hub: what it lists, what it refuses, what it would remove."""
+    async with Registry(directory) as registry:
+        await registry.scan()
+        statistics, problems = registry.statistics(), registry.problems
+        listed = registry.snapshot()
+    findings = [Finding("watcher", "ok" if statistics.watch != "polling" else "note", f"by {statistics.watch}")]
+    findings.append(Finding("instances", "ok", ", ".join(listed) or "none runs"))
+    for code, count in Counter(problem.code for problem in problems).items():
+        case = next(problem for problem in problems if problem.code == code)
+        more = f" (and {count - 1} more like it)" if count > 1 else ""
+        advice = "" if code == "newer_version" else "remove the file if nobody needs it"
+        findings.append(Finding("record", "wrong", f"{case.path}: {code}: {case.detail}{more}", advice))
+    return findings
+
+
+def _locks(directory: Path) -> Iterator[Finding]:
+    if not directory.is_dir():
+        return
+    stuck = [path for path in sorted(directory.glob("*.lock")) if _is_stopped(holder_pid(path)) and is_locked(path)]
+    for path in stuck:
+        pid = holder_pid(path)
+        yield Finding("lock", "wrong", f"{path.name} is held by process {pid}, which is stopped", f"kill -CONT {pid}")
+    if not stuck:
+        yield Finding("locks", "ok", "none is held by a stopped process")
+
+
+def _is_stopped(pid: int | None) -> bool:
+    state = process_state(pid) if pid else None
+    return state is not None and state.state == "stopped"
+
+
+def _clocks() -> Iterator[Finding]:
+    """Two monotonic clocks, of which one counts sleep, tell a suspend from a pause."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        slept_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+        detail = f"awake and elapsed time are told apart; asleep {max(slept_s, 0.0):.0f} s since boot"
+        yield Finding("clocks", "ok", detail)
+    else:
+        yield Finding("clocks", "note", "one monotonic clock only: a sleep is seen by a late timer")
+
+
+def _ports(directory: Path) -> Iterator[Finding]:
+    pids = {_pid_of(path) for path in directory.glob("*.json")} if directory.is_dir() else set()
+    taken = listeners(PORTS)
+    strangers = {port: owner for port, owner in taken.items() if owner[0] not in pids}
+    for port, (pid, name) in sorted(strangers.items()):
+        owner = f"{name} (pid {pid})" if pid else "another user's process"
+        yield Finding("port", "note", f"{port} is taken by {owner}; instances choose another")
+    if not strangers:
+        yield Finding("ports", "ok", f"{PORTS.start} to {PORTS.stop - 1}: taken by instances only ({len(taken)})")
+
+
+def _pid_of(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _clients(home: Path) -> Iterator[Finding]:
+    """Which coding agents are told of the hub, in this user's settings and here."""
+    places = {
+        "Claude Code": home / ".claude.json",
+        "Cursor": home / ".cursor" / "mcp.json",
+        "Claude Desktop": home / ".config" / "Claude" / "claude_desktop_config.json",
+        "VS Code (this directory)": Path(".vscode") / "mcp.json",
+        "Claude Code (this directory)": Path(".mcp.json"),
+    }
+    configured = [name for name, path in places.items() if _mentions_the_hub(path)]
+    if configured:
+        yield Finding("agents", "ok", f"configured: {', '.join(configured)}")
+    else:
+        yield Finding("agents", "note", "no agent is configured to start the hub", "see brum mcp-config")
+
+
+def _mentions_the_hub(path: Path) -> bool:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return False
+    return "brum" in text and "--mcp" in text

@@ -1,0 +1,202 @@
+"""From a tool call to its answer: which instance, what to send, how long to wait."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from brummer.contract.tools import BY_NAME, REPEATABLE, TOOLS, WAITING
+from brummer.core.errors import BrummerError, InvalidArguments
+from brummer.core.settings import Server
+from brummer.discovery.record import Record
+from brummer.hub.instances import Instances, Known
+from brummer.hub.sessions import Sessions
+from brummer.link.call import Call
+from brummer.link.foreign import repeatable_of
+from brummer.wire.server import ToolCall
+from brummer.wire.toolbox import Tool, ToolTable, failed, structured
+
+ANSWER_S: Final = 30.0
+"""What a call that waits for nothing may take in the instance: a stop takes 10 s at worst, the rest milliseconds."""
+
+DEFAULT_WAIT_S: Final = 30.0
+"""``timeout_s`` of the waiting tools when the agent gives none (see contract.arguments)."""
+
+EVERYWHERE: Final = "*"
+
+_decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
+    tool: str
+    arguments: Raw = Raw(b"{}")
+
+
+class NotAnInstance(BrummerError):
+    """A tool of Brummer's instances was called on a server that is none."""
+
+    code = "not_an_instance"
+
+
+class Router:
+    """The `ToolServer` of the hub: ``local`` tools are answered here, all others through a link.
+
+    The list is the contract's, in its order, and then the local tools that the contract does not know.
+    """
+
+    def __init__(self, instances: Instances, sessions: Sessions, local: Sequence[Tool]) -> None:
+        self._instances = instances
+        self._sessions = sessions
+        self._local = ToolTable(local)
+        further = [tool.definition for tool in local if tool.name not in BY_NAME]
+        self.tools_json = msgspec.json.encode([*(tool.as_hub_tool() for tool in TOOLS), *further])
+
+    def has_tool(self, name: str) -> bool:
+        return name in BY_NAME or name in self._local
+
+    def cancel_call(self, key: str) -> bool:  # noqa: ARG002
+        """Calls of the hub's clients carry no keys."""
+        return False
+
+    async def call_tool(self, call: ToolCall) -> bytes:
+        if call.name in self._local:
+            return await self._local.call(call.name, call.arguments, call)
+        try:
+            return await self._routed(call)
+        except BrummerError as error:
+            return failed(error)
+
+    async def _routed(self, call: ToolCall) -> bytes:
+        arguments = _object(call.name, call.arguments)
+        name = _string(call.name, "instance", arguments.pop("instance", None))
+        await self._instances.looked_at()
+        if name == EVERYWHERE and call.name == "wait_for":
+            return await self._wait_everywhere(call, arguments)
+        return await self._in_instance(await self._meant(name, call), call, arguments)
+
+    async def _meant(self, name: str | None, call: ToolCall) -> Known:
+        if name is not None:
+            return await self._instances.named(name)
+        session = call.session
+        chosen = self._sessions.chosen(session.id) if session else None
+        return await self._instances.default(chosen, session.roots if session else ())
+
+    async def _in_instance(self, known: Known, call: ToolCall, arguments: dict[str, Raw]) -> bytes:
+        if call.name == "instance_tools":
+            return structured(msgspec.Raw(await known.caller.call(_list_tools())))
+        tool, passed_on = call.name, msgspec.json.encode(arguments)
+        if call.name == "instance_call":
+            inner = _inner_call(passed_on)
+            tool, passed_on = inner.tool, bytes(inner.arguments)
+        elif isinstance(known.record, Server):
+            raise NotAnInstance(
+                f"{known.id} is a server of its own kind and has no {tool}; see instance_tools, and use instance_call",
+                instance=known.id,
+            )
+        made = _tool_call(tool, passed_on, call)
+        if isinstance(known.record, Server):
+            made.repeatable = tool in await self._repeatable(known)
+        return await known.caller.call(made)
+
+    async def _repeatable(self, known: Known) -> frozenset[str]:
+        """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say."""
+        if known.repeatable is None:
+            try:
+                known.repeatable = repeatable_of(await known.caller.call(_list_tools()))
+            except BrummerError:
+                return frozenset()
+        return known.repeatable
+
+    async def _wait_everywhere(self, call: ToolCall, arguments: dict[str, Raw]) -> bytes:
+        """The first instance where the condition comes true; the others stop waiting."""
+        everyone = [known for known in self._instances if not known.is_gone and isinstance(known.record, Record)]
+        if not everyone:
+            await self._instances.default(None, ())  # raises, saying what to do
+        waits = {asyncio.ensure_future(self._wait_in(known, call, arguments)) for known in everyone}
+        answers: list[dict[str, Any]] = []
+        try:
+            for wait in asyncio.as_completed(waits):
+                answer = await wait
+                answers.append(answer)
+                if answer.get("matched"):
+                    break
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return structured(_first_match(answers))
+
+    async def _wait_in(self, known: Known, call: ToolCall, arguments: dict[str, Raw]) -> dict[str, Any]:
+        who = known.id
+        try:
+            result = msgspec.json.decode(await self._in_instance(known, call, arguments))
+        except BrummerError as error:
+            return {"matched": False, "instance": who, "error": error.as_data()}
+        content: dict[str, Any] = result.get("structuredContent", {})
+        return {"matched": False, **content, "instance": who}
+
+
+def _first_match(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    matched = [answer for answer in answers if answer.get("matched")]
+    incomplete = [{"instance": answer["instance"], "why": answer["error"]} for answer in answers if "error" in answer]
+    best = matched[0] if matched else {"matched": False, "what": None}
+    return {**best, "incomplete": incomplete}
+
+
+def _object(tool: str, arguments: bytes) -> dict[str, Raw]:
+    try:
+        return _decode_arguments(arguments)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArguments(f"{tool}: {error}", tool=tool) from None
+
+
+def _string(tool: str, name: str, raw: Raw | None) -> str | None:
+    if raw is None or bytes(raw) == b"null":
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        raise InvalidArguments(f"{tool}: `{name}` must be a string", tool=tool, argument=name) from None
+
+
+def _inner_call(arguments: bytes) -> _InstanceCall:
+    try:
+        return msgspec.json.decode(arguments, type=_InstanceCall)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArguments(f"instance_call: {error}", tool="instance_call") from None
+
+
+def _list_tools() -> Call:
+    return Call("tools/list", {}, repeatable=True, deadline_s=ANSWER_S)
+
+
+def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
+    token = call.request.params.meta.progress_token
+    on_notification: Callable[[bytes], None] | None = call.request.notify if token else None
+    params: dict[str, Any] = {"name": tool, "arguments": Raw(arguments)}
+    if token:
+        params["_meta"] = {"progressToken": token}
+    return Call(
+        "tools/call",
+        params,
+        repeatable=tool in REPEATABLE,
+        deadline_s=ANSWER_S + (_wait_s(arguments) if tool in WAITING else 0.0),
+        waits=tool in WAITING,
+        flow=call.session.id if call.session else None,
+        on_notification=on_notification,
+    )
+
+
+class _Wait(msgspec.Struct):
+    timeout_s: float = DEFAULT_WAIT_S
+
+
+def _wait_s(arguments: bytes) -> float:
+    """How long the tool itself may wait; nonsense is left for the instance to refuse."""
+    if b"timeout_s" not in arguments:
+        return DEFAULT_WAIT_S
+    try:
+        return max(0.0, min(86_400.0, msgspec.json.decode(arguments, type=_Wait).timeout_s))
+    except (msgspec.DecodeError, RecursionError):
+        return DEFAULT_WAIT_S

@@ -1,0 +1,213 @@
+"""The hub on one page: registry → links → router → front.
+
+Each arrow is one way. The registry tells what stands in the instances directory; every instance gets a link, whose own
+task keeps it; the router picks the link that a call means; a front (stdio or HTTP) carries calls in and answers out.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from brummer.core import settings
+from brummer.core.errors import BrummerError
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.events import Appeared, Changed, Gone
+from brummer.discovery.registry import Registry
+from brummer.host.descriptors import raise_descriptor_limit
+from brummer.host.exits import watch_exit
+from brummer.host.pids import identify
+from brummer.hub.instances import Instances
+from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
+from brummer.hub.router import Router
+from brummer.hub.sessions import Sessions
+from brummer.hub.tools import hub_tools
+from brummer.wire.greeting import Greeting
+from brummer.wire.http_server import HttpServer
+from brummer.wire.server import McpServer
+from brummer.wire.stdio import StdioServer
+from brummer.wire.streamable_http import LOOPBACK_NAMES, StreamableHttp
+from brummer.wire.toolbox import Tool
+
+REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""Room for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
+
+_log = logging.getLogger(__name__)
+
+TOKEN_VARIABLE: Final = "BRUMMER_HTTP_TOKEN"  # noqa: S105 — its name, not its value
+
+
+class NotServed(BrummerError):
+    """The hub's HTTP front can't be opened as asked."""
+
+    code = "not_served"
+
+
+class Hub:
+    """Everything behind the front. Made by `running_hub`."""
+
+    def __init__(self, registry: Registry, instances: Instances, further_tools: Iterable[Tool] = ()) -> None:
+        self.registry = registry
+        self.instances = instances
+        self.problems: list[dict[str, Any]] = []
+        """What was wrong when the hub started."""
+        self.sessions = Sessions()
+        own_tools = hub_tools(instances, self.sessions, self._problems)
+        self.router = Router(instances, self.sessions, [*own_tools, *further_tools])
+        self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS)
+
+    async def follow_registry(self) -> None:
+        """Pass on what stands in the directory, for ever."""
+        async with self.registry:
+            await self._look()
+            self.instances.looked()
+            self.instances.look_again = self._look
+            async for event in self.registry:
+                match event:
+                    case Appeared(record) | Changed(_, record):
+                        self.instances.appeared(record)
+                    case Gone(record, reason):
+                        self.instances.gone(record, reason)
+
+    async def _look(self) -> None:
+        await self.registry.scan()
+        for record in self.registry.snapshot().values():
+            self.instances.appeared(record)  # its event follows, and says nothing new
+
+    def _problems(self) -> list[dict[str, Any]]:
+        return [*self.problems, *self._refused()]
+
+    def _refused(self) -> Iterable[dict[str, Any]]:
+        """Each kind once, with a case of it: five thousand files of garbage must not fill an agent's context."""
+        kinds: dict[str, dict[str, Any]] = {}
+        for problem in self.registry.problems:
+            case = {"code": problem.code, "count": 0, "path": problem.path, "detail": problem.detail}
+            kinds.setdefault(problem.code, case)["count"] += 1
+        return kinds.values()
+
+
+def read_settings(environ: Mapping[str, str], directory: Path) -> tuple[settings.Settings, list[dict[str, Any]]]:
+    """Those that hold in this directory, and what could not be understood: a typo must not cost the connection."""
+    home = Path(environ.get("HOME") or Path.home())
+    try:
+        texts = [(path, path.read_text("utf-8")) for path in settings.files_for(directory, home) if path.is_file()]
+        return settings.load(texts, environ), []
+    except (OSError, UnicodeDecodeError, settings.SettingsInvalid) as error:
+        _log.warning("settings are not used: %s", error)
+        return settings.Settings(), [{"code": "settings_invalid", "detail": str(error)}]
+
+
+@contextlib.asynccontextmanager
+async def running_hub(
+    environ: Mapping[str, str],
+    working_directory: Path,
+    *,
+    servers: Iterable[settings.Server] = (),
+    further_tools: Iterable[Tool] = (),
+) -> AsyncIterator[Hub]:
+    """A hub that watches and links, and leaves nothing behind when the block ends.
+
+    ``servers``: those of the command line, beside those of the settings.
+    """
+    chosen, problems = await asyncio.to_thread(read_settings, environ, working_directory)
+    instances = Instances(working_directory, use_robust_networking=chosen.use_robust_networking)
+    raise_descriptor_limit()
+    for server in {server.name: server for server in (*chosen.servers, *servers)}.values():
+        instances.add_server(server)
+    hub = Hub(Registry(instances_directory(environ)), instances, further_tools)
+    hub.problems = problems
+    following = asyncio.create_task(hub.follow_registry(), name="registry")
+    try:
+        yield hub
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await hub.instances.close()
+
+
+async def serve_stdio(
+    stdin: int,
+    stdout: int,
+    greeting: Greeting,
+    environ: Mapping[str, str],
+    working_directory: Path,
+    *,
+    servers: Iterable[settings.Server] = (),
+) -> int:
+    """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
+    async with running_hub(environ, working_directory, servers=servers) as hub:
+        front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=REQUEST_LIMIT_BYTES)
+        front.session.capabilities = greeting.capabilities
+        with _ending_on_signals(front.close), _ending_with_parent(front.close):
+            await front.serve(greeting.rest)
+    return 0
+
+
+async def serve_http(
+    host: str,
+    port: int,
+    environ: Mapping[str, str],
+    working_directory: Path,
+    *,
+    announce: Callable[[str], None],
+    servers: Iterable[settings.Server] = (),
+    further_tools: Iterable[Tool] = (),
+) -> int:
+    """Serve any number of clients until SIGTERM or Ctrl-C. Raises `NotServed`.
+
+    ``further_tools`` are served after the frozen ones; no command line reaches that.
+    """
+    token = environ.get(TOKEN_VARIABLE) or None
+    if host not in LOOPBACK_NAMES and token is None:
+        raise NotServed(f"{host} can be reached by others: set {TOKEN_VARIABLE} to a secret that clients must show")
+    ended = asyncio.Event()
+    async with running_hub(environ, working_directory, servers=servers, further_tools=further_tools) as hub:
+        handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
+        server = HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)
+        listener = _listen(host, port)
+        await server.start([listener])
+        shown = f"[{host}]" if ":" in host else host
+        with _ending_on_signals(ended.set, also=(signal.SIGINT,)):
+            announce(f"http://{shown}:{listener.getsockname()[1]}/mcp")
+            await ended.wait()
+        await server.close()
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise NotServed(f"can't listen on {host}:{port}: {error.strerror}", host=host, port=port) from None
+
+
+@contextlib.contextmanager
+def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ()) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, *also):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+        else:
+            loop.add_signal_handler(number, end)
+    yield
+
+
+@contextlib.contextmanager
+def _ending_with_parent(end: Callable[[], None]) -> Iterator[None]:
+    """Some launchers leave our stdin open when they die; then the parent's death is the only word we get."""
+    parent = identify(os.getppid()) if os.getppid() > 1 else None
+    if parent is None:
+        yield
+        return
+    watch = watch_exit(asyncio.get_running_loop(), parent, end)
+    try:
+        yield
+    finally:
+        watch.close()

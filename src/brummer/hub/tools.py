@@ -1,0 +1,80 @@
+"""The tools that the hub answers itself."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from brummer import __version__
+from brummer.contract.arguments import NoArguments
+from brummer.contract.tools import BY_NAME
+from brummer.hub.instances import Instances
+from brummer.hub.sessions import Sessions
+from brummer.link.caller import PARK_S
+from brummer.link.limits import IN_FLIGHT_IN_ALL, QUEUED_PER_INSTANCE
+from brummer.link.link import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, REPLY_LIMIT_BYTES
+from brummer.link.state import State
+from brummer.wire.server import ToolCall
+from brummer.wire.toolbox import Tool
+
+
+class _Connect(msgspec.Struct, forbid_unknown_fields=True):
+    instance: str
+
+
+def hub_tools(instances: Instances, sessions: Sessions, problems: Callable[[], list[dict[str, Any]]]) -> list[Tool]:
+    """``problems`` lists what discovery refuses, as ``{"code", "path", "detail"}``."""
+    started = time.monotonic()
+
+    async def instances_list(_: NoArguments, __: ToolCall) -> object:
+        await instances.settled()
+        return {"instances": [known.summary() for known in instances]}
+
+    async def instances_connect(arguments: _Connect, call: ToolCall) -> object:
+        await instances.settled()
+        known = await instances.named(arguments.instance)
+        if call.session is not None:
+            sessions.choose(call.session.id, known.id)
+        return {"instance": known.summary(), "remembered": call.session is not None}
+
+    async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
+        return {"disconnected": sessions.forget(call.session.id) if call.session else None}
+
+    async def hub_status(_: NoArguments, __: ToolCall) -> object:
+        await instances.settled()
+        links = [known.link.status() for known in instances]
+        return {
+            "hub": {
+                "version": __version__,
+                "pid": os.getpid(),
+                "uptime_s": round(time.monotonic() - started, 3),
+            },
+            "problems": [*_link_problems(links), *problems()],
+            "links": links,
+            "limits": {
+                "connections_for_calls": CONNECTIONS_FOR_CALLS,
+                "connections_for_waits": CONNECTIONS_FOR_WAITS,
+                "in_flight_in_all": IN_FLIGHT_IN_ALL,
+                "queued_per_instance": QUEUED_PER_INSTANCE,
+                "reply_bytes": REPLY_LIMIT_BYTES,
+                "park_s": PARK_S,
+            },
+        }
+
+    return [
+        Tool(BY_NAME["instances_list"].as_hub_tool(), NoArguments, instances_list),
+        Tool(BY_NAME["instances_connect"].as_hub_tool(), _Connect, instances_connect),
+        Tool(BY_NAME["instances_disconnect"].as_hub_tool(), NoArguments, instances_disconnect),
+        Tool(BY_NAME["hub_status"].as_hub_tool(), NoArguments, hub_status),
+    ]
+
+
+def _link_problems(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    healthy = {State.READY.value, State.DISCOVERED.value, State.CONNECTING.value}
+    return [
+        {"code": f"link_{link['state']}", "instance": link["instance_id"], "detail": link["reason"]}
+        for link in links
+        if link["state"] not in healthy
+    ]

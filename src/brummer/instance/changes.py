@@ -1,0 +1,86 @@
+"""What happened in this instance, as a bounded numbered log, and the way to wait for something to happen."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from brummer.instance.run import Run
+from brummer.process.numbered import NumberedLog
+
+MAX_CHANGES = 1_000
+
+Kind = Literal["started", "url", "ready", "exited", "failed", "stopped"]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
+    signal; ``failed`` also has its last lines.
+    """
+
+    n: int
+    at: str
+    kind: Kind
+    process: str
+    process_id: str
+    pid: int | UnsetType = UNSET
+    urls: list[str] | UnsetType = UNSET
+    exit_code: int | UnsetType | None = UNSET
+    signal: str | UnsetType | None = UNSET
+    last_lines: list[str] | UnsetType = UNSET
+
+
+class Changes:
+    """The log, and who listens."""
+
+    def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
+        self.log: NumberedLog[Change] = NumberedLog(generation, max_changes, max_bytes=0)
+        self._listeners: set[Callable[[Change, Run], None]] = set()
+
+    def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:
+        """Call it after every change, when the run is already in its new state; returns what ends that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def publish(
+        self,
+        kind: Kind,
+        run: Run,
+        at: str,
+        *,
+        urls: list[str] | UnsetType = UNSET,
+        last_lines: list[str] | UnsetType = UNSET,
+    ) -> None:
+        """Add a change to the log, its facts taken from the run, and tell the listeners."""
+        status = run.status()
+        change = Change(
+            n=self.log.last_n + 1,
+            at=at,
+            kind=kind,
+            process=run.name,
+            process_id=run.process_id,
+            pid=status.pid if kind == "started" and status.pid else UNSET,
+            urls=urls,
+            exit_code=status.exit_code if run.has_ended else UNSET,
+            signal=status.signal if run.has_ended else UNSET,
+            last_lines=last_lines,
+        )
+        self.log.append(change)
+        for listener in tuple(self._listeners):
+            listener(change, run)
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait until it holds, asking now and after each change; False when the time was over first."""
+        if condition():
+            return True
+        holds = asyncio.Event()
+        stop_listening = self.listen(lambda _change, _run: holds.set() if condition() else None)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await holds.wait()
+        except TimeoutError:
+            return False
+        finally:
+            stop_listening()

@@ -1,0 +1,32 @@
+"""Makefile: its explicit targets. Included files and generated rules are left out; make itself would have to
+run.
+"""
+
+import re
+from collections.abc import Iterator
+
+from brummer.instance.detect import Problem, Project, Script
+
+SOURCE = "Makefile"
+FILES = ("GNUmakefile", "makefile", "Makefile")  # the order in which make looks
+PREFIX = "make"
+MARKERS = ()
+_RULE = re.compile(r"([^\s:=#][^:=#]*?)\s*::?(?!:?=)")
+_TARGET = re.compile(r"[A-Za-z0-9_][\w./+-]*\Z", re.ASCII)
+_DEFINE = re.compile(r"(?:override\s+|export\s+)*define\b")
+
+
+def detect(text: str, project: Project) -> Iterator[Script | Problem]:
+    """One script per target, in the order of their first rules."""
+    for target in dict.fromkeys(_targets(text)):
+        yield Script(target, ["make", target], SOURCE, project.directory)
+
+
+def _targets(text: str) -> Iterator[str]:
+    """Recipes, definitions, variables, patterns and names that begin with a dot are no targets to run."""
+    in_define = False
+    for line in text.replace("\\\n", " ").splitlines():
+        if in_define or _DEFINE.match(line):
+            in_define = not line.startswith("endef")
+        elif rule := _RULE.match(line):
+            yield from (name for name in rule[1].split() if _TARGET.match(name))

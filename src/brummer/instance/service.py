@@ -1,0 +1,122 @@
+"""One instance on one page: manager + server + registrar.
+
+Start: take the life lock (a second run is refused here), listen, serve, and only then publish the record:
+whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving, stop the processes.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from brummer import __version__
+from brummer.contract.tools import REPEATABLE
+from brummer.core.errors import BrummerError
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.registrar import Registrar, describe_self, last_port
+from brummer.instance import ports
+from brummer.instance.keyed_calls import KeyedCalls
+from brummer.instance.manager import Manager
+from brummer.instance.scripts import ScriptList
+from brummer.instance.tools import instance_tools
+from brummer.process.guard import Guard
+from brummer.wire import eras, identity
+from brummer.wire.http_server import HttpRequest, HttpServer
+from brummer.wire.server import McpServer, ToolServer
+from brummer.wire.streamable_http import StreamableHttp
+from brummer.wire.toolbox import Tool, ToolTable
+
+REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""As much as the hub takes in."""
+
+INSTRUCTIONS: Final = (
+    "Runs the scripts of one project. scripts_run makes sure that a script runs; wait_for beats polling."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. ``port`` None: this project's previous one, else the first free one."""
+
+    project: Path
+    port: int | None = None
+    name: str | None = None
+
+
+class Instance:
+    """A serving instance. Made by `running_instance`."""
+
+    def __init__(self, record: Record, manager: Manager, scripts: ScriptList) -> None:
+        self.record = record
+        self.manager = manager
+        self.scripts = scripts
+
+    async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
+        """Start each; returns what went wrong, because one bad script must not keep the others from running."""
+        problems: list[BrummerError] = []
+        for name in names:
+            try:
+                await self.manager.ensure(await asyncio.to_thread(self.scripts.find, name))
+            except BrummerError as error:
+                problems.append(error)
+        return problems
+
+
+@contextlib.asynccontextmanager
+async def running_instance(
+    options: Options,
+    environ: Mapping[str, str],
+    *,
+    further_tools: Iterable[Tool] = (),
+    demands_token: bool = True,
+) -> AsyncIterator[Instance]:
+    """An instance that serves and is published, for as long as the block lasts.
+
+    Raises AlreadyRunning, DirectoryUnusable, PortTaken. ``further_tools`` are served beside its own. Without
+    ``demands_token`` anybody on this machine may call: for clients that cannot show one, such as a conformance
+    suite; no command line reaches it.
+    """
+    project = options.project.resolve()
+    generation, token = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
+    directory, instance_id = instances_directory(environ), instance_id_for(project, options.name)
+    registrar = Registrar(directory, instance_id)
+    guard = Guard(generation)
+    guard.start()
+    try:
+        await registrar.acquire()
+        listener = ports.listen(options.port, last_port(directory, instance_id))
+        url = f"http://{ports.HOST}:{listener.getsockname()[1]}/mcp"
+        record = describe_self(
+            project, generation=generation, url=url, token=token, name=options.name, protocols=eras.SUPPORTED
+        )
+        scripts = ScriptList(project)
+        async with Manager(generation, guard) as manager:
+            tools = ToolTable([*instance_tools(manager, scripts), *further_tools])
+            calls = KeyedCalls(tools, REPEATABLE)
+            server = _server(record, calls, token=token if demands_token else None)
+            await server.start([listener])
+            await registrar.publish(record)
+            keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
+            try:
+                yield Instance(record, manager, scripts)
+            finally:
+                keeping.cancel()
+                registrar.withdraw()
+                await server.close()
+                await calls.close()
+    finally:
+        registrar.withdraw()
+        await guard.close()
+
+
+def _server(record: Record, tools: ToolServer, *, token: str | None) -> HttpServer:
+    def prove(request: HttpRequest) -> tuple[int, bytes]:
+        return identity.answer(record.token, record.instance_id, record.generation, request.target)
+
+    mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
+    handler = StreamableHttp(mcp, token=token, routes={identity.PATH: prove})
+    return HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)

@@ -1,0 +1,251 @@
+"""The calls an instance answers, as one table. Each is cancelled cleanly at any time: its wait stops, and so does the
+script that this very call has started. A call whose client has merely gone leaves its script alone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shlex
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from brummer.contract.arguments import (
+    ChangesSince,
+    NoArguments,
+    PickProcess,
+    RestartScript,
+    RunScript,
+    ScriptsStatus,
+    SearchLogs,
+    TailLogs,
+    WaitFor,
+)
+from brummer.contract.tools import INSTANCE_TOOLS
+from brummer.core.errors import BrummerError, InvalidArguments
+from brummer.instance.detect import Script
+from brummer.instance.manager import Manager, Until
+from brummer.instance.run import Run
+from brummer.instance.scripts import ScriptList, unknown
+from brummer.instance.waiting import Match, Waiting
+from brummer.process.numbered import Page
+from brummer.process.output import Line
+from brummer.process.patterns import BUDGET_S, Pattern
+from brummer.wire.server import CLIENT_GONE
+from brummer.wire.toolbox import CallContext, Tool
+
+_log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_S = 3.0
+"""Well inside the idle deadline that clients give a silent call."""
+LAST_LINES = 20
+LAST_LINE_LENGTH = 500
+"""The last lines of a build must not cost an agent more than 10 KB; the logs have them whole."""
+
+Answer = dict[str, Any]
+
+
+def instance_tools(manager: Manager, scripts: ScriptList) -> list[Tool]:
+    """The instance's tools in the contract's order, working on these two."""
+    calls = _Calls(manager, scripts)
+    table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, CallContext], Awaitable[object]]]] = {
+        "scripts_list": (NoArguments, calls.list_scripts),
+        "scripts_run": (RunScript, calls.run),
+        "scripts_stop": (PickProcess, calls.stop),
+        "scripts_restart": (RestartScript, calls.restart),
+        "scripts_status": (ScriptsStatus, calls.status),
+        "logs_tail": (TailLogs, calls.tail),
+        "logs_search": (SearchLogs, calls.search),
+        "wait_for": (WaitFor, calls.wait_for),
+        "changes_since": (ChangesSince, calls.changes_since),
+    }
+    return [Tool(definition.as_instance_tool(), *table[definition.name]) for definition in INSTANCE_TOOLS]
+
+
+class _Calls:
+    def __init__(self, manager: Manager, scripts: ScriptList) -> None:
+        self._manager = manager
+        self._scripts = scripts
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def list_scripts(self, _: NoArguments, _context: CallContext) -> Answer:
+        listing = await asyncio.to_thread(self._scripts.read)
+        return {
+            "scripts": [_shown(script) for script in listing.scripts.values()],
+            "problems": listing.problems,
+        }
+
+    async def run(self, wanted: RunScript, context: CallContext) -> Answer:
+        """A live run is returned even if its script has vanished from the files meanwhile."""
+        run = self._manager.current(wanted.name)
+        if run and run.state in {"running", "ready"}:
+            script = run.script
+        else:
+            script = await asyncio.to_thread(self._scripts.find, wanted.name)
+        run, already = await self._manager.ensure(script)
+        with contextlib.nullcontext() if already else self._taking_back(run):
+            answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
+        return {**answer, "already_running": already}
+
+    async def stop(self, wanted: PickProcess, _context: CallContext) -> Answer:
+        run = await self._picked(wanted)
+        if isinstance(run, Script):
+            raise InvalidArguments(f"{run.name} was never started by this instance", name=run.name)
+        already = await self._manager.stop(run)
+        return {**_facts(run), "already_stopped": already}
+
+    async def restart(self, wanted: RestartScript, context: CallContext) -> Answer:
+        """With the script as it is in the files now, if it is still there."""
+        picked = await self._picked(wanted)
+        script = picked.script if isinstance(picked, Run) else picked
+        if isinstance(picked, Run) and picked is not self._manager.current(picked.name):
+            raise InvalidArguments(f"{picked.process_id} is an earlier run of {picked.name}", name=picked.name)
+        listing = await asyncio.to_thread(self._scripts.read)
+        run = await self._manager.restart(listing.scripts.get(script.name, script))
+        with self._taking_back(run):
+            return await self._until(run, wanted.wait, wanted.timeout_s, context)
+
+    async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
+        """Without a name the latest run of each script, with one every remembered run of it, newest first."""
+        if wanted.name is None:
+            runs = self._manager.current_runs()
+        else:
+            await self._check_process(wanted.name)
+            runs = [run for run in reversed(self._manager.runs()) if wanted.name in (run.name, run.process_id)]
+        return {"processes": [_facts(run) for run in runs]}
+
+    async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
+        belongs = await self._belongs(wanted.process)
+        return _lines(self._manager.output.log.read(wanted.cursor, wanted.limit, belongs))
+
+    async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
+        belongs = await self._belongs(wanted.process)
+        log = self._manager.output.log
+        if not wanted.regex:
+            page = log.read(wanted.cursor, wanted.limit, lambda line: wanted.query in line.text and belongs(line))
+            return _lines(page)
+        pattern = Pattern(wanted.query, argument="query")
+        return _lines(
+            pattern.within(
+                BUDGET_S,
+                lambda: log.read(
+                    wanted.cursor, wanted.limit, lambda line: belongs(line) and pattern.matches(line.text)
+                ),
+            )
+        )
+
+    async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
+        if wanted.log is None and wanted.port is None and not wanted.ready and not wanted.exit:
+            raise InvalidArguments("wait_for needs at least one of log, ready, exit and port")
+        if wanted.process is not None:
+            await self._check_process(wanted.process)
+        with _progress(context, wanted.timeout_s, f"waiting for {wanted.process or 'any process'}"):
+            return await Waiting(self._manager, wanted).result()
+
+    async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
+        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, lambda _: True)
+        return {"changes": page.entries, **_position(page)}
+
+    @contextlib.contextmanager
+    def _taking_back(self, run: Run) -> Iterator[None]:
+        """Stop what was started here if the call is cancelled; the canceller does not wait for it."""
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if CLIENT_GONE not in error.args:
+                stopping = asyncio.create_task(self._stop(run), name=f"stop {run.process_id}")
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+            raise
+
+    async def _stop(self, run: Run) -> None:
+        try:
+            await self._manager.stop(run)
+        except BrummerError as error:
+            _log.warning("%s was cancelled: %s", run.process_id, error)
+
+    async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
+        with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
+            await self._manager.until(run, until, timeout_s)
+        says_enough = until == "none" or (until == "ready" and run.state == "ready")
+        last = [] if says_enough else self._manager.last_lines(run, LAST_LINES)
+        return {**_facts(run), "last_lines": [_shortened(text) for text in last]}
+
+    async def _picked(self, wanted: PickProcess) -> Run | Script:
+        """The run that was meant; the script itself when it has never run."""
+        if wanted.process_id is not None:
+            by_id = {run.process_id: run for run in self._manager.runs()}
+            if (run := by_id.get(wanted.process_id)) is None:
+                raise unknown("process", wanted.process_id, list(by_id))
+            if wanted.name not in (None, run.name):
+                raise InvalidArguments(f"{wanted.process_id} is a run of {run.name}, not of {wanted.name}")
+            return run
+        if wanted.name is None:
+            raise InvalidArguments("name or process_id is needed")
+        if current := self._manager.current(wanted.name):
+            return current
+        return await asyncio.to_thread(self._scripts.find, wanted.name)
+
+    async def _check_process(self, process: str) -> None:
+        """It has run, or could. Raises NotFound."""
+        if self._manager.find(process) is None:
+            await asyncio.to_thread(self._scripts.find, process)
+
+    async def _belongs(self, process: str | None) -> Callable[[Line], bool]:
+        """Which lines are those of a process: all runs of a name, or the one run of an id."""
+        if process is None:
+            return lambda _: True
+        await self._check_process(process)
+        run = self._manager.find(process)
+        if run is not None and run.process_id == process:
+            return run.owns
+        return lambda line: line.process == process
+
+
+@contextlib.contextmanager
+def _progress(context: CallContext, total_s: float, message: str) -> Iterator[None]:
+    """Report the seconds waited now and then, so that nobody takes the silence for death."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            context.report_progress(round(loop.time() - began, 1), total_s, message)
+
+    telling = loop.create_task(tell(), name=f"progress: {message}")
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
+def _shown(script: Script) -> dict[str, str]:
+    command = script.command if isinstance(script.command, str) else shlex.join(script.command)
+    return {"name": script.name, "command": command, "source": script.source, "directory": script.directory}
+
+
+def _facts(run: Run) -> Answer:
+    facts: Answer = msgspec.structs.asdict(run.status())
+    if facts["error"] is None:
+        del facts["error"]
+    return facts
+
+
+def _lines(page: Page[Line]) -> Answer:
+    return {"lines": page.entries, **_position(page)}
+
+
+def _position(page: Page[Any]) -> Answer:
+    """``omitted`` and ``cursor_reset`` appear only where they have something to say."""
+    position: Answer = {"next_cursor": page.next_cursor, "dropped": page.dropped}
+    if page.omitted:
+        position["omitted"] = page.omitted
+    if page.cursor_reset:
+        position["cursor_reset"] = True
+    return position
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LAST_LINE_LENGTH else f"{text[:LAST_LINE_LENGTH]} [… {len(text)} characters]"

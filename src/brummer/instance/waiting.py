@@ -1,0 +1,122 @@
+"""wait_for: block until one of several things is true of one process, or of any.
+
+What has happened already counts, so that no race can lose it: of a named process everything in its current
+run, else everything in the runs that live now. When the named process has ended, its log and readiness can't
+come any more, and the wait ends unmatched at once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+import msgspec
+
+from brummer.contract.arguments import WaitFor
+from brummer.host.ports import port_answers
+from brummer.instance.changes import Change
+from brummer.instance.manager import Manager
+from brummer.instance.run import ProcessStatus, Run
+from brummer.process.output import Line
+from brummer.process.patterns import BUDGET_S, Pattern, PatternTooSlow
+
+LINE_BUDGET_S = 0.02
+"""CPU time for one new line: it is spent on the loop."""
+PORT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Between two attempts to connect; the last for ever."""
+
+
+class Match(msgspec.Struct, frozen=True):
+    """``what`` came true: log, ready, exit or port; None when nothing did. ``process`` is the run as it was
+    then.
+    """
+
+    matched: bool
+    what: str | None
+    line: Line | None
+    process: ProcessStatus | None
+    waited_s: float
+
+
+class Waiting:
+    """One wait. `result` runs it; cancelling that leaves nothing behind."""
+
+    def __init__(self, manager: Manager, wanted: WaitFor) -> None:
+        self._manager = manager
+        self._wanted = wanted
+        self._pattern = Pattern(wanted.log, argument="log") if wanted.log is not None else None
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._found: asyncio.Future[Match] = self._loop.create_future()
+
+    async def result(self) -> Match:
+        """Raises InvalidArguments for an expression that is invalid or too slow."""
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(self._manager.output.subscribe(self._on_line))
+            cleanup.callback(self._manager.changes.listen(self._on_change))
+            self._look_back()
+            if self._wanted.port is not None and not self._found.done():
+                cleanup.callback(self._loop.create_task(self._watch_port(self._wanted.port)).cancel)
+            try:
+                async with asyncio.timeout(self._wanted.timeout_s):
+                    return await self._found
+            except TimeoutError:
+                return self._nothing(self._named())
+
+    def _look_back(self) -> None:
+        named = self._named()
+        runs = [named] if named else [run for run in self._manager.current_runs() if not run.has_ended]
+        for run in runs:
+            if self._pattern and (line := self._first_line(self._pattern, self._manager.lines_of(run))):
+                self._finish("log", run, line)
+            self._check_state(run)
+
+    def _first_line(self, pattern: Pattern, lines: Iterable[Line]) -> Line | None:
+        return pattern.within(BUDGET_S, lambda: next((line for line in lines if pattern.matches(line.text)), None))
+
+    def _named(self) -> Run | None:
+        return self._manager.find(self._wanted.process) if self._wanted.process is not None else None
+
+    def _concerns(self, run: Run) -> bool:
+        return self._wanted.process in (None, run.name, run.process_id)
+
+    def _on_line(self, line: Line, _raw: str) -> None:
+        run = self._manager.current(line.process)
+        if self._pattern is None or run is None or not self._concerns(run) or self._found.done():
+            return
+        try:
+            if self._pattern.within(LINE_BUDGET_S, lambda: self._pattern and self._pattern.matches(line.text)):
+                self._finish("log", run, line)
+        except PatternTooSlow as error:
+            self._found.set_exception(error)
+
+    def _on_change(self, _change: Change, run: Run) -> None:
+        if self._concerns(run):
+            self._check_state(run)
+
+    def _check_state(self, run: Run) -> None:
+        if self._wanted.ready and run.state == "ready":
+            self._finish("ready", run)
+        elif self._wanted.exit and run.has_ended:
+            self._finish("exit", run)
+        elif (
+            run.has_ended and self._wanted.process is not None and self._wanted.port is None and not self._found.done()
+        ):
+            self._found.set_result(self._nothing(run))
+
+    def _finish(self, what: str, run: Run | None, line: Line | None = None) -> None:
+        if not self._found.done():
+            self._found.set_result(Match(True, what, line, run.status() if run else None, self._waited_s()))
+
+    def _nothing(self, run: Run | None) -> Match:
+        return Match(False, None, None, run.status() if run else None, self._waited_s())
+
+    def _waited_s(self) -> float:
+        return round(self._loop.time() - self._began, 3)
+
+    async def _watch_port(self, port: int) -> None:
+        pauses = iter(PORT_PAUSES_S)
+        pause_s = PORT_PAUSES_S[0]
+        while not await port_answers(port):
+            pause_s = next(pauses, pause_s)
+            await asyncio.sleep(pause_s)
+        self._finish("port", self._named())

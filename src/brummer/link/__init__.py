@@ -1,0 +1,1 @@
+"""The hub's lasting relation to one instance: dial, prove identity, carry calls, recover."""

@@ -1,0 +1,83 @@
+"""Places for calls: a call takes one, waits its turn for one, or is refused. The deciding is done by `limits`."""
+
+import asyncio
+from collections.abc import Hashable
+
+from brummer.core.errors import BrummerError
+from brummer.link.limits import RETRY_AFTER_S, Slots, Total
+
+_Turn = asyncio.Future[None]
+
+
+class Busy(BrummerError):
+    """All places are taken, and so is the queue for them."""
+
+    code = "busy"
+    retryable = True
+
+
+class Gate:
+    """All instances' places. One for the life of a hub."""
+
+    def __init__(self, total: Total | None = None) -> None:
+        self.total = total or Total()
+        self._lanes: list[Lane] = []
+
+    def lane(self, name: str, *, limit: int) -> "Lane":
+        """One kind of calls to one instance."""
+        lane = Lane(self, name, Slots(self.total, limit=limit))
+        self._lanes.append(lane)
+        return lane
+
+    def close(self, lane: "Lane") -> None:
+        self._lanes.remove(lane)
+
+    def hand_out(self) -> None:
+        """Whatever is free goes to whoever waits; lanes take turns, so that none drains the common places."""
+        moved = True
+        while moved and self.total.queued:
+            moved = False
+            for lane in self._lanes:
+                moved |= lane.let_one_in()
+
+
+class Lane:
+    """The places for one kind of calls to one instance, and the queue for them."""
+
+    def __init__(self, gate: Gate, name: str, slots: "Slots[_Turn]") -> None:
+        self._gate = gate
+        self._name = name
+        self.slots = slots
+
+    async def enter(self, flow: Hashable) -> None:
+        """Take a place, in turn; `leave` must follow. Raises `Busy` at once when the queue is full."""
+        if not self.slots.take():
+            await self._turn(flow)
+
+    def leave(self) -> None:
+        self.slots.release()
+        self._gate.hand_out()
+
+    def let_one_in(self) -> bool:
+        while (turn := self.slots.next_waiter()) is not None:
+            if not turn.done():
+                turn.set_result(None)
+                return True
+            self.slots.release()  # cancelled in this very turn of the loop
+        return False
+
+    async def _turn(self, flow: Hashable) -> None:
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        if not self.slots.enqueue(flow, turn):
+            raise Busy(
+                f"{self._name} has {self.slots.taken} calls in flight and {self.slots.queued} waiting",
+                retry_after_s=RETRY_AFTER_S,
+                in_flight=self.slots.taken,
+                queued=self.slots.queued,
+            )
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not self.slots.leave(flow, turn) and turn.done() and not turn.cancelled():
+                self.leave()
+            raise

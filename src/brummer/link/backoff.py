@@ -1,0 +1,31 @@
+"""When to dial again: exponential, with full jitter inside the cap, for ever."""
+
+from random import Random
+from typing import Final
+
+BASE_S: Final = 0.1
+"""A restarting dev server is back in some hundred milliseconds."""
+
+CAP_S: Final = 15.0
+"""The longest that a returned server may go unnoticed when every event that tells of it was lost."""
+
+LOCAL_CAP_S: Final = 1.0
+"""The same for an instance whose process is known to live here: a refused dial on loopback costs 50 µs."""
+
+MULTIPLIER: Final = 2.0
+
+STABLE_S: Final = 30.0
+"""A connection that held this long was no accident: the next failure starts from the base again."""
+
+_LAST_DOUBLING: Final = 16
+"""BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""
+
+
+def delay_s(attempt: int, rng: Random, cap_s: float = CAP_S) -> float:
+    """Seconds to wait after the ``attempt``-th failure in a row (1, 2, …), in [BASE_S, cap_s].
+
+    Full jitter: uniform over the whole range up to the exponential ceiling, so that many links never dial in step
+    (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+    """
+    ceiling = min(cap_s, BASE_S * MULTIPLIER ** min(attempt, _LAST_DOUBLING))
+    return rng.uniform(BASE_S, ceiling)

@@ -1,0 +1,116 @@
+"""The basic link: one new connection per call, thirty seconds, a look every five. Nothing is recovered.
+
+It is what `BRUMMER_USE_ROBUST_NETWORKING=false` switches to: the instant way back if the robust link should ever be the
+problem, and the baseline that the benchmarks and the fault tests compare it against.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from brummer.core.errors import Outcome, TransportError
+from brummer.link.call import Call
+from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
+from brummer.link.link import CONNECT_TIMEOUT_S, REPLY_LIMIT_BYTES
+from brummer.link.peer import Peer
+from brummer.link.state import State
+from brummer.wire.http_connection import HttpConnection
+
+POLL_S: Final = 5.0
+TIMEOUT_S: Final = 30.0
+
+
+class BasicLink:
+    """Stands where a `Link` and its `Caller` stand."""
+
+    def __init__(self, target: Peer) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.target = target
+        self.state = State.DISCOVERED
+        self.since_s = self._loop.time()
+        self.last_error: TransportError | None = None
+        self._looked = asyncio.Event()
+        self._in_flight = 0
+
+    def retarget(self, target: Peer, reason: str) -> None:  # noqa: ARG002 — the same shape as a `Link`'s
+        self.target = target
+        self._become(State.DISCOVERED)
+
+    def owner_gone(self, reason: str) -> None:  # noqa: ARG002 — as above
+        self._become(State.GONE)
+
+    async def settled(self) -> None:
+        await self._looked.wait()
+
+    async def run(self) -> None:
+        """Look every five seconds whether somebody listens there."""
+        while True:
+            if self.state is not State.GONE:
+                await self._look()
+            self._looked.set()
+            await asyncio.sleep(POLL_S)
+
+    async def call(self, call: Call) -> bytes:
+        """One connection, one try. Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(min(call.deadline_s, TIMEOUT_S)):
+                return await self._once(call)
+        except TimeoutError:
+            outcome: Outcome = "not_executed" if call.repeatable else "unknown"
+            raise DeadlineExceeded(f"no answer within {TIMEOUT_S:g} s", outcome=outcome) from None
+        except TransportError as error:
+            self.last_error = error
+            if error.sent and not call.repeatable:
+                raise OutcomeUnknown("the connection was lost after the call was sent", cause=error.code) from None
+            raise
+        finally:
+            self._in_flight -= 1
+
+    async def close(self) -> None:
+        """Nothing is kept that would have to be closed."""
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "instance_id": self.target.instance_id,
+            "state": self.state.value,
+            "since_s": round(self._loop.time() - self.since_s, 3),
+            "reason": "basic link",
+            "condition": self.target.look(),
+            "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
+            "attempts": 0,
+            "next_retry_s": None,
+            "connections": self._in_flight,
+            "in_flight": self._in_flight,
+            "parked": 0,
+            "dials": 0,
+        }
+
+    async def _once(self, call: Call) -> bytes:
+        connection = await self._connect()
+        try:
+            return await self.target.ask(connection, call, self._loop.time())
+        finally:
+            connection.close()
+
+    async def _connect(self) -> HttpConnection:
+        return await HttpConnection.open(
+            self.target.host,
+            self.target.port,
+            timeout_s=CONNECT_TIMEOUT_S,
+            limit_bytes=REPLY_LIMIT_BYTES,
+            on_close=lambda _: None,
+            tls=self.target.tls,
+        )
+
+    async def _look(self) -> None:
+        try:
+            (await self._connect()).close()
+        except TransportError as error:
+            self.last_error = error
+            self._become(State.RETRYING)
+        else:
+            self._become(State.READY)
+
+    def _become(self, state: State) -> None:
+        if state is not self.state:
+            self.state, self.since_s = state, self._loop.time()

@@ -1,0 +1,92 @@
+"""One call: what is sent, what came of sending it, and how its answer is told from everything else."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from brummer.core.errors import BadAnswer, BrummerError
+from brummer.link.errors import RemoteRefusal
+from brummer.wire import jsonrpc
+from brummer.wire.http_connection import Response
+from brummer.wire.server import CALL_KEY, SENT_S_AGO
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request on its way to an instance. ``on_notification`` gets progress and the like, verbatim.
+
+    ``repeatable``: run twice, it does what it does once. ``waits``: it may rightly be silent for long, so it takes no
+    place from calls that are not. ``flow``: whose turn it is, when calls must queue.
+    """
+
+    method: str
+    params: dict[str, Any]
+    repeatable: bool
+    deadline_s: float
+    waits: bool = False
+    flow: Hashable = None
+    on_notification: Callable[[bytes], None] | None = None
+    key: str = ""
+    sent_to: str | None = None
+    """The generation that bytes of this call went to."""
+    first_sent_s: float = 0.0
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether running it now could be running it twice."""
+        return self.sent_to is not None and not self.repeatable
+
+    def note_sent(self, generation: str, now_s: float) -> None:
+        if self.sent_to is None:
+            self.first_sent_s = now_s
+        self.sent_to = generation
+
+    def message(self, request_id: bytes, now_s: float, further_meta: Mapping[str, object] | None = None) -> bytes:
+        """The JSON-RPC request that asks for it, for the first time or again."""
+        meta = {**self.params.get("_meta", {}), **(further_meta or {})}
+        if self.key:
+            meta[CALL_KEY] = self.key
+        if self.sent_to is not None:
+            meta[SENT_S_AGO] = now_s - self.first_sent_s
+        return jsonrpc.request(request_id, self.method, msgspec.json.encode({**self.params, "_meta": meta}))
+
+    def cancellation(self) -> bytes:
+        """The JSON-RPC notification that stops its work, by its key."""
+        return jsonrpc.notification("notifications/cancelled", {"requestId": 0, "_meta": {CALL_KEY: self.key}})
+
+
+class Answers:
+    """Sorts what comes back for one request: notifications to whoever asked for them, the response to the call."""
+
+    def __init__(self, request_id: bytes, on_notification: Callable[[bytes], None] | None) -> None:
+        self._request_id = request_id
+        self._on_notification = on_notification
+        self._response = b""
+
+    def on_event(self, event: bytes) -> None:
+        message = jsonrpc.decode(event)
+        if message.is_notification:
+            if self._on_notification is not None and not self._response:
+                self._on_notification(event)
+        elif bytes(message.id) == self._request_id:
+            self._response = event
+
+    def result(self, response: Response) -> bytes:
+        """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `BadAnswer` for anything else."""
+        body = self._response or response.body
+        try:
+            message = jsonrpc.decode(body)
+        except jsonrpc.ProtocolError as error:
+            raise BadAnswer(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
+        if message.error:
+            raise _refusal(bytes(message.error))
+        if bytes(message.id) != self._request_id or not message.result:
+            raise BadAnswer("the answer belongs to another request", sent=True)
+        return bytes(message.result)
+
+
+def _refusal(error: bytes) -> BrummerError:
+    details = msgspec.json.decode(error)
+    return RemoteRefusal(str(details.get("message", "refused")), rpc_code=details.get("code"))

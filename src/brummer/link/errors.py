@@ -1,0 +1,46 @@
+"""What can go wrong between hub and instance, beyond the transport itself."""
+
+from typing import ClassVar
+
+from brummer.core.errors import BrummerError, Outcome, TransportError
+
+
+class Impostor(TransportError):
+    """Somebody else answers on the instance's port."""
+
+    code = "impostor"
+
+
+class ParkedTooLong(BrummerError):
+    """The instance is known, but was not ready within the time that a call may wait for it."""
+
+    code = "instance_unavailable"
+    retryable = True
+
+
+class OutcomeUnknown(BrummerError):
+    """The connection was lost after a mutating call was sent: it may have run."""
+
+    code = "outcome_unknown"
+    default_outcome: ClassVar[Outcome] = "unknown"
+
+
+class DeadlineExceeded(BrummerError):
+    """The call was not answered in the time that its kind may take."""
+
+    code = "deadline_exceeded"
+    retryable = True
+    default_outcome: ClassVar[Outcome] = "unknown"
+
+
+class RemoteRefusal(BrummerError):
+    """The instance answered with a JSON-RPC error."""
+
+    code = "refused_by_instance"
+
+
+class BreakerOpen(BrummerError):
+    """Calls to this instance failed one after the other; for a while none is tried."""
+
+    code = "breaker_open"
+    retryable = True

@@ -1,0 +1,95 @@
+"""Outcomes of probes and calls → how good a link is, and when to probe it next. Pure: time is passed in.
+
+Traffic that succeeds is proof of life and postpones probes. A quiet local link is probed in an aligned wave once a
+minute: the connection and the owner's pidfd would tell of most ends anyway. A call that has been silent for a while, or
+a failure, makes the link worth asking sooner. Failures double the interval up to the maximum; successes shrink it back
+by a tenth at a time. Quality is an exponentially weighted mean of success and of how the round trip compares with its
+own best (Jacobson's smoothing constant, 1/8); it stretches deadlines, never below a tenth, so nothing is divided by 0.
+
+Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late we are the ones who are slow, so deadlines are
+multiplied and nobody is accused.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+WAVE_S: Final = 60.0
+SILENT_CALL_S: Final = 2.0
+"""A dev tool's answer that takes longer is rare enough to be worth one question on the side."""
+SUSPECT_S: Final = 0.5
+"""Between the starts of two probes of a suspect link: what comes back is usable within a second."""
+MAX_S: Final = 60.0
+PROBE_DEADLINE_S: Final = 1.0
+FAILURES_TO_SUSPECT: Final = 1
+LATE_S: Final = 0.5
+"""A timer of ours that fires this late says that we, or the whole machine, did not run."""
+MAX_LATENESS: Final = 7
+SMOOTHING: Final = 1 / 8
+WORST_QUALITY: Final = 0.1
+
+Condition = Literal["stopped", "busy", "idle", "gone", "unknown"]
+
+
+@dataclass(slots=True)
+class Health:
+    """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing."""
+
+    quality: float = 1.0
+    rtt_s: float | None = None
+    best_rtt_s: float | None = None
+    failures: int = 0
+    interval_s: float = SILENT_CALL_S
+    last_proof_s: float = float("-inf")
+    last_asked_s: float = float("-inf")
+    lateness: int = 0
+
+    def asked(self, now_s: float) -> None:
+        """A probe is on its way."""
+        self.last_asked_s = now_s
+
+    def answered(self, now_s: float, rtt_s: float | None = None) -> None:
+        """A probe or a call succeeded; ``rtt_s`` where the answer's time says something of the link."""
+        self.failures = 0
+        self.last_proof_s = now_s
+        self.interval_s = max(SILENT_CALL_S, self.interval_s * 0.9)
+        goodness = 1.0
+        if rtt_s is not None:
+            self.rtt_s = rtt_s if self.rtt_s is None else self.rtt_s + SMOOTHING * (rtt_s - self.rtt_s)
+            self.best_rtt_s = rtt_s if self.best_rtt_s is None else min(rtt_s, self.best_rtt_s)
+            goodness = 0.5 + 0.5 * min(1.0, (self.best_rtt_s + 0.001) / (rtt_s + 0.001))
+        self._weigh(goodness)
+
+    def failed(self) -> None:
+        """A probe or a call got no answer."""
+        self.failures += 1
+        self.interval_s = min(MAX_S, self.interval_s * 2.0)
+        self._weigh(0.0)
+
+    def fired(self, late_s: float) -> None:
+        """One of our own timers fired, so late."""
+        self.lateness = min(MAX_LATENESS, self.lateness + 1) if late_s > LATE_S else max(0, self.lateness - 1)
+
+    def forgive(self) -> None:
+        """What failed overlapped a sleep or our own absence: it says nothing of the instance."""
+        self.failures = 0
+        self.interval_s = SILENT_CALL_S
+
+    @property
+    def is_self_healthy(self) -> bool:
+        return self.lateness == 0
+
+    def probe_deadline_s(self) -> float:
+        """Longer on a poor link, and when we are late ourselves."""
+        patience = 1.0 / max(WORST_QUALITY, self.quality)
+        return min(4.0, PROBE_DEADLINE_S * patience) * (self.lateness + 1)
+
+    def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool) -> float:
+        """When to probe next, on the caller's clock."""
+        if suspect:
+            return max(now_s, self.last_asked_s + SUSPECT_S)
+        if silent_calls:
+            return max(now_s, self.last_proof_s + self.interval_s)
+        return (now_s // WAVE_S + 1) * WAVE_S
+
+    def _weigh(self, goodness: float) -> None:
+        self.quality += SMOOTHING * (goodness - self.quality)

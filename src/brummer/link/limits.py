@@ -1,0 +1,91 @@
+"""How many calls may be under way: slots per lane and in all, and a fair queue for those who must wait. Pure.
+
+Admission decides at once: go, wait, or be refused. Queues are served in turn between sessions, so one client that
+floods an instance does not starve another (round robin over flows; J. Nagle, RFC 970).
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+IN_FLIGHT_PER_INSTANCE: Final = 8
+QUEUED_PER_INSTANCE: Final = 64
+IN_FLIGHT_IN_ALL: Final = 256
+RETRY_AFTER_S: Final = 0.25
+"""Some 250 quick calls later: the queue that was full has moved."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Total:
+    """Slots over all instances, shared by their `Slots`."""
+
+    limit: int = IN_FLIGHT_IN_ALL
+    taken: int = 0
+    queued: int = 0
+
+
+@dataclass(slots=True)
+class Slots(Generic[T]):
+    """One instance's slots and queue. A waiter is whatever the caller wants back when its turn comes."""
+
+    total: Total
+    limit: int = IN_FLIGHT_PER_INSTANCE
+    queue_limit: int = QUEUED_PER_INSTANCE
+    taken: int = 0
+    queued: int = 0
+    _queues: OrderedDict[Hashable, deque[T]] = field(default_factory=OrderedDict, repr=False)
+
+    def take(self) -> bool:
+        """A slot, if there is one and nobody waits for it already."""
+        if self.queued or self.taken >= self.limit or self.total.taken >= self.total.limit:
+            return False
+        self._take()
+        return True
+
+    def enqueue(self, flow: Hashable, waiter: T) -> bool:
+        """Wait for a slot; False when the queue is full."""
+        if self.queued >= self.queue_limit:
+            return False
+        self._queues.setdefault(flow, deque()).append(waiter)
+        self._count_queued(1)
+        return True
+
+    def release(self) -> None:
+        """Give a slot back; see `next_waiter` for who may have it."""
+        self.taken -= 1
+        self.total.taken -= 1
+
+    def next_waiter(self) -> T | None:
+        """The next one in turn, with a slot taken for it; None when nobody waits or no slot is free."""
+        if not self.queued or self.taken >= self.limit or self.total.taken >= self.total.limit:
+            return None
+        flow, queue = next(iter(self._queues.items()))
+        waiter = queue.popleft()
+        self._count_queued(-1)
+        del self._queues[flow]
+        if queue:
+            self._queues[flow] = queue  # to the end: the other flows come first
+        self._take()
+        return waiter
+
+    def leave(self, flow: Hashable, waiter: T) -> bool:
+        """Give up waiting; False when the turn had come already."""
+        queue = self._queues.get(flow)
+        if queue is None or waiter not in queue:
+            return False
+        queue.remove(waiter)
+        self._count_queued(-1)
+        if not queue:
+            del self._queues[flow]
+        return True
+
+    def _count_queued(self, change: int) -> None:
+        self.queued += change
+        self.total.queued += change
+
+    def _take(self) -> None:
+        self.taken += 1
+        self.total.taken += 1

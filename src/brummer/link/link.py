@@ -1,0 +1,422 @@
+"""One link: the task that owns it, writes its state, and keeps asking whether its instance is (still) itself.
+
+Theory of operation: `run` is the only writer of the state. Whoever learns something (a record changed, the owner died,
+a connection was lost, a call waits) leaves an order or wakes `run`; nobody else decides. What calls do with a link
+stands in `caller`.
+
+A probe has a connection of its own, because only that tells a stopped instance (the kernel accepts, nobody answers)
+from a cut path (not even that) and from a slow call (the probe is answered). A connected probe stays open while
+it is unanswered: a stopped instance answers it in the moment it goes on.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
+from brummer.link import backoff
+from brummer.link.breaker import Breaker
+from brummer.link.errors import Impostor
+from brummer.link.health import Condition, Health
+from brummer.link.parking import Parking
+from brummer.link.peer import Peer
+from brummer.link.pool import Pool
+from brummer.link.state import Event, State, next_state
+from brummer.wire.http_connection import HttpConnection
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 0.5
+"""Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
+
+REPLY_LIMIT_BYTES: Final = 64 * 1024 * 1024
+CONNECTIONS_FOR_CALLS: Final = 8
+"""As many as calls may be in flight; all but one close again when they idle."""
+
+CONNECTIONS_FOR_WAITS: Final = 16
+"""Calls that wait hold a connection each, and must not take it from the others."""
+
+CONNECTIONS_FOR_CANCELLATIONS: Final = 2
+"""A round trip each, and never behind a call: the other two pools may be taken for hours."""
+
+HISTORY: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """``at_s`` is loop time; ``reason`` is one sentence for people."""
+
+    at_s: float
+    before: State
+    event: Event
+    after: State
+    reason: str
+
+
+class Link:
+    """The hub's relation to one instance. Await `run` in a task of its own, for as long as the link shall live."""
+
+    def __init__(self, target: Peer, *, rng: Random | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
+        self.target = target
+        self.state = State.DISCOVERED
+        self.since_s = self._loop.time()
+        self.last_error: TransportError | None = None
+        self.attempts = 0
+        self.next_dial_s: float | None = None
+        self.history: deque[Transition] = deque(maxlen=HISTORY)
+        self.health = Health()
+        self.breaker = Breaker()
+        self.parking = Parking()
+        self.calls = Pool(self._open, limit=CONNECTIONS_FOR_CALLS)
+        self.waits = Pool(self._open, limit=CONNECTIONS_FOR_WAITS, keep=0)
+        self.cancellations = Pool(self._open, limit=CONNECTIONS_FOR_CANCELLATIONS, keep=0)
+        self.dials = 0
+        self._path_was_cut = False
+        self._looks_at_s = 0.0
+        self._probe: asyncio.Task[HttpConnection] | None = None
+        self._orders: deque[tuple[Event, Peer | None, str]] = deque()
+        self._woken = asyncio.Event()
+        self._moved = asyncio.Event()
+        self.on_gone: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<Link {self.target.instance_id} {self.state.value} {self.calls.connections}>"
+
+    # What others tell the link.
+
+    def retarget(self, target: Peer, reason: str) -> None:
+        """A new or changed record; revives a link whose instance was gone."""
+        self._order(Event.RECORD_CHANGED, target, reason)
+
+    def owner_gone(self, reason: str) -> None:
+        """The instance's end was proven."""
+        self._order(Event.OWNER_GONE, None, reason)
+
+    def hint(self) -> None:
+        """Something changed, or somebody waits: look now."""
+        self._woken.set()
+
+    def call_sent(self) -> None:
+        """A call is under way: if it stays silent, look sooner than at the next wave."""
+        if self._looks_at_s > self._loop.time() + self.health.interval_s:
+            self._looks_at_s = 0.0
+            self._woken.set()
+
+    def call_answered(self, took_s: float | None) -> None:
+        """Proof of life, as good as a probe's. ``took_s`` is None where it says nothing of the link."""
+        self.health.answered(self._loop.time(), took_s)
+        if self.state is State.SUSPECT:
+            self._woken.set()
+
+    def distrust(self, error: TransportError) -> None:
+        """A connection failed under a call: what else is open is as good as lost, and the task must look."""
+        self.last_error = error
+        self._woken.set()
+
+    def _order(self, event: Event, target: Peer | None, reason: str) -> None:
+        self._orders.append((event, target, reason))
+        self._woken.set()
+
+    async def settled(self) -> None:
+        """Return once the first word on this instance is in: it is ready, or it is known why not."""
+        while self.state in (State.DISCOVERED, State.CONNECTING):
+            self._moved.clear()
+            await self._moved.wait()
+
+    # The one task.
+
+    async def run(self) -> None:
+        """Keep the link; ends by cancellation only, and leaves no connection open."""
+        try:
+            while True:
+                self._take_orders()
+                match self.state:
+                    case State.GONE | State.INCOMPATIBLE:
+                        await self._wake(None)
+                    case State.READY | State.SUSPECT:
+                        await self._watch()
+                    case _:
+                        await self._dial()
+        finally:
+            await self._end_probe()
+            self._close_connections()
+
+    def _take_orders(self) -> None:
+        self._woken.clear()
+        while self._orders:
+            event, target, reason = self._orders.popleft()
+            if event is Event.OWNER_GONE and self.state is State.GONE:
+                continue
+            self._apply(event, reason)
+            if event is Event.OWNER_GONE:
+                self.on_gone()
+            if target is not None:
+                self._aim_at(target)
+            self._close_connections()
+
+    def _aim_at(self, target: Peer) -> None:
+        self.target = target
+        self.attempts = 0
+        self.health.forgive()
+        if not target.is_compatible:
+            self._apply(Event.SPOKE_NOTHING_WE_KNOW, f"it speaks {', '.join(target.protocols) or 'nothing'}")
+
+    async def _dial(self) -> None:
+        if self.state is State.DISCOVERED and not self.target.is_compatible:
+            self._apply(Event.SPOKE_NOTHING_WE_KNOW, f"it speaks {', '.join(self.target.protocols) or 'nothing'}")
+            return
+        self._apply(Event.DIALLED, f"attempt {self.attempts + 1}")
+        try:
+            connection = await self._unless_ordered(self._open_within(self.health.probe_deadline_s()))
+        except TransportError as error:
+            await self._dial_failed(error)
+        else:
+            if connection is not None:
+                self.calls.add(connection)
+                self._became_ready(Event.PROVEN, "identity proven")
+
+    async def _dial_failed(self, error: TransportError) -> None:
+        self.attempts += 1
+        self.last_error = error
+        self.health.failed()
+        delay_s = backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s())
+        self.next_dial_s = self._loop.time() + delay_s
+        stranger = isinstance(error, Impostor)
+        self._apply(Event.STRANGER_ANSWERED if stranger else Event.FAILED, error.message)
+        await self._wake(delay_s)
+        self.next_dial_s = None
+
+    def _backoff_cap_s(self) -> float:
+        return backoff.CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
+
+    def _became_ready(self, event: Event, reason: str) -> None:
+        self._path_was_cut = False
+        self.health.answered(self._loop.time())
+        self.breaker.succeeded()
+        self._apply(event, reason)
+        self.parking.release()
+
+    # While it is up: watch.
+
+    async def _watch(self) -> None:
+        """One turn of watching: until something happens, or a probe is due, or one is answered."""
+        if self.state is State.READY and self.calls.size == 0:
+            await self._lost()
+            return
+        if self.state is State.SUSPECT and self.health.failures == 0 and not self._path_was_cut:
+            # On a path that was cut it only says that answers still come through: requests need not.
+            self._became_ready(Event.PROBE_ANSWERED, "a call was answered")
+        if self._probe is not None:
+            await self._await_probe()
+            return
+        self._looks_at_s = due_s = self._probe_due_s()
+        if await self._wake(due_s - self._loop.time()):
+            return
+        self.health.fired(self._loop.time() - due_s)
+        if self.state is State.READY and self._probe_due_s() > self._loop.time():
+            return  # answered calls have proved it alive meanwhile
+        self.health.asked(self._loop.time())
+        self._probe = self._loop.create_task(self._open(), name=f"probe {self.target.instance_id}")
+        self._probe.add_done_callback(lambda _: self._woken.set())
+
+    def _probe_due_s(self) -> float:
+        return self.health.next_probe_s(
+            self._loop.time(),
+            suspect=self.state is State.SUSPECT or len(self.parking) > 0,  # who waits could not get a connection
+            silent_calls=self.calls.in_use > 0 or self.waits.in_use > 0,
+        )
+
+    async def _lost(self) -> None:
+        """Dial again at once if the connection had held; one that comes and goes is dialled ever more slowly."""
+        held_s = self._loop.time() - self.since_s
+        self._apply(Event.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
+        self.attempts = 0 if held_s >= backoff.STABLE_S else self.attempts + 1
+        if self.attempts > 1:
+            await self._wake(backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s()))
+
+    async def _await_probe(self) -> None:
+        """Wait for the running probe; past its deadline the link is suspect, but the question stays open."""
+        probe = self._probe
+        assert probe is not None  # noqa: S101 — only called while there is one
+        asked_s = self.health.last_asked_s  # whatever else wakes us meanwhile, the deadline stays where it is
+        due_s = asked_s + self.health.probe_deadline_s()
+        if not probe.done():
+            await self._wake(due_s - self._loop.time())
+        if not probe.done():
+            if not self._orders and self._loop.time() >= due_s:
+                self._unanswered("connected, but the identity probe is not answered")
+                self.health.asked(self._loop.time())
+            return
+        self._probe = None
+        try:
+            connection = probe.result()
+        except TransportError as error:
+            self._probe_failed(error)
+        else:
+            self._probe_answered(connection, self._loop.time() - asked_s)
+
+    def _probe_answered(self, connection: HttpConnection, took_s: float) -> None:
+        if self._path_was_cut:  # the old connections may take the kernel minutes to recover: this one works now
+            self._close_connections()
+            self.calls.add(connection)
+            self._path_was_cut = False
+        else:
+            connection.close()
+        self.health.answered(self._loop.time(), took_s)
+        if self.state is State.SUSPECT:
+            self._became_ready(Event.PROBE_ANSWERED, "it answers again")
+        else:
+            self.parking.release()
+
+    def _probe_failed(self, error: TransportError) -> None:
+        self.last_error = error
+        if isinstance(error, Impostor):
+            self._close_connections()
+            self._apply(Event.STRANGER_ANSWERED, error.message)
+        elif isinstance(error, ConnectionRefused) and self.state is State.SUSPECT and self.calls.size == 0:
+            self._apply(Event.CONNECTION_LOST, error.message)
+        else:
+            if not isinstance(error, (ConnectionReset, ConnectionClosed)):  # those came over a path that works
+                self._path_was_cut = True
+            self._unanswered(error.message)
+
+    def _unanswered(self, reason: str) -> None:
+        """Accuse nobody while we are late ourselves."""
+        if not self.health.is_self_healthy:
+            self.health.fired(0.0)
+            return
+        self.health.failed()
+        condition = self.condition
+        if self.state is not State.SUSPECT or not self.history[-1].reason.startswith(condition):
+            self._apply(Event.PROBE_UNANSWERED, f"{condition}: {reason}")
+
+    @property
+    def condition(self) -> Condition:
+        """What the instance's process does, as far as it can be seen now."""
+        return self.target.look()
+
+    # Connections.
+
+    async def _open(self) -> HttpConnection:
+        """Connect and prove identity; raises `TransportError`, `Impostor` among them. Waits for the proof for ever."""
+        target = self.target
+        self.dials += 1
+        connection = await HttpConnection.open(
+            target.host,
+            target.port,
+            timeout_s=CONNECT_TIMEOUT_S,
+            limit_bytes=REPLY_LIMIT_BYTES,
+            on_close=self._on_connection_closed,
+            tls=target.tls,
+        )
+        try:
+            await target.prove(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if target is not self.target:
+            connection.close()
+            raise TransportError("the record changed while the connection was made")
+        return connection
+
+    async def _open_within(self, timeout_s: float) -> HttpConnection:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + timeout_s):
+                return await self._open()
+        except TimeoutError:
+            raise TransportError("connected, but the identity probe was not answered") from None
+
+    async def _unless_ordered(self, opening: Coroutine[Any, Any, HttpConnection]) -> HttpConnection | None:
+        """The opened connection, or None when orders came first: then the target may not be the target any more."""
+        task = self._loop.create_task(opening)
+        task.add_done_callback(lambda _: self._woken.set())
+        try:
+            while not task.done() and not self._orders:
+                self._woken.clear()
+                await self._woken.wait()
+        except asyncio.CancelledError:
+            await _discard(task)
+            raise
+        if self._orders:
+            await _discard(task)
+            return None
+        self._woken.clear()  # whoever asked to dial has been obeyed
+        return task.result()
+
+    def _on_connection_closed(self, connection: HttpConnection) -> None:
+        self.calls.drop(connection)
+        self.waits.drop(connection)
+        self.cancellations.drop(connection)
+        if self.state in (State.READY, State.SUSPECT):
+            self._woken.set()
+
+    def _close_connections(self) -> None:
+        self.calls.close()
+        self.waits.close()
+        self.cancellations.close()
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    async def _end_probe(self) -> None:
+        if self._probe is not None:
+            await _discard(self._probe)
+            self._probe = None
+
+    # Small things.
+
+    async def _wake(self, timeout_s: float | None) -> bool:
+        """Wait to be woken; False when the time was over first."""
+        try:
+            async with asyncio.timeout(None if timeout_s is None or math.isinf(timeout_s) else timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _apply(self, event: Event, reason: str) -> None:
+        before, self.state = self.state, next_state(self.state, event)
+        now = self._loop.time()
+        if self.state is not before:
+            self.since_s = now
+            self._moved.set()
+        self.history.append(Transition(now, before, event, self.state, reason))
+        _log.debug("%s: %s -> %s: %s", self.target.instance_id, before.value, self.state.value, reason)
+
+    def status(self) -> dict[str, Any]:
+        """JSON-compatible: state, since, last error, attempts, next retry, breaker, quality, connections, calls."""
+        now = self._loop.time()
+        oldest = min(self.calls.connections, key=lambda connection: connection.opened_at, default=None)
+        return {
+            "instance_id": self.target.instance_id,
+            "state": self.state.value,
+            "since_s": round(now - self.since_s, 3),
+            "reason": self.history[-1].reason if self.history else "seen in the instances directory",
+            "condition": self.condition,
+            "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
+            "attempts": self.attempts,
+            "next_retry_s": None if self.next_dial_s is None else round(max(0.0, self.next_dial_s - now), 3),
+            "breaker": self.breaker.state(now),
+            "quality": round(self.health.quality, 3),
+            "rtt_ms": self.health.rtt_s and round(self.health.rtt_s * 1000, 3),
+            "connections": self.calls.size + self.waits.size + self.cancellations.size,
+            "connection_age_s": oldest and round(now - oldest.opened_at, 3),
+            "local_port": oldest and oldest.local_port,
+            "dials": self.dials,
+            "in_flight": self.calls.busy + self.waits.busy,
+            "parked": len(self.parking),
+        }
+
+
+async def _discard(task: asyncio.Task[HttpConnection]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

@@ -1,0 +1,45 @@
+"""Calls that wait for a link to become ready, in the order in which they came."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from brummer.core.errors import BrummerError
+from brummer.link.call import Call
+
+
+class Parking:
+    """Woken by events only: `release` lets all of them go on, `fail` those that can't be helped any more."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[asyncio.Future[None], Call]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def wait(self, call: Call, timeout_s: float) -> bool:
+        """True when released, False when the time was over. Raises what `fail` gave it."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (waiting, call)
+        self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+        return True
+
+    def release(self) -> None:
+        while self._waiting:
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def fail(self, error_for: Callable[[Call], BrummerError | None]) -> None:
+        for waiting, call in self._waiting:
+            error = error_for(call)
+            if error is not None and not waiting.done():
+                waiting.set_exception(error)

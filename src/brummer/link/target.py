@@ -1,0 +1,93 @@
+"""Whom a link calls, how it knows him, and what its requests look like on the wire."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from brummer.core.errors import BadAnswer
+from brummer.link.call import Answers, Call
+from brummer.link.errors import Impostor
+from brummer.link.health import Condition
+from brummer.wire import eras, identity
+from brummer.wire.http_connection import HttpConnection
+
+
+def _not_seen() -> Condition:
+    return "unknown"
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """One run of one instance: where it listens, and what proves it. ``protocols``: the versions it speaks."""
+
+    instance_id: str
+    generation: str
+    host: str
+    port: int
+    token: str
+    protocols: tuple[str, ...] = eras.SUPPORTED
+    look: Callable[[], Condition] = field(default=_not_seen, compare=False)
+    """What its process does now, where that can be seen."""
+
+    def __repr__(self) -> str:
+        return f"<Target {self.instance_id} {self.generation} at {self.authority}>"
+
+    @property
+    def authority(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    tls: ClassVar[None] = None
+    has_ledger: ClassVar[bool] = True
+    """It remembers the keys of calls: asked again, it tells what came of them."""
+
+    @property
+    def is_compatible(self) -> bool:
+        """Whether it speaks the version in which we make our calls."""
+        return eras.LEGACY_LATEST in self.protocols
+
+    @cached_property
+    def _head(self) -> bytes:
+        """What every POST begins with, up to the value of ``accept``.
+
+        The legacy shape without a session: in that era a lost connection is no cancellation, and our calls rely on it.
+        """
+        return (
+            f"POST /mcp HTTP/1.1\r\nhost: {self.authority}\r\nauthorization: Bearer {self.token}\r\n"
+            f"content-type: application/json\r\nmcp-protocol-version: {eras.LEGACY_LATEST}\r\n"
+            "accept: application/json"
+        ).encode()
+
+    def post(self, body: bytes, *, streams: bool) -> bytes:
+        """The whole HTTP request; ``streams`` says that the answer may come as events."""
+        accept = b", text/event-stream" if streams else b""
+        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, accept, len(body), body)
+
+    async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
+        """Make the call on this connection; returns the result object. Raises `TransportError`, `RemoteRefusal`."""
+        request_id = b"%d" % connection.calls
+        answers = Answers(request_id, call.on_notification)
+        request = self.post(call.message(request_id, now_s), streams=call.on_notification is not None)
+        return answers.result(await connection.exchange(request, answers.on_event))
+
+    async def cancel(self, connection: HttpConnection, call: Call) -> None:
+        """Stop the work of a call, wherever it was sent from."""
+        await connection.exchange(self.post(call.cancellation(), streams=False))
+
+    async def prove(self, connection: HttpConnection) -> None:
+        """Return when whoever answers is this very run. Raises `Impostor`, or another `TransportError`."""
+        nonce = secrets.token_urlsafe(18)
+        head = f"GET {identity.PATH.decode()}?nonce={nonce} HTTP/1.1\r\nhost: {self.authority}\r\n\r\n"
+        try:
+            response = await connection.exchange(head.encode())
+        except BadAnswer as error:
+            raise Impostor(f"somebody else answers on port {self.port}: {error.message}", port=self.port) from None
+        if not identity.is_proven(
+            response.body,
+            token=self.token,
+            nonce=nonce,
+            instance_id=self.instance_id,
+            generation=self.generation,
+        ):
+            raise Impostor(f"somebody else answers on port {self.port}", port=self.port, status=response.status)

@@ -1,0 +1,1 @@
+"""How one child lives: its process group, its output, its states, and the guard that outlives us."""

@@ -1,0 +1,262 @@
+"""One child: a leader in its own session, its process group, its two pipes.
+
+The order of an end: the leader dies (pidfd) → its status is noted but it stays a zombie, which keeps its
+number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
+half a second when somebody outside the group holds them open → the leader is reaped. Only then is the child
+`ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+from brummer.core.errors import BrummerError
+from brummer.host.exits import ExitWatch, watch_exit
+from brummer.host.pids import ProcessIdentity, identify
+from brummer.host.process_groups import end_group, kill_group, members, peek_exit
+from brummer.process.guard import RUN_MARK
+from brummer.process.guard_main import end_all
+
+STOP_GRACE_S = 5.0
+LEFTOVER_GRACE_S = 1.0
+"""For what a dead leader left behind: nobody waits for its work any more, but it may have files to close."""
+KILL_WAIT_S = 2.0
+"""SIGKILL works at once, but for a process inside a system call on a dead disk."""
+DRAIN_S = 0.5
+_CHUNK_BYTES = 64 * 1024
+"""What a pipe holds."""
+
+Stream = Literal["stdout", "stderr"]
+OnOutput = Callable[[Stream, bytes], None]
+
+
+class ScriptFailedToStart(BrummerError):
+    """The system could not start the command; ``context`` has command, directory and errno's name."""
+
+    code = "script_failed_to_start"
+
+
+class StopTimedOut(BrummerError):
+    """Some of the group live on after SIGKILL, or may not be signalled by us; ``context.pids`` names them."""
+
+    code = "stop_timed_out"
+    retryable = True
+    default_outcome = "failed"
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How it ended: ``exit_code``, or ``signal`` by name. ``asked``: after `Child.stop`. ``output_complete``
+    is False when a process outside the group kept a pipe open, so that more might have come.
+    """
+
+    exit_code: int | None
+    signal: str | None
+    asked: bool
+    output_complete: bool
+
+
+def start(
+    command: Sequence[str] | str, directory: str | Path, environment: Mapping[str, str], on_output: OnOutput
+) -> "Child":
+    """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart.
+
+    ``on_output(stream, chunk)`` is called on the loop. Blocks for the 1 ms until the program is loaded.
+    """
+    arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise _failed_to_start(arguments, str(directory), error) from None
+    return Child(process, on_output, environment.get(RUN_MARK))
+
+
+def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError) -> ScriptFailedToStart:
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, OSError) and str(error.filename) == directory:
+        why = f"its directory {directory} can't be entered: {error.strerror}"
+    elif number == errno.ENOENT:
+        why = f"{arguments[0]} is not there; is it installed and on PATH?"
+    else:
+        why = f"{arguments[0]}: {error.strerror if isinstance(error, OSError) else error}"
+    return ScriptFailedToStart(
+        f"could not start {arguments[0]}: {why}" if why.startswith("its") else f"could not start: {why}",
+        command=arguments,
+        directory=directory,
+        errno=errno.errorcode.get(number) if number else None,
+    )
+
+
+class Child:
+    """A started child. Its group has the number ``pid``; ``mark`` is in the environment of whatever it started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_output: OnOutput, mark: str | None = None) -> None:
+        self.pid = process.pid
+        self._mark = mark
+        self._process = process
+        self._on_output = on_output
+        self._loop = asyncio.get_running_loop()
+        self._stop_asked = False
+        self._kill_timer: asyncio.TimerHandle | None = None
+        self._pipes: dict[Stream, IO[bytes]] = {}
+        self._all_read = asyncio.Event()
+        self._leader_died = asyncio.Event()
+        self._watch = self._watch_leader()
+        self._open("stdout", process.stdout)
+        self._open("stderr", process.stderr)
+        self.ended: asyncio.Task[Exit] = self._loop.create_task(self._live(), name=f"child {self.pid}")
+        """Await it shielded: it is shared."""
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended.done() else "stopping" if self._stop_asked else "alive"
+        return f"<Child pid={self.pid} {state}, open: {', '.join(self._pipes) or 'none'}>"
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> Exit:
+        """SIGTERM to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
+        output is read.
+
+        Once asked, it is carried through even if the caller is cancelled. Raises StopTimedOut.
+        """
+        if not self.ended.done():
+            self._stop_asked = True
+            self._end_group(grace_s)
+        try:
+            async with asyncio.timeout(grace_s + KILL_WAIT_S):
+                return await asyncio.shield(self.ended)
+        except TimeoutError:
+            pids = [member.pid for member in await asyncio.to_thread(members, self.pid)]
+            raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
+
+    async def abandon(self) -> None:
+        """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
+        exit.
+        """
+        self.ended.cancel()
+        await asyncio.wait([self.ended])
+        self._release()  # a task that never began had no chance to
+
+    async def _live(self) -> Exit:
+        try:
+            await self._leader_died.wait()
+            asked = self._stop_asked
+            status = peek_exit(self.pid) or 0
+            await self._group_is_empty()
+            if asked or status < 0:
+                await self._escapees_are_gone()
+            complete = await self._output_is_read()
+            self._process.wait()
+            return _exit(status, asked=asked, output_complete=complete)
+        finally:
+            self._release()
+
+    def _watch_leader(self) -> ExitWatch | None:
+        identity = identify(self.pid)
+        if identity is None:
+            self._leader_died.set()
+            return None
+        return watch_exit(self._loop, identity, self._leader_died.set)
+
+    async def _group_is_empty(self) -> None:
+        """Members may fork while we wait for those we saw, so look again until there are none."""
+        while living := await asyncio.to_thread(members, self.pid):
+            self._end_group(LEFTOVER_GRACE_S)
+            await _all_died(living)
+
+    def _end_group(self, grace_s: float) -> None:
+        """The first to ask sets the grace."""
+        if self._kill_timer is None:
+            end_group(self.pid)
+            self._kill_timer = self._loop.call_later(grace_s, kill_group, self.pid)
+
+    async def _escapees_are_gone(self) -> None:
+        """A script that was stopped or killed takes along what left its group (setsid, double fork). One that ended by
+        itself may have started a daemon on purpose: that lives as long as the instance.
+        """
+        if self._mark and sys.platform == "linux":
+            await asyncio.to_thread(end_all, set(), f"{RUN_MARK}={self._mark}".encode())
+
+    async def _output_is_read(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._all_read.wait()
+        return self._all_read.is_set()
+
+    def _open(self, stream: Stream, pipe: IO[bytes] | None) -> None:
+        if pipe is not None:
+            os.set_blocking(pipe.fileno(), False)
+            self._pipes[stream] = pipe
+            self._loop.add_reader(pipe.fileno(), self._read, stream, pipe)
+
+    def _read(self, stream: Stream, pipe: IO[bytes]) -> None:
+        """One chunk per turn of the loop, so that a flood starves nobody; the full pipe holds the writer
+        back.
+        """
+        chunk = os.read(pipe.fileno(), _CHUNK_BYTES)
+        if chunk:
+            self._on_output(stream, chunk)
+        else:
+            self._close(stream)
+
+    def _close(self, stream: Stream) -> None:
+        pipe = self._pipes.pop(stream)
+        self._loop.remove_reader(pipe.fileno())
+        pipe.close()
+        if not self._pipes:
+            self._all_read.set()
+
+    def _release(self) -> None:
+        if self._kill_timer:
+            self._kill_timer.cancel()
+        if self._watch:
+            self._watch.close()
+        for stream in tuple(self._pipes):
+            self._close(stream)
+
+
+def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:
+    if status >= 0:
+        return Exit(status, None, asked, output_complete)
+    return Exit(None, _signal_name(-status), asked, output_complete)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"  # a real-time signal
+
+
+async def _all_died(processes: list[ProcessIdentity]) -> None:
+    loop = asyncio.get_running_loop()
+    died = asyncio.Event()
+    alive = len(processes)
+
+    def one_died() -> None:
+        nonlocal alive
+        alive -= 1
+        if not alive:
+            died.set()
+
+    watches = [watch_exit(loop, process, one_died) for process in processes]
+    try:
+        await died.wait()
+    finally:
+        for watch in watches:
+            watch.close()

@@ -1,0 +1,1 @@
+"""Bytes and messages: JSON-RPC, both MCP eras, stdio and Streamable HTTP."""

@@ -1,0 +1,76 @@
+"""The two eras of MCP side by side, as values and pure functions.
+
+*Legacy* (2025-11-25 and earlier) opens with an ``initialize`` handshake; *modern* (2026-07-28) declares version and
+capabilities in the ``_meta`` of every request. Source: modelcontextprotocol,
+docs/specification/2026-07-28/basic/versioning.
+
+Imported before the event loop exists, to give the very first answer: nothing heavy may be imported here.
+"""
+
+from enum import Enum
+from typing import Any, Final
+
+MODERN: Final = "2026-07-28"
+LEGACY_LATEST: Final = "2025-11-25"
+LEGACY: Final = (LEGACY_LATEST, "2025-06-18", "2025-03-26", "2024-11-05")
+SUPPORTED: Final = (MODERN, *LEGACY)
+
+META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+META_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+
+TOOLS_TTL_MS: Final = 3_600_000
+"""The tool list is frozen for the life of the process, so an hour is modest; a restart is seen by the client anyway."""
+
+
+class Era(Enum):
+    """How a request says what it speaks."""
+
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+def initialize_result(requested_version: object, server_info: dict[str, str], instructions: str) -> dict[str, Any]:
+    """The legacy handshake's result: the client's version if we speak it, else our latest legacy one."""
+    version = requested_version if requested_version in LEGACY else LEGACY_LATEST
+    return {
+        "protocolVersion": version,
+        "capabilities": {"tools": {}},
+        "serverInfo": server_info,
+        "instructions": instructions,
+    }
+
+
+def discover_result(server_info: dict[str, str], instructions: str) -> dict[str, Any]:
+    """The complete modern ``server/discover`` result."""
+    return {
+        "resultType": "complete",
+        "supportedVersions": list(SUPPORTED),
+        "capabilities": {"tools": {}},
+        "instructions": instructions,
+        "ttlMs": TOOLS_TTL_MS,
+        "cacheScope": "public",
+        "_meta": {META_SERVER_INFO: server_info},
+    }
+
+
+def subscription_ended(server_info: dict[str, str], subscription_id: object) -> dict[str, Any]:
+    """The result of a ``subscriptions/listen`` that the server ends on its own account."""
+    return {"resultType": "complete", "_meta": {META_SERVER_INFO: server_info, META_SUBSCRIPTION: subscription_id}}
+
+
+def unsupported_version_data(requested: object) -> dict[str, object]:
+    """The ``data`` of an UnsupportedProtocolVersionError (-32022)."""
+    return {"supported": list(SUPPORTED), "requested": requested}
+
+
+def complete_result_prefix(server_info_json: bytes, *, cacheable: bool) -> bytes:
+    """What a modern result object starts with; an era-neutral result's members follow it (see `modern_result`)."""
+    cache = b'"ttlMs":%d,"cacheScope":"public",' % TOOLS_TTL_MS if cacheable else b""
+    return b'{"resultType":"complete",%b"_meta":{"%b":%b}' % (cache, META_SERVER_INFO.encode(), server_info_json)
+
+
+def modern_result(prefix: bytes, era_neutral: bytes) -> bytes:
+    """Splice an era-neutral result object (no ``resultType``, no ``_meta``) behind a prefix, without decoding it."""
+    return prefix + (b"}" if era_neutral == b"{}" else b"," + era_neutral[1:])

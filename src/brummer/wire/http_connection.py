@@ -1,0 +1,353 @@
+"""One persistent HTTP/1.1 client connection to a loopback server, for one request at a time.
+
+It tells what libraries hide: whether bytes of a request were handed to the kernel (`TransportError.sent`), and at once
+when the peer closes. That needs the socket itself, so it reads and writes a non-blocking one through the loop's
+readiness callbacks; no transport, no hidden buffer, no silent retry.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import httptools
+
+from brummer.core.errors import (
+    BadAnswer,
+    ConnectionClosed,
+    NameNotFound,
+    TlsFailed,
+    TransportError,
+    transport_error,
+)
+from brummer.wire.sse import EventDecoder
+
+READ_BYTES: Final = 256 * 1024
+KEEPALIVE_IDLE_S: Final = 15
+KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVE_PROBES: Final = 3
+HEADER_LIMIT_BYTES: Final = 64 * 1024
+"""More than any server says before its answer; a stranger on the port must not make us keep what he says for ever."""
+
+USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
+"""Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
+
+
+_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@dataclass(slots=True)
+class Response:
+    """``body`` is empty for an event stream, whose events went to ``on_event``."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+class HttpConnection:
+    """Open with `HttpConnection.open`. ``on_close`` is called once, as soon as the connection is unusable."""
+
+    def __init__(self, sock: socket.socket, *, limit_bytes: int, on_close: Callable[["HttpConnection"], None]) -> None:
+        self._sock = sock
+        self._limit_bytes = limit_bytes
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: asyncio.Future[Response] | None = None
+        self._on_event: Callable[[bytes], None] | None = None
+        self._events: EventDecoder | None = None
+        self._unsent = memoryview(b"")
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = self._head_bytes = 0
+        self._in_body = False
+        self._sent = False
+        self._reusable = True
+        self.closed = False
+        self.opened_at = self._loop.time()
+        self.calls = 0
+        self.local_port: int = sock.getsockname()[1]
+        self._secure = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._loop.add_reader(sock, self._on_readable)
+
+    @classmethod
+    async def open(
+        cls,
+        host: str,
+        port: int,
+        *,
+        timeout_s: float,
+        limit_bytes: int,
+        on_close: Callable[["HttpConnection"], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> "HttpConnection":
+        """Connect; raises `TransportError` when that fails or takes longer than ``timeout_s``.
+
+        ``host`` is an address, or a name if the network may be asked for it.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                sock = await _connected(host, port)
+                try:
+                    if tls is not None:
+                        sock = await _secured(sock, tls, host)
+                    return cls(sock, limit_bytes=limit_bytes, on_close=on_close)
+                except BaseException:
+                    sock.close()
+                    raise
+        except OSError as error:
+            raise _mapped(error, sent=False) from None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "busy" if self.busy else "idle"
+        return f"<HttpConnection {state} port={self.local_port} calls={self.calls}>"
+
+    @property
+    def busy(self) -> bool:
+        return self._answer is not None
+
+    async def exchange(self, request: bytes, on_event: Callable[[bytes], None] | None = None) -> Response:
+        """Send one request and return its response; an event stream's events go to ``on_event`` as they come.
+
+        Raises `TransportError`. Cancelling it closes the connection, because the answer is still on its way.
+        """
+        self._notice_close()
+        if self.closed:
+            raise ConnectionClosed("the connection is closed", sent=False)
+        self._answer = self._loop.create_future()
+        self._on_event, self._sent = on_event, False
+        self._head_bytes, self._in_body = 0, False
+        self.calls += 1
+        try:
+            self._unsent = memoryview(request)
+            self._send()
+            return await self._answer
+        except BaseException:
+            self._answer.cancel()
+            self.close()
+            raise
+        finally:
+            self._answer = None
+            if not self._reusable:
+                self.close()
+
+    def _notice_close(self) -> None:
+        """Look for a close that the loop has not told us of yet: what is not sent need not be asked about later."""
+        if not self.closed and self._secure is None:
+            try:
+                self._sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass
+            self.close()  # closed, broken, or speaking without being asked
+
+    def close(self) -> None:
+        """Close at once; safe at any time. A request that waits for its answer fails with `ConnectionClosed`."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionClosed("the connection was closed", sent=self._sent))
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+        del self._parser  # it holds us too: such a circle would stay until a full collection, which is hours away
+        self._on_close(self)
+
+    def _fail(self, error: TransportError) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        self.close()
+
+    # Writing.
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                self._sent = True
+        except _NOT_NOW:
+            self._loop.add_writer(self._sock, self._on_writable)
+        except OSError as error:
+            self._fail(_mapped(error, sent=self._sent))
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._sock)
+        self._send()
+
+    # Reading.
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except _NOT_NOW:
+            return
+        except OSError as error:
+            self._fail(_mapped(error, sent=self._sent))
+            return
+        if self._secure is not None and self._secure.pending():
+            self._loop.call_soon(self._read_on)
+        if not data:
+            self._on_end()
+        elif not self._is_waiting():
+            self._fail(BadAnswer("the peer spoke without being asked", sent=self._sent))
+        else:
+            self._parse(data)
+            if self._is_waiting():
+                self._loop.call_soon(self._read_on)
+
+    def _is_waiting(self) -> bool:
+        return self._answer is not None and not self._answer.done()
+
+    def _read_on(self) -> None:
+        """What nobody would wake us for: TLS has more for us than the kernel knows of, or a reset came with the data.
+
+        libuv, and so uvloop, stops watching a socket that is in error and tells so only once (uv__poll_io).
+        """
+        if not self.closed:
+            self._on_readable()
+
+    def _on_end(self) -> None:
+        """The end of the connection is the end of an answer, if nothing else was to tell that end: RFC 9112 §6.3."""
+        framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers
+        if self._in_body and not framed:
+            self._complete()
+        self._fail(ConnectionClosed("the peer closed the connection", sent=self._sent))
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+            if not self._in_body and self._answer is not None and not self._answer.done():
+                self._count_head(len(data))
+        except Exception as error:  # noqa: BLE001 — httptools wraps whatever our callbacks raise
+            self._fail(BadAnswer(f"malformed answer: {error.__context__ or error}", sent=self._sent))
+
+    def on_message_begin(self) -> None:
+        if self._answer is None or self._answer.done():
+            raise ValueError("the peer answers more than it was asked")
+        self._headers, self._body, self._body_bytes, self._events = {}, [], 0, None
+        self._in_body = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        self._headers[name.lower()] = value
+
+    def _count_head(self, size: int) -> None:
+        """Counts twice what came in several pieces, because the parser keeps a header to itself until it is whole."""
+        self._head_bytes += size
+        if self._head_bytes > HEADER_LIMIT_BYTES:
+            raise ValueError(f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._in_body = True
+        if self._headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+            self._events = EventDecoder(self._limit_bytes)
+
+    def on_body(self, body: bytes) -> None:
+        if self._events is not None:
+            for event in self._events.feed(body):
+                if self._on_event is not None:
+                    self._on_event(event)
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limit_bytes:
+            raise ValueError(f"body exceeds {self._limit_bytes} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        if self._parser.get_status_code() < HTTPStatus.OK or self._answer is None or self._answer.done():
+            return  # 1xx: the answer is yet to come
+        self._reusable = self._parser.should_keep_alive() and not self._unsent
+        self._complete()
+
+    def _complete(self) -> None:
+        assert self._answer is not None  # noqa: S101 — its callers have looked
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._answer.set_result(Response(self._parser.get_status_code(), self._headers, body))
+
+
+def _mapped(error: OSError, *, sent: bool) -> TransportError:
+    if isinstance(error, socket.gaierror):
+        return NameNotFound(error.strerror or "the name is not known", sent=sent)
+    if isinstance(error, ssl.SSLError):
+        return TlsFailed(error.reason or error.strerror or "TLS failed", sent=sent)
+    return transport_error(error, sent=sent)
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    addresses = [(family, (host, port))]
+    if not _is_address(host):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
+    for number, (family, address) in enumerate(addresses, 1):
+        sock = socket.socket(family)
+        try:
+            sock.setblocking(False)
+            _set_options(sock)
+            await loop.sock_connect(sock, address)
+        except OSError:
+            sock.close()
+            if number == len(addresses):
+                raise
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
+
+
+async def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
+    """Shake hands without blocking: the socket says which way it has to wait."""
+    loop = asyncio.get_running_loop()
+    secure = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(loop.add_reader, loop.remove_reader, secure)
+            except ssl.SSLWantWriteError:
+                await _ready(loop.add_writer, loop.remove_writer, secure)
+            else:
+                return secure
+    except BaseException:
+        secure.close()
+        raise
+
+
+async def _ready(add: Callable[..., object], remove: Callable[..., object], sock: socket.socket) -> None:
+    ready = asyncio.Event()
+    add(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(sock)
+
+
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS' name for the same
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

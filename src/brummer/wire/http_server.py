@@ -1,0 +1,381 @@
+"""An HTTP/1.1 server for a few loopback clients that stay for hours: connections stay open, and everything is bounded.
+
+Theory of operation: one `_Connection` per TCP connection, fed by the event loop, parsed by httptools. Requests of one
+connection are answered in order, one at a time; a peer that sends the next one before, or does not take its answers,
+is not read any further until it may go on. Whatever we have to say of our own accord (100, 408, 431, …) waits for its
+turn too. What the server does with a request is the `Handler`'s business; it answers through `Exchange`.
+
+Why not uvicorn: docs/decisions/0002-own-http-server.md.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+_log = logging.getLogger(__name__)
+
+HEADER_LIMIT_BYTES: Final = 32 * 1024
+"""Generous: our own requests carry some 400 bytes of headers, a browser's 2 KiB."""
+
+REQUEST_TIMEOUT_S: Final = 30.0
+"""From a request's first byte to its last. Loopback moves 10 MB in a tenth of a second; a slow-loris never ends."""
+
+LINGER_S: Final = 2.0
+"""How long a refused peer may go on sending. Closing at once would reset the connection, and the refusal be lost."""
+
+CONNECTION_LIMIT: Final = 256
+"""Some twenty hubs with every connection they may open, and room for people with curl."""
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One whole request; header names are lower case, a repeated header's values are joined by a comma."""
+
+    method: bytes = b""
+    target: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    http_version: str = "1.1"
+
+
+Headers = Iterable[tuple[bytes, bytes]]
+Handler = Callable[["Exchange"], Awaitable[None]]
+
+
+class Exchange:
+    """One request and the way to answer it: `respond` once, or `start_stream`, `send` …, `end`."""
+
+    def __init__(self, connection: "_Connection", request: HttpRequest) -> None:
+        self._connection = connection
+        self.request = request
+        self.started = False
+        self.streaming = False
+
+    def respond(self, status: int, body: bytes = b"", headers: Headers = ()) -> None:
+        """The whole answer. Does nothing when the peer has gone."""
+        self.started = True
+        length = b"" if status == HTTPStatus.NO_CONTENT else b"content-length: %d\r\n" % len(body)
+        if self.request.method == b"HEAD":
+            body = b""
+        self._connection.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
+
+    def start_stream(self, status: int, headers: Headers = ()) -> None:
+        """Begin an answer whose length is not known; chunks follow, for HTTP/1.0 plain bytes up to the close."""
+        self.started = self.streaming = True
+        framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
+        self._connection.write(self._head(status, headers) + framing)
+
+    def send(self, data: bytes) -> None:
+        if data:
+            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        if self._chunked:
+            self._connection.write(b"0\r\n\r\n")
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        return _head(status, headers if self._connection.keep_alive else [*headers, _CLOSE])
+
+    @property
+    def _chunked(self) -> bool:
+        return self.request.http_version != "1.0"
+
+    @property
+    def peer_gone(self) -> bool:
+        return self._connection.transport is None
+
+    def on_peer_gone(self, callback: Callable[[], object]) -> None:
+        """Call once if the connection is lost before the answer is complete; at once if it is lost already."""
+        if self.peer_gone:
+            callback()
+        else:
+            self._connection.on_lost = callback
+
+
+def _head(status: int, headers: Headers) -> bytes:
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b""), lines)
+
+
+class HttpServer:
+    """Listens on sockets that are bound already, so that a port is ours before anybody is told of it."""
+
+    def __init__(self, handler: Handler, *, body_limit_bytes: int) -> None:
+        self.handler = handler
+        self.body_limit_bytes = body_limit_bytes
+        self.connections: set[_Connection] = set()
+        self.running: set[asyncio.Task[None]] = set()
+        self.closed = False
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for listener in sockets:
+            self._servers.append(await loop.create_server(lambda: _Connection(self), sock=listener))
+
+    async def close(self) -> None:
+        """Stop listening, drop every connection and cancel what runs, also for peers that have gone already."""
+        self.closed = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.on_lost = None  # every task is cancelled below, and once
+            connection.abort()
+        running = list(self.running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        while self.connections:  # noqa: ASYNC110 — the loop closes their sockets within its next turns
+            await asyncio.sleep(0)
+
+
+class _Connection(asyncio.Protocol):
+    """Parses requests off one socket and runs the handler for one at a time."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = HttpRequest()
+        self._body: list[bytes] = []
+        self._body_bytes = self._header_bytes = 0
+        self._unparsed_bytes = 0  # fed to the parser since it last told us something
+        self._receiving = self._in_headers = self._continue_due = False
+        self._queued: list[tuple[HttpRequest, bool]] = []
+        self._refusal: tuple[int, str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable = True
+        self._hung_up = False
+        self.keep_alive = True
+        self.transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.on_lost: Callable[[], object] | None = None
+
+    # The socket.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # what create_server makes; uvloop's is no subclass
+        if self._server.closed or len(self._server.connections) >= CONNECTION_LIMIT:
+            transport.write(_head(503, [_CLOSE]) + b"content-length: 0\r\n\r\n")
+            transport.close()
+            return
+        _keep_watch(transport.get_extra_info("socket"))
+        self.transport = transport
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.transport = None
+        del self._parser  # it holds us too: such a circle would stay until a full collection, which is hours away
+        self._server.connections.discard(self)
+        self._stop_timer()
+        if self.task is not None and self.on_lost is not None:
+            self.on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport is None or self._refusal is not None:
+            return
+        self._unparsed_bytes += len(data)
+        try:
+            while data:
+                data = self._feed(data)
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse(*(cause.args if isinstance(cause, _RefusedError) else (400, "malformed request")))
+        except httptools.HttpParserError:
+            self._refuse(400, "malformed request")
+        else:
+            if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would hoard
+                self._refuse(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse; returns what is left: the parser stops at offers to upgrade, which we pass over (RFC 9110 §7.8)."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            return data[offer.args[0] :]
+        return b""
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if self.task is None:
+            self._go_on()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer what can't be parsed, in its turn, and hang up: where the next request would begin is not known."""
+        self._refusal = status, reason
+        self._stop_timer()
+        if self.task is None:
+            self._go_on()
+
+    def _hang_up(self, transport: asyncio.Transport, status: int, reason: str) -> None:
+        """Say why, end our side, and let the peer's last bytes come in."""
+        text = reason.encode()
+        head = _head(status, [_CLOSE, (b"content-type", b"text/plain")])
+        transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(text), text))
+        transport.write_eof()
+        self._hung_up = True
+        self._resume_reading(transport)
+        self._timer = self._loop.call_later(LINGER_S, transport.abort)
+
+    # The parser's callbacks.
+
+    def on_message_begin(self) -> None:
+        self._request = HttpRequest()
+        self._body, self._body_bytes, self._header_bytes = [], 0, 0
+        self._receiving = self._in_headers = True
+        if self.task is None:
+            self._start_timer()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_header(len(url))
+        self._request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_header(len(name) + len(value))
+        if not self._in_headers:  # a trailer, which must not pass for a header: RFC 9110 §6.5.1
+            return
+        headers, name = self._request.headers, name.lower()
+        value = value.strip(b" \t")
+        headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
+
+    def _count_header(self, size: int) -> None:
+        self._unparsed_bytes = 0
+        self._header_bytes += size
+        if self._header_bytes > HEADER_LIMIT_BYTES:
+            raise _RefusedError(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._request.method = self._parser.get_method()
+        self._request.http_version = self._parser.get_http_version()
+        headers = self._request.headers
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._server.body_limit_bytes:
+            raise _RefusedError(413, f"body exceeds {self._server.body_limit_bytes} bytes")
+        if self._parser.should_upgrade() and (length.strip(b"0") or b"transfer-encoding" in headers):
+            raise _RefusedError(400, "a request that offers to upgrade can't have a body here")  # the parser skips it
+        self._continue_due = headers.get(b"expect", b"").lower() == b"100-continue"
+        if self.task is None:
+            self._say_continue()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed_bytes = 0
+        self._continue_due = False
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._server.body_limit_bytes:
+            raise _RefusedError(413, f"body exceeds {self._server.body_limit_bytes} bytes")
+
+    def on_message_complete(self) -> None:
+        self._stop_timer()
+        self._unparsed_bytes = 0
+        self._receiving = self._continue_due = False
+        self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        keep_alive = self._parser.should_keep_alive() and self._request.http_version != "1.0"
+        self._queued.append((self._request, keep_alive))
+        if self.task is None and self._writable:
+            self._serve_next()
+        elif self.transport is not None:
+            self.transport.pause_reading()
+
+    # Serving.
+
+    def _serve_next(self) -> None:
+        request, self.keep_alive = self._queued.pop(0)
+        self.task = self._loop.create_task(self._serve(Exchange(self, request)))
+        self._server.running.add(self.task)
+        self.task.add_done_callback(self._server.running.discard)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._server.handler(exchange)
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+        except Exception:  # noqa: BLE001 — the barrier: one request must not cost the others
+            _log.exception("a request failed")
+            if exchange.started:
+                self.abort()
+            else:
+                exchange.respond(500)
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.task = self.on_lost = None
+        if self.transport is not None and not self.keep_alive:
+            self.transport.close()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What comes next on a connection that is serving nothing."""
+        if self.transport is None or self.transport.is_closing() or self._hung_up or not self._writable:
+            return
+        if self._queued:
+            self._serve_next()
+        elif self._refusal is not None:
+            self._hang_up(self.transport, *self._refusal)
+        else:
+            self._resume_reading(self.transport)
+            self._say_continue()
+            if self._receiving:
+                self._start_timer()
+
+    def _resume_reading(self, transport: asyncio.Transport) -> None:
+        with contextlib.suppress(RuntimeError):  # it was not paused
+            transport.resume_reading()
+
+    def _say_continue(self) -> None:
+        if self._continue_due:
+            self._continue_due = False
+            self.write(_CONTINUE)
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(REQUEST_TIMEOUT_S, self._refuse, 408, "request took too long")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _RefusedError(Exception):
+    """(status, reason): carried through the parser out of a callback."""
+
+
+def _keep_watch(sock: socket.socket) -> None:
+    """Notice a peer that vanished without a word, within half a minute (idle 15 s, then 3 probes of 5 s)."""
+    with contextlib.suppress(OSError):  # it has vanished already, which macOS tells here
+        _set_options(sock)
+
+
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPALIVE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,51 @@
+"""The probe: "are you (still) you?", asked and answered without the token ever leaving either side.
+
+The hub sends a nonce; the instance answers with its id, its generation and an HMAC over all three under the record's
+token. A stranger on the port can't make that proof, and learns nothing it could use.
+"""
+
+import hashlib
+import hmac
+import re
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+PATH: Final = b"/identity"
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What an instance answers; ``proof`` is `proof` over the nonce and the other two."""
+
+    instance_id: str
+    generation: str
+    proof: str
+
+
+def proof(token: str, nonce: str, instance_id: str, generation: str) -> str:
+    """HMAC-SHA256 (RFC 2104), hexadecimal."""
+    message = f"{nonce}\n{instance_id}\n{generation}".encode()
+    return hmac.new(token.encode(), message, hashlib.sha256).hexdigest()
+
+
+def answer(token: str, instance_id: str, generation: str, target: bytes) -> tuple[int, bytes]:
+    """The instance's side: (status, body) for ``GET /identity?nonce=…``."""
+    nonce = parse_qs(target.partition(b"?")[2].decode("latin-1")).get("nonce", [""])[0]
+    if not _NONCE.fullmatch(nonce):  # no line break above all: it would shift the fields of the proof
+        return 400, b'{"error":"a nonce of 16 to 128 URL-safe characters is needed"}'
+    identity = Identity(instance_id, generation, proof(token, nonce, instance_id, generation))
+    return 200, msgspec.json.encode(identity)
+
+
+def is_proven(body: bytes, *, token: str, nonce: str, instance_id: str, generation: str) -> bool:
+    """The hub's side: whether this answer can only come from that generation of that instance."""
+    try:
+        identity = msgspec.json.decode(body, type=Identity)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    expected = proof(token, nonce, instance_id, generation)
+    same = (identity.instance_id, identity.generation) == (instance_id, generation)
+    return same and hmac.compare_digest(identity.proof.encode(), expected.encode())

@@ -1,0 +1,172 @@
+"""JSON-RPC 2.0 envelopes that leave their payload alone: raw bytes in, raw bytes out.
+
+A message is decoded just as far as routing needs: ``id`` keeps the sender's very bytes, ``params``, ``result`` and
+``error`` stay undecoded. What is wrong with a message comes out as `ProtocolError`, which knows its own answer.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_VERSION: Final = -32022
+
+NO_ID: Final = b"null"
+"""Stands in an error answer for an id that could not be read (JSON-RPC 2.0 §5)."""
+
+
+class ProtocolError(Exception):
+    """Malformed protocol input. ``http_status`` is what a Streamable HTTP front answers with."""
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        *,
+        request_id: bytes = NO_ID,
+        data: object = None,
+        http_status: int = 400,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.data = data
+        self.http_status = http_status
+
+    def as_message(self) -> bytes:
+        """The JSON-RPC error response, without a trailing newline."""
+        return error_response(self.request_id, self.code, self.message, self.data)
+
+
+class Message(msgspec.Struct):
+    """One incoming message. An empty ``Raw`` means that the member is absent."""
+
+    jsonrpc: str = ""
+    id: Raw = Raw()
+    method: str | None = None
+    params: Raw = Raw()
+    result: Raw = Raw()
+    error: Raw = Raw()
+
+    @property
+    def is_request(self) -> bool:
+        return self.method is not None and bool(self.id)
+
+    @property
+    def is_notification(self) -> bool:
+        return self.method is not None and not self.id
+
+
+class _OnlyId(msgspec.Struct):
+    id: Raw = Raw(NO_ID)
+
+
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_only_id = msgspec.json.Decoder(_OnlyId).decode
+_ID = re.compile(rb'-?(?:0|[1-9][0-9]*)|"[^\n]*"')
+_PLAIN = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"'
+_ID_MEMBER = rb'"id"\s*:\s*(-?(?:0|[1-9][0-9]{0,200})|"(?:[^"\\]|\\.){0,200}")\s*'
+_ID_IN_HEAD = re.compile(rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEMBER))
+_ID_IN_TAIL = re.compile(rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN))
+
+
+def decode(data: bytes) -> Message:
+    """Decode one message; raises `ProtocolError` for anything that JSON-RPC 2.0 as MCP uses it does not allow."""
+    if not data.isascii():
+        _refuse_invalid_utf8(data)
+    try:
+        message = _decode_message(data)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(INVALID_REQUEST, f"Invalid request: {error}", request_id=id_of(data)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(PARSE_ERROR, f"Parse error: {error}", request_id=_id_of_broken(data)) from None
+    if message.jsonrpc != "2.0":
+        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"', request_id=id_of(data))
+    is_response = message.method is None and bool(message.result or message.error)
+    if message.id and not is_response:  # a response is never answered, whatever its id: that could go on for ever
+        _refuse_bad_id(bytes(message.id))
+    if message.method is None and not is_response:
+        raise ProtocolError(
+            INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=bytes(message.id) or NO_ID
+        )
+    return message
+
+
+def _refuse_invalid_utf8(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        message = f"Parse error: not UTF-8 at byte {error.start}"
+        raise ProtocolError(PARSE_ERROR, message, request_id=_id_of_broken(data)) from None
+
+
+def _refuse_bad_id(request_id: bytes) -> None:
+    if not is_id(request_id):
+        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "id" must be a string or an integer')
+
+
+def is_id(raw: bytes) -> bool:
+    """Whether valid JSON is what MCP takes for a request id or a progress token: a string or an integer."""
+    return _ID.fullmatch(raw) is not None
+
+
+def id_of(data: bytes) -> bytes:
+    """The id of a message that is otherwise malformed, so that its sender need not wait for ever."""
+    try:
+        request_id = bytes(_decode_only_id(data).id)
+    except (msgspec.DecodeError, RecursionError):
+        return NO_ID
+    return request_id if is_id(request_id) else NO_ID
+
+
+def _id_of_broken(data: bytes) -> bytes:
+    """The id of what is no JSON, or nested too deeply to be read, if it stands before what is wrong."""
+    return _intact(_ID_IN_HEAD.match(data))
+
+
+def id_of_truncated(head: bytes, tail: bytes) -> bytes:
+    """The id of a message too long to be kept: clients put it right at its start or right at its end."""
+    return _intact(_ID_IN_HEAD.match(head) or _ID_IN_TAIL.search(tail))
+
+
+def _intact(found: re.Match[bytes] | None) -> bytes:
+    """The id that was found, unless echoing it would spoil the answer."""
+    if found is None:
+        return NO_ID
+    try:
+        found[1].decode()
+        msgspec.json.decode(found[1])
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        return NO_ID
+    return found[1]
+
+
+def result_response(request_id: bytes, result: bytes) -> bytes:
+    """A success response around an encoded result object."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (request_id, result)
+
+
+def error_response(request_id: bytes, code: int, message: str, data: object = None) -> bytes:
+    """A failure response; ``data`` is left out when it is None."""
+    error: dict[str, object] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (request_id, msgspec.json.encode(error))
+
+
+def request(request_id: bytes, method: str, params: bytes) -> bytes:
+    """A request around encoded params."""
+    return b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}' % (request_id, method.encode(), params)
+
+
+def notification(method: str, params: object) -> bytes:
+    """A notification; ``params`` is encoded here."""
+    return b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (method.encode(), msgspec.json.encode(params))

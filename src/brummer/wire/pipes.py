@@ -1,0 +1,269 @@
+"""Lines over descriptors that the event loop cannot own: standard input and output, shared with who knows whom.
+
+Reading sets nothing on its descriptor; writing never blocks. Both are bounded, and each can make the other wait.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import stat
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+_log = logging.getLogger(__name__)
+
+READ_BYTES: Final = 256 * 1024
+"""Four default pipe buffers: one read empties a pipe, and a 10 MB message takes some 40 reads."""
+
+UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
+"""Answers that the client has not taken; above this we stop reading its requests."""
+
+
+class LineReader:
+    """Splits a byte stream into lines, bounded. An overlong line is dropped while it comes in, not kept."""
+
+    HEAD_BYTES: Final = 4096
+    TAIL_BYTES: Final = 512
+
+    def __init__(
+        self, limit_bytes: int, on_line: Callable[[bytes], None], on_overlong: Callable[[bytes, bytes], None]
+    ) -> None:
+        self._limit_bytes = limit_bytes
+        self._on_line = on_line
+        self._on_overlong = on_overlong
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._head: bytes | None = None  # of an overlong line that has not ended yet
+
+    def feed(self, data: bytes) -> None:
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._add(data[start:end])
+            self._end_line()
+            start = end + 1
+        if start < len(data):
+            self._add(data[start:])
+
+    def end(self) -> None:
+        """The stream ended; what stands without a newline is a line too."""
+        if self._size:
+            self._end_line()
+
+    def _add(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > self._limit_bytes:
+            kept = b"".join(self._parts)
+            if self._head is None:
+                self._head = kept[: self.HEAD_BYTES]
+            self._parts = [kept[-self.TAIL_BYTES :]]
+            self._size = self._limit_bytes  # stays over: the next part is dropped but for its tail
+
+    def _end_line(self) -> None:
+        line = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        head, self._head, self._parts, self._size = self._head, None, [], 0
+        if head is not None:
+            self._on_overlong(head, line)
+        elif line.strip():
+            self._on_line(line)
+
+
+class Reader(Protocol):
+    """Hands what comes in to a callback, ``b""`` at the end. Both methods may be called at any time."""
+
+    def resume(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+
+def start_reading(loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> Reader:
+    """Start at once. Nothing is set on the descriptor: a flag like O_NONBLOCK would reach everybody who shares it."""
+    reader: Reader
+    if sys.platform == "win32" or not _tells_readiness(fd):
+        reader = _ThreadReader(loop, fd, on_data)
+    else:
+        reader = _ReadinessReader(loop, fd, on_data)
+    try:
+        reader.resume()
+    except OSError:  # a device that cannot be watched, such as /dev/null
+        reader = _ThreadReader(loop, fd, on_data)
+        reader.resume()
+    return reader
+
+
+def _tells_readiness(fd: int) -> bool:
+    """Not a file (``< requests``), which counts as ready at any time and yet makes its reader wait for the disk."""
+    try:
+        return not stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+class _ReadinessReader:
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._on_data = on_data
+
+    def resume(self) -> None:
+        self._loop.add_reader(self._fd, self._read)
+
+    def pause(self) -> None:
+        self._loop.remove_reader(self._fd)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._on_data(data)
+
+
+class _ThreadReader:
+    """Reads in a thread, one piece after the other was taken in, so that a pause loses nothing and hoards nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._on_data = on_data
+        self._going = False
+        self._held: bytes | None = None  # came in during a pause
+        self._taken = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def resume(self) -> None:
+        self._going = True
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read, name="stdin", daemon=True)
+            self._thread.start()
+        elif self._held is not None:
+            held, self._held = self._held, None
+            self._loop.call_soon(self._deliver, held)
+
+    def pause(self) -> None:
+        self._going = False
+
+    def _deliver(self, data: bytes) -> None:
+        if not self._going:
+            self._held = data
+            return
+        self._on_data(data)
+        self._taken.set()
+
+    def _read(self) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = os.read(self._fd, READ_BYTES)
+            except OSError:
+                data = b""
+            self._taken.clear()
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, data)
+            except RuntimeError:  # the loop is closed
+                return
+            if data:
+                self._taken.wait()
+
+
+class Writer:
+    """Writes whole lines without ever blocking the loop; answers of one loop turn leave in one system call."""
+
+    def __init__(
+        self,
+        fd: int,
+        *,
+        on_full: Callable[[], None],
+        on_drained: Callable[[], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        self._fd = fd
+        self._on_full, self._on_drained, self._on_broken = on_full, on_drained, on_broken
+        self._loop = asyncio.get_running_loop()
+        self._lines: list[bytes] = []
+        self._unsent: deque[memoryview] = deque()
+        self._pending_bytes = 0
+        self._scheduled = self._blocked = self._full = False
+        self.broken = False
+        self._idle = asyncio.Event()
+        mode = os.fstat(fd).st_mode
+        if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
+            os.set_blocking(fd, False)
+
+    def write(self, message: bytes) -> None:
+        if self.broken:
+            return
+        if b"\n" in message or b"\r" in message:  # only between tokens: inside a JSON string it would be escaped
+            message = message.replace(b"\n", b" ").replace(b"\r", b" ")
+        self._lines.append(message)
+        self._pending_bytes += len(message) + 1
+        self._idle.clear()
+        if self._blocked:
+            self._note_full()
+        elif not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._lines:
+            self._lines.append(b"")
+            self._unsent.append(memoryview(b"\n".join(self._lines)))
+            self._lines = []
+        try:
+            while self._unsent:
+                self._send(self._unsent.popleft())
+        except BlockingIOError:
+            self._blocked = True  # `_on_room` flushes whatever is written until then
+            self._loop.add_writer(self._fd, self._on_room)
+            self._note_full()
+        except OSError as error:
+            self._break(error)
+        else:
+            self._idle.set()
+
+    def _send(self, chunk: memoryview) -> None:
+        sent = 0
+        try:
+            sent = os.write(self._fd, chunk)
+        finally:
+            self._pending_bytes -= sent
+            if sent < len(chunk):
+                self._unsent.appendleft(chunk[sent:])
+
+    def _note_full(self) -> None:
+        if not self._full and self._pending_bytes > UNREAD_LIMIT_BYTES:
+            self._full = True
+            self._on_full()
+
+    def _on_room(self) -> None:
+        self._loop.remove_writer(self._fd)
+        self._blocked = False
+        self._flush()
+        if self._full and not self._blocked and not self.broken:
+            self._full = False
+            self._on_drained()
+
+    def _break(self, error: OSError) -> None:
+        self.broken = True
+        self._unsent.clear()
+        self._idle.set()
+        if error.errno != errno.EPIPE:
+            _log.warning("stdout failed: %s", error)
+        self._on_broken()
+
+    async def close(self, timeout_s: float) -> None:
+        """Send what is left, for at most ``timeout_s``; a client that does not read cannot hold us."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                if self._scheduled or self._blocked:
+                    await self._idle.wait()
+        if self._blocked:
+            self._loop.remove_writer(self._fd)

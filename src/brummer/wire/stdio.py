@@ -1,0 +1,202 @@
+"""An MCP server over stdin and stdout: newline-delimited JSON-RPC that cannot be blocked, and dies with its client.
+
+Reading never waits for work: every call is a task of its own, and what is in memory is answered on the spot. Writing
+never blocks either; when the client does not read, reading stops until it does. Whoever starts
+it has taken standard output away from the rest of the process (`brummer.cli.stream`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from brummer.wire import jsonrpc
+from brummer.wire.jsonrpc import (
+    INVALID_REQUEST,
+    Message,
+    ProtocolError,
+    decode,
+    error_response,
+    id_of,
+    id_of_truncated,
+)
+from brummer.wire.pipes import LineReader, Reader, Writer, start_reading
+from brummer.wire.server import CLIENT_GONE, McpServer, Params, Request, Session, decode_params, era_of
+
+_log = logging.getLogger(__name__)
+
+FINISH_S: Final = 1.0
+"""How long calls in flight may still answer after stdin closed: the process must be gone within two seconds."""
+
+CLEAN_UP_S: Final = 0.3
+"""How long calls that were then cancelled may take to clean up behind themselves."""
+
+_ROOTS_REQUEST_ID: Final = b'"brummer-roots"'
+
+
+class StdioServer:
+    """Serves one client until its stdin ends. Create it in a running loop, then await `serve`."""
+
+    def __init__(self, server: McpServer, *, stdin: int, stdout: int, limit_bytes: int) -> None:
+        self._server = server
+        self._stdin = stdin
+        self._stdout = stdout
+        self._limit_bytes = limit_bytes
+        self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
+        self._in_flight: dict[bytes, asyncio.Task[None]] = {}
+        self._writer = Writer(stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close)
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        self._reader: Reader | None = None
+        self.session = Session(id="stdio")
+
+    async def serve(self, already_read: bytes = b"") -> None:
+        """Serve until EOF, a broken stdout or `close`; calls in flight then get a moment to answer."""
+        self._reader = start_reading(self._loop, self._stdin, self._on_data)
+        try:
+            if already_read:
+                self._lines.feed(already_read)
+            await self._closed.wait()
+            self._server.end_subscriptions()
+            if self._in_flight and not self._writer.broken:
+                await asyncio.wait(self._in_flight.values(), timeout=FINISH_S)
+        finally:
+            self._pause()
+            await self._cancel_calls()
+            await self._writer.close(timeout_s=FINISH_S / 2)
+
+    def close(self) -> None:
+        """Stop reading; `serve` returns soon after."""
+        self._closed.set()
+        self._pause()
+
+    async def _cancel_calls(self) -> None:
+        left = list(self._in_flight.values())
+        for task in left:
+            task.cancel(CLIENT_GONE)
+        if left:
+            await asyncio.wait(left, timeout=CLEAN_UP_S)
+
+    # Reading.
+
+    def _resume(self) -> None:
+        if self._reader is not None and not self._closed.is_set():
+            self._reader.resume()
+
+    def _pause(self) -> None:
+        if self._reader is not None:
+            self._reader.pause()
+
+    def _on_data(self, data: bytes) -> None:
+        if data:
+            self._lines.feed(data)
+            return
+        self._lines.end()
+        self.close()
+
+    def _on_overlong(self, head: bytes, tail: bytes) -> None:
+        message = f"Message exceeds {self._limit_bytes} bytes"
+        data = {"code": "too_large", "limit_bytes": self._limit_bytes}
+        self._writer.write(error_response(id_of_truncated(head, tail), INVALID_REQUEST, message, data))
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            self._dispatch(decode(line))
+        except ProtocolError as error:
+            self._writer.write(error.as_message())
+        except Exception:  # noqa: BLE001 — the barrier: whatever one line does, the next line works
+            _log.exception("a message could not be handled")
+            self._writer.write(_internal_error(id_of(line)))
+
+    def _dispatch(self, message: Message) -> None:
+        if message.is_request:
+            self._on_request(message)
+        elif message.is_notification:
+            self._on_notification(message)
+        else:
+            self._on_response(message)
+
+    def _on_request(self, message: Message) -> None:
+        request_id = bytes(message.id)
+        if request_id in self._in_flight:
+            text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
+            raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
+        params = decode_params(message)
+        method = message.method or ""
+        notify = partial(self._say, request_id)
+        request = Request(request_id, method, params, era_of(method, params), self.session, notify)
+        answer = self._server.handle(request)
+        if isinstance(answer, bytes):
+            self._writer.write(answer)
+            return
+        task = self._loop.create_task(self._answer(request_id, answer), name=f"request {request_id.decode()}")
+        self._in_flight[request_id] = task
+        task.add_done_callback(partial(self._on_done, request_id, answer))
+
+    async def _answer(self, request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            message = await answer
+        except ProtocolError as error:
+            message = error.as_message()
+        except Exception:  # noqa: BLE001 — as above
+            _log.exception("request %s failed", request_id.decode())
+            message = _internal_error(request_id)
+        self._say(request_id, message)
+        del self._in_flight[request_id]
+
+    def _say(self, request_id: bytes, message: bytes) -> None:
+        """Write what belongs to a request in flight; once it is answered or cancelled, nothing more is said of it."""
+        task = self._in_flight.get(request_id)
+        if task is not None and not task.cancelling():
+            self._writer.write(message)
+
+    def _on_done(self, request_id: bytes, answer: Coroutine[Any, Any, bytes], task: asyncio.Task[None]) -> None:
+        answer.close()  # it has not even begun when the cancellation came in one piece with the request
+        if self._in_flight.get(request_id) is task:
+            del self._in_flight[request_id]
+
+    def _on_notification(self, message: Message) -> None:
+        if message.method == "notifications/cancelled":
+            task = self._in_flight.get(bytes(_lenient_params(message).request_id))
+            if task is not None:
+                task.cancel()  # and, as both eras ask, no answer
+        elif message.method in ("notifications/initialized", "notifications/roots/list_changed"):
+            self._ask_for_roots()
+
+    def _ask_for_roots(self) -> None:
+        if "roots" in self.session.capabilities:
+            self._writer.write(jsonrpc.request(_ROOTS_REQUEST_ID, "roots/list", b"{}"))
+
+    def _on_response(self, message: Message) -> None:
+        if bytes(message.id) == _ROOTS_REQUEST_ID and message.result:
+            self.session.roots = _root_uris(message.result)
+
+
+def _internal_error(request_id: bytes) -> bytes:
+    return error_response(request_id, jsonrpc.INTERNAL_ERROR, "Internal error; the log on stderr has the traceback")
+
+
+def _lenient_params(message: Message) -> Params:
+    """A malformed notification is ignored, never answered."""
+    try:
+        return decode_params(message)
+    except ProtocolError:
+        return Params()
+
+
+class _Root(msgspec.Struct):
+    uri: str
+
+
+class _Roots(msgspec.Struct):
+    roots: list[_Root]
+
+
+def _root_uris(result: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(root.uri for root in msgspec.json.decode(result, type=_Roots).roots)
+    except (msgspec.DecodeError, RecursionError):
+        return ()

@@ -1,0 +1,352 @@
+"""The MCP endpoint: Streamable HTTP of both eras on one path, plus whatever plain routes its owner adds.
+
+Who may speak at all is decided first, in this order: Host and Origin (DNS rebinding), the route, the bearer token. Then
+the era: a modern request says so in header and body, which must agree; all else is legacy. Sources:
+modelcontextprotocol, docs/specification/2026-07-28/basic/transports/streamable-http and
+docs/specification/2025-11-25/basic/transports.
+"""
+
+import asyncio
+import hmac
+import logging
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
+
+from brummer.wire import eras, mirrored_headers
+from brummer.wire.eras import Era
+from brummer.wire.http_server import Exchange, HttpRequest
+from brummer.wire.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    NO_ID,
+    UNSUPPORTED_VERSION,
+    Message,
+    ProtocolError,
+    decode,
+    error_response,
+)
+from brummer.wire.mirrored_headers import Body, mirrored_parameters
+from brummer.wire.server import McpServer, Params, Request, Session, decode_params, era_of
+from brummer.wire.sse import KEEP_ALIVE, encode_event
+
+_log = logging.getLogger(__name__)
+
+ENDPOINT: Final = b"/mcp"
+JSON: Final = (b"content-type", b"application/json")
+EVENT_STREAM: Final = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+SESSION_LIMIT: Final = 1_000
+"""Legacy sessions remembered; the least recently used goes first and gets 404, upon which clients start a new one."""
+
+KEEP_ALIVE_S: Final = 15.0
+"""Between comments on a silent stream: well inside the 60 s after which proxies and clients give up."""
+
+JUDGED_LIMIT: Final = 100
+"""Pairs of Host and Origin whose verdict is kept."""
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+"""Host and port, and nothing else: general URL parsers find a host in much more."""
+
+Route = Callable[[HttpRequest], tuple[int, bytes]]
+"""A plain GET: returns (status, JSON body)."""
+
+
+class StreamableHttp:
+    """The handler for an `HttpServer`. ``token`` None means that nobody need show one."""
+
+    def __init__(
+        self,
+        server: McpServer,
+        *,
+        token: str | None,
+        routes: Mapping[bytes, Route] | None = None,
+        extra_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        self._server = server
+        self._token = None if token is None else token.encode()
+        self._routes = routes or {}
+        self._hosts = LOOPBACK_NAMES | {host.lower() for host in extra_hosts}
+        self._mirrored = mirrored_parameters(server.tools_json)
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._judged: dict[tuple[bytes, bytes], bool] = {}
+        self._calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
+
+    async def __call__(self, exchange: Exchange) -> None:
+        request = exchange.request
+        path = request.target.partition(b"?")[0]
+        if not self._comes_from_here(request):
+            exchange.respond(403, b'{"error":"Host or Origin is not allowed"}', [JSON])
+        elif (route := self._routes.get(path)) is not None and request.method == b"GET":
+            status, body = route(request)
+            exchange.respond(status, body, [JSON])
+        elif path != ENDPOINT:
+            exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
+        elif not self._is_authorized(request):
+            exchange.respond(401, b'{"error":"a bearer token is needed"}', [JSON, (b"www-authenticate", b"Bearer")])
+        elif request.method == b"POST":
+            await self._post(exchange)
+        elif request.method == b"DELETE":
+            self._delete(exchange)
+        else:
+            exchange.respond(405, b"", [(b"allow", b"POST, DELETE")])
+
+    # Who speaks.
+
+    def _comes_from_here(self, request: HttpRequest) -> bool:
+        """Host and, if there is one, Origin must name us. Judged once each: a client says the same every time."""
+        said = (request.headers.get(b"host", b""), request.headers.get(b"origin", b""))
+        if said not in self._judged:
+            if len(self._judged) >= JUDGED_LIMIT:
+                self._judged.clear()
+            host, origin = said
+            is_ours = _host_name(host) in self._hosts
+            self._judged[said] = is_ours and (b"origin" not in request.headers or self._is_own_origin(origin))
+        return self._judged[said]
+
+    def _is_own_origin(self, origin: bytes) -> bool:
+        scheme, _, authority = origin.partition(b"://")
+        return scheme in (b"http", b"https") and _host_name(authority) in self._hosts
+
+    def _is_authorized(self, request: HttpRequest) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
+
+    def _session_of(self, request: HttpRequest) -> Session | None:
+        """None without a session header; raises `ProtocolError` (404) for one that we do not know."""
+        header = request.headers.get(b"mcp-session-id")
+        if header is None:
+            return None
+        session = self._sessions.get(header.decode("latin-1"))
+        if session is None:
+            raise ProtocolError(INVALID_REQUEST, "Session not found", http_status=404)
+        self._sessions.move_to_end(session.id)
+        return session
+
+    def _new_session(self) -> Session:
+        session = Session(id=secrets.token_urlsafe(18))
+        self._sessions[session.id] = session
+        if len(self._sessions) > SESSION_LIMIT:
+            self._sessions.popitem(last=False)
+        return session
+
+    def _delete(self, exchange: Exchange) -> None:
+        try:
+            session = self._session_of(exchange.request)
+        except ProtocolError as error:
+            exchange.respond(error.http_status, error.as_message(), [JSON])
+            return
+        if session is None:
+            exchange.respond(405, b"", [(b"allow", b"POST")])
+            return
+        del self._sessions[session.id]
+        exchange.respond(204)
+
+    # What is said.
+
+    async def _post(self, exchange: Exchange) -> None:
+        legacy = _version_of(exchange.request) in ("", *eras.LEGACY)
+        request_id = NO_ID
+        try:
+            message = decode(_body_of(exchange.request))
+            if message.is_request:
+                request_id = bytes(message.id)
+                await self._post_request(exchange, message)
+            else:
+                self._post_notification(exchange, message)
+        except ProtocolError as error:
+            if error.request_id == NO_ID:
+                error.request_id = request_id
+            in_body = legacy and error.code in (METHOD_NOT_FOUND, INVALID_PARAMS)
+            _answer(exchange, 200 if in_body else error.http_status, error.as_message())
+        except Exception:  # noqa: BLE001 — the barrier: the client gets an answer with its id
+            _log.exception("request %s failed", request_id.decode())
+            text = "Internal error; the server's log has the traceback"
+            _answer(exchange, 500, error_response(request_id, INTERNAL_ERROR, text))
+
+    def _post_notification(self, exchange: Exchange, message: Message) -> None:
+        """A notification or a response: taken note of, and never answered but with a status."""
+        version = _version_of(exchange.request)
+        if version and version not in eras.SUPPORTED:
+            raise _unsupported(version)
+        session = None if version == eras.MODERN else self._session_of(exchange.request)
+        self._on_notification(message, session)
+        exchange.respond(202)
+
+    async def _post_request(self, exchange: Exchange, message: Message) -> None:
+        params = decode_params(message)
+        method = message.method or ""
+        era = self._agreed_era(exchange.request, message, params)
+        session = self._session_of(exchange.request) if era is Era.LEGACY else None
+        extra = []
+        if method == "initialize" and era is Era.LEGACY:
+            session = self._new_session()
+            extra = [(b"mcp-session-id", session.id.encode())]
+        reply = _Reply(exchange)
+        if method == "subscriptions/listen" and era is Era.MODERN and not reply.may_stream:
+            raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
+        answer = self._server.handle(Request(bytes(message.id), method, params, era, session, reply.notify))
+        if isinstance(answer, bytes):
+            exchange.respond(200, answer, [JSON, *extra])
+        else:
+            await self._run(exchange, message, params, era, session, reply, answer)
+
+    async def _run(
+        self,
+        exchange: Exchange,
+        message: Message,
+        params: Params,
+        era: Era,
+        session: Session | None,
+        reply: "_Reply",
+        answer: Coroutine[Any, Any, bytes],
+    ) -> None:
+        """Await the answer, as a task that can be cancelled by name, and by hanging up where the era says so."""
+        key = params.meta.call_key or (session and (session.id, bytes(message.id)))
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 — coroutines run in tasks
+        if era is Era.MODERN or params.meta.call_key:
+            exchange.on_peer_gone(task.cancel)  # of a call with a key this ends the wait, not the work
+        if key:
+            self._calls.setdefault(key, set()).add(task)
+        try:
+            reply.finish(await answer)
+        except asyncio.CancelledError:
+            if exchange.peer_gone or not self._was_cancelled(key, task):
+                raise
+            task.uncancel()
+            reply.finish(_cancelled(bytes(message.id)))
+        finally:
+            reply.close()
+            self._forget(key, task)
+
+    def _was_cancelled(self, key: object, task: asyncio.Task[Any]) -> bool:
+        """By message, which takes the call out of the table; not by a lost peer or the end of the server."""
+        return bool(key) and task not in self._calls.get(key, ())
+
+    def _forget(self, key: object, task: asyncio.Task[Any]) -> None:
+        tasks = self._calls.get(key, set())
+        tasks.discard(task)
+        if not tasks:
+            self._calls.pop(key, None)
+
+    def _on_notification(self, message: Message, session: Session | None) -> None:
+        if message.method != "notifications/cancelled":
+            return
+        try:
+            params = decode_params(message)
+        except ProtocolError:
+            return  # a malformed cancellation is ignored, as both eras ask
+        if params.meta.call_key and self._server.cancel_call(params.meta.call_key):
+            return
+        key = params.meta.call_key or (session and (session.id, bytes(params.request_id)))
+        for task in self._calls.pop(key, ()):
+            task.cancel()
+
+    # Which era, and do header and body agree?
+
+    def _agreed_era(self, request: HttpRequest, message: Message, params: Params) -> Era:
+        """The request's era. Raises `ProtocolError` where headers contradict the body or name an unknown version."""
+        header, in_body = _version_of(request), params.meta.version
+        method = message.method or ""
+        if in_body is None and header in ("", *eras.LEGACY):
+            return era_of(method, params) if not header else Era.LEGACY
+        if in_body is not None and header != in_body:
+            mirrored_headers.mismatch(bytes(message.id), "MCP-Protocol-Version", header, in_body)
+        if header not in eras.SUPPORTED:
+            raise _unsupported(header)
+        body = Body(bytes(message.id), method, params.name, bytes(params.arguments))
+        mirrored_headers.check(request.headers, body, self._mirrored)
+        return Era.MODERN
+
+
+class _Reply:
+    """One request's answer: plain JSON, unless something has to be said before the result; then an event stream."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._beat: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def may_stream(self) -> bool:
+        return b"text/event-stream" in self._exchange.request.headers.get(b"accept", b"").lower()
+
+    def notify(self, message: bytes) -> None:
+        if self._closed or not self.may_stream:
+            return
+        if not self._exchange.streaming:
+            self._exchange.start_stream(200, EVENT_STREAM)
+            self._keep_alive()
+        self._exchange.send(encode_event(message))
+
+    def finish(self, response: bytes) -> None:
+        if self._exchange.streaming:
+            self._exchange.send(encode_event(response))
+            self._exchange.end()
+        else:
+            self._exchange.respond(200, response, [JSON])
+
+    def close(self) -> None:
+        """From now on the connection belongs to the next request."""
+        self._closed = True
+        if self._beat is not None:
+            self._beat.cancel()
+
+    def _keep_alive(self) -> None:
+        """Comments keep a silent stream open across proxies and impatient clients."""
+        self._beat = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_beat)
+
+    def _on_beat(self) -> None:
+        self._exchange.send(KEEP_ALIVE)
+        self._keep_alive()
+
+
+def _answer(exchange: Exchange, status: int, message: bytes) -> None:
+    if exchange.streaming:
+        exchange.send(encode_event(message))
+        exchange.end()
+    else:
+        exchange.respond(status, message, [JSON])
+
+
+def _cancelled(request_id: bytes) -> bytes:
+    """HTTP needs some answer to a request that was cancelled by message; its sender no longer waits for it."""
+    return ProtocolError(INVALID_REQUEST, "Request cancelled", request_id=request_id).as_message()
+
+
+def _body_of(request: HttpRequest) -> bytes:
+    content_type = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if content_type != b"application/json":
+        raise ProtocolError(INVALID_REQUEST, "Content-Type must be application/json", http_status=415)
+    accept = request.headers.get(b"accept", b"*/*").lower()
+    if not any(kind in accept for kind in (b"*/*", b"application/*", b"application/json", b"text/event-stream")):
+        message = "Accept must list application/json and text/event-stream"
+        raise ProtocolError(INVALID_REQUEST, message, http_status=406)
+    return request.body
+
+
+def _host_name(authority: bytes) -> str:
+    found = _AUTHORITY.fullmatch(authority.decode("latin-1").lower())
+    return found[1].strip("[]") if found else ""
+
+
+def _version_of(request: HttpRequest) -> str:
+    return request.headers.get(b"mcp-protocol-version", b"").decode("latin-1")
+
+
+def _unsupported(version: str) -> ProtocolError:
+    data = eras.unsupported_version_data(version)
+    return ProtocolError(UNSUPPORTED_VERSION, "Unsupported protocol version", data=data)

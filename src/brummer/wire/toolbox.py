@@ -1,0 +1,120 @@
+"""Tools as one table: what they look like to a client, how their arguments are decoded, what runs.
+
+A tool returns any msgspec-encodable object, its structured content; the same JSON stands beside it as text. One that
+has something else to show, such as an image, returns `Content`. A `BrummerError` becomes a tool result with
+``isError``, because the agent is the one who can act on it; a `ProtocolError` is the client's business and passes.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from brummer.core.errors import BrummerError, Internal, InvalidArguments
+from brummer.wire.jsonrpc import ProtocolError
+from brummer.wire.server import ToolCall
+
+_log = logging.getLogger(__name__)
+
+
+class CallContext(Protocol):
+    """What a running call may say before its result."""
+
+    def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell the caller how far it is; ``progress`` must grow. Dropped when the caller did not ask for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool: its definition as clients see it, the type of its arguments, and what it does."""
+
+    definition: dict[str, Any]
+    arguments: type[msgspec.Struct]
+    run: Callable[[Any, Any], Awaitable[object]]
+
+    @property
+    def name(self) -> str:
+        name: str = self.definition["name"]
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A result that is not structured: content blocks as the specification has them (text, image, audio, resource)."""
+
+    blocks: Sequence[dict[str, Any]]
+
+
+class ToolTable:
+    """The tools of one server, in their order."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._tools = {tool.name: (tool, msgspec.json.Decoder(tool.arguments)) for tool in tools}
+        self.list_json = msgspec.json.encode([tool.definition for tool in tools])
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
+    # As a `brummer.wire.server.ToolServer`, for a server that has no other tools.
+
+    @property
+    def tools_json(self) -> bytes:
+        return self.list_json
+
+    def has_tool(self, name: str) -> bool:
+        return name in self._tools
+
+    async def call_tool(self, call: ToolCall) -> bytes:
+        return await self.call(call.name, call.arguments, call)
+
+    def cancel_call(self, key: str) -> bool:  # noqa: ARG002
+        """A table keeps no work: whoever waits for a call is its work."""
+        return False
+
+    async def call(self, name: str, arguments: bytes, context: CallContext) -> bytes:
+        """Run a tool; returns the encoded ``CallToolResult``. Raises KeyError when there is no such tool."""
+        tool, decoder = self._tools[name]
+        try:
+            try:
+                decoded = decoder.decode(arguments or b"{}")
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise InvalidArguments(f"{name}: {error}", tool=name) from None
+            return _successful(await tool.run(decoded, context))
+        except ProtocolError:
+            raise
+        except BrummerError as error:
+            return failed(error)
+        except Exception:  # noqa: BLE001 — the barrier: a defect in one tool costs one call
+            _log.exception("tool %s failed", name)
+            return failed(Internal(f"{name} failed inside Brummer; its log has the traceback", tool=name))
+
+
+def _successful(answer: object) -> bytes:
+    if isinstance(answer, Content):
+        return b'{"content":%b,"isError":false}' % _encode(answer.blocks)
+    return structured(answer)
+
+
+def structured(content: object) -> bytes:
+    """A successful tool result: structured content, and the same as text."""
+    return _result(_encode(content), b"false")
+
+
+def failed(error: BrummerError) -> bytes:
+    """A failed tool result, ``structuredContent.error`` holding the error's fields."""
+    return _result(_encode({"error": error.as_data()}), b"true")
+
+
+def _encode(content: object) -> bytes:
+    try:
+        return msgspec.json.encode(content, enc_hook=str)
+    except UnicodeEncodeError:  # a file name that is not UTF-8, say: shown with "?" rather than not at all
+        return json.dumps(msgspec.to_builtins(content, enc_hook=str), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _result(content: bytes, is_error: bytes) -> bytes:
+    text = msgspec.json.encode(content.decode())
+    return b'{"content":[{"type":"text","text":%b}],"structuredContent":%b,"isError":%b}' % (text, content, is_error)

@@ -1,0 +1,173 @@
+"""The real thing with the diagnostic tools that the official conformance suite calls, and without a token.
+
+    python conformance_server.py instance DIRECTORY
+    python conformance_server.py hub DIRECTORY
+
+Both print their URL and serve until SIGTERM. What each tool has to do stands in the suite's scenarios; where Brummer
+lacks a feature (it never asks its client for anything), its tool does without, and the scenario stands in the baseline.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from brummer.core import loop
+from brummer.core.errors import BrummerError
+from brummer.hub import service as hub
+from brummer.instance.service import Options, running_instance
+from brummer.wire.jsonrpc import ProtocolError
+from brummer.wire.server import ToolCall
+from brummer.wire.toolbox import Content, Tool
+
+MISSING_CLIENT_CAPABILITY: Final = -32021
+
+IMAGE: Final = {
+    "type": "image",
+    "mimeType": "image/png",
+    "data": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPj/HwADAgH/eL9GtQAAAABJRU5ErkJggg==",
+}
+AUDIO: Final = {
+    "type": "audio",
+    "mimeType": "audio/wav",
+    "data": "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA=",
+}
+RESOURCE: Final = {
+    "type": "resource",
+    "resource": {"uri": "test://embedded", "mimeType": "text/plain", "text": "an embedded resource"},
+}
+
+NOTHING: Final = {"type": "object", "properties": {}}
+SCHEMA_2020_12: Final = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+MIRRORED: Final = {
+    "type": "object",
+    "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+    "required": ["region"],
+}
+
+
+class Anything(msgspec.Struct):
+    """Arguments that no diagnostic tool looks at."""
+
+
+class IntendedFailure(BrummerError):
+    """What `test_error_handling` is there to show."""
+
+    code = "intended"
+
+
+def text(words: str) -> dict[str, str]:
+    return {"type": "text", "text": words}
+
+
+def showing(*blocks: dict[str, Any]) -> Callable[[Anything, ToolCall], Awaitable[Content]]:
+    async def show(_: Anything, __: ToolCall) -> Content:
+        return Content(blocks)
+
+    return show
+
+
+async def fail(_: Anything, __: ToolCall) -> object:
+    raise IntendedFailure("this tool fails so that its failure can be seen")
+
+
+async def progress(_: Anything, call: ToolCall) -> Content:
+    for done in (0, 50, 100):
+        call.report_progress(done, 100)
+        await asyncio.sleep(0.01)
+    return Content([text("done")])
+
+
+async def needs_sampling(_: Anything, call: ToolCall) -> Content:
+    declared = call.request.params.meta.capabilities
+    if not declared or "sampling" not in msgspec.json.decode(declared):
+        raise ProtocolError(
+            MISSING_CLIENT_CAPABILITY,
+            "Missing required client capability: sampling",
+            request_id=call.request.id,
+            data={"requiredCapabilities": {"sampling": {}}},
+        )
+    return Content([text("the client can sample")])
+
+
+Run = Callable[[Anything, ToolCall], Awaitable[object]]
+
+DIAGNOSTICS: Final[dict[str, tuple[dict[str, Any], Run]]] = {
+    "test_simple_text": (NOTHING, showing(text("a simple text"))),
+    "test_image_content": (NOTHING, showing(IMAGE)),
+    "test_audio_content": (NOTHING, showing(AUDIO)),
+    "test_embedded_resource": (NOTHING, showing(RESOURCE)),
+    "test_multiple_content_types": (NOTHING, showing(text("several kinds"), IMAGE, RESOURCE)),
+    "test_error_handling": (NOTHING, fail),
+    "test_tool_with_progress": (NOTHING, progress),
+    "test_missing_capability": (NOTHING, needs_sampling),
+    "json_schema_2020_12_tool": (SCHEMA_2020_12, showing(text("called"))),
+    "test_mirrored_parameter": (MIRRORED, showing(text("called"))),
+    # Of these the suite checks what must *not* come: requests to the client, log messages nobody asked for, a refusal
+    # of members that are not known, a notification for a list that has not changed.
+    "test_streaming_elicitation": (NOTHING, progress),
+    "test_logging_tool": (NOTHING, showing(text("nothing logged"))),
+    "test_input_required_result_elicitation": (NOTHING, showing(text("no input is needed"))),
+    "test_trigger_tool_change": (NOTHING, showing(text("the list is frozen"))),
+}
+
+
+def diagnostic_tools() -> list[Tool]:
+    """Tools as any other, for the same table."""
+    return [
+        Tool({"name": name, "description": f"Diagnostic: {name}.", "inputSchema": schema}, Anything, run)
+        for name, (schema, run) in DIAGNOSTICS.items()
+    ]
+
+
+def announce(url: str) -> None:
+    sys.stdout.write(f"{url}\n")
+    sys.stdout.flush()
+
+
+async def serve_instance(directory: Path) -> int:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    options = Options(directory)
+    async with running_instance(options, os.environ, further_tools=diagnostic_tools(), demands_token=False) as instance:
+        announce(instance.record.url)
+        await ended.wait()
+    return 0
+
+
+async def serve_hub(directory: Path) -> int:
+    return await hub.serve_http(
+        "127.0.0.1", 0, os.environ, directory, announce=announce, further_tools=diagnostic_tools()
+    )
+
+
+if __name__ == "__main__":
+    serve = {"instance": serve_instance, "hub": serve_hub}[sys.argv[1]]
+    sys.exit(loop.run(serve(Path(sys.argv[2]))))

@@ -1,0 +1,1 @@
+"""Programs that tests run elsewhere: in a namespace of their own. They print one JSON object."""

@@ -1,0 +1,350 @@
+"""Every command as a new user types it, right and wrong: the exit status, what is printed, and never a traceback."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import brummer
+from brummer.cli import commands
+from brummer.cli.mcp_config import CLIENTS
+from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
+
+COMMANDS = tuple(commands._COMMANDS)
+
+
+@pytest.fixture
+def shop(brum: Brum) -> Path:
+    return brum.project("shop")
+
+
+# Help and version.
+
+
+def test_help_names_every_command_and_option(brum: Brum) -> None:
+    done = brum.run("--help")
+    assert (done.status, done.stderr) == (0, "")
+    for word in (*COMMANDS, "--mcp", "--http", "--dir", "--port", "--name", "--no-tui", "--log-json", "--version"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(brum: Brum, command: str) -> None:
+    done = brum.run(command, "--help")
+    assert (done.status, done.stderr) == (0, "")
+    assert f"brum {command}" in done.stdout
+
+
+def test_the_version_is_the_packages(brum: Brum) -> None:
+    assert brum.run("--version").stdout == f"brum {brummer.__version__}\n"
+    as_module = subprocess.run(
+        [sys.executable, "-m", "brummer", "--version"], capture_output=True, text=True, timeout=WAIT_S, check=True
+    )
+    assert as_module.stdout == f"brum {brummer.__version__}\n"
+
+
+# Wrong arguments.
+
+WRONG = [
+    ["--bogus"],
+    ["-d", "/no/such/directory"],
+    ["-d", "/etc/hostname"],
+    ["-p", "0"],
+    ["-p", "70000"],
+    ["-p", "seven"],
+    ["--log-level", "loud"],
+    ["--http", "127.0.0.1:0"],
+    ["--mcp", "--http", "nonsense"],
+    ["--mcp", "--http", "127.0.0.1:99999"],
+    ["--mcp", "dev"],
+    ["--mcp", "-p", "7777"],
+    ["--mcp", "-d", "/tmp"],
+    ["--mcp", "--name", "second"],
+    ["ls", "more"],
+    ["call"],
+    ["call", "shop"],
+    ["call", "shop", "scripts_run", "{", "}"],
+    ["call", "shop", "scripts_run", "not JSON"],
+    ["call", "shop", "scripts_run", "[]"],
+    ["mcp-config", "emacs"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=shlex.join)
+def test_wrong_arguments_give_status_2_and_name_what_is_wrong(brum: Brum, arguments: list[str]) -> None:
+    done = brum.run(*arguments)
+    assert (done.status, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("brum")
+    assert len(last) > len("brum: error: ")
+
+
+# ls and call.
+
+
+def test_ls_without_instances_says_how_to_start_one(brum: Brum) -> None:
+    done = brum.run("ls")
+    assert (done.status, done.stderr) == (0, "")
+    assert "brum" in done.stdout
+    assert json.loads(brum.run("ls", "--json").stdout) == {"instances": []}
+
+
+def test_ls_shows_who_runs(brum: Brum, shop: Path) -> None:
+    first, second = brum.instance(shop), brum.instance(brum.project("api"))
+    table = brum.run("ls").stdout.splitlines()
+    assert table[0].split() == ["INSTANCE_ID", "STATE", "PID", "URL", "DIRECTORY"]
+    assert {tuple(line.split()[:4]) for line in table[1:]} == {
+        (instance.id, "ready", str(instance.pid), instance.url) for instance in (first, second)
+    }
+    listed = json.loads(brum.run("ls", "--json").stdout)["instances"]
+    assert {item["instance_id"] for item in listed} == {first.id, second.id}
+
+
+def test_a_reader_that_leaves_early_ends_ls_quietly(brum: Brum, shop: Path) -> None:
+    brum.instance(shop)
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(str(BRUM))} ls --json | true"],
+        env=brum.environment,
+        cwd=brum.home,
+        capture_output=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert done.stderr == b""
+
+
+def test_ls_that_watches_tells_who_comes_and_goes(brum: Brum, shop: Path) -> None:
+    watching = brum.start(BRUM, "ls", "--watch", "--json")
+    instance = brum.instance(shop)
+    assert instance.id in watching.stdout.until(instance.id)
+    instance.end()
+    assert instance.id in watching.stdout.until(instance.id)
+    watching.signal(signal.SIGINT)
+    assert watching.wait() in (0, 130)
+    assert "Traceback" not in watching.stderr.rest()
+
+
+def test_the_doctor_finds_a_healthy_world_healthy(brum: Brum, shop: Path) -> None:
+    brum.instance(shop)
+    assert brum.run("doctor").status == 0
+    findings = json.loads(brum.run("doctor", "--json").stdout)["findings"]
+    assert {finding["verdict"] for finding in findings} <= {"ok", "note"}
+
+
+def test_call_prints_the_structured_result(brum: Brum, shop: Path) -> None:
+    instance = brum.instance(shop)
+    for who in (instance.id, "shop", str(shop)):
+        done = brum.run("call", who, "scripts_run", '{"name": "hello", "wait": "exit"}')
+        assert (done.status, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["exit_code"] == 0
+    assert json.loads(brum.run("call", "shop", "scripts_list").stdout)["scripts"]
+
+
+@pytest.mark.parametrize(
+    ("who", "tool", "code"),
+    [
+        ("nobody", "scripts_list", "not_found"),
+        ("shop", "no_such_tool", None),
+        ("shop", "scripts_stop", "invalid_arguments"),
+    ],
+)
+def test_a_call_that_fails_gives_status_1_and_the_error(
+    brum: Brum, shop: Path, who: str, tool: str, code: str | None
+) -> None:
+    brum.instance(shop)
+    done = brum.run("call", who, tool)
+    error = json.loads(done.stdout)["error"]
+    assert (done.status, error["outcome"]) == (1, "not_executed")
+    assert code in (None, error["code"])
+
+
+# mcp-config.
+
+
+def test_mcp_config_shows_every_client(brum: Brum) -> None:
+    everything = brum.run("mcp-config").stdout
+    for client in CLIENTS:
+        one = brum.run("mcp-config", client)
+        assert (one.status, one.stderr) == (0, "")
+        assert one.stdout.strip() in everything
+
+
+@pytest.mark.parametrize(
+    ("client", "key"), [("cursor", "mcpServers"), ("vscode", "servers"), ("claude-desktop", "mcpServers")]
+)
+def test_what_mcp_config_says_to_add_starts_a_hub(brum: Brum, client: str, key: str) -> None:
+    text = brum.run("mcp-config", client).stdout
+    server = json.loads(text[text.index("{") :])[key]["brummer"]
+    assert Path(server["command"]).is_absolute()
+    hub = Hub([server["command"], *server["args"]], cwd=brum.home, env=brum.environment)
+    try:
+        assert len(hub.greet().ask("tools/list")["tools"]) == 15
+    finally:
+        hub.end()
+
+
+def test_what_mcp_config_says_to_type_for_claude_code_starts_a_hub(brum: Brum) -> None:
+    line = next(line for line in brum.run("mcp-config", "claude-code").stdout.splitlines() if "claude mcp" in line)
+    command = shlex.split(line)
+    hub = Hub(command[command.index("--") + 1 :], cwd=brum.home, env=brum.environment)
+    try:
+        assert len(hub.greet().ask("tools/list")["tools"]) == 15
+    finally:
+        hub.end()
+
+
+# An instance.
+
+
+def test_scripts_are_started_and_their_lines_carry_their_names(brum: Brum, shop: Path) -> None:
+    instance = brum.instance(shop, "hello", "dev")
+    lines = {instance.stdout.until("hello from"), instance.stdout.until("ready on")}
+    assert {line.split("|")[0].strip() for line in lines} == {"hello", "dev"}
+
+
+def test_lines_are_json_where_that_was_asked_for(brum: Brum, shop: Path) -> None:
+    instance = brum.instance(shop, "--log-json", "hello")
+    line = json.loads(instance.stdout.line())
+    assert (line["process"], line["stream"], line["text"]) == ("hello", "stdout", "hello from the script")
+
+
+def test_an_unknown_script_is_named_and_the_others_run(brum: Brum, shop: Path) -> None:
+    instance = brum.instance(shop, "helo", "hello")
+    assert "hello" in instance.stderr.until("'helo'")
+    assert "hello from" in instance.stdout.line()
+    instance.signal(signal.SIGTERM)
+    assert instance.wait() == 1
+
+
+def test_a_port_that_was_asked_for_is_taken_or_used(brum: Brum, shop: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = brum.run("--no-tui", "-d", shop, "-p", str(port))
+    assert done.status == 1
+    assert str(port) in done.stderr
+    assert not list(brum.instances.glob("*.json"))
+    instance = brum.instance(shop, "-p", str(port))
+    assert instance.url == f"http://127.0.0.1:{port}/mcp"
+
+
+def test_the_project_is_here_if_nobody_says_otherwise(brum: Brum, shop: Path) -> None:
+    command = ["env", "-C", str(shop), str(BRUM), "--no-tui", "hello"]
+    program = brum.start(*command)
+    assert "shop" in program.stderr.until("answers MCP at")
+    assert "hello from" in program.stdout.line()
+
+
+def test_a_script_that_is_called_like_a_command_can_be_run(brum: Brum) -> None:
+    project = brum.project("clash", {"Procfile": "ls: echo a script after all\n"})
+    instance = brum.instance(project, "--", "ls")
+    assert "a script after all" in instance.stdout.line()
+
+
+def test_a_project_without_scripts_says_so(brum: Brum) -> None:
+    instance = brum.instance(brum.project("empty", {"notes.txt": ""}))
+    assert "none found" in instance.stderr.until("scripts:")
+
+
+def test_a_broken_file_is_reported_and_hides_nothing_else(brum: Brum) -> None:
+    project = brum.project("torn", {"package.json": '{"scripts": {', "Procfile": "web: echo here\n"})
+    brum.instance(project)
+    answer = json.loads(brum.run("call", "torn", "scripts_list").stdout)
+    assert [script["name"] for script in answer["scripts"]] == ["web"]
+    assert [problem["source"] for problem in answer["problems"]] == ["package.json"]
+
+
+def program_called(name: str, folder: Path) -> None:
+    """A stand-in that says how it was called."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\necho "{name} was called with: $*"\n')
+    path.chmod(0o755)
+
+
+SOURCES = [
+    ({"Makefile": "build:\n\t@echo built by make\n"}, "build", "built by make"),
+    ({"Procfile": "web: echo $((40 + 2)) from the shell\n"}, "web", "42 from the shell"),
+    ({"package.json": '{"scripts": {"dev": "x"}}'}, "dev", "npm was called with: run dev"),
+    ({"package.json": '{"scripts": {"dev": "x"}}', "yarn.lock": ""}, "dev", "yarn was called with: run dev"),
+    ({"package.json": '{"scripts": {"dev": "x"}}', "pnpm-lock.yaml": ""}, "dev", "pnpm was called with: run dev"),
+    ({"package.json": '{"scripts": {"dev": "x"}}', "bun.lock": ""}, "dev", "bun was called with: run dev"),
+    ({"pyproject.toml": '[project.scripts]\nserve = "a:b"\n', "uv.lock": ""}, "serve", "uv was called with: run serve"),
+    ({"pyproject.toml": '[tool.poe.tasks]\nlint = "x"\n'}, "lint", "poe was called with: lint"),
+]
+
+
+@pytest.mark.parametrize(("files", "script", "says"), SOURCES, ids=[" ".join(files) for files, _, _ in SOURCES])
+def test_a_script_of_every_source_runs(brum: Brum, files: dict[str, str], script: str, says: str) -> None:
+    tools = brum.home / "bin"
+    tools.mkdir()
+    for name in ("npm", "yarn", "pnpm", "bun", "uv", "poe"):
+        program_called(name, tools)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    instance = brum.instance(brum.project("sourced", files), script, PATH=path)
+    assert says in instance.stdout.line()
+    listed = json.loads(brum.run("call", instance.id, "scripts_list").stdout)["scripts"]
+    assert [(item["name"], item["source"]) for item in listed] == [(script, next(iter(files)))]
+
+
+def test_a_script_whose_program_is_not_there_fails_with_a_word(brum: Brum) -> None:
+    brum.instance(brum.project("lost", {"pyproject.toml": '[tool.pdm.scripts]\nserve = "x"\n'}), PATH="/nowhere")
+    done = brum.run("call", "lost", "scripts_run", '{"name": "serve"}')
+    assert done.status == 1
+    assert json.loads(done.stdout)["error"]["code"] == "script_failed_to_start"
+
+
+# Surroundings.
+
+
+@pytest.mark.parametrize("directory", ["relative/path", "/proc/nothing/here", "/dev/null"])
+@pytest.mark.parametrize("command", [["ls"], ["--no-tui"]], ids=["ls", "instance"])
+def test_an_instances_directory_that_cannot_be_is_named(brum: Brum, command: list[str], directory: str) -> None:
+    done = brum.run(*command, BRUMMER_INSTANCES_DIR=directory)
+    assert done.status in ({0, 1} if command == ["ls"] else {1})
+    if command != ["ls"]:
+        assert done.stderr.startswith("brum: ")
+
+
+def test_a_hub_whose_instances_directory_cannot_be_still_answers(brum: Brum) -> None:
+    hub = brum.hub(BRUMMER_INSTANCES_DIR="/dev/null").greet()
+    assert hub.call("instances_list") == {"instances": []}
+    assert hub.call("hub_status")["problems"]
+
+
+def test_http_for_others_needs_a_token_and_demands_it(brum: Brum) -> None:
+    done = brum.run("--mcp", "--http", "0.0.0.0:0")
+    assert done.status == 1
+    assert "BRUMMER_HTTP_TOKEN" in done.stderr
+
+
+def test_a_taken_port_for_http_is_named(brum: Brum) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = brum.run("--mcp", "--http", f"127.0.0.1:{port}")
+    assert done.status == 1
+    assert str(port) in done.stderr
+
+
+def test_an_impatient_user_who_presses_ctrl_c_twice_is_obeyed(brum: Brum) -> None:
+    stubborn = f"{sys.executable} -c 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(99)'"
+    instance = brum.instance(brum.project("stubborn", {"Procfile": f"mule: {stubborn}\n"}), "mule")
+    instance.stdout.line()
+    instance.signal(signal.SIGINT)
+    instance.stderr.until("stopping")
+    instance.signal(signal.SIGINT)
+    assert instance.wait(1) == -signal.SIGINT
+    assert brum.gone()
+    assert json.loads(brum.run("ls", "--json").stdout) == {"instances": []}
+    assert "Traceback" not in instance.stderr.rest()
+
+
+def test_the_record_is_for_its_owners_eyes_only(brum: Brum, shop: Path) -> None:
+    instance = brum.instance(shop)
+    assert brum.instances.stat().st_mode & 0o777 == 0o700
+    assert (brum.instances / f"{instance.id}.json").stat().st_mode & 0o777 == 0o600
+    assert within(1, lambda: not list(brum.instances.glob("*.tmp")))

@@ -1,0 +1,98 @@
+"""What the hub imports, and when: the first answer waits for nothing heavy, and nothing heavy comes later either."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.programs import BRUM, LEGACY, MODERN_META, Brum
+
+THIRD_PARTY = {"msgspec", "httptools", "uvloop"}
+"""What a hub or an instance may import beyond the standard library; platformdirs only where no runtime directory is."""
+
+NOT_OURS = {"sitecustomize", "usercustomize", "typing_extensions", "org"}
+"""The environment's: msgspec takes typing_extensions where it happens to be, and pickle looks for Jython's org."""
+
+AT_FIRST = {"asyncio", "msgspec", "uvloop", "httptools", "argparse", "socket", "logging", "pathlib", "ssl"}
+"""Not before the first answer: asyncio alone takes longer than the rest of the start."""
+
+INITIALIZE = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
+
+RECORDER = """
+import os, sys
+plain, path = os.write, sys.argv.pop()
+def recording(descriptor, data):
+    if os.write is recording:
+        os.write = plain
+        with open(path, "w") as report:
+            report.write(" ".join(sorted(sys.modules)))
+    return plain(descriptor, data)
+os.write = recording
+from brummer.__main__ import main
+sys.exit(main())
+"""
+
+
+def packages_in(importtime: str) -> set[str]:
+    """Top-level packages in what ``-X importtime`` printed, but for the standard library's and the environment's."""
+    found = set()
+    for line in importtime.splitlines():
+        if line.startswith("import time:"):
+            package = line.rpartition("|")[2].strip().partition(".")[0]
+            if package not in sys.stdlib_module_names and not package.startswith("_"):
+                found.add(package)
+    return found - {"imported package", "brummer"} - NOT_OURS
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("initialize", INITIALIZE), ("server/discover", {"_meta": MODERN_META})]
+)
+def test_the_first_answer_waits_for_no_import_that_takes_time(
+    brum: Brum, tmp_path: Path, method: str, params: dict[str, object]
+) -> None:
+    report = tmp_path / "modules"
+    opening = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDER, "--mcp", report],
+        input=opening + b'{"jsonrpc":"2.0","id":2,"method":"ping"}\n',
+        env=brum.environment,
+        cwd=brum.home,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2]
+    imported = set(report.read_text().split())
+    assert "brummer.wire.greeting" in imported
+    assert not imported & AT_FIRST
+
+
+def test_a_hub_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -> None:
+    brum.instance(brum.project("shop"))
+    hub = brum.hub(PYTHONPROFILEIMPORTTIME="1").greet()
+    hub.call("scripts_run", name="hello", wait="exit")
+    hub.call("hub_status")
+    hub.close_stdin()
+    assert hub.wait() == 0
+    assert packages_in(hub.stderr.rest()) <= THIRD_PARTY
+
+
+def test_an_instance_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -> None:
+    instance = brum.instance(brum.project("shop"), PYTHONPROFILEIMPORTTIME="1")
+    brum.hub().greet().call("scripts_run", name="hello", wait="exit")
+    instance.signal(signal.SIGTERM)
+    assert instance.wait() == 0
+    assert packages_in(instance.stderr.rest()) <= THIRD_PARTY
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: elsewhere platformdirs knows the place")
+def test_the_runtime_directory_is_found_without_help(brum: Brum, tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    environment = {**brum.environment, "XDG_RUNTIME_DIR": str(runtime), "PYTHONPROFILEIMPORTTIME": "1"}
+    del environment["BRUMMER_INSTANCES_DIR"]
+    done = subprocess.run([BRUM, "ls"], env=environment, capture_output=True, text=True, timeout=30, check=True)
+    assert packages_in(done.stderr) <= THIRD_PARTY

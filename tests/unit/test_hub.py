@@ -1,0 +1,245 @@
+"""Which instance a call means, and what the hub says when that is not clear."""
+
+import asyncio
+import contextlib
+import itertools
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.core.errors import NotFound
+from brummer.discovery.record import Record
+from brummer.hub.instances import Ambiguous, Instances, NoInstances
+from brummer.hub.router import Router
+from brummer.hub.sessions import SESSION_LIMIT, Sessions
+from brummer.hub.tools import hub_tools
+from brummer.link.state import State
+from brummer.wire.eras import Era
+from brummer.wire.http_server import Exchange
+from brummer.wire.server import Params, Request, Session, ToolCall
+
+from .fakes import FakeInstance, respond
+
+_generations = itertools.count(1)
+
+
+def record_of(directory: Path, port: int, name: str | None = None) -> Record:
+    return Record(
+        instance_id=f"{directory.name}-{zlib.crc32(bytes(directory)):08x}",
+        generation=f"generation-{next(_generations)}",
+        name=name or directory.name,
+        directory=str(directory),
+        url=f"http://127.0.0.1:{port}/mcp",
+        pid=4242,
+        start_token=1,
+        boot_id="boot",
+        pid_namespace=1,
+        started_at="2026-11-23T12:00:00Z",
+        token="t" * 43,
+        protocols=(),
+    )
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Record]:
+    async with served(tmp_path / "shop") as record:
+        yield record
+
+
+@contextlib.asynccontextmanager
+async def served(directory: Path, answer: Any = None) -> AsyncIterator[Record]:
+    """A fake instance for a project directory, and its record."""
+    directory.mkdir(exist_ok=True)
+    fake = FakeInstance()
+    record = record_of(directory, fake.port)
+    fake.instance_id, fake.generation = record.instance_id, record.generation
+    if answer:
+        fake.answer = answer
+    async with fake:
+        yield record
+
+
+@contextlib.asynccontextmanager
+async def hub_with(*records: Record, here: Path = Path("/")) -> AsyncIterator[Router]:
+    instances = Instances(here)
+    for record in records:
+        instances.appeared(record)
+    instances.looked()
+    sessions = Sessions()
+    try:
+        yield Router(instances, sessions, hub_tools(instances, sessions, list))
+    finally:
+        await instances.close()
+
+
+async def call(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> dict[str, Any]:
+    request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, session, lambda _: None)
+    result = await router.call_tool(ToolCall(tool, msgspec.json.encode(arguments), request))
+    decoded: dict[str, Any] = msgspec.json.decode(result)
+    return decoded
+
+
+async def code_of(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> str:
+    result = await call(router, tool, arguments, session)
+    assert result["isError"] is True
+    code: str = result["structuredContent"]["error"]["code"]
+    return code
+
+
+async def test_the_only_instance_need_not_be_named(shop: Record) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, "logs_tail", {"limit": 3})
+        assert result["structuredContent"] == {"limit": 3}
+
+
+async def test_an_instance_is_found_by_id_name_and_directory_and_never_sees_that_argument(shop: Record) -> None:
+    async with hub_with(shop) as router:
+        for name in (shop.instance_id, shop.name, shop.directory, f"{shop.directory}/"):
+            result = await call(router, "logs_tail", {"instance": name, "limit": 1})
+            assert result["structuredContent"] == {"limit": 1}
+
+
+async def test_an_unknown_instance_is_an_error_that_lists_the_known_ones(shop: Record) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, "scripts_list", {"instance": "nowhere"})
+        error = result["structuredContent"]["error"]
+        assert error["code"] == NotFound.code
+        assert [item["instance_id"] for item in error["context"]["instances"]] == [shop.instance_id]
+
+
+async def test_with_two_instances_a_call_must_say_which(shop: Record, tmp_path: Path) -> None:
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        result = await call(router, "scripts_list", {})
+        error = result["structuredContent"]["error"]
+        assert error["code"] == Ambiguous.code
+        assert {item["name"] for item in error["context"]["instances"]} == {"shop", "api"}
+
+
+async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
+    async with hub_with() as router:
+        assert await code_of(router, "scripts_list", {}) == NoInstances.code
+
+
+async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Record, tmp_path: Path) -> None:
+    mine, other = Session("mine"), Session("other")
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        chosen = await call(router, "instances_connect", {"instance": "api"}, mine)
+        assert chosen["structuredContent"]["instance"]["instance_id"] == api.instance_id
+        assert "isError" in await call(router, "logs_tail", {}, mine)
+        assert not (await call(router, "logs_tail", {}, mine))["isError"]
+        assert await code_of(router, "logs_tail", {}, other) == Ambiguous.code
+        freed = await call(router, "instances_disconnect", {}, mine)
+        assert freed["structuredContent"]["disconnected"] == api.instance_id
+        assert await code_of(router, "logs_tail", {}, mine) == Ambiguous.code
+
+
+async def test_the_hubs_own_directory_decides_when_it_lies_in_a_project(shop: Record, tmp_path: Path) -> None:
+    inside = tmp_path / "shop" / "src"
+    inside.mkdir()
+    async with served(tmp_path / "api") as api, hub_with(shop, api, here=inside) as router:
+        assert not (await call(router, "logs_tail", {}))["isError"]
+
+
+async def test_the_innermost_project_wins(shop: Record, tmp_path: Path) -> None:
+    async def name_inner(exchange: Exchange, message: dict[str, Any]) -> None:
+        respond(exchange, message, {"structuredContent": {"who": "inner"}, "isError": False})
+
+    inner = tmp_path / "shop" / "packages"
+    async with served(inner, name_inner) as nested, hub_with(shop, nested, here=inner) as router:
+        assert (await call(router, "logs_tail", {}))["structuredContent"] == {"who": "inner"}
+
+
+async def test_the_clients_root_decides_when_the_hub_was_started_elsewhere(shop: Record, tmp_path: Path) -> None:
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        session = Session("s", roots=(f"file://{tmp_path}/elsewhere", (tmp_path / "shop").as_uri()))
+        assert not (await call(router, "logs_tail", {}, session))["isError"]
+
+
+async def test_a_sibling_whose_name_begins_alike_is_not_inside(shop: Record, tmp_path: Path) -> None:
+    evil = tmp_path / "shop-evil"
+    evil.mkdir()
+    async with served(tmp_path / "api") as api, hub_with(shop, api, here=evil) as router:
+        assert await code_of(router, "logs_tail", {}) == Ambiguous.code
+
+
+async def test_instance_call_passes_any_tool_and_its_arguments_on(shop: Record) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, "instance_call", {"tool": "custom", "arguments": {"deep": {"n": 1.50}}})
+        assert result["structuredContent"] == {"deep": {"n": 1.5}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("logs_tail", {"instance": 7}),
+        ("instance_call", {}),
+        ("instance_call", {"tool": 1}),
+        ("instance_call", {"tool": "x", "argument": {}}),
+        ("instances_connect", {}),
+        ("instances_list", {"verbose": True}),
+    ],
+)
+async def test_wrong_arguments_are_named_and_nothing_is_sent(
+    shop: Record, tool: str, arguments: dict[str, Any]
+) -> None:
+    async with hub_with(shop) as router:
+        assert await code_of(router, tool, arguments) == "invalid_arguments"
+
+
+async def test_waiting_everywhere_ends_with_the_first_match_and_names_who_could_not_answer(
+    shop: Record, tmp_path: Path
+) -> None:
+    async def matches(exchange: Exchange, message: dict[str, Any]) -> None:
+        respond(exchange, message, {"structuredContent": {"matched": True, "what": "log"}, "isError": False})
+
+    async def never(exchange: Exchange, _: dict[str, Any]) -> None:
+        gone = asyncio.Event()
+        exchange.on_peer_gone(gone.set)
+        await gone.wait()
+
+    async with (
+        served(tmp_path / "api", matches) as api,
+        served(tmp_path / "worker", never) as worker,
+        hub_with(shop, api, worker) as router,
+    ):
+        result = await call(router, "wait_for", {"instance": "*", "log": "x", "timeout_s": 30})
+        content = result["structuredContent"]
+        assert (content["matched"], content["instance"]) == (True, api.instance_id)
+
+
+async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_next_run(
+    shop: Record, tmp_path: Path
+) -> None:
+    instances = Instances(Path("/"))
+    try:
+        instances.appeared(shop)
+        instances.looked()
+        await instances.settled()
+        assert [known.link.state for known in instances] == [State.READY]
+        instances.gone(shop, "process died")
+        async with asyncio.timeout(5):
+            while not (await instances.named("shop")).is_gone:
+                await asyncio.sleep(0)
+        (known,) = instances
+        assert (known.summary()["state"], known.summary()["reason"]) == ("gone", "process died")
+        async with served(tmp_path / "shop") as again:
+            instances.appeared(again)
+            instances.gone(shop, "process died")  # late news of the old run says nothing of the new one
+            async with asyncio.timeout(5):
+                while (await instances.named("shop")).link.state is not State.READY:
+                    await asyncio.sleep(0)
+            assert len(list(instances)) == 1
+    finally:
+        await instances.close()
+
+
+def test_choices_are_bounded_and_the_oldest_goes_first() -> None:
+    sessions = Sessions()
+    for number in range(SESSION_LIMIT + 1):
+        sessions.choose(str(number), "shop")
+    assert sessions.chosen("0") is None
+    assert sessions.chosen("1") == "shop"

@@ -1,0 +1,161 @@
+"""The ledger as a pure thing, and keyed calls around it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummer.instance import keyed_calls
+from brummer.instance.keyed_calls import KeyedCalls
+from brummer.instance.ledger import CallForgotten, Ledger
+from brummer.wire.eras import Era
+from brummer.wire.server import Meta, Params, Request, ToolCall
+from brummer.wire.toolbox import structured
+
+
+def test_a_finished_call_is_found_with_its_original_result() -> None:
+    ledger = Ledger()
+    ledger.close(ledger.open("k", 1.0, 1.0), b"result", 2.0)
+    found = ledger.find("k")
+    assert found is not None
+    assert found.result == b"result"
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=60), running=st.integers(0, 5))
+def test_bounds_hold_and_a_running_call_is_never_forgotten(sizes: list[int], running: int) -> None:
+    ledger = Ledger(max_entries=20, max_bytes=200)
+    for number in range(running):
+        ledger.open(f"running-{number}", 0.0, 0.0)
+    for number, size in enumerate(sizes):
+        ledger.close(ledger.open(f"k{number}", number + 1.0, number + 1.0), bytes(size), number + 1.5)
+        assert len(ledger) <= 20
+        assert ledger._bytes <= 200
+    assert all(ledger.find(f"running-{number}") for number in range(running))
+
+
+def test_a_call_that_may_have_been_forgotten_is_refused_and_one_sent_later_runs() -> None:
+    ledger = Ledger(max_entries=1)
+    for number in range(2):
+        ledger.close(ledger.open(f"k{number}", float(number), float(number)), b"", float(number))
+    assert ledger.find("k0") is None
+    with pytest.raises(CallForgotten):
+        ledger.open("k0", 5.0, 0.0)
+    ledger.open("never seen", 5.0, 0.5)
+
+
+def test_results_go_when_they_are_old() -> None:
+    ledger = Ledger(max_age_s=10.0)
+    ledger.close(ledger.open("old", 0.0, 0.0), b"", 1.0)
+    ledger.close(ledger.open("new", 11.5, 11.5), b"", 12.0)
+    assert (ledger.find("old"), ledger.find("new") is not None) == (None, True)
+
+
+class Counting:
+    """A tool server whose one tool counts its runs and ends when it is let."""
+
+    tools_json = b"[]"
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.started = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    def has_tool(self, name: str) -> bool:
+        return name == "count"
+
+    async def call_tool(self, call: ToolCall) -> bytes:
+        self.runs += 1
+        self.started.set()
+        call.report_progress(self.runs)
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return structured({"runs": self.runs})
+
+    def cancel_call(self, key: str) -> bool:
+        return False
+
+
+def keyed(key: str | None, notified: list[bytes] | None = None) -> ToolCall:
+    meta = Meta(call_key=key, progress_token=msgspec.Raw(b"1"))
+    heard = notified if notified is not None else []
+    request = Request(b"1", "tools/call", Params(meta=meta, name="count"), Era.LEGACY, None, heard.append)
+    return ToolCall("count", b"{}", request)
+
+
+def content(result: bytes) -> Any:
+    return msgspec.json.decode(result)["structuredContent"]
+
+
+async def test_a_call_asked_for_again_while_it_runs_attaches_and_runs_once() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    first = asyncio.create_task(calls.call_tool(keyed("k")))
+    await tools.started.wait()
+    first.cancel()  # its connection was lost
+    second = asyncio.create_task(calls.call_tool(keyed("k")))
+    await asyncio.sleep(0)
+    tools.may_end.set()
+    assert content(await second) == {"runs": 1}
+    assert content(await calls.call_tool(keyed("k"))) == {"runs": 1}
+    assert tools.runs == 1
+
+
+async def test_calls_without_a_key_and_repeatable_ones_run_as_often_as_they_are_asked_for() -> None:
+    tools = Counting()
+    tools.may_end.set()
+    await KeyedCalls(tools, frozenset()).call_tool(keyed(None))
+    calls = KeyedCalls(tools, frozenset({"count"}))
+    await calls.call_tool(keyed("k"))
+    await calls.call_tool(keyed("k"))
+    assert (tools.runs, len(calls.ledger)) == (3, 0)
+
+
+async def test_a_cancellation_by_key_stops_the_work_and_answers_who_waits() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    waiting = asyncio.create_task(calls.call_tool(keyed("k")))
+    await tools.started.wait()
+    assert calls.cancel_call("k")
+    assert content(await waiting)["error"]["code"] == "cancelled"
+    assert tools.cancelled.is_set()
+    assert not calls.cancel_call("k")
+    assert content(await calls.call_tool(keyed("k")))["error"]["code"] == "cancelled"
+    assert tools.runs == 1
+
+
+async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyed_calls, "GRACE_S", 0.01)
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    waiting = asyncio.create_task(calls.call_tool(keyed("k")))
+    await tools.started.wait()
+    waiting.cancel()
+    async with asyncio.timeout(5):
+        await tools.cancelled.wait()
+
+
+async def test_progress_goes_to_whoever_is_attached_and_a_cancelled_waiter_hears_no_more() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    heard: list[bytes] = []
+    waiting = asyncio.create_task(calls.call_tool(keyed("k", heard)))
+    await tools.started.wait()
+    assert len(heard) == 1
+    tools.may_end.set()
+    await waiting
+
+
+async def test_closing_stops_the_work_and_leaves_no_task() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    waiting = asyncio.create_task(calls.call_tool(keyed("k")))
+    await tools.started.wait()
+    await calls.close()
+    assert content(await waiting)["error"]["code"] == "cancelled"

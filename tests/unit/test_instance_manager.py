@@ -1,0 +1,261 @@
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brummer.host.process_groups import members
+from brummer.instance.detect import Script
+from brummer.instance.manager import INCOMPLETE, KEPT_RUNS, Manager, ShuttingDown, Until
+from brummer.instance.run import Run
+from brummer.process.guard import MARK, Guard
+from brummer.process.runner import ScriptFailedToStart
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
+
+WITHIN_S = 10
+SERVER = """
+import socket, sys, time
+server = socket.create_server(("127.0.0.1", 0))
+{say}
+time.sleep(600)
+"""
+PRINTS_ITS_URL = "print(f'on http://localhost:{server.getsockname()[1]}/', flush=True)"
+
+
+@pytest.fixture
+async def manager() -> AsyncIterator[Manager]:
+    """Its guard is never started: the harness looks for what is left behind."""
+    async with Manager("gen", Guard("gen")) as manager:
+        yield manager
+
+
+def script(command: list[str] | str, name: str = "web", directory: str | Path = "/") -> Script:
+    return Script(name, command, "test", str(directory))
+
+
+def python(code: str, name: str = "web") -> Script:
+    return script([sys.executable, "-I", "-c", code], name)
+
+
+async def reached(manager: Manager, run: Run, until: Until) -> Run:
+    assert await manager.until(run, until, WITHIN_S)
+    return run
+
+
+async def ran(manager: Manager, command: str) -> Run:
+    run, _ = await manager.ensure(script(command))
+    return await reached(manager, run, "exit")
+
+
+def kinds(manager: Manager) -> list[str]:
+    return [change.kind for change in manager.changes.log.after(0)]
+
+
+def last_change(manager: Manager) -> dict[str, Any]:
+    *_, change = manager.changes.log.after(0)
+    return {name: getattr(change, name) for name in change.__struct_fields__}
+
+
+async def test_a_script_runs_to_its_end_and_its_facts_stay(manager: Manager) -> None:
+    run = await ran(manager, "echo hello; exit 3")
+    status = run.status()
+    assert (status.process_id, status.status, status.exit_code, status.signal) == ("web-1", "failed", 3, None)
+    assert (status.pid, status.ended_at is not None) == (None, True)
+    assert manager.last_lines(run, 10) == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "exit_code", "signal_name"),
+    [("exit 0", "exited", 0, None), ("exit 1", "failed", 1, None), ("kill -9 $$", "failed", None, "SIGKILL")],
+)
+async def test_how_it_ended_is_told_truthfully(
+    manager: Manager, command: str, state: str, exit_code: int | None, signal_name: str | None
+) -> None:
+    status = (await ran(manager, command)).status()
+    assert (status.status, status.exit_code, status.signal) == (state, exit_code, signal_name)
+
+
+async def test_asked_for_twice_at_once_only_one_process_starts(manager: Manager) -> None:
+    answers = await asyncio.gather(*(manager.ensure(script("exec sleep 600")) for _ in range(5)))
+    assert len({run.process_id for run, _ in answers}) == 1
+    assert sorted(already for _, already in answers) == [False, True, True, True, True]
+
+
+async def test_one_that_has_ended_starts_anew_under_the_next_number(manager: Manager) -> None:
+    await ran(manager, "true")
+    run, already = await manager.ensure(script("exec sleep 600"))
+    assert (run.process_id, already) == ("web-2", False)
+    assert [old.state for old in manager.runs()] == ["exited", "running"]
+
+
+async def test_stopping_ends_it_and_a_second_stop_finds_it_ended(manager: Manager) -> None:
+    run, _ = await manager.ensure(script("exec sleep 600"))
+    assert await manager.stop(run) is False
+    assert await manager.stop(run) is True
+    status = run.status()
+    assert (status.status, status.exit_code, status.signal) == ("stopped", None, "SIGTERM")
+    assert kinds(manager) == ["started", "stopped"]
+
+
+async def test_a_start_that_is_asked_for_during_a_stop_waits_for_its_end(manager: Manager) -> None:
+    trap = "trap 'sleep 0.1; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    first, _ = await manager.ensure(script(trap))
+    await until_it_printed(manager, first)
+    stopping = asyncio.create_task(manager.stop(first))
+    await asyncio.sleep(0)
+    assert first.state == "stopping"
+    second, already = await manager.ensure(script(trap))
+    assert (first.state, second.state, already) == ("stopped", "running", False)
+    assert await stopping is False
+
+
+async def test_a_restart_stops_the_old_and_starts_the_new(manager: Manager) -> None:
+    first, _ = await manager.ensure(script("exec sleep 600"))
+    second = await manager.restart(script("exec sleep 601"))
+    assert (first.state, second.state, second.process_id) == ("stopped", "running", "web-2")
+
+
+async def test_a_restart_of_what_does_not_run_starts_it(manager: Manager) -> None:
+    run = await manager.restart(script("true"))
+    assert run.process_id == "web-1"
+
+
+async def test_a_script_that_can_not_start_is_an_error_and_a_failed_run(manager: Manager) -> None:
+    with pytest.raises(ScriptFailedToStart):
+        await manager.ensure(script(["no-such-program"]))
+    run = manager.current("web")
+    assert run
+    assert (run.state, run.pid, "no-such-program" in (run.error or "")) == ("failed", None, True)
+    assert kinds(manager) == ["failed"]
+    assert manager.last_lines(run, 5) == [run.error]
+
+
+async def test_two_thousand_lines_before_the_exit_are_all_stored(manager: Manager) -> None:
+    run, _ = await manager.ensure(python("print('\\n'.join(f'line {n}' for n in range(2000)))"))
+    await reached(manager, run, "exit")
+    assert [line.text for line in manager.lines_of(run)] == [f"line {n}" for n in range(2000)]
+
+
+async def test_a_run_has_its_own_lines_and_not_those_of_the_run_before(manager: Manager) -> None:
+    first = await ran(manager, "echo first")
+    second = await ran(manager, "echo second; echo third")
+    assert manager.last_lines(first, 10) == ["first"]
+    assert manager.last_lines(second, 1) == ["third"]
+
+
+async def test_a_failure_is_a_change_with_its_last_lines(manager: Manager) -> None:
+    await ran(manager, "for n in 1 2 3 4 5 6 7; do echo $n; done; exit 2")
+    change = last_change(manager)
+    assert (change["kind"], change["exit_code"], change["signal"]) == ("failed", 2, None)
+    assert change["last_lines"] == ["3", "4", "5", "6", "7"]
+
+
+async def test_a_server_is_ready_when_the_url_that_it_printed_answers(manager: Manager) -> None:
+    run, _ = await manager.ensure(python(SERVER.format(say=PRINTS_ITS_URL)))
+    await reached(manager, run, "ready")
+    assert run.state == "ready"
+    assert [url.rpartition(":")[0] for url in run.urls] == ["http://localhost"]
+    assert kinds(manager) == ["started", "url", "ready"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: who listens is looked up in /proc")
+async def test_a_server_that_prints_nothing_is_ready_when_its_group_listens(manager: Manager) -> None:
+    server = SERVER.format(say="")
+    run, _ = await manager.ensure(python(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {server!r}])"))
+    await reached(manager, run, "ready")
+    assert [url.rpartition(":")[0] for url in run.urls] == ["http://localhost"]
+
+
+async def test_a_url_on_which_nobody_listens_makes_nothing_ready(manager: Manager) -> None:
+    run, _ = await manager.ensure(script("echo see http://localhost:9; exec sleep 600"))
+    assert not await manager.until(run, "ready", 0.4)
+    assert (run.state, run.urls) == ("running", ["http://localhost:9"])
+
+
+async def test_waiting_for_readiness_ends_when_the_process_does(manager: Manager) -> None:
+    run, _ = await manager.ensure(script("exit 1"))
+    await reached(manager, run, "ready")
+    assert run.state == "failed"
+
+
+async def test_a_url_is_told_once_and_urls_elsewhere_are_not_its_own(manager: Manager) -> None:
+    run = await ran(manager, "echo http://localhost:9/ http://localhost:9 https://example.com; echo http://0.0.0.0:9")
+    assert run.urls == ["http://localhost:9"]
+    assert kinds(manager) == ["started", "url", "exited"]
+
+
+async def test_a_script_finds_the_mark_in_its_environment(manager: Manager) -> None:
+    run = await ran(manager, f"echo ${MARK}")
+    assert manager.last_lines(run, 1) == ["gen"]
+
+
+async def test_the_guard_knows_a_group_exactly_while_it_lives() -> None:
+    guard = Guard("gen")
+    async with Manager("gen", guard) as manager:
+        run, _ = await manager.ensure(script("exec sleep 600"))
+        assert guard.groups == {run.pid}
+        await manager.stop(run)
+        assert guard.groups == frozenset()
+
+
+async def test_leaving_stops_everything_and_starts_nothing_more() -> None:
+    async with Manager("gen", Guard("gen")) as manager:
+        runs = [(await manager.ensure(script("sleep 600 & wait", f"web{n}")))[0] for n in range(3)]
+        groups = [run.pid or 0 for run in runs]
+    assert [run.state for run in runs] == ["stopped"] * 3
+    assert [await asyncio.to_thread(members, group) for group in groups] == [[], [], []]
+    with pytest.raises(ShuttingDown):
+        await manager.ensure(script("true"))
+
+
+async def test_leaving_takes_no_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_TIMEOUT_S", 0.1)
+    async with Manager("gen", Guard("gen")) as manager:
+        run, _ = await manager.ensure(script("trap '' TERM; echo up; while :; do sleep 600; done"))
+        await until_it_printed(manager, run)
+        group = run.pid or 0
+    os.killpg(group, signal.SIGKILL)
+    assert run.child
+    await asyncio.to_thread(run.child._process.wait)
+
+
+async def test_a_stopped_script_whose_leader_was_killed_leaves_no_children(manager: Manager) -> None:
+    run, _ = await manager.ensure(script("sleep 600 & sleep 600 & echo up; wait"))
+    await until_it_printed(manager, run)
+    group = run.pid or 0
+    os.kill(group, signal.SIGKILL)
+    await reached(manager, run, "exit")
+    assert (run.status().signal, await asyncio.to_thread(members, group)) == ("SIGKILL", [])
+
+
+async def test_output_that_is_given_up_is_reported_as_a_line(manager: Manager) -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    run, _ = await manager.ensure(python(code))
+    await reached(manager, run, "exit")
+    printed, said = manager.lines_of(run)
+    os.kill(int(printed.text), signal.SIGKILL)
+    assert (said.stream, said.text) == ("brum", INCOMPLETE)
+
+
+async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always(manager: Manager) -> None:
+    quiet, _ = await manager.ensure(script("true", "quiet"))
+    for _ in range(KEPT_RUNS + 2):
+        await ran(manager, "true")
+    assert len(manager.runs()) == KEPT_RUNS
+    assert manager.current("quiet") is quiet
+    assert manager.find("web-1") is None
+    assert manager.find(f"web-{KEPT_RUNS + 2}") is manager.current("web")
+
+
+async def until_it_printed(manager: Manager, run: Run) -> None:
+    printed = asyncio.Event()
+    leave = manager.output.subscribe(lambda line, _: printed.set() if run.owns(line) else None)
+    if next(manager.lines_of(run), None) is None:
+        async with asyncio.timeout(WITHIN_S):
+            await printed.wait()
+    leave()

@@ -1,0 +1,235 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from brummer.core.errors import NotFound
+from brummer.instance.detect import Problem, Script
+from brummer.instance.scripts import FILE_LIMIT_BYTES, ScriptList
+
+
+class Project:
+    """A directory whose files are written by name, and what its list says."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.scripts = ScriptList(directory)
+
+    def write(self, name: str, content: object) -> None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        path = self.directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def commands(self) -> dict[str, list[str] | str]:
+        return {name: script.command for name, script in self.scripts.read().scripts.items()}
+
+    def problems(self) -> tuple[Problem, ...]:
+        return self.scripts.read().problems
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_an_empty_directory_has_no_scripts_and_no_problems(project: Project) -> None:
+    assert (project.commands(), project.problems()) == ({}, ())
+
+
+def test_a_script_says_where_it_comes_from_and_where_it_runs(project: Project) -> None:
+    project.write("package.json", {"scripts": {"dev": "vite"}})
+    expected = Script("dev", ["npm", "run", "dev"], "package.json", str(project.directory))
+    assert project.scripts.find("dev") == expected
+
+
+@pytest.mark.parametrize(
+    ("package_manager", "lock_files", "manager"),
+    [
+        (None, [], "npm"),
+        (None, ["package-lock.json"], "npm"),
+        (None, ["yarn.lock"], "yarn"),
+        (None, ["pnpm-lock.yaml"], "pnpm"),
+        (None, ["bun.lock"], "bun"),
+        (None, ["bun.lockb"], "bun"),
+        ("pnpm@9.1.0+sha512.abc", ["yarn.lock"], "pnpm"),
+        ("yarn", [], "yarn"),
+        ("something-else@1", ["yarn.lock"], "yarn"),
+        (7, [], "npm"),
+    ],
+)
+def test_the_package_manager_is_the_named_one_then_that_of_the_lock_file(
+    project: Project, package_manager: object, lock_files: list[str], manager: str
+) -> None:
+    project.write("package.json", {"packageManager": package_manager, "scripts": {"dev": "vite"}})
+    for name in lock_files:
+        project.write(name, "")
+    assert project.commands() == {"dev": [manager, "run", "dev"]}
+
+
+MAKEFILE = """
+include common.mk
+.PHONY: test build
+.DEFAULT_GOAL := help
+CC := gcc
+FLAGS ::= -O2
+OTHER ?= a:b
+URL = http://example.com
+export PATH := bin:$(PATH)
+test: build ## run them
+\t@echo test: not a target
+build lint: FLAGS = -g
+build: \\
+    deps
+%.o: %.c
+\tcc -c $<
+$(OBJ): x
+deps::
+help : ; @echo
+define recipe
+inner: nothing
+endef
+dist/app.js: src
+"""
+
+
+def test_the_explicit_targets_of_a_makefile_are_scripts(project: Project) -> None:
+    project.write("Makefile", MAKEFILE)
+    assert list(project.commands()) == ["test", "build", "lint", "deps", "help", "dist/app.js"]
+    assert project.commands()["test"] == ["make", "test"]
+
+
+def test_the_makefile_that_make_would_read_is_read(project: Project) -> None:
+    project.write("Makefile", "one:\n")
+    project.write("GNUmakefile", "two:\n")
+    assert list(project.commands()) == ["two"]
+
+
+def test_the_entries_of_a_procfile_run_in_the_shell(project: Project) -> None:
+    project.write("Procfile", "# all of it\nweb: PORT=3000 node server.js | cat\n\nworker_1:python work.py\r\n")
+    assert project.commands() == {"web": "PORT=3000 node server.js | cat", "worker_1": "python work.py"}
+
+
+def test_a_line_of_a_procfile_that_is_no_entry_is_a_problem_and_the_others_stay(project: Project) -> None:
+    project.write("Procfile", "web: serve\nnonsense\nworker: work\n")
+    assert list(project.commands()) == ["web", "worker"]
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("Procfile", 2)]
+
+
+PYPROJECT = """
+[project.scripts]
+serve = "app:main"
+[tool.poe.tasks]
+lint = "ruff check"
+_hidden = "no"
+[tool.pdm.scripts]
+docs = {cmd = "mkdocs"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("marker", "serve", "lint"),
+    [
+        (None, ["serve"], ["poe", "lint"]),
+        ("uv.lock", ["uv", "run", "serve"], ["uv", "run", "poe", "lint"]),
+        ("poetry.lock", ["poetry", "run", "serve"], ["poetry", "run", "poe", "lint"]),
+        (".venv/bin/python", [".venv/bin/serve"], [".venv/bin/poe", "lint"]),
+    ],
+)
+def test_the_commands_and_tasks_of_a_python_project_run_in_its_environment(
+    project: Project, marker: str | None, serve: list[str], lint: list[str]
+) -> None:
+    project.write("pyproject.toml", PYPROJECT)
+    if marker:
+        (project.directory / marker).parent.mkdir(parents=True, exist_ok=True)
+        project.write(marker, "")
+    assert project.commands() == {"serve": serve, "lint": lint, "docs": ["pdm", "run", "docs"]}
+
+
+def test_a_name_that_is_taken_gets_its_source_as_a_prefix(project: Project) -> None:
+    project.write("package.json", {"scripts": {"test": "vitest"}})
+    project.write("Makefile", "test:\nbuild:\n")
+    project.write("Procfile", "test: true\nbuild: true\n")
+    assert list(project.commands()) == ["test", "make:test", "build", "procfile:test", "procfile:build"]
+    assert project.scripts.find("make:test").command == ["make", "test"]
+    assert project.scripts.find("make:test").name == "make:test"
+
+
+def test_a_broken_package_json_is_reported_with_its_line_and_hides_nothing_else(project: Project) -> None:
+    project.write("package.json", '{\n  "scripts": {\n    "dev": vite\n  }\n}\n')
+    project.write("Makefile", "test:\n")
+    assert list(project.commands()) == ["test"]
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("package.json", 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("package.json", "[]", None),
+        ("package.json", "", 1),
+        ("package.json", '{"scripts": []}', None),
+        ("package.json", '{"scripts": {"dev": 7}}', None),
+        ("package.json", "[" * 100_000, None),
+        ("package.json", " " * (FILE_LIMIT_BYTES + 1), None),
+        ("pyproject.toml", "[project]\nname =\n", 2),
+        ("pyproject.toml", "[project]\nscripts = 7\n", None),
+        ("pyproject.toml", "tool = 7\n", None),
+    ],
+)
+def test_what_can_not_be_understood_is_a_problem(project: Project, name: str, content: str, line: int | None) -> None:
+    project.write(name, content)
+    assert project.commands() == {}
+    assert {(problem.source, problem.line) for problem in project.problems()} == {(name, line)}
+
+
+def test_a_file_that_is_not_utf_8_is_reported_with_its_line(project: Project) -> None:
+    (project.directory / "Procfile").write_bytes(b"web: serve\nworker: \xff\n")
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("Procfile", 2)]
+
+
+def test_a_byte_order_mark_and_foreign_line_ends_do_no_harm(project: Project) -> None:
+    (project.directory / "package.json").write_bytes(b'\xef\xbb\xbf{"scripts":\r\n{"dev": "vite"}}\r\n')
+    (project.directory / "Makefile").write_bytes(b"test:\r\n\techo\r\n")
+    assert list(project.commands()) == ["dev", "test"]
+
+
+def test_a_directory_and_a_fifo_in_the_place_of_a_file_do_not_block(project: Project) -> None:
+    (project.directory / "package.json").mkdir()
+    os.mkfifo(project.directory / "Procfile")
+    project.write("Makefile", "test:\n")
+    assert list(project.commands()) == ["test"]
+    assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+def test_the_list_is_fresh_when_a_file_appears_changes_and_goes(project: Project) -> None:
+    assert project.commands() == {}
+    project.write("Procfile", "web: one\n")
+    assert project.commands() == {"web": "one"}
+    project.write("Procfile", "web: other\n")
+    assert project.commands() == {"web": "other"}
+    (project.directory / "Procfile").unlink()
+    assert project.commands() == {}
+
+
+def test_a_lock_file_that_appears_changes_the_commands(project: Project) -> None:
+    project.write("package.json", {"scripts": {"dev": "vite"}})
+    assert project.commands() == {"dev": ["npm", "run", "dev"]}
+    project.write("pnpm-lock.yaml", "")
+    assert project.commands() == {"dev": ["pnpm", "run", "dev"]}
+
+
+def test_nothing_is_parsed_again_while_nothing_changes(project: Project) -> None:
+    project.write("Procfile", "web: one\n")
+    assert project.scripts.read() is project.scripts.read()
+
+
+def test_an_unknown_name_is_answered_with_what_is_there_and_what_was_meant(project: Project) -> None:
+    project.write("Procfile", "web: one\nworker: two\n")
+    project.write("package.json", "{")
+    with pytest.raises(NotFound) as caught:
+        project.scripts.find("wbe")
+    context = caught.value.context
+    assert (context["known"], context["nearest"]) == (["web", "worker"], "web")
+    assert [problem["source"] for problem in context["problems"]] == ["package.json"]  # type: ignore[attr-defined]
+    assert "Did you mean web?" in caught.value.message

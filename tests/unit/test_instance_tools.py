@@ -1,0 +1,383 @@
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.contract.tools import INSTANCE_TOOLS
+from brummer.host.pids import identify
+from brummer.instance.manager import Manager
+from brummer.instance.scripts import ScriptList
+from brummer.instance.tools import LAST_LINE_LENGTH, instance_tools
+from brummer.process.guard import Guard
+from brummer.wire.server import CLIENT_GONE
+from brummer.wire.toolbox import ToolTable
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
+
+WITHIN_S = 10
+SERVER = """
+import socket, time
+server = socket.create_server(("127.0.0.1", 0))
+print("on http://localhost:%d" % server.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+PROCFILE = {
+    "server": f"exec {sys.executable} -I server.py",
+    "sleeper": "echo up; exec sleep 600",
+    "quick": "echo one; echo two >&2",
+    "broken": "echo about to fail; exit 3",
+    "slow": "sleep 0.2; echo late",
+}
+
+
+class Agent:
+    """Calls the tools as an agent does, through JSON, and keeps the progress it was told."""
+
+    def __init__(self, directory: Path, manager: Manager) -> None:
+        self.directory = directory
+        self.manager = manager
+        self.table = ToolTable(instance_tools(manager, ScriptList(directory)))
+        self.progress: list[float] = []
+
+    def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        self.progress.append(progress)
+
+    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
+        answer = await self._call(tool, arguments)
+        assert not answer["isError"], answer
+        content: dict[str, Any] = answer["structuredContent"]
+        return content
+
+    async def error(self, tool: str, **arguments: object) -> dict[str, Any]:
+        answer = await self._call(tool, arguments)
+        assert answer["isError"], answer
+        error: dict[str, Any] = answer["structuredContent"]["error"]
+        return error
+
+    async def _call(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
+        async with asyncio.timeout(WITHIN_S):
+            encoded = await self.table.call(tool, msgspec.json.encode(arguments), self)
+        answer: dict[str, Any] = msgspec.json.decode(encoded)
+        return answer
+
+
+@pytest.fixture
+async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
+    (tmp_path / "server.py").write_text(SERVER)
+    (tmp_path / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in PROCFILE.items()))
+    async with Manager("gen", Guard("gen")) as manager:
+        yield Agent(tmp_path, manager)
+
+
+def texts(answer: dict[str, Any]) -> list[str]:
+    return [line["text"] for line in answer["lines"]]
+
+
+def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
+    tools = instance_tools(Manager("gen", Guard("gen")), ScriptList(tmp_path))
+    assert [tool.definition for tool in tools] == [tool.as_instance_tool() for tool in INSTANCE_TOOLS]
+
+
+async def test_scripts_are_listed_with_what_could_not_be_read(agent: Agent) -> None:
+    (agent.directory / "package.json").write_text("{")
+    (agent.directory / "Makefile").write_text("all:\n")
+    answer = await agent.call("scripts_list")
+    assert [script["name"] for script in answer["scripts"]] == ["all", *PROCFILE]
+    assert answer["scripts"][0] == {
+        "name": "all",
+        "command": "make all",
+        "source": "Makefile",
+        "directory": str(agent.directory),
+    }
+    assert [(problem["source"], problem["line"]) for problem in answer["problems"]] == [("package.json", 1)]
+
+
+async def test_running_a_server_answers_with_its_url_when_it_is_ready(agent: Agent) -> None:
+    answer = await agent.call("scripts_run", name="server")
+    assert answer["status"] == "ready"
+    assert answer["already_running"] is False
+    assert answer["process_id"] == "server-1"
+    assert answer["last_lines"] == []
+    [url] = answer["urls"]
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 1):
+        pass
+
+
+async def test_running_it_again_returns_the_one_that_runs(agent: Agent) -> None:
+    first = await agent.call("scripts_run", name="sleeper", wait="none")
+    second = await agent.call("scripts_run", name="sleeper", wait="none")
+    assert (second["pid"], second["already_running"]) == (first["pid"], True)
+
+
+async def test_what_runs_is_returned_even_when_its_script_is_gone(agent: Agent) -> None:
+    await agent.call("scripts_run", name="sleeper", wait="none")
+    (agent.directory / "Procfile").unlink()
+    assert (await agent.call("scripts_run", name="sleeper", wait="none"))["already_running"] is True
+
+
+async def test_a_script_that_fails_is_a_result_with_its_exit_code_and_last_lines(agent: Agent) -> None:
+    answer = await agent.call("scripts_run", name="broken", wait="exit")
+    assert (answer["status"], answer["exit_code"], answer["signal"]) == ("failed", 3, None)
+    assert answer["last_lines"] == ["about to fail"]
+
+
+async def test_a_server_that_fails_before_it_is_ready_ends_the_wait(agent: Agent) -> None:
+    answer = await agent.call("scripts_run", name="broken", wait="ready")
+    assert (answer["status"], answer["last_lines"]) == ("failed", ["about to fail"])
+
+
+async def test_a_wait_that_is_over_answers_with_what_is_known(agent: Agent) -> None:
+    answer = await agent.call("scripts_run", name="sleeper", wait="ready", timeout_s=0.2)
+    assert (answer["status"], answer["last_lines"], answer["exit_code"]) == ("running", ["up"], None)
+
+
+async def test_a_very_long_last_line_is_cut_visibly(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("long: head -c 3000 /dev/zero | tr '\\0' x\n")
+    [line] = (await agent.call("scripts_run", name="long", wait="exit"))["last_lines"]
+    assert line.startswith("x" * LAST_LINE_LENGTH + " ")
+    assert len(line) < LAST_LINE_LENGTH + 50
+
+
+async def cancelled_while_it_waits(agent: Agent, tool: str, *reason: str) -> None:
+    call = asyncio.create_task(agent.call(tool, name="sleeper", wait="exit"))
+    await agent.call("wait_for", process="sleeper", log="up")
+    call.cancel(*reason)
+    await asyncio.wait([call])
+
+
+@pytest.mark.parametrize("tool", ["scripts_run", "scripts_restart"])
+async def test_a_cancelled_call_takes_back_what_it_has_started(agent: Agent, tool: str) -> None:
+    await cancelled_while_it_waits(agent, tool)
+    assert (await agent.call("wait_for", process="sleeper", exit=True, timeout_s=5))["matched"]
+    assert (await agent.call("scripts_status"))["processes"][0]["status"] == "stopped"
+
+
+async def test_a_cancelled_call_leaves_what_ran_before_it(agent: Agent) -> None:
+    await agent.call("scripts_run", name="sleeper", wait="none")
+    await cancelled_while_it_waits(agent, "scripts_run")
+    assert (await agent.call("scripts_status"))["processes"][0]["status"] == "running"
+
+
+async def test_a_call_whose_client_has_gone_leaves_the_process_running(agent: Agent) -> None:
+    await cancelled_while_it_waits(agent, "scripts_run", CLIENT_GONE)
+    assert (await agent.call("scripts_status"))["processes"][0]["status"] == "running"
+
+
+async def test_a_script_that_can_not_start_is_an_error_that_says_why(agent: Agent) -> None:
+    (agent.directory / "package.json").write_text('{"packageManager": "bun@1", "scripts": {"dev": "x"}}')
+    error = await agent.error("scripts_run", name="dev")
+    assert error["code"] == "script_failed_to_start"
+    assert error["context"]["command"] == ["bun", "run", "dev"]
+    [process] = (await agent.call("scripts_status", name="dev"))["processes"]
+    assert (process["status"], process["error"]) == ("failed", error["message"])
+
+
+async def test_an_unknown_script_is_answered_with_the_nearest(agent: Agent) -> None:
+    error = await agent.error("scripts_run", name="sleepr")
+    assert (error["code"], error["context"]["nearest"]) == ("not_found", "sleeper")
+    assert error["context"]["known"] == list(PROCFILE)
+
+
+async def test_stopping_returns_when_all_of_it_is_gone(agent: Agent) -> None:
+    pid = (await agent.call("scripts_run", name="sleeper", wait="none"))["pid"]
+    answer = await agent.call("scripts_stop", name="sleeper")
+    assert (answer["status"], answer["already_stopped"], answer["pid"]) == ("stopped", False, None)
+    assert identify(pid) is None
+    assert (await agent.call("scripts_stop", process_id="sleeper-1"))["already_stopped"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({}, "invalid_arguments"),
+        ({"name": "sleeper"}, "invalid_arguments"),
+        ({"name": "nothing"}, "not_found"),
+        ({"process_id": "sleeper-7"}, "not_found"),
+        ({"name": "slow", "process_id": "quick-1"}, "invalid_arguments"),
+    ],
+)
+async def test_only_what_was_started_can_be_stopped(agent: Agent, arguments: dict[str, str], code: str) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    assert (await agent.error("scripts_stop", **arguments))["code"] == code
+
+
+async def test_a_restart_takes_the_script_as_it_is_now(agent: Agent) -> None:
+    await agent.call("scripts_run", name="sleeper", wait="none")
+    (agent.directory / "Procfile").write_text("sleeper: echo new; exit 4\n")
+    answer = await agent.call("scripts_restart", process_id="sleeper-1", wait="exit")
+    assert (answer["process_id"], answer["exit_code"], answer["last_lines"]) == ("sleeper-2", 4, ["new"])
+    assert (await agent.error("scripts_restart", process_id="sleeper-1"))["code"] == "invalid_arguments"
+
+
+async def test_a_restart_of_what_never_ran_starts_it(agent: Agent) -> None:
+    assert (await agent.call("scripts_restart", name="quick", wait="exit"))["process_id"] == "quick-1"
+
+
+async def test_the_state_is_that_of_the_latest_runs_or_of_all_runs_of_one(agent: Agent) -> None:
+    for name in ("quick", "broken", "quick"):
+        await agent.call("scripts_run", name=name, wait="exit")
+    every = (await agent.call("scripts_status"))["processes"]
+    assert [process["process_id"] for process in every] == ["quick-2", "broken-1"]
+    one = (await agent.call("scripts_status", name="quick"))["processes"]
+    assert [process["process_id"] for process in one] == ["quick-2", "quick-1"]
+    assert (await agent.call("scripts_status", name="slow"))["processes"] == []
+    assert (await agent.error("scripts_status", name="nothing"))["code"] == "not_found"
+
+
+async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agent) -> None:
+    for name in ("quick", "broken", "quick"):
+        await agent.call("scripts_run", name=name, wait="exit")
+    assert len(texts(await agent.call("logs_tail"))) == 5
+    assert sorted(texts(await agent.call("logs_tail", process="quick"))) == ["one", "one", "two", "two"]
+    run = await agent.call("logs_tail", process="quick-2")
+    assert sorted(texts(run)) == ["one", "two"]
+    assert {line["stream"] for line in run["lines"]} == {"stdout", "stderr"}
+    assert texts(await agent.call("logs_tail", cursor=run["next_cursor"])) == []
+    await agent.call("scripts_run", name="broken", wait="exit")
+    assert texts(await agent.call("logs_tail", cursor=run["next_cursor"])) == ["about to fail"]
+
+
+async def test_what_an_answer_leaves_out_is_counted(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    answer = await agent.call("logs_tail", limit=1)
+    assert (len(answer["lines"]), answer["omitted"], answer["dropped"]) == (1, 1, 0)
+    other = await agent.call("logs_tail", cursor="earlier.99")
+    assert (len(other["lines"]), other["cursor_reset"]) == (2, True)
+
+
+async def test_lines_are_searched_for_a_text_or_an_expression(agent: Agent) -> None:
+    for name in ("quick", "broken"):
+        await agent.call("scripts_run", name=name, wait="exit")
+    assert texts(await agent.call("logs_search", query="about")) == ["about to fail"]
+    assert texts(await agent.call("logs_search", query="^(one|two)$", process="broken", regex=True)) == []
+    assert sorted(texts(await agent.call("logs_search", query="^(one|two)$", regex=True))) == ["one", "two"]
+    assert texts(await agent.call("logs_search", query="^(one|two)$")) == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("logs_search", {"query": "(", "regex": True}),
+        ("logs_tail", {"cursor": "nonsense"}),
+        ("logs_tail", {"limit": 0}),
+        ("wait_for", {}),
+        ("wait_for", {"log": "["}),
+        ("changes_since", {"cursor": ""}),
+        ("scripts_run", {"name": "quick", "wait": "forever"}),
+        ("scripts_run", {"name": "quick", "surprise": 1}),
+    ],
+)
+async def test_arguments_that_can_not_be_taken_are_refused(
+    agent: Agent, tool: str, arguments: dict[str, object]
+) -> None:
+    assert (await agent.error(tool, **arguments))["code"] == "invalid_arguments"
+
+
+async def test_a_catastrophic_expression_is_refused_soon(agent: Agent) -> None:
+    agent.manager.output.add("web", "stdout", "a" * 50 + "b", 0)
+    assert (await agent.error("logs_search", query="(a+)+$", regex=True))["code"] == "invalid_arguments"
+    waiting = asyncio.create_task(agent.error("wait_for", log="(b+)+$"))
+    run = agent.call("scripts_run", name="bs", wait="exit")
+    (agent.directory / "Procfile").write_text(f"bs: echo {'b' * 50}a\n")
+    await run
+    assert (await waiting)["code"] == "invalid_arguments"
+
+
+async def test_waiting_for_a_line_finds_one_that_was_printed_before(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    answer = await agent.call("wait_for", process="quick", log="^on", timeout_s=0)
+    assert (answer["matched"], answer["what"], answer["line"]["text"]) == (True, "log", "one")
+
+
+async def test_waiting_for_a_line_finds_one_that_comes_later_in_any_process(agent: Agent) -> None:
+    waiting = asyncio.create_task(agent.call("wait_for", log="late"))
+    await agent.call("scripts_run", name="slow", wait="none")
+    answer = await waiting
+    assert (answer["what"], answer["process"]["name"], answer["line"]["process"]) == ("log", "slow", "slow")
+
+
+async def test_waiting_does_not_find_lines_of_an_earlier_run(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    (agent.directory / "Procfile").write_text("quick: exec sleep 600\n")
+    await agent.call("scripts_run", name="quick", wait="none")
+    answer = await agent.call("wait_for", process="quick", log="one", timeout_s=0.05)
+    assert (answer["matched"], answer["what"], answer["process"]["process_id"]) == (False, None, "quick-2")
+
+
+async def test_waiting_for_several_things_ends_with_the_first(agent: Agent) -> None:
+    waiting = asyncio.create_task(agent.call("wait_for", process="broken", log="never", ready=True, exit=True))
+    await agent.call("scripts_run", name="broken", wait="none")
+    answer = await waiting
+    assert (answer["matched"], answer["what"], answer["process"]["exit_code"]) == (True, "exit", 3)
+
+
+async def test_waiting_for_an_end_finds_a_death_by_signal(agent: Agent) -> None:
+    pid = (await agent.call("scripts_run", name="sleeper", wait="none"))["pid"]
+    waiting = asyncio.create_task(agent.call("wait_for", exit=True))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    answer = await waiting
+    assert (answer["what"], answer["process"]["signal"]) == ("exit", "SIGKILL")
+
+
+async def test_waiting_for_readiness_finds_what_is_ready_already(agent: Agent) -> None:
+    await agent.call("scripts_run", name="server")
+    answer = await agent.call("wait_for", process="server", ready=True, timeout_s=0)
+    assert (answer["what"], len(answer["process"]["urls"])) == ("ready", 1)
+
+
+async def test_waiting_for_what_an_ended_process_can_not_do_any_more_ends_at_once(agent: Agent) -> None:
+    await agent.call("scripts_run", name="broken", wait="exit")
+    answer = await agent.call("wait_for", process="broken", ready=True, log="never", timeout_s=60)
+    assert (answer["matched"], answer["process"]["status"]) == (False, "failed")
+
+
+async def test_waiting_for_a_port_ends_when_somebody_listens(agent: Agent) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert (await agent.call("wait_for", port=port, timeout_s=0.1))["matched"] is False
+    with socket.create_server(("127.0.0.1", port)):
+        answer = await agent.call("wait_for", port=port)
+    assert (answer["matched"], answer["what"], answer["process"]) == (True, "port", None)
+
+
+async def test_a_wait_for_an_unknown_process_is_refused(agent: Agent) -> None:
+    assert (await agent.error("wait_for", process="nothing", exit=True))["code"] == "not_found"
+
+
+async def test_a_cancelled_wait_leaves_nobody_listening(agent: Agent) -> None:
+    waiting = asyncio.create_task(agent.call("wait_for", log="x", port=9, exit=True))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert len(agent.manager.output._subscribers) == 1  # the manager itself
+    assert agent.manager.changes._listeners == set()
+
+
+async def test_long_waits_report_progress(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.instance.tools.PROGRESS_EVERY_S", 0.02)
+    await agent.call("wait_for", log="never", timeout_s=0.1)
+    assert agent.progress
+    assert agent.progress == sorted(agent.progress)
+
+
+async def test_what_happened_is_told_from_a_cursor_on(agent: Agent) -> None:
+    begin = (await agent.call("changes_since"))["next_cursor"]
+    await agent.call("scripts_run", name="broken", wait="exit")
+    answer = await agent.call("changes_since", cursor=begin)
+    assert [(change["kind"], change["process_id"]) for change in answer["changes"]] == [
+        ("started", "broken-1"),
+        ("failed", "broken-1"),
+    ]
+    assert answer["changes"][1]["last_lines"] == ["about to fail"]
+    assert "last_lines" not in answer["changes"][0]
+    assert (await agent.call("changes_since", cursor=answer["next_cursor"]))["changes"] == []

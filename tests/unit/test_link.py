@@ -1,0 +1,317 @@
+"""A link against an instance that behaves as told: ready, lost, replaced, impersonated, slow."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.link import caller as caller_module
+from brummer.link import link as link_module
+from brummer.link.admission import Gate
+from brummer.link.call import Call
+from brummer.link.caller import Caller
+from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
+from brummer.link.link import Link
+from brummer.link.state import TRANSITIONS, Event, State, next_state
+from brummer.link.target import Target
+from brummer.wire.http_server import Exchange
+from brummer.wire.server import CALL_KEY, SENT_S_AGO
+
+from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond
+
+
+def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = False, deadline_s: float = 5.0) -> Call:
+    return Call(
+        "tools/call", {"name": "tool", "arguments": arguments or {}}, repeatable=repeatable, deadline_s=deadline_s
+    )
+
+
+class CalledLink(Link):
+    """A link with its caller."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, rng=Random(1))
+        self.caller = Caller(self, Gate())
+
+    async def call(self, call: Call) -> bytes:
+        return await self.caller.call(call)
+
+
+@contextlib.asynccontextmanager
+async def running(target: Target) -> AsyncIterator[CalledLink]:
+    link = CalledLink(target)
+    task = asyncio.create_task(link.run())
+    try:
+        yield link
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await link.caller.close()
+
+
+async def reached(link: CalledLink, state: State) -> None:
+    async with asyncio.timeout(5):
+        while link.state is not state:
+            link._moved.clear()
+            await link._moved.wait()
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+async def test_a_link_proves_identity_before_its_first_call_and_keeps_one_connection() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        for number in range(20):
+            result = msgspec.json.decode(await link.call(tool_call({"n": number})))
+            assert result["structuredContent"] == {"n": number}
+        assert link.state is State.READY
+        assert (instance.probes, instance.connections) == (1, 1)
+
+
+async def test_every_call_carries_a_key_of_its_own() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await asyncio.gather(*(link.call(tool_call()) for _ in range(10)))
+        keys = [call["params"]["_meta"][CALL_KEY] for call in instance.calls]
+        assert len(set(keys)) == 10
+
+
+async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_connections() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        results = await asyncio.gather(*(link.call(tool_call({"n": number})) for number in range(70)))
+        numbers = [msgspec.json.decode(result)["structuredContent"]["n"] for result in results]
+        assert numbers == list(range(70))
+        assert instance.connections <= link_module.CONNECTIONS_FOR_CALLS
+
+
+async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.link.pool.SPARE_IDLE_S", 0.01)
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await link.call(tool_call())
+        first = link.calls.connections[0].local_port
+        await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
+        async with asyncio.timeout(5):
+            while link.calls.size > 1:
+                await asyncio.sleep(0.005)
+        assert [connection.local_port for connection in link.calls.connections] == [first]
+
+
+async def test_a_stranger_on_the_port_gets_no_call_and_no_token() -> None:
+    seen: list[bytes] = []
+
+    async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(4096))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(stranger, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
+        await reached(link, State.IMPOSTOR)
+        assert link.last_error is not None
+        assert link.last_error.code == "impostor"
+    assert seen
+    assert not any(TOKEN.encode() in request or b"POST" in request for request in seen)
+
+
+async def test_another_generation_on_the_same_port_is_an_impostor_too() -> None:
+    async with FakeInstance(generation="generation-2") as other:
+        old = Target("shop-00000000", "generation-1", "127.0.0.1", other.port, TOKEN)
+        async with running(old) as link:
+            await reached(link, State.IMPOSTOR)
+            assert other.calls == []
+
+
+async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_once() -> None:
+    port = unused_port()
+    target = Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)
+    async with running(target) as link:
+        await reached(link, State.RETRYING)
+        waiting = asyncio.create_task(link.call(tool_call({"n": 1})))
+        async with FakeInstance(port=port) as instance:
+            link.hint()
+            result = msgspec.json.decode(await waiting)
+            assert result["structuredContent"] == {"n": 1}
+            assert len(instance.calls) == 1
+
+
+async def test_a_parked_call_ends_with_an_error_that_tells_the_links_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller_module, "PARK_S", 0.05)
+    async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
+        with pytest.raises(ParkedTooLong) as caught:
+            await link.call(tool_call())
+        data: Any = caught.value.as_data()
+        assert (data["code"], data["retryable"], data["outcome"]) == ("instance_unavailable", True, "not_executed")
+        assert data["context"]["link"]["last_error"]["code"] == "connection_refused"
+
+
+async def lose_first(exchange: Exchange, message: dict[str, Any], instance: FakeInstance) -> None:
+    if len(instance.calls) == 1:
+        instance.drop_connections()
+    else:
+        await answer_with_arguments(exchange, message)
+
+
+async def test_a_repeatable_call_whose_connection_is_lost_is_sent_again() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        instance.answer = lambda exchange, message: lose_first(exchange, message, instance)
+        result = msgspec.json.decode(await link.call(tool_call({"n": 7}, repeatable=True)))
+        assert result["structuredContent"] == {"n": 7}
+        assert len(instance.calls) == 2
+
+
+async def test_a_mutating_call_whose_connection_is_lost_is_asked_for_again_under_the_same_key() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        instance.answer = lambda exchange, message: lose_first(exchange, message, instance)
+        await link.call(tool_call())
+        first, second = (call["params"]["_meta"] for call in instance.calls)
+        assert first[CALL_KEY] == second[CALL_KEY]
+        assert SENT_S_AGO not in first
+        assert second[SENT_S_AGO] >= 0
+
+
+async def test_a_mutating_call_is_unknown_at_once_when_the_run_it_was_sent_to_is_over() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+
+        async def die(exchange: Exchange, _: dict[str, Any]) -> None:
+            link.owner_gone("process died")
+            instance.drop_connections()
+
+        instance.answer = die
+        with pytest.raises(OutcomeUnknown) as caught:
+            await link.call(tool_call())
+        assert caught.value.outcome == "unknown"
+        assert len(instance.calls) == 1
+
+
+async def test_a_mutating_call_is_never_sent_to_another_run_but_a_repeatable_one_is() -> None:
+    async with FakeInstance() as old, FakeInstance(generation="generation-2") as new, running(old.target) as link:
+
+        async def restart(exchange: Exchange, _: dict[str, Any]) -> None:
+            if len(old.calls) == 2:
+                link.retarget(new.target, "a new record")
+                old.drop_connections()
+            await asyncio.Event().wait()
+
+        old.answer = restart
+        mutating = asyncio.create_task(link.call(tool_call({"n": 1})))
+        repeatable = asyncio.create_task(link.call(tool_call({"n": 2}, repeatable=True)))
+        with pytest.raises(OutcomeUnknown):
+            await mutating
+        assert msgspec.json.decode(await repeatable)["structuredContent"] == {"n": 2}
+        assert [call["params"]["arguments"] for call in new.calls] == [{"n": 2}]
+
+
+async def test_an_idle_connection_that_the_instance_closes_is_replaced_before_the_next_call() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await link.call(tool_call())
+        await instance.connections_dropped()
+        result = await link.call(tool_call({"n": 2}))
+        assert msgspec.json.decode(result)["structuredContent"] == {"n": 2}
+        assert instance.probes == 2
+
+
+async def test_a_new_record_moves_the_link_and_revives_one_that_was_gone() -> None:
+    async with FakeInstance() as first, running(first.target) as link:
+        await link.call(tool_call())
+        link.owner_gone("process died")
+        await reached(link, State.GONE)
+        waiting = asyncio.create_task(link.call(tool_call({"n": 3})))
+        async with FakeInstance(generation="generation-2") as second:
+            link.retarget(second.target, "a new record")
+            assert msgspec.json.decode(await waiting)["structuredContent"] == {"n": 3}
+            assert len(first.calls) == 1
+            assert [transition.event for transition in link.history][-3:] == [
+                Event.RECORD_CHANGED,
+                Event.DIALLED,
+                Event.PROVEN,
+            ]
+
+
+async def test_a_call_over_its_deadline_fails_and_is_cancelled_in_the_instance_by_its_key() -> None:
+    async def never(exchange: Exchange, _: dict[str, Any]) -> None:
+        gone = asyncio.Event()
+        exchange.on_peer_gone(gone.set)
+        await gone.wait()
+
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await link.call(tool_call())
+        await asyncio.gather(*(link.call(tool_call()) for _ in range(4)))  # more than one connection is warm
+        before = len(instance.calls)
+        instance.answer = never
+        with pytest.raises(DeadlineExceeded) as caught:
+            await link.call(tool_call(deadline_s=0.05))
+        assert caught.value.outcome == "unknown"
+        async with asyncio.timeout(5):
+            while len(instance.calls) < before + 2:
+                instance.called.clear()
+                await instance.called.wait()
+        call, cancellation = instance.calls[before:]
+        assert cancellation["method"] == "notifications/cancelled"
+        assert cancellation["params"]["_meta"][CALL_KEY] == call["params"]["_meta"][CALL_KEY]
+
+
+async def test_a_json_rpc_error_is_the_instances_refusal_not_a_transport_failure() -> None:
+    async def refuse(exchange: Exchange, message: dict[str, Any]) -> None:
+        error = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "Unknown tool: x"}}
+        exchange.respond(200, msgspec.json.encode(error), [(b"content-type", b"application/json")])
+
+    async with FakeInstance(answer=refuse) as instance, running(instance.target) as link:
+        with pytest.raises(RemoteRefusal) as caught:
+            await link.call(tool_call())
+        assert caught.value.context["rpc_code"] == -32602
+        assert link.state is State.READY
+
+
+async def test_progress_is_passed_on_before_the_result_and_never_after() -> None:
+    progress = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}'
+
+    async def stream(exchange: Exchange, message: dict[str, Any]) -> None:
+        exchange.start_stream(200, [(b"content-type", b"text/event-stream")])
+        result = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": {"done": True}})
+        for event in (progress, progress, result, progress):
+            exchange.send(b"data: %b\n\n" % event)
+        exchange.end()
+
+    heard: list[bytes] = []
+    async with FakeInstance(answer=stream) as instance, running(instance.target) as link:
+        call = tool_call()
+        call.on_notification = heard.append
+        assert msgspec.json.decode(await link.call(call)) == {"done": True}
+    assert heard == [progress, progress]
+
+
+async def test_a_cancelled_call_frees_its_place() -> None:
+    release = asyncio.Event()
+
+    async def wait(exchange: Exchange, message: dict[str, Any]) -> None:
+        await release.wait()
+        respond(exchange, message, {})
+
+    async with FakeInstance(answer=wait) as instance, running(instance.target) as link:
+        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(link_module.CONNECTIONS_FOR_CALLS)]
+        async with asyncio.timeout(5):
+            while len(instance.calls) < len(calls):
+                instance.called.clear()
+                await instance.called.wait()
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        release.set()
+        await link.call(tool_call())
+        assert (link.calls.busy, link.caller.quick.slots.taken) == (0, 0)
+
+
+def test_an_event_that_the_table_does_not_allow_raises_and_no_state_but_gone_is_without_a_way_back() -> None:
+    with pytest.raises(KeyError):
+        next_state(State.GONE, Event.PROVEN)
+    for state in State:
+        assert TRANSITIONS[state][Event.RECORD_CHANGED] is State.DISCOVERED

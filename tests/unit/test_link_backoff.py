@@ -1,0 +1,28 @@
+"""Backoff as a pure function."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummer.link.backoff import BASE_S, CAP_S, delay_s
+
+
+@given(attempt=st.integers(1, 10**9), seed=st.integers())
+def test_a_delay_is_within_base_and_cap_whatever_the_attempt(attempt: int, seed: int) -> None:
+    assert BASE_S <= delay_s(attempt, Random(seed)) <= CAP_S
+
+
+def test_jitter_spreads_over_the_whole_range_at_the_cap() -> None:
+    rng = Random(7)
+    delays = [delay_s(50, rng) for _ in range(2_000)]
+    assert len(set(delays)) == len(delays)
+    assert min(delays) < CAP_S * 0.02 + BASE_S
+    assert max(delays) > CAP_S * 0.98
+
+
+def test_the_ceiling_doubles_from_the_base() -> None:
+    for attempt in range(1, 6):
+        rng = Random(3)
+        ceiling = max(delay_s(attempt, rng) for _ in range(3_000))
+        assert BASE_S * 2**attempt * 0.98 < ceiling <= BASE_S * 2**attempt

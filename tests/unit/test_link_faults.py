@@ -1,0 +1,195 @@
+"""A link under faults: silence, a cut path, too many calls, too many failures."""
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.core.errors import BrummerError
+from brummer.link import admission, health, limits
+from brummer.link import caller as caller_module
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
+from brummer.link.state import Event, State
+from brummer.link.target import Target
+from brummer.wire.http_server import Exchange
+
+from .fakes import TOKEN, FakeInstance, answer_with_arguments
+from .test_link import reached, running, tool_call, unused_port
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same decisions, a hundred times faster."""
+    monkeypatch.setattr(health, "SILENT_CALL_S", 0.02)
+    monkeypatch.setattr(health, "SUSPECT_S", 0.02)
+    monkeypatch.setattr(health, "PROBE_DEADLINE_S", 0.03)
+
+
+class Frozen(FakeInstance):
+    """Like a stopped process: connections are accepted, and nothing is answered until it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(answer=answer_with_arguments)
+        self.going = asyncio.Event()
+        self.going.set()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        await self.going.wait()
+        await super()._handle(exchange)
+
+
+async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answered_when_it_goes_on(
+    impatient: None,
+) -> None:
+    async with Frozen() as instance, running(instance.target) as link:
+        link.health.interval_s = 0.02
+        await link.call(tool_call())
+        port = link.calls.connections[0].local_port
+        instance.going.clear()
+        in_flight = asyncio.create_task(link.call(tool_call({"n": 1})))
+        await reached(link, State.SUSPECT)
+        parked = asyncio.create_task(link.call(tool_call({"n": 2})))
+        await asyncio.sleep(0)
+        assert len(link.parking) == 1
+        instance.going.set()
+        assert msgspec.json.decode(await in_flight)["structuredContent"] == {"n": 1}
+        assert msgspec.json.decode(await parked)["structuredContent"] == {"n": 2}
+        assert link.state is State.READY
+        assert [connection.local_port for connection in link.calls.connections] == [port]
+        assert [call["params"]["arguments"] for call in instance.calls] == [{}, {"n": 1}, {"n": 2}]
+
+
+async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_the_process_does(impatient: None) -> None:
+    async with Frozen() as instance:
+        target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, look=lambda: "stopped")
+        async with running(target) as link:
+            link.health.interval_s = 0.02
+            await link.call(tool_call())
+            instance.going.clear()
+            with pytest.raises(DeadlineExceeded) as caught:
+                await link.call(tool_call(deadline_s=0.3))
+            assert caught.value.context["condition"] == "stopped"
+            assert caught.value.outcome == "unknown"
+            assert link.status()["reason"].startswith("stopped")
+            instance.going.set()
+
+
+async def test_late_timers_of_our_own_accuse_nobody(impatient: None) -> None:
+    async with Frozen() as instance, running(instance.target) as link:
+        link.health.interval_s = 0.02
+        await link.call(tool_call())
+        instance.going.clear()
+        waiting = asyncio.create_task(link.call(tool_call()))
+        await asyncio.sleep(0)
+        for _ in range(health.MAX_LATENESS):
+            link.health.fired(late_s=5.0)
+        assert link.state is State.READY
+        instance.going.set()
+        await waiting
+        assert Event.PROBE_UNANSWERED not in [transition.event for transition in link.history]
+
+
+async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(caller_module, "PARK_S", 0.02)
+    port = unused_port()
+    async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
+        for _ in range(3):
+            with pytest.raises(ParkedTooLong):
+                await link.call(tool_call())
+        started = time.perf_counter()
+        with pytest.raises(BreakerOpen) as caught:
+            await link.call(tool_call())
+        assert time.perf_counter() - started < 0.5  # far over the 5 ms that the benchmark measures
+        assert caught.value.retry_after_s
+        async with FakeInstance(port=port):
+            link.hint()
+            await reached(link, State.READY)
+            await link.call(tool_call())
+
+
+async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back() -> None:
+    release = asyncio.Event()
+
+    async def wait(exchange: Exchange, message: dict[str, Any]) -> None:
+        await release.wait()
+        await answer_with_arguments(exchange, message)
+
+    async with FakeInstance(answer=wait) as instance, running(instance.target) as link:
+        places = limits.IN_FLIGHT_PER_INSTANCE + limits.QUEUED_PER_INSTANCE
+        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(places + 5)]
+        refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        errors = [task.exception() for task in refused]
+        assert len(errors) == 5
+        assert all(isinstance(error, admission.Busy) and error.retry_after_s for error in errors)
+        release.set()
+        await asyncio.gather(*(task for task in calls if task not in refused))
+        assert (link.caller.quick.slots.taken, link.caller.quick.slots.queued) == (0, 0)
+
+
+async def test_calls_that_wait_take_no_place_from_calls_that_do_not() -> None:
+    async def wait_or_answer(exchange: Exchange, message: dict[str, Any]) -> None:
+        if message["params"]["arguments"].get("wait"):
+            gone = asyncio.Event()
+            exchange.on_peer_gone(gone.set)
+            await gone.wait()
+        else:
+            await answer_with_arguments(exchange, message)
+
+    async with FakeInstance(answer=wait_or_answer) as instance, running(instance.target) as link:
+        waits = []
+        for _ in range(16):
+            call = tool_call({"wait": True}, repeatable=True)
+            call.waits = True
+            waits.append(asyncio.create_task(link.call(call)))
+        await link.call(tool_call({"n": 1}))
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_a_connection_that_comes_and_goes_is_dialled_ever_more_slowly() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, State.READY)
+        for number in range(1, 5):
+            await instance.connections_dropped()
+            async with asyncio.timeout(10):
+                while [step.event for step in link.history].count(Event.PROVEN) <= number:
+                    await asyncio.sleep(0.001)
+        assert link.attempts == 4
+
+
+async def test_an_instance_that_speaks_no_version_of_ours_is_incompatible_and_is_not_dialled() -> None:
+    async with FakeInstance() as instance:
+        target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, protocols=("2030-01-01",))
+        async with running(target) as link:
+            await reached(link, State.INCOMPATIBLE)
+            assert instance.probes == 0
+            link.retarget(instance.target, "a new record")
+            await reached(link, State.READY)
+
+
+async def test_every_transition_is_kept_with_its_reason() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, State.READY)
+        link.owner_gone("process died")
+        await reached(link, State.GONE)
+        assert [(step.before, step.event, step.after) for step in link.history] == [
+            (State.DISCOVERED, Event.DIALLED, State.CONNECTING),
+            (State.CONNECTING, Event.PROVEN, State.READY),
+            (State.READY, Event.OWNER_GONE, State.GONE),
+        ]
+        assert all(step.reason for step in link.history)
+
+
+def test_every_error_of_the_tree_has_a_code_and_fits_the_shape_that_agents_get() -> None:
+    def tree(kind: type[BrummerError]) -> list[type[BrummerError]]:
+        return [kind, *(leaf for child in kind.__subclasses__() for leaf in tree(child))]
+
+    for kind in tree(BrummerError):
+        assert isinstance(kind.code, str)
+        assert kind.code.replace("_", "").isalpha()
+        assert kind.default_outcome in ("not_executed", "failed", "unknown")

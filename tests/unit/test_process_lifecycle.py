@@ -1,0 +1,34 @@
+from itertools import product
+from typing import get_args
+
+import pytest
+
+from brummer.process.lifecycle import ENDED, TABLE, Event, State, WrongEvent, after
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        (["spawned", "became_ready", "stop_asked", "ended_badly"], "stopped"),
+        (["spawned", "ended_well"], "exited"),
+        (["spawned", "became_ready", "ended_badly"], "failed"),
+        (["spawn_failed"], "failed"),
+    ],
+)
+def test_a_run_goes_through_its_states(events: list[Event], state: State) -> None:
+    current: State = "starting"
+    for event in events:
+        current = after(current, event)
+    assert current == state
+
+
+def test_an_event_that_is_not_in_the_table_raises() -> None:
+    for state, event in product(get_args(State), get_args(Event)):
+        if (state, event) not in TABLE:
+            with pytest.raises(WrongEvent) as caught:
+                after(state, event)
+            assert (caught.value.state, caught.value.event) == (state, event)
+
+
+def test_nothing_leaves_an_end_and_every_other_state_can_be_left() -> None:
+    assert {state for state, _ in TABLE} == set(get_args(State)) - ENDED

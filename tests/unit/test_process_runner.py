@@ -1,0 +1,229 @@
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from brummer.host.process_groups import members
+from brummer.process.runner import Child, Exit, ScriptFailedToStart, StopTimedOut, start
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
+
+LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
+WITHIN_S = 10
+IGNORES_TERM = (
+    "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+)
+
+
+class Started:
+    """A child, what it printed, and the way to wait for a part of that."""
+
+    def __init__(self, command: list[str] | str, directory: Path | str = "/") -> None:
+        self.printed: defaultdict[str, bytes] = defaultdict(bytes)
+        self._news = asyncio.Event()
+        self.child: Child = start(command, directory, dict(os.environ), self._on_output)
+
+    def _on_output(self, stream: str, chunk: bytes) -> None:
+        self.printed[stream] += chunk
+        self._news.set()
+
+    async def until_printed(self, enough: Callable[[bytes], bool]) -> bytes:
+        async with asyncio.timeout(WITHIN_S):
+            while not enough(self.printed["stdout"]):
+                self._news.clear()
+                await self._news.wait()
+        return self.printed["stdout"]
+
+    async def exit(self) -> Exit:
+        async with asyncio.timeout(WITHIN_S):
+            return await asyncio.shield(self.child.ended)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+async def living(group: int) -> list[int]:
+    return [member.pid for member in await asyncio.to_thread(members, group)]
+
+
+async def test_what_it_prints_on_both_streams_arrives_and_its_exit_code_is_told() -> None:
+    started = Started("echo out; echo err >&2; exit 7")
+    assert await started.exit() == Exit(7, None, asked=False, output_complete=True)
+    assert started.printed == {"stdout": b"out\n", "stderr": b"err\n"}
+
+
+async def test_two_thousand_lines_printed_at_once_before_the_exit_all_arrive() -> None:
+    started = Started(python("print('\\n'.join(f'line {n}' for n in range(2000)))"))
+    await started.exit()
+    assert started.printed["stdout"].splitlines() == [b"line %d" % n for n in range(2000)]
+
+
+async def test_more_than_a_pipe_holds_arrives_too() -> None:
+    started = Started("head -c 1000000 /dev/zero; echo end >&2")
+    await started.exit()
+    assert (len(started.printed["stdout"]), started.printed["stderr"]) == (1_000_000, b"end\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGRTMIN])
+async def test_a_death_by_signal_is_told_by_its_name(number: signal.Signals) -> None:
+    started = Started(f"kill -{int(number)} $$")
+    assert await started.exit() == Exit(None, number.name, asked=False, output_complete=True)
+
+
+async def test_standard_input_is_empty() -> None:
+    started = Started("cat; echo end")
+    await started.exit()
+    assert started.printed["stdout"] == b"end\n"
+
+
+async def test_stopping_ends_a_chain_of_shells_down_to_the_last() -> None:
+    started = Started("sh -c 'sh -c \"sleep 600 & echo \\$!; wait\"; :'; :")
+    sleeper = int(await started.until_printed(lambda text: text.endswith(b"\n")))
+    assert len(await living(started.child.pid)) == 4
+    exit_ = await started.child.stop()
+    assert (exit_.signal, exit_.asked) == ("SIGTERM", True)
+    assert await living(started.child.pid) == []
+    assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_tree_that_ignores_sigterm_is_killed_when_the_grace_is_over() -> None:
+    code = f"import subprocess,sys; subprocess.Popen([sys.executable,'-I','-S','-c',{IGNORES_TERM!r}]); {IGNORES_TERM}"
+    started = Started(python(code))
+    await started.until_printed(lambda text: text.count(b"on") == 2)
+    assert len(await living(started.child.pid)) == 2
+    exit_ = await started.child.stop(grace_s=0.1)
+    assert exit_ == Exit(None, "SIGKILL", asked=True, output_complete=True)
+    assert await living(started.child.pid) == []
+
+
+async def test_a_stopped_process_hears_that_it_should_end() -> None:
+    started = Started("sleep 600 & echo $!; kill -STOP $$")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    exit_ = await started.child.stop()
+    assert (exit_.signal, await living(started.child.pid)) == ("SIGTERM", [])
+
+
+async def test_what_a_killed_leader_leaves_behind_is_ended_too() -> None:
+    started = Started("sleep 600 & sleep 600 & echo up; wait")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    os.kill(started.child.pid, signal.SIGKILL)
+    exit_ = await started.exit()
+    assert (exit_.signal, exit_.asked) == ("SIGKILL", False)
+    assert await living(started.child.pid) == []
+
+
+async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:
+    started = Started("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    assert await started.child.stop() == Exit(0, None, asked=True, output_complete=True)
+    assert started.printed["stdout"] == b"up\nbye\n"
+
+
+async def test_a_process_outside_the_group_that_holds_the_output_open_does_not_hold_the_end() -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    started = Started([sys.executable, "-I", "-c", code])
+    pid = int(await started.until_printed(lambda text: text.endswith(b"\n")))
+    try:
+        exit_ = await started.exit()
+        assert exit_ == Exit(0, None, asked=False, output_complete=False)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_two_who_stop_get_the_same_end() -> None:
+    started = Started("sleep 600")
+    one, other = await asyncio.gather(started.child.stop(), started.child.stop())
+    assert one == other == await started.child.stop()
+
+
+async def test_a_stop_is_carried_through_when_its_caller_is_cancelled() -> None:
+    started = Started(python(IGNORES_TERM))
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    stopping = asyncio.create_task(started.child.stop(grace_s=0.05))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    assert (await started.exit()).signal == "SIGKILL"
+
+
+async def test_a_group_that_can_not_be_ended_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.process.runner.KILL_WAIT_S", 0.05)
+    monkeypatch.setattr("brummer.process.runner.kill_group", lambda _: None)
+    started = Started(python(IGNORES_TERM))
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    with pytest.raises(StopTimedOut) as caught:
+        await started.child.stop(grace_s=0.05)
+    assert caught.value.context["pids"] == [started.child.pid]
+    os.kill(started.child.pid, signal.SIGKILL)
+    await started.exit()
+
+
+@LISTS_DESCRIPTORS
+async def test_an_abandoned_child_leaves_nothing_of_ours_open() -> None:
+    started = Started("sleep 600")
+    before = len(open_descriptors())
+    await started.child.abandon()
+    assert len(open_descriptors()) == before - 3
+    os.killpg(started.child.pid, signal.SIGKILL)
+    started.child._process.wait()
+
+
+async def test_a_missing_program_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["no-such-program", "run"], tmp_path)
+    context = caught.value.context
+    assert (context["command"], context["errno"]) == (["no-such-program", "run"], "ENOENT")
+    assert "no-such-program" in caught.value.message
+
+
+async def test_a_missing_directory_is_told_by_name(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["true"], missing)
+    assert str(missing) in caught.value.message
+
+
+async def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("text")
+    program.chmod(stat.S_IRWXU)
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started([str(program)], tmp_path)
+    assert caught.value.context["errno"] == "ENOEXEC"
+
+
+async def test_a_command_with_a_nul_byte_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["echo", "a\0b"], tmp_path)
+    assert caught.value.context["errno"] is None
+
+
+async def test_the_child_is_in_its_own_session() -> None:
+    started = Started("ps -o sid= -p $$")
+    await started.exit()
+    assert int(started.printed["stdout"]) == started.child.pid
+
+
+@LISTS_DESCRIPTORS
+async def test_no_descriptor_is_left_open() -> None:
+    await Started("true").exit()
+    before = open_descriptors()
+    for _ in range(3):
+        await Started("true").exit()
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> set[str]:
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{descriptor.name}: {descriptor.readlink()}")
+    return found

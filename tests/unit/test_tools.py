@@ -1,0 +1,88 @@
+"""The checkers in tools/ find what they look for; each is tried on something broken."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+HOST = "py" + "pi.org"
+HOME = "/ro" + "ot/x"
+
+GOOD_PAGE = """
+# A page
+
+See [the heading](#two-words), [this page](page.md#two-words-1), [the licence](../LICENSE "x") and [ref].
+Run `make test` or `make test T="-k x"`; please make sure of it. Not a link: `[x](nowhere.md)`.
+
+[ref]: https://example.org/page#anchor
+
+    make nothing of this
+
+```console
+$ make test
+[x](nowhere.md)
+```
+
+## Two words
+## Two words
+"""
+
+FAULTS = {
+    "a missing file": ("[x](nowhere.md)", "docs/page.md:1: link leads nowhere: nowhere.md"),
+    "a missing heading": ("# A\n\n[x](#b)", "docs/page.md:3: no such heading: #b"),
+    "a missing heading of another page": ("[x](../README.md#b)", "no such heading: ../README.md#b"),
+    "a broken reference": ("[x]: nowhere.md", "link leads nowhere: nowhere.md"),
+    "a way out": ("[x](../../x)", "link leaves the repository: ../../x"),
+    "a make target in a sentence": ("Run `make tset`.", "the Makefile has no target tset"),
+    "a make target in a block": ("```\nmake test tset\n```", "the Makefile has no target tset"),
+    "a registry's host": (f"x https://{HOST}/simple", "docs/page.md:1: names a package registry's host"),
+    "a path of one machine": (f"x {HOME}/", "names a path of one machine"),
+}
+
+
+def check_docs(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
+    (folder / "tools").mkdir()
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "tools" / "check_docs.py", folder / "tools")
+    (folder / "Makefile").write_text("test: ## the tests\n\ttrue\n")
+    (folder / "LICENSE").write_text("Free.\n")
+    (folder / "README.md").write_text("# Read me\n")
+    (folder / "docs" / "page.md").write_text(page)
+    command: list[str | Path] = [sys.executable, folder / "tools" / "check_docs.py"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_good_page_passes(tmp_path: Path) -> None:
+    done = check_docs(tmp_path, GOOD_PAGE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("page", "fault"), FAULTS.values(), ids=FAULTS)
+def test_a_broken_page_is_named(tmp_path: Path, page: str, fault: str) -> None:
+    done = check_docs(tmp_path, page)
+    assert done.returncode == 1
+    assert fault in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_address_is_left_in_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import lock  # noqa: PLC0415 a script, found through the path just set
+
+    written = """
+source = { registry = "https://host.example/simple" }
+sdist = { url = "https://host.example/a/b/x-1.tar.gz", hash = "sha256:0", upload-time = "2026-01-01" }
+wheels = [{ url = "https://host.example/a/b/x-1-py3-none-any.whl", hash = "sha256:1", size = 2 }]
+"""
+    assert lock.without_addresses(written) == (
+        """
+source = { registry = "wheelhouse" }
+sdist = { path = "x-1.tar.gz", hash = "sha256:0" }
+wheels = [{ path = "x-1-py3-none-any.whl", hash = "sha256:1", size = 2 }]
+"""
+    )
+    with pytest.raises(ValueError, match=r"git://host\.example"):
+        lock.without_addresses('source = { git = "git://host.example/x" }')

@@ -1,0 +1,57 @@
+"""The two eras as values."""
+
+import json
+
+import pytest
+
+from brummer.wire import eras
+from brummer.wire.eras import Era
+from brummer.wire.server import Meta, Params, era_of
+
+from .wire_support import INFO
+
+
+@pytest.mark.parametrize("version", eras.LEGACY)
+def test_a_handshake_is_answered_in_the_clients_version(version: str) -> None:
+    assert eras.initialize_result(version, INFO, "")["protocolVersion"] == version
+
+
+@pytest.mark.parametrize("version", ["2099-01-01", "", None, 5, ["2025-11-25"], eras.MODERN])
+def test_a_handshake_in_a_version_without_one_is_answered_in_our_latest_that_has(version: object) -> None:
+    assert eras.initialize_result(version, INFO, "")["protocolVersion"] == eras.LEGACY_LATEST
+
+
+def test_a_discovery_names_every_version_and_may_be_cached() -> None:
+    result = eras.discover_result(INFO, "how to use it")
+    assert result["supportedVersions"][0] == eras.MODERN
+    assert set(result["supportedVersions"]) == set(eras.SUPPORTED)
+    assert result["resultType"] == "complete"
+    assert result["ttlMs"] >= 0
+    assert result["cacheScope"] == "public"
+    assert result["_meta"] == {eras.META_SERVER_INFO: INFO}
+
+
+@pytest.mark.parametrize("neutral", [b"{}", b'{"tools":[]}', b'{ "a" : 1 }'])
+@pytest.mark.parametrize("cacheable", [True, False])
+def test_a_result_becomes_modern_without_being_decoded(neutral: bytes, *, cacheable: bool) -> None:
+    prefix = eras.complete_result_prefix(json.dumps(INFO).encode(), cacheable=cacheable)
+    result = json.loads(eras.modern_result(prefix, neutral))
+    assert result.items() >= json.loads(neutral).items()
+    assert result["resultType"] == "complete"
+    assert result["_meta"] == {eras.META_SERVER_INFO: INFO}
+    assert ("ttlMs" in result, "cacheScope" in result) == (cacheable, cacheable)
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "era"),
+    [
+        ("initialize", None, Era.LEGACY),
+        ("tools/call", None, Era.LEGACY),
+        ("tools/call", "2026-07-28", Era.MODERN),
+        ("tools/call", "anything", Era.MODERN),
+        ("server/discover", None, Era.MODERN),
+        ("initialize", "2026-07-28", Era.MODERN),
+    ],
+)
+def test_a_body_tells_its_era(method: str, version: str | None, era: Era) -> None:
+    assert era_of(method, Params(meta=Meta(version=version))) is era

