@@ -285,7 +285,8 @@ def test_a_script_of_every_source_runs(brum: Brum, files: dict[str, str], script
     for name in ("npm", "yarn", "pnpm", "bun", "uv", "poe"):
         program_called(name, tools)
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    instance = brum.instance(brum.project("sourced", files), script, PATH=path)
+    from_a_make = {"MAKEFLAGS": "w", "MAKELEVEL": "1"}
+    instance = brum.instance(brum.project("sourced", files), script, PATH=path, **from_a_make)
     assert says in instance.stdout.line()
     listed = json.loads(brum.run("call", instance.id, "scripts_list").stdout)["scripts"]
     assert [(item["name"], item["source"]) for item in listed] == [(script, next(iter(files)))]

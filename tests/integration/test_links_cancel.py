@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from brummer.link.link import CONNECTIONS_FOR_WAITS
+from brummer.link.connections import CONNECTIONS_FOR_WAITS
 from brummer.wire.server import CALL_KEY
 from tests.integration.programs import BRUM, DIES_S, MODERN_META, WAIT_S, Brum, Instance
 from tests.integration.scenarios.counting import executions

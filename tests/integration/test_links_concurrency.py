@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.link.link import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
+from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
 from brummer.link.pool import SPARE_IDLE_S
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions

@@ -55,6 +55,7 @@ async def says_garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def drips_headers_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: bytearray) -> None:
+    await _hear(reader, heard)  # who speaks before he is asked is told from ours by that alone
     hearing = asyncio.ensure_future(_hear_all(reader, heard))
     try:
         writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")

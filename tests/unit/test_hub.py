@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,12 @@ def record_of(directory: Path, port: int, name: str | None = None) -> Record:
 async def shop(tmp_path: Path) -> AsyncIterator[Record]:
     async with served(tmp_path / "shop") as record:
         yield record
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 @contextlib.asynccontextmanager
@@ -122,6 +129,19 @@ async def test_with_two_instances_a_call_must_say_which(shop: Record, tmp_path: 
 async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
     async with hub_with() as router:
         assert await code_of(router, "scripts_list", {}) == NoInstances.code
+
+
+async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(tmp_path: Path) -> None:
+    silent = [record_of(tmp_path / name, unused_port()) for name in ("api", "shop")]
+    async with hub_with(*silent) as router:
+        status = (await call(router, "hub_status", {}))["structuredContent"]
+        problems = status["problems"]
+        assert [problem["code"] for problem in problems] == ["cut_off"]
+        assert sorted(problems[0]["instances"]) == sorted(record.instance_id for record in silent)
+        async with served(tmp_path / "web") as web:
+            router._instances.appeared(web)
+            status = (await call(router, "hub_status", {}))["structuredContent"]
+            assert [problem["code"] for problem in status["problems"]] == ["link_retrying"] * 2
 
 
 async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Record, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 from collections.abc import AsyncIterator
 from random import Random
@@ -11,10 +12,10 @@ import msgspec
 import pytest
 
 from brummer.link import caller as caller_module
-from brummer.link import link as link_module
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
+from brummer.link.connections import CONNECTIONS_FOR_CALLS
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.link import Link
 from brummer.link.state import TRANSITIONS, Event, State, next_state
@@ -88,19 +89,19 @@ async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_c
         results = await asyncio.gather(*(link.call(tool_call({"n": number})) for number in range(70)))
         numbers = [msgspec.json.decode(result)["structuredContent"]["n"] for result in results]
         assert numbers == list(range(70))
-        assert instance.connections <= link_module.CONNECTIONS_FOR_CALLS
+        assert instance.connections <= CONNECTIONS_FOR_CALLS
 
 
 async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummer.link.pool.SPARE_IDLE_S", 0.01)
     async with FakeInstance() as instance, running(instance.target) as link:
         await link.call(tool_call())
-        first = link.calls.connections[0].local_port
+        first = link.connections.calls.connections[0].local_port
         await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
         async with asyncio.timeout(5):
-            while link.calls.size > 1:
+            while link.connections.calls.size > 1:
                 await asyncio.sleep(0.005)
-        assert [connection.local_port for connection in link.calls.connections] == [first]
+        assert [connection.local_port for connection in link.connections.calls.connections] == [first]
 
 
 async def test_a_stranger_on_the_port_gets_no_call_and_no_token() -> None:
@@ -236,27 +237,79 @@ async def test_a_new_record_moves_the_link_and_revives_one_that_was_gone() -> No
             ]
 
 
-async def test_a_call_over_its_deadline_fails_and_is_cancelled_in_the_instance_by_its_key() -> None:
-    async def never(exchange: Exchange, _: dict[str, Any]) -> None:
-        gone = asyncio.Event()
-        exchange.on_peer_gone(gone.set)
-        await gone.wait()
+async def never(exchange: Exchange, _: dict[str, Any]) -> None:
+    """Answer nothing for as long as somebody waits."""
+    gone = asyncio.Event()
+    exchange.on_peer_gone(gone.set)
+    await gone.wait()
 
-    async with FakeInstance() as instance, running(instance.target) as link:
-        await link.call(tool_call())
-        await asyncio.gather(*(link.call(tool_call()) for _ in range(4)))  # more than one connection is warm
-        before = len(instance.calls)
-        instance.answer = never
+
+async def has_heard(instance: FakeInstance, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(instance.calls) < count:
+            instance.called.clear()
+            await instance.called.wait()
+
+
+async def test_a_call_over_its_deadline_is_left_and_what_it_has_started_is_not_stopped() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         with pytest.raises(DeadlineExceeded) as caught:
             await link.call(tool_call(deadline_s=0.05))
         assert caught.value.outcome == "unknown"
-        async with asyncio.timeout(5):
-            while len(instance.calls) < before + 2:
-                instance.called.clear()
-                await instance.called.wait()
-        call, cancellation = instance.calls[before:]
-        assert cancellation["method"] == "notifications/cancelled"
-        assert cancellation["params"]["_meta"][CALL_KEY] == call["params"]["_meta"][CALL_KEY]
+        instance.answer = answer_with_arguments
+        await link.call(tool_call())
+        assert [call["method"] for call in instance.calls] == ["tools/call"] * 2
+
+
+async def cancelled(link: CalledLink, instance: FakeInstance) -> str:
+    """Make a call and cancel it once it is there; returns its key."""
+    before = len(instance.calls)
+    call = asyncio.create_task(link.call(tool_call()))
+    await has_heard(instance, before + 1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    key: str = instance.calls[before]["params"]["_meta"][CALL_KEY]
+    return key
+
+
+def cancellations(instance: FakeInstance) -> list[str]:
+    said = [call for call in instance.calls if call["method"] == "notifications/cancelled"]
+    return [call["params"]["_meta"][CALL_KEY] for call in said]
+
+
+async def test_a_cancelled_call_is_cancelled_in_the_instance_by_its_key() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        key = await cancelled(link, instance)
+        await has_heard(instance, 2)
+        assert cancellations(instance) == [key]
+
+
+async def test_a_cancellation_waits_for_a_link_that_is_down_and_is_meant_for_this_run_only() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await link.settled()
+        link.retarget(instance.target, "looked at anew")  # so it is not ready in this very moment
+        call = asyncio.create_task(link.call(tool_call()))
+        await has_heard(instance, 1)
+        link.retarget(instance.target, "and again")
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await has_heard(instance, 2)
+        assert len(cancellations(instance)) == 1
+
+
+async def test_a_cancellation_is_for_the_run_that_has_the_call_and_no_other() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        call = asyncio.create_task(link.call(tool_call()))
+        await has_heard(instance, 1)
+        instance.generation = "generation-2"
+        link.retarget(dataclasses.replace(instance.target, generation="generation-2"), "a new run")
+        while link.target.generation == "generation-1":
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await reached(link, State.READY)
+        await asyncio.gather(*link.caller._background)
+        assert cancellations(instance) == []
 
 
 async def test_a_json_rpc_error_is_the_instances_refusal_not_a_transport_failure() -> None:
@@ -289,6 +342,49 @@ async def test_progress_is_passed_on_before_the_result_and_never_after() -> None
     assert heard == [progress, progress]
 
 
+async def test_what_is_no_progress_of_the_call_is_not_passed_on() -> None:
+    changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
+
+    async def stream(exchange: Exchange, message: dict[str, Any]) -> None:
+        exchange.start_stream(200, [(b"content-type", b"text/event-stream")])
+        exchange.send(b"data: %b\n\n" % changed)
+        result = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": {"done": True}})
+        exchange.send(b"data: %b\n\n" % result)
+        exchange.end()
+
+    heard: list[bytes] = []
+    changes: list[str] = []
+    async with FakeInstance(answer=stream) as instance, running(instance.target) as link:
+        call = tool_call()
+        call.on_notification = heard.append
+        call.on_list_changed = lambda: changes.append("tools")
+        assert msgspec.json.decode(await link.call(call)) == {"done": True}
+    assert (heard, changes) == ([], ["tools"])
+
+
+async def test_progress_extends_the_deadline() -> None:
+    progress = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}'
+    beat = asyncio.Event()
+
+    async def stream(exchange: Exchange, message: dict[str, Any]) -> None:
+        exchange.start_stream(200, [(b"content-type", b"text/event-stream")])
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + 0.6  # twice the deadline
+        while loop.time() < until_s:
+            exchange.send(b"data: %b\n\n" % progress)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(beat.wait(), 0.02)
+        exchange.send(
+            b"data: %b\n\n" % msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": {"done": True}})
+        )
+        exchange.end()
+
+    async with FakeInstance(answer=stream) as instance, running(instance.target) as link:
+        call = tool_call(deadline_s=0.3)
+        call.on_notification = lambda _: None
+        assert msgspec.json.decode(await link.call(call)) == {"done": True}
+
+
 async def test_a_cancelled_call_frees_its_place() -> None:
     release = asyncio.Event()
 
@@ -297,17 +393,14 @@ async def test_a_cancelled_call_frees_its_place() -> None:
         respond(exchange, message, {})
 
     async with FakeInstance(answer=wait) as instance, running(instance.target) as link:
-        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(link_module.CONNECTIONS_FOR_CALLS)]
-        async with asyncio.timeout(5):
-            while len(instance.calls) < len(calls):
-                instance.called.clear()
-                await instance.called.wait()
+        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(CONNECTIONS_FOR_CALLS)]
+        await has_heard(instance, len(calls))
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         release.set()
         await link.call(tool_call())
-        assert (link.calls.busy, link.caller.quick.slots.taken) == (0, 0)
+        assert (link.connections.calls.busy, link.caller.quick.slots.taken) == (0, 0)
 
 
 def test_an_event_that_the_table_does_not_allow_raises_and_no_state_but_gone_is_without_a_way_back() -> None:

@@ -1,5 +1,6 @@
 """Breaker, health and limits: pure functions of time and outcomes."""
 
+import asyncio
 from collections import Counter
 
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brummer.link import breaker as breaker_module
 from brummer.link import health as health_module
+from brummer.link.admission import Gate
 from brummer.link.breaker import Breaker
 from brummer.link.health import Health
 from brummer.link.limits import Slots, Total
@@ -177,3 +179,32 @@ class Admission(RuleBasedStateMachine):
 
 
 TestAdmission = Admission.TestCase
+
+
+def test_a_health_that_has_measured_tells_percentiles() -> None:
+    health = Health()
+    assert health.latency_s(50) is None
+    for number in range(1, 101):
+        health.answered(0.0, number / 1000)
+    assert [health.latency_s(percent) for percent in (50, 90, 99)] == [0.05, 0.09, 0.099]
+
+
+async def test_common_places_go_to_lanes_in_turn_and_the_lanes_own_to_its_own_queue() -> None:
+    gate = Gate(Total(limit=2))
+    lanes = [gate.lane(name, limit=2) for name in "abc"]
+    for _ in range(2):
+        await lanes[0].enter("flow")
+    came: list[str] = []
+
+    async def pass_through(number: int) -> None:
+        await lanes[number].enter("flow")
+        came.append("abc"[number])
+
+    waiting = [asyncio.create_task(pass_through(number)) for number in (0, 0, 0, 1, 2)]
+    await asyncio.sleep(0)
+    for _ in range(5):
+        lanes["abc".index(came[-1]) if came else 0].leave()
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert sorted(came[:3]) == ["a", "b", "c"]
+    assert came[3:] == ["a", "a"]

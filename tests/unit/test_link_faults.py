@@ -46,7 +46,7 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
     async with Frozen() as instance, running(instance.target) as link:
         link.health.interval_s = 0.02
         await link.call(tool_call())
-        port = link.calls.connections[0].local_port
+        port = link.connections.calls.connections[0].local_port
         instance.going.clear()
         in_flight = asyncio.create_task(link.call(tool_call({"n": 1})))
         await reached(link, State.SUSPECT)
@@ -57,7 +57,7 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
         assert msgspec.json.decode(await in_flight)["structuredContent"] == {"n": 1}
         assert msgspec.json.decode(await parked)["structuredContent"] == {"n": 2}
         assert link.state is State.READY
-        assert [connection.local_port for connection in link.calls.connections] == [port]
+        assert [connection.local_port for connection in link.connections.calls.connections] == [port]
         assert [call["params"]["arguments"] for call in instance.calls] == [{}, {"n": 1}, {"n": 2}]
 
 

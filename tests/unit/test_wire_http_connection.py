@@ -181,6 +181,21 @@ async def test_a_close_that_the_loop_has_not_told_yet_is_noticed_before_sending(
     listener.close()
 
 
+async def test_who_spoke_first_is_told_nothing_though_the_loop_has_not_heard_him_yet() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    connection = await Watched().open(listener.getsockname()[1])
+    peer, _ = listener.accept()
+    peer.sendall(b"220 mail.example ESMTP\r\n")
+    with pytest.raises(BadAnswer, match="without being asked") as caught:
+        await connection.exchange(GET)
+    assert caught.value.sent is False
+    assert connection.closed
+    with pytest.raises(ConnectionResetError):  # closed with his words unread, and not a byte of ours before
+        peer.recv(1)
+    peer.close()
+    listener.close()
+
+
 async def test_the_events_of_a_stream_come_as_they_are_sent() -> None:
     more = asyncio.Event()
 

@@ -56,6 +56,11 @@ class Known:
     task: asyncio.Task[None]
     was_told_gone: bool = False
     repeatable: frozenset[str] | None = None
+    """The tools of a foreign server that may be sent twice, by its own hints; None until it was asked."""
+
+    def forget_hints(self) -> None:
+        self.repeatable = None
+
     """Of a foreign server: which of its tools may be repeated; None until it was asked."""
 
     @property
@@ -84,6 +89,9 @@ class Known:
         }
 
 
+_EXPLAINED: Final = frozenset({"stopped", "gone"})
+
+
 class Instances:
     """Follows the registry's events; answers who is there and who is meant. ``working_directory`` is a real path."""
 
@@ -92,6 +100,7 @@ class Instances:
         self._known: dict[str, Known] = {}
         self._working_directory = str(working_directory)
         self._places: dict[str, str] = {}
+        self._defaults: dict[tuple[str | None, tuple[str, ...]], Known] = {}  # until anything changes
         self._looked = asyncio.Event()
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
@@ -101,10 +110,19 @@ class Instances:
     def __iter__(self) -> Iterator[Known]:
         return iter(sorted(self._known.values(), key=lambda known: (known.is_gone, known.id)))
 
+    def are_cut_off(self) -> bool:
+        """Whether all of several links fail though nothing is seen of their instances that explains it.
+
+        Then the cause is rather here (the network, a firewall, our own lateness) than in all of them.
+        """
+        left = [known.link for known in self._known.values() if not known.is_gone]
+        return len(left) > 1 and all(link.is_failing and link.target.look() not in _EXPLAINED for link in left)
+
     # What discovery tells.
 
     def appeared(self, record: Record) -> None:
         """A new instance, a new run of one that we know, or a change of its record."""
+        self._defaults.clear()
         self._forget_long_gone()
         target = target_of(record)
         known = self._known.get(record.instance_id)
@@ -119,6 +137,7 @@ class Instances:
 
     def add_server(self, server: Server) -> None:
         """A server that the user named; it is linked to for as long as the hub lives."""
+        self._defaults.clear()
         self._known[server.name] = self._new(server, ForeignTarget(server.name, server.url, server.headers))
 
     def _new(self, record: Record | Server, target: Peer) -> Known:
@@ -126,13 +145,14 @@ class Instances:
         caller: Caller | BasicLink
         if self._use_robust_networking:
             link = Link(target)
-            caller = Caller(link, self.gate)
+            caller = Caller(link, self.gate, self.are_cut_off)
         else:
             link = caller = BasicLink(target)
         task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")
         return Known(record, link, caller, task)
 
     def gone(self, record: Record, reason: str) -> None:
+        self._defaults.clear()
         known = self._known.get(record.instance_id)
         if known is not None and isinstance(known.record, Record) and known.record.generation == record.generation:
             known.link.owner_gone(reason)
@@ -197,6 +217,16 @@ class Instances:
 
     async def default(self, chosen: str | None, roots: Iterable[str]) -> Known:
         """The chosen one, else where the hub was started, else where the client's root lies, else the only one."""
+        asked = (chosen, tuple(roots))
+        known = self._defaults.get(asked)
+        if known is None or known.is_gone:
+            known = await self._find_default(*asked)
+            if len(self._defaults) >= PLACES_LIMIT:
+                self._defaults.clear()
+            self._defaults[asked] = known
+        return known
+
+    async def _find_default(self, chosen: str | None, roots: tuple[str, ...]) -> Known:
         if chosen is not None and chosen in self._known:
             return self._known[chosen]
         places = [self._working_directory] + [await self._place_of(root) for root in roots]

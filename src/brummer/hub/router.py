@@ -98,6 +98,7 @@ class Router:
         made = _tool_call(tool, passed_on, call)
         if isinstance(known.record, Server):
             made.repeatable = tool in await self._repeatable(known)
+            made.on_list_changed = known.forget_hints
         return await known.caller.call(made)
 
     async def _repeatable(self, known: Known) -> frozenset[str]:

@@ -13,8 +13,8 @@ from brummer.contract.tools import BY_NAME
 from brummer.hub.instances import Instances
 from brummer.hub.sessions import Sessions
 from brummer.link.caller import PARK_S
+from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, REPLY_LIMIT_BYTES
 from brummer.link.limits import IN_FLIGHT_IN_ALL, QUEUED_PER_INSTANCE
-from brummer.link.link import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, REPLY_LIMIT_BYTES
 from brummer.link.state import State
 from brummer.wire.server import ToolCall
 from brummer.wire.toolbox import Tool
@@ -51,7 +51,7 @@ def hub_tools(instances: Instances, sessions: Sessions, problems: Callable[[], l
                 "pid": os.getpid(),
                 "uptime_s": round(time.monotonic() - started, 3),
             },
-            "problems": [*_link_problems(links), *problems()],
+            "problems": [*_link_problems(links, cut_off=instances.are_cut_off()), *problems()],
             "links": links,
             "limits": {
                 "connections_for_calls": CONNECTIONS_FOR_CALLS,
@@ -71,10 +71,28 @@ def hub_tools(instances: Instances, sessions: Sessions, problems: Callable[[], l
     ]
 
 
-def _link_problems(links: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    healthy = {State.READY.value, State.DISCOVERED.value, State.CONNECTING.value}
+def _link_problems(links: list[dict[str, Any]], *, cut_off: bool) -> list[dict[str, Any]]:
+    """One line per root cause: if everybody fails at once, that is one."""
+    failing = [link for link in links if _failing_state(link)]
+    if cut_off:
+        left = [link for link in failing if link["state"] != State.GONE.value]
+        detail = "no instance answers any more: look for the cause here, such as a firewall or lo being down"
+        return [
+            {
+                "code": "cut_off",
+                "instances": [link["instance_id"] for link in left],
+                "detail": f"{detail} (the first says: {left[0]['reason']})",
+            }
+        ]
     return [
-        {"code": f"link_{link['state']}", "instance": link["instance_id"], "detail": link["reason"]}
-        for link in links
-        if link["state"] not in healthy
+        {"code": f"link_{_failing_state(link)}", "instance": link["instance_id"], "detail": link["reason"]}
+        for link in failing
     ]
+
+
+def _failing_state(link: dict[str, Any]) -> str | None:
+    """None for a link that is well, or that has not been tried yet; one that tries once more is still retrying."""
+    state: str = link["state"]
+    if state in (State.DISCOVERED.value, State.CONNECTING.value):
+        return State.RETRYING.value if link["attempts"] else None
+    return None if state == State.READY.value else state

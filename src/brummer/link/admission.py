@@ -1,6 +1,7 @@
 """Places for calls: a call takes one, waits its turn for one, or is refused. The deciding is done by `limits`."""
 
 import asyncio
+from collections import deque
 from collections.abc import Hashable
 
 from brummer.core.errors import BrummerError
@@ -21,7 +22,7 @@ class Gate:
 
     def __init__(self, total: Total | None = None) -> None:
         self.total = total or Total()
-        self._lanes: list[Lane] = []
+        self._lanes: deque[Lane] = deque()
 
     def lane(self, name: str, *, limit: int) -> "Lane":
         """One kind of calls to one instance."""
@@ -32,13 +33,18 @@ class Gate:
     def close(self, lane: "Lane") -> None:
         self._lanes.remove(lane)
 
-    def hand_out(self) -> None:
-        """Whatever is free goes to whoever waits; lanes take turns, so that none drains the common places."""
-        moved = True
-        while moved and self.total.queued:
-            moved = False
-            for lane in self._lanes:
-                moved |= lane.let_one_in()
+    def came_free(self, lane: "Lane") -> None:
+        """A place of this lane; while there are common ones left, only its own queue can have waited for it.
+
+        Else the lanes take turns, so that none drains the common places.
+        """
+        if self.total.taken + 1 < self.total.limit:
+            lane.let_one_in()
+            return
+        for _ in range(len(self._lanes)):
+            self._lanes.rotate(-1)
+            if self._lanes[-1].let_one_in():
+                return
 
 
 class Lane:
@@ -56,7 +62,8 @@ class Lane:
 
     def leave(self) -> None:
         self.slots.release()
-        self._gate.hand_out()
+        if self._gate.total.queued:
+            self._gate.came_free(self)
 
     def let_one_in(self) -> bool:
         while (turn := self.slots.next_waiter()) is not None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from brummer.core.errors import Outcome, TransportError
 from brummer.link.call import Call
+from brummer.link.connections import CONNECT_TIMEOUT_S, REPLY_LIMIT_BYTES
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
-from brummer.link.link import CONNECT_TIMEOUT_S, REPLY_LIMIT_BYTES
 from brummer.link.peer import Peer
 from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
@@ -30,6 +30,10 @@ class BasicLink:
         self.last_error: TransportError | None = None
         self._looked = asyncio.Event()
         self._in_flight = 0
+
+    @property
+    def is_failing(self) -> bool:
+        return self.state is State.RETRYING
 
     def retarget(self, target: Peer, reason: str) -> None:  # noqa: ARG002 — the same shape as a `Link`'s
         self.target = target

@@ -12,13 +12,17 @@ from brummer.wire import jsonrpc
 from brummer.wire.http_connection import Response
 from brummer.wire.server import CALL_KEY, SENT_S_AGO
 
+PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
+"""What a server says to whoever made the call. All else is between it and us."""
+
 
 @dataclass(slots=True, eq=False)
 class Call:
     """One request on its way to an instance. ``on_notification`` gets progress and the like, verbatim.
 
     ``repeatable``: run twice, it does what it does once. ``waits``: it may rightly be silent for long, so it takes no
-    place from calls that are not. ``flow``: whose turn it is, when calls must queue.
+    place from calls that are not. ``flow``: whose turn it is, when calls must queue. ``deadline_s``: how long it may
+    be silent.
     """
 
     method: str
@@ -28,6 +32,10 @@ class Call:
     waits: bool = False
     flow: Hashable = None
     on_notification: Callable[[bytes], None] | None = None
+    on_list_changed: Callable[[], None] | None = None
+    """Called when the server says that its tools have changed; nobody else is told, because our own list is frozen."""
+    on_sign_of_life: Callable[[], None] | None = None
+    """Called with every notification: who tells of its progress may take longer."""
     key: str = ""
     sent_to: str | None = None
     """The generation that bytes of this call went to."""
@@ -52,6 +60,16 @@ class Call:
             meta[SENT_S_AGO] = now_s - self.first_sent_s
         return jsonrpc.request(request_id, self.method, msgspec.json.encode({**self.params, "_meta": meta}))
 
+    def notified(self, method: str | None, notification: bytes) -> None:
+        """Something was said before its answer."""
+        if self.on_sign_of_life is not None:
+            self.on_sign_of_life()
+        if method == "notifications/tools/list_changed":
+            if self.on_list_changed is not None:
+                self.on_list_changed()
+        elif self.on_notification is not None and method in PASSED_ON:
+            self.on_notification(notification)
+
     def cancellation(self) -> bytes:
         """The JSON-RPC notification that stops its work, by its key."""
         return jsonrpc.notification("notifications/cancelled", {"requestId": 0, "_meta": {CALL_KEY: self.key}})
@@ -60,16 +78,16 @@ class Call:
 class Answers:
     """Sorts what comes back for one request: notifications to whoever asked for them, the response to the call."""
 
-    def __init__(self, request_id: bytes, on_notification: Callable[[bytes], None] | None) -> None:
+    def __init__(self, request_id: bytes, call: Call | None = None) -> None:
         self._request_id = request_id
-        self._on_notification = on_notification
+        self._call = call
         self._response = b""
 
     def on_event(self, event: bytes) -> None:
         message = jsonrpc.decode(event)
         if message.is_notification:
-            if self._on_notification is not None and not self._response:
-                self._on_notification(event)
+            if self._call is not None and not self._response:
+                self._call.notified(message.method, event)
         elif bytes(message.id) == self._request_id:
             self._response = event
 

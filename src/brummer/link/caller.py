@@ -7,16 +7,20 @@ run can't know, so there its outcome is unknown, and it is never sent again.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from brummer.core.errors import BrummerError, TransportError
 from brummer.link.admission import Gate
 from brummer.link.call import Call
+from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
+from brummer.link.deadline import Deadline
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
-from brummer.link.link import CONNECT_TIMEOUT_S, CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, Link
+from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
 from brummer.wire.server import CLIENT_GONE
@@ -26,6 +30,9 @@ _log = logging.getLogger(__name__)
 PARK_S: Final = 20.0
 """How long a call waits for an instance that is known but not ready: longer than any dev tool's restart."""
 
+CANCEL_WITHIN_S: Final = 60.0
+"""How long a cancellation may wait for its way: after that, an instance ends lost calls by itself."""
+
 _numbers = itertools.count(1)
 _process = secrets.token_hex(6)
 
@@ -33,9 +40,11 @@ _process = secrets.token_hex(6)
 class Caller:
     """Makes calls over one link. One per link; any number of calls at a time."""
 
-    def __init__(self, link: Link, gate: Gate) -> None:
+    def __init__(self, link: Link, gate: Gate, is_cut_off: Callable[[], bool] = lambda: False) -> None:
+        """``is_cut_off`` tells whether everybody seems to fail: then the fault is rather ours, and nobody is blamed."""
         self._link = link
         self._gate = gate
+        self._is_cut_off = is_cut_off
         self._loop = asyncio.get_running_loop()
         name = link.target.instance_id
         self.quick = gate.lane(name, limit=CONNECTIONS_FOR_CALLS)
@@ -56,14 +65,14 @@ class Caller:
         lane = self.waiting if call.waits else self.quick
         self._ask_breaker()
         try:
-            async with asyncio.timeout(call.deadline_s):
+            with Deadline(self._loop, call.deadline_s) as deadline:
+                call.on_sign_of_life = deadline.extend
                 await lane.enter(call.flow)
                 try:
                     return await self._until_answered(call)
                 finally:
                     lane.leave()
-        except TimeoutError:
-            self._cancel_in_instance(call)
+        except TimeoutError:  # the lost connection ends what the call waits for; what it has started stays
             self._count_failure()
             raise self._deadline_exceeded(call) from None
         except asyncio.CancelledError as error:
@@ -80,9 +89,9 @@ class Caller:
 
     async def _until_answered(self, call: Call) -> bytes:
         link = self._link
-        pool = link.waits if call.waits else link.calls
+        pool = link.connections.waits if call.waits else link.connections.calls
         while True:
-            if link.state is not State.READY or not link.calls.size:
+            if link.state is not State.READY or not link.connections.calls.size:
                 await self._park(call)
             if call.may_have_run and not (link.target.has_ledger and call.sent_to == link.target.generation):
                 raise self._outcome_unknown(call)
@@ -130,7 +139,7 @@ class Caller:
 
     def _count_failure(self) -> None:
         """Only what a link that is not ready did to a call counts: a tool that is slow breaks nothing."""
-        if self._link.state is not State.READY:
+        if self._link.state is not State.READY and not self._is_cut_off():
             self._link.breaker.failed(self._loop.time())
 
     def _fail_hopeless(self) -> None:
@@ -181,24 +190,37 @@ class Caller:
     # Cancelling.
 
     def _cancel_in_instance(self, call: Call) -> None:
-        """Tell the instance to stop working on a call that nobody waits for any more; best effort."""
-        if call.sent_to == self._link.target.generation and self._link.state is State.READY:
-            task = self._loop.create_task(self._send_cancellation(call))
+        """Have the work of a call stopped that the agent does not want any more."""
+        if call.sent_to is not None:
+            task = self._loop.create_task(self._send_cancellation(call), name=f"cancel {call.key}")
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
     async def _send_cancellation(self, call: Call) -> None:
-        """On a connection of its own pool: a cancellation must never queue behind the calls it is about."""
+        """Now, or as soon as the link is ready again; the run that the call was sent to must still be there then."""
         link = self._link
+        with contextlib.suppress(TimeoutError, BrummerError):
+            async with asyncio.timeout(CANCEL_WITHIN_S):
+                if link.state is not State.READY:
+                    await link.parking.wait(call, CANCEL_WITHIN_S)
+                while call.sent_to == link.target.generation:
+                    try:
+                        await self._try_cancellation(call)
+                    except TransportError as error:
+                        link.distrust(error)
+                        await link.parking.wait(call, CANCEL_WITHIN_S)
+                    else:
+                        return
+        _log.info("could not cancel call %s in %s", call.key, link.target.instance_id)
+
+    async def _try_cancellation(self, call: Call) -> None:
+        """On a connection of its own pool: a cancellation must never queue behind the calls it is about."""
+        pool = self._link.connections.cancellations
+        connection = await pool.acquire()
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S * 4):
-                connection = await link.cancellations.acquire()
-                try:
-                    await link.target.cancel(connection, call)
-                finally:
-                    link.cancellations.release(connection)
-        except (TransportError, TimeoutError):
-            _log.info("could not cancel call %s in %s", call.key, link.target.instance_id)
+            await self._link.target.cancel(connection, call)
+        finally:
+            pool.release(connection)
 
 
 def _advice(link: Link) -> str:

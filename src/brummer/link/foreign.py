@@ -134,7 +134,7 @@ class ForeignTarget:
         self.era, self.session_id = eras.Era.LEGACY, None
         params = {"protocolVersion": eras.LEGACY_LATEST, "capabilities": {}, "clientInfo": CLIENT_INFO}
         response = await self._send(connection, b"0", "initialize", params)
-        Answers(b"0", None).result(response)
+        Answers(b"0").result(response)
         session_id = response.headers.get(b"mcp-session-id")
         self.session_id = session_id.decode("latin-1") if session_id else None
         await connection.exchange(self._post(jsonrpc.notification("notifications/initialized", {}), {}))
@@ -146,7 +146,7 @@ class ForeignTarget:
 
     async def _exchange(self, connection: HttpConnection, call: Call) -> bytes:
         request_id = b"%d" % (connection.calls + 1)
-        answers = Answers(request_id, call.on_notification)
+        answers = Answers(request_id, call)
         modern = self.era is eras.Era.MODERN
         meta = {eras.META_VERSION: eras.MODERN, eras.META_CAPABILITIES: {}} if modern else {}
         body = call.message(request_id, 0.0, meta)

@@ -10,7 +10,9 @@ Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late we are t
 multiplied and nobody is accused.
 """
 
-from dataclasses import dataclass
+import math
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 WAVE_S: Final = 60.0
@@ -24,6 +26,9 @@ FAILURES_TO_SUSPECT: Final = 1
 LATE_S: Final = 0.5
 """A timer of ours that fires this late says that we, or the whole machine, did not run."""
 MAX_LATENESS: Final = 7
+LATENCIES: Final = 200
+"""Round trips kept for percentiles: the 99th of them is the second worst."""
+
 SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
 
@@ -42,6 +47,7 @@ class Health:
     last_proof_s: float = float("-inf")
     last_asked_s: float = float("-inf")
     lateness: int = 0
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES), repr=False)
 
     def asked(self, now_s: float) -> None:
         """A probe is on its way."""
@@ -54,6 +60,7 @@ class Health:
         self.interval_s = max(SILENT_CALL_S, self.interval_s * 0.9)
         goodness = 1.0
         if rtt_s is not None:
+            self.latencies_s.append(rtt_s)
             self.rtt_s = rtt_s if self.rtt_s is None else self.rtt_s + SMOOTHING * (rtt_s - self.rtt_s)
             self.best_rtt_s = rtt_s if self.best_rtt_s is None else min(rtt_s, self.best_rtt_s)
             goodness = 0.5 + 0.5 * min(1.0, (self.best_rtt_s + 0.001) / (rtt_s + 0.001))
@@ -70,9 +77,15 @@ class Health:
         self.lateness = min(MAX_LATENESS, self.lateness + 1) if late_s > LATE_S else max(0, self.lateness - 1)
 
     def forgive(self) -> None:
-        """What failed overlapped a sleep or our own absence: it says nothing of the instance."""
+        """What failed says nothing of what comes: the link is ready again, or we had been away ourselves."""
         self.failures = 0
         self.interval_s = SILENT_CALL_S
+
+    def latency_s(self, percent: float) -> float | None:
+        """That percentile of the last round trips; None before the first."""
+        if not self.latencies_s:
+            return None
+        return sorted(self.latencies_s)[math.ceil(percent / 100 * len(self.latencies_s)) - 1]
 
     @property
     def is_self_healthy(self) -> bool:

@@ -21,28 +21,15 @@ from typing import Any, Final
 from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
+from brummer.link.connections import Connections
 from brummer.link.errors import Impostor
 from brummer.link.health import Condition, Health
 from brummer.link.parking import Parking
 from brummer.link.peer import Peer
-from brummer.link.pool import Pool
 from brummer.link.state import Event, State, next_state
 from brummer.wire.http_connection import HttpConnection
 
 _log = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_S: Final = 0.5
-"""Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
-
-REPLY_LIMIT_BYTES: Final = 64 * 1024 * 1024
-CONNECTIONS_FOR_CALLS: Final = 8
-"""As many as calls may be in flight; all but one close again when they idle."""
-
-CONNECTIONS_FOR_WAITS: Final = 16
-"""Calls that wait hold a connection each, and must not take it from the others."""
-
-CONNECTIONS_FOR_CANCELLATIONS: Final = 2
-"""A round trip each, and never behind a call: the other two pools may be taken for hours."""
 
 HISTORY: Final = 64
 
@@ -74,10 +61,7 @@ class Link:
         self.health = Health()
         self.breaker = Breaker()
         self.parking = Parking()
-        self.calls = Pool(self._open, limit=CONNECTIONS_FOR_CALLS)
-        self.waits = Pool(self._open, limit=CONNECTIONS_FOR_WAITS, keep=0)
-        self.cancellations = Pool(self._open, limit=CONNECTIONS_FOR_CANCELLATIONS, keep=0)
-        self.dials = 0
+        self.connections = Connections(lambda: self.target, self._on_connection_closed)
         self._path_was_cut = False
         self._looks_at_s = 0.0
         self._probe: asyncio.Task[HttpConnection] | None = None
@@ -87,7 +71,12 @@ class Link:
         self.on_gone: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<Link {self.target.instance_id} {self.state.value} {self.calls.connections}>"
+        return f"<Link {self.target.instance_id} {self.state.value} {self.connections.calls.connections}>"
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it was tried in vain and nobody knows why; an impostor, and an end, are known."""
+        return self.state in (State.SUSPECT, State.RETRYING) or (self.state is State.CONNECTING and self.attempts > 0)
 
     # What others tell the link.
 
@@ -174,12 +163,12 @@ class Link:
             return
         self._apply(Event.DIALLED, f"attempt {self.attempts + 1}")
         try:
-            connection = await self._unless_ordered(self._open_within(self.health.probe_deadline_s()))
+            connection = await self._unless_ordered(self.connections.open_within(self.health.probe_deadline_s()))
         except TransportError as error:
             await self._dial_failed(error)
         else:
             if connection is not None:
-                self.calls.add(connection)
+                self.connections.calls.add(connection)
                 self._became_ready(Event.PROVEN, "identity proven")
 
     async def _dial_failed(self, error: TransportError) -> None:
@@ -199,6 +188,7 @@ class Link:
     def _became_ready(self, event: Event, reason: str) -> None:
         self._path_was_cut = False
         self.health.answered(self._loop.time())
+        self.health.forgive()
         self.breaker.succeeded()
         self._apply(event, reason)
         self.parking.release()
@@ -207,7 +197,7 @@ class Link:
 
     async def _watch(self) -> None:
         """One turn of watching: until something happens, or a probe is due, or one is answered."""
-        if self.state is State.READY and self.calls.size == 0:
+        if self.state is State.READY and self.connections.calls.size == 0:
             await self._lost()
             return
         if self.state is State.SUSPECT and self.health.failures == 0 and not self._path_was_cut:
@@ -223,14 +213,14 @@ class Link:
         if self.state is State.READY and self._probe_due_s() > self._loop.time():
             return  # answered calls have proved it alive meanwhile
         self.health.asked(self._loop.time())
-        self._probe = self._loop.create_task(self._open(), name=f"probe {self.target.instance_id}")
+        self._probe = self._loop.create_task(self.connections.open(), name=f"probe {self.target.instance_id}")
         self._probe.add_done_callback(lambda _: self._woken.set())
 
     def _probe_due_s(self) -> float:
         return self.health.next_probe_s(
             self._loop.time(),
             suspect=self.state is State.SUSPECT or len(self.parking) > 0,  # who waits could not get a connection
-            silent_calls=self.calls.in_use > 0 or self.waits.in_use > 0,
+            silent_calls=self.connections.in_use,
         )
 
     async def _lost(self) -> None:
@@ -265,7 +255,7 @@ class Link:
     def _probe_answered(self, connection: HttpConnection, took_s: float) -> None:
         if self._path_was_cut:  # the old connections may take the kernel minutes to recover: this one works now
             self._close_connections()
-            self.calls.add(connection)
+            self.connections.calls.add(connection)
             self._path_was_cut = False
         else:
             connection.close()
@@ -280,7 +270,7 @@ class Link:
         if isinstance(error, Impostor):
             self._close_connections()
             self._apply(Event.STRANGER_ANSWERED, error.message)
-        elif isinstance(error, ConnectionRefused) and self.state is State.SUSPECT and self.calls.size == 0:
+        elif isinstance(error, ConnectionRefused) and self.state is State.SUSPECT and self.connections.calls.size == 0:
             self._apply(Event.CONNECTION_LOST, error.message)
         else:
             if not isinstance(error, (ConnectionReset, ConnectionClosed)):  # those came over a path that works
@@ -302,37 +292,6 @@ class Link:
         """What the instance's process does, as far as it can be seen now."""
         return self.target.look()
 
-    # Connections.
-
-    async def _open(self) -> HttpConnection:
-        """Connect and prove identity; raises `TransportError`, `Impostor` among them. Waits for the proof for ever."""
-        target = self.target
-        self.dials += 1
-        connection = await HttpConnection.open(
-            target.host,
-            target.port,
-            timeout_s=CONNECT_TIMEOUT_S,
-            limit_bytes=REPLY_LIMIT_BYTES,
-            on_close=self._on_connection_closed,
-            tls=target.tls,
-        )
-        try:
-            await target.prove(connection)
-        except BaseException:
-            connection.close()
-            raise
-        if target is not self.target:
-            connection.close()
-            raise TransportError("the record changed while the connection was made")
-        return connection
-
-    async def _open_within(self, timeout_s: float) -> HttpConnection:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S + timeout_s):
-                return await self._open()
-        except TimeoutError:
-            raise TransportError("connected, but the identity probe was not answered") from None
-
     async def _unless_ordered(self, opening: Coroutine[Any, Any, HttpConnection]) -> HttpConnection | None:
         """The opened connection, or None when orders came first: then the target may not be the target any more."""
         task = self._loop.create_task(opening)
@@ -350,17 +309,12 @@ class Link:
         self._woken.clear()  # whoever asked to dial has been obeyed
         return task.result()
 
-    def _on_connection_closed(self, connection: HttpConnection) -> None:
-        self.calls.drop(connection)
-        self.waits.drop(connection)
-        self.cancellations.drop(connection)
+    def _on_connection_closed(self) -> None:
         if self.state in (State.READY, State.SUSPECT):
             self._woken.set()
 
     def _close_connections(self) -> None:
-        self.calls.close()
-        self.waits.close()
-        self.cancellations.close()
+        self.connections.close()
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
@@ -393,7 +347,7 @@ class Link:
     def status(self) -> dict[str, Any]:
         """JSON-compatible: state, since, last error, attempts, next retry, breaker, quality, connections, calls."""
         now = self._loop.time()
-        oldest = min(self.calls.connections, key=lambda connection: connection.opened_at, default=None)
+        oldest = self.connections.oldest
         return {
             "instance_id": self.target.instance_id,
             "state": self.state.value,
@@ -405,14 +359,19 @@ class Link:
             "next_retry_s": None if self.next_dial_s is None else round(max(0.0, self.next_dial_s - now), 3),
             "breaker": self.breaker.state(now),
             "quality": round(self.health.quality, 3),
-            "rtt_ms": self.health.rtt_s and round(self.health.rtt_s * 1000, 3),
-            "connections": self.calls.size + self.waits.size + self.cancellations.size,
+            "rtt_ms": _ms(self.health.rtt_s),
+            "latency_ms": {f"p{percent}": _ms(self.health.latency_s(percent)) for percent in (50, 90, 99)},
+            "connections": self.connections.size,
             "connection_age_s": oldest and round(now - oldest.opened_at, 3),
             "local_port": oldest and oldest.local_port,
-            "dials": self.dials,
-            "in_flight": self.calls.busy + self.waits.busy,
+            "dials": self.connections.dials,
+            "in_flight": self.connections.busy,
             "parked": len(self.parking),
         }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
 
 
 async def _discard(task: asyncio.Task[HttpConnection]) -> None:

@@ -67,7 +67,7 @@ class Target:
     async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
         """Make the call on this connection; returns the result object. Raises `TransportError`, `RemoteRefusal`."""
         request_id = b"%d" % connection.calls
-        answers = Answers(request_id, call.on_notification)
+        answers = Answers(request_id, call)
         request = self.post(call.message(request_id, now_s), streams=call.on_notification is not None)
         return answers.result(await connection.exchange(request, answers.on_event))
 

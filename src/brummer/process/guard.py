@@ -39,11 +39,16 @@ RUN_MARK: Final = "BRUMMER_RUN"
 """Name of the variable that every process of one run of a script inherits; its value is unique to that run."""
 
 
+_OF_A_MAKE: Final = frozenset({"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"})
+"""Who starts us from a makefile does not make our scripts a part of it: that make's options and jobs are its own."""
+
+
 def marked_environment(generation: str, process_id: str = "") -> dict[str, str]:
     """The environment for a script: ours and the marks. Python scripts print at once, as they would on a
     terminal.
     """
-    return {"PYTHONUNBUFFERED": "1", **os.environ, MARK: generation, RUN_MARK: f"{generation}/{process_id}"}
+    ours = {name: value for name, value in os.environ.items() if name not in _OF_A_MAKE}
+    return {"PYTHONUNBUFFERED": "1", **ours, MARK: generation, RUN_MARK: f"{generation}/{process_id}"}
 
 
 class Guard:

@@ -157,7 +157,7 @@ class _Connection(asyncio.Protocol):
         self._refusal: tuple[int, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
-        self._hung_up = False
+        self._hung_up = self._paused = False
         self.keep_alive = True
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
@@ -198,6 +198,8 @@ class _Connection(asyncio.Protocol):
         else:
             if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would hoard
                 self._refuse(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+            elif self._receiving and self.task is None:  # most requests come in one piece, and need no timer
+                self._start_timer()
 
     def _feed(self, data: bytes) -> bytes:
         """Parse; returns what is left: the parser stops at offers to upgrade, which we pass over (RFC 9110 §7.8)."""
@@ -246,8 +248,6 @@ class _Connection(asyncio.Protocol):
         self._request = HttpRequest()
         self._body, self._body_bytes, self._header_bytes = [], 0, 0
         self._receiving = self._in_headers = True
-        if self.task is None:
-            self._start_timer()
 
     def on_url(self, url: bytes) -> None:
         self._count_header(len(url))
@@ -298,7 +298,8 @@ class _Connection(asyncio.Protocol):
         self._queued.append((self._request, keep_alive))
         if self.task is None and self._writable:
             self._serve_next()
-        elif self.transport is not None:
+        elif self.transport is not None and not self._paused:
+            self._paused = True
             self.transport.pause_reading()
 
     # Serving.
@@ -345,7 +346,8 @@ class _Connection(asyncio.Protocol):
                 self._start_timer()
 
     def _resume_reading(self, transport: asyncio.Transport) -> None:
-        with contextlib.suppress(RuntimeError):  # it was not paused
+        if self._paused:
+            self._paused = False
             transport.resume_reading()
 
     def _say_continue(self) -> None:

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 _log = logging.getLogger(__name__)
 
-READ_BYTES: Final = 256 * 1024
-"""Four default pipe buffers: one read empties a pipe, and a 10 MB message takes some 40 reads."""
+READ_BYTES: Final = 64 * 1024
+"""A default pipe buffer: one read empties it. From 128 KiB on, malloc would map and unmap memory for each read."""
 
 UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """Answers that the client has not taken; above this we stop reading its requests."""
@@ -43,8 +43,12 @@ class LineReader:
     def feed(self, data: bytes) -> None:
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
-            self._add(data[start:end])
-            self._end_line()
+            line = data[start:end]
+            if self._parts or len(line) > self._limit_bytes:
+                self._add(line)
+                self._end_line()
+            elif line.strip():
+                self._on_line(line)
             start = end + 1
         if start < len(data):
             self._add(data[start:])

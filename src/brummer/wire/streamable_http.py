@@ -55,6 +55,7 @@ JUDGED_LIMIT: Final = 100
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_ALSO_ACCEPTABLE = (b"*/*", b"application/*", b"text/event-stream")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 """Host and port, and nothing else: general URL parsers find a host in much more."""
 
@@ -332,7 +333,7 @@ def _body_of(request: HttpRequest) -> bytes:
     if content_type != b"application/json":
         raise ProtocolError(INVALID_REQUEST, "Content-Type must be application/json", http_status=415)
     accept = request.headers.get(b"accept", b"*/*").lower()
-    if not any(kind in accept for kind in (b"*/*", b"application/*", b"application/json", b"text/event-stream")):
+    if b"application/json" not in accept and not any(kind in accept for kind in _ALSO_ACCEPTABLE):
         message = "Accept must list application/json and text/event-stream"
         raise ProtocolError(INVALID_REQUEST, message, http_status=406)
     return request.body

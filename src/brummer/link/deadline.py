@@ -1,0 +1,52 @@
+"""How long a call may take: so long in silence, so long in all, whatever it says meanwhile.
+
+Like `asyncio.timeout`, but progress extends it at no cost, and on the way of every call it takes a third of the time.
+It counts the loop's time (`brummer.core.loop`), in which a sleeping machine does not age.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+LONGEST_S: Final = 3600.0
+"""What progress can extend a call to. An agent's own client gives up long before; a loop that tells of itself never."""
+
+
+class Deadline:
+    """Cancels what runs inside when ``silence_s`` have passed without `extend`, and raises TimeoutError there."""
+
+    __slots__ = ("_cancelling", "_due_s", "_last_s", "_loop", "_silence_s", "_task", "_timer", "expired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float) -> None:
+        self._loop = loop
+        self._silence_s = silence_s
+        now = loop.time()
+        self._due_s = now + silence_s
+        self._last_s = now + max(silence_s, LONGEST_S)
+        self.expired = False
+
+    def extend(self) -> None:
+        """A sign of life: silence begins anew."""
+        self._due_s = min(self._last_s, self._loop.time() + self._silence_s)
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101 — a coroutine runs in a task
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._timer = self._loop.call_at(self._due_s, self._fire)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _fire(self) -> None:
+        if self._loop.time() < self._due_s:
+            self._timer = self._loop.call_at(self._due_s, self._fire)
+            return
+        self.expired = True
+        self._task.cancel()
