@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.core import loop
 from brummer.core.errors import BrummerError
+from brummer.host import loop
 from brummer.hub import service as hub
 from brummer.instance.service import Options, running_instance
 from brummer.wire.jsonrpc import ProtocolError

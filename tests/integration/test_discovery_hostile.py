@@ -234,8 +234,9 @@ class Hostile:
 
     def of_the_dead(self) -> None:
         """The only one whose removal anybody may expect."""
-        with subprocess.Popen(["true"]) as process:
+        with subprocess.Popen(["sleep", "600"]) as process:
             identity = identify(process.pid)
+            process.kill()
         assert identity is not None
         record = self.record("dead", pid=identity.pid, start_token=identity.start_token)
         self.dead.append(self.put(file_name(record.instance_id), encode(record)))

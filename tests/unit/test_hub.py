@@ -14,9 +14,12 @@ import pytest
 
 from brummer.core.errors import NotFound
 from brummer.discovery.record import Record
+from brummer.host.clocks import SystemClock
 from brummer.hub.instances import Ambiguous, Instances, NoInstances
 from brummer.hub.router import Router
 from brummer.hub.sessions import SESSION_LIMIT, Sessions
+from brummer.hub.status import Status
+from brummer.hub.timeline import Timeline
 from brummer.hub.tools import hub_tools
 from brummer.link.state import State
 from brummer.wire.eras import Era
@@ -78,7 +81,9 @@ async def hub_with(*records: Record, here: Path = Path("/")) -> AsyncIterator[Ro
     instances.looked()
     sessions = Sessions()
     try:
-        yield Router(instances, sessions, hub_tools(instances, sessions, list))
+        clock = SystemClock()
+        status = Status(instances, Timeline(clock), clock, here)
+        yield Router(instances, sessions, hub_tools(instances, sessions, status.describe))
     finally:
         await instances.close()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from brummer.core import loop
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
 from brummer.discovery.registry import Registry
+from brummer.host import loop
 from brummer.hub.service import Hub, running_hub
 from brummer.wire.eras import Era
 from brummer.wire.server import Params, Request, ToolCall

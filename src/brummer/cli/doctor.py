@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from brummer.core import loop
+from brummer.host import loop
 from brummer.hub.doctor import Finding, examine
 
 MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}

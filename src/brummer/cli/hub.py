@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from brummer.cli.stream import take
-from brummer.core import loop
 from brummer.core.settings import Server
+from brummer.host import loop
 from brummer.hub import service
 
 

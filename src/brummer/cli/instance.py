@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from brummer.core import loop
+from brummer.host import loop
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Line
 

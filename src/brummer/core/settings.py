@@ -12,6 +12,7 @@ from typing import Any, Final
 from brummer.core.errors import BrummerError
 
 FILE_NAME: Final = ".brum.toml"
+PORT_MAX: Final = 65_535
 ROBUST_VARIABLE: Final = "BRUMMER_USE_ROBUST_NETWORKING"
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
@@ -35,10 +36,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``use_robust_networking`` False: the basic link, one connection per call, nothing recovered."""
+    """``use_robust_networking`` False: the basic link, one connection per call, nothing recovered.
+
+    ``connectivity_endpoints``: (host, port) pairs; we are online if one of them takes a connection. Without any,
+    nothing outside is ever asked: routes and carrier decide.
+    """
 
     use_robust_networking: bool = True
     servers: tuple[Server, ...] = ()
+    connectivity_endpoints: tuple[tuple[str, int], ...] = ()
 
 
 def files_for(directory: Path, home: Path) -> list[Path]:
@@ -51,15 +57,17 @@ def load(texts: Iterable[tuple[Path, str]], environ: Mapping[str, str]) -> Setti
     """Raises `SettingsInvalid` for a file that is no TOML, a value of the wrong type, or an unknown key."""
     robust = True
     servers: dict[str, Server] = {}
+    endpoints: tuple[tuple[str, int], ...] = ()
     for path, text in texts:
         table = _parse(path, text)
+        endpoints = _endpoints(path, table, default=endpoints)
         robust = _boolean(path, table, "use_robust_networking", default=robust)
         servers |= {name: _server(path, name, entry) for name, entry in _table(path, table, "servers").items()}
     if (word := environ.get(ROBUST_VARIABLE, "").strip().lower()) in _TRUE | _FALSE:
         robust = word in _TRUE
     elif word:
         raise SettingsInvalid(f"{ROBUST_VARIABLE} is {word!r}; set it to true or false", key=ROBUST_VARIABLE)
-    return Settings(robust, tuple(servers.values()))
+    return Settings(robust, tuple(servers.values()), endpoints)
 
 
 def server_from_flag(text: str) -> Server:
@@ -84,6 +92,24 @@ def _boolean(path: Path, table: dict[str, Any], key: str, *, default: bool) -> b
     if not isinstance(value, bool):
         raise SettingsInvalid(f"{path}: {key} is {value!r}; set it to true or false", path=str(path), key=key)
     return value
+
+
+def _endpoints(
+    path: Path, table: dict[str, Any], *, default: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    key = "connectivity_endpoints"
+    if key not in table:
+        return default
+    found = []
+    for text in table[key] if isinstance(table[key], list) else [None]:
+        host, _, port = str(text).rpartition(":")
+        if not (isinstance(text, str) and host and port.isdecimal() and 0 < int(port) <= PORT_MAX):
+            example = f'{key} = ["192.0.2.7:443"]'
+            raise SettingsInvalid(
+                f"{path}: {key} must list HOST:PORT, as in {example}, not {text!r}", path=str(path), key=key
+            )
+        found.append((host.strip("[]"), int(port)))
+    return tuple(found)
 
 
 def _table(path: Path, table: dict[str, Any], key: str) -> dict[str, Any]:

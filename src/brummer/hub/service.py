@@ -1,7 +1,8 @@
-"""The hub on one page: registry → links → router → front.
+"""The hub on one page: registry → links → router → front, and the monitor beside them.
 
 Each arrow is one way. The registry tells what stands in the instances directory; every instance gets a link, whose own
 task keeps it; the router picks the link that a call means; a front (stdio or HTTP) carries calls in and answers out.
+The monitor tells when the machine slept or the network changed, and recovery has the links looked at.
 """
 
 import asyncio
@@ -20,14 +21,18 @@ from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
+from brummer.host.clocks import SystemClock
 from brummer.host.descriptors import raise_descriptor_limit
 from brummer.host.exits import watch_exit
 from brummer.host.pids import identify
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
+from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
+from brummer.hub.status import Status
 from brummer.hub.tools import hub_tools
+from brummer.network.monitor import Monitor
 from brummer.wire.greeting import Greeting
 from brummer.wire.http_server import HttpServer
 from brummer.wire.server import McpServer
@@ -52,13 +57,18 @@ class NotServed(BrummerError):
 class Hub:
     """Everything behind the front. Made by `running_hub`."""
 
-    def __init__(self, registry: Registry, instances: Instances, further_tools: Iterable[Tool] = ()) -> None:
+    def __init__(
+        self, registry: Registry, instances: Instances, directory: Path, further_tools: Iterable[Tool] = ()
+    ) -> None:
         self.registry = registry
         self.instances = instances
+        clock = SystemClock()
+        self.recovery = Recovery(instances, self._look, clock)
+        self._status = Status(instances, self.recovery.timeline, clock, directory)
         self.problems: list[dict[str, Any]] = []
         """What was wrong when the hub started."""
         self.sessions = Sessions()
-        own_tools = hub_tools(instances, self.sessions, self._problems)
+        own_tools = hub_tools(instances, self.sessions, self.describe)
         self.router = Router(instances, self.sessions, [*own_tools, *further_tools])
         self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS)
 
@@ -80,8 +90,9 @@ class Hub:
         for record in self.registry.snapshot().values():
             self.instances.appeared(record)  # its event follows, and says nothing new
 
-    def _problems(self) -> list[dict[str, Any]]:
-        return [*self.problems, *self._refused()]
+    def describe(self) -> dict[str, Any]:
+        """See `Status`."""
+        return self._status.describe([*self.problems, *self._refused()])
 
     def _refused(self) -> Iterable[dict[str, Any]]:
         """Each kind once, with a case of it: five thousand files of garbage must not fill an agent's context."""
@@ -120,14 +131,19 @@ async def running_hub(
     raise_descriptor_limit()
     for server in {server.name: server for server in (*chosen.servers, *servers)}.values():
         instances.add_server(server)
-    hub = Hub(Registry(instances_directory(environ)), instances, further_tools)
+    hub = Hub(Registry(instances_directory(environ)), instances, working_directory, further_tools)
     hub.problems = problems
-    following = asyncio.create_task(hub.follow_registry(), name="registry")
+    tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
+    if chosen.use_robust_networking:
+        monitor = Monitor(hub.recovery.on_event, endpoints=chosen.connectivity_endpoints)
+        tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
     try:
         yield hub
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await hub.recovery.close()
         await hub.instances.close()
 
 

@@ -138,9 +138,13 @@ class Caller:
         raise self._parked_too_long(call)
 
     def _count_failure(self) -> None:
-        """Only what a link that is not ready did to a call counts: a tool that is slow breaks nothing."""
-        if self._link.state is not State.READY and not self._is_cut_off():
-            self._link.breaker.failed(self._loop.time())
+        """Only what a link that is not ready did to a call counts: a tool that is slow breaks nothing.
+
+        Nor does what overlaps a sleep, or hits everybody at once.
+        """
+        link = self._link
+        if link.state is not State.READY and not link.is_settling and not self._is_cut_off():
+            link.breaker.failed(self._loop.time())
 
     def _fail_hopeless(self) -> None:
         """The run that could have told is over: who waits to ask it learns that now, not when the wait is over."""

@@ -85,6 +85,11 @@ class Connections:
         except TimeoutError:
             raise TransportError("connected, but the identity probe was not answered") from None
 
+    def drop_idle(self) -> None:
+        """Those that carry no call: after a long sleep nobody may know them any more at the other end."""
+        for pool in (self.calls, self.waits, self.cancellations):
+            pool.close_idle()
+
     def close(self) -> None:
         """All of them, at once; calls on them fail with `ConnectionClosed`."""
         for pool in (self.calls, self.waits, self.cancellations):

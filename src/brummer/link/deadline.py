@@ -1,15 +1,21 @@
 """How long a call may take: so long in silence, so long in all, whatever it says meanwhile.
 
-Like `asyncio.timeout`, but progress extends it at no cost, and on the way of every call it takes a third of the time.
-It counts the loop's time (`brummer.core.loop`), in which a sleeping machine does not age.
+Like `asyncio.timeout`, but progress extends it at no cost, it knows when we were not run ourselves, and on the way of
+every call it takes a third of the time. It counts awake time (`brummer.core.clock`).
 """
 
 import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+from brummer.link.health import LATE_S
+
 LONGEST_S: Final = 3600.0
 """What progress can extend a call to. An agent's own client gives up long before; a loop that tells of itself never."""
+
+
+GRACE_S: Final = 2.0
+"""What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
 
 
 class Deadline:
@@ -45,7 +51,10 @@ class Deadline:
             raise TimeoutError from error
 
     def _fire(self) -> None:
-        if self._loop.time() < self._due_s:
+        now = self._loop.time()
+        if now - self._timer.when() > LATE_S:
+            self._due_s = max(self._due_s, now + GRACE_S)
+        if now < self._due_s:
             self._timer = self._loop.call_at(self._due_s, self._fire)
             return
         self.expired = True

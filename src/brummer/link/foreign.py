@@ -83,6 +83,11 @@ class ForeignTarget:
     def port(self) -> int:
         return self._parts[1]
 
+    @property
+    def is_local(self) -> bool:
+        """On this machine: no route and no carrier lies between us."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
         """None for plain HTTP."""

@@ -62,8 +62,13 @@ class Link:
         self.breaker = Breaker()
         self.parking = Parking()
         self.connections = Connections(lambda: self.target, self._on_connection_closed)
+        self.is_offline = False
+        """Nothing can reach it now, and it is no fault of its own: it is not asked until somebody calls `look`."""
         self._path_was_cut = False
         self._looks_at_s = 0.0
+        self._settles_until_s = float("-inf")
+        self._look_is_due = False
+        self._told = asyncio.Event()
         self._probe: asyncio.Task[HttpConnection] | None = None
         self._orders: deque[tuple[Event, Peer | None, str]] = deque()
         self._woken = asyncio.Event()
@@ -91,6 +96,28 @@ class Link:
     def hint(self) -> None:
         """Something changed, or somebody waits: look now."""
         self._woken.set()
+
+    def settle(self, seconds: float, *, forgive: bool) -> None:
+        """We were away. For so long nothing is held against the instance; ``forgive`` what was until now."""
+        self._settles_until_s = self._loop.time() + seconds
+        if forgive:
+            self.attempts = 0
+            self.health.forgive()
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether a failure says nothing, because we were away a moment ago."""
+        return self._loop.time() < self._settles_until_s
+
+    async def look(self) -> None:
+        """Ask now whether it is there and itself; returns when that is known, or known to take long."""
+        self.is_offline = False
+        if self.state in (State.GONE, State.INCOMPATIBLE):
+            return
+        self._told.clear()
+        self._look_is_due = True
+        self._woken.set()
+        await self._told.wait()
 
     def call_sent(self) -> None:
         """A call is under way: if it stays silent, look sooner than at the next wave."""
@@ -161,6 +188,7 @@ class Link:
         if self.state is State.DISCOVERED and not self.target.is_compatible:
             self._apply(Event.SPOKE_NOTHING_WE_KNOW, f"it speaks {', '.join(self.target.protocols) or 'nothing'}")
             return
+        self._look_is_due = False
         self._apply(Event.DIALLED, f"attempt {self.attempts + 1}")
         try:
             connection = await self._unless_ordered(self.connections.open_within(self.health.probe_deadline_s()))
@@ -176,11 +204,15 @@ class Link:
         self.last_error = error
         self.health.failed()
         delay_s = backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s())
-        self.next_dial_s = self._loop.time() + delay_s
         stranger = isinstance(error, Impostor)
         self._apply(Event.STRANGER_ANSWERED if stranger else Event.FAILED, error.message)
-        await self._wake(delay_s)
-        self.next_dial_s = None
+        self._told.set()
+        if self.is_offline:
+            await self._wake(None)
+        else:
+            self.next_dial_s = self._loop.time() + delay_s
+            await self._wake(delay_s)
+            self.next_dial_s = None
 
     def _backoff_cap_s(self) -> float:
         return backoff.CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
@@ -192,6 +224,7 @@ class Link:
         self.breaker.succeeded()
         self._apply(event, reason)
         self.parking.release()
+        self._told.set()
 
     # While it is up: watch.
 
@@ -212,11 +245,16 @@ class Link:
         self.health.fired(self._loop.time() - due_s)
         if self.state is State.READY and self._probe_due_s() > self._loop.time():
             return  # answered calls have proved it alive meanwhile
+        self._look_is_due = False
         self.health.asked(self._loop.time())
         self._probe = self._loop.create_task(self.connections.open(), name=f"probe {self.target.instance_id}")
         self._probe.add_done_callback(lambda _: self._woken.set())
 
     def _probe_due_s(self) -> float:
+        if self._look_is_due:
+            return self._loop.time()
+        if self.is_offline:
+            return math.inf
         return self.health.next_probe_s(
             self._loop.time(),
             suspect=self.state is State.SUSPECT or len(self.parking) > 0,  # who waits could not get a connection
@@ -240,7 +278,8 @@ class Link:
         if not probe.done():
             await self._wake(due_s - self._loop.time())
         if not probe.done():
-            if not self._orders and self._loop.time() >= due_s:
+            if not self._orders and (late_s := self._loop.time() - due_s) >= 0:
+                self.health.fired(late_s)  # late ourselves: the answer may wait in a socket that we have not read yet
                 self._unanswered("connected, but the identity probe is not answered")
                 self.health.asked(self._loop.time())
             return
@@ -264,6 +303,7 @@ class Link:
             self._became_ready(Event.PROBE_ANSWERED, "it answers again")
         else:
             self.parking.release()
+            self._told.set()
 
     def _probe_failed(self, error: TransportError) -> None:
         self.last_error = error
@@ -278,9 +318,12 @@ class Link:
             self._unanswered(error.message)
 
     def _unanswered(self, reason: str) -> None:
-        """Accuse nobody while we are late ourselves."""
+        """Accuse nobody while we are late ourselves, or were away a moment ago."""
+        self._told.set()
         if not self.health.is_self_healthy:
             self.health.fired(0.0)
+            return
+        if self.is_settling:
             return
         self.health.failed()
         condition = self.condition
@@ -341,6 +384,8 @@ class Link:
         if self.state is not before:
             self.since_s = now
             self._moved.set()
+        if self.state in (State.GONE, State.INCOMPATIBLE, State.IMPOSTOR):
+            self._told.set()
         self.history.append(Transition(now, before, event, self.state, reason))
         _log.debug("%s: %s -> %s: %s", self.target.instance_id, before.value, self.state.value, reason)
 

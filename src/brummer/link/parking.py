@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
+from brummer.link.deadline import Deadline
 
 
 class Parking:
@@ -19,11 +20,12 @@ class Parking:
 
     async def wait(self, call: Call, timeout_s: float) -> bool:
         """True when released, False when the time was over. Raises what `fail` gave it."""
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[None] = loop.create_future()
         entry = (waiting, call)
         self._waiting.append(entry)
         try:
-            async with asyncio.timeout(timeout_s):
+            with Deadline(loop, timeout_s):
                 await waiting
         except TimeoutError:
             return False

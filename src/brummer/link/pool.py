@@ -21,15 +21,16 @@ class Pool:
         self._opener = opener
         self._limit = limit
         self._keep = keep
+        self._loop = asyncio.get_running_loop()
         self._idle: list[HttpConnection] = []
         self._busy: set[HttpConnection] = set()
-        self._opening = 0
+        self._opening: set[asyncio.Task[None]] = set()
         self._queue: deque[asyncio.Future[HttpConnection | None]] = deque()
         self._shrink: asyncio.TimerHandle | None = None
 
     @property
     def size(self) -> int:
-        return len(self._idle) + len(self._busy) + self._opening
+        return len(self._idle) + len(self._busy) + len(self._opening)
 
     @property
     def busy(self) -> int:
@@ -38,7 +39,7 @@ class Pool:
     @property
     def in_use(self) -> int:
         """Busy, or about to be: a connection that is being opened is waited for by a call."""
-        return len(self._busy) + self._opening
+        return len(self._busy) + len(self._opening)
 
     @property
     def connections(self) -> list[HttpConnection]:
@@ -49,20 +50,15 @@ class Pool:
         self._offer(connection)
 
     async def acquire(self) -> HttpConnection:
-        """An idle connection, else a new one, else the next that comes free. Raises what the opener raises."""
+        """An idle connection, else the next that comes free or is opened. Raises what the opener raises.
+
+        Whoever came first gets what comes first, so that calls which waited for the link leave in their order.
+        """
         while True:
             if self._idle:
                 connection = self._idle.pop()
-            elif self.size < self._limit:
-                connection = await self._open()
             else:
-                turn: asyncio.Future[HttpConnection | None] = asyncio.get_running_loop().create_future()
-                self._queue.append(turn)
-                try:
-                    handed = await turn
-                except asyncio.CancelledError:
-                    self._pass_on(turn)
-                    raise
+                handed = await self._turn()
                 if handed is None:  # a place came free, not a connection
                     continue
                 connection = handed
@@ -70,6 +66,19 @@ class Pool:
                 self._busy.add(connection)
                 return connection
             self._busy.discard(connection)
+
+    async def _turn(self) -> HttpConnection | None:
+        turn: asyncio.Future[HttpConnection | None] = self._loop.create_future()
+        self._queue.append(turn)
+        if self.size < self._limit:
+            task = self._loop.create_task(self._open())
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._pass_on(turn)
+            raise
 
     def release(self, connection: HttpConnection) -> None:
         self._busy.discard(connection)
@@ -84,48 +93,62 @@ class Pool:
             self._idle.remove(connection)
             self._free_place()
 
+    def close_idle(self) -> None:
+        for connection in list(self._idle):
+            connection.close()
+
     def close(self) -> None:
         """Close everything; whoever waits gets a place and finds out for itself."""
         for connection in self.connections:
             connection.close()
         self._idle.clear()
+        for task in list(self._opening):
+            task.cancel()
+        self._opening.clear()
         if self._shrink is not None:
             self._shrink.cancel()
             self._shrink = None
         while self._queue:
             self._free_place()
 
-    async def _open(self) -> HttpConnection:
-        self._opening += 1
+    async def _open(self) -> None:
+        """For whoever is first in the queue by then."""
         try:
-            return await self._opener()
-        except BaseException:
-            self._free_place()
-            raise
-        finally:
-            self._opening -= 1
+            connection = await self._opener()
+        except Exception as error:  # noqa: BLE001 — it is for whoever waits
+            self._opening.discard(_current_task())
+            failure = error
+            self._hand(lambda turn: turn.set_exception(failure))
+            if len(self._queue) > len(self._opening):  # somebody had waited for this place
+                self._free_place()
+        else:
+            self._opening.discard(_current_task())
+            self._offer(connection)
 
     def _offer(self, connection: HttpConnection) -> None:
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                self._busy.add(connection)  # counted from now on, though its new owner has yet to wake up
-                turn.set_result(connection)
-                return
+        self._busy.add(connection)  # counted from now on, though its new owner has yet to wake up
+        if self._hand(lambda turn: turn.set_result(connection)):
+            return
+        self._busy.discard(connection)
         self._idle.append(connection)
         if len(self._idle) > self._keep and self._shrink is None:
-            self._shrink = asyncio.get_running_loop().call_later(SPARE_IDLE_S, self._close_spares)
+            self._shrink = self._loop.call_later(SPARE_IDLE_S, self._close_spares)
 
     def _free_place(self) -> None:
+        self._hand(lambda turn: turn.set_result(None))
+
+    def _hand(self, give: "Callable[[asyncio.Future[HttpConnection | None]], None]") -> bool:
+        """Give it to the first who waits; False when nobody does."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
-                turn.set_result(None)
-                return
+                give(turn)
+                return True
+        return False
 
     def _pass_on(self, turn: "asyncio.Future[HttpConnection | None]") -> None:
         """Cancelled just as its turn came: the next one gets what it was given."""
-        if turn.done() and not turn.cancelled():
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
             connection = turn.result()
             if connection is None:
                 self._free_place()
@@ -138,3 +161,9 @@ class Pool:
         spares = sorted(self._idle, key=lambda connection: connection.opened_at)[self._keep :]
         for connection in spares:
             connection.close()
+
+
+def _current_task() -> "asyncio.Task[None]":
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 — only called inside one
+    return task

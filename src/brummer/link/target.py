@@ -39,6 +39,8 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     tls: ClassVar[None] = None
+    is_local: ClassVar[bool] = True
+    """On this machine: no route and no carrier lies between us."""
     has_ledger: ClassVar[bool] = True
     """It remembers the keys of calls: asked again, it tells what came of them."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.core import loop
+from brummer.host import loop
 from brummer.instance.service import Options, running_instance
 from brummer.wire.server import ToolCall
 from brummer.wire.toolbox import Tool

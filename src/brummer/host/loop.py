@@ -20,12 +20,24 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 
 def _loop_factory() -> Any:
+    """The loop's time is awake time everywhere (`brummer.core.clock`)."""
     if sys.platform == "win32":
-        return asyncio.SelectorEventLoop  # the proactor cannot watch a plain socket for readiness
-    if os.environ.get("BRUMMER_LOOP") == "asyncio":
-        return None
+        return _awake_loop
+    if sys.platform == "darwin" or os.environ.get("BRUMMER_LOOP") == "asyncio":
+        return None  # libuv, and so uvloop, counts sleep on macOS (its src/unix/darwin.c: mach_continuous_time)
     try:
         import uvloop  # noqa: PLC0415 — optional
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+def _awake_loop() -> asyncio.AbstractEventLoop:
+    """Windows: `time.monotonic` counts sleep there, and the proactor cannot watch a plain socket for readiness."""
+    from brummer.host.clocks import awake  # noqa: PLC0415 — only there
+
+    class AwakeLoop(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return awake()
+
+    return AwakeLoop()

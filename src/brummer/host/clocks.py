@@ -1,0 +1,217 @@
+"""The system's clocks, and a hint when one of them may have jumped.
+
+=======  ===============================  ===========================================
+system   awake                            elapsed
+=======  ===============================  ===========================================
+Linux    CLOCK_MONOTONIC                  CLOCK_BOOTTIME
+macOS    CLOCK_UPTIME_RAW                 CLOCK_MONOTONIC_RAW, which counts sleep there
+Windows  QueryUnbiasedInterruptTime       GetTickCount64
+=======  ===============================  ===========================================
+
+Linux is tested, in a real suspend; macOS and Windows are untested on hardware.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from brummer.core.clock import Reading
+
+READ_TRIES: Final = 3
+"""A preemption between two clocks would look like a sleep; the closest of three pairs is taken."""
+
+if sys.platform == "linux":
+
+    def awake() -> float:
+        """Seconds that stand still while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def elapsed() -> float:
+        """Seconds that go on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+elif sys.platform == "darwin":
+
+    def awake() -> float:
+        """Seconds that stand still while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_UPTIME_RAW)
+
+    def elapsed() -> float:
+        """Seconds that go on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
+
+else:
+    import ctypes
+
+    _kernel = ctypes.WinDLL("kernel32")
+    _kernel.GetTickCount64.restype = ctypes.c_ulonglong
+
+    def awake() -> float:
+        """Seconds that stand still while the machine sleeps."""
+        hundred_ns = ctypes.c_ulonglong()
+        _kernel.QueryUnbiasedInterruptTime(ctypes.byref(hundred_ns))
+        return hundred_ns.value / 1e7
+
+    def elapsed() -> float:
+        """Seconds that go on while the machine sleeps; in steps of some 16 ms."""
+        return float(_kernel.GetTickCount64()) / 1e3
+
+
+def wall() -> float:
+    """Seconds since 1970; somebody may set it."""
+    return time.time()
+
+
+class SystemClock:
+    """The `brummer.core.clock.Clock` of this machine."""
+
+    def awake(self) -> float:
+        """See `brummer.core.clock`; so for the others."""
+        return awake()
+
+    def elapsed(self) -> float:
+        return elapsed()
+
+    def wall(self) -> float:
+        return wall()
+
+    def reading(self) -> Reading:
+        """All clocks at one moment; some microseconds."""
+        return min((_read() for _ in range(READ_TRIES)), key=lambda pair: pair[0])[1]
+
+
+def _read() -> tuple[float, Reading]:
+    """(how long it took, the reading)."""
+    before, elapsed_s, wall_s, after = awake(), elapsed(), wall(), awake()
+    return after - before, Reading((before + after) / 2, elapsed_s, wall_s, _suspends())
+
+
+def _suspends() -> int:
+    descriptor = _suspend_stats()
+    if descriptor is None:
+        return 0
+    try:
+        return int(os.pread(descriptor, 32, 0))
+    except (OSError, ValueError):
+        return 0
+
+
+@functools.cache
+def _suspend_stats() -> int | None:
+    """Linux counts every suspend here, also one to idle, through which its clocks may go on; kept open for good."""
+    if sys.platform != "linux":
+        return None
+    with contextlib.suppress(OSError):
+        return os.open("/sys/power/suspend_stats/success", os.O_RDONLY | os.O_CLOEXEC)
+    return None
+
+
+class ClockHints:
+    """Calls ``on_hint`` soon after a clock may have jumped; it may call for nothing. Close it when done."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.close = close
+
+
+def no_hints() -> ClockHints:
+    """Where the system gives none, the heartbeat has to do."""
+    return ClockHints(lambda: None)
+
+
+if sys.platform == "linux":
+    import ctypes
+    import errno
+
+    from brummer.host.libc import check, function
+
+    _ABSTIME_AND_CANCEL_ON_SET: Final = 0x1 | 0x2
+    _FAR_OFF_S: Final = 10**9
+    """The timer itself is never to fire: only the cancellation is wanted, at a wake or when the clock is set."""
+
+    class _TimeSpec(ctypes.Structure):
+        _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+    class _TimerSpec(ctypes.Structure):
+        _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
+
+    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+        """A timer on the wall clock that the kernel cancels when that clock jumps, as it does at every resume.
+
+        No thread, no wakeup, no right needed. Raises OSError where the kernel has no such timer.
+        Source: timerfd_create(2), TFD_TIMER_CANCEL_ON_SET; Python wraps it from 3.13 on.
+        """
+        descriptor = check(function("timerfd_create")(time.CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC))
+
+        def arm() -> None:
+            spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(int(wall()) + _FAR_OFF_S, 0))
+            check(function("timerfd_settime")(descriptor, _ABSTIME_AND_CANCEL_ON_SET, ctypes.byref(spec), None))
+
+        def on_readable() -> None:
+            try:
+                os.read(descriptor, 8)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ECANCELED:
+                    raise
+            arm()
+            on_hint()
+
+        def close() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+        try:
+            arm()
+        except OSError:
+            os.close(descriptor)
+            raise
+        loop.add_reader(descriptor, on_readable)
+        return ClockHints(close)
+
+elif sys.platform == "darwin":
+    from brummer.host.notifications import watch_notifications
+
+    _NAMES: Final = (b"com.apple.powermanagement.systempowerstate", b"com.apple.system.clock_set")
+    """kIOPMSystemPowerStateNotify and kNotifyClockSet."""
+
+    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+        """notify(3) posts at sleep, at wake, and when the clock is set."""
+        return ClockHints(watch_notifications(loop, _NAMES, on_hint))
+
+else:
+    from ctypes import wintypes
+
+    _DEVICE_NOTIFY_CALLBACK: Final = 2
+    _RESUME_AUTOMATIC: Final = 0x12
+    _Callback = ctypes.WINFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p)
+
+    class _Subscription(ctypes.Structure):
+        _fields_ = (("callback", _Callback), ("context", ctypes.c_void_p))
+
+    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+        """PowerRegisterSuspendResumeNotification calls from a thread of the system's; works without a window."""
+        power = ctypes.WinDLL("powrprof")
+
+        def on_power(_context: object, kind: int, _setting: object) -> int:
+            if kind == _RESUME_AUTOMATIC:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(on_hint)  # which also makes the loop compute its timers anew
+            return 0
+
+        subscription = _Subscription(_Callback(on_power), None)  # must live as long as the registration
+        handle = wintypes.HANDLE()
+        register = power.PowerRegisterSuspendResumeNotification
+        if register(_DEVICE_NOTIFY_CALLBACK, ctypes.byref(subscription), ctypes.byref(handle)):
+            raise OSError("PowerRegisterSuspendResumeNotification failed")
+
+        def close() -> None:
+            power.PowerUnregisterSuspendResumeNotification(handle)
+            del subscription.callback
+
+        return ClockHints(close)

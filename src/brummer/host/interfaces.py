@@ -1,0 +1,192 @@
+"""What the system knows of its network, and a hint when that may have changed.
+
+Linux is tested; macOS and Windows are untested on hardware.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Final
+
+DOCUMENTATION_ADDRESSES: Final = (
+    (socket.AF_INET, "192.0.2.1"),
+    (socket.AF_INET6, "2001:db8::1"),
+)
+"""Nobody's (RFC 5737, RFC 3849). A datagram socket is only pointed at them, and nothing is ever sent."""
+
+
+def default_sources() -> tuple[str | None, str | None]:
+    """The addresses (IPv4, IPv6) from which we would speak to the outside; None without a route there. Microseconds."""
+    v4, v6 = (_source(family, address) for family, address in DOCUMENTATION_ADDRESSES)
+    return v4, v6
+
+
+def _source(family: int, address: str) -> str | None:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))
+            source: str = sock.getsockname()[0]
+            return source
+    except OSError:
+        return None
+
+
+class NetworkHints:
+    """Calls back soon after the network may have changed; it may call for nothing. Close it when done."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.close = close
+
+
+_NAME_BYTES: Final = 16
+_UP, _RUNNING = 0x1, 0x40
+
+if sys.platform != "win32":
+    import fcntl
+
+    _SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
+
+    def _flags(interface: str) -> int:
+        """The interface's flags; 0 when there is none of that name."""
+        request = struct.pack(f"{_NAME_BYTES}sh14x", interface.encode(), 0)
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
+        except OSError:
+            return 0
+        flags: int = struct.unpack_from("H", answer, _NAME_BYTES)[0]
+        return flags
+
+
+if sys.platform == "linux":
+    _ROUTE_LINES: Final = 64
+    """The default route stands first; a machine with thousands of routes must not cost us a heartbeat."""
+
+    _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+    """rtnetlink(7): links, IPv4 addresses and routes, IPv6 addresses and routes."""
+
+    _MESSAGES_BYTES: Final = 65536
+
+    def loopback_is_up() -> bool:
+        """Whether 127.0.0.1 can be reached at all."""
+        return bool(_flags("lo") & _UP)
+
+    def carrier() -> bool | None:
+        """Whether the interface of the default route is up and running; None without such a route."""
+        interface = _default_interface()
+        return None if interface is None else _flags(interface) & (_UP | _RUNNING) == _UP | _RUNNING
+
+    def _default_interface() -> str | None:
+        """Of the calling process' network namespace."""
+        for path, column, default in (
+            ("/proc/self/net/route", 1, "00000000"),
+            ("/proc/self/net/ipv6_route", 0, "0" * 32),
+        ):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                for _, line in zip(range(_ROUTE_LINES), file, strict=False):
+                    fields = line.split()
+                    name = fields[0] if column else fields[-1]
+                    if fields[column] == default and name != "lo":
+                        return name
+        return None
+
+    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+        """The kernel's own announcements. Raises OSError where a sandbox refuses the socket."""
+        sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+        try:
+            sock.bind((0, _GROUPS))
+        except OSError:
+            sock.close()
+            raise
+
+        def on_readable() -> None:
+            try:
+                while sock.recv(_MESSAGES_BYTES):
+                    pass
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # some were lost: all the more reason to look
+                    raise
+            on_hint()
+
+        def close() -> None:
+            loop.remove_reader(sock)
+            sock.close()
+
+        loop.add_reader(sock, on_readable)
+        return NetworkHints(close)
+
+elif sys.platform == "darwin":
+    from brummer.host.notifications import watch_notifications
+
+    _RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR = 0x7, 0xF, 0x10
+    _TYPE_AT: Final = 3
+
+    def loopback_is_up() -> bool:
+        """Whether 127.0.0.1 can be reached at all."""
+        return bool(_flags("lo0") & _UP)
+
+    def carrier() -> bool | None:
+        """Not seen: the route goes away with the carrier there."""
+        return None
+
+    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+        """The routing socket, route(4), and the notification of a changed configuration."""
+        sock = socket.socket(socket.AF_ROUTE, socket.SOCK_RAW, 0)
+        sock.setblocking(False)
+
+        def on_readable() -> None:
+            with contextlib.suppress(BlockingIOError):
+                message = sock.recv(4096)
+                if message[_TYPE_AT] not in (_RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR):
+                    on_hint()
+
+        end = watch_notifications(loop, (b"com.apple.system.config.network_change",), on_hint)
+
+        def close() -> None:
+            end()
+            loop.remove_reader(sock)
+            sock.close()
+
+        loop.add_reader(sock, on_readable)
+        return NetworkHints(close)
+
+else:
+    import ctypes
+    from ctypes import wintypes
+
+    _Callback = ctypes.WINFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+
+    def loopback_is_up() -> bool:
+        """It can't be taken down there."""
+        return True
+
+    def carrier() -> bool | None:
+        """Not seen: the route goes away with the carrier there."""
+        return None
+
+    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+        """The IP helper's callbacks, which come on threads of the system's."""
+        helper = ctypes.WinDLL("iphlpapi")
+
+        def on_change(_context: object, _row: object, _kind: int) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(on_hint)
+
+        callback, handles = _Callback(on_change), []
+        for name in ("NotifyUnicastIpAddressChange", "NotifyRouteChange2", "NotifyIpInterfaceChange"):
+            handle = wintypes.HANDLE()
+            if getattr(helper, name)(ctypes.c_ushort(0), callback, None, ctypes.c_ubyte(0), ctypes.byref(handle)) == 0:
+                handles.append(handle)
+
+        def close() -> None:
+            for handle in handles:  # waits for a callback that runs, so never called from within one
+                helper.CancelMibChangeNotify2(handle)
+            del callback.__dict__["_objects"]
+
+        return NetworkHints(close)

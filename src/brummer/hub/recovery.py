@@ -1,0 +1,141 @@
+"""What the hub does when the machine woke, when it was not run itself, and when the network changed.
+
+Theory of operation: an event is never a verdict. After a wake or a pause nothing is held against anybody for a moment,
+the directory is read again, and every link is asked whether its instance is there and itself, a few at a time. What is
+connected stays connected until that question fails; breakers are not touched. A set clock changes nothing at all.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Final
+
+from brummer.core.clock import Clock
+from brummer.hub.instances import Instances, Known
+from brummer.hub.timeline import Entry, Timeline
+from brummer.link.link import Link
+from brummer.network.monitor import Event, NetworkChanged
+from brummer.network.wake import ClockSet, Paused, Slept
+
+_log = logging.getLogger(__name__)
+
+SETTLE_S: Final = 0.5
+SETTLE_MAX_S: Final = 3.0
+SETTLE_PER_S: Final = 0.01
+"""The longer a sleep, the more has to be paged in and set up again: half a second and a hundredth, 3 s at most."""
+
+FORGIVE_EVERY_S: Final = 60.0
+"""A machine that wakes every few seconds (dark wakes, a starved VM) must not keep a broken link dialling at full
+speed.
+"""
+
+PROBES_AT_ONCE: Final = 4
+JITTER_S: Final = 0.25
+"""The wave after a wake: other programs want the machine, too."""
+
+LONG_SLEEP_S: Final = 60.0
+"""NAT routers and remote servers keep an idle connection for minutes; through a nap it is not worth a handshake."""
+
+
+class Recovery:
+    """Give every event to `on_event`; ``rescan`` reads the instances directory now."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        rescan: Callable[[], Awaitable[None]],
+        clock: Clock,
+        *,
+        rng: Random | None = None,
+    ) -> None:
+        self._instances = instances
+        self._rescan = rescan
+        self._clock = clock
+        self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
+        self._slots = asyncio.Semaphore(PROBES_AT_ONCE)
+        self._forgave_s = float("-inf")
+        self._running: set[asyncio.Task[None]] = set()
+        self.timeline = Timeline(clock)
+
+    async def close(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def on_event(self, event: Event) -> None:
+        """Note it, and begin with what it asks for."""
+        entry = self.timeline.note(event)
+        match event:
+            case ClockSet():
+                self.timeline.finished(entry, "nothing: no deadline reads that clock")
+            case Slept(seconds) | Paused(seconds):
+                self._settle(seconds)
+                self._start(self._recover(entry, seconds))
+            case NetworkChanged():
+                self._start(self._follow_network(entry, event))
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    # A wake, or a pause.
+
+    def _settle(self, seconds: float) -> None:
+        settle_s = min(SETTLE_MAX_S, SETTLE_S + seconds * SETTLE_PER_S)
+        now_s = self._clock.awake()
+        forgive = now_s - self._forgave_s >= FORGIVE_EVERY_S
+        if forgive:
+            self._forgave_s = now_s
+        for _, link in self._links():
+            link.settle(settle_s, forgive=forgive)
+
+    async def _recover(self, entry: Entry, seconds: float) -> None:
+        await self._rescan()
+        links = self._links()
+        if seconds > LONG_SLEEP_S:
+            for _, link in links:
+                if not link.target.is_local:
+                    link.connections.drop_idle()
+        await self._look(links)
+        self.timeline.finished(entry, f"read the directory again; {_outcome(links)}")
+
+    # The network.
+
+    async def _follow_network(self, entry: Entry, event: NetworkChanged) -> None:
+        """Loopback does not care for routes, nor the outside for loopback."""
+        links = self._links()
+        remote = [(known, link) for known, link in links if not link.target.is_local]
+        if not event.online:
+            for _, link in remote:
+                link.is_offline = True
+        concerned = [
+            (known, link) for known, link in links if (event.loopback if link.target.is_local else event.online)
+        ]
+        await self._look(concerned)
+        paused = "" if event.online or not remote else f"; {len(remote)} remote ones are not asked while offline"
+        self.timeline.finished(entry, _outcome(concerned) + paused)
+
+    # The wave.
+
+    def _links(self) -> list[tuple[Known, Link]]:
+        return [(known, known.link) for known in self._instances if isinstance(known.link, Link) and not known.is_gone]
+
+    async def _look(self, links: Sequence[tuple[Known, Link]]) -> None:
+        async def one(link: Link) -> None:
+            await asyncio.sleep(self._rng.uniform(0, JITTER_S))
+            async with self._slots:
+                await link.look()
+
+        await asyncio.gather(*(one(link) for _, link in links))
+
+
+def _outcome(links: Sequence[tuple[Known, Link]]) -> str:
+    """In words: how the links stand."""
+    if not links:
+        return "no link to ask"
+    states = Counter(link.state.value for _, link in links)
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {told}"

@@ -1,0 +1,78 @@
+"""The hub's state as one JSON-compatible object: for agents (``hub_status``) and for people (``brum status``)."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from brummer import __version__
+from brummer.core.clock import Clock
+from brummer.hub.instances import Instances
+from brummer.hub.timeline import Timeline
+from brummer.link.caller import PARK_S
+from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, REPLY_LIMIT_BYTES
+from brummer.link.limits import IN_FLIGHT_IN_ALL, QUEUED_PER_INSTANCE
+from brummer.link.state import State
+
+LIMITS = {
+    "connections_for_calls": CONNECTIONS_FOR_CALLS,
+    "connections_for_waits": CONNECTIONS_FOR_WAITS,
+    "in_flight_in_all": IN_FLIGHT_IN_ALL,
+    "queued_per_instance": QUEUED_PER_INSTANCE,
+    "reply_bytes": REPLY_LIMIT_BYTES,
+    "park_s": PARK_S,
+}
+
+
+class Status:
+    """Of one hub. ``directory``: where it was started."""
+
+    def __init__(self, instances: Instances, timeline: Timeline, clock: Clock, directory: Path) -> None:
+        self._instances = instances
+        self._timeline = timeline
+        self._clock = clock
+        self._directory = str(directory)
+        self._started_s = clock.elapsed()
+
+    def describe(self, problems: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+        """``problems``: those that are no link's, as ``{"code", "detail", …}``."""
+        links = [known.link.status() for known in self._instances]
+        return {
+            "hub": {
+                "version": __version__,
+                "pid": os.getpid(),
+                "directory": self._directory,
+                "uptime_s": round(self._clock.elapsed() - self._started_s, 3),
+            },
+            "problems": [*_link_problems(links, cut_off=self._instances.are_cut_off()), *problems],
+            "links": links,
+            "timeline": self._timeline.describe(),
+            "limits": LIMITS,
+        }
+
+
+def _link_problems(links: list[dict[str, Any]], *, cut_off: bool) -> list[dict[str, Any]]:
+    """One line per root cause: if everybody fails at once, that is one."""
+    failing = [link for link in links if _failing_state(link)]
+    if cut_off:
+        left = [link for link in failing if link["state"] != State.GONE.value]
+        detail = "no instance answers any more: look for the cause here, such as a firewall or lo being down"
+        return [
+            {
+                "code": "cut_off",
+                "instances": [link["instance_id"] for link in left],
+                "detail": f"{detail} (the first says: {left[0]['reason']})",
+            }
+        ]
+    return [
+        {"code": f"link_{_failing_state(link)}", "instance": link["instance_id"], "detail": link["reason"]}
+        for link in failing
+    ]
+
+
+def _failing_state(link: dict[str, Any]) -> str | None:
+    """None for a link that is well, or that has not been tried yet; one that tries once more is still retrying."""
+    state: str = link["state"]
+    if state in (State.DISCOVERED.value, State.CONNECTING.value):
+        return State.RETRYING.value if link["attempts"] else None
+    return None if state == State.READY.value else state

@@ -1,0 +1,69 @@
+"""What happened to this machine, and what was done about it: the last entries, oldest first, for people to read."""
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from brummer.core.clock import Clock
+from brummer.network.monitor import Event, NetworkChanged
+from brummer.network.wake import ClockSet, Paused, Slept
+
+ENTRIES: Final = 50
+"""A laptop's day or two."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """``at_s``: elapsed time; ``wall_s``: seconds since 1970, as the clock then stood."""
+
+    event: Event
+    at_s: float
+    wall_s: float
+    did: str = ""
+    took_s: float | None = None
+
+    def describe(self, now_s: float) -> dict[str, Any]:
+        """JSON-compatible; ``now_s`` is elapsed time."""
+        return {
+            "kind": self.event.kind,
+            "at": datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds"),
+            "at_boottime_s": round(self.at_s, 3),
+            "ago_s": round(now_s - self.at_s, 3),
+            "seconds": None if isinstance(self.event, NetworkChanged) else self.event.seconds,
+            "reasons": [reason_of(self.event)] if not isinstance(self.event, NetworkChanged) else [*self.event.reasons],
+            "did": self.did,
+            "took_s": self.took_s,
+        }
+
+
+class Timeline:
+    """The last `ENTRIES`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: deque[Entry] = deque(maxlen=ENTRIES)
+
+    def note(self, event: Event) -> Entry:
+        """Something happened now; what is done about it is filled in by whoever does it."""
+        entry = Entry(event, self._clock.elapsed(), self._clock.wall())
+        self._entries.append(entry)
+        return entry
+
+    def finished(self, entry: Entry, did: str) -> None:
+        entry.did, entry.took_s = did, round(self._clock.elapsed() - entry.at_s, 3)
+
+    def describe(self) -> list[dict[str, Any]]:
+        now_s = self._clock.elapsed()
+        return [entry.describe(now_s) for entry in self._entries]
+
+
+def reason_of(event: Slept | Paused | ClockSet) -> str:
+    """One sentence."""
+    match event:
+        case Slept(seconds):
+            return f"the machine slept for {seconds:.1f} s"
+        case Paused(seconds):
+            return f"this hub was not run for at least {seconds:.1f} s: stopped, frozen, or starved"
+        case ClockSet(seconds):
+            return f"the wall clock was set {'forth' if seconds > 0 else 'back'} by {abs(seconds):.1f} s"

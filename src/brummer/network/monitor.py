@@ -1,0 +1,173 @@
+"""Reads the clocks and the network, and tells when something happened: `wake` and `snapshot` decide what.
+
+Theory of operation: hints from the system, which may be missing, late or for nothing, make us look; and so does
+a heartbeat, which finds what no hint told of. After a hint from the network we wait for a moment, because a change
+of it comes as a burst of messages. Nothing here is a verdict on any link.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from brummer.core.clock import Clock
+from brummer.host import clocks, interfaces
+from brummer.network.snapshot import Snapshot, differences
+from brummer.network.wake import Wake, WakeDetector
+
+_log = logging.getLogger(__name__)
+
+BEAT_S: Final = 5.0
+"""What no hint told of is found this late; 0.2 wakeups a second."""
+
+DEBOUNCE_S: Final = 0.25
+"""From the first message of a burst; making a container sends some ten of them within 0.1 s."""
+
+REACH_S: Final = 2.0
+"""How long an endpoint may take to answer before it does not count as reached."""
+
+REACH_EVERY_S: Final = 30.0
+"""How often endpoints are asked while nothing changes; only if there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """``reasons`` in words; ``online`` and ``loopback`` as they are now."""
+
+    reasons: tuple[str, ...]
+    online: bool
+    loopback: bool
+    kind: str = "network"
+
+
+Event = Wake | NetworkChanged
+Endpoint = tuple[str, int]
+
+
+def snapshot() -> Snapshot:
+    """The network of this machine now; some 50 µs."""
+    return Snapshot(interfaces.default_sources(), interfaces.carrier(), interfaces.loopback_is_up())
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the monitor looks; tests give it others. The watches raise OSError where the system refuses them."""
+
+    clock: Clock = field(default_factory=clocks.SystemClock)
+    snapshot: Callable[[], Snapshot] = snapshot
+    watch_clocks: Callable[..., Any] = clocks.watch_clocks
+    watch_network: Callable[..., Any] = interfaces.watch_network
+
+
+class Monitor:
+    """Await `run` in a task of its own. ``endpoints``: being online means that one of them takes a connection."""
+
+    def __init__(
+        self, on_event: Callable[[Event], None], *, sources: Sources | None = None, endpoints: Sequence[Endpoint] = ()
+    ) -> None:
+        self._on_event = on_event
+        self._sources = sources or Sources()
+        self._endpoints = endpoints
+        self._loop = asyncio.get_running_loop()
+        self._detector = WakeDetector(self._sources.clock.reading())
+        self._network = self._sources.snapshot()
+        self._reached: bool | None = None
+        self._asked_s = float("-inf")
+        self._reaching: asyncio.Task[None] | None = None
+        self._debounce: asyncio.TimerHandle | None = None
+        self.watches: list[str] = []
+        """What the system hints of; the heartbeat finds the rest."""
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the outside can be reached: endpoints decide, if there are any, else routes and carrier."""
+        return self._network.is_online if self._reached is None else self._reached
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        watches = []
+        for name, watch, on_hint in (
+            ("clocks", self._sources.watch_clocks, self._on_clock_hint),
+            ("network", self._sources.watch_network, self._on_network_hint),
+        ):
+            try:
+                watches.append(watch(self._loop, on_hint))
+                self.watches.append(name)
+            except OSError as error:
+                _log.info("no hints from the %s, so only a look every %g s: %s", name, BEAT_S, error)
+        try:
+            while True:
+                due_s = self._loop.time() + BEAT_S
+                await asyncio.sleep(BEAT_S)
+                self._look_at_clocks(self._loop.time() - due_s)
+                self._look_at_network()
+        finally:
+            for opened in watches:
+                opened.close()
+            for timer in (self._debounce, self._reaching):
+                if timer is not None:
+                    timer.cancel()
+
+    # Clocks.
+
+    def _on_clock_hint(self) -> None:
+        self._look_at_clocks(0.0)
+
+    def _look_at_clocks(self, late_s: float) -> None:
+        wake = self._detector.look(self._sources.clock.reading(), late_s)
+        if wake is not None:
+            self._on_event(wake)
+
+    # The network.
+
+    def _on_network_hint(self) -> None:
+        if self._debounce is None:
+            self._debounce = self._loop.call_later(DEBOUNCE_S, self._after_debounce)
+
+    def _after_debounce(self) -> None:
+        self._debounce = None
+        self._look_at_network()
+
+    def _look_at_network(self) -> None:
+        before, self._network = self._network, self._sources.snapshot()
+        reasons = differences(before, self._network)
+        if reasons:
+            self._tell(reasons)
+        is_due = reasons or self._loop.time() - self._asked_s >= REACH_EVERY_S
+        if self._endpoints and is_due and self._reaching is None:
+            self._asked_s = self._loop.time()
+            self._reaching = self._loop.create_task(self._reach(), name="reach endpoints")
+
+    def _tell(self, reasons: tuple[str, ...]) -> None:
+        self._on_event(NetworkChanged(reasons, self.is_online, self._network.loopback))
+
+    async def _reach(self) -> None:
+        """Whether any endpoint takes a connection; told when that has changed."""
+        try:
+            tries = [asyncio.ensure_future(_takes_connection(endpoint)) for endpoint in self._endpoints]
+            try:
+                reached = False
+                for each in asyncio.as_completed(tries):
+                    reached = reached or await each
+                    if reached:
+                        break
+            finally:
+                for each in tries:
+                    each.cancel()
+                await asyncio.gather(*tries, return_exceptions=True)
+            before, self._reached = self._reached, reached
+            if reached != (self._network.is_online if before is None else before):
+                self._tell(("an endpoint answers" if reached else "no endpoint answers",))
+        finally:
+            self._reaching = None
+
+
+async def _takes_connection(endpoint: Endpoint) -> bool:
+    try:
+        async with asyncio.timeout(REACH_S):
+            _, writer = await asyncio.open_connection(*endpoint)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,73 @@
+"""What happened between two readings of the clocks: we slept, we were not run, or somebody set the clock.
+
+Three different facts, and a clock that was set is never a sleep. Pure: the readings are passed in.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from brummer.core.clock import Reading
+
+JUMP_S: Final = 0.25
+"""Less than that between the clocks is their own imprecision; some machines measure sleep in whole seconds."""
+
+LATE_S: Final = 2.0
+"""A heartbeat that comes so late says that we were not run: stopped, frozen, or starved."""
+
+ECHO_S: Final = 1.0
+"""The kernel counts a suspend only after we were thawed; a count that rises so soon after a wake is the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """The whole machine slept; nothing ran, and nobody failed meanwhile."""
+
+    seconds: float
+    kind: str = "slept"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """We did not run while the others did: what seems overdue may be waiting for us to look."""
+
+    seconds: float
+    kind: str = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """The wall clock was set forth or back (negative); nothing else changed."""
+
+    seconds: float
+    kind: str = "clock"
+
+
+Wake = Slept | Paused | ClockSet
+
+
+class WakeDetector:
+    """Compares each reading with the one before."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._last = reading
+        self._quiet_until_s = float("-inf")
+
+    def look(self, now: Reading, late_s: float = 0.0) -> Wake | None:
+        """What happened since the last look. ``late_s``: how late we were called, in awake time."""
+        last, self._last = self._last, now
+        slept_s = now.asleep_s - last.asleep_s
+        set_s = (now.wall_s - now.elapsed_s) - (last.wall_s - last.elapsed_s)
+        counted = now.suspends > last.suspends and now.awake_s > self._quiet_until_s
+        if slept_s > JUMP_S:
+            return self._woken(now, Slept(round(slept_s, 3)))
+        if counted:  # to idle, with clocks that went on: how late we are is all that tells how long
+            return self._woken(now, Slept(round(max(0.0, late_s), 3)))
+        if late_s > LATE_S:
+            return self._woken(now, Paused(round(late_s, 3)))
+        if abs(set_s) > JUMP_S:
+            return ClockSet(round(set_s, 3))
+        return None
+
+    def _woken(self, now: Reading, wake: Wake) -> Wake:
+        self._quiet_until_s = now.awake_s + ECHO_S
+        return wake
