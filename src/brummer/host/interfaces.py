@@ -28,6 +28,7 @@ def default_sources() -> tuple[str | None, str | None]:
 def _source(family: int, address: str) -> str | None:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
             sock.connect((address, 9))
             source: str = sock.getsockname()[0]
             return source

@@ -24,7 +24,7 @@ def _loop_factory() -> Any:
     if sys.platform == "win32":
         return _awake_loop
     if sys.platform == "darwin" or os.environ.get("BRUMMER_LOOP") == "asyncio":
-        return None  # libuv, and so uvloop, counts sleep on macOS (its src/unix/darwin.c: mach_continuous_time)
+        return None  # libuv, and so uvloop, counts sleep on macOS: mach_continuous_time in its darwin.c
     try:
         import uvloop  # noqa: PLC0415 — optional
     except ImportError:
@@ -33,7 +33,7 @@ def _loop_factory() -> Any:
 
 
 def _awake_loop() -> asyncio.AbstractEventLoop:
-    """Windows: `time.monotonic` counts sleep there, and the proactor cannot watch a plain socket for readiness."""
+    """Windows: the standard loop's time counts sleep there, and the proactor cannot watch a plain socket for readiness."""
     from brummer.host.clocks import awake  # noqa: PLC0415 — only there
 
     class AwakeLoop(asyncio.SelectorEventLoop):

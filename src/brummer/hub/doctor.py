@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.registry import Registry
+from brummer.host import clocks
 from brummer.host.filesystems import filesystem_has_events, filesystem_name
 from brummer.host.locks import holder_pid, is_locked
 from brummer.host.pids import process_state
@@ -117,12 +117,8 @@ def _is_stopped(pid: int | None) -> bool:
 
 def _clocks() -> Iterator[Finding]:
     """Two monotonic clocks, of which one counts sleep, tell a suspend from a pause."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        slept_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
-        detail = f"awake and elapsed time are told apart; asleep {max(slept_s, 0.0):.0f} s since boot"
-        yield Finding("clocks", "ok", detail)
-    else:
-        yield Finding("clocks", "note", "one monotonic clock only: a sleep is seen by a late timer")
+    slept_s = max(clocks.elapsed() - clocks.awake(), 0.0)
+    yield Finding("clocks", "ok", f"awake and elapsed time are told apart; asleep {slept_s:.0f} s since boot")
 
 
 def _ports(directory: Path) -> Iterator[Finding]:

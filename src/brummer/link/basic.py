@@ -8,6 +8,7 @@ import asyncio
 from typing import Any, Final
 
 from brummer.core.errors import Outcome, TransportError
+from brummer.host.clocks import elapsed
 from brummer.link.call import Call
 from brummer.link.connections import CONNECT_TIMEOUT_S, REPLY_LIMIT_BYTES
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
@@ -27,6 +28,7 @@ class BasicLink:
         self.target = target
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
+        self._elapsed_since_s = elapsed()
         self.last_error: TransportError | None = None
         self._looked = asyncio.Event()
         self._in_flight = 0
@@ -77,7 +79,7 @@ class BasicLink:
         return {
             "instance_id": self.target.instance_id,
             "state": self.state.value,
-            "since_s": round(self._loop.time() - self.since_s, 3),
+            "since_s": round(elapsed() - self._elapsed_since_s, 3),
             "reason": "basic link",
             "condition": self.target.look(),
             "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
@@ -117,4 +119,4 @@ class BasicLink:
 
     def _become(self, state: State) -> None:
         if state is not self.state:
-            self.state, self.since_s = state, self._loop.time()
+            self.state, self.since_s, self._elapsed_since_s = state, self._loop.time(), elapsed()

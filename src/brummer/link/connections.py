@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from brummer.core.errors import TransportError
+from brummer.host.clocks import elapsed
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
 from brummer.wire.http_connection import HttpConnection
@@ -75,6 +76,7 @@ class Connections:
         if target is not self._target():
             connection.close()
             raise TransportError("the record changed while the connection was made")
+        connection.opened_at = elapsed()
         return connection
 
     async def open_within(self, timeout_s: float) -> HttpConnection:

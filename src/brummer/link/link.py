@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, Final
 
 from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
+from brummer.host.clocks import elapsed
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
 from brummer.link.connections import Connections
@@ -54,6 +55,7 @@ class Link:
         self.target = target
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
+        self._elapsed_since_s = elapsed()
         self.last_error: TransportError | None = None
         self.attempts = 0
         self.next_dial_s: float | None = None
@@ -382,7 +384,7 @@ class Link:
         before, self.state = self.state, next_state(self.state, event)
         now = self._loop.time()
         if self.state is not before:
-            self.since_s = now
+            self.since_s, self._elapsed_since_s = now, elapsed()
             self._moved.set()
         if self.state in (State.GONE, State.INCOMPATIBLE, State.IMPOSTOR):
             self._told.set()
@@ -396,7 +398,7 @@ class Link:
         return {
             "instance_id": self.target.instance_id,
             "state": self.state.value,
-            "since_s": round(now - self.since_s, 3),
+            "since_s": round(elapsed() - self._elapsed_since_s, 3),
             "reason": self.history[-1].reason if self.history else "seen in the instances directory",
             "condition": self.condition,
             "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
@@ -407,7 +409,7 @@ class Link:
             "rtt_ms": _ms(self.health.rtt_s),
             "latency_ms": {f"p{percent}": _ms(self.health.latency_s(percent)) for percent in (50, 90, 99)},
             "connections": self.connections.size,
-            "connection_age_s": oldest and round(now - oldest.opened_at, 3),
+            "connection_age_s": oldest and round(elapsed() - oldest.opened_at, 3),
             "local_port": oldest and oldest.local_port,
             "dials": self.connections.dials,
             "in_flight": self.connections.busy,

@@ -74,7 +74,8 @@ class HttpConnection:
         self._sent = False
         self._reusable = True
         self.closed = False
-        self.opened_at = self._loop.time()
+        self.opened_at = 0.0
+        """For whoever opened it to fill in, on a clock of his choice."""
         self.calls = 0
         self._heard_s = float("-inf")
         self.local_port: int = sock.getsockname()[1]

@@ -117,16 +117,22 @@ class HttpServer:
         self.connections: set[_Connection] = set()
         self.running: set[asyncio.Task[None]] = set()
         self.closed = False
+        self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         for listener in sockets:
+            self._listeners.append(listener)
             self._servers.append(await loop.create_server(lambda: _Connection(self), sock=listener))
 
     async def close(self) -> None:
         """Stop listening, drop every connection and cancel what runs, also for peers that have gone already."""
         self.closed = True
+        loop = asyncio.get_running_loop()
+        while self._listeners:  # first of all: the standard loop forgets what it accepts while its server closes
+            loop.remove_reader(self._listeners.pop())
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         for connection in list(self.connections):

@@ -25,6 +25,7 @@ class Client:
 
     def __init__(self, process: asyncio.subprocess.Process, meta: dict[str, Any] | None = None) -> None:
         self.process = process
+        self.patience_s = ANSWER_S
         self.unasked: list[dict[str, Any]] = []
         self._meta = meta or {}
         self._next = 0
@@ -89,8 +90,8 @@ class Client:
         return True
 
     async def answer(self, number: int) -> dict[str, Any]:
-        """The response. Raises `TimeoutError` after `ANSWER_S`."""
-        async with asyncio.timeout(ANSWER_S):
+        """The response. Raises `TimeoutError` after ``patience_s``."""
+        async with asyncio.timeout(self.patience_s):
             return await self._waiting[number]
 
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:

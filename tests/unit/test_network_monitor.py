@@ -1,0 +1,163 @@
+"""Hints, the heartbeat and endpoints: what the monitor tells of, and when."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from brummer.host import clocks, interfaces
+from brummer.network.monitor import BEAT_S, DEBOUNCE_S, Event, Monitor, NetworkChanged, Sources
+from brummer.network.snapshot import Snapshot
+from brummer.network.wake import ClockSet, Paused, Slept
+from brummer.testing.virtual_time import START_S, VirtualClock, VirtualLoop
+
+from .virtual_world import in_virtual_time
+
+ONLINE = Snapshot(("192.168.1.5", None), carrier=True)
+OFFLINE = Snapshot()
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.hint: Callable[[], None] | None = None
+
+    def __call__(self, _: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> "Watch":
+        self.hint = on_hint
+        return self
+
+    def close(self) -> None:
+        self.hint = None
+
+
+def refused(*_: Any) -> Any:
+    raise PermissionError("a sandbox")
+
+
+class Scene:
+    """What the monitor sees, and what it has told, with the second it told it in."""
+
+    def __init__(self, *, sandboxed: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self.told: list[tuple[float, Event]] = []
+        self.network = ONLINE
+        self.clock = VirtualClock(loop)
+        self.clocks, self.links = Watch(), Watch()
+        watches = (refused, refused) if sandboxed else (self.clocks, self.links)
+        sources = Sources(self.clock, lambda: self.network, *watches)
+        self.monitor = Monitor(lambda event: self.told.append((loop.time() - START_S, event)), sources=sources)
+
+
+@contextlib.asynccontextmanager
+async def watching(*, sandboxed: bool = False) -> AsyncIterator[Scene]:
+    scene = Scene(sandboxed=sandboxed)
+    task = asyncio.create_task(scene.monitor.run())
+    await asyncio.sleep(0)
+    try:
+        yield scene
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (scene.clocks.hint, scene.links.hint) == (None, None)
+
+
+def test_a_hint_from_the_clocks_is_looked_at_at_once() -> None:
+    async def main() -> None:
+        async with watching() as scene:
+            await asyncio.sleep(1)
+            scene.clock.asleep_s = 30
+            assert scene.clocks.hint
+            scene.clocks.hint()
+            scene.clocks.hint()  # which is for nothing
+            assert scene.told == [(1.0, Slept(30.0))]
+            scene.clock.set_forth_s = 3600
+            scene.clocks.hint()
+            assert scene.told[1:] == [(1.0, ClockSet(3600.0))]
+
+    in_virtual_time(main())
+
+
+def test_a_burst_from_the_network_is_looked_at_once_a_quarter_second_after_its_first_message() -> None:
+    async def main() -> None:
+        async with watching() as scene:
+            scene.network = OFFLINE
+            for _ in range(50):
+                assert scene.links.hint
+                scene.links.hint()
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(1)
+            ((at_s, event),) = scene.told
+            assert at_s == pytest.approx(DEBOUNCE_S)
+            assert event == NetworkChanged(("the default route for IPv4 is gone",), online=False, loopback=True)
+            assert not scene.monitor.is_online
+
+    in_virtual_time(main())
+
+
+def test_without_hints_the_heartbeat_finds_everything() -> None:
+    async def main() -> None:
+        async with watching(sandboxed=True) as scene:
+            assert scene.monitor.watches == []
+            scene.network = OFFLINE
+            scene.clock.asleep_s = 30
+            await asyncio.sleep(2 * BEAT_S)
+            assert [(at_s, event.kind) for at_s, event in scene.told] == [(BEAT_S, "slept"), (BEAT_S, "network")]
+
+    in_virtual_time(main())
+
+
+def test_a_heartbeat_that_comes_late_tells_of_a_pause() -> None:
+    async def main() -> None:
+        async with watching() as scene:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            await asyncio.sleep(1)
+            loop.stand_still(60)
+            await asyncio.sleep(1)
+            assert scene.told == [(61.0, Paused(56.0))]
+            await asyncio.sleep(60)
+            assert len(scene.told) == 1
+
+    in_virtual_time(main())
+
+
+async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connection() -> None:
+    """In real time: sockets that refuse do so when they please."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        endpoints = (gone.getsockname()[:2], listener.getsockname()[:2])
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    network = OFFLINE
+    watch = Watch()
+    sources = Sources(clocks.SystemClock(), lambda: network, refused, watch)
+    monitor = Monitor(told.put_nowait, sources=sources, endpoints=endpoints)
+    task = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            assert watch.hint
+            watch.hint()
+            assert await told.get() == NetworkChanged(("an endpoint answers",), online=True, loopback=True)
+            assert monitor.is_online
+            listener.close()
+            network = Snapshot(("10.0.0.1", None))
+            watch.hint()
+            assert (await told.get()).kind == "network"  # the route: still believed to be online
+            assert await told.get() == NetworkChanged(("no endpoint answers",), online=False, loopback=True)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_real_sources_open_tell_something_and_close() -> None:
+    loop = asyncio.get_running_loop()
+    hints: list[str] = []
+    for watch in (clocks.watch_clocks, interfaces.watch_network):
+        watch(loop, lambda: hints.append("hint")).close()
+    reading = clocks.SystemClock().reading()
+    assert reading.asleep_s >= -0.01
+    assert isinstance(interfaces.loopback_is_up(), bool)
+    assert interfaces.carrier() in (True, False, None)
+    assert len(interfaces.default_sources()) == 2
