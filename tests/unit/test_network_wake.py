@@ -64,7 +64,7 @@ def test_a_suspend_that_only_the_kernel_counted_is_a_sleep_and_its_echo_is_not_a
     assert detector.look(slept) == Slept(30.0)
     echo = replace(later(slept, awake_s=wake_module.ECHO_S / 2), suspends=slept.suspends + 1)
     assert detector.look(echo) is None
-    assert detector.look(replace(later(echo, awake_s=10.0), suspends=echo.suspends + 1)) == Slept(0.0)
+    assert detector.look(replace(later(echo, awake_s=wake_module.ECHO_S), suspends=echo.suspends + 1)) == Slept(0.0)
 
 
 durations = st.floats(0.0, 1e6)

@@ -207,7 +207,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "Tell how the hub and its links are: problems first, then each link with state, last error and next retry."
         " Use it when calls fail.",
         {},
-        {"hub": OBJECT, "links": OBJECTS, "problems": OBJECTS, "limits": OBJECT},
+        {"hub": OBJECT, "links": OBJECTS, "problems": OBJECTS, "timeline": OBJECTS, "limits": OBJECT},
         read_only=True,
         routed=False,
     ),

@@ -14,8 +14,8 @@ JUMP_S: Final = 0.25
 LATE_S: Final = 2.0
 """A heartbeat that comes so late says that we were not run: stopped, frozen, or starved."""
 
-ECHO_S: Final = 1.0
-"""The kernel counts a suspend only after we were thawed; a count that rises so soon after a wake is the same one."""
+ECHO_S: Final = 10.0
+"""The kernel counts a suspend only after we were thawed, so the next heartbeat sees it; two are allowed for."""
 
 
 @dataclass(frozen=True, slots=True)
