@@ -37,6 +37,28 @@ def test_servers_are_collected_and_a_later_one_of_the_same_name_replaces_the_ear
     }
 
 
+def test_endpoints_are_host_and_port_and_the_later_file_replaces_the_list() -> None:
+    texts = [
+        (USER, 'logind = true\nconnectivity_endpoints = ["192.0.2.7:443"]'),
+        (PROJECT, 'connectivity_endpoints = ["[2001:db8::7]:53", "router.lan:80"]'),
+    ]
+    settings = load(texts, {})
+    assert settings.connectivity_endpoints == (("2001:db8::7", 53), ("router.lan", 80))
+    assert settings.logind
+    assert load(texts[:1], {}).connectivity_endpoints == (("192.0.2.7", 443),)
+
+
+@pytest.mark.parametrize(
+    "value", ['"192.0.2.7:443"', '["192.0.2.7"]', '["192.0.2.7:0"]', '["192.0.2.7:65536"]', "[443]"]
+)
+def test_an_endpoint_that_is_no_host_and_port_is_named_with_an_example(value: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load([(PROJECT, f"connectivity_endpoints = {value}")], {})
+    assert caught.value.context["key"] == "connectivity_endpoints"
+    assert str(PROJECT) in caught.value.message
+    assert "192.0.2.7:443" in caught.value.message
+
+
 def test_credentials_in_headers_are_not_shown() -> None:
     (server,) = load([(USER, '[servers.a]\nurl = "http://h/mcp"\nheaders = {authorization = "secret"}')], {}).servers
     assert "secret" not in repr(server)

@@ -15,6 +15,7 @@ USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts
   brum --mcp [--http HOST:PORT]    run the hub that a coding agent connects to
   brum ls                          list the instances on this machine
+  brum status                      show what the running hubs see, what went wrong, and what they did about it
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
   brum mcp-config [CLIENT]         show how to add the hub to a coding agent
   brum doctor                      check what discovery rests on, and say what to do"""
@@ -103,6 +104,21 @@ def _list(argv: Sequence[str]) -> int:
     return client.list_instances(as_json=options.json)
 
 
+def _status(argv: Sequence[str]) -> int:
+    parser = _parser(
+        "brum status",
+        description="Show what the running hubs see, what went wrong, and what they did about it. Exit status 1 when no"
+        " hub runs, or one has a problem.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: a list of what hub_status tells, one per hub")
+    parser.add_argument("--watch", action="store_true", help="go on, and print it anew when something has changed")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    from brummer.cli import status  # loads the event loop
+
+    return status.run(watch=options.watch, as_json=options.json)
+
+
 def _doctor(argv: Sequence[str]) -> int:
     parser = _parser("brum doctor", description="Check what discovery rests on. Exit status 1 when something is wrong.")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -136,6 +152,7 @@ def _mcp_config(argv: Sequence[str]) -> int:
 
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "ls": _list,
+    "status": _status,
     "call": _call,
     "mcp-config": _mcp_config,
     "doctor": _doctor,

@@ -39,12 +39,13 @@ class Settings:
     """``use_robust_networking`` False: the basic link, one connection per call, nothing recovered.
 
     ``connectivity_endpoints``: (host, port) pairs; we are online if one of them takes a connection. Without any,
-    nothing outside is ever asked: routes and carrier decide.
+    nothing outside is ever asked: routes and carrier decide. ``logind``: note a sleep before it begins.
     """
 
     use_robust_networking: bool = True
     servers: tuple[Server, ...] = ()
     connectivity_endpoints: tuple[tuple[str, int], ...] = ()
+    logind: bool = False
 
 
 def files_for(directory: Path, home: Path) -> list[Path]:
@@ -55,19 +56,20 @@ def files_for(directory: Path, home: Path) -> list[Path]:
 
 def load(texts: Iterable[tuple[Path, str]], environ: Mapping[str, str]) -> Settings:
     """Raises `SettingsInvalid` for a file that is no TOML, a value of the wrong type, or an unknown key."""
-    robust = True
+    robust, logind = True, False
     servers: dict[str, Server] = {}
     endpoints: tuple[tuple[str, int], ...] = ()
     for path, text in texts:
         table = _parse(path, text)
         endpoints = _endpoints(path, table, default=endpoints)
         robust = _boolean(path, table, "use_robust_networking", default=robust)
+        logind = _boolean(path, table, "logind", default=logind)
         servers |= {name: _server(path, name, entry) for name, entry in _table(path, table, "servers").items()}
     if (word := environ.get(ROBUST_VARIABLE, "").strip().lower()) in _TRUE | _FALSE:
         robust = word in _TRUE
     elif word:
         raise SettingsInvalid(f"{ROBUST_VARIABLE} is {word!r}; set it to true or false", key=ROBUST_VARIABLE)
-    return Settings(robust, tuple(servers.values()), endpoints)
+    return Settings(robust, tuple(servers.values()), endpoints, logind)
 
 
 def server_from_flag(text: str) -> Server:

@@ -33,7 +33,7 @@ def _loop_factory() -> Any:
 
 
 def _awake_loop() -> asyncio.AbstractEventLoop:
-    """Windows: the standard loop's time counts sleep there, and the proactor cannot watch a plain socket for readiness."""
+    """Windows: the standard loop's time counts sleep, and the proactor cannot watch a plain socket for readiness."""
     from brummer.host.clocks import awake  # noqa: PLC0415 — only there
 
     class AwakeLoop(asyncio.SelectorEventLoop):

@@ -17,7 +17,7 @@ from brummer.hub.instances import Instances, Known
 from brummer.hub.timeline import Entry, Timeline
 from brummer.link.link import Link
 from brummer.network.monitor import Event, NetworkChanged
-from brummer.network.wake import ClockSet, Paused, Slept
+from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,8 @@ class Recovery:
         match event:
             case ClockSet():
                 self.timeline.finished(entry, "nothing: no deadline reads that clock")
+            case GoingToSleep():
+                self.timeline.finished(entry, "nothing: what is under way goes on after it")
             case Slept(seconds) | Paused(seconds):
                 self._settle(seconds)
                 self._start(self._recover(entry, seconds))

@@ -24,6 +24,7 @@ from brummer.discovery.registry import Registry
 from brummer.host.clocks import SystemClock
 from brummer.host.descriptors import raise_descriptor_limit
 from brummer.host.exits import watch_exit
+from brummer.host.logind import LogindUnavailable, watch_sleep
 from brummer.host.pids import identify
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
@@ -31,8 +32,10 @@ from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
 from brummer.hub.status import Status
+from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
 from brummer.network.monitor import Monitor
+from brummer.network.wake import GoingToSleep
 from brummer.wire.greeting import Greeting
 from brummer.wire.http_server import HttpServer
 from brummer.wire.server import McpServer
@@ -84,6 +87,13 @@ class Hub:
                         self.instances.appeared(record)
                     case Gone(record, reason):
                         self.instances.gone(record, reason)
+
+    async def listen_to_logind(self, monitor: Monitor) -> None:
+        """Note what it announces; that it can't be heard is a problem to show, and no more."""
+        try:
+            await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
+        except LogindUnavailable as error:
+            self.problems.append({"code": error.code, "detail": error.message})
 
     async def _look(self) -> None:
         await self.registry.scan()
@@ -137,6 +147,8 @@ async def running_hub(
     if chosen.use_robust_networking:
         monitor = Monitor(hub.recovery.on_event, endpoints=chosen.connectivity_endpoints)
         tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
+        if chosen.logind:
+            tasks.append(asyncio.create_task(hub.listen_to_logind(monitor), name="logind"))
     try:
         yield hub
     finally:
@@ -157,7 +169,10 @@ async def serve_stdio(
     servers: Iterable[settings.Server] = (),
 ) -> int:
     """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
-    async with running_hub(environ, working_directory, servers=servers) as hub:
+    async with (
+        running_hub(environ, working_directory, servers=servers) as hub,
+        serving_status(hub.registry.directory, hub.describe),
+    ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=REQUEST_LIMIT_BYTES)
         front.session.capabilities = greeting.capabilities
         with _ending_on_signals(front.close), _ending_with_parent(front.close):
@@ -183,7 +198,10 @@ async def serve_http(
     if host not in LOOPBACK_NAMES and token is None:
         raise NotServed(f"{host} can be reached by others: set {TOKEN_VARIABLE} to a secret that clients must show")
     ended = asyncio.Event()
-    async with running_hub(environ, working_directory, servers=servers, further_tools=further_tools) as hub:
+    async with (
+        running_hub(environ, working_directory, servers=servers, further_tools=further_tools) as hub,
+        serving_status(hub.registry.directory, hub.describe),
+    ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         server = HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)
         listener = _listen(host, port)

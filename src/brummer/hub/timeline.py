@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from brummer.core.clock import Clock
 from brummer.network.monitor import Event, NetworkChanged
-from brummer.network.wake import ClockSet, Paused, Slept
+from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 
 ENTRIES: Final = 50
 """A laptop's day or two."""
@@ -30,8 +30,8 @@ class Entry:
             "at": datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds"),
             "at_boottime_s": round(self.at_s, 3),
             "ago_s": round(now_s - self.at_s, 3),
-            "seconds": None if isinstance(self.event, NetworkChanged) else self.event.seconds,
-            "reasons": [reason_of(self.event)] if not isinstance(self.event, NetworkChanged) else [*self.event.reasons],
+            "seconds": getattr(self.event, "seconds", None),
+            "reasons": reasons_of(self.event),
             "did": self.did,
             "took_s": self.took_s,
         }
@@ -58,12 +58,16 @@ class Timeline:
         return [entry.describe(now_s) for entry in self._entries]
 
 
-def reason_of(event: Slept | Paused | ClockSet) -> str:
-    """One sentence."""
+def reasons_of(event: Event) -> list[str]:
+    """One sentence each."""
     match event:
         case Slept(seconds):
-            return f"the machine slept for {seconds:.1f} s"
+            return [f"the machine slept for {seconds:.1f} s"]
         case Paused(seconds):
-            return f"this hub was not run for at least {seconds:.1f} s: stopped, frozen, or starved"
+            return [f"this hub was not run for at least {seconds:.1f} s: stopped, frozen, or starved"]
         case ClockSet(seconds):
-            return f"the wall clock was set {'forth' if seconds > 0 else 'back'} by {abs(seconds):.1f} s"
+            return [f"the wall clock was set {'forth' if seconds > 0 else 'back'} by {abs(seconds):.1f} s"]
+        case GoingToSleep():
+            return ["the machine is about to sleep"]
+        case NetworkChanged(reasons):
+            return [*reasons]

@@ -14,7 +14,7 @@ from typing import Any, Final
 from brummer.core.clock import Clock
 from brummer.host import clocks, interfaces
 from brummer.network.snapshot import Snapshot, differences
-from brummer.network.wake import Wake, WakeDetector
+from brummer.network.wake import GoingToSleep, Wake, WakeDetector
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class NetworkChanged:
     kind: str = "network"
 
 
-Event = Wake | NetworkChanged
+Event = Wake | GoingToSleep | NetworkChanged
 Endpoint = tuple[str, int]
 
 
@@ -88,7 +88,7 @@ class Monitor:
         """Watch until cancelled."""
         watches = []
         for name, watch, on_hint in (
-            ("clocks", self._sources.watch_clocks, self._on_clock_hint),
+            ("clocks", self._sources.watch_clocks, self.look_at_clocks),
             ("network", self._sources.watch_network, self._on_network_hint),
         ):
             try:
@@ -111,7 +111,8 @@ class Monitor:
 
     # Clocks.
 
-    def _on_clock_hint(self) -> None:
+    def look_at_clocks(self) -> None:
+        """Somebody has reason to believe that one of them jumped."""
         self._look_at_clocks(0.0)
 
     def _look_at_clocks(self, late_s: float) -> None:

@@ -42,6 +42,13 @@ class ClockSet:
     kind: str = "clock"
 
 
+@dataclass(frozen=True, slots=True)
+class GoingToSleep:
+    """The machine says that it is about to sleep; not every sleep is announced."""
+
+    kind: str = "sleeping"
+
+
 Wake = Slept | Paused | ClockSet
 
 

@@ -1,0 +1,239 @@
+"""What `brum status` shows: from the hubs' answers to lines for people. Pure: the time is passed in.
+
+Within a hub problems come first, then the links, those that fail before the others, then the timeline, oldest first.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from brummer.discovery.record import displayable
+
+NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
+
+TIMELINE_SHOWN: Final = 12
+"""Half a screen; --json has all."""
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+_ORDER: Final = ("suspect", "retrying", "impostor", "incompatible", "connecting", "discovered", "gone", "ready")
+
+
+class Facts(msgspec.Struct):
+    """Of a hub; of one that does not answer there is only the pid."""
+
+    pid: int
+    version: str = ""
+    directory: str = ""
+    uptime_s: float | None = None
+
+
+class Problem(msgspec.Struct):
+    """``code`` is a name for programs; whom it is about may be an instance, several, or a file."""
+
+    code: str
+    detail: str = ""
+    instance: str = ""
+    instances: list[str] = []
+    path: str = ""
+
+
+class Failure(msgspec.Struct):
+    """The last error of a link."""
+
+    code: str
+    message: str
+
+
+class Link(msgspec.Struct):
+    """What `hub_status` tells of a link, as far as people want to know it."""
+
+    instance_id: str
+    state: str
+    since_s: float = 0.0
+    reason: str = ""
+    condition: str = "unknown"
+    last_error: Failure | None = None
+    attempts: int = 0
+    next_retry_s: float | None = None
+    breaker: str = "closed"
+    in_flight: int = 0
+    parked: int = 0
+
+
+class Happening(msgspec.Struct):
+    """An entry of the timeline. ``did`` is empty while it is being done."""
+
+    kind: str
+    at: datetime | None = None
+    ago_s: float = 0.0
+    seconds: float | None = None
+    reasons: list[str] = []
+    did: str = ""
+    took_s: float | None = None
+
+
+class Status(msgspec.Struct):
+    """One hub's answer. Whatever else a hub of another version tells is passed over."""
+
+    hub: Facts
+    problems: list[Problem] = []
+    links: list[Link] = []
+    timeline: list[Happening] = []
+
+
+def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
+    """What stands for the answer of a hub that gave none."""
+    return {"hub": {"pid": pid}, "problems": [{"code": code, "detail": detail}], "links": [], "timeline": []}
+
+
+def gist(statuses: Iterable[Status]) -> object:
+    """What must differ for a new look to be worth showing; times and figures that always change are left out."""
+    return [
+        (
+            (status.hub.pid, status.hub.version, status.hub.directory),
+            [(each.code, each.instance, each.instances, each.path) for each in status.problems],
+            sorted((each.instance_id, *_standing(each)) for each in status.links),
+            [(each.kind, each.at, each.did) for each in status.timeline],
+        )
+        for status in statuses
+    ]
+
+
+def _standing(link: Link) -> tuple[str, ...]:
+    """A link that tries once more is still retrying, and for the same reason."""
+    error = link.last_error.message if link.last_error else ""
+    if link.attempts and link.state in ("discovered", "connecting", "retrying"):
+        return "retrying", error
+    return link.state, error, link.reason, link.breaker, "stopped" if link.condition == "stopped" else ""
+
+
+def page(statuses: Sequence[Status], now: datetime) -> str:
+    """All hubs, those with problems first. ``now`` is in the zone whose times are shown."""
+    ordered = sorted(statuses, key=lambda status: (not status.problems, status.hub.pid))
+    return "\n\n".join("\n".join(_lines_of(status, now)) for status in ordered) or NO_HUB
+
+
+def _lines_of(status: Status, now: datetime) -> Iterator[str]:
+    yield displayable(_title(status.hub))
+    if not status.links and not status.problems:
+        yield "  no instance is running"
+    sections = (
+        ("problems", map(_problem, status.problems)),
+        ("links", _links(status.links)),
+        ("timeline", _timeline(status.timeline, now)),
+    )
+    for title, found in sections:
+        lines = list(found)
+        if lines:
+            yield f"  {title}"
+            yield from (f"    {displayable(line)}" for line in lines)
+
+
+def _title(hub: Facts) -> str:
+    facts = [
+        f"version {hub.version}" if hub.version else "",
+        "" if hub.uptime_s is None else f"running for {span(hub.uptime_s)}",
+        f"started in {hub.directory}" if hub.directory else "",
+    ]
+    return f"hub {hub.pid}  {', '.join(filter(None, facts))}".rstrip()
+
+
+def _problem(problem: Problem) -> str:
+    about = problem.instance or ", ".join(problem.instances) or problem.path
+    what = problem.code.replace("_", " ")
+    return ": ".join(filter(None, (f"{what}, {about}" if about else what, problem.detail)))
+
+
+def _links(links: Sequence[Link]) -> Iterator[str]:
+    ordered = sorted(links, key=lambda link: (_rank(link.state), link.instance_id))
+    rows = [(link.instance_id, link.state, span(link.since_s)) for link in ordered]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    indent = " " * (sum(widths) + 2 * len(widths))
+    for link, row in zip(ordered, rows, strict=True):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join((*cells, link.reason)).rstrip()
+        error = link.last_error
+        if error and error.message not in link.reason:
+            yield f"{indent}last error: {error.message} ({error.code})"
+        if doing := "; ".join(_doing(link)):
+            yield f"{indent}→ {doing}"
+
+
+def _rank(state: str) -> int:
+    return _ORDER.index(state) if state in _ORDER else 0
+
+
+def _doing(link: Link) -> Iterator[str]:
+    """What is being done about it."""
+    retry = f"dialled again in {span(link.next_retry_s)}" if link.next_retry_s else "dialled again"
+    if link.condition == "stopped":
+        yield "its process is stopped"
+    match link.state:
+        case "suspect":
+            yield "asked until it answers"
+        case "retrying" | "impostor":
+            yield f"{retry}, attempt {link.attempts + 1}"
+        case "connecting" | "discovered":
+            yield f"being dialled, attempt {link.attempts + 1}"
+        case "incompatible":
+            yield "waits for another version of it"
+        case "gone":
+            yield "waits for it to start again"
+    if link.breaker != "closed":
+        yield f"calls are refused at once (breaker {link.breaker})"
+    for count, what in ((link.in_flight, "under way"), (link.parked, "waiting for it")):
+        if count:
+            yield f"{count} {'call' if count == 1 else 'calls'} {what}"
+
+
+def _timeline(timeline: Sequence[Happening], now: datetime) -> Iterator[str]:
+    shown = timeline[-TIMELINE_SHOWN:]
+    if len(shown) < len(timeline):
+        yield f"({len(timeline) - len(shown)} earlier)"
+    rows = [(_clock(happening.at, now), _ago(happening.ago_s)) for happening in shown]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    indent = " " * (sum(widths) + 2 * len(widths))
+    for happening, row in zip(shown, rows, strict=True):
+        at, ago = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"{at}  {ago}  {_what(happening)}"
+        took = "" if happening.took_s is None else f" (within {span(happening.took_s)})"
+        yield f"{indent}→ {happening.did or 'not finished yet'}{took}"
+
+
+def _clock(at: datetime | None, now: datetime) -> str:
+    """The time of day, with the date where it is not today's."""
+    if at is None:
+        return ""
+    here = at.astimezone(now.tzinfo)
+    return here.strftime("%H:%M:%S" if here.date() == now.date() else "%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float) -> str:
+    return "just now" if seconds < 1 else f"{span(seconds)} ago"
+
+
+def _what(happening: Happening) -> str:
+    match happening:
+        case Happening(kind="slept", seconds=float() as seconds):
+            return f"the machine slept for {span(seconds)}" if seconds else "the machine slept"
+        case Happening(kind="paused", seconds=float() as seconds):
+            return f"this hub was not run for at least {span(seconds)}: stopped, frozen, or starved"
+        case Happening(kind="clock", seconds=float() as seconds):
+            return f"the clock was set {'forth' if seconds > 0 else 'back'} by {span(abs(seconds))}"
+    return "; ".join(happening.reasons) or happening.kind
+
+
+def span(seconds: float) -> str:
+    """A time for people: two figures that matter."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s"
+    for unit_s, unit, part_s, part in ((_DAY_S, "d", _HOUR_S, "h"), (_HOUR_S, "h", _MINUTE_S, "min")):
+        if seconds >= unit_s:
+            parts = int(seconds % unit_s // part_s)
+            return f"{int(seconds // unit_s)} {unit}" + (f" {parts} {part}" if parts else "")
+    return f"{int(seconds // _MINUTE_S)} min"

@@ -1,0 +1,140 @@
+"""Unix sockets in a directory of ours: nobody else's from the first moment, and with paths of any length on Linux.
+
+A socket gets its name only when somebody listens at it. So a name at which nobody listens is what a dead process left.
+
+Linux is tested; macOS is untested on hardware. On Windows there are none: asyncio has no Unix sockets there.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from brummer.host.files import temporary_name
+
+AVAILABLE: Final = sys.platform != "win32"
+
+ADDRESS_LIMIT_BYTES: Final = 107 if sys.platform == "linux" else 103
+"""sun_path of struct sockaddr_un, less the NUL at its end: 108 bytes on Linux (unix(7)), 104 on macOS."""
+
+Mark = tuple[int, int, int]
+"""Which file a path names: device, inode, and time of the last change, which a rename leaves as it is."""
+
+
+@contextlib.contextmanager
+def address_of(path: Path) -> Iterator[str]:
+    """What to bind or connect to for this path. Raises OSError (ENAMETOOLONG where a long path has no short name)."""
+    if len(os.fsencode(path)) <= ADDRESS_LIMIT_BYTES:
+        yield str(path)
+        return
+    if sys.platform != "linux":
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+def listen_privately(path: Path, backlog: int) -> tuple[socket.socket, Mark]:
+    """A non-blocking listener at this path, mode 0600, and its mark; what was there is replaced. Raises OSError."""
+    hidden = path.with_name(temporary_name(path.name))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        with address_of(hidden) as address:
+            _bind_privately(listener, address)
+        try:
+            mark = _mark_of(os.lstat(hidden))
+            listener.listen(backlog)
+            os.rename(hidden, path)
+        except BaseException:
+            os.unlink(hidden)
+            raise
+    except BaseException:
+        listener.close()
+        raise
+    return listener, mark
+
+
+if sys.platform == "linux":
+
+    def _bind_privately(listener: socket.socket, address: str) -> None:
+        """The file takes its mode from the socket's own (unix_bind in net/unix/af_unix.c). The umask would do as well,
+        but it belongs to all threads.
+        """
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(address)
+
+else:
+
+    def _bind_privately(listener: socket.socket, address: str) -> None:
+        umask = os.umask(0o177)
+        try:
+            listener.bind(address)
+        finally:
+            os.umask(umask)
+
+
+def own_socket(path: Path) -> Mark | None:
+    """Which socket of ours stands at this path; None for anything else, and for nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+        return None
+    return _mark_of(status)
+
+
+def _mark_of(status: os.stat_result) -> Mark:
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def is_dead(path: Path) -> bool:
+    """A socket of ours at which nobody listens, by proof: the kernel refuses. Never waits.
+
+    Not for a directory that other machines share: a socket of theirs refuses us, too.
+    """
+    if own_socket(path) is None:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            with address_of(path) as address:
+                asking.connect(address)
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # such as EAGAIN: its queue is full, so somebody has opened it
+            return False
+    return False
+
+
+def remove(path: Path, mark: Mark) -> bool:
+    """Remove this socket and no other that may have taken its place by now; says whether it is gone.
+
+    Only what was moved aside is known for certain; the wrong one is put back.
+    """
+    aside = path.with_name(temporary_name(path.name))
+    try:
+        os.rename(path, aside)
+    except OSError:
+        return False
+    is_it = own_socket(aside) == mark
+    if not is_it:
+        with contextlib.suppress(OSError):  # a still newer one is there by now
+            os.link(aside, path)
+    with contextlib.suppress(OSError):
+        os.unlink(aside)
+    return is_it
+
+
+def remove_dead(path: Path) -> bool:
+    """Remove what a dead process left; says whether it did."""
+    mark = own_socket(path)
+    return mark is not None and is_dead(path) and remove(path, mark)

@@ -1,0 +1,285 @@
+"""The hub's status for people: a private socket beside the records that `brum status` asks.
+
+Protocol: a client sends ``status`` and a newline, gets the status as one line of JSON, and may ask again. Everything is
+bounded: `CLIENTS` at once, `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
+
+The socket may be missing, and that never costs the hub more than a line in its log. Like an instance's record it is put
+back when it was removed, or when the directory is made again; a hub makes no directory itself. What no hint tells of (a
+parent of the directory was moved, or the system gives no hints at all) leaves the hub unseen.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from brummer.core.errors import BrummerError
+from brummer.host.directories import DirectoryUnusable, private_directory
+from brummer.host.directory_watch import DirectoryWatch, Hint
+from brummer.host.filesystems import filesystem_has_events
+from brummer.host.private_sockets import (
+    AVAILABLE,
+    Mark,
+    listen_privately,
+    own_socket,
+    remove,
+    remove_dead,
+)
+
+_log = logging.getLogger(__name__)
+
+REQUEST: Final = b"status"
+CLIENTS: Final = 8
+LINE_LIMIT_BYTES: Final = 64
+SILENT_S: Final = 60.0
+
+RETURN_S: Final = 1.0
+"""Before we put our socket back: who removes the directory, file by file, must find it empty in the end."""
+
+NAMES: Final = 8
+"""In containers that share the directory many hubs have one and the same pid."""
+
+_NAME: Final = re.compile(r"hub-([0-9]{1,10})(-[0-9])?\.sock")
+
+Describe = Callable[[], dict[str, Any]]
+
+
+def find(directory: Path) -> dict[Path, int]:
+    """The sockets of hubs, whether they live or not, each with its hub's pid. Raises OSError."""
+    with os.scandir(directory) as entries:
+        named = [(Path(entry.path), found) for entry in entries if (found := _NAME.fullmatch(entry.name))]
+    return {path: int(found[1]) for path, found in named if own_socket(path)}
+
+
+def sweep(directory: Path) -> int:
+    """Remove the sockets of hubs that are proven dead; says how many. Raises OSError."""
+    if not filesystem_has_events(directory):
+        return 0  # other machines may listen at them
+    return sum(map(remove_dead, find(directory)))
+
+
+@contextlib.asynccontextmanager
+async def serving_status(directory: Path, describe: Describe) -> AsyncIterator[None]:
+    """Answer `brum status` with what ``describe`` returns, which is JSON-compatible, until the block ends.
+
+    Opens the socket beside the block: nobody waits for it.
+    """
+    if not AVAILABLE:
+        yield
+        return
+    door = _Door(directory, describe)
+    keeping = asyncio.create_task(door.keep(), name="status socket")
+    try:
+        yield
+    finally:
+        door.leave()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+class _Place:
+    """Where we listen. Made in a thread: a directory may be on a disk that takes its time."""
+
+    def __init__(self, path: Path, listener: socket.socket, mark: Mark) -> None:
+        self.path = path
+        self.listener = listener
+        self._mark = mark
+
+    @classmethod
+    def taken(cls, directory: Path) -> "_Place":
+        """The first of our names that is free once the dead are swept. Raises OSError, DirectoryUnusable."""
+        private_directory(directory, create=False)
+        sweep(directory)
+        path = next((path for path in _names(directory) if not os.path.lexists(path)), None)
+        if path is None:
+            raise FileExistsError(f"all names of hub {os.getpid()} are taken in {directory}")
+        return cls(path, *listen_privately(path, CLIENTS))
+
+    def is_ours(self) -> bool:
+        return own_socket(self.path) == self._mark
+
+    def leave(self) -> None:
+        if self.is_ours():
+            remove(self.path, self._mark)
+
+
+def _names(directory: Path) -> list[Path]:
+    further = [f"-{number}" for number in range(2, NAMES + 1)]
+    return [directory / f"hub-{os.getpid()}{suffix}.sock" for suffix in ("", *further)]
+
+
+class _Door:
+    """Keeps the socket in its place, and the clients that came through it."""
+
+    def __init__(self, directory: Path, describe: Describe) -> None:
+        self._directory = directory
+        self._describe = describe
+        self._loop = asyncio.get_running_loop()
+        self._stirred = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._has_complained = False
+        self._place: _Place | None = None
+        self._server: asyncio.AbstractServer | None = None
+        self.clients: set[_Client] = set()
+
+    @property
+    def is_leaving(self) -> bool:
+        return self._leaving.is_set()
+
+    def leave(self) -> None:
+        """`keep` ends soon after, and leaves nothing behind."""
+        self._leaving.set()
+        self._stirred.set()
+
+    async def keep(self) -> None:
+        """Be there, and be there again whenever the directory stirs and we are not.
+
+        A directory that was removed says so only when nobody has a socket or a file in it any more: so we close ours,
+        and verify what we watch.
+        """
+        watch = DirectoryWatch(self._loop, self._directory, self._on_hint)
+        try:
+            while not self.is_leaving:
+                self._stirred.clear()
+                if self._place is not None and not self._place.is_ours():
+                    await self._close()
+                    await self._rest()
+                    continue
+                if self._place is None:
+                    await self._open()
+                watch.verify()
+                await self._stirred.wait()
+        except Exception:  # noqa: BLE001 — the barrier: whatever it is, the hub lives on
+            _log.exception("the status socket failed")
+        finally:
+            watch.close()
+            await self._close()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETURN_S):
+                await self._leaving.wait()
+
+    def _on_hint(self, _: Hint) -> None:
+        self._stirred.set()
+
+    async def _open(self) -> None:
+        try:
+            place = await asyncio.to_thread(_Place.taken, self._directory)
+        except (BrummerError, OSError) as error:
+            self._complain(error)
+            return
+        self._place = place
+        try:
+            self._server = await self._loop.create_unix_server(self._client, sock=place.listener, backlog=CLIENTS)
+        except BaseException:
+            place.listener.close()
+            raise
+
+    def _complain(self, error: Exception) -> None:
+        """Once. A directory that is not there yet is no problem: we wait for it."""
+        missing = isinstance(error, DirectoryUnusable) and error.reason == "missing"
+        if not self._has_complained and not missing and not isinstance(error, FileNotFoundError):
+            self._has_complained = True
+            _log.warning("brum status can't see this hub: %s", error)
+
+    async def _close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for client in list(self.clients):
+            client.drop()
+        place, self._place = self._place, None
+        if place is not None:
+            await asyncio.to_thread(place.leave)
+        while self.clients:  # noqa: ASYNC110 — the loop closes their sockets within its next turns
+            await asyncio.sleep(0)
+
+    def _client(self) -> "_Client":
+        return _Client(self)
+
+    def answer(self) -> bytes | None:
+        """The status as one line; None when it can't be told, and then the log has the reason."""
+        try:
+            return _encode(self._describe()) + b"\n"
+        except Exception:  # noqa: BLE001 — the barrier: as above
+            _log.exception("the status can't be told")
+            return None
+
+
+def _encode(status: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(status)
+    except UnicodeEncodeError:  # the name of a directory need not be UTF-8
+        return json.dumps(status, ensure_ascii=False).encode("utf-8", "replace")
+
+
+class _Client(asyncio.Protocol):
+    """One that asks. Its timer runs from its last question, so it ends the silent and those that don't read."""
+
+    def __init__(self, door: _Door) -> None:
+        self._door = door
+        self._asked = bytearray()
+        self._has_read_all = True
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # what create_unix_server makes; uvloop's is no subclass
+        self._door.clients.add(self)
+        if len(self._door.clients) > CLIENTS or self._door.is_leaving:
+            self.drop()
+            return
+        self._transport.set_write_buffer_limits(0)
+        self._restart_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._transport = None
+        self._stop_timer()
+        self._door.clients.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._asked += data
+        if len(self._asked) > LINE_LIMIT_BYTES:
+            self.drop()
+        else:
+            self._answer()
+
+    def pause_writing(self) -> None:
+        self._has_read_all = False
+
+    def resume_writing(self) -> None:
+        self._has_read_all = True
+        self._answer()
+
+    def _answer(self) -> None:
+        while self._transport is not None and self._has_read_all and b"\n" in self._asked:
+            line, _, self._asked = self._asked.partition(b"\n")
+            answer = self._door.answer() if line.rstrip() == REQUEST else None
+            if answer is None:
+                self.drop()
+                return
+            self._transport.write(answer)
+            self._restart_timer()
+
+    def drop(self) -> None:
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+
+    def _restart_timer(self) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(SILENT_S, self.drop)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
