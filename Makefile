@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test integration-test check chaos bench soak format lock clean
+.PHONY: help setup demo test integration-test suspend-test check chaos bench soak quiet format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -30,6 +30,10 @@ integration-test: ## other people's clients and the conformance suite against th
 	@sh tools/integration_tools.sh
 	@$(VENV)/pytest tests/integration $(T)
 
+suspend-test: ## a real suspend, in QEMU
+	$(SETUP)
+	@$(VENV)/python tests/suspend/run.py
+
 check: ## format, lint, types, floors, docs, lock
 	$(SETUP)
 	@$(VENV)/ruff format --check --quiet --output-format concise . || { echo "format: run make format" >&2; exit 1; }
@@ -47,6 +51,9 @@ bench: ## the numbers: start, hop, throughput, memory
 
 soak: ## the same for hours
 	@sh tools/when_there.sh bench/soak.py
+
+quiet: ## ten minutes with nothing to do: no event, no wakeup without a reason
+	@sh tools/when_there.sh bench/quiet.py
 
 format: ## put the code into its shape
 	$(SETUP)
