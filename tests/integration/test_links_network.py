@@ -4,18 +4,11 @@ The scenario runs in a network namespace of its own, so that it can do what it l
 """
 
 import asyncio
-import json
-import os
-import shutil
-import sys
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
+from tests.integration.namespaces import needs_namespaces, play
 
-from tests.integration.programs import BRUM
-
-SCENARIO: Final = Path(__file__).parent / "scenarios" / "network_cut.py"
 CUT_S: Final = 30
 DEADLINE_S: Final = 30
 """Of a call that waits for nothing (`brummer.hub.router.ANSWER_S`)."""
@@ -26,28 +19,14 @@ RULES: Final = {
     "answers dropped": "-p tcp --sport 7777:7999 -j DROP",
 }
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="platform: network namespaces need root on Linux"
-)
+pytestmark = needs_namespaces
 
 
 async def cut(folder: Path, rule: str, **settings: str) -> dict[str, Any]:
-    folder.mkdir()
-    unshare = shutil.which("unshare")
-    assert unshare
-    assert shutil.which("iptables"), "make integration-test installs it"
-    command = [str(part) for part in (unshare, "--net", sys.executable, SCENARIO, BRUM, folder, CUT_S, *rule.split())]
-    pipe = asyncio.subprocess.PIPE
-    scenario = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, **settings})
-    try:
-        async with asyncio.timeout(CUT_S + 90):
-            stdout, stderr = await scenario.communicate()
-    finally:
-        if scenario.returncode is None:
-            scenario.kill()
-            await scenario.wait()
-    assert scenario.returncode == 0, stderr.decode()[-2000:]
-    found: dict[str, Any] = json.loads(stdout)
+    arguments = (CUT_S, *rule.split())
+    found: dict[str, Any] = await play(
+        "network_cut", folder, *arguments, tool="iptables", within_s=CUT_S + 90, **settings
+    )
     return found
 
 

@@ -1,19 +1,12 @@
 """Interfaces, addresses and routes change under a running hub; what is no change is no verdict."""
 
 import asyncio
-import json
-import os
-import shutil
-import sys
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-import pytest
+from tests.integration.namespaces import needs_namespaces, play
 
-from tests.integration.programs import BRUM
-
-SCENARIO: Final = Path(__file__).parent / "scenarios" / "network_changes.py"
 RUNS: Final = 3
 """Side by side, each in a namespace of its own: one late verdict on a busy machine is not the hub's."""
 
@@ -30,33 +23,13 @@ EXPECTED: Final = {
     "loopback up": "the loopback interface is up",
 }
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="platform: network namespaces need root on Linux"
-)
-
-
-async def run(folder: Path) -> dict[str, Any]:
-    folder.mkdir()
-    unshare = shutil.which("unshare")
-    assert unshare
-    assert shutil.which("ip"), "make integration-test installs it"
-    pipe = asyncio.subprocess.PIPE
-    command = (unshare, "--net", sys.executable, SCENARIO, BRUM, folder)
-    scenario = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-    try:
-        async with asyncio.timeout(120):
-            stdout, stderr = await scenario.communicate()
-    finally:
-        if scenario.returncode is None:
-            scenario.kill()
-            await scenario.wait()
-    assert scenario.returncode == 0, stderr.decode()[-2000:]
-    found: dict[str, Any] = json.loads(stdout)
-    return found
+pytestmark = needs_namespaces
 
 
 async def test_a_change_is_noticed_soon_and_churn_is_no_change(tmp_path: Path) -> None:
-    runs = await asyncio.gather(*(run(tmp_path / str(number)) for number in range(RUNS)))
+    runs = await asyncio.gather(
+        *(play("network_changes", tmp_path / str(number), tool="ip", within_s=120) for number in range(RUNS))
+    )
     for name, reason in EXPECTED.items():
         seen = [found["changes"][name] for found in runs]
         print(f"{name}: {median(each['after_s'] for each in seen) * 1000:.0f} ms", end="; ")

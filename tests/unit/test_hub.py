@@ -149,6 +149,19 @@ async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(tmp_
             assert [problem["code"] for problem in status["problems"]] == ["link_retrying"] * 2
 
 
+@pytest.mark.parametrize(("reason", "codes"), [("withdrawn", []), ("process died", ["link_gone"])])
+async def test_an_end_is_a_problem_unless_it_was_in_order(shop: Record, reason: str, codes: list[str]) -> None:
+    async with hub_with(shop) as router:
+        await call(router, "scripts_list", {})
+        router._instances.gone(shop, reason)
+        async with asyncio.timeout(5):
+            while (status := (await call(router, "hub_status", {}))["structuredContent"])["links"][0][
+                "state"
+            ] != "gone":
+                await asyncio.sleep(0)
+        assert [problem["code"] for problem in status["problems"]] == codes
+
+
 async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Record, tmp_path: Path) -> None:
     mine, other = Session("mine"), Session("other")
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:

@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
+from brummer.core.settings import Server
 from brummer.hub.recovery import PROBES_AT_ONCE
 from brummer.link.connections import Connections
+from brummer.link.foreign import ForeignTarget
 from brummer.link.link import Link
 from brummer.link.state import State
+from brummer.network.snapshot import Snapshot
 
 from .virtual_schedules import run_schedule
-from .virtual_world import DOWN, LO, in_virtual_time, world
+from .virtual_world import DOWN, LO, TOKEN, in_virtual_time, world
 
 SCHEDULES = 60
+ONLINE = Snapshot(("192.168.1.5", None), carrier=True)
 
 
 def suspicions(link: Link) -> list[str]:
@@ -167,3 +171,70 @@ def test_whatever_happens_in_whatever_order_every_call_gets_one_true_answer() ->
     """`make integration-test` runs a thousand of these."""
     for seed in range(SCHEDULES):
         run_schedule(seed)
+
+
+def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ForeignTarget, "is_local", False)
+
+    async def main() -> None:
+        async with world(2, seed=8) as here:
+            here.change_network(ONLINE)
+            record = here.projects[1].record
+            assert record
+            here.instances.add_server(Server("docs", record.url, {"authorization": f"Bearer {TOKEN}"}))
+            await asyncio.sleep(1)
+            await here.all_ready(5)
+            remote = here.instances._known["docs"].link
+            local = here.known(here.projects[0]).link
+            assert isinstance(remote, Link)
+            here.change_network(LO)
+            await asyncio.sleep(1)
+            asked = remote.connections.dials
+            await asyncio.sleep(600)
+            assert (remote.state, remote.connections.dials) == (State.READY, asked)
+            assert isinstance(local, Link)
+            assert local.connections.dials > 8  # as ever: loopback needs no route
+            here.change_network(ONLINE)
+            await asyncio.sleep(1)
+            assert (remote.state, remote.connections.dials) == (State.READY, asked + 1)
+            did = [entry["did"] for entry in here.recovery.timeline.describe()]
+            assert did == [
+                "asked 3 links: 3 ready",
+                "asked 2 links: 2 ready; 1 remote ones are not asked while offline",
+                "asked 3 links: 3 ready",
+            ]
+
+    in_virtual_time(main())
+
+
+def test_quiet_links_are_asked_once_a_minute_together_and_remote_ones_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with world(2, seed=9) as here:
+            record = here.projects[1].record
+            assert record
+            with monkeypatch.context() as patch:
+                patch.setattr(ForeignTarget, "is_local", False)
+                here.instances.add_server(Server("docs", record.url, {"authorization": f"Bearer {TOKEN}"}))
+                await here.all_ready(5)
+                before = {link.target.instance_id: link.connections.dials for link in here.links()}
+                await asyncio.sleep(600)
+                asked = {link.target.instance_id: link.connections.dials for link in here.links()}
+            assert {name: asked[name] - before[name] for name in asked} == {
+                here.projects[0].id: 10,
+                here.projects[1].id: 10,
+                "docs": 20,
+            }
+
+    in_virtual_time(main())
+
+
+def test_a_link_that_carries_calls_is_not_asked() -> None:
+    async def main() -> None:
+        async with world(1, seed=10) as here:
+            before = here.links()[0].connections.dials
+            for number in range(130):
+                assert "answer" in await here.call(here.projects[0], number, takes_s=0.001)
+                await asyncio.sleep(1)
+            assert here.links()[0].connections.dials == before
+
+    in_virtual_time(main())

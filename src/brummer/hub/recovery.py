@@ -112,7 +112,7 @@ class Recovery:
         remote = [(known, link) for known, link in links if not link.target.is_local]
         if not event.online:
             for _, link in remote:
-                link.is_offline = True
+                link.rest()
         concerned = [
             (known, link) for known, link in links if (event.loopback if link.target.is_local else event.online)
         ]

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from brummer import __version__
 from brummer.core.clock import Clock
+from brummer.discovery.events import GoneReason
 from brummer.hub.instances import Instances
 from brummer.hub.timeline import Timeline
 from brummer.link.caller import PARK_S
@@ -14,6 +15,7 @@ from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAIT
 from brummer.link.limits import IN_FLIGHT_IN_ALL, QUEUED_PER_INSTANCE
 from brummer.link.state import State
 
+WITHDRAWN: Final[GoneReason] = "withdrawn"
 LIMITS = {
     "connections_for_calls": CONNECTIONS_FOR_CALLS,
     "connections_for_waits": CONNECTIONS_FOR_WAITS,
@@ -75,4 +77,6 @@ def _failing_state(link: dict[str, Any]) -> str | None:
     state: str = link["state"]
     if state in (State.DISCOVERED.value, State.CONNECTING.value):
         return State.RETRYING.value if link["attempts"] else None
+    if state == State.GONE.value and link["reason"] == WITHDRAWN:
+        return None  # it ended as it should
     return None if state == State.READY.value else state

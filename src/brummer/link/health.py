@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 WAVE_S: Final = 60.0
+"""Between probes of a quiet link on this machine, where the kernel tells of nearly every end at once."""
+
+REMOTE_WAVE_S: Final = 30.0
+"""Of one beyond it, where a path can vanish without a word."""
+
 SILENT_CALL_S: Final = 2.0
 """A dev tool's answer that takes longer is rare enough to be worth one question on the side."""
 SUSPECT_S: Final = 0.5
@@ -96,13 +101,13 @@ class Health:
         patience = 1.0 / max(WORST_QUALITY, self.quality)
         return min(4.0, PROBE_DEADLINE_S * patience) * (self.lateness + 1)
 
-    def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool) -> float:
-        """When to probe next, on the caller's clock."""
+    def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool, wave_s: float = WAVE_S) -> float:
+        """When to probe next, on the caller's clock. Quiet links are probed together: one wakeup for all of them."""
         if suspect:
             return max(now_s, self.last_asked_s + SUSPECT_S)
         if silent_calls:
             return max(now_s, self.last_proof_s + self.interval_s)
-        return (now_s // WAVE_S + 1) * WAVE_S
+        return (now_s // wave_s + 1) * wave_s
 
     def _weigh(self, goodness: float) -> None:
         self.quality += SMOOTHING * (goodness - self.quality)

@@ -24,7 +24,7 @@ from brummer.link import backoff
 from brummer.link.breaker import Breaker
 from brummer.link.connections import Connections
 from brummer.link.errors import Impostor
-from brummer.link.health import Condition, Health
+from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
 from brummer.link.parking import Parking
 from brummer.link.peer import Peer
 from brummer.link.state import Event, State, next_state
@@ -64,8 +64,7 @@ class Link:
         self.breaker = Breaker()
         self.parking = Parking()
         self.connections = Connections(lambda: self.target, self._on_connection_closed)
-        self.is_offline = False
-        """Nothing can reach it now, and it is no fault of its own: it is not asked until somebody calls `look`."""
+        self._is_offline = False
         self._path_was_cut = False
         self._looks_at_s = 0.0
         self._settles_until_s = float("-inf")
@@ -106,6 +105,11 @@ class Link:
             self.attempts = 0
             self.health.forgive()
 
+    def rest(self) -> None:
+        """Nothing can reach it now, and it is no fault of its own: it is not asked until somebody calls `look`."""
+        self._is_offline = True
+        self._woken.set()
+
     @property
     def is_settling(self) -> bool:
         """Whether a failure says nothing, because we were away a moment ago."""
@@ -113,7 +117,7 @@ class Link:
 
     async def look(self) -> None:
         """Ask now whether it is there and itself; returns when that is known, or known to take long."""
-        self.is_offline = False
+        self._is_offline = False
         if self.state in (State.GONE, State.INCOMPATIBLE):
             return
         self._told.clear()
@@ -209,7 +213,7 @@ class Link:
         stranger = isinstance(error, Impostor)
         self._apply(Event.STRANGER_ANSWERED if stranger else Event.FAILED, error.message)
         self._told.set()
-        if self.is_offline:
+        if self._is_offline:
             await self._wake(None)
         else:
             self.next_dial_s = self._loop.time() + delay_s
@@ -241,11 +245,12 @@ class Link:
         if self._probe is not None:
             await self._await_probe()
             return
+        began_s = self._loop.time()
         self._looks_at_s = due_s = self._probe_due_s()
-        if await self._wake(due_s - self._loop.time()):
+        if await self._wake(due_s - began_s):
             return
         self.health.fired(self._loop.time() - due_s)
-        if self.state is State.READY and self._probe_due_s() > self._loop.time():
+        if self.state is State.READY and self.health.last_proof_s > began_s:
             return  # answered calls have proved it alive meanwhile
         self._look_is_due = False
         self.health.asked(self._loop.time())
@@ -255,12 +260,13 @@ class Link:
     def _probe_due_s(self) -> float:
         if self._look_is_due:
             return self._loop.time()
-        if self.is_offline:
+        if self._is_offline:
             return math.inf
         return self.health.next_probe_s(
             self._loop.time(),
             suspect=self.state is State.SUSPECT or len(self.parking) > 0,  # who waits could not get a connection
             silent_calls=self.connections.in_use,
+            wave_s=WAVE_S if self.target.is_local else REMOTE_WAVE_S,
         )
 
     async def _lost(self) -> None:
