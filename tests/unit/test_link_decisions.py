@@ -103,8 +103,8 @@ def test_late_timers_of_our_own_stretch_deadlines_and_wear_off() -> None:
 
 
 def test_quiet_links_are_probed_in_one_aligned_wave_and_suspect_ones_twice_a_second() -> None:
-    times = {Health().next_probe_s(now_s, suspect=False, silent_calls=False) for now_s in (61.0, 75.5, 119.9)}
-    assert times == {120.0}
+    times = {Health().next_probe_s(now_s, suspect=False, silent_calls=False) for now_s in (91.0, 130.5, 179.9)}
+    assert times == {180.0}
     health = Health()
     health.asked(10.0)
     assert health.next_probe_s(10.1, suspect=True, silent_calls=False) == 10.0 + health_module.SUSPECT_S
