@@ -131,6 +131,18 @@ async def test_with_two_instances_a_call_must_say_which(shop: Record, tmp_path: 
         assert {item["name"] for item in error["context"]["instances"]} == {"shop", "api"}
 
 
+async def test_the_default_is_found_anew_when_a_second_one_revives(shop: Record, tmp_path: Path) -> None:
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        instances = router._instances
+        instances.gone(api, "process died")
+        assert (await instances.default(None, ())).id == shop.instance_id
+        instances.appeared(api)  # its link does not know yet that it lives
+        with pytest.raises(Ambiguous):
+            await instances.default(None, ())
+        instances.gone(shop, "process died")
+        assert (await instances.default(None, ())).id == api.instance_id
+
+
 async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
     async with hub_with() as router:
         assert await code_of(router, "scripts_list", {}) == NoInstances.code
@@ -260,7 +272,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
         assert [known.link.state for known in instances] == [State.READY]
         instances.gone(shop, "process died")
         async with asyncio.timeout(5):
-            while not (await instances.named("shop")).is_gone:
+            while (await instances.named("shop")).link.state is not State.GONE:
                 await asyncio.sleep(0)
         (known,) = instances
         assert (known.summary()["state"], known.summary()["reason"]) == ("gone", "process died")

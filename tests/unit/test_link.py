@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.core.errors import BadAnswer
 from brummer.link import caller as caller_module
+from brummer.link import link as link_module
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
@@ -20,6 +22,7 @@ from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong,
 from brummer.link.link import Link
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
+from brummer.wire import identity
 from brummer.wire.http_server import Exchange
 from brummer.wire.server import CALL_KEY, SENT_S_AGO
 
@@ -340,6 +343,79 @@ async def test_progress_is_passed_on_before_the_result_and_never_after() -> None
         call.on_notification = heard.append
         assert msgspec.json.decode(await link.call(call)) == {"done": True}
     assert heard == [progress, progress]
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_an_answer_that_is_none_is_told_and_not_asked_for_again(*, repeatable: bool) -> None:
+    async def fail(exchange: Exchange, _: dict[str, Any]) -> None:
+        exchange.respond(500, b"oops")
+
+    async with FakeInstance(answer=fail) as instance, running(instance.target) as link:
+        with pytest.raises(BadAnswer) as caught:
+            await link.call(tool_call(repeatable=repeatable))
+        assert caught.value.outcome == "unknown"
+        assert len(instance.calls) == 1
+        assert link.state is State.READY
+
+
+async def test_a_server_that_is_full_is_no_impostor_and_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        call = asyncio.create_task(link.call(tool_call()))
+        await has_heard(instance, 1)
+        port = link.connections.calls.connections[0].local_port
+        monkeypatch.setattr("brummer.wire.http_server.CONNECTION_LIMIT", 1)
+        await link.look()
+        assert link.state is not State.IMPOSTOR
+        assert link.last_error is not None
+        assert link.last_error.code in ("server_full", "connection_closed", "connection_reset")
+        assert link.connections.calls.connections[0].local_port == port
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+
+async def test_who_closes_after_every_answer_never_looks_ready() -> None:
+    async def answer_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            _, body = identity.answer(TOKEN, "shop-00000000", "generation-1", head.split()[1])
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(answer_and_close, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
+        await reached(link, State.RETRYING)
+        assert link.last_error is not None
+        assert link.last_error.code == "connection_closed"
+        assert not any(transition.after is State.READY for transition in link.history)
+    server.close()
+
+
+async def test_a_defect_costs_one_turn_and_never_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_: Link) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.01)
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await link.call(tool_call())
+        with monkeypatch.context() as broken:
+            broken.setattr(Link, "_watch", fails)
+            link.hint()
+            async with asyncio.timeout(5):
+                while not any("went wrong" in transition.reason for transition in link.history):
+                    await asyncio.sleep(0.001)
+        await reached(link, State.READY)
+        assert msgspec.json.decode(await link.call(tool_call({"n": 1})))["structuredContent"] == {"n": 1}
+
+
+async def test_looking_at_a_link_that_has_ended_returns() -> None:
+    async with FakeInstance() as instance:
+        async with running(instance.target) as link:
+            await link.settled()
+            looking = asyncio.create_task(link.look())
+        async with asyncio.timeout(5):
+            await looking
+            await link.look()
 
 
 async def test_what_is_no_progress_of_the_call_is_not_passed_on() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from brummer.host import clocks, interfaces
+from brummer.network import monitor as monitor_module
 from brummer.network.monitor import BEAT_S, DEBOUNCE_S, Event, Monitor, NetworkChanged, Sources
 from brummer.network.snapshot import Snapshot
 from brummer.network.wake import ClockSet, Paused, Slept
@@ -161,3 +162,34 @@ async def test_the_real_sources_open_tell_something_and_close() -> None:
     assert isinstance(interfaces.loopback_is_up(), bool)
     assert interfaces.carrier() in (True, False, None)
     assert len(interfaces.default_sources()) == 2
+
+
+async def test_an_old_answer_of_an_endpoint_says_nothing_of_a_new_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[asyncio.Future[bool]] = []
+
+    async def answered(_: object) -> bool:
+        asked.append(asyncio.get_running_loop().create_future())
+        return await asked[-1]
+
+    monkeypatch.setattr(monitor_module, "_takes_connection", answered)
+    told: asyncio.Queue[Event] = asyncio.Queue()
+    networks = iter((OFFLINE, ONLINE, OFFLINE))
+    watch = Watch()
+    sources = Sources(clocks.SystemClock(), lambda: next(networks), refused, watch)
+    monitor = Monitor(told.put_nowait, sources=sources, endpoints=[("192.0.2.7", 443)])
+    task = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            for number in (1, 2):
+                assert watch.hint
+                watch.hint()
+                await told.get()
+                while len(asked) < number:
+                    await asyncio.sleep(0)
+            assert asked[0].cancelled()
+            asked[1].set_result(True)
+            assert await told.get() == NetworkChanged(("an endpoint answers",), online=True, loopback=True)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,6 +1,7 @@
 """What the hub does when the machine sleeps, when it is not run, and when the network changes, in virtual time."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -145,6 +146,51 @@ def test_a_wake_leaves_an_open_breaker_alone() -> None:
     in_virtual_time(main())
 
 
+def test_a_wake_makes_nobody_ready_who_has_not_answered() -> None:
+    async def main() -> None:
+        async with world(2, seed=11) as here:
+            hung, link = here.projects[0], here.links()[0]
+            hung.answers.clear()
+            calls = [asyncio.create_task(here.call(hung, number, takes_s=0.0)) for number in (1, 2)]
+            await asyncio.sleep(8)
+            for _ in range(3):
+                link.breaker.failed(here.loop.time())
+            assert link.state is State.SUSPECT
+            here.sleep(600)
+            await asyncio.sleep(0.5)
+            assert (link.state, link.breaker.state(here.loop.time())) == (State.SUSPECT, "open")
+            hung.answers.set()
+            await here.all_ready(1)
+            assert ["answer" in answer for answer in await asyncio.gather(*calls)] == [True, True]
+
+    in_virtual_time(main())
+
+
+def test_a_server_that_talks_nonsense_hinders_no_wave() -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b'{"jsonrpc":"2.0","id":1,"error":"unauthorized"}'
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"}"):
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+        async with world(2, seed=12) as here:
+            here.instances.add_server(Server("bad", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"))
+            good = [link for link in here.links() if link.target.instance_id != "bad"]
+            for _ in range(6):
+                asked_s = [link.health.last_asked_s for link in good]
+                here.sleep(600)
+                await asyncio.sleep(5)
+                assert all(link.health.last_asked_s > old for link, old in zip(good, asked_s, strict=True))
+            assert all(entry["did"] for entry in here.recovery.timeline.describe())
+        server.close()
+        await asyncio.sleep(1)
+
+    in_virtual_time(main())
+
+
 def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> None:
     async def main() -> None:
         async with world(3, seed=7) as here:
@@ -193,6 +239,9 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkey
             asked = remote.connections.dials
             await asyncio.sleep(600)
             assert (remote.state, remote.connections.dials) == (State.READY, asked)
+            here.sleep(10)
+            await asyncio.sleep(1)
+            assert remote.connections.dials == asked
             assert isinstance(local, Link)
             assert local.connections.dials > 5  # as ever: loopback needs no route
             here.change_network(ONLINE)
@@ -202,6 +251,7 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkey
             assert did == [
                 "asked 3 links: 3 ready",
                 "asked 2 links: 2 ready; 1 remote ones are not asked while offline",
+                "read the directory again; asked 2 links: 2 ready",
                 "asked 3 links: 3 ready",
             ]
 

@@ -6,6 +6,7 @@ Linux is tested; macOS and Windows are untested on hardware.
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import struct
 import sys
@@ -53,7 +54,7 @@ if sys.platform != "win32":
 
     def _flags(interface: str) -> int:
         """The interface's flags; 0 when there is none of that name."""
-        request = struct.pack(f"{_NAME_BYTES}sh14x", interface.encode(), 0)
+        request = struct.pack(f"{_NAME_BYTES}sh14x", os.fsencode(interface), 0)
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
@@ -87,7 +88,7 @@ if sys.platform == "linux":
             ("/proc/self/net/route", 1, "00000000"),
             ("/proc/self/net/ipv6_route", 0, "0" * 32),
         ):
-            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            with contextlib.suppress(OSError), open(path, encoding="ascii", errors="surrogateescape") as file:
                 for _, line in zip(range(_ROUTE_LINES), file, strict=False):
                     fields = line.split()
                     name = fields[0] if column else fields[-1]

@@ -24,7 +24,7 @@ class LogindUnavailable(BrummerError):
 
 
 async def watch_sleep(on_sleep: Callable[[], None], on_wake: Callable[[], None]) -> None:
-    """Call back until cancelled or until the bus goes away. Raises LogindUnavailable."""
+    """Call back until cancelled. Raises LogindUnavailable, also when the bus goes away."""
     try:
         from dbus_fast import BusType, Message, MessageType  # noqa: PLC0415 — see above
         from dbus_fast.aio import MessageBus  # noqa: PLC0415
@@ -37,12 +37,12 @@ async def watch_sleep(on_sleep: Callable[[], None], on_wake: Callable[[], None])
 
     try:
         bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    except (OSError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001 — a bus can be unusable in many ways, and none is worth more than a note
         raise LogindUnavailable(f"logind = true, but the system bus can't be reached: {error}") from None
     try:
         bus.add_message_handler(on_message)
         rule = f"type='signal',interface='{INTERFACE}',member='{SIGNAL}'"
-        await bus.call(
+        reply = await bus.call(
             Message(
                 destination="org.freedesktop.DBus",
                 path="/org/freedesktop/DBus",
@@ -52,6 +52,9 @@ async def watch_sleep(on_sleep: Callable[[], None], on_wake: Callable[[], None])
                 body=[rule],
             )
         )
+        if reply.message_type is MessageType.ERROR:
+            raise LogindUnavailable("logind = true, but the system bus lets us not listen")
         await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+        raise LogindUnavailable("logind = true, but the system bus went away")
     finally:
         bus.disconnect()

@@ -18,7 +18,6 @@ from brummer.link.caller import Caller
 from brummer.link.foreign import ForeignTarget
 from brummer.link.link import Link
 from brummer.link.peer import Peer
-from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.wire import eras
 
@@ -61,11 +60,10 @@ class Known:
     def forget_hints(self) -> None:
         self.repeatable = None
 
-    """Of a foreign server: which of its tools may be repeated; None until it was asked."""
-
     @property
     def is_gone(self) -> bool:
-        return self.link.state is State.GONE
+        """As discovery says; its link hears of it a moment later. A foreign server never is."""
+        return self.was_told_gone
 
     @property
     def id(self) -> str:

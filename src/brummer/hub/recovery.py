@@ -56,6 +56,7 @@ class Recovery:
         self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
         self._slots = asyncio.Semaphore(PROBES_AT_ONCE)
         self._forgave_s = float("-inf")
+        self._online = True
         self._running: set[asyncio.Task[None]] = set()
         self.timeline = Timeline(clock)
 
@@ -96,7 +97,7 @@ class Recovery:
 
     async def _recover(self, entry: Entry, seconds: float) -> None:
         await self._rescan()
-        links = self._links()
+        links = [(known, link) for known, link in self._links() if self._online or link.target.is_local]
         if seconds > LONG_SLEEP_S:
             for _, link in links:
                 if not link.target.is_local:
@@ -108,6 +109,7 @@ class Recovery:
 
     async def _follow_network(self, entry: Entry, event: NetworkChanged) -> None:
         """Loopback does not care for routes, nor the outside for loopback."""
+        self._online = event.online
         links = self._links()
         remote = [(known, link) for known, link in links if not link.target.is_local]
         if not event.online:

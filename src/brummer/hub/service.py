@@ -144,12 +144,12 @@ async def running_hub(
     hub = Hub(Registry(instances_directory(environ)), instances, working_directory, further_tools)
     hub.problems = problems
     tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
-    if chosen.use_robust_networking:
-        monitor = Monitor(hub.recovery.on_event, endpoints=chosen.connectivity_endpoints)
-        tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
-        if chosen.logind:
-            tasks.append(asyncio.create_task(hub.listen_to_logind(monitor), name="logind"))
     try:
+        if chosen.use_robust_networking:
+            monitor = Monitor(hub.recovery.on_event, endpoints=chosen.connectivity_endpoints)
+            tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
+            if chosen.logind:
+                tasks.append(asyncio.create_task(hub.listen_to_logind(monitor), name="logind"))
         yield hub
     finally:
         for task in tasks:

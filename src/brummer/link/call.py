@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from brummer.core.errors import BadAnswer, BrummerError
+from brummer.core.errors import BadAnswer, BrummerError, shown
 from brummer.link.errors import RemoteRefusal
 from brummer.wire import jsonrpc
 from brummer.wire.http_connection import Response
@@ -107,4 +107,6 @@ class Answers:
 
 def _refusal(error: bytes) -> BrummerError:
     details = msgspec.json.decode(error)
+    if not isinstance(details, dict):  # JSON-RPC wants an object, and not everybody cares
+        return RemoteRefusal(shown(str(details)), rpc_code=None)
     return RemoteRefusal(str(details.get("message", "refused")), rpc_code=details.get("code"))

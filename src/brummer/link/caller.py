@@ -105,6 +105,8 @@ class Caller:
             try:
                 return await self._exchange(connection, call)
             except TransportError as error:
+                if not connection.closed:  # that was an answer, though no good one: to ask again gives it again
+                    raise
                 link.distrust(error)
             finally:
                 pool.release(connection)

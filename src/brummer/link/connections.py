@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from brummer.core.errors import TransportError
+from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
 from brummer.host.clocks import elapsed
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
@@ -70,12 +70,20 @@ class Connections:
         )
         try:
             await target.prove(connection)
+        except TransportError:
+            connection.close()
+            raise
+        except BrummerError as error:  # such as a refusal of our hello
+            connection.close()
+            raise TransportError(f"it can't be spoken to: {error.message}") from None
         except BaseException:
             connection.close()
             raise
         if target is not self._target():
             connection.close()
             raise TransportError("the record changed while the connection was made")
+        if connection.closed:
+            raise ConnectionClosed("it closes every connection after one answer, or went away just now")
         connection.opened_at = elapsed()
         return connection
 

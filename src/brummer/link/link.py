@@ -28,11 +28,17 @@ from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
 from brummer.link.parking import Parking
 from brummer.link.peer import Peer
 from brummer.link.state import Event, State, next_state
+from brummer.link.target import ServerFull
 from brummer.wire.http_connection import HttpConnection
 
 _log = logging.getLogger(__name__)
 
 HISTORY: Final = 64
+AFTER_DEFECT_S: Final = 1.0
+"""So that a defect that comes back at once fills neither the log nor a core."""
+
+
+_OVER_A_PATH_THAT_WORKS: Final = (ConnectionReset, ConnectionClosed, ServerFull)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Link:
         self._settles_until_s = float("-inf")
         self._look_is_due = False
         self._told = asyncio.Event()
+        self._has_ended = False
         self._probe: asyncio.Task[HttpConnection] | None = None
         self._orders: deque[tuple[Event, Peer | None, str]] = deque()
         self._woken = asyncio.Event()
@@ -118,7 +125,7 @@ class Link:
     async def look(self) -> None:
         """Ask now whether it is there and itself; returns when that is known, or known to take long."""
         self._is_offline = False
-        if self.state in (State.GONE, State.INCOMPATIBLE):
+        if self._has_ended or self.state in (State.GONE, State.INCOMPATIBLE):
             return
         self._told.clear()
         self._look_is_due = True
@@ -158,17 +165,29 @@ class Link:
         """Keep the link; ends by cancellation only, and leaves no connection open."""
         try:
             while True:
-                self._take_orders()
-                match self.state:
-                    case State.GONE | State.INCOMPATIBLE:
-                        await self._wake(None)
-                    case State.READY | State.SUSPECT:
-                        await self._watch()
-                    case _:
-                        await self._dial()
+                try:
+                    await self._turn()
+                except Exception:  # noqa: BLE001 — the barrier: a defect may cost one turn, never the link
+                    _log.exception("%s: a defect", self.target.instance_id)
+                    self._order(
+                        Event.RECORD_CHANGED, None, "something went wrong in the hub; its log has the traceback"
+                    )
+                    await asyncio.sleep(AFTER_DEFECT_S)
         finally:
+            self._has_ended = True
+            self._told.set()
             await self._end_probe()
             self._close_connections()
+
+    async def _turn(self) -> None:
+        self._take_orders()
+        match self.state:
+            case State.GONE | State.INCOMPATIBLE:
+                await self._wake(None)
+            case State.READY | State.SUSPECT:
+                await self._watch()
+            case _:
+                await self._dial()
 
     def _take_orders(self) -> None:
         self._woken.clear()
@@ -239,7 +258,7 @@ class Link:
         if self.state is State.READY and self.connections.calls.size == 0:
             await self._lost()
             return
-        if self.state is State.SUSPECT and self.health.failures == 0 and not self._path_was_cut:
+        if self.state is State.SUSPECT and self.health.last_proof_s > self.since_s and not self._path_was_cut:
             # On a path that was cut it only says that answers still come through: requests need not.
             self._became_ready(Event.PROBE_ANSWERED, "a call was answered")
         if self._probe is not None:
@@ -321,7 +340,7 @@ class Link:
         elif isinstance(error, ConnectionRefused) and self.state is State.SUSPECT and self.connections.calls.size == 0:
             self._apply(Event.CONNECTION_LOST, error.message)
         else:
-            if not isinstance(error, (ConnectionReset, ConnectionClosed)):  # those came over a path that works
+            if not isinstance(error, _OVER_A_PATH_THAT_WORKS):
                 self._path_was_cut = True
             self._unanswered(error.message)
 

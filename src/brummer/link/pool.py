@@ -126,6 +126,9 @@ class Pool:
             self._offer(connection)
 
     def _offer(self, connection: HttpConnection) -> None:
+        if connection.closed:
+            self._free_place()
+            return
         self._busy.add(connection)  # counted from now on, though its new owner has yet to wake up
         if self._hand(lambda turn: turn.set_result(connection)):
             return

@@ -136,7 +136,9 @@ class Monitor:
         if reasons:
             self._tell(reasons)
         is_due = reasons or self._loop.time() - self._asked_s >= REACH_EVERY_S
-        if self._endpoints and is_due and self._reaching is None:
+        if self._endpoints and is_due:
+            if self._reaching is not None:
+                self._reaching.cancel()  # its answer would be about a network that is no more
             self._asked_s = self._loop.time()
             self._reaching = self._loop.create_task(self._reach(), name="reach endpoints")
 
@@ -145,30 +147,27 @@ class Monitor:
 
     async def _reach(self) -> None:
         """Whether any endpoint takes a connection; told when that has changed."""
+        tries = [asyncio.ensure_future(_takes_connection(endpoint)) for endpoint in self._endpoints]
         try:
-            tries = [asyncio.ensure_future(_takes_connection(endpoint)) for endpoint in self._endpoints]
-            try:
-                reached = False
-                for each in asyncio.as_completed(tries):
-                    reached = reached or await each
-                    if reached:
-                        break
-            finally:
-                for each in tries:
-                    each.cancel()
-                await asyncio.gather(*tries, return_exceptions=True)
-            before, self._reached = self._reached, reached
-            if reached != (self._network.is_online if before is None else before):
-                self._tell(("an endpoint answers" if reached else "no endpoint answers",))
+            reached = False
+            for each in asyncio.as_completed(tries):
+                reached = reached or await each
+                if reached:
+                    break
         finally:
-            self._reaching = None
+            for each in tries:
+                each.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+        before, self._reached = self._reached, reached
+        if reached != (self._network.is_online if before is None else before):
+            self._tell(("an endpoint answers" if reached else "no endpoint answers",))
 
 
 async def _takes_connection(endpoint: Endpoint) -> bool:
     try:
         async with asyncio.timeout(REACH_S):
             _, writer = await asyncio.open_connection(*endpoint)
-    except (OSError, TimeoutError):
+    except (OSError, ValueError):  # a name that is none is a ValueError
         return False
     writer.close()
     return True

@@ -42,6 +42,9 @@ USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPA
 """Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
 
 
+_FULL: Final = b"HTTP/1.1 503"
+"""What a server says that takes no more connections, before it hears anything."""
+
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -152,14 +155,15 @@ class HttpConnection:
         if self.closed or self._secure is not None:
             return
         try:
-            came = self._sock.recv(1, socket.MSG_PEEK)
+            came = self._sock.recv(len(_FULL), socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
             came = b""
         self.close()
         if came:
-            raise BadAnswer("the peer spoke without being asked", sent=False)
+            status = {"status": HTTPStatus.SERVICE_UNAVAILABLE.value} if came == _FULL else {}
+            raise BadAnswer("the peer spoke without being asked", sent=False, **status)
 
     def close(self) -> None:
         """Close at once; safe at any time. A request that waits for its answer fails with `ConnectionClosed`."""
