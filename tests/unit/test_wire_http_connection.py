@@ -12,6 +12,7 @@ from brummer.core.errors import (
     ConnectionClosed,
     ConnectionRefused,
     ConnectionReset,
+    NameNotFound,
     TimedOut,
     TransportError,
 )
@@ -369,6 +370,12 @@ async def test_a_refused_connection_has_sent_nothing() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefused) as caught:
         await Watched().open(port)
+    assert caught.value.sent is False
+
+
+async def test_a_name_that_can_be_none_is_not_found() -> None:
+    with pytest.raises(NameNotFound) as caught:
+        await HttpConnection.open("a..b", 80, timeout_s=WAIT_S, limit_bytes=1, on_close=lambda _: None)
     assert caught.value.sent is False
 
 

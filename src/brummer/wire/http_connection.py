@@ -22,6 +22,7 @@ from brummer.core.errors import (
     NameNotFound,
     TlsFailed,
     TransportError,
+    shown,
     transport_error,
 )
 from brummer.wire.sse import EventDecoder
@@ -112,6 +113,8 @@ class HttpConnection:
                     raise
         except OSError as error:
             raise _mapped(error, sent=False) from None
+        except UnicodeError:
+            raise NameNotFound(f"{shown(host)} can be nobody's name", sent=False) from None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
