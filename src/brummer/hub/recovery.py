@@ -13,7 +13,7 @@ from random import Random
 from typing import Final
 
 from brummer.core.clock import Clock
-from brummer.hub.instances import Instances, Known
+from brummer.hub.instances import Instances
 from brummer.hub.timeline import Entry, Timeline
 from brummer.link.link import Link
 from brummer.network.monitor import Event, NetworkChanged
@@ -92,14 +92,14 @@ class Recovery:
         forgive = now_s - self._forgave_s >= FORGIVE_EVERY_S
         if forgive:
             self._forgave_s = now_s
-        for _, link in self._links():
+        for link in self._links():
             link.settle(settle_s, forgive=forgive)
 
     async def _recover(self, entry: Entry, seconds: float) -> None:
         await self._rescan()
-        links = [(known, link) for known, link in self._links() if self._online or link.target.is_local]
+        links = [link for link in self._links() if self._online or link.target.is_local]
         if seconds > LONG_SLEEP_S:
-            for _, link in links:
+            for link in links:
                 if not link.target.is_local:
                     link.connections.drop_idle()
         await self._look(links)
@@ -111,35 +111,33 @@ class Recovery:
         """Loopback does not care for routes, nor the outside for loopback."""
         self._online = event.online
         links = self._links()
-        remote = [(known, link) for known, link in links if not link.target.is_local]
+        remote = [link for link in links if not link.target.is_local]
         if not event.online:
-            for _, link in remote:
+            for link in remote:
                 link.rest()
-        concerned = [
-            (known, link) for known, link in links if (event.loopback if link.target.is_local else event.online)
-        ]
+        concerned = [link for link in links if (event.loopback if link.target.is_local else event.online)]
         await self._look(concerned)
         paused = "" if event.online or not remote else f"; {len(remote)} remote ones are not asked while offline"
         self.timeline.finished(entry, _outcome(concerned) + paused)
 
     # The wave.
 
-    def _links(self) -> list[tuple[Known, Link]]:
-        return [(known, known.link) for known in self._instances if isinstance(known.link, Link) and not known.is_gone]
+    def _links(self) -> list[Link]:
+        return [known.link for known in self._instances if isinstance(known.link, Link) and not known.is_gone]
 
-    async def _look(self, links: Sequence[tuple[Known, Link]]) -> None:
+    async def _look(self, links: Sequence[Link]) -> None:
         async def one(link: Link) -> None:
             await asyncio.sleep(self._rng.uniform(0, JITTER_S))
             async with self._slots:
                 await link.look()
 
-        await asyncio.gather(*(one(link) for _, link in links))
+        await asyncio.gather(*map(one, links))
 
 
-def _outcome(links: Sequence[tuple[Known, Link]]) -> str:
+def _outcome(links: Sequence[Link]) -> str:
     """In words: how the links stand."""
     if not links:
         return "no link to ask"
-    states = Counter(link.state.value for _, link in links)
+    states = Counter(link.state.value for link in links)
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {told}"
