@@ -118,11 +118,6 @@ class ClockHints:
         self.close = close
 
 
-def no_hints() -> ClockHints:
-    """Where the system gives none, the heartbeat has to do."""
-    return ClockHints(lambda: None)
-
-
 if sys.platform == "linux":
     import ctypes
     import errno

@@ -6,7 +6,6 @@ connected stays connected until that question fails; breakers are not touched. A
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
@@ -18,8 +17,6 @@ from brummer.hub.timeline import Entry, Timeline
 from brummer.link.link import Link
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
-
-_log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 0.5
 SETTLE_MAX_S: Final = 3.0

@@ -70,14 +70,10 @@ class Connections:
         )
         try:
             await target.prove(connection)
-        except TransportError:
+        except BaseException as error:
             connection.close()
-            raise
-        except BrummerError as error:  # such as a refusal of our hello
-            connection.close()
-            raise TransportError(f"it can't be spoken to: {error.message}") from None
-        except BaseException:
-            connection.close()
+            if isinstance(error, BrummerError) and not isinstance(error, TransportError):  # it refuses our hello, say
+                raise TransportError(f"it can't be spoken to: {error.message}") from None
             raise
         if target is not self._target():
             connection.close()

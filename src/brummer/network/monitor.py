@@ -100,7 +100,7 @@ class Monitor:
             while True:
                 due_s = self._loop.time() + BEAT_S
                 await asyncio.sleep(BEAT_S)
-                self._look_at_clocks(self._loop.time() - due_s)
+                self.look_at_clocks(self._loop.time() - due_s)
                 self._look_at_network()
         finally:
             for opened in watches:
@@ -111,11 +111,8 @@ class Monitor:
 
     # Clocks.
 
-    def look_at_clocks(self) -> None:
-        """Somebody has reason to believe that one of them jumped."""
-        self._look_at_clocks(0.0)
-
-    def _look_at_clocks(self, late_s: float) -> None:
+    def look_at_clocks(self, late_s: float = 0.0) -> None:
+        """Somebody has reason to believe that one of them jumped; ``late_s``: how late the heartbeat came."""
         wake = self._detector.look(self._sources.clock.reading(), late_s)
         if wake is not None:
             self._on_event(wake)
