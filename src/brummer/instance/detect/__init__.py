@@ -7,16 +7,47 @@ matters) and ``detect(text, project)``, which yields `Script` and `Problem`. A f
 raises `BrokenFile`.
 """
 
+from typing import Literal
+
 import msgspec
+
+Restart = Literal["no", "on-failure", "always"]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What proves that a script is ready: a regular expression in its output, a port that answers, or a URL that does.
+
+    Without any it is ready when it listens, as `brummer.process.readiness` finds out.
+    """
+
+    log: str | None = None
+    port: int | None = None
+    http: str | None = None
 
 
 class Script(msgspec.Struct, frozen=True):
-    """Something that can be run: a list of arguments, or a text for the shell, in a directory."""
+    """Something that can be run: a list of arguments, or a text for the shell, in a directory.
+
+    ``environment`` and the lines of ``env_file`` (an absolute path, read at each start) are added to ours, the former
+    wins. ``depends_on`` names scripts that must be ready, or have exited with 0, before this one starts.
+    ``wants_terminal``: it gets a pseudo-terminal instead of pipes. ``max_restarts`` None: no limit but the crash-loop
+    rule.
+    """
 
     name: str
     command: list[str] | str
     source: str
     directory: str
+    environment: dict[str, str] = {}
+    env_file: str | None = None
+    autostart: bool = False
+    restart: Restart = "no"
+    max_restarts: int | None = None
+    stop_signal: str = "SIGTERM"
+    stop_timeout_s: float = 5.0
+    ready: Ready | None = None
+    depends_on: tuple[str, ...] = ()
+    wants_terminal: bool = False
 
 
 class Problem(msgspec.Struct, frozen=True):
