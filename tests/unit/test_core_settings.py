@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from brummer.core.settings import Settings, SettingsInvalid, files_for, load, server_from_flag
+from brummer.core.settings import Settings, files_for, load, server_from_flag
+from brummer.core.toml_file import SettingsInvalid
 
 USER, PROJECT = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")
 

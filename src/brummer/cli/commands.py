@@ -9,7 +9,8 @@ from typing import Any, Final
 from brummer import __version__
 from brummer.core import log
 from brummer.core.errors import BrummerError
-from brummer.core.settings import Server, SettingsInvalid, server_from_flag
+from brummer.core.settings import Server, server_from_flag
+from brummer.core.toml_file import SettingsInvalid
 
 USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts

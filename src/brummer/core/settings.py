@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.core.errors import BrummerError
+from brummer.core import toml_file
+from brummer.core.toml_file import SettingsInvalid
 
 FILE_NAME: Final = ".brum.toml"
 PORT_MAX: Final = 65_535
@@ -17,12 +18,6 @@ ROBUST_VARIABLE: Final = "BRUMMER_USE_ROBUST_NETWORKING"
 
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
-
-
-class SettingsInvalid(BrummerError):
-    """A setting can't be understood; ``context`` says where it stands and what was expected."""
-
-    code = "settings_invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ def load(texts: Iterable[tuple[Path, str]], environ: Mapping[str, str]) -> Setti
     servers: dict[str, Server] = {}
     endpoints: tuple[tuple[str, int], ...] = ()
     for path, text in texts:
-        table = _parse(path, text)
+        table = toml_file.load(path, text).table
         endpoints = _endpoints(path, table, default=endpoints)
         robust = _boolean(path, table, "use_robust_networking", default=robust)
         logind = _boolean(path, table, "logind", default=logind)
@@ -78,15 +73,6 @@ def server_from_flag(text: str) -> Server:
     if not equals or not name:
         raise SettingsInvalid(f"{text!r} is not NAME=URL, for example docs=http://127.0.0.1:9000/mcp", key="--server")
     return Server(name, _url("--server", name, url))
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 — 20 ms, and most people have no such file
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsInvalid(f"{path}: {error}", path=str(path)) from None
 
 
 def _boolean(path: Path, table: dict[str, Any], key: str, *, default: bool) -> bool:

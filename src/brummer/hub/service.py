@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from brummer.core import settings
 from brummer.core.errors import BrummerError
+from brummer.core.toml_file import SettingsInvalid
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
@@ -119,7 +120,7 @@ def read_settings(environ: Mapping[str, str], directory: Path) -> tuple[settings
     try:
         texts = [(path, path.read_text("utf-8")) for path in settings.files_for(directory, home) if path.is_file()]
         return settings.load(texts, environ), []
-    except (OSError, UnicodeDecodeError, settings.SettingsInvalid) as error:
+    except (OSError, UnicodeDecodeError, SettingsInvalid) as error:
         _log.warning("settings are not used: %s", error)
         return settings.Settings(), [{"code": "settings_invalid", "detail": str(error)}]
 
