@@ -1,23 +1,118 @@
-"""Logging to stderr, for people or as JSON lines. Standard output belongs to the protocol."""
+"""Logging to stderr, for people or as JSON lines. Standard output belongs to the protocol.
 
+What the log says again and again is said a few times and then counted. A secret never leaves through it: whatever
+looks like one is struck out of the finished text, so that no line need be trusted.
+"""
+
+import functools
 import logging
 import sys
 import time
-from typing import Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+if TYPE_CHECKING:
+    import re
+
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+REPEATS: Final = 10
+INTERVAL_S: Final = 10.0
+"""One kind of line at most so often in so long: a person reads no more, and a link that flaps fills no disk."""
+
+KINDS: Final = 1_000
+"""Kinds of lines whose repeats are counted at a time."""
+
+
+def fields(**values: object) -> dict[str, object]:
+    """For ``extra``: what a JSON line shall carry beside its message, such as ``link`` and ``call``, their ids."""
+    return {"fields": values}
 
 
 def configure(level: str = "warning", *, as_json: bool = False) -> None:
     """Send this process' log to stderr from ``level`` (one of `LEVELS`) up."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines() if as_json else logging.Formatter("brum: %(levelname)s: %(message)s"))
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(_JsonLines() if as_json else _Lines("brum: %(levelname)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.raiseExceptions = False  # a closed stderr must not break the hub
+
+
+# Repeats.
+
+
+@dataclass(slots=True)
+class _Said:
+    first: logging.LogRecord
+    times: int = 0
+
+    @property
+    def untold(self) -> int:
+        return self.times - REPEATS
+
+
+class Repeats:
+    """Which records may pass. Pure: a record's own time (seconds since 1970) is the time."""
+
+    def __init__(self) -> None:
+        self._said: dict[tuple[object, ...], _Said] = {}
+
+    def admits(self, record: logging.LogRecord) -> bool:
+        """Whether this one is to be written; a kind is a message before its values, of one link, about one event."""
+        values = _fields_of(record)
+        kind = (record.name, record.msg, values.get("event"), values.get("link"))
+        said = self._said.setdefault(kind, _Said(record))
+        said.times += 1
+        return said.times <= REPEATS
+
+    def over(self, now_s: float | None = None) -> Iterator[logging.LogRecord]:
+        """For each kind whose interval is over, and that was cut short, one record that says how many there were more.
+
+        All of them without ``now_s``. A clock that was set back ends every interval.
+        """
+        crowded = len(self._said) > KINDS
+        for kind, said in list(self._said.items()):
+            if now_s is None or crowded or not 0 <= now_s - said.first.created < INTERVAL_S:
+                del self._said[kind]
+                if said.untold > 0:
+                    yield _summary(said)
+
+
+def _summary(said: _Said) -> logging.LogRecord:
+    first = said.first
+    record = logging.makeLogRecord({**first.__dict__, "exc_info": None, "exc_text": None, "args": None})
+    record.msg = f"… and {said.untold} more: {first.getMessage()}"
+    record.__dict__.update(fields(**{**_fields_of(first), "more": said.untold}))
+    return record
+
+
+class _Handler(logging.StreamHandler[Any]):
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for summary in self._repeats.over(record.created):
+            super().emit(summary)
+        if self._repeats.admits(record):
+            super().emit(record)
+
+    def close(self) -> None:
+        for summary in self._repeats.over():
+            super().emit(summary)
+        super().close()
+
+
+# Lines.
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
 
 
 class _JsonLines(logging.Formatter):
@@ -26,8 +121,33 @@ class _JsonLines(logging.Formatter):
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_secrets(record.getMessage()),
         }
+        for name, value in _fields_of(record).items():
+            event.setdefault(name, without_secrets(value) if isinstance(value, str) else value)
         if record.exc_info:
-            event["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(event).decode()
+            event["traceback"] = without_secrets(self.formatException(record.exc_info))
+        return msgspec.json.encode(event, enc_hook=str).decode()
+
+
+def _fields_of(record: logging.LogRecord) -> Mapping[str, object]:
+    found: Mapping[str, object] = getattr(record, "fields", {})
+    return found
+
+
+def without_secrets(text: str) -> str:
+    """The text, with ``***`` for what follows a name like ``token`` or ``authorization``, and for a URL's password."""
+    return _secrets().sub(lambda found: f"{found['before']}***", text)
+
+
+@functools.cache
+def _secrets() -> "re.Pattern[str]":
+    import re  # noqa: PLC0415 — most runs log nothing
+
+    name = r"""[\w-]*(?:token|password|passwd|secret|api[-_]?key)|authorization|(?:set-)?cookie"""
+    value = r"""[^\s"',;\\)}&]+"""
+    return re.compile(
+        rf"""(?P<before>\b(?:{name})["'\\]*\s*(?:[:=]|,\s(?=b?['"]))\s*(?:b(?=["']))?["'\\]*(?:(?:bearer|basic)\s+)?"""
+        rf"""|\b(?:bearer|basic)\s+|://[^/\s:@]*:(?=[^/\s@]+@)){value}""",
+        re.IGNORECASE,
+    )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from brummer.core.errors import BrummerError, NotFound, shown
+from brummer.core.events import Hook
 from brummer.core.settings import Server
 from brummer.discovery.record import Record
 from brummer.hub.conditions import condition_of
@@ -16,7 +17,8 @@ from brummer.link.admission import Gate
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
 from brummer.link.foreign import ForeignTarget
-from brummer.link.link import Link
+from brummer.link.link import Link, Transition
+from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
 from brummer.link.target import Target
 from brummer.wire import eras
@@ -103,6 +105,8 @@ class Instances:
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self.gate = Gate()
+        self.transitions: Hook[Transition] = Hook()
+        self.calls_ended: Hook[CallEnded] = Hook()
         self._ending: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Known]:
@@ -142,8 +146,8 @@ class Instances:
         link: Link | BasicLink
         caller: Caller | BasicLink
         if self._use_robust_networking:
-            link = Link(target)
-            caller = Caller(link, self.gate, self.are_cut_off)
+            link = Link(target, transitions=self.transitions)
+            caller = Caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target)
         task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")

@@ -29,6 +29,7 @@ from brummer.host.logind import LogindUnavailable, watch_sleep
 from brummer.host.pids import identify
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
+from brummer.hub.narrator import narrate
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
@@ -68,6 +69,7 @@ class Hub:
         self.instances = instances
         clock = SystemClock()
         self.recovery = Recovery(instances, self._look, clock)
+        narrate(instances, self.recovery.timeline)
         self._status = Status(instances, self.recovery.timeline, clock, directory)
         self.problems: list[dict[str, Any]] = []
         """What was wrong when the hub started."""

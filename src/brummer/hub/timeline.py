@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from brummer.core.clock import Clock
+from brummer.core.events import Hook
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 
@@ -37,11 +38,21 @@ class Entry:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What an event asked for has been done."""
+
+    event: Event
+    did: str
+    took_s: float
+
+
 class Timeline:
     """The last `ENTRIES`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.handled: Hook[Handled] = Hook()
         self._entries: deque[Entry] = deque(maxlen=ENTRIES)
 
     def note(self, event: Event) -> Entry:
@@ -52,6 +63,7 @@ class Timeline:
 
     def finished(self, entry: Entry, did: str) -> None:
         entry.did, entry.took_s = did, round(self._clock.elapsed() - entry.at_s, 3)
+        self.handled.publish(Handled(entry.event, did, entry.took_s))
 
     def describe(self) -> list[dict[str, Any]]:
         now_s = self._clock.elapsed()

@@ -40,6 +40,19 @@ class Call:
     sent_to: str | None = None
     """The generation that bytes of this call went to."""
     first_sent_s: float = 0.0
+    was_parked: bool = False
+    on_step: Callable[[str], object] | None = None
+    """Called when something befalls it: ``parked``, ``released``, ``connection_lost``; for a trace."""
+
+    @property
+    def tool(self) -> str:
+        """The tool's name, of another method the method's."""
+        name: str = self.params.get("name", self.method)
+        return name
+
+    def befell(self, step: str) -> None:
+        if self.on_step is not None:
+            self.on_step(step)
 
     @property
     def may_have_run(self) -> bool:

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import Final
 
 from brummer.core.errors import BrummerError, TransportError
+from brummer.core.events import Hook
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
 from brummer.link.deadline import Deadline
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
 from brummer.link.link import Link
+from brummer.link.outcome import CallEnded, Ending, ending_of_answer, ending_of_error
 from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
 from brummer.wire.server import CLIENT_GONE
@@ -40,11 +42,21 @@ _process = secrets.token_hex(6)
 class Caller:
     """Makes calls over one link. One per link; any number of calls at a time."""
 
-    def __init__(self, link: Link, gate: Gate, is_cut_off: Callable[[], bool] = lambda: False) -> None:
-        """``is_cut_off`` tells whether everybody seems to fail: then the fault is rather ours, and nobody is blamed."""
+    def __init__(
+        self,
+        link: Link,
+        gate: Gate,
+        is_cut_off: Callable[[], bool] = lambda: False,
+        ended: Hook[CallEnded] | None = None,
+    ) -> None:
+        """``is_cut_off`` tells whether everybody seems to fail: then the fault is rather ours, and nobody is blamed.
+
+        ``ended`` is told of every call.
+        """
         self._link = link
         self._gate = gate
         self._is_cut_off = is_cut_off
+        self._ended: Hook[CallEnded] = ended or Hook()
         self._loop = asyncio.get_running_loop()
         name = link.target.instance_id
         self.quick = gate.lane(name, limit=CONNECTIONS_FOR_CALLS)
@@ -62,6 +74,20 @@ class Caller:
     async def call(self, call: Call) -> bytes:
         """Carry one call to its answer; returns the encoded result object. Raises `BrummerError`."""
         call.key = f"{_process}-{next(_numbers)}"
+        started_s = self._loop.time()
+        try:
+            result = await self._carry(call)
+        except BaseException as error:
+            self._tell_end(call, started_s, *ending_of_error(error))
+            raise
+        self._tell_end(call, started_s, ending_of_answer(call, result, ours=self._link.target.has_ledger))
+        return result
+
+    def _tell_end(self, call: Call, started_s: float, ending: Ending, code: str = "") -> None:
+        took_s = self._loop.time() - started_s
+        self._ended.publish(CallEnded(self._link.target.instance_id, call.tool, call.key, ending, code, took_s))
+
+    async def _carry(self, call: Call) -> bytes:
         lane = self.waiting if call.waits else self.quick
         self._ask_breaker()
         try:
@@ -108,6 +134,7 @@ class Caller:
                 if not connection.closed:  # that was an answer, though no good one: to ask again gives it again
                     raise
                 link.distrust(error)
+                call.befell("connection_lost")
             finally:
                 pool.release(connection)
 
@@ -134,7 +161,10 @@ class Caller:
         if link.state is State.GONE and call.may_have_run:
             raise self._outcome_unknown(call)
         link.hint()
+        call.was_parked = True
+        call.befell("parked")
         if await link.parking.wait(call, PARK_S):
+            call.befell("released")
             return
         self._count_failure()
         raise self._parked_too_long(call)

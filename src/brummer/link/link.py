@@ -19,6 +19,7 @@ from random import Random
 from typing import Any, Final
 
 from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
+from brummer.core.events import Hook
 from brummer.host.clocks import elapsed
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
@@ -45,6 +46,7 @@ _OVER_A_PATH_THAT_WORKS: Final = (ConnectionReset, ConnectionClosed, ServerFull)
 class Transition:
     """``at_s`` is loop time; ``reason`` is one sentence for people."""
 
+    instance_id: str
     at_s: float
     before: State
     event: Event
@@ -55,7 +57,8 @@ class Transition:
 class Link:
     """The hub's relation to one instance. Await `run` in a task of its own, for as long as the link shall live."""
 
-    def __init__(self, target: Peer, *, rng: Random | None = None) -> None:
+    def __init__(self, target: Peer, *, rng: Random | None = None, transitions: Hook[Transition] | None = None) -> None:
+        """``transitions`` is told of every transition, when the link is already in its new state."""
         self._loop = asyncio.get_running_loop()
         self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
         self.target = target
@@ -66,6 +69,7 @@ class Link:
         self.attempts = 0
         self.next_dial_s: float | None = None
         self.history: deque[Transition] = deque(maxlen=HISTORY)
+        self._transitions: Hook[Transition] = transitions or Hook()
         self.health = Health()
         self.breaker = Breaker()
         self.parking = Parking()
@@ -413,8 +417,9 @@ class Link:
             self._moved.set()
         if self.state in (State.GONE, State.INCOMPATIBLE, State.IMPOSTOR):
             self._told.set()
-        self.history.append(Transition(now, before, event, self.state, reason))
-        _log.debug("%s: %s -> %s: %s", self.target.instance_id, before.value, self.state.value, reason)
+        transition = Transition(self.target.instance_id, now, before, event, self.state, reason)
+        self.history.append(transition)
+        self._transitions.publish(transition)
 
     def status(self) -> dict[str, Any]:
         """JSON-compatible: state, since, last error, attempts, next retry, breaker, quality, connections, calls."""

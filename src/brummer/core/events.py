@@ -1,0 +1,32 @@
+"""How one part tells others what happened: a frozen event per fact, to whoever subscribed. Pure.
+
+Logic publishes and knows nobody; logs, metrics and traces subscribe.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+E = TypeVar("E")
+
+_log = logging.getLogger(__name__)
+
+
+class Hook(Generic[E]):
+    """Subscribers are called in the order in which they came, in the publisher's own turn: they must return at once."""
+
+    __slots__ = ("_subscribers",)
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[Callable[[E], object], ...] = ()
+
+    def subscribe(self, subscriber: Callable[[E], object]) -> None:
+        self._subscribers += (subscriber,)
+
+    def publish(self, event: E) -> None:
+        """Tell everybody. One who fails costs the publisher, and the others, nothing."""
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:  # noqa: BLE001 — the barrier: whoever it is, the logic goes on
+                _log.exception("a subscriber failed")
