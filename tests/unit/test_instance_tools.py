@@ -334,6 +334,12 @@ async def test_waiting_for_readiness_finds_what_is_ready_already(agent: Agent) -
     assert (answer["what"], len(answer["process"]["urls"])) == ("ready", 1)
 
 
+async def test_waiting_for_a_script_that_has_not_started_takes_no_other_for_it(agent: Agent) -> None:
+    await agent.call("scripts_run", name="server")
+    answer = await agent.call("wait_for", process="broken", ready=True, timeout_s=0)
+    assert (answer["matched"], answer["process"]) == (False, None)
+
+
 async def test_waiting_for_what_an_ended_process_can_not_do_any_more_ends_at_once(agent: Agent) -> None:
     await agent.call("scripts_run", name="broken", wait="exit")
     answer = await agent.call("wait_for", process="broken", ready=True, log="never", timeout_s=60)

@@ -25,7 +25,7 @@ def list_instances(*, as_json: bool) -> int:
     """Print a table, or JSON; returns the exit status."""
 
     async def show(hub: Hub) -> int:
-        instances = (await _result(hub, "instances_list", b"{}"))["structuredContent"]["instances"]
+        instances = (await tool_result(hub, "instances_list", b"{}"))["structuredContent"]["instances"]
         if as_json:
             _print_json({"instances": instances})
         elif instances:
@@ -73,7 +73,7 @@ def call(instance: str, tool: str, arguments: str) -> int:
 
     async def show(hub: Hub) -> int:
         envelope = {"instance": instance, "tool": tool, "arguments": msgspec.Raw(_object(arguments))}
-        result = await _result(hub, "instance_call", msgspec.json.encode(envelope))
+        result = await tool_result(hub, "instance_call", msgspec.json.encode(envelope))
         _print_json(result.get("structuredContent", result))
         return 1 if result.get("isError") else 0
 
@@ -88,7 +88,8 @@ def _with_hub(use: Callable[[Hub], Awaitable[int]]) -> int:
     return loop.run(main())
 
 
-async def _result(hub: Hub, tool: str, arguments: bytes) -> dict[str, Any]:
+async def tool_result(hub: Hub, tool: str, arguments: bytes) -> dict[str, Any]:
+    """The whole result of a call that the hub answers or passes on; a failed one has ``isError``."""
     request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, None, lambda _: None)
     result: dict[str, Any] = msgspec.json.decode(await hub.router.call_tool(ToolCall(tool, arguments, request)))
     return result

@@ -4,24 +4,27 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from brummer import __version__
+from brummer.cli import arguments, people
 from brummer.core import log
 from brummer.core.errors import BrummerError
-from brummer.core.settings import Server, server_from_flag
-from brummer.core.toml_file import SettingsInvalid
 
 USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts
   brum --mcp [--http HOST:PORT]    run the hub that a coding agent connects to
+  brum up [SCRIPT ...]             run it in the background, and start the scripts
+  brum down [SCRIPT ...]           end it, or only these scripts
+  brum ps                          show what runs in this project
+  brum logs [-f] [SCRIPT ...]      print what the scripts printed, with -f also what they go on to print
+  brum restart [SCRIPT ...]        stop what runs and start it anew, or only these scripts
+  brum wait SCRIPT [CONDITION]     wait until a script is ready, has ended, has printed something, or listens
   brum ls                          list the instances on this machine
   brum status                      show what the running hubs see, what went wrong, and what they did about it
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
   brum mcp-config [CLIENT]         show how to add the hub to a coding agent
   brum doctor                      check what discovery rests on, and say what to do"""
-
-PORT_MAX: Final = 65_535
 
 EPILOG: Final = """\
 Scripts come from package.json, Makefile, Procfile and pyproject.toml. A script that is called like a command is run
@@ -30,7 +33,10 @@ directory."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Returns the exit status: 0 all well, 1 the command failed, 2 the arguments are wrong."""
+    """Returns the exit status: 0 all well, 1 the command failed, 2 the arguments are wrong.
+
+    `brummer.cli.people` has 3 and 4 too.
+    """
     command = _COMMANDS.get(argv[0]) if argv else None
     try:
         return command(argv[1:]) if command else _run(argv)
@@ -44,22 +50,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = _parser("brum", usage=USAGE, epilog=EPILOG)
+    parser = arguments.parser("brum", usage=USAGE, epilog=EPILOG)
     instance, hub = parser.add_argument_group("an instance"), parser.add_argument_group("the hub")
     instance.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to start at once")
     instance.add_argument(
-        "-d", "--dir", type=_directory, default=Path(), metavar="DIR", help="the project (default: here)"
+        "-d", "--dir", type=arguments.directory, default=Path(), metavar="DIR", help="the project (default: here)"
     )
     instance.add_argument(
-        "-p", "--port", type=_port, help="port on 127.0.0.1 (default: the last one, else from 7777 up)"
+        "-p", "--port", type=arguments.port, help="port on 127.0.0.1 (default: the last one, else from 7777 up)"
     )
     instance.add_argument("--name", help="run a second instance in the same directory under this name")
     instance.add_argument("--no-tui", action="store_true", help="print lines only, even on a terminal")
     hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
-    hub.add_argument("--http", type=_address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
+    hub.add_argument("--http", type=arguments.address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
     hub.add_argument(
         "--server",
-        type=_server,
+        type=arguments.server,
         action="append",
         default=[],
         metavar="NAME=URL",
@@ -86,14 +92,14 @@ def _hub(options: argparse.Namespace) -> int:
 
 def _instance(options: argparse.Namespace) -> int:
     from brummer.cli import instance
+    from brummer.instance.service import Options
 
-    return instance.run(
-        options.dir, port=options.port, name=options.name, scripts=options.scripts, as_json=options.log_json
-    )
+    chosen = Options(options.dir, options.port, options.name)
+    return instance.run(chosen, options.scripts, as_json=options.log_json, no_color=options.no_color)
 
 
 def _list(argv: Sequence[str]) -> int:
-    parser = _parser("brum ls", description="List the instances on this machine, with their state.")
+    parser = arguments.parser("brum ls", description="List the instances on this machine, with their state.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--watch", action="store_true", help="go on, and print each change as it happens")
     options = parser.parse_args(argv)
@@ -106,7 +112,7 @@ def _list(argv: Sequence[str]) -> int:
 
 
 def _status(argv: Sequence[str]) -> int:
-    parser = _parser(
+    parser = arguments.parser(
         "brum status",
         description="Show what the running hubs see, what went wrong, and what they did about it. Exit status 1 when no"
         " hub runs, or one has a problem.",
@@ -117,11 +123,13 @@ def _status(argv: Sequence[str]) -> int:
     log.configure(options.log_level, as_json=options.log_json)
     from brummer.cli import status  # loads the event loop
 
-    return status.run(watch=options.watch, as_json=options.json)
+    return status.run(watch=options.watch, as_json=options.json, no_color=options.no_color)
 
 
 def _doctor(argv: Sequence[str]) -> int:
-    parser = _parser("brum doctor", description="Check what discovery rests on. Exit status 1 when something is wrong.")
+    parser = arguments.parser(
+        "brum doctor", description="Check what discovery rests on. Exit status 1 when something is wrong."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     log.configure(options.log_level, as_json=options.log_json)
@@ -131,7 +139,9 @@ def _doctor(argv: Sequence[str]) -> int:
 
 
 def _call(argv: Sequence[str]) -> int:
-    parser = _parser("brum call", description="Call one tool of one instance, and print its structured result.")
+    parser = arguments.parser(
+        "brum call", description="Call one tool of one instance, and print its structured result."
+    )
     parser.add_argument("instance", metavar="INSTANCE", help="id, name or directory")
     parser.add_argument("tool", metavar="TOOL", help="for example scripts_list")
     parser.add_argument("arguments", metavar="JSON", nargs="?", default="{}", help="the tool's arguments, an object")
@@ -145,53 +155,17 @@ def _call(argv: Sequence[str]) -> int:
 def _mcp_config(argv: Sequence[str]) -> int:
     from brummer.cli import mcp_config
 
-    parser = _parser("brum mcp-config", description="Show how to add the hub to a coding agent.")
+    parser = arguments.parser("brum mcp-config", description="Show how to add the hub to a coding agent.")
     parser.add_argument("client", nargs="?", choices=mcp_config.CLIENTS, help="default: all of them")
     print(mcp_config.text(parser.parse_args(argv).client))
     return 0
 
 
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    **people.COMMANDS,
     "ls": _list,
     "status": _status,
     "call": _call,
     "mcp-config": _mcp_config,
     "doctor": _doctor,
 }
-
-
-def _parser(program: str, **settings: Any) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
-    )
-    logging_ = parser.add_argument_group("logging, on stderr")
-    logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")
-    logging_.add_argument("--log-json", action="store_true", help="as JSON lines")
-    return parser
-
-
-def _directory(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a directory")
-    return path
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= PORT_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
-    return int(text)
-
-
-def _server(text: str) -> Server:
-    try:
-        return server_from_flag(text)
-    except SettingsInvalid as error:
-        raise argparse.ArgumentTypeError(error.message) from None
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host:
-        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT, for example 127.0.0.1:7700")
-    return host.strip("[]"), _port(port) if port != "0" else 0

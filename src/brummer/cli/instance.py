@@ -5,18 +5,19 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
+from brummer.cli.paint import Paint, Prefixes, wants_colours
 from brummer.host import loop
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Line
 
 
-def run(project: Path, *, port: int | None, name: str | None, scripts: Iterable[str], as_json: bool) -> int:
+def run(options: Options, scripts: Iterable[str], *, as_json: bool, no_color: bool) -> int:
     """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started."""
-    return loop.run(_serve(Options(project, port, name), list(scripts), _JsonPrinter() if as_json else _Printer()))
+    printer = _JsonPrinter() if as_json else _Printer(no_color=no_color)
+    return loop.run(_serve(options, list(scripts), printer))
 
 
 async def _serve(options: Options, scripts: list[str], printer: "_Printer") -> int:
@@ -67,24 +68,13 @@ def _say(text: str) -> None:
 class _Printer:
     """Lines with the script's name in front, aligned, each name in a colour of its own on a terminal."""
 
-    COLOURS = (36, 33, 35, 32, 34, 91, 96, 93)  # SGR foregrounds that read well on dark and on light
-
-    def __init__(self) -> None:
-        self._colourful = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self._prefixes: dict[str, str] = {}
-        self._width = 0
+    def __init__(self, *, no_color: bool = False) -> None:
+        self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
+        self._prefix = Prefixes(self._paint)
 
     def line(self, line: Line, raw: str) -> None:
-        text = raw if self._colourful else line.text
+        text = self._paint.foreign(raw) if self._paint.is_colourful else line.text
         self._write(f"{self._prefix(line.process)} {text}\n")
-
-    def _prefix(self, name: str) -> str:
-        if name not in self._prefixes:
-            self._width = max(self._width, len(name))
-            colour = self.COLOURS[len(self._prefixes) % len(self.COLOURS)]
-            self._prefixes[name] = f"\x1b[{colour}m" if self._colourful else ""
-        end = "\x1b[0m" if self._colourful else ""
-        return f"{self._prefixes[name]}{name.ljust(self._width)} |{end}"
 
     def _write(self, text: str) -> None:
         try:

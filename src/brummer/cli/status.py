@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from brummer.cli.paint import PLAIN, Paint, wants_colours
 from brummer.cli.status_page import Status, gist, page, problem_of
 from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory
@@ -45,24 +46,25 @@ class Hung(BrummerError):
     code = "hub_silent"
 
 
-def run(*, watch: bool, as_json: bool) -> int:
+def run(*, watch: bool, as_json: bool, no_color: bool = False) -> int:
     """Print the status; returns 1 when no hub runs or one has a problem. Raises `NotHere`, `DirectoryUnusable`."""
     if not AVAILABLE:
         raise NotHere("brum status is not available on Windows: hubs are asked through Unix sockets; use brum ls")
-    return loop.run(_run(instances_directory(os.environ), watch=watch, as_json=as_json))
+    paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
+    return loop.run(_run(instances_directory(os.environ), watch=watch, as_json=as_json, paint=paint))
 
 
-async def _run(directory: Path, *, watch: bool, as_json: bool) -> int:
+async def _run(directory: Path, *, watch: bool, as_json: bool, paint: Paint = PLAIN) -> int:
     await _enter(directory)
     async with contextlib.aclosing(Hubs(directory)) as hubs:
         answers = await hubs.ask()
-        _print(answers, as_json=as_json, watching=watch)
+        _print(answers, as_json=as_json, watching=watch, paint=paint)
         while watch:
             shown = gist(map(_as_status, answers))
             await asyncio.sleep(WATCH_S)
             answers = await hubs.ask()
             if gist(map(_as_status, answers)) != shown:
-                _print(answers, as_json=as_json, watching=True)
+                _print(answers, as_json=as_json, watching=True, paint=paint)
     return 0 if answers and not any(_as_status(answer).problems for answer in answers) else 1
 
 
@@ -87,7 +89,7 @@ def _as_status(answer: dict[str, Any]) -> Status:
         return msgspec.convert(problem_of(pid, "not_understood", detail), Status)
 
 
-def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool) -> None:
+def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, paint: Paint = PLAIN) -> None:
     if as_json:
         text = msgspec.json.encode(answers)
         print((text if watching else msgspec.json.format(text, indent=2)).decode(), flush=True)
@@ -95,7 +97,7 @@ def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool) -> N
     now = datetime.now().astimezone()
     if watching:
         print(_CLEAR, end="") if sys.stdout.isatty() else print(f"--- {now:%H:%M:%S}")
-    print(page([_as_status(answer) for answer in answers], now), flush=True)
+    print(page([_as_status(answer) for answer in answers], now, paint), flush=True)
 
 
 class Hubs:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from brummer.cli.paint import BOLD, PLAIN, RED, Paint
 from brummer.discovery.record import displayable
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
@@ -110,14 +111,14 @@ def _standing(link: Link) -> tuple[str, ...]:
     return link.state, error, link.reason, link.breaker, "stopped" if link.condition == "stopped" else ""
 
 
-def page(statuses: Sequence[Status], now: datetime) -> str:
+def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str:
     """All hubs, those with problems first. ``now`` is in the zone whose times are shown."""
     ordered = sorted(statuses, key=lambda status: (not status.problems, status.hub.pid))
-    return "\n\n".join("\n".join(_lines_of(status, now)) for status in ordered) or NO_HUB
+    return "\n\n".join("\n".join(_lines_of(status, now, paint)) for status in ordered) or NO_HUB
 
 
-def _lines_of(status: Status, now: datetime) -> Iterator[str]:
-    yield displayable(_title(status.hub))
+def _lines_of(status: Status, now: datetime, paint: Paint) -> Iterator[str]:
+    yield paint.styled(displayable(_title(status.hub)), BOLD)
     if not status.links and not status.problems:
         yield "  no instance is running"
     sections = (
@@ -128,7 +129,7 @@ def _lines_of(status: Status, now: datetime) -> Iterator[str]:
     for title, found in sections:
         lines = list(found)
         if lines:
-            yield f"  {title}"
+            yield f"  {paint.styled(title, RED if title == 'problems' else BOLD)}"
             yield from (f"    {displayable(line)}" for line in lines)
 
 

@@ -63,8 +63,10 @@ class Waiting:
                 return self._nothing(self._named())
 
     def _look_back(self) -> None:
-        named = self._named()
-        runs = [named] if named else [run for run in self._manager.current_runs() if not run.has_ended]
+        if self._wanted.process is not None:
+            runs = [named] if (named := self._named()) else []
+        else:
+            runs = [run for run in self._manager.current_runs() if not run.has_ended]
         for run in runs:
             if self._pattern and (line := self._first_line(self._pattern, self._manager.lines_of(run))):
                 self._finish("log", run, line)

@@ -1,0 +1,67 @@
+"""What the commands' argument parsers share: the parser itself, and the kinds of arguments."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from brummer.core import log
+from brummer.core.settings import PORT_MAX, Server, server_from_flag
+from brummer.core.toml_file import SettingsInvalid
+
+DURATION_MAX_S: Final = 86_400.0
+"""What the tools take (`brummer.contract.arguments`)."""
+
+_UNITS_S: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parser(program: str, **settings: Any) -> argparse.ArgumentParser:
+    """With the options that every command has."""
+    made = argparse.ArgumentParser(
+        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
+    )
+    made.add_argument("--no-color", action="store_true", help="no colours on a terminal either, as with NO_COLOR=1")
+    logging_ = made.add_argument_group("logging, on stderr")
+    logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")
+    logging_.add_argument("--log-json", action="store_true", help="as JSON lines")
+    return made
+
+
+def directory(text: str) -> Path:
+    """One that is there."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
+    return path
+
+
+def port(text: str) -> int:
+    """1 to 65535."""
+    if not text.isdecimal() or not 1 <= int(text) <= PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return int(text)
+
+
+def server(text: str) -> Server:
+    """``NAME=URL``."""
+    try:
+        return server_from_flag(text)
+    except SettingsInvalid as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+
+
+def address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``; port 0 leaves the choice to the system."""
+    host, colon, number = text.rpartition(":")
+    if not colon or not host:
+        raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT, for example 127.0.0.1:7700")
+    return host.strip("[]"), port(number) if number != "0" else 0
+
+
+def duration(text: str) -> float:
+    """``30s``, ``2m``, ``500ms``, ``1h``, or seconds as a plain number; in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|)", text, re.ASCII)
+    seconds = float(found[1]) * _UNITS_S[found[2]] if found else -1.0
+    if not 0 <= seconds <= DURATION_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text} is not a time of a day at the most, for example 30s, 500ms or 2m")
+    return seconds

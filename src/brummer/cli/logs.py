@@ -1,0 +1,150 @@
+"""``brum logs``: what the scripts printed, and with -f what they go on to print.
+
+Following asks again with a cursor: nothing an instance offers blocks until the next line, whatever it says. A question
+costs a tenth of a millisecond on a connection that is kept, and is asked four times a second at the most while it is
+quiet. A cursor outlives the instance: what was lost between two questions is counted, and a new run is read from its
+beginning.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from brummer.cli.paint import Paint, Prefixes
+from brummer.cli.project import NothingRuns, Project, say, with_project
+from brummer.core.errors import BrummerError
+
+PAGE: Final = 1_000
+PAUSES_S: Final = (0.05, 0.1, 0.25)
+"""After the first, second, and every further answer without lines."""
+AWAY_S: Final = 0.5
+"""Between two looks for an instance that is not there."""
+
+
+@dataclass(slots=True)
+class Page:
+    """One answer. ``dropped``: lines that came after the last answer and are gone."""
+
+    lines: list[dict[str, Any]]
+    cursor: str
+    dropped: int
+    omitted: int
+    is_of_new_run: bool
+
+
+@dataclass(slots=True)
+class Reader:
+    """The lines of one process, or of all, from one answer to the next."""
+
+    process: str | None
+    cursor: str | None = None
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    async def read(self, project: Project, limit: int) -> Page:
+        answer = await project.call("logs_tail", process=self.process, limit=limit, cursor=self.cursor)
+        page = Page(
+            answer.get("lines", []),
+            str(answer.get("next_cursor", "")),
+            answer.get("dropped", 0) if self.cursor else 0,
+            answer.get("omitted", 0),
+            bool(answer.get("cursor_reset")),
+        )
+        self.cursor = page.cursor
+        return page
+
+
+def run(place: Path, name: str | None, scripts: Sequence[str], count: int, paint: Paint, *, follow: bool) -> int:
+    """Returns the exit status; when following, 0 after Ctrl-C or SIGTERM."""
+
+    async def show(project: Project) -> int:
+        readers = [Reader(script) for script in dict.fromkeys(scripts)] or [Reader(None)]
+        printer = Printer(paint, [reader.process for reader in readers if reader.process])
+        await _print_so_far(project, readers, count, printer)
+        if follow:
+            await _until_told(_follow(project, readers, printer))
+        return 0
+
+    return with_project(place, name, show)
+
+
+async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
+    """Of one process, or of all runs of a script."""
+    page = await Reader(process).read(project, count)
+    Printer(paint).print(page.lines)
+
+
+class Printer:
+    """Lines with their names in front; only their own colours, if any, get through to a terminal."""
+
+    def __init__(self, paint: Paint, names: Sequence[str] = ()) -> None:
+        self._paint = paint
+        self._prefix = Prefixes(paint, names)
+
+    def print(self, lines: Sequence[dict[str, Any]]) -> None:
+        self._prefix.widen({str(line.get("process", "")) for line in lines})
+        for line in lines:
+            print(self._prefix(str(line.get("process", ""))), self._paint.foreign(str(line.get("text", ""))))
+        if lines:
+            sys.stdout.flush()
+
+
+async def _print_so_far(project: Project, readers: Sequence[Reader], count: int, printer: Printer) -> None:
+    pages = [await reader.read(project, max(count, 1)) for reader in readers]
+    lines = sorted((line for page in pages for line in page.lines), key=_number)
+    printer.print(lines[-count:] if count else [])
+    cut = sum(page.omitted for page in pages if len(page.lines) < count)
+    if count and cut:
+        say(f"{cut} earlier lines are not shown: together they are more than one answer holds")
+
+
+async def _follow(project: Project, readers: Sequence[Reader], printer: Printer) -> None:
+    """For ever. An instance that is away is waited for, and said to be once."""
+    quiet, away = 0, ""
+    while True:
+        try:
+            busy = await _print_news(project, readers, printer)
+        except BrummerError as error:
+            if away != error.message:
+                away = error.message
+                waiting = "its instance has ended" if isinstance(error, NothingRuns) else away
+                say(f"{waiting}; waiting for it to come back (Ctrl-C ends this)")
+            await asyncio.sleep(AWAY_S)
+            continue
+        away, quiet = "", 0 if busy else quiet + 1
+        await asyncio.sleep(PAUSES_S[min(quiet, len(PAUSES_S) - 1)])
+
+
+async def _print_news(project: Project, readers: Sequence[Reader], printer: Printer) -> bool:
+    """What is new to each reader, up to a page; whether there was anything."""
+    pages = [await reader.read(project, PAGE) for reader in readers]
+    if any(page.is_of_new_run for page in pages):
+        say("the instance was started anew")
+    elif dropped := max(page.dropped for page in pages):
+        say(f"{dropped} lines are missing here: they came faster than they were read")
+    lines = sorted((line for page in pages for line in page.lines), key=_number)
+    printer.print(lines)
+    return bool(lines)
+
+
+async def _until_told(following: Any) -> None:
+    """Until Ctrl-C or SIGTERM, which end it quietly."""
+    told = asyncio.Event()
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, told.set)
+    tasks = [asyncio.ensure_future(following), asyncio.ensure_future(told.wait())]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _number(line: dict[str, Any]) -> int:
+    n = line.get("n", 0)
+    return n if isinstance(n, int) else 0

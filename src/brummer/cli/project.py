@@ -1,0 +1,123 @@
+"""The project's instance as a command sees it: found by where one stands, called as anybody else calls it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from brummer.cli.client import tool_result
+from brummer.core.errors import BrummerError
+from brummer.discovery.record import Record, instance_id_for
+from brummer.host import loop
+from brummer.hub.instances import Known
+from brummer.hub.service import Hub, running_hub
+from brummer.link.state import State
+
+EXIT_NOTHING_RUNS: Final = 3
+EXIT_TIMED_OUT: Final = 4
+
+SETTLE_S: Final = 2.0
+"""An instance proves who it is within milliseconds; after this a person wants to know what is being waited for."""
+
+
+class NothingRuns(BrummerError):
+    """No instance of this project is there."""
+
+    code = "nothing_runs"
+
+
+class InstanceStopped(BrummerError):
+    """Its process is stopped (SIGSTOP), so that to wait for an answer is vain."""
+
+    code = "instance_stopped"
+
+
+class CallFailed(BrummerError):
+    """The instance, or the way to it, answered with an error; ``error_code`` is what that calls itself."""
+
+    code = "call_failed"
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("message", "the call failed")))
+        self.error_code = str(error.get("code", ""))
+
+
+class Project:
+    """``place``: where one stands, a directory of the project or below it. ``name``: that of a further instance."""
+
+    def __init__(self, hub: Hub, place: Path, name: str | None, ids: list[str]) -> None:
+        self._hub = hub
+        self.place = place
+        self.name = name
+        self._ids = ids
+
+    async def find(self) -> Known | None:
+        """The instance whose directory holds the place most closely."""
+        await self._hub.instances.looked_at()
+        known = {each.id: each for each in self._hub.instances if not each.is_gone and isinstance(each.record, Record)}
+        return next((known[instance_id] for instance_id in self._ids if instance_id in known), None)
+
+    async def instance(self) -> Known:
+        """Raises NothingRuns."""
+        if known := await self.find():
+            return known
+        what = f"no instance called {self.name}" if self.name else "nothing"
+        raise NothingRuns(f"{what} runs for {self.place}; brum up starts it, brum ls shows what runs elsewhere")
+
+    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
+        """The structured result. Raises NothingRuns, InstanceStopped, CallFailed; waits 20 s for one that is away."""
+        known = await self.instance()
+        await _expect_answers(known)
+        asked = {"instance": known.id, **{key: value for key, value in arguments.items() if value is not None}}
+        result = await tool_result(self._hub, tool, msgspec.json.encode(asked))
+        content: dict[str, Any] = result.get("structuredContent", {})
+        if result.get("isError"):
+            error = content.get("error")
+            raise CallFailed(error if isinstance(error, dict) else {})
+        return content
+
+
+async def _expect_answers(known: Known) -> None:
+    """Say why it may take a while, or that it never will."""
+    name, record = known.record.name, known.record
+    if known.link.target.look() == "stopped" and isinstance(record, Record):
+        raise InstanceStopped(
+            f"{name} is stopped, and answers nobody: kill -CONT {record.pid} lets it go on, brum down ends it"
+        )
+    if known.link.state is State.READY:
+        return
+    try:
+        async with asyncio.timeout(SETTLE_S):
+            await known.link.settled()
+    except TimeoutError:
+        say(f"{name} does not answer yet; waiting for it")
+
+
+def ids_at(place: Path, name: str | None) -> list[str]:
+    """What an instance here, or in a directory above, is called: the closest first."""
+    return [instance_id_for(directory, name) for directory in (place, *place.parents)]
+
+
+def with_project(place: Path, name: str | None, use: Callable[[Project], Awaitable[int]]) -> int:
+    """Run a command to its exit status; see `EXIT_NOTHING_RUNS`."""
+    place = place.resolve()
+    ids = ids_at(place, name)
+
+    async def main() -> int:
+        async with running_hub(os.environ, place) as hub:
+            return await use(Project(hub, place, name, ids))
+
+    try:
+        return loop.run(main())
+    except NothingRuns as error:
+        say(error.message)
+        return EXIT_NOTHING_RUNS
+
+
+def say(text: str) -> None:
+    """About what a command does, on stderr: standard output carries what was asked for."""
+    print(f"brum: {text}", file=sys.stderr, flush=True)

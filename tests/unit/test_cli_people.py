@@ -1,0 +1,381 @@
+"""The commands for day-to-day work: what they decide and show, with an instance that answers as it is told to."""
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.cli import background, down, logs, people, processes, up
+from brummer.cli.arguments import duration
+from brummer.cli.down import OutOfReach, StillRunning, end_instance
+from brummer.cli.paint import PLAIN, Paint
+from brummer.cli.process_table import lines_of, not_started, processes_of
+from brummer.cli.processes import verdict
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, ids_at
+from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.registrar import describe_self
+from brummer.host.pids import identify
+
+NOW = datetime(2026, 11, 23, 14, 5, 0, tzinfo=UTC)
+
+
+def process(name: str = "dev", status: str = "ready", **members: Any) -> dict[str, Any]:
+    started_at = (NOW - timedelta(seconds=185)).isoformat().replace("+00:00", "Z")
+    return {"process_id": f"{name}-1", "name": name, "status": status, "pid": 42, "urls": [], **members} | {
+        "started_at": started_at
+    }
+
+
+def shown(*told: dict[str, Any], paint: Paint = PLAIN) -> list[str]:
+    return list(lines_of(processes_of({"processes": list(told)}), NOW, paint))
+
+
+class Answers(Project):
+    """A project whose instance is a function from tool and arguments to the answer, or the error to raise."""
+
+    def __init__(self, answer: Callable[[str, dict[str, Any]], Any]) -> None:
+        self._answer = answer
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
+        given = {key: value for key, value in arguments.items() if value is not None}
+        self.asked.append((tool, given))
+        answer = self._answer(tool, given)
+        if isinstance(answer, Exception):
+            raise answer
+        result: dict[str, Any] = answer
+        return result
+
+
+# Arguments.
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("500ms", 0.5), ("2m", 120), ("1h", 3600), ("7", 7), ("1.5 min", 90), ("0", 0)]
+)
+def test_times_are_typed_as_people_type_them(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1 day", "25h", "1e9", "٣s", "nan"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        duration(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["dev"], {"ready": True}),
+        (["dev", "--ready"], {"ready": True}),
+        (["dev", "--exit"], {"exit": True}),
+        (["dev", "--log", "x.*y"], {"log": "x.*y"}),
+        (["dev", "--port", "80"], {"port": 80}),
+    ],
+)
+def test_wait_asks_for_what_was_typed(
+    arguments: list[str], wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def wait(*given: object) -> int:
+        asked.append(given)
+        return 0
+
+    monkeypatch.setattr(processes, "wait", wait)
+    assert people.COMMANDS["wait"](arguments) == 0
+    assert asked == [(Path(), None, "dev", wanted, 30.0)]
+
+
+# Which project.
+
+
+def test_the_closest_instance_is_looked_for_first(tmp_path: Path) -> None:
+    below = tmp_path / "packages" / "web"
+    ids = ids_at(below, None)
+    assert ids[:2] == [instance_id_for(below), instance_id_for(tmp_path / "packages")]
+    assert ids[-1] == instance_id_for(Path(below.anchor))
+    assert ids_at(below, "second")[0] == instance_id_for(below, "second")
+
+
+def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("outer: x\n")
+    repository = tmp_path / "repository"
+    (repository / "src" / "deep").mkdir(parents=True)
+    (repository / ".git").mkdir()
+    with pytest.raises(up.NothingToRun):
+        up.project_directory(repository / "src" / "deep")
+    (repository / "Makefile").write_text("all:\n\techo\n")
+    assert up.project_directory(repository / "src" / "deep") == repository
+    (repository / "src" / ".brum.toml").write_text("")
+    assert up.project_directory(repository / "src" / "deep") == repository / "src"
+
+
+# up.
+
+
+def listed(*names: str, autostart: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    return [{"name": name, **({"autostart": True} if name in autostart else {})} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "names"),
+    [
+        (listed("test", "start", "dev"), ["dev"]),
+        (listed("test", "start"), ["start"]),
+        (listed("test"), []),
+        (listed("dev", "web", "api", autostart=("web", "api")), ["web", "api"]),
+    ],
+)
+def test_what_runs_when_nobody_says_what(scripts: list[dict[str, Any]], names: list[str]) -> None:
+    assert up.chosen(scripts) == names
+
+
+async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(tool: str, arguments: dict[str, Any]) -> Any:
+        if tool == "scripts_run" and arguments["name"] == "nope":
+            return CallFailed({"code": "not_found", "message": "No script is called 'nope'"})
+        return {"processes": [process("dev"), process("other")]} if tool == "scripts_status" else {}
+
+    project = Answers(answer)
+    assert await up._run(project, "scripts_run", ["nope", "dev", "dev"], 5.0, PLAIN) == 1
+    output = capsys.readouterr()
+    assert "nope" in output.err
+    assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
+    started = [arguments["name"] for tool, arguments in project.asked if tool == "scripts_run"]
+    assert started == ["nope", "dev"]
+    waited = [arguments for tool, arguments in project.asked if tool == "wait_for"]
+    assert waited == [{"process": "dev", "ready": True, "exit": True, "timeout_s": 5.0}]
+
+
+async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = {
+        "scripts_status": {"processes": [process("dev", "failed", exit_code=3, pid=None)]},
+        "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "next_cursor": "g.1", "dropped": 0},
+    }
+    assert await up._run(Answers(lambda tool, _: answers.get(tool, {})), "scripts_run", ["dev"], 0.0, PLAIN) == 1
+    assert "failed (exit 3)" in (out := capsys.readouterr().out)
+    assert out.splitlines()[-1] == "dev | no route"
+
+
+def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    started: list[dict[str, Any]] = []
+
+    def popen(command: list[str], **settings: Any) -> str:
+        started.append({"command": command, **settings})
+        return "process"
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    one = background.Background(tmp_path, "second")
+    assert started[0]["start_new_session"] is True
+    assert started[0]["stdin"] == subprocess.DEVNULL
+    assert started[0]["command"][-4:] == ["-d", str(tmp_path), "--name", "second"]
+    assert one.log.stat().st_mode & 0o777 == 0o600
+    assert one.last_words() == ""
+    one.log.write_text("brum: one\nbrum: the reason\n\n")
+    assert one.last_words() == "the reason"
+    assert background.Background(tmp_path, "second").last_words() == "", "what an earlier one said is not its own"
+    one.log.write_bytes(b"x" * (background.LOG_LIMIT_BYTES + 1))
+    background.Background(tmp_path, "second")
+    assert one.log.stat().st_size == 0
+
+
+# ps.
+
+
+def test_the_table_is_aligned_and_tells_how_a_script_ended() -> None:
+    assert shown(
+        process("dev", urls=["http://localhost:5173/"]),
+        process("日本", "failed", pid=None, exit_code=3),
+        process("gone", "failed", pid=None, signal="SIGKILL"),
+    ) == [
+        "NAME  STATE             PID  SINCE  URLS",
+        "dev   ready             42   3 min  http://localhost:5173/",
+        "日本  failed (exit 3)   -    3 min  -",
+        "gone  failed (SIGKILL)  -    3 min  -",
+    ]
+
+
+def test_a_script_that_has_ended_is_shown_since_its_end() -> None:
+    ended_at = (NOW - timedelta(seconds=2)).isoformat()
+    assert "  2.0 s  " in shown(process("dev", "exited", ended_at=ended_at))[1]
+
+
+def test_restarts_have_a_column_where_there_were_some() -> None:
+    table = shown(process("dev", restarts=3), process("web"))
+    assert table[0].split() == ["NAME", "STATE", "PID", "SINCE", "RESTARTS", "URLS"]
+    assert [line.split()[-2] for line in table[1:]] == ["3", "0"]
+
+
+@pytest.mark.parametrize(
+    "error", [{"error": "no such program\nmore"}, {"first_error": {"message": "no such program"}}], ids=str
+)
+def test_the_last_error_stands_below_in_one_line(error: dict[str, Any]) -> None:
+    assert shown(process("dev", "failed", **error))[2] == "      no such program"
+
+
+def test_states_and_members_of_another_version_are_no_obstacle() -> None:
+    told = process("dev", "levitating", restarts="many", mood={"is": "fine"})
+    assert shown(told)[1].split() == ["dev", "levitating", "-", "-", "-"]
+    assert "pending" in shown(process("dev", "pending", mood=1))[1]
+
+
+def test_nothing_that_a_script_says_reaches_the_terminal_unseen() -> None:
+    table = shown(process("de\x1b[2Jv", "rea\x07dy", urls=["http://x/\x1b]0;"], error="\x1b[2Joops"), paint=PLAIN)
+    assert not any(character in line for line in table for character in "\x1b\x07")
+
+
+def test_a_state_is_coloured_and_its_column_stays_aligned() -> None:
+    table = shown(process("dev"), process("test", "failed"), paint=Paint(colourful=True))
+    assert "\x1b[32mready \x1b[0m  42" in table[1]
+    assert "\x1b[31mfailed\x1b[0m  42" in table[2]
+
+
+def test_where_nothing_was_started_it_says_what_could_be() -> None:
+    assert not_started(["dev", "test"]).endswith("there is dev, test")
+    assert "nothing that can be run" in not_started([])
+
+
+# wait.
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "status"),
+    [
+        ({"ready": True}, {"matched": True, "what": "ready"}, 0),
+        ({"port": 80}, {"matched": True, "what": "port"}, 0),
+        ({"ready": True}, {"matched": False, "waited_s": 3}, EXIT_TIMED_OUT),
+        ({"ready": True}, {"matched": False, "process": process("dev", "failed")}, 1),
+        ({"exit": True}, {"matched": True, "process": process("dev", "exited", exit_code=0)}, 0),
+        ({"exit": True}, {"matched": True, "process": process("dev", "failed", exit_code=3)}, 1),
+        ({"exit": True}, {"matched": True, "process": process("dev", "failed", signal="SIGKILL")}, 1),
+    ],
+)
+def test_the_exit_status_of_wait_tells_what_became_of_it(
+    wanted: dict[str, Any], answer: dict[str, Any], status: int
+) -> None:
+    known = processes_of({"processes": [answer["process"]]})[0] if "process" in answer else None
+    assert verdict("dev", wanted, answer, known)[0] == status
+
+
+def test_wait_prints_the_line_that_matched_without_its_tricks() -> None:
+    answer = {"matched": True, "what": "log", "line": {"text": "ready \x1b[2Jnow"}}
+    assert verdict("dev", {"log": "ready"}, answer, None) == (0, "ready \ufffd[2Jnow")
+
+
+# logs.
+
+
+def page(*numbers: int, process: str = "dev", **members: Any) -> dict[str, Any]:
+    lines = [{"n": n, "process": process, "text": f"line {n}"} for n in numbers]
+    return {"lines": lines, "next_cursor": f"g.{max(numbers, default=0)}", "dropped": 0, **members}
+
+
+async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = {"web": page(1, 4, process="web"), "worker": page(2, 3, process="worker")}
+    project = Answers(lambda _, arguments: answers[arguments["process"]])
+    readers = [logs.Reader("web"), logs.Reader("worker")]
+    await logs._print_so_far(project, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
+    assert capsys.readouterr().out.splitlines() == ["worker | line 2", "worker | line 3", "web    | line 4"]
+
+
+async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    project = Answers(lambda *_: page(8, 9, omitted=7))
+    await logs._print_so_far(project, [logs.Reader(None)], 2, logs.Printer(PLAIN))
+    assert capsys.readouterr().err == "", "that was all that was asked for"
+    await logs._print_so_far(project, [logs.Reader(None)], 5, logs.Printer(PLAIN))
+    assert "7 earlier lines" in capsys.readouterr().err
+
+
+async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
+    project = Answers(lambda *_: next(answers))
+    reader, printer = logs.Reader("dev"), logs.Printer(PLAIN)
+    await logs._print_so_far(project, [reader], 10, printer)
+    assert [await logs._print_news(project, [reader], printer) for _ in range(3)] == [False, True, True]
+    assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["dev | line 1", "dev | line 5", "dev | line 6", "dev | line 1"]
+    assert [line.split()[1] for line in output.err.splitlines()] == ["3", "the"]
+
+
+async def test_following_outlives_the_instance_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    back = asyncio.Event()
+    answers: list[Any] = [NothingRuns("gone"), NothingRuns("gone"), page(1, cursor_reset=True)]
+
+    def answer(*_: object) -> Any:
+        if answers:
+            return answers.pop(0)
+        back.set()
+        return page()
+
+    monkeypatch.setattr(logs, "AWAY_S", 0.0)
+    following = asyncio.create_task(logs._follow(Answers(answer), [logs.Reader(None)], logs.Printer(PLAIN)))
+    async with asyncio.timeout(5):
+        await back.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["dev | line 1"]
+    assert [("has ended" in line, "anew" in line) for line in output.err.splitlines()] == [(True, False), (False, True)]
+
+
+# down.
+
+
+def record_of(child: subprocess.Popen[bytes], **members: Any) -> Record:
+    identity = identify(child.pid)
+    assert identity is not None
+    facts = {"pid": identity.pid, "start_token": identity.start_token, **members}
+    own = describe_self(Path("/"), generation="g" * 16, url="http://127.0.0.1:7777/mcp", token="t" * 40)
+    return msgspec.structs.replace(own, **facts)
+
+
+@pytest.fixture
+def child() -> Any:
+    with subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=-1) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child
+        child.kill()
+
+
+async def test_down_ends_a_stopped_instance_too(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGSTOP)
+    await end_instance(record_of(child), 10.0, kill=False)
+    assert child.wait(5) == -signal.SIGTERM
+
+
+async def test_down_never_signals_somebody_who_has_its_pid_by_now(child: subprocess.Popen[bytes]) -> None:
+    await end_instance(record_of(child, start_token=1), 10.0, kill=True)
+    assert child.poll() is None
+
+
+async def test_down_leaves_alone_what_runs_in_another_container(child: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(OutOfReach):
+        await end_instance(record_of(child, pid_namespace=7), 10.0, kill=True)
+    assert child.poll() is None
+
+
+async def test_an_instance_that_does_not_end_is_an_error_that_names_the_way_out(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(down, "signal_process", lambda *_: True)
+    with pytest.raises(StillRunning) as raised:
+        await end_instance(record_of(child), 0.01, kill=False)
+    assert str(child.pid) in raised.value.message
