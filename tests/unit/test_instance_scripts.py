@@ -6,7 +6,8 @@ import pytest
 
 from brummer.core.errors import NotFound
 from brummer.instance.detect import Problem, Script
-from brummer.instance.scripts import FILE_LIMIT_BYTES, ScriptList
+from brummer.instance.detect.project import FILE_LIMIT_BYTES
+from brummer.instance.scripts import ScriptList
 
 
 class Project:

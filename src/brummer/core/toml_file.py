@@ -20,6 +20,8 @@ class SettingsInvalid(BrummerError):
     def __init__(self, what: str, *, path: str | None = None, line: int | None = None, **context: object) -> None:
         place = path if line is None else f"{path}:{line}"
         super().__init__(f"{place}: {what}" if place else what)
+        self.what = what
+        self.line = line
         self.context = {"path": path, "line": line, **context}
 
 

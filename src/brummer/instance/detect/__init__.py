@@ -1,15 +1,19 @@
 """What can be run here: one small file per kind of project file, each a pure function from its text to
 scripts.
 
-A detector is a module with ``SOURCE`` (what results are called), ``FILES`` (names, the first that exists is
-read), ``PREFIX`` (for a name that an earlier source has taken), ``MARKERS`` (other names whose mere existence
-matters) and ``detect(text, project)``, which yields `Script` and `Problem`. A file that can't be read at all
-raises `BrokenFile`.
+A detector is a module with ``PREFIX`` (for a name that an earlier source has taken) and ``detect(text, source,
+project)``: the text of the file called ``source``, and the `Project` around it. It yields `Script` and `Problem`.
+A file that can't be used at all raises `BrokenFile`. Which files are whose stands in `brummer.instance.scripts`, so that a
+detector is only imported where there is such a file.
 """
 
 from typing import Literal
 
 import msgspec
+
+SCRIPTS_LIMIT = 200
+PROBLEMS_LIMIT = 20
+"""Of one source. An agent reads them all, so more would be no help."""
 
 Restart = Literal["no", "on-failure", "always"]
 
@@ -56,13 +60,6 @@ class Problem(msgspec.Struct, frozen=True):
     source: str
     line: int | None
     message: str
-
-
-class Project(msgspec.Struct, frozen=True):
-    """Where the file lies, and which of the detector's ``MARKERS`` exist beside it."""
-
-    directory: str
-    markers: frozenset[str]
 
 
 class BrokenFile(Exception):

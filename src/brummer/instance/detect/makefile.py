@@ -5,21 +5,19 @@ run.
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Project, Script
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.project import Project
 
-SOURCE = "Makefile"
-FILES = ("GNUmakefile", "makefile", "Makefile")  # the order in which make looks
 PREFIX = "make"
-MARKERS = ()
-_RULE = re.compile(r"([^\s:=#][^:=#]*?)\s*::?(?!:?=)")
+_RULE = re.compile(r"([^\s:=#][^:=#]*)::?(?!:?=)")
 _TARGET = re.compile(r"[A-Za-z0-9_][\w./+-]*\Z", re.ASCII)
 _DEFINE = re.compile(r"(?:override\s+|export\s+)*define\b")
 
 
-def detect(text: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
     """One script per target, in the order of their first rules."""
     for target in dict.fromkeys(_targets(text)):
-        yield Script(target, ["make", target], SOURCE, project.directory)
+        yield Script(target, ["make", target], source, project.directory)
 
 
 def _targets(text: str) -> Iterator[str]:

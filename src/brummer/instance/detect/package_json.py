@@ -1,61 +1,94 @@
-"""package.json: its ``scripts``, run by the project's package manager."""
+"""package.json: its ``scripts``, run by the project's package manager, and those of its workspaces' packages."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import msgspec
+from brummer.instance.detect import BrokenFile, Problem, Script, yaml_outline
+from brummer.instance.detect.decoding import Table, as_table, json_table, strings
+from brummer.instance.detect.project import Project
 
-from brummer.instance.detect import BrokenFile, Problem, Project, Script
-
-SOURCE = "package.json"
-FILES = ("package.json",)
 PREFIX = "npm"
+PNPM_WORKSPACE = "pnpm-workspace.yaml"
 _BY_LOCK_FILE = {
     "bun.lock": "bun",
     "bun.lockb": "bun",
     "pnpm-lock.yaml": "pnpm",
+    PNPM_WORKSPACE: "pnpm",
     "yarn.lock": "yarn",
     "package-lock.json": "npm",
 }
-MARKERS = tuple(_BY_LOCK_FILE)
 _MANAGER = re.compile(r"(npm|yarn|pnpm|bun)(?:@|$)")
+_RUN_BY_THE_MANAGER = frozenset(
+    {"preinstall", "install", "postinstall", "prepublish", "prepublishOnly", "prepack", "postpack", "dependencies"}
+)
 
 
-def detect(text: str, project: Project) -> Iterator[Script | Problem]:
-    """One script per entry. The manager is that of ``packageManager``, then of the lock file, then npm."""
-    package = _decoded(text)
-    scripts = package.get("scripts", {}) if isinstance(package, dict) else None
-    if not isinstance(scripts, dict):
-        raise BrokenFile(None, "scripts is not an object" if isinstance(package, dict) else "not an object")
-    manager = _manager(package.get("packageManager"), project)
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """One script per entry; those of a workspace's package are called ``package:script`` and run in its directory.
+
+    The manager is that of ``packageManager``, then of the lock file, then npm. What it runs by itself, before and after
+    an installation or another script, is left out.
+    """
+    package = json_table(text)
+    manager = _manager(package, project)
+    yield from _scripts(package, manager, "", source, project.directory)
+    labels: set[str] = set()
+    for folder in _workspace_folders(package, project):
+        place = f"{folder}/package.json"
+        if not project.exists(place):
+            continue
+        try:
+            package = json_table(project.text(place))
+            label = _label(package, folder, labels)
+            yield from _scripts(package, manager, f"{label}:", place, project.path(folder))
+        except BrokenFile as error:
+            yield Problem(place, error.line, error.message)
+
+
+def _scripts(package: Table, manager: str, label: str, source: str, directory: str) -> Iterator[Script | Problem]:
+    scripts = as_table(package.get("scripts", {}), "scripts")
+    hooks = {f"{when}{name}" for name in scripts for when in ("pre", "post")} | _RUN_BY_THE_MANAGER
     for name, command in scripts.items():
-        if isinstance(command, str):
-            yield Script(name, [manager, "run", name], SOURCE, project.directory)
-        else:
-            yield Problem(SOURCE, None, f"script {name!r} is not a string")
+        if not isinstance(command, str):
+            yield Problem(source, None, f"script {name!r} is not a string")
+        elif name not in hooks:
+            yield Script(f"{label}{name}", [manager, "run", name], source, directory)
 
 
-def _manager(field: object, project: Project) -> str:
+def _manager(package: Table, project: Project) -> str:
+    field = package.get("packageManager")
     if isinstance(field, str) and (named := _MANAGER.match(field)):
         return named[1]
-    return next((manager for file, manager in _BY_LOCK_FILE.items() if file in project.markers), "npm")
+    return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(file)), "npm")
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return _decoded_slowly(text)
+def _label(package: Table, folder: str, labels: set[str]) -> str:
+    """The package's name without its scope; its folder where it has none, or another has the same."""
+    name = package.get("name")
+    label = name.rpartition("/")[2] if isinstance(name, str) else ""
+    if not label or label in labels:
+        label = folder
+    labels.add(label)
+    return label
 
 
-def _decoded_slowly(text: str) -> Any:
-    """The standard library knows the line of an error, and is imported only for that."""
-    import json  # noqa: PLC0415
+def _workspace_folders(package: Table, project: Project) -> Iterator[str]:
+    """Each once, in the order of the patterns; those that begin with ``!`` take away."""
+    patterns = _patterns(package, project)
+    excluded = {folder for pattern in patterns if pattern[0] == "!" for folder in project.matching(pattern[1:])}
+    seen = {"", *excluded}
+    for pattern in patterns:
+        for folder in project.matching(pattern) if pattern[0] != "!" else ():
+            if folder not in seen:
+                seen.add(folder)
+                yield folder
 
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BrokenFile(error.lineno, f"{error.msg} (column {error.colno})") from None
-    except RecursionError:
-        raise BrokenFile(None, "nested too deeply") from None
+
+def _patterns(package: Table, project: Project) -> list[str]:
+    if project.exists(PNPM_WORKSPACE):
+        packages = yaml_outline.entry(yaml_outline.numbered(project.text(PNPM_WORKSPACE)), "packages")
+        return yaml_outline.items(packages) if packages else []
+    workspaces = package.get("workspaces")
+    if isinstance(workspaces, dict):
+        workspaces = workspaces.get("packages")
+    return [pattern for pattern in strings(workspaces) if pattern]

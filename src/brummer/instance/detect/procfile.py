@@ -3,20 +3,18 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Project, Script
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.project import Project
 
-SOURCE = "Procfile"
-FILES = ("Procfile",)
 PREFIX = "procfile"
-MARKERS = ()
 _ENTRY = re.compile(r"([\w-]+):\s*(\S.*)\Z", re.ASCII)
 
 
-def detect(text: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
     """One script per line; blank lines and those that begin with # are none."""
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if entry := _ENTRY.match(stripped):
-            yield Script(entry[1], entry[2], SOURCE, project.directory)
+            yield Script(entry[1], entry[2], source, project.directory)
         elif stripped and not stripped.startswith("#"):
-            yield Problem(SOURCE, number, "not of the form NAME: COMMAND")
+            yield Problem(source, number, "not of the form NAME: COMMAND")

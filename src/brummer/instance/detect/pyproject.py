@@ -1,61 +1,69 @@
-"""pyproject.toml: the project's own commands, and the tasks of poe and pdm."""
+"""pyproject.toml: the project's own commands, the tasks of poe, pdm and hatch, and pytest."""
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
-from brummer.instance.detect import BrokenFile, Problem, Project, Script
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.decoding import Table, toml_table
+from brummer.instance.detect.project import Project
 
-SOURCE = "pyproject.toml"
-FILES = ("pyproject.toml",)
 PREFIX = "pyproject"
 _RUNNER_BY_LOCK_FILE = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
 _ENVIRONMENT = ".venv/bin"
-MARKERS = (*_RUNNER_BY_LOCK_FILE, _ENVIRONMENT)
-_LINE = re.compile(r"at line (\d+)")
+_INSTALLED = (("project", "scripts"), ("tool", "poetry", "scripts"))
+_POE = ("tool", "poe", "tasks")
+_PDM = ("tool", "pdm", "scripts")
+_HATCH = ("tool", "hatch", "envs")
+_PYTEST = ("tool", "pytest")
 
 
-def detect(text: str, project: Project) -> Iterator[Script | Problem]:
-    """``[project.scripts]`` (and poetry's), ``[tool.poe.tasks]``, ``[tool.pdm.scripts]``.
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """``[project.scripts]`` (and poetry's), ``[tool.poe.tasks]``, ``[tool.pdm.scripts]``,
+    ``[tool.hatch.envs.ENV.scripts]``, and ``test`` where pytest is set up and nothing else is called so.
 
-    They run in the project's environment: through the tool that wrote the lock file, else from ``.venv``,
-    else from PATH.
+    They run in the project's environment: through the tool that wrote the lock file, or uv where there is
+    ``[tool.uv]``, else from ``.venv``, else from PATH.
     """
-    document = _decoded(text)
-    for path, command in _TABLES.items():
-        table = _table(document, path)
-        if table is None:
-            yield Problem(SOURCE, None, f"{'.'.join(path)} is not a table")
-            continue
-        for name in table:
-            if not name.startswith("_"):  # poe and pdm: for use by other tasks
-                yield Script(name, command(name, project), SOURCE, project.directory)
+    document = toml_table(text)
+    for path in (*_INSTALLED, _POE, _PDM, _HATCH, _PYTEST):
+        if _table(document, path) is None:
+            yield Problem(source, None, f"{'.'.join(path)} is not a table")
+    names = set()
+    for name, command in _commands(document, project):
+        names.add(name)
+        yield Script(name, command, source, project.directory)
+    if _table(document, _PYTEST) and "test" not in names:
+        yield Script("test", _installed(document, project, "pytest"), source, project.directory)
 
 
-def _installed(name: str, project: Project) -> list[str]:
+def _commands(document: Table, project: Project) -> Iterator[tuple[str, list[str]]]:
+    for path in _INSTALLED:
+        for name in _table(document, path) or ():
+            yield name, _installed(document, project, name)
+    for name in _public(_table(document, _POE)):
+        yield name, [*_installed(document, project, "poe"), name]
+    for name in _public(_table(document, _PDM)):
+        yield name, ["pdm", "run", name]
+    for environment in _table(document, _HATCH) or ():
+        for name in _table(document, (*_HATCH, environment, "scripts")) or ():
+            called = name if environment == "default" else f"{environment}:{name}"
+            yield called, ["hatch", "run", called]
+
+
+def _public(table: Table | None) -> list[str]:
+    """Poe's and pdm's convention: an underscore in front is for other tasks to use."""
+    return [name for name in table or () if not name.startswith("_")]
+
+
+def _installed(document: Table, project: Project, name: str) -> list[str]:
     for lock_file, runner in _RUNNER_BY_LOCK_FILE.items():
-        if lock_file in project.markers:
+        if project.exists(lock_file):
             return [runner, "run", name]
-    return [f"{_ENVIRONMENT}/{name}" if _ENVIRONMENT in project.markers else name]
+    if _table(document, ("tool", "uv")):
+        return ["uv", "run", name]
+    return [f"{_ENVIRONMENT}/{name}" if project.exists(_ENVIRONMENT) else name]
 
 
-def _poe(name: str, project: Project) -> list[str]:
-    return [*_installed("poe", project), name]
-
-
-def _pdm(name: str, _project: Project) -> list[str]:
-    return ["pdm", "run", name]
-
-
-_TABLES = {
-    ("project", "scripts"): _installed,
-    ("tool", "poetry", "scripts"): _installed,
-    ("tool", "poe", "tasks"): _poe,
-    ("tool", "pdm", "scripts"): _pdm,
-}
-
-
-def _table(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | None:
+def _table(document: Table, path: tuple[str, ...]) -> Table | None:
     """Empty when it is not there, None when something else stands in its place."""
     table = document
     for key in path:
@@ -64,13 +72,3 @@ def _table(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any] | 
             return None
         table = inner
     return table
-
-
-def _decoded(text: str) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - 4 ms, only where there is such a file
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _LINE.search(str(error))  # the line is a field only from Python 3.14 on
-        raise BrokenFile(int(place[1]) if place else None, str(error)) from None

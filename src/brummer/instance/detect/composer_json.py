@@ -1,0 +1,18 @@
+"""composer.json: its ``scripts``, and the development server of Laravel."""
+
+from collections.abc import Iterator
+
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.decoding import as_table, json_table
+from brummer.instance.detect.project import Project
+
+PREFIX = "composer"
+
+
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """One script per entry that composer does not run by itself, without composer's limit of five minutes."""
+    for name in as_table(json_table(text).get("scripts", {}), "scripts"):
+        if not name.startswith(("pre-", "post-")):
+            yield Script(name, ["composer", "run", "--timeout=0", name], source, project.directory)
+    if project.exists("artisan"):
+        yield Script("serve", ["php", "artisan", "serve"], source, project.directory)

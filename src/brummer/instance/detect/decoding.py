@@ -1,0 +1,78 @@
+"""JSON, JSON with comments, and TOML, as tables; what is wrong with them is a `BrokenFile` with its line."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from brummer.core import toml_file
+from brummer.instance.detect import BrokenFile
+
+Table = dict[str, Any]
+
+
+def json_table(text: str) -> Table:
+    """The object that a JSON text is."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        value = _decoded_slowly(text)
+    return as_table(value, "the file")
+
+
+def jsonc_table(text: str) -> Table:
+    """As `json_table`; comments and commas before a closing bracket are allowed."""
+    return json_table(_without(_NEEDLESS_COMMA, _without(_COMMENT, text)))
+
+
+def toml_table(text: str) -> Table:
+    """The table that a TOML text is."""
+    try:
+        return toml_file.load(Path(), text).table
+    except toml_file.SettingsInvalid as error:
+        raise BrokenFile(error.line, error.what) from None
+
+
+def as_table(value: object, what: str) -> Table:
+    """Raises `BrokenFile` for anything else."""
+    if not isinstance(value, dict):
+        raise BrokenFile(None, f"{what} is not a table")
+    return value
+
+
+def strings(value: object) -> list[str]:
+    """Those of a list; nothing for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def tables(value: object) -> list[Table]:
+    """Those of a list; nothing for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+# Each begins with a whole string, so that what stands in one is left alone. None can search a text twice.
+_STRING = r'"(?:\\.|[^"\\])*(?:"|\Z)'
+_COMMENT = rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)"
+_NEEDLESS_COMMA = rf"{_STRING}|,(?=\s*[\]}}])"
+
+
+def _without(pattern: str, text: str) -> str:
+    """Blanks in its place, so that lines and columns stay true."""
+    return re.sub(pattern, _blank, text, flags=re.DOTALL)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith('"') else re.sub(r"[^\n]", " ", found[0])
+
+
+def _decoded_slowly(text: str) -> Any:
+    """The standard library knows the line of an error, and is asked only for that."""
+    import json  # noqa: PLC0415
+
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BrokenFile(error.lineno, f"{error.msg} (column {error.colno})") from None
+    except (RecursionError, ValueError):
+        raise BrokenFile(None, "nested too deeply") from None

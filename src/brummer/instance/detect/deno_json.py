@@ -1,0 +1,15 @@
+"""deno.json and deno.jsonc: their ``tasks``."""
+
+from collections.abc import Iterator
+
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.decoding import as_table, jsonc_table
+from brummer.instance.detect.project import Project
+
+PREFIX = "deno"
+
+
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """One script per task."""
+    for name in as_table(jsonc_table(text).get("tasks", {}), "tasks"):
+        yield Script(name, ["deno", "task", name], source, project.directory)

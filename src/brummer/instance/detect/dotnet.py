@@ -1,0 +1,24 @@
+""".NET: build and test of a solution or a project, and running its programs."""
+
+import re
+from collections.abc import Iterator
+
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.project import Project
+
+PREFIX = "dotnet"
+_PROJECT = re.compile(r'"([^"\n]+\.(?:cs|fs|vb)proj)"')
+"""As a solution names it, in the old form and the new one."""
+_RUNS = re.compile(r"<OutputType>\s*(?:Win)?Exe\b|Microsoft\.NET\.Sdk\.(?:Web|Worker)\b", re.IGNORECASE)
+
+
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """``run`` where there is one program, else one script for each by its project's name."""
+    for verb in ("build", "test"):
+        yield Script(verb, ["dotnet", verb, source], source, project.directory)
+    is_solution = source.endswith((".sln", ".slnx"))
+    names = [name.replace("\\", "/") for name in _PROJECT.findall(text)] if is_solution else [source]
+    programs = [name for name in names if project.exists(name) and _RUNS.search(project.text(name))]
+    for name in programs:
+        called = "run" if len(programs) == 1 else name.rpartition("/")[2].rpartition(".")[0]
+        yield Script(called, ["dotnet", "run", "--project", name], source, project.directory)

@@ -1,0 +1,136 @@
+"""A project's files as detectors see them. What was looked at is remembered, so that a change of any of it is noticed.
+
+Everything is bounded: a file has 1 MiB, and of a tree only so many directories are listed. Symbolic links are followed
+where a path names them, never while searching.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from brummer.instance.detect import BrokenFile
+
+FILE_LIMIT_BYTES = 1024 * 1024
+LISTED_LIMIT = 1_000
+"""Directories listed for one reading of a project; a second's work on a cold disk."""
+ENTRIES_LIMIT = 10_000
+"""Of one directory."""
+DEPTH_LIMIT = 8
+"""How far down ``**`` reaches."""
+IGNORED = frozenset({"node_modules", "target", "vendor"})
+"""Other people's packages, and what builds leave behind."""
+
+_Stamp = tuple[int, int, int] | None
+
+
+class Project:
+    """Of an absolute directory. Names are relative to it, with forward slashes. Blocks; use it in a thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = str(directory)
+        self._seen: dict[str, _Stamp] = {}
+        self._lists: dict[str, list[tuple[str, bool]]] = {}
+
+    def is_unchanged(self) -> bool:
+        """Whether everything that was looked at is still as it was: a microsecond for each."""
+        return all(_stamp(self.path(name)) == stamp for name, stamp in self._seen.items())
+
+    def path(self, name: str) -> str:
+        """Absolute, whatever the name: that of the project itself for ``.``."""
+        return os.path.normpath(os.path.join(self.directory, name))  # noqa: PTH118 - pathlib takes five times as long
+
+    def exists(self, name: str) -> bool:
+        """As a file or a directory; a FIFO would block whoever reads it, so it is nothing to us."""
+        if name not in self._seen:
+            self._seen[name] = _stamp(self.path(name))
+        return self._seen[name] is not None
+
+    def first(self, names: tuple[str, ...]) -> str | None:
+        """The first of these that exists; a name may hold ``*``, and then it is the first in order of the alphabet."""
+        for name in names:
+            try:
+                found = next(self.matching(name), None) if "*" in name else name
+            except BrokenFile:  # thousands of files are no fault of a project that may be of another kind
+                continue
+            if found and self.exists(found):
+                return found
+        return None
+
+    def text(self, name: str) -> str:
+        """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`."""
+        if not self.exists(name):
+            raise BrokenFile(None, "there is no such file")
+        try:
+            with Path(self.path(name)).open("rb") as file:
+                content = file.read(FILE_LIMIT_BYTES + 1)
+        except OSError as error:
+            raise BrokenFile(None, error.strerror or type(error).__name__) from None
+        if len(content) > FILE_LIMIT_BYTES:
+            raise BrokenFile(None, f"larger than {FILE_LIMIT_BYTES} bytes")
+        try:
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise BrokenFile(content.count(b"\n", 0, error.start) + 1, "not UTF-8") from None
+
+    def matching(self, pattern: str) -> Iterator[str]:
+        """What may exist by a pattern as in ``packages/*`` and ``apps/**``, in order of the alphabet.
+
+        A part without ``*`` is taken at its word. Hidden things and `IGNORED` match no star. Raises `BrokenFile` where
+        there is too much to look through, or the pattern leads out of the project.
+        """
+        parts = [part for part in pattern.split("/") if part not in ("", ".")]
+        if pattern.startswith("/") or ".." in parts:
+            raise BrokenFile(None, f"{pattern} leads out of the project")
+        return self._matching("", parts, 0)
+
+    def _matching(self, base: str, parts: list[str], depth: int) -> Iterator[str]:
+        if not parts:
+            yield base
+            return
+        first, *rest = parts
+        if first == "**":
+            yield from self._matching(base, rest, depth)
+            for name, is_directory in self._entries(base) if depth < DEPTH_LIMIT else ():
+                if is_directory:
+                    yield from self._matching(_joined(base, name), parts, depth + 1)
+        elif "*" in first:
+            for name, _ in self._entries(base):
+                if fnmatchcase(name, first):
+                    yield from self._matching(_joined(base, name), rest, depth)
+        else:
+            yield from self._matching(_joined(base, first), rest, depth)
+
+    def _entries(self, directory: str) -> list[tuple[str, bool]]:
+        """Names, and whether each is a directory, a link to one being none."""
+        if directory not in self._lists:
+            if len(self._lists) == LISTED_LIMIT:
+                raise BrokenFile(None, f"there are more than {LISTED_LIMIT} directories to look through")
+            self._lists[directory] = sorted(self._listed(directory)) if self.exists(directory) else []
+        return self._lists[directory]
+
+    def _listed(self, directory: str) -> Iterator[tuple[str, bool]]:
+        try:
+            with os.scandir(self.path(directory)) as entries:
+                for number, entry in enumerate(entries):
+                    if number == ENTRIES_LIMIT:
+                        raise BrokenFile(None, f"there are more than {ENTRIES_LIMIT} entries in {directory or '.'}")
+                    if not entry.name.startswith(".") and entry.name not in IGNORED:
+                        yield entry.name, entry.is_dir(follow_symlinks=False)
+        except OSError:  # a file, or not for us to read: nothing to run in it
+            return
+
+
+def _joined(base: str, name: str) -> str:
+    return f"{base}/{name}" if base else name
+
+
+def _stamp(path: str) -> _Stamp:
+    """Changes whenever the content may have; None for what is no file or directory."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return None
+    known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if known else None

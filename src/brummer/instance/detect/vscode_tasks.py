@@ -1,0 +1,53 @@
+""".vscode/tasks.json: its shell and process tasks that need no editor."""
+
+import shlex
+from collections.abc import Iterator
+
+import msgspec
+
+from brummer.instance.detect import Problem, Script
+from brummer.instance.detect.decoding import Table, jsonc_table, tables
+from brummer.instance.detect.project import Project
+
+PREFIX = "vscode"
+_FOLDERS = ("${workspaceFolder}", "${workspaceRoot}")
+
+
+def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+    """One script per task with a label and a command.
+
+    Left out are tasks of other kinds, hidden ones, and those that need a variable other than ``${workspaceFolder}``.
+    What a task depends on is not started.
+    """
+    directory = msgspec.json.encode(project.directory).decode().strip('"')
+    for folder in _FOLDERS:
+        text = text.replace(folder, directory)
+    for task in tables(jsonc_table(text).get("tasks")):
+        script = _script(task, source, project)
+        if script and "${" not in f"{script.command}{script.directory}{script.environment}":
+            yield script
+
+
+def _script(task: Table, source: str, project: Project) -> Script | None:
+    name, command, kind = task.get("label"), task.get("command"), task.get("type")
+    if not isinstance(name, str) or not isinstance(command, str) or kind not in ("shell", "process"):
+        return None
+    if task.get("hide"):
+        return None
+    arguments = _arguments(task.get("args"))
+    options = task.get("options")
+    options = options if isinstance(options, dict) else {}
+    environment = options.get("env")
+    return Script(
+        name,
+        [command, *arguments] if kind == "process" else " ".join([command, *map(shlex.quote, arguments)]),
+        source,
+        project.path(str(options.get("cwd", "."))),
+        environment={key: str(value) for key, value in environment.items()} if isinstance(environment, dict) else {},
+    )
+
+
+def _arguments(value: object) -> list[str]:
+    """Each is a string, or a table with how it is to be quoted beside its ``value``."""
+    arguments = value if isinstance(value, list) else []
+    return [str(item.get("value", "") if isinstance(item, dict) else item) for item in arguments]
