@@ -1,33 +1,18 @@
-import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
-from brummer.instance.scripts import ScriptList
-
-
-class Project:
-    """A directory whose files are written by name, and what its list says."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.resolve()
-        self.scripts = ScriptList(directory)
-
-    def write(self, name: str, content: object) -> None:
-        text = content if isinstance(content, str) else json.dumps(content)
-        path = self.directory / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-
-    def commands(self) -> dict[str, list[str] | str]:
-        return {name: script.command for name, script in self.scripts.read().scripts.items()}
-
-    def problems(self) -> tuple[Problem, ...]:
-        return self.scripts.read().problems
+from brummer.instance.scripts import DETECTORS, OWN_FILE
+from tests.unit.project_support import Project
 
 
 @pytest.fixture
@@ -234,3 +219,111 @@ def test_an_unknown_name_is_answered_with_what_is_there_and_what_was_meant(proje
     assert (context["known"], context["nearest"]) == (["web", "worker"], "web")
     assert [problem["source"] for problem in context["problems"]] == ["package.json"]  # type: ignore[attr-defined]
     assert "Did you mean web?" in caught.value.message
+
+
+# Bounds.
+
+
+def test_a_monorepo_of_thousands_of_packages_is_listed_as_far_as_anybody_reads(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["packages/*"]})
+    packages = project.directory / "packages"
+    packages.mkdir()
+    for number in range(3 * SCRIPTS_LIMIT):
+        (packages / f"p{number:04}").mkdir()
+        (packages / f"p{number:04}" / "package.json").write_text('{"scripts": {"dev": "x"}}')
+    project.write("Procfile", "web: w\n")
+    names = list(project.commands())
+    assert (len(names), names[0], names[-1]) == (SCRIPTS_LIMIT + 1, "packages/p0000:dev", "web")
+    assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+def test_a_file_of_nothing_but_mistakes_is_not_told_line_by_line(project: Project) -> None:
+    project.write("Procfile", "nonsense\n" * 100_000)
+    assert len(project.problems()) == PROBLEMS_LIMIT + 1
+
+
+def test_links_that_lead_in_circles_end_the_search(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["**"], "scripts": {"dev": "x"}})
+    project.write("a/b/package.json", {"scripts": {"dev": "x"}})
+    (project.directory / "a" / "b" / "up").symlink_to(project.directory)
+    (project.directory / "Makefile").symlink_to("Makefile")
+    (project.directory / "Procfile").symlink_to("nowhere")
+    assert list(project.commands()) == ["dev", "a/b:dev"]
+    assert project.problems() == ()
+
+
+def test_a_link_to_a_package_is_followed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = Project(tmp_path_factory.mktemp("elsewhere"))
+    elsewhere.write("package.json", {"name": "linked", "scripts": {"dev": "x"}})
+    project.write("package.json", {"workspaces": ["packages/*"]})
+    (project.directory / "packages").mkdir()
+    (project.directory / "packages" / "linked").symlink_to(elsewhere.directory)
+    assert list(project.commands()) == ["linked:dev"]
+
+
+def test_a_tree_of_too_many_directories_is_reported_and_hides_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brummer.instance.detect.project.LISTED_LIMIT", 20)
+    project.write("package.json", {"workspaces": ["**"], "scripts": {"dev": "x"}})
+    for number in range(30):
+        (project.directory / f"d{number}").mkdir()
+    assert list(project.commands()) == ["dev"]
+    assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+def test_a_directory_of_too_many_files_is_reported_only_where_it_is_searched(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brummer.instance.detect.project.ENTRIES_LIMIT", 20)
+    for number in range(30):
+        project.write(f"f{number}.txt", "")
+    project.write("Makefile", "test:\n")
+    assert (list(project.commands()), project.problems()) == (["test"], ())
+    project.write("package.json", {"workspaces": ["*"]})
+    assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+EVERYTHING = sorted({files[0].replace("*", "x") for files in DETECTORS.values()} | {OWN_FILE})
+FRAGMENTS = st.sampled_from(
+    [
+        *("{", "}", "[", "]", "(", ")", ":", ",", '"', "'", "=", "\n", "\n  ", "\t", " ", "#", "//", "/*", "\\", "- "),
+        *("scripts", "tasks", "tasks:\n a:", "services", "package", "workspace", "members", "bin", "name", "command"),
+        *('{"scripts":{"a":1}}', '{"tasks":[{"label":"a","type":"shell","command":"b","args":1,"options":{"env":1}}]}'),
+        *(
+            "[scripts.a]\n",
+            "[workspace]\nmembers=",
+            "[[bin]]\n",
+            "[package]\n",
+            "[tool.hatch.envs]\n",
+            "depends_on=",
+            "*",
+        ),
+        *("7", "true", "null", "é", "\0", "x = 1\n"),
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(FRAGMENTS, max_size=12).map("".join))
+def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        project = Project(Path(directory))
+        for name in EVERYTHING:
+            project.write(name, text)
+        assert len(project.commands()) < len(EVERYTHING) * SCRIPTS_LIMIT
+
+
+def test_only_the_detectors_that_are_needed_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("web: w\n")
+    code = """
+import sys
+from brummer.instance.scripts import ScriptList
+before = set(sys.modules)
+assert list(ScriptList(sys.argv[1]).read().scripts) == ["web"]
+print(*sorted(name for name in set(sys.modules) - before if name.startswith("brummer.")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.split() == ["brummer.instance.detect.procfile"]

@@ -11,6 +11,9 @@ from typing import Any
 
 from brummer.core.errors import BrummerError
 
+LINE_LIMIT = 16 * 1024
+"""``tomllib`` takes a dotted key in quadratic time: half a minute for one of half a megabyte."""
+
 
 class SettingsInvalid(BrummerError):
     """What somebody wrote can't be understood; ``context`` has ``path``, ``line`` and ``key`` where they are known."""
@@ -54,6 +57,9 @@ def load(path: Path, text: str) -> TomlFile:
     """Raises `SettingsInvalid` for a text that is no TOML."""
     import tomllib  # noqa: PLC0415 — 20 ms, and most people have no such file
 
+    for number, content in enumerate(text.split("\n"), 1):
+        if len(content) > LINE_LIMIT:
+            raise SettingsInvalid(f"longer than {LINE_LIMIT} characters", path=str(path), line=number)
     try:
         return TomlFile(path, tomllib.loads(text), text)
     except RecursionError:

@@ -52,7 +52,7 @@ def tables(value: object) -> list[Table]:
 
 
 # Each begins with a whole string, so that what stands in one is left alone. None can search a text twice.
-_STRING = r'"(?:\\.|[^"\\])*(?:"|\Z)'
+_STRING = r'"(?:\\.|[^"\\])*(?:"|\\?\Z)'
 _COMMENT = rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)"
 _NEEDLESS_COMMA = rf"{_STRING}|,(?=\s*[\]}}])"
 

@@ -1,7 +1,8 @@
 """The outline of a YAML file: which keys a block has, on which lines, and what stands under them.
 
 Not a parser. It understands block style as people write it by hand: keys indented by spaces, quoted or not. It does not
-see into flow style (``{a: b}``; lists in one line are understood), and follows no anchors or merges. A key at the left margin inside a quoted text of several lines would deceive it.
+see into flow style (``{a: b}``; lists in one line are understood), and follows no anchors or merges. A key at the left
+margin inside a quoted text of several lines would deceive it.
 """
 
 import re

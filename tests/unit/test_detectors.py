@@ -1,0 +1,393 @@
+"""What each kind of project file says can be run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.project_support import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+JUSTFILE = """
+set shell := ["bash", "-c"]
+import 'more.just'
+alias b := build
+export RUST_LOG := "a:b"
+default: build test
+@build target='x:y' *flags:
+    echo build: not a recipe
+deploy where:
+    ./deploy {{where}}
+release +what:
+_hidden:
+[private]
+[no-cd]
+inner:
+[group('checks')]
+test $LEVEL="info": build
+"""
+
+TASKFILE = """
+version: '3'
+vars: {A: 1}
+tasks:
+  # first
+  default:
+    cmds: [task: build]
+  build: go build ./...   # short form
+  "docs:serve":
+    cmds:
+      - |
+        serve: no key
+  docs:build:
+    deps: [default]
+  helper:
+    internal: true
+  start:*:
+    cmd: echo
+includes:
+  other: ./other
+"""
+
+COMPOSE = """
+x-common: &common
+  restart: always
+services:
+
+  db:   # the database
+    image: postgres
+    environment:
+      db2: not a service
+  'web':
+    <<: *common
+    depends_on: [db]
+volumes:
+  data:
+"""
+
+COMPOSER = {
+    "scripts": {"post-install-cmd": "x", "test": ["phpunit"], "serve": "php -S 127.0.0.1:8000"},
+}
+
+PACKAGE = {
+    "scripts": {
+        "prebuild": "clean",
+        "build": "vite build",
+        "postinstall": "husky",
+        "prettier": "prettier .",
+        "postcss": "postcss",
+    }
+}
+
+MIX = """
+defmodule Shop.MixProject do
+  defp deps do
+    [{:phoenix, "~> 1.7"}, {:other, only: :test}]
+  end
+
+  defp aliases do
+    [
+      setup: ["deps.get", "ecto.setup"],
+      "assets.build": ["esbuild default"]
+    ]
+  end
+  defp later do
+    [no: 1]
+  end
+end
+"""
+
+RAKEFILE = """
+require "rake/testtask"
+Rake::TestTask.new(:unit) do |t|
+end
+task default: %w[unit]
+namespace :db do
+  desc "load it"
+  task :seed => :environment do
+  end
+  namespace "deep" do
+    task("one")
+  end
+end
+task :last, [:argument]
+# task :no
+tasks = 7
+"""
+
+TASKS_JSON = """{
+  // of this editor
+  "version": "2.0.0",
+  "tasks": [
+    {"label": "serve", "type": "shell", "command": "python -m http.server", "args": ["80 80", {"value": "x"}],
+     "options": {"cwd": "${workspaceFolder}/web", "env": {"A": "//1"}}},
+    {"label": "check", "type": "process", "command": "${workspaceFolder}/bin/check", "args": ["--all"],},
+    {"label": "ask", "type": "shell", "command": "echo ${input:what}"},
+    {"label": "npm", "type": "npm", "script": "dev"},
+    {"label": "hidden", "type": "shell", "command": "x", "hide": true},
+    {"type": "shell", "command": "no name"}, /* and a list: */ 7, {"label": 7},
+  ],
+}
+"""
+
+GRADLE = "plugins {\n    id 'java'\n    id 'application'\n}\n"
+SOLUTION = r"""
+Microsoft Visual Studio Solution File
+Project("{9A}") = "Api", "src\Api\Api.csproj", "{1}"
+Project("{9A}") = "Tool", "Tool.csproj", "{2}"
+Project("{9A}") = "Lib", "Lib.fsproj", "{3}"
+Project("{9A}") = "Gone", "Gone.csproj", "{4}"
+EndProject
+"""
+WEB_SDK = '<Project Sdk="Microsoft.NET.Sdk.Web"></Project>'
+EXE = "<Project><PropertyGroup><OutputType>Exe</OutputType></PropertyGroup></Project>"
+
+CARGO = '[package]\nname = "shop"\n'
+CARGO_WORKSPACE = '[workspace]\nmembers = ["crates/*"]\nexclude = ["crates/old"]\n'
+
+KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
+    "hooks are npm's to run": (
+        {"package.json": PACKAGE},
+        {name: f"npm run {name}" for name in ("build", "prettier", "postcss")},
+    ),
+    "deno": (
+        {"deno.jsonc": '{ // tasks\n "tasks": {"dev": "deno run x.ts", "check": {"command": "deno check"},},}'},
+        {"dev": "deno task dev", "check": "deno task check"},
+    ),
+    "just": ({"justfile": JUSTFILE}, {name: f"just {name}" for name in ("default", "build", "test")}),
+    "task": (
+        {"Taskfile.yml": TASKFILE},
+        {name: f"task {name}" for name in ("default", "build", "docs:serve", "docs:build")},
+    ),
+    "uv by its table": (
+        {"pyproject.toml": '[project.scripts]\nserve = "a:b"\n[tool.uv]\ndev-dependencies = []\n'},
+        {"serve": "uv run serve"},
+    ),
+    "hatch": (
+        {"pyproject.toml": "[tool.hatch.envs.default.scripts]\ncov='x'\n[tool.hatch.envs.docs.scripts]\nserve='x'\n"},
+        {"cov": "hatch run cov", "docs:serve": "hatch run docs:serve"},
+    ),
+    "pytest": ({"pyproject.toml": "[tool.pytest.ini_options]\nminversion='8'\n"}, {"test": "pytest"}),
+    "pytest by another name": (
+        {"pyproject.toml": "[tool.poe.tasks]\ntest='pytest -q'\n[tool.pytest.ini_options]\nminversion='8'\n"},
+        {"test": "poe test"},
+    ),
+    "composer": (
+        {"composer.json": COMPOSER},
+        {"test": "composer run --timeout=0 test", "serve": "composer run --timeout=0 serve"},
+    ),
+    "laravel": (
+        {"composer.json": {}, "artisan": ""},
+        {"serve": "php artisan serve"},
+    ),
+    "cargo, one binary": (
+        {"Cargo.toml": CARGO, "src/main.rs": ""},
+        {"build": "cargo build", "test": "cargo test", "run": "cargo run --bin shop"},
+    ),
+    "cargo, a library": ({"Cargo.toml": CARGO, "src/lib.rs": ""}, {"build": "cargo build", "test": "cargo test"}),
+    "cargo, several binaries": (
+        {
+            "Cargo.toml": f'{CARGO}[[bin]]\nname = "server"\npath = "src/main.rs"\n',
+            "src/main.rs": "",
+            "src/bin/tool.rs": "",
+            "src/bin/big/main.rs": "",
+            "src/bin/README.md": "",
+        },
+        {
+            "build": "cargo build",
+            "test": "cargo test",
+            "server": "cargo run --bin server",
+            "big": "cargo run --bin big",
+            "tool": "cargo run --bin tool",
+        },
+    ),
+    "cargo, a workspace": (
+        {
+            "Cargo.toml": CARGO_WORKSPACE,
+            "crates/api/Cargo.toml": CARGO.replace("shop", "api"),
+            "crates/api/src/main.rs": "",
+            "crates/lib/Cargo.toml": CARGO.replace("shop", "lib"),
+            "crates/old/Cargo.toml": CARGO,
+            "crates/old/src/main.rs": "",
+            "crates/notes.txt": "",
+        },
+        {
+            "build": "cargo build --workspace",
+            "test": "cargo test --workspace",
+            "run": "cargo run --package api --bin api",
+        },
+    ),
+    "go": (
+        {"go.mod": "module x\n", "main.go": "", "cmd/api/api.go": "", "cmd/docs/README.md": ""},
+        {"run": "go run .", "api": "go run ./cmd/api", "build": "go build ./...", "test": "go test ./..."},
+    ),
+    "gradle": (
+        {"build.gradle": GRADLE, "gradlew": ""},
+        {"run": "./gradlew run", "build": "./gradlew build", "test": "./gradlew test"},
+    ),
+    "spring by gradle": (
+        {"build.gradle.kts": 'plugins { id("org.springframework.boot") version "3" }'},
+        {"run": "gradle bootRun", "build": "gradle build", "test": "gradle test"},
+    ),
+    "maven": ({"pom.xml": "<project/>"}, {"build": "mvn package", "test": "mvn test"}),
+    "spring by maven": (
+        {"pom.xml": "<artifactId>spring-boot-maven-plugin</artifactId>", "mvnw": ""},
+        {"run": "./mvnw spring-boot:run", "build": "./mvnw package", "test": "./mvnw test"},
+    ),
+    ".net, one project": (
+        {"Tool.csproj": EXE},
+        {
+            "build": "dotnet build Tool.csproj",
+            "test": "dotnet test Tool.csproj",
+            "run": "dotnet run --project Tool.csproj",
+        },
+    ),
+    ".net, a solution": (
+        {"Shop.sln": SOLUTION, "src/Api/Api.csproj": WEB_SDK, "Tool.csproj": EXE, "Lib.fsproj": "<Project/>"},
+        {
+            "build": "dotnet build Shop.sln",
+            "test": "dotnet test Shop.sln",
+            "Api": "dotnet run --project src/Api/Api.csproj",
+            "Tool": "dotnet run --project Tool.csproj",
+        },
+    ),
+    "rake": (
+        {"Rakefile": RAKEFILE},
+        {name: f"rake {name}" for name in ("unit", "default", "db:seed", "db:deep:one", "last")},
+    ),
+    "rails": (
+        {"Gemfile": 'gem "rails"\n  gem "rspec-rails"\n', "bin/rails": "", "bin/dev": "", "Rakefile": "task :x\n"},
+        {
+            "x": "bundle exec rake x",
+            "dev": "bin/dev",
+            "server": "bin/rails server",
+            "test": "bin/rails test",
+            "spec": "bundle exec rspec",
+        },
+    ),
+    "rack": ({"Gemfile": 'gem "rack"\n', "config.ru": ""}, {"server": "bundle exec rackup"}),
+    "phoenix": (
+        {"mix.exs": MIX},
+        {
+            "server": "mix phx.server",
+            "setup": "mix setup",
+            "assets.build": "mix assets.build",
+            "test": "mix test",
+        },
+    ),
+    "mix": ({"mix.exs": "defmodule X do\nend\n"}, {"run": "mix run --no-halt", "test": "mix test"}),
+    "flutter": (
+        {"pubspec.yaml": "name: x\ndependencies:\n  flutter:\n    sdk: flutter\n", "lib/main.dart": "", "test/a": ""},
+        {"run": "flutter run", "test": "flutter test"},
+    ),
+    "dart": ({"pubspec.yaml": "name: x\n", "bin/x.dart": ""}, {"run": "dart run"}),
+    "compose": (
+        {"compose.yaml": COMPOSE},
+        {"up": "docker compose up", "db": "docker compose up db", "web": "docker compose up web"},
+    ),
+    "compose, one service": ({"docker-compose.yml": "services:\n  db: {image: x}\n"}, {"db": "docker compose up db"}),
+    "tasks of an editor": (
+        {".vscode/tasks.json": TASKS_JSON},
+        {"serve": "python -m http.server '80 80' x", "check": "DIRECTORY/bin/check --all"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), KINDS.values(), ids=KINDS)
+def test_a_project_of_this_kind_can_run(project: Project, files: dict[str, object], expected: dict[str, str]) -> None:
+    for name, content in files.items():
+        project.write(name, content)
+    directory = str(project.directory)
+    assert project.shown() == {name: command.replace("DIRECTORY", directory) for name, command in expected.items()}
+    assert project.problems() == ()
+
+
+def test_a_task_of_an_editor_has_its_directory_and_environment(project: Project) -> None:
+    project.write(".vscode/tasks.json", TASKS_JSON)
+    script = project.script("serve")
+    assert (script.directory, script.environment) == (str(project.directory / "web"), {"A": "//1"})
+
+
+def test_docker_gets_the_time_that_it_gives_its_containers(project: Project) -> None:
+    project.write("compose.yaml", COMPOSE)
+    assert project.script("db").stop_timeout_s > 10
+
+
+# Workspaces.
+
+WORKSPACE = {
+    "packages/web/package.json": {"name": "@shop/web", "scripts": {"dev": "vite", "predev": "x"}},
+    "packages/api/package.json": {"name": "api", "scripts": {"dev": "node api.js"}},
+    "packages/node_modules/other/package.json": {"scripts": {"no": "no"}},
+    "packages/README.md": "",
+    "tools/deep/er/package.json": {"scripts": {"go": "x"}},
+    "tools/old/package.json": {"scripts": {"no": "no"}},
+}
+IN_WORKSPACE = ["all", "api:dev", "web:dev", "tools/deep/er:go"]
+PATTERNS = ["packages/*", "tools/**", "!tools/old"]
+
+
+@pytest.mark.parametrize("workspaces", [PATTERNS, {"packages": PATTERNS}], ids=["list", "table"])
+def test_the_packages_of_a_workspace_have_their_scripts_under_their_names(project: Project, workspaces: object) -> None:
+    project.write("package.json", {"workspaces": workspaces, "scripts": {"all": "x"}})
+    for name, content in WORKSPACE.items():
+        project.write(name, content)
+    assert list(project.commands()) == IN_WORKSPACE
+    web = project.script("web:dev")
+    assert web.command == ["npm", "run", "dev"]
+    assert (web.source, web.directory) == ("packages/web/package.json", str(project.directory / "packages/web"))
+
+
+def test_a_pnpm_workspace_names_its_packages_in_a_file_of_its_own(project: Project) -> None:
+    project.write("package.json", {"scripts": {"all": "x"}})
+    project.write(
+        "pnpm-workspace.yaml", "packages:\n- 'packages/*' # here\n- tools/**\n- '!tools/old'\ncatalog:\n  a: 1\n"
+    )
+    for name, content in WORKSPACE.items():
+        project.write(name, content)
+    assert list(project.commands()) == IN_WORKSPACE
+    assert project.script("api:dev").command == ["pnpm", "run", "dev"]
+
+
+def test_a_package_that_is_broken_is_reported_and_the_others_stay(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["a", "b", "c"]})
+    project.write("a/package.json", '{\n"scripts": nonsense}')
+    project.write("b/package.json", {"scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["b:dev"]
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("a/package.json", 2)]
+
+
+def test_packages_of_the_same_name_are_told_apart_by_their_folders(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["a/x", "b/x"]})
+    for folder in ("a/x", "b/x"):
+        project.write(f"{folder}/package.json", {"name": "x", "scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["x:dev", "b/x:dev"]
+
+
+def test_a_workspace_is_fresh_when_a_package_comes_changes_and_goes(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["packages/*"]})
+    assert project.commands() == {}
+    project.write("packages/web/package.json", {"name": "web", "scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["web:dev"]
+    project.write("packages/web/package.json", {"name": "web", "scripts": {"start": "x"}})
+    assert list(project.commands()) == ["web:start"]
+    (project.directory / "packages/web/package.json").unlink()
+    assert project.commands() == {}
+
+
+@pytest.mark.parametrize("pattern", ["../*", "/etc/*", "a/../../*"])
+def test_a_workspace_does_not_lead_out_of_the_project(project: Project, pattern: str) -> None:
+    project.write("package.json", {"workspaces": [pattern], "scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["dev"]
+    assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+def test_the_member_of_a_cargo_workspace_that_is_broken_is_reported(project: Project) -> None:
+    project.write("Cargo.toml", CARGO_WORKSPACE)
+    project.write("crates/api/Cargo.toml", "[package\n")
+    assert list(project.commands()) == ["build", "test"]
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("crates/api/Cargo.toml", 1)]
