@@ -1,9 +1,13 @@
 """What each kind of project file says can be run."""
 
+import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from brummer.instance.detect.script_options import OPTIONS
+from brummer.instance.scripts import DETECTORS
 from tests.unit.project_support import Project
 
 
@@ -391,3 +395,32 @@ def test_the_member_of_a_cargo_workspace_that_is_broken_is_reported(project: Pro
     project.write("crates/api/Cargo.toml", "[package\n")
     assert list(project.commands()) == ["build", "test"]
     assert [(problem.source, problem.line) for problem in project.problems()] == [("crates/api/Cargo.toml", 1)]
+
+
+# The documentation.
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text()
+
+
+def test_the_page_lists_every_detector_in_its_order_with_its_prefix() -> None:
+    rows = re.findall(r"^\| (`.*`.*) \| `(\w+)` \|", PAGE.partition("| key |")[0], re.MULTILINE)
+    modules = {module: import_module(f"brummer.instance.detect.{module}") for module in DETECTORS}
+    assert [prefix for _, prefix in rows] == [module.PREFIX for module in modules.values()]
+    for (files, _), module in zip(rows, DETECTORS, strict=True):
+        assert any(f"`{name}`" in files for name in DETECTORS[module])
+
+
+def test_the_example_of_the_page_is_what_it_says(project: Project) -> None:
+    [example] = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    project.write(".brum.toml", example)
+    project.write("package.json", {"scripts": {"dev": "vite"}})
+    assert project.problems() == ()
+    assert list(project.commands()) == ["db", "migrate", "api", "dev"]
+    assert project.script("api").depends_on == ("db", "migrate")
+    assert project.script("api").stop_timeout_s == 20
+    assert project.script("dev").wants_terminal
+
+
+def test_the_page_lists_every_option() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE.partition("| key |")[2], re.MULTILINE)
+    assert rows == ["command", *OPTIONS]
