@@ -277,6 +277,7 @@ class Brum:
         project = self.home / name
         project.mkdir(parents=True)
         for path, content in (files or {"Procfile": PROCFILE, "server.py": SERVER_PY}).items():
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
             (project / path).write_text(content)
         return project
 
