@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.script_options import OPTIONS
-from brummer.instance.scripts import DETECTORS
 from tests.unit.project_support import Project
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
+from brummer.instance.detect.listing import DETECTORS, OWN_FILE
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
-from brummer.instance.scripts import DETECTORS, OWN_FILE
 from tests.unit.project_support import Project
 
 
@@ -314,7 +314,7 @@ def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:
         assert len(project.commands()) < len(EVERYTHING) * SCRIPTS_LIMIT
 
 
-def test_only_the_detectors_that_are_needed_are_imported(tmp_path: Path) -> None:
+def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_read(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("web: w\n")
     code = """
 import sys
@@ -326,4 +326,4 @@ print(*sorted(name for name in set(sys.modules) - before if name.startswith("bru
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=20
     )
-    assert done.stdout.split() == ["brummer.instance.detect.procfile"]
+    assert done.stdout.split() == [f"brummer.instance.detect.{name}" for name in ("listing", "procfile", "project")]

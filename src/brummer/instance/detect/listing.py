@@ -1,0 +1,111 @@
+"""One reading of a project: every detector that has a file here, names without clashes, the user's own file over all.
+
+A broken file is a `Problem` and hides nothing else. Where two sources have the same name, the first keeps it and the
+later ones get a prefix, as in ``make:test``.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
+from brummer.instance.detect.project import Project
+
+if TYPE_CHECKING:
+    from brummer.instance.detect.brum_toml import Declared
+
+OWN_FILE = ".brum.toml"
+DETECTORS: dict[str, tuple[str, ...]] = {
+    "package_json": ("package.json",),
+    "deno_json": ("deno.json", "deno.jsonc"),
+    "makefile": ("GNUmakefile", "makefile", "Makefile"),
+    "justfile": ("justfile", "Justfile", ".justfile"),
+    "taskfile": (
+        *("Taskfile.yml", "taskfile.yml", "Taskfile.yaml", "taskfile.yaml"),
+        *("Taskfile.dist.yml", "taskfile.dist.yml", "Taskfile.dist.yaml", "taskfile.dist.yaml"),
+    ),
+    "procfile": ("Procfile",),
+    "pyproject": ("pyproject.toml",),
+    "cargo_toml": ("Cargo.toml",),
+    "go_mod": ("go.mod",),
+    "gradle": ("build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle"),
+    "maven": ("pom.xml",),
+    "dotnet": ("*.sln", "*.slnx", "*.[cfv][sb]proj"),
+    "composer_json": ("composer.json",),
+    "rakefile": ("Rakefile", "rakefile", "Rakefile.rb", "rakefile.rb"),
+    "gemfile": ("Gemfile",),
+    "mix_exs": ("mix.exs",),
+    "pubspec": ("pubspec.yaml",),
+    "compose": ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"),
+    "vscode_tasks": (".vscode/tasks.json",),
+}
+"""The modules under ``detect``, in order of precedence: what people type without a prefix comes first. Of a module's
+files the first that exists is read; their order is that in which the tool itself looks.
+"""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What can be run now, by name in order of precedence, and what could not be understood.
+
+    Every name in a script's ``depends_on`` is there, and none leads back to that script.
+    """
+
+    scripts: dict[str, Script]
+    problems: tuple[Problem, ...]
+
+
+def listing_of(project: Project) -> Listing:
+    """Read everything there is to know about it; it remembers what that was."""
+    problems: list[Problem] = []
+    own = _own(project, problems)
+    scripts = dict(own.scripts) if own else {}
+    for module, files in DETECTORS.items():
+        if source := project.first(files):
+            detector = import_module(f"brummer.instance.detect.{module}")
+            for found in _detected(detector, source, project):
+                if isinstance(found, Problem):
+                    problems.append(found)
+                else:
+                    name = f"{detector.PREFIX}:{found.name}" if found.name in scripts else found.name
+                    scripts.setdefault(name, msgspec.structs.replace(found, name=name))
+    if own:
+        own.settle(scripts)
+        problems[:0] = own.problems
+    return Listing(scripts, tuple(problems))
+
+
+def _own(project: Project, problems: list[Problem]) -> "Declared | None":
+    """What the user's own file says; it is imported, as every detector, only where there is one."""
+    if not project.exists(OWN_FILE):
+        return None
+    from brummer.instance.detect.brum_toml import Declared  # noqa: PLC0415
+
+    try:
+        return Declared(project.text(OWN_FILE), project)
+    except BrokenFile as error:
+        problems.append(Problem(OWN_FILE, error.line, error.message))
+        return None
+
+
+def _detected(detector: ModuleType, source: str, project: Project) -> Iterator[Script | Problem]:
+    try:
+        yield from _bounded(detector.detect(project.text(source), source, project))
+    except BrokenFile as error:
+        yield Problem(source, error.line, error.message)
+
+
+def _bounded(results: Iterator[Script | Problem]) -> Iterator[Script | Problem]:
+    scripts = problems = 0
+    for result in results:
+        if isinstance(result, Script):
+            scripts += 1
+        else:
+            problems += 1
+        if scripts > SCRIPTS_LIMIT:
+            raise BrokenFile(None, f"more than {scripts - 1} scripts; put those you need under [scripts] in {OWN_FILE}")
+        if problems > PROBLEMS_LIMIT:
+            raise BrokenFile(None, "and more of that kind")
+        yield result
