@@ -208,6 +208,10 @@ MONOREPO = {
 command = ["{sys.executable}", "server.py"]
 cwd = "services/api"
 
+[scripts.lost]
+command = "true"
+cwd = "nowhere"
+
 [scripts.test]
 autostrat = true
 depends_on = ["apu"]
@@ -218,10 +222,17 @@ depends_on = ["apu"]
 def test_a_monorepo_of_many_kinds_with_mistakes_in_it(brum: Brum, npm: None) -> None:
     shop = Driven(brum, MONOREPO)
     answer = shop.call("scripts_list")
-    assert [script["name"] for script in answer["scripts"]] == ["api", "test", "web:dev", "make:test", "pyproject:test"]
+    assert [script["name"] for script in answer["scripts"]] == [
+        "api",
+        "lost",
+        "test",
+        "web:dev",
+        "make:test",
+        "pyproject:test",
+    ]
     assert {(problem["source"], problem["line"]) for problem in answer["problems"]} == {
-        (".brum.toml", 6),
-        (".brum.toml", 7),
+        (".brum.toml", 10),
+        (".brum.toml", 11),
         ("deno.json", 1),
     }
     shop.serves_a_page_and_stops("web:dev")
@@ -232,6 +243,10 @@ def test_a_monorepo_of_many_kinds_with_mistakes_in_it(brum: Brum, npm: None) -> 
     (shop.project / "packages" / "new").mkdir()
     (shop.project / "packages" / "new" / "package.json").write_text('{"scripts": {"hello": "echo hello"}}')
     assert shop.runs_to_its_end("packages/new:hello")["exit_code"] == 0
+
+    lost = shop.call("scripts_run", name="lost")
+    assert lost["error"]["code"] == "script_failed_to_start"
+    assert lost["error"]["context"]["directory"] == str(shop.project / "nowhere")
 
     missing = shop.call("scripts_run", name="web:dve")
     assert missing["error"]["code"] == "not_found"
