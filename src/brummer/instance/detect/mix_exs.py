@@ -14,7 +14,7 @@ _ALIAS = re.compile(r"""^[ \[]*(?:"([\w.-]+)"|([a-z_]\w*)):[ ]""", re.MULTILINE)
 
 def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
     """``server`` with Phoenix, else ``run``; then the aliases and ``test``."""
-    commands = {"server": ["mix", "phx.server"]} if ":phoenix" in text else {"run": ["mix", "run", "--no-halt"]}
+    commands = {"server": ["mix", "phx.server"]} if "{:phoenix," in text else {"run": ["mix", "run", "--no-halt"]}
     _, *after = _ALIASES.split(text, maxsplit=1)
     aliases = _END.split(after[0], maxsplit=1)[0] if after else ""
     for quoted, plain in _ALIAS.findall(aliases):
