@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
-from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
-from brummer.instance.detect.listing import DETECTORS, OWN_FILE
+from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
+from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
 from tests.unit.project_support import Project
 

@@ -11,12 +11,11 @@ import msgspec
 
 from brummer.core import toml_file
 from brummer.core.errors import shown
-from brummer.instance.detect import PROBLEMS_LIMIT, Problem, Script
+from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, Problem, Script
 from brummer.instance.detect.dependencies import without_cycles
 from brummer.instance.detect.project import Project
 from brummer.instance.detect.script_options import OPTIONS, Wrong, command, meant
 
-SOURCE = ".brum.toml"
 COMMAND = "command"
 
 
@@ -29,10 +28,10 @@ class Declared:
         self._changes: dict[str, dict[str, Any]] = {}
         self._project = project
         try:
-            self._file = toml_file.load(Path(SOURCE), text)
+            self._file = toml_file.load(Path(OWN_FILE), text)
         except toml_file.SettingsInvalid as error:
-            self._file = toml_file.TomlFile(Path(SOURCE), {}, "")
-            self.problems.append(Problem(SOURCE, error.line, error.what))
+            self._file = toml_file.TomlFile(Path(OWN_FILE), {}, "")
+            self.problems.append(Problem(OWN_FILE, error.line, error.what))
         scripts = self._file.table.get("scripts", {})
         if not isinstance(scripts, dict):
             self._wrong((), "not a table, as in [scripts.dev]")
@@ -73,7 +72,7 @@ class Declared:
             self._changes[name] = options
             return
         try:
-            found = Script(name, command(table[COMMAND]), SOURCE, self._project.directory)
+            found = Script(name, command(table[COMMAND]), OWN_FILE, self._project.directory)
         except Wrong as error:
             self._wrong((name, COMMAND), f"{COMMAND} {error}")
         else:
@@ -100,4 +99,4 @@ class Declared:
         if len(self.problems) <= PROBLEMS_LIMIT:
             name = f"scripts.{shown(key[0])}" if key else "scripts"
             line = self._file.line_of(("scripts", *key))
-            self.problems.append(Problem(SOURCE, line, f"{name}: {what}{meant(unknown, known)}"))
+            self.problems.append(Problem(OWN_FILE, line, f"{name}: {what}{meant(unknown, known)}"))

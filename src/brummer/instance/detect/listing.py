@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
+from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
 from brummer.instance.detect.project import Project
 
 if TYPE_CHECKING:
     from brummer.instance.detect.brum_toml import Declared
 
-OWN_FILE = ".brum.toml"
 DETECTORS: dict[str, tuple[str, ...]] = {
     "package_json": ("package.json",),
     "deno_json": ("deno.json", "deno.jsonc"),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, get_args
 
 from brummer.core.errors import InvalidArguments, shown
-from brummer.core.settings import PORT_MAX
 from brummer.core.toml_file import nearest
 from brummer.instance.detect import Ready, Restart
 from brummer.instance.detect.project import Project
@@ -17,6 +16,7 @@ from brummer.process.patterns import Pattern
 
 STOP_TIMEOUT_MAX_S: Final = 600.0
 """A database may need minutes to write its pages down; a value beyond this is a mistake in the unit."""
+_PORT_MAX: Final = 65_535
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|s|m)", re.ASCII)
 
@@ -110,8 +110,8 @@ def _ready_log(value: object) -> Ready:
 
 
 def _ready_port(value: object) -> Ready:
-    if type(value) is not int or not 0 < value <= PORT_MAX:
-        raise Wrong(f"has the port {_shown(value)}; one is a number from 1 to {PORT_MAX}")
+    if type(value) is not int or not 0 < value <= _PORT_MAX:
+        raise Wrong(f"has the port {_shown(value)}; one is a number from 1 to {_PORT_MAX}")
     return Ready(port=value)
 
 
