@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +118,15 @@ class StdioClient(asyncio.SubprocessProtocol):
 
 
 @contextlib.asynccontextmanager
-async def hub(folder: Path, *, settings: dict[str, str] | None = None) -> AsyncIterator[StdioClient]:
+async def hub(
+    folder: Path, *, settings: dict[str, str] | None = None, flags: Sequence[str] = ()
+) -> AsyncIterator[StdioClient]:
     """A hub on stdio that has answered its handshake."""
     _, client = await asyncio.get_running_loop().subprocess_exec(
         StdioClient,
         BRUM,
         "--mcp",
+        *flags,
         env={**environment(folder), **(settings or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

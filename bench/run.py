@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables import Report
 
-ALL = ("start", "hop", "relay", "discovery")
+ALL = ("start", "hop", "relay", "metrics", "discovery")
 
 
 def main(names: list[str]) -> int:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from processes import BRUM, INITIALIZE, environment, wait_for_record
@@ -20,10 +21,11 @@ def bare_ms(code: str) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def hub_ms(folder: Path, then: str | None = None) -> float:
+def hub_ms(folder: Path, then: str | None = None, flags: Sequence[str] = ()) -> float:
     """To the answer of the opening message, or to that of a second one, which needs the whole hub."""
     started = time.perf_counter()
-    process = subprocess.Popen([BRUM, "--mcp"], env=environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([BRUM, "--mcp", *flags], env=environment(folder), stdin=pipe, stdout=pipe)
     assert process.stdin
     assert process.stdout
     process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")

@@ -164,7 +164,7 @@ async def serve_instance(directory: Path) -> int:
 
 async def serve_hub(directory: Path) -> int:
     return await hub.serve_http(
-        "127.0.0.1", 0, os.environ, directory, announce=announce, further_tools=diagnostic_tools()
+        ("127.0.0.1", 0), os.environ, directory, announce=announce, further_tools=diagnostic_tools()
     )
 
 

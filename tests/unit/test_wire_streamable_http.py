@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brummer.wire import eras
+from brummer.wire import doorkeeper, eras
 from brummer.wire import streamable_http as module
 from brummer.wire.http_server import HttpServer
 from brummer.wire.jsonrpc import (
@@ -189,12 +189,12 @@ async def test_two_hosts_are_none_of_ours() -> None:
 
 
 async def test_what_was_judged_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "JUDGED_LIMIT", 5)
+    monkeypatch.setattr(doorkeeper, "JUDGED_LIMIT", 5)
     async with served() as it:
         for number in range(20):
             assert (await it.client.post(legacy("ping"), origin=f"http://localhost:{number}")).status == 200
             assert (await it.client.post(legacy("ping"), origin=f"http://evil.com:{number}")).status == 403
-        assert len(it.handler._judged) <= 5
+        assert len(it.handler._door._judged) <= 5
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ brum [options] [SCRIPT ...]      run this project's instance, and start the scri
   brum wait SCRIPT [CONDITION]     wait until a script is ready, has ended, has printed something, or listens
   brum ls                          list the instances on this machine
   brum status                      show what the running hubs see, what went wrong, and what they did about it
+  brum metrics                     print their metrics, and those of the instances
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
   brum mcp-config [CLIENT]         show how to add the hub to a coding agent
   brum doctor                      check what discovery rests on, and say what to do"""
@@ -71,6 +72,12 @@ def _run(argv: Sequence[str]) -> int:
         metavar="NAME=URL",
         help="link to this MCP server too; its tools are called by instance_call",
     )
+    parser.add_argument(
+        "--metrics",
+        type=arguments.address,
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus there, of hub or instance",
+    )
     parser.add_argument("--version", action="version", version=f"brum {__version__}")
     options = parser.parse_args(argv)
     log.configure(options.log_level, as_json=options.log_json)
@@ -85,9 +92,9 @@ def _hub(options: argparse.Namespace) -> int:
     from brummer.cli import hub
 
     if options.http is None:
-        return hub.serve_stdio(options.server)
+        return hub.serve_stdio(options.server, options.metrics)
     host, port = options.http
-    return hub.serve_http(host, port, options.server)
+    return hub.serve_http(host, port, options.server, options.metrics)
 
 
 def _instance(options: argparse.Namespace) -> int:
@@ -95,7 +102,9 @@ def _instance(options: argparse.Namespace) -> int:
     from brummer.instance.service import Options
 
     chosen = Options(options.dir, options.port, options.name)
-    return instance.run(chosen, options.scripts, as_json=options.log_json, no_color=options.no_color)
+    return instance.run(
+        chosen, options.scripts, as_json=options.log_json, no_color=options.no_color, metrics=options.metrics
+    )
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -124,6 +133,20 @@ def _status(argv: Sequence[str]) -> int:
     from brummer.cli import status  # loads the event loop
 
     return status.run(watch=options.watch, as_json=options.json, no_color=options.no_color)
+
+
+def _metrics(argv: Sequence[str]) -> int:
+    parser = arguments.parser(
+        "brum metrics",
+        description="Print the metrics of all running hubs and instances, as Prometheus reads them; each series says"
+        " by its label `source` whose it is. Exit status 1 when nothing runs, or somebody does not answer.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON: a list, one per hub or instance")
+    options = parser.parse_args(argv)
+    log.configure(options.log_level, as_json=options.log_json)
+    from brummer.cli import metrics  # loads the event loop
+
+    return metrics.run(as_json=options.json)
 
 
 def _doctor(argv: Sequence[str]) -> int:
@@ -165,6 +188,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     **people.COMMANDS,
     "ls": _list,
     "status": _status,
+    "metrics": _metrics,
     "call": _call,
     "mcp-config": _mcp_config,
     "doctor": _doctor,

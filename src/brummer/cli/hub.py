@@ -8,19 +8,24 @@ from brummer.cli.stream import take
 from brummer.core.settings import Server
 from brummer.host import loop
 from brummer.hub import service
+from brummer.wire.metrics_front import Address
 
 
-def serve_stdio(servers: Iterable[Server]) -> int:
+def serve_stdio(servers: Iterable[Server], metrics: Address | None) -> int:
     """Serve until stdin ends, SIGTERM, or the parent's death; returns the exit status."""
     stream = take()
     return loop.run(
-        service.serve_stdio(stream.stdin, stream.stdout, stream.greeting, os.environ, Path.cwd(), servers=servers)
+        service.serve_stdio(
+            stream.stdin, stream.stdout, stream.greeting, os.environ, Path.cwd(), servers=servers, metrics=metrics
+        )
     )
 
 
-def serve_http(host: str, port: int, servers: Iterable[Server]) -> int:
+def serve_http(host: str, port: int, servers: Iterable[Server], metrics: Address | None) -> int:
     """Serve until SIGTERM or Ctrl-C; the URL is printed once the port is open."""
-    return loop.run(service.serve_http(host, port, os.environ, Path.cwd(), announce=_announce, servers=servers))
+    return loop.run(
+        service.serve_http((host, port), os.environ, Path.cwd(), announce=_announce, servers=servers, metrics=metrics)
+    )
 
 
 def _announce(url: str) -> None:

@@ -1,37 +1,60 @@
 """``brum``: run this project's instance, and print what its scripts print."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
 from brummer.cli.paint import Paint, Prefixes, wants_colours
+from brummer.core.errors import BrummerError
 from brummer.host import loop
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Line
 
 
-def run(options: Options, scripts: Iterable[str], *, as_json: bool, no_color: bool) -> int:
+def run(
+    options: Options, scripts: Iterable[str], *, as_json: bool, no_color: bool, metrics: tuple[str, int] | None
+) -> int:
     """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started."""
     printer = _JsonPrinter() if as_json else _Printer(no_color=no_color)
-    return loop.run(_serve(options, list(scripts), printer))
+    return loop.run(_serve(options, list(scripts), printer, metrics))
 
 
-async def _serve(options: Options, scripts: list[str], printer: "_Printer") -> int:
+async def _serve(options: Options, scripts: list[str], printer: "_Printer", metrics: tuple[str, int] | None) -> int:
     ended = asyncio.Event()
     _on_signals(ended)
-    async with running_instance(options, os.environ) as instance:
+    async with (
+        running_instance(options, os.environ) as instance,
+        _serving_metrics(metrics, instance) as problem,
+    ):
         _announce(instance)
+        if problem is not None:
+            _say(problem.message)
         instance.manager.output.subscribe(printer.line)
         problems = await instance.start_scripts(scripts)
-        for problem in problems:
-            print(f"brum: {problem.message}", file=sys.stderr, flush=True)
+        for each in problems:
+            print(f"brum: {each.message}", file=sys.stderr, flush=True)
         await ended.wait()
         _say("stopping")
     return 1 if problems else 0
+
+
+@contextlib.asynccontextmanager
+async def _serving_metrics(address: tuple[str, int] | None, instance: Instance) -> AsyncIterator[BrummerError | None]:
+    """What is wrong with it, if anything is. Without an address nothing of it is loaded."""
+    if address is None:
+        yield None
+        return
+    from brummer.wire.doorkeeper import TOKEN_VARIABLE
+    from brummer.wire.metrics_front import serving_metrics
+
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    async with serving_metrics(address, token, instance.families, os.getpid()) as problem:
+        yield problem
 
 
 def _on_signals(ended: asyncio.Event) -> None:

@@ -6,13 +6,27 @@ from typing import Final
 _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 """Command lines made of these are valid for sure, so the first answer need not wait for the argument parser."""
 
+_PORT_MAX: Final = 65_535
+
 
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
-    if "--mcp" in argv and _GREETED_FLAGS.issuperset(argv) and not sys.stdin.isatty():
+    if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take
 
         take(greet=True)
     from brummer.cli import commands
 
     return commands.main(argv)
+
+
+def _is_valid(argv: list[str]) -> bool:
+    """Whether that is certain already. ``--metrics HOST:PORT`` shall cost no time either."""
+    if "--metrics" in argv:
+        at = argv.index("--metrics")
+        host, _, port = "".join(argv[at + 1 : at + 2]).rpartition(":")
+        is_port = port == "0" or (port.isdecimal() and len(port) <= len(str(_PORT_MAX)) and 1 <= int(port) <= _PORT_MAX)
+        if not is_port or not host or host.startswith("-"):
+            return False
+        argv = argv[:at] + argv[at + 2 :]
+    return _GREETED_FLAGS.issuperset(argv)

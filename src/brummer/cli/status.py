@@ -103,8 +103,9 @@ def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, pain
 class Hubs:
     """All hubs that have a socket in the directory. Connections are kept, so that to ask again costs little."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, request: bytes = status_socket.STATUS) -> None:
         self._directory = directory
+        self._request = request
         self._known: dict[Path, Asked] = {}
 
     async def ask(self) -> list[dict[str, Any]]:
@@ -113,7 +114,7 @@ class Hubs:
         for path in self._known.keys() - sockets.keys():
             self._known.pop(path).close()
         for path, pid in sockets.items():
-            self._known.setdefault(path, Asked(path, pid))
+            self._known.setdefault(path, Asked(path, pid, self._request))
         answers = await asyncio.gather(*(asked.answer() for asked in self._known.values()))
         if None in answers:
             await asyncio.to_thread(_sweep, self._directory)
@@ -137,9 +138,10 @@ def _sweep(directory: Path) -> None:
 class Asked:
     """One hub. A question that it has not answered stays asked: a stopped hub finds one, not a hundred."""
 
-    def __init__(self, path: Path, pid: int) -> None:
+    def __init__(self, path: Path, pid: int, request: bytes = status_socket.STATUS) -> None:
         self._path = path
         self._pid = pid
+        self._request = request
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._is_waiting = False
 
@@ -179,7 +181,7 @@ class Asked:
                 self._streams = await asyncio.open_unix_connection(address, limit=ANSWER_LIMIT_BYTES)
         reader, writer = self._streams
         if not self._is_waiting:
-            writer.write(status_socket.REQUEST + b"\n")
+            writer.write(self._request + b"\n")
             self._is_waiting = True
         try:
             line = await reader.readline()

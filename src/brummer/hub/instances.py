@@ -107,6 +107,7 @@ class Instances:
         self.gate = Gate()
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
+        self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
         self._ending: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Known]:
@@ -147,7 +148,7 @@ class Instances:
         caller: Caller | BasicLink
         if self._use_robust_networking:
             link = Link(target, transitions=self.transitions)
-            caller = Caller(link, self.gate, self.are_cut_off, self.calls_ended)
+            caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target)
         task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")

@@ -173,7 +173,8 @@ def _list_tools() -> Call:
 
 
 def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
-    token = call.request.params.meta.progress_token
+    meta = call.request.params.meta
+    token = meta.progress_token
     on_notification: Callable[[bytes], None] | None = call.request.notify if token else None
     params: dict[str, Any] = {"name": tool, "arguments": Raw(arguments)}
     if token:
@@ -186,6 +187,7 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
         waits=tool in WAITING,
         flow=call.session.id if call.session else None,
         on_notification=on_notification,
+        trace=meta.trace() if meta.traceparent else {},
     )
 
 

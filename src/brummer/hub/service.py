@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from brummer.core import settings
 from brummer.core.errors import BrummerError
 from brummer.core.toml_file import SettingsInvalid
@@ -26,9 +28,10 @@ from brummer.host.clocks import SystemClock
 from brummer.host.descriptors import raise_descriptor_limit
 from brummer.host.exits import watch_exit
 from brummer.host.logind import LogindUnavailable, watch_sleep
-from brummer.host.pids import identify
+from brummer.host.pids import identify, own_identity
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
+from brummer.hub.metrics import HubMetrics
 from brummer.hub.narrator import narrate
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
@@ -36,21 +39,22 @@ from brummer.hub.sessions import Sessions
 from brummer.hub.status import Status
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
+from brummer.hub.traces import TracesUnavailable, tracing
 from brummer.network.monitor import Monitor
 from brummer.network.wake import GoingToSleep
+from brummer.wire.doorkeeper import LOOPBACK_NAMES, TOKEN_VARIABLE
 from brummer.wire.greeting import Greeting
 from brummer.wire.http_server import HttpServer
+from brummer.wire.metrics_front import Address, serving_metrics
 from brummer.wire.server import McpServer
 from brummer.wire.stdio import StdioServer
-from brummer.wire.streamable_http import LOOPBACK_NAMES, StreamableHttp
+from brummer.wire.streamable_http import StreamableHttp
 from brummer.wire.toolbox import Tool
 
 REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Room for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
 
 _log = logging.getLogger(__name__)
-
-TOKEN_VARIABLE: Final = "BRUMMER_HTTP_TOKEN"  # noqa: S105 — its name, not its value
 
 
 class NotServed(BrummerError):
@@ -70,6 +74,7 @@ class Hub:
         clock = SystemClock()
         self.recovery = Recovery(instances, self._look, clock)
         narrate(instances, self.recovery.timeline)
+        self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
         self._status = Status(instances, self.recovery.timeline, clock, directory)
         self.problems: list[dict[str, Any]] = []
         """What was wrong when the hub started."""
@@ -107,6 +112,10 @@ class Hub:
         """See `Status`."""
         return self._status.describe([*self.problems, *self._refused()])
 
+    def describe_metrics(self) -> dict[str, Any]:
+        """What `brum metrics` is told."""
+        return {"hub": msgspec.to_builtins(own_identity()), "families": msgspec.to_builtins(self.metrics.families())}
+
     def _refused(self) -> Iterable[dict[str, Any]]:
         """Each kind once, with a case of it: five thousand files of garbage must not fill an agent's context."""
         kinds: dict[str, dict[str, Any]] = {}
@@ -141,6 +150,11 @@ async def running_hub(
     """
     chosen, problems = await asyncio.to_thread(read_settings, environ, working_directory)
     instances = Instances(working_directory, use_robust_networking=chosen.use_robust_networking)
+    try:
+        if (traces := tracing(environ)) is not None:
+            instances.make_caller = traces.caller
+    except TracesUnavailable as error:
+        problems.append({"code": error.code, "detail": error.message})
     raise_descriptor_limit()
     for server in {server.name: server for server in (*chosen.servers, *servers)}.values():
         instances.add_server(server)
@@ -162,6 +176,20 @@ async def running_hub(
         await hub.instances.close()
 
 
+@contextlib.asynccontextmanager
+async def _telling(hub: Hub, environ: Mapping[str, str], metrics: Address | None) -> AsyncIterator[None]:
+    """Whoever asks from outside: `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
+    token = environ.get(TOKEN_VARIABLE) or None
+    async with (
+        serving_status(hub.registry.directory, hub.describe, hub.describe_metrics),
+        serving_metrics(metrics, token, hub.metrics.families, os.getpid()) as problem,
+    ):
+        if problem is not None:
+            _log.warning("%s", problem.message)
+            hub.problems.append({"code": problem.code, "detail": problem.message})
+        yield
+
+
 async def serve_stdio(
     stdin: int,
     stdout: int,
@@ -170,11 +198,12 @@ async def serve_stdio(
     working_directory: Path,
     *,
     servers: Iterable[settings.Server] = (),
+    metrics: Address | None = None,
 ) -> int:
     """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
     async with (
         running_hub(environ, working_directory, servers=servers) as hub,
-        serving_status(hub.registry.directory, hub.describe),
+        _telling(hub, environ, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=REQUEST_LIMIT_BYTES)
         front.session.capabilities = greeting.capabilities
@@ -184,26 +213,27 @@ async def serve_stdio(
 
 
 async def serve_http(
-    host: str,
-    port: int,
+    address: Address,
     environ: Mapping[str, str],
     working_directory: Path,
     *,
     announce: Callable[[str], None],
     servers: Iterable[settings.Server] = (),
     further_tools: Iterable[Tool] = (),
+    metrics: Address | None = None,
 ) -> int:
     """Serve any number of clients until SIGTERM or Ctrl-C. Raises `NotServed`.
 
     ``further_tools`` are served after the frozen ones; no command line reaches that.
     """
+    host, port = address
     token = environ.get(TOKEN_VARIABLE) or None
     if host not in LOOPBACK_NAMES and token is None:
         raise NotServed(f"{host} can be reached by others: set {TOKEN_VARIABLE} to a secret that clients must show")
     ended = asyncio.Event()
     async with (
         running_hub(environ, working_directory, servers=servers, further_tools=further_tools) as hub,
-        serving_status(hub.registry.directory, hub.describe),
+        _telling(hub, environ, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         server = HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)

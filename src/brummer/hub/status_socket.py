@@ -1,6 +1,6 @@
-"""The hub's status for people: a private socket beside the records that `brum status` asks.
+"""The hub's status for people: a private socket beside the records that `brum status` and `brum metrics` ask.
 
-Protocol: a client sends ``status`` and a newline, gets the status as one line of JSON, and may ask again. Everything is
+Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again. All is
 bounded: `CLIENTS` at once, `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
 
 The socket may be missing, and that never costs the hub more than a line in its log. Like an instance's record it is put
@@ -36,7 +36,8 @@ from brummer.host.private_sockets import (
 
 _log = logging.getLogger(__name__)
 
-REQUEST: Final = b"status"
+STATUS: Final = b"status"
+METRICS: Final = b"metrics"
 CLIENTS: Final = 8
 LINE_LIMIT_BYTES: Final = 64
 SILENT_S: Final = 60.0
@@ -50,6 +51,7 @@ NAMES: Final = 8
 _NAME: Final = re.compile(r"hub-([0-9]{1,10})(-[0-9])?\.sock")
 
 Describe = Callable[[], dict[str, Any]]
+"""Returns what is JSON-compatible."""
 
 
 def find(directory: Path) -> dict[Path, int]:
@@ -67,15 +69,15 @@ def sweep(directory: Path) -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving_status(directory: Path, describe: Describe) -> AsyncIterator[None]:
-    """Answer `brum status` with what ``describe`` returns, which is JSON-compatible, until the block ends.
+async def serving_status(directory: Path, describe: Describe, metrics: Describe = dict) -> AsyncIterator[None]:
+    """Answer `brum status` with what ``describe`` returns, `brum metrics` with ``metrics``, until the block ends.
 
     Opens the socket beside the block: nobody waits for it.
     """
     if not AVAILABLE:
         yield
         return
-    door = _Door(directory, describe)
+    door = _Door(directory, {STATUS: describe, METRICS: metrics})
     keeping = asyncio.create_task(door.keep(), name="status socket")
     try:
         yield
@@ -118,9 +120,9 @@ def _names(directory: Path) -> list[Path]:
 class _Door:
     """Keeps the socket in its place, and the clients that came through it."""
 
-    def __init__(self, directory: Path, describe: Describe) -> None:
+    def __init__(self, directory: Path, answers: dict[bytes, Describe]) -> None:
         self._directory = directory
-        self._describe = describe
+        self._answers = answers
         self._loop = asyncio.get_running_loop()
         self._stirred = asyncio.Event()
         self._leaving = asyncio.Event()
@@ -205,12 +207,15 @@ class _Door:
     def _client(self) -> "_Client":
         return _Client(self)
 
-    def answer(self) -> bytes | None:
-        """The status as one line; None when it can't be told, and then the log has the reason."""
+    def answer(self, request: bytes) -> bytes | None:
+        """What was asked for as one line; None for nonsense, and where the log has the reason."""
+        describe = self._answers.get(request)
+        if describe is None:
+            return None
         try:
-            return _encode(self._describe()) + b"\n"
+            return _encode(describe()) + b"\n"
         except Exception:  # noqa: BLE001 — the barrier: as above
-            _log.exception("the status can't be told")
+            _log.exception("the %s can't be told", request.decode())
             return None
 
 
@@ -262,7 +267,7 @@ class _Client(asyncio.Protocol):
     def _answer(self) -> None:
         while self._transport is not None and self._has_read_all and b"\n" in self._asked:
             line, _, self._asked = self._asked.partition(b"\n")
-            answer = self._door.answer() if line.rstrip() == REQUEST else None
+            answer = self._door.answer(bytes(line.rstrip()))
             if answer is None:
                 self.drop()
                 return

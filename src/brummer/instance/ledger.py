@@ -53,6 +53,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the results that are kept."""
+        return self._bytes
+
     def find(self, key: str) -> Entry | None:
         return self._entries.get(key)
 

@@ -10,15 +10,19 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from brummer import __version__
 from brummer.contract.tools import REPEATABLE
 from brummer.core.errors import BrummerError
+from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.instance import ports
+from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
@@ -29,6 +33,9 @@ from brummer.wire.http_server import HttpRequest, HttpServer
 from brummer.wire.server import McpServer, ToolServer
 from brummer.wire.streamable_http import StreamableHttp
 from brummer.wire.toolbox import Tool, ToolTable
+
+if TYPE_CHECKING:
+    from brummer.core.metrics import Family
 
 REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """As much as the hub takes in."""
@@ -50,10 +57,15 @@ class Options:
 class Instance:
     """A serving instance. Made by `running_instance`."""
 
-    def __init__(self, record: Record, manager: Manager, scripts: ScriptList) -> None:
+    def __init__(self, record: Record, manager: Manager, scripts: ScriptList, counting: Counting) -> None:
+        self._counting = counting
         self.record = record
         self.manager = manager
         self.scripts = scripts
+
+    def families(self) -> "list[Family]":
+        """Its metrics, now."""
+        return _families(self._counting)
 
     async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
         """Start each; returns what went wrong, because one bad script must not keep the others from running."""
@@ -97,12 +109,14 @@ async def running_instance(
         async with Manager(generation, guard) as manager:
             tools = ToolTable([*instance_tools(manager, scripts), *further_tools])
             calls = KeyedCalls(tools, REPEATABLE)
-            server = _server(record, calls, token=token if demands_token else None)
+            counted = CountedCalls(calls)
+            counting = Counting(manager, counted, calls.ledger)
+            server = _server(record, counted, counting, token=token if demands_token else None)
             await server.start([listener])
             await registrar.publish(record)
             keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
             try:
-                yield Instance(record, manager, scripts)
+                yield Instance(record, manager, scripts, counting)
             finally:
                 keeping.cancel()
                 registrar.withdraw()
@@ -113,10 +127,19 @@ async def running_instance(
         await guard.close()
 
 
-def _server(record: Record, tools: ToolServer, *, token: str | None) -> HttpServer:
+def _server(record: Record, tools: ToolServer, counting: Counting, *, token: str | None) -> HttpServer:
     def prove(request: HttpRequest) -> tuple[int, bytes]:
         return identity.answer(record.token, record.instance_id, record.generation, request.target)
 
+    def tell(_: HttpRequest) -> tuple[int, bytes]:
+        return 200, msgspec.json.encode(_families(counting))
+
     mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
-    handler = StreamableHttp(mcp, token=token, routes={identity.PATH: prove})
+    handler = StreamableHttp(mcp, token=token, routes={identity.PATH: prove}, private_routes={FAMILIES_PATH: tell})
     return HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)
+
+
+def _families(counting: Counting) -> "list[Family]":
+    from brummer.instance.metrics import families  # noqa: PLC0415 — loaded when somebody asks, not at the start
+
+    return families(counting)

@@ -1,7 +1,7 @@
 """One call: what is sent, what came of sending it, and how its answer is told from everything else."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -41,6 +41,8 @@ class Call:
     """The generation that bytes of this call went to."""
     first_sent_s: float = 0.0
     was_parked: bool = False
+    trace: dict[str, str] = field(default_factory=dict)
+    """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
     on_step: Callable[[str], object] | None = None
     """Called when something befalls it: ``parked``, ``released``, ``connection_lost``; for a trace."""
 
@@ -66,7 +68,7 @@ class Call:
 
     def message(self, request_id: bytes, now_s: float, further_meta: Mapping[str, object] | None = None) -> bytes:
         """The JSON-RPC request that asks for it, for the first time or again."""
-        meta = {**self.params.get("_meta", {}), **(further_meta or {})}
+        meta = {**self.params.get("_meta", {}), **self.trace, **(further_meta or {})}
         if self.key:
             meta[CALL_KEY] = self.key
         if self.sent_to is not None:

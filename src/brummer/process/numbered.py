@@ -51,12 +51,19 @@ class NumberedLog(Generic[T]):
         self._entries: deque[T] = deque()
         self._bytes = 0
         self.last_n = 0
+        self.seen_bytes = 0
+        """Of all entries that there ever were."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __repr__(self) -> str:
         return f"<NumberedLog {len(self)} of {self.last_n} entries, {self._bytes} bytes>"
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the entries that are still there."""
+        return self._bytes
 
     @property
     def evicted(self) -> int:
@@ -66,7 +73,9 @@ class NumberedLog(Generic[T]):
         """``entry.n`` must be ``last_n + 1``."""
         self.last_n = entry.n
         self._entries.append(entry)
-        self._bytes += self._size_of(entry)
+        size = self._size_of(entry)
+        self._bytes += size
+        self.seen_bytes += size
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._bytes -= self._size_of(self._entries.popleft())
 

@@ -46,8 +46,15 @@ class Meta(msgspec.Struct):
     version: str | None = msgspec.field(name=eras.META_VERSION, default=None)
     capabilities: Raw = msgspec.field(name=eras.META_CAPABILITIES, default=Raw())
     progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
+    traceparent: Raw = Raw()
+    tracestate: Raw = Raw()
     call_key: str | None = msgspec.field(name=CALL_KEY, default=None)
     sent_s_ago: float = msgspec.field(name=SENT_S_AGO, default=0.0)
+
+    def trace(self) -> dict[str, str]:
+        """The sender's W3C trace context; what is no text is passed over, because nobody's call may fail for it."""
+        given = {"traceparent": bytes(self.traceparent), "tracestate": bytes(self.tracestate)}
+        return {name: msgspec.json.decode(text, type=str) for name, text in given.items() if text.startswith(b'"')}
 
 
 class Params(msgspec.Struct):

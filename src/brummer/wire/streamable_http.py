@@ -7,15 +7,14 @@ docs/specification/2025-11-25/basic/transports.
 """
 
 import asyncio
-import hmac
 import logging
-import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from brummer.wire import eras, mirrored_headers
+from brummer.wire.doorkeeper import Doorkeeper
 from brummer.wire.eras import Era
 from brummer.wire.http_server import Exchange, HttpRequest
 from brummer.wire.jsonrpc import (
@@ -50,21 +49,16 @@ SESSION_LIMIT: Final = 1_000
 KEEP_ALIVE_S: Final = 15.0
 """Between comments on a silent stream: well inside the 60 s after which proxies and clients give up."""
 
-JUDGED_LIMIT: Final = 100
-"""Pairs of Host and Origin whose verdict is kept."""
-
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
 _ALSO_ACCEPTABLE = (b"*/*", b"application/*", b"text/event-stream")
-_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
-"""Host and port, and nothing else: general URL parsers find a host in much more."""
-
 Route = Callable[[HttpRequest], tuple[int, bytes]]
 """A plain GET: returns (status, JSON body)."""
 
 
 class StreamableHttp:
-    """The handler for an `HttpServer`. ``token`` None means that nobody need show one."""
+    """The handler for an `HttpServer`. ``token`` None means that nobody need show one.
+
+    ``routes`` are open to everybody on this machine, ``private_routes`` to those who show the token.
+    """
 
     def __init__(
         self,
@@ -72,29 +66,32 @@ class StreamableHttp:
         *,
         token: str | None,
         routes: Mapping[bytes, Route] | None = None,
+        private_routes: Mapping[bytes, Route] | None = None,
         extra_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._server = server
-        self._token = None if token is None else token.encode()
+        self._door = Doorkeeper(token, extra_hosts)
         self._routes = routes or {}
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in extra_hosts}
+        self._private_routes = private_routes or {}
         self._mirrored = mirrored_parameters(server.tools_json)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._judged: dict[tuple[bytes, bytes], bool] = {}
         self._calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
 
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
         path = request.target.partition(b"?")[0]
-        if not self._comes_from_here(request):
+        if not self._door.comes_from_here(request):
             exchange.respond(403, b'{"error":"Host or Origin is not allowed"}', [JSON])
         elif (route := self._routes.get(path)) is not None and request.method == b"GET":
             status, body = route(request)
             exchange.respond(status, body, [JSON])
-        elif path != ENDPOINT:
+        elif path != ENDPOINT and path not in self._private_routes:
             exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
-        elif not self._is_authorized(request):
+        elif not self._door.is_authorized(request):
             exchange.respond(401, b'{"error":"a bearer token is needed"}', [JSON, (b"www-authenticate", b"Bearer")])
+        elif (route := self._private_routes.get(path)) is not None:
+            status, body = route(request) if request.method == b"GET" else (405, b"")
+            exchange.respond(status, body, [JSON])
         elif request.method == b"POST":
             await self._post(exchange)
         elif request.method == b"DELETE":
@@ -103,27 +100,6 @@ class StreamableHttp:
             exchange.respond(405, b"", [(b"allow", b"POST, DELETE")])
 
     # Who speaks.
-
-    def _comes_from_here(self, request: HttpRequest) -> bool:
-        """Host and, if there is one, Origin must name us. Judged once each: a client says the same every time."""
-        said = (request.headers.get(b"host", b""), request.headers.get(b"origin", b""))
-        if said not in self._judged:
-            if len(self._judged) >= JUDGED_LIMIT:
-                self._judged.clear()
-            host, origin = said
-            is_ours = _host_name(host) in self._hosts
-            self._judged[said] = is_ours and (b"origin" not in request.headers or self._is_own_origin(origin))
-        return self._judged[said]
-
-    def _is_own_origin(self, origin: bytes) -> bool:
-        scheme, _, authority = origin.partition(b"://")
-        return scheme in (b"http", b"https") and _host_name(authority) in self._hosts
-
-    def _is_authorized(self, request: HttpRequest) -> bool:
-        if self._token is None:
-            return True
-        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
 
     def _session_of(self, request: HttpRequest) -> Session | None:
         """None without a session header; raises `ProtocolError` (404) for one that we do not know."""
@@ -337,11 +313,6 @@ def _body_of(request: HttpRequest) -> bytes:
         message = "Accept must list application/json and text/event-stream"
         raise ProtocolError(INVALID_REQUEST, message, http_status=406)
     return request.body
-
-
-def _host_name(authority: bytes) -> str:
-    found = _AUTHORITY.fullmatch(authority.decode("latin-1").lower())
-    return found[1].strip("[]") if found else ""
 
 
 def _version_of(request: HttpRequest) -> str:

@@ -1,0 +1,64 @@
+"""What an instance counts from its start on: calls, and what happened to its scripts. `metrics` tells it."""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from brummer.core.tallies import CALL_S, Histogram
+from brummer.instance.changes import Change
+from brummer.instance.ledger import Ledger
+from brummer.instance.manager import Manager
+from brummer.instance.run import Run
+from brummer.wire.server import ToolCall, ToolServer
+
+FAILED: Final = b'"isError":true}'
+"""How `brummer.wire.toolbox` ends a failed result."""
+
+
+class CountedCalls:
+    """A `ToolServer` around the one that does the work, and the count of what went through."""
+
+    def __init__(self, tools: ToolServer) -> None:
+        self._tools = tools
+        self._loop = asyncio.get_running_loop()
+        self.tools_json = tools.tools_json
+        self.has_tool = tools.has_tool
+        self.cancel_call = tools.cancel_call
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.durations: dict[str, Histogram] = {}
+        self.running = 0
+
+    async def call_tool(self, call: ToolCall) -> bytes:
+        started_s, outcome = self._loop.time(), "cancelled"
+        self.running += 1
+        try:
+            result = await self._tools.call_tool(call)
+            outcome = "tool_error" if result.endswith(FAILED) else "ok"
+            return result
+        finally:
+            self.running -= 1
+            self._count(call.name, outcome, self._loop.time() - started_s)
+
+    def _count(self, tool: str, outcome: str, took_s: float) -> None:
+        """Its tools are a fixed table, so that their names need no other bound."""
+        self.ended[tool, outcome] += 1
+        if tool not in self.durations:
+            self.durations[tool] = Histogram(CALL_S)
+        self.durations[tool].observe(took_s)
+
+
+class Counting:
+    """Everything that is counted, or can be looked at when somebody asks."""
+
+    def __init__(self, manager: Manager, calls: CountedCalls, ledger: Ledger) -> None:
+        self.manager = manager
+        self.calls = calls
+        self.ledger = ledger
+        self.script_events: Counter[str] = Counter()
+        self.restarts = 0
+        manager.changes.listen(self._changed)
+
+    def _changed(self, change: Change, run: Run) -> None:
+        self.script_events[change.kind] += 1
+        if change.kind == "started" and not run.process_id.endswith("-1"):
+            self.restarts += 1

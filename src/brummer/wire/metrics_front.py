@@ -1,0 +1,101 @@
+"""``--metrics HOST:PORT``: what a Prometheus server asks for, at ``/metrics``, on a port of its own.
+
+That port is a convenience: whatever is wrong with it is told, and costs the program nothing else. Counting goes on
+without it, and the library that makes the text is loaded when somebody asks for the first time.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from brummer.core.errors import BrummerError
+from brummer.core.metrics import Family
+from brummer.wire.doorkeeper import LOOPBACK_NAMES, TOKEN_VARIABLE, Doorkeeper
+from brummer.wire.http_server import Exchange, HttpServer
+
+PATH: Final = b"/metrics"
+BODY_LIMIT_BYTES: Final = 4096
+"""A scrape has no body."""
+
+Address = tuple[str, int]
+Snapshot = Callable[[], list[Family]]
+
+
+class MetricsNotServed(BrummerError):
+    """The port for metrics can't be opened as asked."""
+
+    code = "metrics_not_served"
+
+
+@contextlib.asynccontextmanager
+async def serving_metrics(
+    address: Address | None, token: str | None, snapshot: Snapshot, pid: int
+) -> AsyncIterator[MetricsNotServed | None]:
+    """Serve what ``snapshot`` returns for as long as the block lasts; yields what is wrong, if something is.
+
+    ``pid``: the process whose memory and CPU time are told beside it. Without an ``address`` nothing is served.
+    """
+    if address is None:
+        yield None
+        return
+    try:
+        listener = _listen(address, token)
+    except MetricsNotServed as error:
+        yield error
+        return
+    door = Doorkeeper(token, frozenset({address[0]}))
+    server = HttpServer(_Front(door, snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES)
+    await server.start([listener])
+    try:
+        yield None
+    finally:
+        await server.close()
+
+
+def _listen(address: Address, token: str | None) -> socket.socket:
+    host, port = address
+    if host not in LOOPBACK_NAMES and token is None:
+        raise MetricsNotServed(
+            f"metrics are not served on {host}, which others can reach: set {TOKEN_VARIABLE} to a secret that the"
+            " scraper must show",
+            host=host,
+        )
+    try:
+        return socket.create_server(address, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise MetricsNotServed(
+            f"metrics are not served: can't listen on {host}:{port}: {error.strerror}; choose another with --metrics",
+            host=host,
+            port=port,
+        ) from None
+
+
+class _Front:
+    """The snapshot is taken on the loop, whose numbers they are; the text is made in a thread."""
+
+    def __init__(self, door: Doorkeeper, snapshot: Snapshot, pid: int) -> None:
+        self._door = door
+        self._snapshot = snapshot
+        self._pid = pid
+
+    async def __call__(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if not self._door.comes_from_here(request):
+            exchange.respond(403)
+        elif not self._door.is_authorized(request):
+            exchange.respond(401, b"", [(b"www-authenticate", b"Bearer")])
+        elif request.target.partition(b"?")[0] != PATH:
+            exchange.respond(404, b"metrics are at /metrics\n")
+        elif request.method not in (b"GET", b"HEAD"):
+            exchange.respond(405, b"", [(b"allow", b"GET, HEAD")])
+        else:
+            content_type, text = await asyncio.to_thread(_text, self._snapshot(), self._pid)
+            exchange.respond(200, text, [(b"content-type", content_type)])
+
+
+def _text(families: list[Family], pid: int) -> tuple[bytes, bytes]:
+    from brummer.wire import exposition  # noqa: PLC0415 — the library takes tens of milliseconds to load
+
+    return exposition.CONTENT_TYPE, exposition.render([*families, *exposition.process_families(pid)])
