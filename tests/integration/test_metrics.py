@@ -116,9 +116,23 @@ def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     for port in ports.values():
         assert promtool("check", "metrics", stdin=text_of(port)) == ""
 
+    arguments = {"instance": instance.id, "name": "quiet", "wait": "exit"}
+    call = {
+        "jsonrpc": "2.0",
+        "id": 900,
+        "method": "tools/call",
+        "params": {"name": "scripts_run", "arguments": arguments},
+    }
+    hub.send(json.dumps(call).encode() + b"\n")
+    assert prometheus.comes_to(f'brummer_calls_in_flight{{instance_id="{instance.id}"}}', 1)
+    assert prometheus.comes_to('brummer_scripts{state="running"}', 1)
     instance.signal(signal.SIGKILL)
     instance.wait()
+    lost = hub.answer_to(900)["result"]["structuredContent"]["error"]
+    assert lost["outcome"] == "unknown"
     assert prometheus.comes_to(f'brummer_link_state{{instance_id="{instance.id}",state="gone"}}', 1)
+    assert prometheus.comes_to('brummer_calls_total{outcome="unknown"}', 1)
+    assert prometheus.comes_to(f"{answered} / sum(brummer_calls_total)", 1 / 2)
     again = brum.instance(project, "--metrics", f"127.0.0.1:{ports['instance']}")
     assert again.id == instance.id
     assert hub.call("scripts_status", instance=again.id)
@@ -130,7 +144,7 @@ def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     assert 0 < sum_s < 6 * WAIT_S
     assert within(WAIT_S, lambda: (prometheus.value("increase(brummer_link_recovery_seconds_count[1m])") or 0) > 0)
     assert prometheus.comes_to(answered, 2)
-    assert prometheus.comes_to(f"{answered} / sum(brummer_calls_total)", 1)
+    assert prometheus.comes_to(f"{answered} / sum(brummer_calls_total)", 2 / 3)
     assert prometheus.comes_to('sum(brummer_connection_attempts_total{result="proven"})', 2)
 
 
