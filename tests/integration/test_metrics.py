@@ -21,7 +21,7 @@ RULES = ROOT / "contrib" / "prometheus" / "brummer.rules.yml"
 PROMETHEUS = shutil.which("prometheus")
 PROMTOOL = shutil.which("promtool")
 
-pytestmark = pytest.mark.skipif(
+REAL = pytest.mark.skipif(
     PROMETHEUS is None or PROMTOOL is None,
     reason="Prometheus is missing: run make integration-test as root",
 )
@@ -95,10 +95,12 @@ class Prometheus:
         return within(3 * WAIT_S, lambda: self.value(query) == wanted)
 
 
+@REAL
 def test_the_rules_are_clean() -> None:
     assert promtool("check", "rules", str(RULES)) == ""
 
 
+@REAL
 def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     ports = {"hub": free_port(), "instance": free_port()}
     project = brum.project("shop", {"Procfile": "hello: echo hello\nquiet: sleep 300\n"})
@@ -148,6 +150,7 @@ def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     assert prometheus.comes_to('sum(brummer_connection_attempts_total{result="proven"})', 2)
 
 
+@REAL
 def test_brum_metrics_tells_of_everybody_and_promtool_reads_it(brum: Brum) -> None:
     assert brum.run("metrics").status == 1
     instance = brum.instance(brum.project("shop"))

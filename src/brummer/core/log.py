@@ -74,12 +74,15 @@ class Repeats:
 
         All of them without ``now_s``. A clock that was set back ends every interval.
         """
-        crowded = len(self._said) > KINDS
-        for kind, said in list(self._said.items()):
-            if now_s is None or crowded or not 0 <= now_s - said.first.created < INTERVAL_S:
-                del self._said[kind]
-                if said.untold > 0:
-                    yield _summary(said)
+        ended: list[tuple[object, ...]] = []
+        for kind, said in self._said.items():  # the oldest first
+            is_over = now_s is None or not 0 <= now_s - said.first.created < INTERVAL_S
+            if not is_over and len(self._said) - len(ended) <= KINDS:
+                break
+            ended.append(kind)
+        for said in map(self._said.pop, ended):
+            if said.untold > 0:
+                yield _summary(said)
 
 
 def _summary(said: _Said) -> logging.LogRecord:
