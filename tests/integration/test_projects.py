@@ -221,6 +221,7 @@ depends_on = ["apu"]
 
 def test_a_monorepo_of_many_kinds_with_mistakes_in_it(brum: Brum, npm: None) -> None:
     shop = Driven(brum, MONOREPO)
+    assert "did you mean autostart?" in shop.instance.stderr.until("brum: .brum.toml:10: ")
     answer = shop.call("scripts_list")
     assert [script["name"] for script in answer["scripts"]] == [
         "api",

@@ -158,6 +158,10 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
         {"package.json": PACKAGE},
         {name: f"npm run {name}" for name in ("build", "prettier", "postcss")},
     ),
+    "hooks that yarn does not run": (
+        {"package.json": {"scripts": {"prebuild": "clean", "build": "vite build"}}, "yarn.lock": ""},
+        {name: f"yarn run {name}" for name in ("prebuild", "build")},
+    ),
     "deno": (
         {"deno.jsonc": '{ // tasks\n "tasks": {"dev": "deno run x.ts", "check": {"command": "deno check"},},}'},
         {"dev": "deno task dev", "check": "deno task check"},

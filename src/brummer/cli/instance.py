@@ -79,8 +79,11 @@ def _on_signals(ended: asyncio.Event) -> None:
 def _announce(instance: Instance) -> None:
     record = instance.record
     _say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
-    names = list(instance.scripts.read().scripts)
-    _say(f"scripts: {', '.join(names) or 'none found'}; Ctrl-C stops everything")
+    listing = instance.scripts.read()
+    for problem in listing.problems:
+        place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
+        _say(f"{place}: {problem.message}")
+    _say(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
 
 
 def _say(text: str) -> None:

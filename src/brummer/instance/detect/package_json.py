@@ -47,7 +47,8 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
 
 def _scripts(package: Table, manager: str, label: str, source: str, directory: str) -> Iterator[Script | Problem]:
     scripts = as_table(package.get("scripts", {}), "scripts")
-    hooks = {f"{when}{name}" for name in scripts for when in ("pre", "post")} | _RUN_BY_THE_MANAGER
+    whens = ("pre", "post") if manager != "yarn" else ()  # from its second version on it runs none of these
+    hooks = {f"{when}{name}" for name in scripts for when in whens} | _RUN_BY_THE_MANAGER
     for name, command in scripts.items():
         if not isinstance(command, str):
             yield Problem(source, None, f"script {name!r} is not a string")
