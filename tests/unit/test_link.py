@@ -257,7 +257,7 @@ async def has_heard(instance: FakeInstance, count: int) -> None:
 async def test_a_call_over_its_deadline_is_left_and_what_it_has_started_is_not_stopped() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         with pytest.raises(DeadlineExceeded) as caught:
-            await link.call(tool_call(deadline_s=0.05))
+            await link.call(tool_call(deadline_s=0.5))
         assert caught.value.outcome == "unknown"
         instance.answer = answer_with_arguments
         await link.call(tool_call())
