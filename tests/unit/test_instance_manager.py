@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
-from brummer.instance.manager import INCOMPLETE, KEPT_RUNS, Manager, ShuttingDown, Until
+from brummer.instance.manager import INCOMPLETE, Manager, ShuttingDown, Until
 from brummer.instance.run import Run
+from brummer.instance.runs import KEPT_RUNS
 from brummer.process.guard import MARK, Guard
 from brummer.process.runner import ScriptFailedToStart
 
@@ -214,9 +216,11 @@ async def test_leaving_stops_everything_and_starts_nothing_more() -> None:
 
 
 async def test_leaving_takes_no_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_MARGIN_S", 0.1)
+    monkeypatch.setattr("brummer.process.runner.kill_group", lambda _: None)
+    stubborn = script("trap '' TERM; echo up; while :; do sleep 600; done")
     async with Manager("gen", Guard("gen")) as manager:
-        run, _ = await manager.ensure(script("trap '' TERM; echo up; while :; do sleep 600; done"))
+        run, _ = await manager.ensure(replace(stubborn, stop_timeout_s=0.05))
         await until_it_printed(manager, run)
         group = run.pid or 0
     os.killpg(group, signal.SIGKILL)

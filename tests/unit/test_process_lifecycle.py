@@ -9,14 +9,18 @@ from brummer.process.lifecycle import ENDED, TABLE, Event, State, WrongEvent, af
 @pytest.mark.parametrize(
     ("events", "state"),
     [
-        (["spawned", "became_ready", "stop_asked", "ended_badly"], "stopped"),
-        (["spawned", "ended_well"], "exited"),
-        (["spawned", "became_ready", "ended_badly"], "failed"),
-        (["spawn_failed"], "failed"),
+        (["start_due", "spawned", "became_ready", "stop_asked", "ended_badly"], "stopped"),
+        (["start_due", "spawned", "ended_well"], "exited"),
+        (["start_due", "spawned", "became_ready", "ended_badly"], "failed"),
+        (["start_due", "spawned", "looped"], "crash-looping"),
+        (["start_due", "spawn_failed"], "failed"),
+        (["start_due", "looped"], "crash-looping"),
+        (["stop_asked"], "stopped"),
+        (["given_up"], "failed"),
     ],
 )
 def test_a_run_goes_through_its_states(events: list[Event], state: State) -> None:
-    current: State = "starting"
+    current: State = "pending"
     for event in events:
         current = after(current, event)
     assert current == state

@@ -32,6 +32,12 @@ class PickProcess(Struct, forbid_unknown_fields=True):
     process_id: str | None = None
 
 
+class StopProcess(PickProcess, forbid_unknown_fields=True):
+    """``asked_by`` is what the command line adds, so that its stops can be told from an agent's; no schema shows it."""
+
+    asked_by: Literal["call", "command line"] = "call"
+
+
 class RestartScript(PickProcess, forbid_unknown_fields=True):
     """As `PickProcess`, and waits as `RunScript`."""
 

@@ -73,7 +73,17 @@ PROCESS: dict[str, Schema] = {
     "name": STRING,
     "status": {
         "type": "string",
-        "enum": ["starting", "running", "ready", "stopping", "stopped", "exited", "failed"],
+        "enum": [
+            "pending",
+            "starting",
+            "running",
+            "ready",
+            "stopping",
+            "stopped",
+            "exited",
+            "failed",
+            "crash-looping",
+        ],
     },
     "pid": NULLABLE_INTEGER,
     "urls": STRINGS,

@@ -29,12 +29,14 @@ def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
 def listeners(ports: range) -> dict[int, tuple[int, str]]:
     """Who listens on these ports: port → (pid, command name). (0, "") where that is hidden from us.
 
-    Walks all of /proc: tens of milliseconds, for a person who asked.
+    Walks all of /proc when somebody does: tens of milliseconds, so use a thread.
     """
     if sys.platform != "linux":
         return {}
     wanted = {inode: port for inode, port in _listening_sockets().items() if port in ports}
     found = dict.fromkeys(wanted.values(), (0, ""))
+    if not wanted:
+        return found
     for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
         for inode in _sockets_of(pid) & wanted.keys():
             found[wanted[inode]] = (pid, _command_name(pid))

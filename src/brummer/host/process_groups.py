@@ -67,9 +67,9 @@ if sys.platform != "win32":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, number)
 
-    def end_group(group: int) -> None:
+    def end_group(group: int, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask all members to end. A stopped process can only hear it when it is continued."""
-        signal_group(group, signal.SIGTERM)
+        signal_group(group, number)
         signal_group(group, signal.SIGCONT)
 
     def kill_group(group: int) -> None:

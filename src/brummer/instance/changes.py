@@ -12,12 +12,13 @@ from brummer.process.numbered import NumberedLog
 
 MAX_CHANGES = 1_000
 
-Kind = Literal["started", "url", "ready", "exited", "failed", "stopped"]
+Kind = Literal["started", "url", "ready", "exited", "failed", "crash-looping", "stopped"]
 
 
 class Change(msgspec.Struct, frozen=True):
     """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
-    signal; ``failed`` also has its last lines.
+    signal, error in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
+    ``crash-looping`` also have the last lines.
     """
 
     n: int
@@ -29,6 +30,9 @@ class Change(msgspec.Struct, frozen=True):
     urls: list[str] | UnsetType = UNSET
     exit_code: int | UnsetType | None = UNSET
     signal: str | UnsetType | None = UNSET
+    error: str | UnsetType = UNSET
+    stop_asked_by: str | UnsetType = UNSET
+    next_restart_s: float | UnsetType = UNSET
     last_lines: list[str] | UnsetType = UNSET
 
 
@@ -65,6 +69,9 @@ class Changes:
             urls=urls,
             exit_code=status.exit_code if run.has_ended else UNSET,
             signal=status.signal if run.has_ended else UNSET,
+            error=status.error,
+            stop_asked_by=status.stop_asked_by,
+            next_restart_s=run.successor.status().next_restart_s if run.successor else UNSET,
             last_lines=last_lines,
         )
         self.log.append(change)

@@ -1,36 +1,48 @@
 """The named processes of one project: ensure running, stop, restart, and tell what happened.
 
 Of each name at most one run lives. A lock per name makes "stop, then start" one step; everything else happens
-between two awaits. Each live run has one task that follows it to its end and is the only one to change its
-state afterwards, but for the request to stop.
+between two awaits. A run that has something to wait for is *pending*, and one task brings it up. Each live run has one
+task that follows it to its end and is the only one to change its state afterwards, but for the request to stop.
+
+A restart by itself is a new run, pending until its time has come. It is the old one's `successor`: who waits for the
+script waits on, and who stops the one stops the other.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from msgspec import UNSET
 
 from brummer.core.errors import BrummerError
+from brummer.host.out_of_memory import oom_kills
+from brummer.instance import starting
 from brummer.instance.changes import Changes
+from brummer.instance.dependencies import stop_waves
 from brummer.instance.detect import Script
-from brummer.instance.run import Run
-from brummer.process.guard import Guard, marked_environment
+from brummer.instance.endings import Endings
+from brummer.instance.environment import environment_of
+from brummer.instance.port_owner import owner_of
+from brummer.instance.prerequisites import Prerequisites
+from brummer.instance.run import Ending, Run
+from brummer.instance.runs import Runs
+from brummer.instance.scripts import unknown
+from brummer.process.guard import Guard
 from brummer.process.output import Line, Output, ProcessOutput, Stamp
 from brummer.process.readiness import Readiness
-from brummer.process.runner import Child, ScriptFailedToStart, start
+from brummer.process.runner import Child, start
 
-KEPT_RUNS = 20
-"""Of all scripts together; the facts of a run are a few hundred bytes, its lines stay as long as the output
-keeps them.
-"""
-SHUTDOWN_TIMEOUT_S = 10.0
+SHUTDOWN_MARGIN_S = 5.0
+"""Beyond the time that the scripts themselves may take to stop: 10 s in all, if none says otherwise."""
 INCOMPLETE = "a process that left its group still held the output open; what it prints is not read"
 LAST_LINES = 5
 """In the change that reports a failure: enough for an exception's last words."""
+SEEN_LINES = 200
+"""In which a failure is looked for: behind a complaint there may come a stack trace, and what a wrapper says."""
 
 Until = Literal["none", "ready", "exit"]
 
@@ -42,11 +54,22 @@ class ShuttingDown(BrummerError):
     retryable = True
 
 
+class _Pending(NamedTuple):
+    """Who brings the run up, and what ends its wait for the restart."""
+
+    task: "asyncio.Task[None]"
+    now: asyncio.Event
+
+
+def _no_other(name: str) -> Script:
+    raise unknown("script", name, [])
+
+
 class Manager:
-    """Used as ``async with Manager(…) as manager``; leaving stops everything, within 10 s.
+    """Used as ``async with Manager(…) as manager``; leaving stops everything, within 10 s as a rule.
 
     ``output`` and ``changes`` are public: read them, subscribe to them. ``guard`` may be one that was never
-    started.
+    started. ``find`` gives the script of a name, for dependencies; it may block.
     """
 
     def __init__(
@@ -56,6 +79,7 @@ class Manager:
         *,
         output: Output | None = None,
         wall: Callable[[], float] = time.time,
+        find: Callable[[str], Script] = _no_other,
     ) -> None:
         self.output = output or Output(generation)
         self.changes = Changes(generation)
@@ -63,17 +87,22 @@ class Manager:
         self._guard = guard
         self._wall = wall
         self._stamp = Stamp()
-        self._runs: list[Run] = []
-        self._current: dict[str, Run] = {}
-        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._runs = Runs()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._endings = Endings(generation)
+        self._prerequisites = Prerequisites(self._runs, self.changes, self.ensure, find)
+        self._pending: dict[Run, _Pending] = {}
         self._followers: dict[Run, asyncio.Task[None]] = {}
         self._readiness: dict[Run, Readiness] = {}
         self._closing = False
+        self.runs = self._runs.all
+        self.current = self._runs.current
+        self.current_runs = self._runs.current_runs
+        self.find = self._runs.find
         self.output.subscribe(self._on_line)
 
     def __repr__(self) -> str:
-        return f"<Manager {', '.join(map(repr, self._current.values())) or 'of nothing'}>"
+        return f"<Manager {', '.join(map(repr, self.current_runs())) or 'of nothing'}>"
 
     async def __aenter__(self) -> Self:
         self._guard.watch()
@@ -87,55 +116,53 @@ class Manager:
         finally:
             self._guard.unwatch()
 
-    def runs(self) -> list[Run]:
-        """Every run that is remembered, oldest first."""
-        return list(self._runs)
-
-    def current(self, name: str) -> Run | None:
-        """The latest run of a script, alive or ended."""
-        return self._current.get(name)
-
-    def current_runs(self) -> list[Run]:
-        """The latest run of each script, alive or ended, in the order of their first starts."""
-        return list(self._current.values())
-
-    def find(self, process: str) -> Run | None:
-        """By ``process_id`` that very run, else by name the latest."""
-        by_id = (run for run in self._runs if run.process_id == process)
-        return next(by_id, None) or self._current.get(process)
-
     async def ensure(self, script: Script) -> tuple[Run, bool]:
-        """The live run of a script, and whether it ran already; one that is stopping is waited for.
+        """The live run of a script, and whether it ran already. One that is stopping is waited for; one that waits
+        for its restart starts now, as if for the first time.
 
-        Raises ScriptFailedToStart, ShuttingDown.
+        Raises ScriptFailedToStart, ShuttingDown. A run that has to wait is returned pending, and tells its error later.
         """
         async with self._locks[script.name]:
-            run = self._current.get(script.name)
+            run = self.current(script.name)
             if run and run.state == "stopping":
                 await self._end_of(run)
-            if run and not run.has_ended:
+            if run is None or run.has_ended:
+                return self._start(script), False
+            if run.restart_at_s is None:
                 return run, True
-            return self._start(script), False
+            run.asked_again(script)
+            self._endings.asked_for(script)
+            self._pending[run].now.set()
+            return run, False
 
     async def restart(self, script: Script) -> Run:
         """Stop the script if it runs, and start it. Raises as `stop` and `ensure` do."""
         async with self._locks[script.name]:
-            if run := self._current.get(script.name):
-                await self.stop(run)
+            if run := self.current(script.name):
+                await self.stop(run, by="restart")
             return self._start(script)
 
-    async def stop(self, run: Run) -> bool:
-        """Stop the whole group of a run; True if it had ended already. Raises StopTimedOut after 7 s."""
+    async def stop(self, run: Run, by: str = "call") -> bool:
+        """Stop the whole group of a run, or of that which followed it by itself; True if it had ended already.
+
+        Raises StopTimedOut 2 s after the script's own time.
+        """
+        run = run.latest
+        if run.state == "pending":
+            await self._cancel(run, by)
+            return False
         if run.has_ended or run.child is None:
             return True
         if run.state != "stopping":
-            run.stop_asked()
-        await run.child.stop()
+            run.stop_asked(by)
+        await run.child.stop(run.script.stop_timeout_s, starting.stop_signal_of(run.script))
         await self._end_of(run)
         return False
 
     async def until(self, run: Run, until: Until, timeout_s: float) -> bool:
-        """Wait until the run is ready (or has ended), or has ended; False when the time was over first."""
+        """Wait until the run has ended; or until it, or one that follows it by itself, is ready, or has ended for good.
+        False when the time was over first.
+        """
         return await self.changes.until(lambda: _reached(run, until), timeout_s)
 
     def lines_of(self, run: Run) -> Iterator[Line]:
@@ -146,59 +173,105 @@ class Manager:
         return [line.text for line in deque(self.lines_of(run), maxlen=count)]
 
     async def shutdown(self) -> None:
-        """Start nothing more, stop everything at once, wait no longer than 10 s."""
+        """Start nothing more, and stop everything: nobody before those that depend on it."""
         self._closing = True
-        tasks: list[asyncio.Task[object]] = [asyncio.create_task(self.stop(run)) for run in self._followers]
-        tasks += self._followers.values()
-        if tasks:
-            await asyncio.wait(tasks, timeout=SHUTDOWN_TIMEOUT_S)
-        for task in tasks:
+        waves = stop_waves(run for run in self.current_runs() if not run.has_ended)
+        patience_s = sum(max(run.script.stop_timeout_s for run in wave) for wave in waves)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s + SHUTDOWN_MARGIN_S):
+                for wave in waves:
+                    await asyncio.gather(*(self.stop(run, by="shutdown") for run in wave), return_exceptions=True)
+        left = [*self._followers.values(), *(pending.task for pending in self._pending.values())]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _end_of(self, run: Run) -> None:
         await self.changes.until(lambda: run.has_ended)
 
     def _start(self, script: Script) -> Run:
+        """Because somebody asked for it: what was restarted before is forgotten."""
         if self._closing:
             raise ShuttingDown(f"{script.name} was not started: the instance is shutting down")
+        self._endings.asked_for(script)
         run = self._new_run(script)
-        output = self.output.open(run.name)
+        if starting.has_to_wait(script):
+            self._begin(run)
+            return run
         try:
-            child = start(
-                script.command,
-                script.directory,
-                marked_environment(self._generation, run.process_id),
-                lambda stream, chunk: output.feed(stream, chunk, self._wall()),
-            )
-        except ScriptFailedToStart as error:
-            output.say(error.message, self._wall())
-            run.failed_to_start(error, self._now(), self.output.log.last_n)
-            self._publish_end(run)
+            self._spawn(run, environment_of(script, self._generation, run.process_id))
+        except BrummerError as error:
+            self._never_started(run, error)
             raise
-        self._guard.add(child.pid)
-        run.spawned(child)
-        self._readiness[run] = Readiness(child.pid, run.printed_ports)
-        self._followers[run] = asyncio.create_task(self._follow(run, child, output), name=f"follow {run.process_id}")
-        self.changes.publish("started", run, self._now())
         return run
 
-    def _new_run(self, script: Script) -> Run:
-        """Remember it, and forget the oldest that was followed by another of its name."""
-        self._counts[script.name] += 1
-        run = Run(script, self._counts[script.name], self.output.log.last_n, self._now())
-        self._runs.append(run)
-        self._current[script.name] = run
-        if len(self._runs) > KEPT_RUNS:
-            followed = (old for old in self._runs if old is not self._current[old.name])
-            if forgotten := next(followed, None):
-                self._runs.remove(forgotten)
-        return run
+    def _new_run(self, script: Script, restarts: int = 0) -> Run:
+        return self._runs.new(script, self.output.log.last_n, self._now(), restarts)
+
+    def _begin(self, run: Run) -> None:
+        task = asyncio.create_task(self._bring_up(run), name=f"bring up {run.process_id}")
+        self._pending[run] = _Pending(task, asyncio.Event())
+
+    async def _bring_up(self, run: Run) -> None:
+        """All that has to be waited for, and then the start."""
+        try:
+            await self._restart_is_due(run)
+            await self._prerequisites.ready(run)
+            environment = await asyncio.to_thread(environment_of, run.script, self._generation, run.process_id)
+            await self._look_at_its_port(run)
+            self._spawn(run, environment)
+        except BrummerError as error:
+            self._never_started(run, error)
+        finally:
+            self._pending.pop(run, None)
+
+    async def _restart_is_due(self, run: Run) -> None:
+        if run.restart_at_s is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(run.restart_at_s):
+                    await self._pending[run].now.wait()
+            run.restart_at_s = None
+
+    async def _look_at_its_port(self, run: Run) -> None:
+        if port := starting.wanted_port(run.script):
+            run.port_owner = await asyncio.to_thread(owner_of, port, self._generation)
+            if run.port_owner:
+                self.output.open(run.name).say(run.port_owner.in_words(), self._wall())
+
+    async def _cancel(self, run: Run, by: str) -> None:
+        """A pending run."""
+        task = self._pending.pop(run).task
+        task.cancel()
+        run.stop_asked(by)
+        run.cancelled(self._now(), self.output.log.last_n)
+        self._publish_end(run)
+        await asyncio.wait([task])
+
+    def _spawn(self, run: Run, environment: dict[str, str]) -> None:
+        """Raises ScriptFailedToStart, and InvalidArguments for settings that mean nothing."""
+        script, output = run.script, self.output.open(run.name)
+        starting.stop_signal_of(script)
+        proof = starting.proof_of(script, run.port_owner.pid if run.port_owner else None)
+        run.start_due(self._now(), asyncio.get_running_loop().time())
+        child = start(
+            script.command,
+            script.directory,
+            environment,
+            lambda stream, chunk: output.feed(stream, chunk, self._wall()),
+        )
+        self._guard.add(child.pid)
+        run.spawned(child)
+        self._readiness[run] = Readiness(child.pid, run.printed_ports, proof)
+        following = asyncio.create_task(self._follow(run, child, output), name=f"follow {run.process_id}")
+        self._followers[run] = following
+        following.add_done_callback(lambda _: self._followers.pop(run))
+        self.changes.publish("started", run, self._now())
 
     async def _follow(self, run: Run, child: Child, output: ProcessOutput) -> None:
         """To its end; only a shutdown that runs out of time cancels this."""
         watching = asyncio.create_task(self._watch_readiness(run), name=f"readiness {run.process_id}")
         try:
+            killed_before = await asyncio.to_thread(oom_kills)
             exit_ = await asyncio.shield(child.ended)
         except asyncio.CancelledError:
             await child.abandon()
@@ -206,12 +279,27 @@ class Manager:
         finally:
             watching.cancel()
             await asyncio.wait([watching])
-            del self._followers[run], self._readiness[run]
+            del self._readiness[run]
         self._guard.remove(child.pid)
         output.end(self._wall())
         if not exit_.output_complete:
             output.say(INCOMPLETE, self._wall())
-        run.ended(exit_, self._now(), self.output.log.last_n)
+        ending = await self._endings.of(run, exit_, self.last_lines(run, SEEN_LINES), killed_before)
+        run.ended(exit_, ending, self._now(), self.output.log.last_n)
+        self._follow_up(run, ending)
+
+    def _never_started(self, run: Run, error: BrummerError) -> None:
+        self.output.open(run.name).say(error.message, self._wall())
+        ending = self._endings.of_failed_start(run, error)
+        run.never_started(error, ending, self._now(), self.output.log.last_n)
+        self._follow_up(run, ending)
+
+    def _follow_up(self, run: Run, ending: Ending) -> None:
+        """The successor first: whoever is told of the end can see that it is not the last word."""
+        if ending.restart_in_s is not None and not self._closing:
+            run.successor = self._new_run(run.script, ending.restarts)
+            run.successor.restart_at_s = asyncio.get_running_loop().time() + ending.restart_in_s
+            self._begin(run.successor)
         self._publish_end(run)
 
     async def _watch_readiness(self, run: Run) -> None:
@@ -221,18 +309,18 @@ class Manager:
             self.changes.publish("ready", run, self._now(), urls=run.urls)
 
     def _on_line(self, line: Line, _raw: str) -> None:
-        run = self._current.get(line.process)
+        run = self.current(line.process)
         if run is None or line.stream == "brum":
             return
         new = run.saw(line.text)
         if readiness := self._readiness.get(run):
-            readiness.printed(new_url=bool(new))
+            readiness.printed(line.text, new_url=bool(new))
         if new:
             self.changes.publish("url", run, line.at, urls=new)
 
     def _publish_end(self, run: Run) -> None:
-        kind: Literal["failed", "exited", "stopped"] = run.state  # type: ignore[assignment]
-        last_lines = self.last_lines(run, LAST_LINES) if kind == "failed" else UNSET
+        kind: Literal["failed", "crash-looping", "exited", "stopped"] = run.state  # type: ignore[assignment]
+        last_lines = self.last_lines(run, LAST_LINES) if kind in {"failed", "crash-looping"} else UNSET
         self.changes.publish(kind, run, self._now(), last_lines=last_lines)
 
     def _now(self) -> str:
@@ -240,4 +328,6 @@ class Manager:
 
 
 def _reached(run: Run, until: Until) -> bool:
-    return until == "none" or run.has_ended or (until == "ready" and run.state == "ready")
+    if until == "ready":
+        return run.latest.has_ended or run.latest.state == "ready"
+    return until == "none" or run.has_ended

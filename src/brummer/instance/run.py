@@ -1,13 +1,18 @@
 """One run of a script: its facts, and the only place that changes its state."""
 
+import asyncio
 from collections.abc import Collection
+from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from brummer.core.errors import BrummerError
 from brummer.instance.detect import Script
+from brummer.instance.port_owner import PortOwner
 from brummer.process import lifecycle
 from brummer.process.output import Line
-from brummer.process.runner import Child, Exit, ScriptFailedToStart
+from brummer.process.runner import Child, Exit
 from brummer.process.urls import Url, urls_in
 
 MAX_URLS = 20
@@ -15,7 +20,12 @@ MAX_URLS = 20
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
-    """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name."""
+    """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
+
+    The others appear only where they have something to say. ``error``: how it failed, in words. ``restarts``: how often
+    it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
+    ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted.
+    """
 
     process_id: str
     name: str
@@ -26,26 +36,54 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     signal: str | None
     started_at: str
     ended_at: str | None
-    error: str | None
+    error: str | UnsetType = UNSET
+    restarts: int | UnsetType = UNSET
+    next_restart_s: float | UnsetType = UNSET
+    waits_for: list[str] | UnsetType = UNSET
+    first_error: str | UnsetType = UNSET
+    stop_asked_by: str | UnsetType = UNSET
+    port_owner: PortOwner | UnsetType = UNSET
+
+
+class Ending(NamedTuple):
+    """``error`` in words, if there is one. ``first_error``: it is a crash loop, and that is how it began.
+    ``restart_in_s``: it starts again by itself, for the ``restarts``-th time.
+    """
+
+    error: str | None = None
+    port_owner: PortOwner | None = None
+    first_error: str | None = None
+    restart_in_s: float | None = None
+    restarts: int = 0
 
 
 class Run:
     """``number`` counts the runs of this script; its lines have numbers after ``first_n``, up to ``last_n``
-    if it ended.
+    if it ended. ``restarts`` of them came before it by themselves.
     """
 
-    def __init__(self, script: Script, number: int, first_n: int, started_at: str) -> None:
+    def __init__(self, script: Script, number: int, first_n: int, created_at: str, restarts: int = 0) -> None:
         self.script = script
         self.name = script.name
         self.process_id = f"{script.name}-{number}"
-        self.state: lifecycle.State = "starting"
+        self.state: lifecycle.State = "pending"
         self.child: Child | None = None
-        self.started_at = started_at
+        self.started_at = created_at
+        self.spawned_s = 0.0
         self.ended_at: str | None = None
         self.first_n = first_n
         self.last_n: int | None = None
         self.exit: Exit | None = None
         self.error: str | None = None
+        self.start_error: BrummerError | None = None
+        self.restarts = restarts
+        self.restart_at_s: float | None = None
+        self.waits_for: list[str] = []
+        self.first_error: str | None = None
+        self.stop_asked_by: str | None = None
+        self.port_owner: PortOwner | None = None
+        self.successor: Run | None = None
+        """The run that follows by itself; it is there before anybody is told of this one's end."""
         self._printed: dict[str, Url] = {}
         self._listening: set[int] = set()
 
@@ -55,6 +93,14 @@ class Run:
     @property
     def has_ended(self) -> bool:
         return self.state in lifecycle.ENDED
+
+    @property
+    def latest(self) -> "Run":
+        """The last of the runs that followed by themselves."""
+        run = self
+        while run.successor is not None:
+            run = run.successor
+        return run
 
     @property
     def pid(self) -> int | None:
@@ -72,24 +118,40 @@ class Run:
     def owns(self, line: Line) -> bool:
         return line.process == self.name and self.first_n < line.n and (self.last_n is None or line.n <= self.last_n)
 
+    def asked_again(self, script: Script) -> None:
+        """While it waits for its restart: it is a first start now, of the script as it has become."""
+        self.script, self.restarts, self.restart_at_s = script, 0, None
+
+    def start_due(self, at: str, at_s: float) -> None:
+        """``at_s`` is the loop's time."""
+        self._apply("start_due")
+        self.started_at, self.spawned_s = at, at_s
+
     def spawned(self, child: Child) -> None:
         self._apply("spawned")
         self.child = child
 
-    def failed_to_start(self, error: ScriptFailedToStart, at: str, last_n: int) -> None:
-        self._apply("spawn_failed")
-        self.error, self.ended_at, self.last_n = error.message, at, last_n
+    def never_started(self, error: BrummerError, ending: Ending, at: str, last_n: int) -> None:
+        self._apply("looped" if ending.first_error else "given_up" if self.state == "pending" else "spawn_failed")
+        self.start_error, self.ended_at, self.last_n = error, at, last_n
+        self._explain(ending)
 
     def became_ready(self, listening: set[int]) -> None:
         self._apply("became_ready")
-        self._listening = listening
+        self._listening, self.port_owner = listening, None
 
-    def stop_asked(self) -> None:
+    def stop_asked(self, by: str) -> None:
         self._apply("stop_asked")
+        self.stop_asked_by = by
 
-    def ended(self, exit_: Exit, at: str, last_n: int) -> None:
-        self._apply("ended_well" if exit_.exit_code == 0 else "ended_badly")
+    def cancelled(self, at: str, last_n: int) -> None:
+        """Its stop was asked for while it was pending."""
+        self.ended_at, self.last_n = at, last_n
+
+    def ended(self, exit_: Exit, ending: Ending, at: str, last_n: int) -> None:
+        self._apply("looped" if ending.first_error else "ended_well" if exit_.exit_code == 0 else "ended_badly")
         self.exit, self.ended_at, self.last_n = exit_, at, last_n
+        self._explain(ending)
 
     def saw(self, text: str) -> list[str]:
         """The local URLs that this line shows for the first time; ``…/`` and ``…`` are one."""
@@ -103,17 +165,31 @@ class Run:
     def status(self) -> ProcessStatus:
         exit_code, signal = (self.exit.exit_code, self.exit.signal) if self.exit else (None, None)
         return ProcessStatus(
-            self.process_id,
-            self.name,
-            self.state,
-            self.pid,
-            self.urls,
-            exit_code,
-            signal,
-            self.started_at,
-            self.ended_at,
-            self.error,
+            process_id=self.process_id,
+            name=self.name,
+            status=self.state,
+            pid=self.pid,
+            urls=self.urls,
+            exit_code=exit_code,
+            signal=signal,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            error=self.error or UNSET,
+            restarts=self.restarts or UNSET,
+            next_restart_s=UNSET if self.restart_at_s is None else _seconds_until(self.restart_at_s),
+            waits_for=self.waits_for or UNSET,
+            first_error=self.first_error or UNSET,
+            stop_asked_by=self.stop_asked_by or UNSET,
+            port_owner=self.port_owner or UNSET,
         )
+
+    def _explain(self, ending: Ending) -> None:
+        self.error, self.first_error = ending.error, ending.first_error
+        self.port_owner = ending.port_owner or self.port_owner
 
     def _apply(self, event: lifecycle.Event) -> None:
         self.state = lifecycle.after(self.state, event)
+
+
+def _seconds_until(moment_s: float) -> float:
+    return round(max(0.0, moment_s - asyncio.get_running_loop().time()), 1)

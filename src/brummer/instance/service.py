@@ -68,9 +68,13 @@ class Instance:
         return _families(self._counting)
 
     async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
-        """Start each; returns what went wrong, because one bad script must not keep the others from running."""
+        """Start each, and those that start by themselves; returns what went wrong, because one bad script must not keep
+        the others from running.
+        """
         problems: list[BrummerError] = []
-        for name in names:
+        listing = await asyncio.to_thread(self.scripts.read)
+        automatic = [script.name for script in listing.scripts.values() if script.autostart]
+        for name in dict.fromkeys([*automatic, *names]):
             try:
                 await self.manager.ensure(await asyncio.to_thread(self.scripts.find, name))
             except BrummerError as error:
@@ -106,7 +110,7 @@ async def running_instance(
             project, generation=generation, url=url, token=token, name=options.name, protocols=eras.SUPPORTED
         )
         scripts = ScriptList(project)
-        async with Manager(generation, guard) as manager:
+        async with Manager(generation, guard, find=scripts.find) as manager:
             tools = ToolTable([*instance_tools(manager, scripts), *further_tools])
             calls = KeyedCalls(tools, REPEATABLE)
             counted = CountedCalls(calls)

@@ -19,6 +19,7 @@ from brummer.contract.arguments import (
     RunScript,
     ScriptsStatus,
     SearchLogs,
+    StopProcess,
     TailLogs,
     WaitFor,
 )
@@ -52,7 +53,7 @@ def instance_tools(manager: Manager, scripts: ScriptList) -> list[Tool]:
     table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, CallContext], Awaitable[object]]]] = {
         "scripts_list": (NoArguments, calls.list_scripts),
         "scripts_run": (RunScript, calls.run),
-        "scripts_stop": (PickProcess, calls.stop),
+        "scripts_stop": (StopProcess, calls.stop),
         "scripts_restart": (RestartScript, calls.restart),
         "scripts_status": (ScriptsStatus, calls.status),
         "logs_tail": (TailLogs, calls.tail),
@@ -79,7 +80,7 @@ class _Calls:
     async def run(self, wanted: RunScript, context: CallContext) -> Answer:
         """A live run is returned even if its script has vanished from the files meanwhile."""
         run = self._manager.current(wanted.name)
-        if run and run.state in {"running", "ready"}:
+        if run and not run.has_ended and run.state != "stopping" and run.restart_at_s is None:
             script = run.script
         else:
             script = await asyncio.to_thread(self._scripts.find, wanted.name)
@@ -88,18 +89,18 @@ class _Calls:
             answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
         return {**answer, "already_running": already}
 
-    async def stop(self, wanted: PickProcess, _context: CallContext) -> Answer:
+    async def stop(self, wanted: StopProcess, _context: CallContext) -> Answer:
         run = await self._picked(wanted)
         if isinstance(run, Script):
             raise InvalidArguments(f"{run.name} was never started by this instance", name=run.name)
-        already = await self._manager.stop(run)
-        return {**_facts(run), "already_stopped": already}
+        already = await self._manager.stop(run, wanted.asked_by)
+        return {**_facts(run.latest), "already_stopped": already}
 
     async def restart(self, wanted: RestartScript, context: CallContext) -> Answer:
         """With the script as it is in the files now, if it is still there."""
         picked = await self._picked(wanted)
         script = picked.script if isinstance(picked, Run) else picked
-        if isinstance(picked, Run) and picked is not self._manager.current(picked.name):
+        if isinstance(picked, Run) and picked.latest is not self._manager.current(picked.name):
             raise InvalidArguments(f"{picked.process_id} is an earlier run of {picked.name}", name=picked.name)
         listing = await asyncio.to_thread(self._scripts.read)
         run = await self._manager.restart(listing.scripts.get(script.name, script))
@@ -161,13 +162,17 @@ class _Calls:
 
     async def _stop(self, run: Run) -> None:
         try:
-            await self._manager.stop(run)
+            await self._manager.stop(run, "cancelled call")
         except BrummerError as error:
             _log.warning("%s was cancelled: %s", run.process_id, error)
 
     async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
         with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
             await self._manager.until(run, until, timeout_s)
+        if until == "ready":
+            run = run.latest
+        if until != "none" and run.start_error:
+            raise run.start_error
         says_enough = until == "none" or (until == "ready" and run.state == "ready")
         last = [] if says_enough else self._manager.last_lines(run, LAST_LINES)
         return {**_facts(run), "last_lines": [_shortened(text) for text in last]}
@@ -227,9 +232,7 @@ def _shown(script: Script) -> dict[str, str]:
 
 
 def _facts(run: Run) -> Answer:
-    facts: Answer = msgspec.structs.asdict(run.status())
-    if facts["error"] is None:
-        del facts["error"]
+    facts: Answer = msgspec.to_builtins(run.status())
     return facts
 
 

@@ -100,14 +100,16 @@ class Waiting:
             self._finish("ready", run)
         elif self._wanted.exit and run.has_ended:
             self._finish("exit", run)
-        elif (
-            run.has_ended and self._wanted.process is not None and self._wanted.port is None and not self._found.done()
-        ):
-            self._found.set_result(self._nothing(run))
+        elif run.has_ended and run.successor is None and self._wanted.process is not None and self._wanted.port is None:
+            self._end_unmatched(run)
 
     def _finish(self, what: str, run: Run | None, line: Line | None = None) -> None:
         if not self._found.done():
             self._found.set_result(Match(True, what, line, run.status() if run else None, self._waited_s()))
+
+    def _end_unmatched(self, run: Run) -> None:
+        if not self._found.done():
+            self._found.set_result(self._nothing(run))
 
     def _nothing(self, run: Run | None) -> Match:
         return Match(False, None, None, run.status() if run else None, self._waited_s())

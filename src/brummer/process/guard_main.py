@@ -3,16 +3,17 @@ seconds at most.
 
 Standard input is a pipe that only the instance holds open; on it come ``+GROUP`` and ``-GROUP`` lines. Its
 end means that the instance is dead, however it died. Then everything the instance started is ended: members
-of the groups named last, and every process whose environment carries the instance's mark, wherever it has
-hidden (setsid, double fork). TERM first, KILL after half a second. Finding nothing, the guard leaves at once.
+of the groups named last, every process whose environment carries the instance's mark, wherever it has hidden
+(setsid, double fork), and every descendant of those. TERM first, KILL after half a second. Finding nothing, the guard
+leaves at once.
 
 Nobody else is ever signalled: at the end of the pipe the named groups still are the instance's, since it
 names each until it is empty. Later a group counts only while one of its known members still lives in it, and
 a process is signalled through a descriptor opened before it was looked at (Linux), so that a reused number
 harms no stranger.
 
-What clears its environment *and* leaves its group (sudo, env -i setsid) escapes. macOS has no /proc: there
-the groups are ended and nothing is searched for. Untested on macOS.
+What escapes: a process that cleared its environment *and* left its group *and* whose parents are dead; and one that
+runs as another user. macOS has no /proc: there the groups are ended and nothing is searched for. Untested on macOS.
 """
 
 # pathlib would double the start-up time of this program.
@@ -31,6 +32,8 @@ MARK = b"BRUMMER_PROCESS="
 
 Identity = tuple[int, int]
 """pid and start time."""
+Status = tuple[int, int, int]
+"""Process group, parent, and start time."""
 
 
 def main(generation: str) -> None:
@@ -55,51 +58,58 @@ def read_groups() -> set[int]:
     return groups
 
 
-def end_all(groups: set[int], mark: bytes) -> None:
-    """Until nothing is left to end, or for 1.8 s."""
+def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -> None:
+    """Until nothing is left to end, or for 1.8 s. ``known`` are some that are to end wherever they have gone."""
     began = time.monotonic()
-    known: set[Identity] = set()
+    asked: set[Identity] = set()
+    known = known or set()
     while (waited := time.monotonic() - began) < GIVE_UP_AFTER_S:
         targets, groups = find(groups, mark, known)
         if not targets:
             return
         number = signal.SIGTERM if waited < KILL_AFTER_S else signal.SIGKILL
         for target in targets:
-            if target not in known or number == signal.SIGKILL:
+            if target not in asked or number == signal.SIGKILL:
                 send(target, number)
+        asked.update(targets)
         known.update(targets)
         time.sleep(LOOK_EVERY_S)
 
 
 def find(groups: set[int], mark: bytes, known: set[Identity]) -> tuple[list[Identity], set[int]]:
     """The living processes to end, and the groups that are still the instance's."""
-    in_groups: dict[int, list[Identity]] = {group: [] for group in groups}
-    targets: list[Identity] = []
+    living: dict[int, Status] = {}
     for name in os.listdir("/proc"):
         status = stat(name) if name.isdigit() else None
-        if status is None or int(name) == os.getpid():
-            continue
-        group, started = status
-        if group in in_groups:
-            in_groups[group].append((int(name), started))
-        elif is_marked(name, mark):
-            targets.append((int(name), started))
-    for members in in_groups.values():
-        if not known or not known.isdisjoint(members):
-            targets += members
-        else:
-            targets += [member for member in members if is_marked(str(member[0]), mark)]
-    return targets, {group for group, members in in_groups.items() if members}
+        if status is not None and int(name) != os.getpid():
+            living[int(name)] = status
+    alive_known = {pid for pid, started in known if pid in living and living[pid][2] == started}
+    ours = {living[pid][0] for pid in alive_known} & groups if known else groups
+    found = {
+        pid for pid, (group, _, _) in living.items() if group in ours or pid in alive_known or is_marked(str(pid), mark)
+    }
+    found |= descendants(found, living)
+    return [(pid, living[pid][2]) for pid in found], {living[pid][0] for pid in found} & groups
 
 
-def stat(pid: str) -> tuple[int, int] | None:
-    """Process group and start time; None for a zombie and for what is gone."""
+def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
+    """Those whose parent is among them, or is a descendant."""
+    found: set[int] = set()
+    newest = ancestors
+    while newest:
+        newest = {pid for pid, (_, parent, _) in living.items() if parent in newest} - found - ancestors
+        found |= newest
+    return found
+
+
+def stat(pid: str) -> Status | None:
+    """None for a zombie and for what is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             fields = file.read(4096).rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if not fields or fields[0] in b"ZXx" else (int(fields[2]), int(fields[19]))
+    return None if not fields or fields[0] in b"ZXx" else (int(fields[2]), int(fields[1]), int(fields[19]))
 
 
 def is_marked(pid: str, mark: bytes) -> bool:
@@ -118,7 +128,7 @@ def send(target: Identity, number: signal.Signals) -> None:
         descriptor = os.pidfd_open(pid)
         try:
             status = stat(str(pid))
-            if status is not None and status[1] == started:
+            if status is not None and status[2] == started:
                 signal.pidfd_send_signal(descriptor, number)
                 if number == signal.SIGTERM:
                     signal.pidfd_send_signal(descriptor, signal.SIGCONT)

@@ -1,35 +1,54 @@
 """The states of one run of a script, as a literal table and one applier.
 
-    starting ──► running ──► ready
-        │           └────┬─────┘
-        ▼                ▼
-     failed       exited, failed, or by way of stopping: stopped
+    pending ──► starting ──► running ──► ready
+       │           │            └────┬─────┘
+       ▼           ▼                 ▼
+    stopped,    failed,       exited, failed, crash-looping,
+    failed   crash-looping    or by way of stopping: stopped
 
-``exited``: ended by itself with 0. ``failed``: with another status, by a signal, or never started.
-``stopped``: ended because it was asked to.
+``pending``: waits for what it depends on, or for the time of its restart. ``exited``: ended by itself with 0.
+``failed``: with another status, by a signal, or never started. ``crash-looping``: as failed, and it was the last of
+several in a row, so that it is not started again by itself. ``stopped``: ended because it was asked to.
 
 An event that is not in the table raises and changes nothing.
 """
 
 from typing import Literal
 
-State = Literal["starting", "running", "ready", "stopping", "stopped", "exited", "failed"]
-Event = Literal["spawned", "spawn_failed", "became_ready", "stop_asked", "ended_well", "ended_badly"]
+State = Literal["pending", "starting", "running", "ready", "stopping", "stopped", "exited", "failed", "crash-looping"]
+Event = Literal[
+    "start_due",
+    "given_up",
+    "spawned",
+    "spawn_failed",
+    "became_ready",
+    "stop_asked",
+    "ended_well",
+    "ended_badly",
+    "looped",
+]
 
 TABLE: dict[tuple[State, Event], State] = {
+    ("pending", "start_due"): "starting",
+    ("pending", "given_up"): "failed",
+    ("pending", "looped"): "crash-looping",
+    ("pending", "stop_asked"): "stopped",
     ("starting", "spawned"): "running",
     ("starting", "spawn_failed"): "failed",
+    ("starting", "looped"): "crash-looping",
     ("running", "became_ready"): "ready",
     ("running", "stop_asked"): "stopping",
     ("running", "ended_well"): "exited",
     ("running", "ended_badly"): "failed",
+    ("running", "looped"): "crash-looping",
     ("ready", "stop_asked"): "stopping",
     ("ready", "ended_well"): "exited",
     ("ready", "ended_badly"): "failed",
+    ("ready", "looped"): "crash-looping",
     ("stopping", "ended_well"): "stopped",
     ("stopping", "ended_badly"): "stopped",
 }
-ENDED: frozenset[State] = frozenset({"stopped", "exited", "failed"})
+ENDED: frozenset[State] = frozenset({"stopped", "exited", "failed", "crash-looping"})
 """States that nothing leaves; the next start of the script is another run."""
 
 

@@ -1,18 +1,35 @@
-"""When is a server ready: a local URL it printed answers, or one of its processes listens on a TCP port.
+"""When is a server ready: a local URL it printed answers, or one of its processes listens on a TCP port. Or when what
+its script names as proof comes true.
 
 Nothing polls busily. A look is taken after output (at once for a new URL, else at most four times a second)
-and at a few moments after the start; after the last of them only a new URL is a reason to look again.
+and at a few moments after the start; after the last of them only a new URL is a reason to look again. A port or
+a URL that is named as proof tells nobody when it answers, and so is asked once a second.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from typing import NamedTuple
 
-from brummer.host.ports import listening_ports, port_answers
+from brummer.host.ports import listeners, listening_ports, port_answers
 from brummer.host.process_groups import members
+from brummer.process.patterns import Pattern, PatternTooSlow
 
 LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 """After the start. A dev server listens within a second, behind a large build within two minutes."""
 PAUSE_S = 0.25
+PROOF_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Between two looks at a named port or URL; the last for ever."""
+LINE_BUDGET_S = 0.02
+"""CPU time for one line: it is spent on the loop."""
+
+
+class Proof(NamedTuple):
+    """What must come true; all of it, if it is several. ``stranger`` had the port before the start (its pid)."""
+
+    log: Pattern | None = None
+    port: int | None = None
+    http: str | None = None
+    stranger: int | None = None
 
 
 class Readiness:
@@ -20,22 +37,29 @@ class Readiness:
     far.
     """
 
-    def __init__(self, group: int, printed_ports: Callable[[], Collection[int]]) -> None:
+    def __init__(self, group: int, printed_ports: Callable[[], Collection[int]], proof: Proof | None = None) -> None:
         self._group = group
         self._printed_ports = printed_ports
+        self._proof = proof
         self._output = asyncio.Event()
         self._new_url = asyncio.Event()
+        self._matched = asyncio.Event()
 
-    def printed(self, *, new_url: bool) -> None:
-        """There was output."""
+    def printed(self, text: str, *, new_url: bool) -> None:
+        """There was a line of output."""
         self._output.set()
         if new_url:
             self._new_url.set()
+        if self._proof and self._proof.log and not self._matched.is_set() and _matches(self._proof.log, text):
+            self._matched.set()
 
     async def wait(self) -> set[int]:
         """Returns when ready, with the ports on which the group itself listens (Linux; may be empty). Else
         never.
         """
+        if self._proof:
+            await self._proved(self._proof)
+            return await asyncio.to_thread(_ports_of_group, self._group)
         loop = asyncio.get_running_loop()
         began = loop.time()
         for moment in LOOK_AT_S:
@@ -48,6 +72,17 @@ class Readiness:
             self._new_url.clear()
             if (ports := await self._look()) is not None:
                 return ports
+
+    async def _proved(self, proof: Proof) -> None:
+        port, http = proof.port, proof.http
+        if proof.log:
+            await self._matched.wait()
+        if port:
+            await _until(lambda: _answers(port, proof.stranger))
+        if http:
+            from brummer.process.http_look import http_answers  # noqa: PLC0415 - for this alone
+
+            await _until(lambda: http_answers(http))
 
     async def _reason_to_look(self, at_the_latest_s: float) -> None:
         """Output is followed by a pause, in which only a new URL is more urgent."""
@@ -69,6 +104,31 @@ class Readiness:
             if await port_answers(port):
                 return ports
         return None
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    pauses = iter(PROOF_PAUSES_S)
+    pause_s = PROOF_PAUSES_S[0]
+    while not await holds():
+        pause_s = next(pauses, pause_s)
+        await asyncio.sleep(pause_s)
+
+
+async def _answers(port: int, stranger: int | None) -> bool:
+    """Somebody does, and it is not who did before."""
+    if not await port_answers(port):
+        return False
+    if stranger is None:
+        return True
+    owner = (await asyncio.to_thread(listeners, range(port, port + 1))).get(port)
+    return owner is not None and owner[0] != stranger
+
+
+def _matches(pattern: Pattern, text: str) -> bool:
+    try:
+        return pattern.within(LINE_BUDGET_S, lambda: pattern.matches(text))
+    except PatternTooSlow:
+        return False  # on this line; the next may be shorter
 
 
 def _ports_of_group(group: int) -> set[int]:

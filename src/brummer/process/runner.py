@@ -4,6 +4,9 @@ The order of an end: the leader dies (pidfd) → its status is noted but it stay
 number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
 half a second when somebody outside the group holds them open → the leader is reaped. Only then is the child
 `ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger.
+
+What has left the group (setsid, double fork) is known by the environment it inherited, and by its parents as they were
+when the stop was asked for. It ends with a script that was stopped or has failed.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
 from brummer.process.guard import RUN_MARK
-from brummer.process.guard_main import end_all
+from brummer.process.guard_main import Identity, end_all, find
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -85,7 +88,7 @@ def start(
         )
     except (OSError, ValueError) as error:
         raise _failed_to_start(arguments, str(directory), error) from None
-    return Child(process, on_output, environment.get(RUN_MARK))
+    return Child(process, on_output, environment.get(RUN_MARK, ""))
 
 
 def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError) -> ScriptFailedToStart:
@@ -107,13 +110,15 @@ def _failed_to_start(arguments: list[str], directory: str, error: OSError | Valu
 class Child:
     """A started child. Its group has the number ``pid``; ``mark`` is in the environment of whatever it started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_output: OnOutput, mark: str | None = None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_output: OnOutput, mark: str = "") -> None:
         self.pid = process.pid
-        self._mark = mark
+        self._mark = f"{RUN_MARK}={mark}".encode()
         self._process = process
         self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
         self._pipes: dict[Stream, IO[bytes]] = {}
         self._all_read = asyncio.Event()
@@ -128,15 +133,15 @@ class Child:
         state = "ended" if self.ended.done() else "stopping" if self._stop_asked else "alive"
         return f"<Child pid={self.pid} {state}, open: {', '.join(self._pipes) or 'none'}>"
 
-    async def stop(self, grace_s: float = STOP_GRACE_S) -> Exit:
-        """SIGTERM to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
+    async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
+        """The signal to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
         output is read.
 
         Once asked, it is carried through even if the caller is cancelled. Raises StopTimedOut.
         """
-        if not self.ended.done():
+        if not self.ended.done() and not self._stop_asked:
             self._stop_asked = True
-            self._end_group(grace_s)
+            self._stopping = self._loop.create_task(self._ask_to_end(grace_s, number), name=f"stop {self.pid}")
         try:
             async with asyncio.timeout(grace_s + KILL_WAIT_S):
                 return await asyncio.shield(self.ended)
@@ -149,8 +154,15 @@ class Child:
         exit.
         """
         self.ended.cancel()
-        await asyncio.wait([self.ended])
+        await asyncio.wait([self.ended, *([self._stopping] if self._stopping else [])])
         self._release()  # a task that never began had no chance to
+
+    async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
+        """The family tree first: in a moment its parents are dead, and nobody knows whose the orphans are."""
+        if sys.platform == "linux":
+            self._tree = await asyncio.to_thread(_tree_of, self.pid, self._mark)
+        if not self.ended.done():  # else the number may be a stranger's by now
+            self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
         try:
@@ -158,7 +170,7 @@ class Child:
             asked = self._stop_asked
             status = peek_exit(self.pid) or 0
             await self._group_is_empty()
-            if asked or status < 0:
+            if asked or status != 0:
                 await self._escapees_are_gone()
             complete = await self._output_is_read()
             self._process.wait()
@@ -179,18 +191,19 @@ class Child:
             self._end_group(LEFTOVER_GRACE_S)
             await _all_died(living)
 
-    def _end_group(self, grace_s: float) -> None:
+    def _end_group(self, grace_s: float, number: signal.Signals = signal.SIGTERM) -> None:
         """The first to ask sets the grace."""
         if self._kill_timer is None:
-            end_group(self.pid)
+            end_group(self.pid, number)
             self._kill_timer = self._loop.call_later(grace_s, kill_group, self.pid)
 
     async def _escapees_are_gone(self) -> None:
-        """A script that was stopped or killed takes along what left its group (setsid, double fork). One that ended by
-        itself may have started a daemon on purpose: that lives as long as the instance.
+        """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
+        the way of the next run. One that ended well may have started a daemon on purpose: that lives as long as the
+        instance.
         """
-        if self._mark and sys.platform == "linux":
-            await asyncio.to_thread(end_all, set(), f"{RUN_MARK}={self._mark}".encode())
+        if sys.platform == "linux":
+            await asyncio.to_thread(end_all, set(), self._mark, self._tree)
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -228,6 +241,12 @@ class Child:
             self._watch.close()
         for stream in tuple(self._pipes):
             self._close(stream)
+
+
+def _tree_of(group: int, mark: bytes) -> set[Identity]:
+    """Its members, whoever carries the mark, and all who descend from them."""
+    tree, _ = find({group}, mark, set())
+    return set(tree)
 
 
 def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:

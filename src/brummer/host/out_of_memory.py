@@ -1,0 +1,25 @@
+"""How many processes the kernel has killed for lack of memory. Linux only."""
+
+import contextlib
+
+
+def oom_kills() -> int | None:
+    """So far: in our control group, where it counts (version 2), else on this machine. None where nobody counts.
+
+    Two small files: 0.1 ms.
+    """
+    for path in (_events_of_our_group(), "/proc/vmstat"):
+        with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+            for line in file:
+                name, _, count = line.partition(b" ")
+                if name == b"oom_kill":
+                    return int(count)
+    return None
+
+
+def _events_of_our_group() -> str:
+    with contextlib.suppress(OSError), open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("0::"):
+                return f"/sys/fs/cgroup{line[3:].strip().rstrip('/')}/memory.events"
+    return ""

@@ -1,0 +1,74 @@
+"""In which order scripts start and stop. Pure."""
+
+from collections.abc import Callable, Iterable
+
+from brummer.core.errors import BrummerError, NotFound
+from brummer.instance.detect import Script
+from brummer.instance.run import Run
+
+
+class DependencyFailed(BrummerError):
+    """A script was not started, because one that it depends on is not ready and will not be; ``context`` has both
+    names, and that one's status.
+    """
+
+    code = "dependency_failed"
+
+
+class DependencyCycle(DependencyFailed):
+    """A script depends on itself; ``context.cycle`` is the way round."""
+
+    code = "dependency_cycle"
+
+
+def needed_by(script: Script, find: Callable[[str], Script]) -> list[Script]:
+    """What must be ready before it starts. Raises DependencyCycle, and DependencyFailed for an unknown name."""
+    try:
+        _refuse_cycles(script, (), find, set())
+        return [find(name) for name in script.depends_on]
+    except NotFound as error:
+        raise DependencyFailed(
+            f"{script.name} was not started, for what it depends on: {error.message}",
+            script=script.name,
+            dependency=error.context.get("name"),
+        ) from None
+
+
+def _refuse_cycles(script: Script, way: tuple[str, ...], find: Callable[[str], Script], seen: set[str]) -> None:
+    if script.name in way:
+        cycle = [*way[way.index(script.name) :], script.name]
+        raise DependencyCycle(f"{cycle[0]} depends on itself: {' → '.join(cycle)}", cycle=cycle)
+    if script.name not in seen:
+        seen.add(script.name)
+        for name in script.depends_on:
+            _refuse_cycles(find(name), (*way, script.name), find, seen)
+
+
+def is_satisfied(run: Run) -> bool:
+    """Whoever depends on this script may start."""
+    return run.state in {"ready", "exited"}
+
+
+def missing(run: Run, dependent: str) -> DependencyFailed | None:
+    """Why the dependent can't start, if it can't: the run has ended for good, and not well."""
+    if not run.has_ended or is_satisfied(run):
+        return None
+    why = f": {run.error}" if run.error else ""
+    return DependencyFailed(
+        f"{dependent} was not started: it depends on {run.name}, which is {run.state}{why}",
+        script=dependent,
+        dependency=run.name,
+        status=run.state,
+    )
+
+
+def stop_waves(runs: Iterable[Run]) -> list[list[Run]]:
+    """Who is stopped together, and in which order: nobody before those that depend on it."""
+    left = list(runs)
+    waves: list[list[Run]] = []
+    while left:
+        needed = {name for run in left for name in run.script.depends_on if name != run.name}
+        wave = [run for run in left if run.name not in needed] or left  # a cycle: all at once
+        waves.append(wave)
+        left = [run for run in left if run not in wave]
+    return waves

@@ -1,0 +1,34 @@
+"""Why a script failed, as far as its exit status, its output and the system tell."""
+
+from collections.abc import Sequence
+
+from brummer.host.out_of_memory import oom_kills
+from brummer.instance.port_owner import PortOwner, owner_of
+from brummer.process.exit_words import in_words
+from brummer.process.port_complaints import UNKNOWN, port_in_use
+from brummer.process.runner import Exit
+
+SHOWN = 300
+"""Characters of its last line."""
+
+
+def failure_of(
+    exit_: Exit, lines: Sequence[str], *, killed_before: int | None, wanted_port: int | None, generation: str
+) -> tuple[str, PortOwner | None]:
+    """In words, and who has the port that it complains of. Reads /proc: use a thread."""
+    killed_now = oom_kills() if killed_before is not None else None
+    words = in_words(exit_, oom_kills=None if killed_now is None else killed_now - (killed_before or 0))
+    port = port_in_use(lines)
+    if port is None:
+        return words, None
+    if port == UNKNOWN:
+        port = wanted_port or UNKNOWN
+    if port == UNKNOWN:
+        return f"{words}; a port that it wanted is taken, and its output does not say which", None
+    owner = owner_of(port, generation)
+    return f"{words}; {owner.in_words() if owner else f'port {port} was taken; nobody is seen there now'}", owner
+
+
+def with_last_line(error: str, lines: Sequence[str]) -> str:
+    """The words and the last that it printed, which of most programs is the error itself."""
+    return f"{error}: {lines[-1][:SHOWN]}" if lines else error

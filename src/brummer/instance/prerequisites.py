@@ -1,0 +1,49 @@
+"""What a script depends on: started first, and waited for."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from brummer.core.errors import BrummerError
+from brummer.instance.changes import Changes
+from brummer.instance.dependencies import is_satisfied, missing, needed_by
+from brummer.instance.detect import Script
+from brummer.instance.run import Run
+from brummer.instance.runs import Runs
+
+Ensure = Callable[[Script], Awaitable[object]]
+Find = Callable[[str], Script]
+
+
+class Prerequisites:
+    """``ensure`` starts a script, ``find`` gives the one of a name and may block."""
+
+    def __init__(self, runs: Runs, changes: Changes, ensure: Ensure, find: Find) -> None:
+        self._runs = runs
+        self._changes = changes
+        self._ensure = ensure
+        self._find = find
+
+    async def ready(self, run: Run) -> None:
+        """Returns when all of them are ready, or have exited with 0. Those that run, or have, are left alone; the
+        others are started. Raises DependencyFailed as soon as one of them has failed for good.
+        """
+        if not run.script.depends_on:
+            return
+        for script in await asyncio.to_thread(needed_by, run.script, self._find):
+            there = self._runs.current(script.name)
+            if there is None or there.state == "stopping" or missing(there, run.name):
+                with contextlib.suppress(BrummerError):  # its own run tells
+                    await self._ensure(script)
+        await self._changes.until(lambda: self._decided(run))
+        for needed in self._needed(run):
+            if error := missing(needed, run.name):
+                raise error
+
+    def _decided(self, run: Run) -> bool:
+        needed = self._needed(run)
+        run.waits_for = [other.name for other in needed if not is_satisfied(other)]
+        return not run.waits_for or any(missing(other, run.name) for other in needed)
+
+    def _needed(self, run: Run) -> list[Run]:
+        return [other for name in run.script.depends_on if (other := self._runs.current(name))]

@@ -1,0 +1,43 @@
+"""What a script's settings mean for its start and its end. Pure."""
+
+import signal
+
+from brummer.core.errors import InvalidArguments
+from brummer.instance.detect import Script
+from brummer.process.patterns import Pattern
+from brummer.process.readiness import Proof
+from brummer.process.urls import urls_in
+
+
+def has_to_wait(script: Script) -> bool:
+    """Something has to be done before its start that takes more than a moment."""
+    return bool(script.depends_on or script.env_file or wanted_port(script))
+
+
+def wanted_port(script: Script) -> int | None:
+    """On this machine, as far as its proof of readiness tells."""
+    ready = script.ready
+    if ready is None or ready.port is not None or ready.http is None:
+        return ready.port if ready else None
+    return next((url.port for url in urls_in(ready.http) if url.is_local), None)
+
+
+def proof_of(script: Script, stranger: int | None) -> Proof | None:
+    """None where readiness is to be found out. Raises InvalidArguments for an invalid expression."""
+    ready = script.ready
+    if ready is None or not (ready.log or ready.port or ready.http):
+        return None
+    log = Pattern(ready.log, argument=f"ready.log of {script.name}") if ready.log else None
+    return Proof(log, ready.port, ready.http, stranger)
+
+
+def stop_signal_of(script: Script) -> signal.Signals:
+    """Raises InvalidArguments for a signal that this system has not."""
+    try:
+        return signal.Signals[script.stop_signal]
+    except KeyError:
+        raise InvalidArguments(
+            f"stop_signal of {script.name} is {script.stop_signal}, which is no signal here",
+            argument="stop_signal",
+            name=script.name,
+        ) from None

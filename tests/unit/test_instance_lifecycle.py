@@ -1,0 +1,420 @@
+"""Restarts, dependencies, proofs of readiness, and the ways in which real processes fail."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from brummer.core.errors import NotFound
+from brummer.host.pids import identify
+from brummer.instance.dependencies import DependencyFailed
+from brummer.instance.detect import Ready, Restart, Script
+from brummer.instance.environment import EnvFileUnusable
+from brummer.instance.manager import Manager, Until
+from brummer.instance.run import Run
+from brummer.process.guard import Guard
+from brummer.process.restarts import LOOP_ENDS
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who listens")
+
+WITHIN_S = 10
+SLEEP = "exec sleep 600"
+LISTENS = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    time.sleep(600)
+"""
+HTTP = """
+import http.server, sys
+class Page(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Page.asked += 1
+        self.send_response(200 if self.path == "/health?deep=1" and Page.asked > 1 else 503)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
+"""
+
+
+class World:
+    """A manager, and the scripts that it can find."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.manager = Manager("gen", Guard("gen"), find=self.find)
+
+    def find(self, name: str) -> Script:
+        if name not in self.scripts:
+            raise NotFound(f"No script is called {name}", name=name)
+        return self.scripts[name]
+
+    def script(self, name: str, command: list[str] | str, *depends_on: str, **settings: object) -> Script:
+        made = Script(name, command, "test", "/", depends_on=depends_on, **settings)  # type: ignore[arg-type]
+        self.scripts[name] = made
+        return made
+
+    async def start(self, name: str) -> Run:
+        run, _ = await self.manager.ensure(self.scripts[name])
+        return run
+
+    async def reached(self, run: Run, until: Until) -> Run:
+        assert await self.manager.until(run, until, WITHIN_S)
+        return run.latest
+
+    async def becomes(self, name: str, state: str) -> Run:
+        def is_there() -> bool:
+            run = self.manager.current(name)
+            return run is not None and run.state == state
+
+        assert await self.manager.changes.until(is_there, WITHIN_S), self.manager.current(name)
+        run = self.manager.current(name)
+        assert run
+        return run
+
+    def kinds(self, *names: str) -> list[str]:
+        return [
+            f"{change.process} {change.kind}"
+            for change in self.manager.changes.log.after(0)
+            if not names or change.process in names
+        ]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    async with world.manager:
+        yield world
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.process.restarts.BASE_S", 0.01)
+
+
+def python(code: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+# Restarts.
+
+
+async def test_a_script_that_keeps_failing_ends_as_a_crash_loop_with_its_first_error(world: World, soon: None) -> None:
+    world.script("web", "echo no database >&2; exit 3", restart="on-failure")
+    first = await world.start("web")
+    last = await world.reached(first, "ready")
+    assert (last.state, last.process_id, last.restarts) == ("crash-looping", f"web-{LOOP_ENDS}", LOOP_ENDS - 1)
+    status = last.status()
+    assert (status.exit_code, status.first_error) == (3, "exit 3: no database")
+    assert world.kinds() == [*["web started", "web failed"] * (LOOP_ENDS - 1), "web started", "web crash-looping"]
+    assert first.state == "failed"
+
+
+async def test_asked_for_again_a_crash_loop_starts_anew(world: World, soon: None) -> None:
+    world.script("web", "exit 3", restart="always")
+    await world.reached(await world.start("web"), "ready")
+    again = await world.reached(await world.start("web"), "ready")
+    assert (again.state, again.process_id, again.restarts) == ("crash-looping", f"web-{2 * LOOP_ENDS}", LOOP_ENDS - 1)
+
+
+@pytest.mark.parametrize(
+    ("restart", "command", "states"),
+    [
+        ("on-failure", "exit 0", ["exited"]),
+        ("no", "exit 1", ["failed"]),
+        ("always", "exit 0", ["exited", "exited"]),
+        ("on-failure", "kill -9 $$", ["failed", "failed"]),
+    ],
+)
+async def test_which_ends_are_followed_by_a_restart(
+    world: World, soon: None, restart: Restart, command: str, states: list[str]
+) -> None:
+    world.script("web", command, restart=restart, max_restarts=1)
+    await world.reached(await world.start("web"), "ready")
+    assert [run.state for run in world.manager.runs()] == states
+
+
+async def test_a_script_that_mends_itself_becomes_ready_for_whoever_waited(
+    world: World, soon: None, tmp_path: Path
+) -> None:
+    flag = tmp_path / "seen"
+    world.script(
+        "web", f"test -e {flag} && echo up && {SLEEP}; touch {flag}; exit 1", restart="on-failure", ready=Ready("up")
+    )
+    first = await world.start("web")
+    latest = await world.reached(first, "ready")
+    assert (first.state, latest.state, latest.process_id) == ("failed", "ready", "web-2")
+
+
+async def test_one_that_waits_for_its_restart_says_so_and_a_stop_cancels_it(world: World) -> None:
+    world.script("web", "exit 1", restart="always")
+    failed = await world.reached(await world.start("web"), "exit")
+    waiting = world.manager.current("web")
+    assert waiting
+    status = waiting.status()
+    assert (status.status, status.restarts, status.pid) == ("pending", 1, None)
+    assert isinstance(status.next_restart_s, float)
+    assert await world.manager.stop(failed, "call") is False
+    assert (waiting.state, waiting.status().stop_asked_by) == ("stopped", "call")
+    assert await world.manager.stop(waiting) is True
+    assert world.kinds() == ["web started", "web failed", "web stopped"]
+
+
+async def test_one_that_waits_for_its_restart_starts_at_once_when_it_is_asked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brummer.process.restarts.BASE_S", 600)
+    world.script("web", "exit 1", restart="always")
+    await world.reached(await world.start("web"), "exit")
+    world.script("web", SLEEP)
+    run, already = await world.manager.ensure(world.scripts["web"])
+    await world.becomes("web", "running")
+    assert (run.process_id, run.state, already, run.restarts) == ("web-2", "running", False, 0)
+
+
+async def test_what_was_stopped_on_request_is_not_restarted(world: World) -> None:
+    world.script("web", SLEEP, restart="always")
+    run = await world.start("web")
+    await world.manager.stop(run, "command line")
+    assert (run.state, run.successor, run.status().stop_asked_by) == ("stopped", None, "command line")
+
+
+async def test_a_program_that_vanishes_between_two_starts_is_tried_again(
+    world: World, soon: None, tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nrm {program}; exit 1\n")
+    program.chmod(0o700)
+    world.script("web", [str(program)], restart="always")
+    last = await world.reached(await world.start("web"), "ready")
+    assert (last.state, last.status().first_error) == ("crash-looping", "exit 1")
+
+
+# Dependencies.
+
+
+async def test_what_a_script_depends_on_is_started_first_and_waited_for(world: World) -> None:
+    world.script("db", f"sleep 0.1; echo accepting; {SLEEP}", ready=Ready(log="accept"))
+    world.script("migrate", "true", "db")
+    world.script("web", SLEEP, "migrate", "db")
+    run = await world.start("web")
+    assert (run.state, run.pid) == ("pending", None)
+    await world.becomes("web", "running")
+    order = world.kinds()
+    assert order.index("db ready") < order.index("migrate started") < order.index("migrate exited")
+    assert order.index("migrate exited") < order.index("web started")
+
+
+async def test_a_dependency_that_fails_is_the_reason_why_the_dependent_is_not_started(world: World) -> None:
+    world.script("db", "echo disk full; exit 5")
+    world.script("web", SLEEP, "db")
+    run = await world.reached(await world.start("web"), "ready")
+    assert (run.state, run.pid) == ("failed", None)
+    assert isinstance(run.start_error, DependencyFailed)
+    assert run.start_error.context == {"script": "web", "dependency": "db", "status": "failed"}
+    assert world.kinds("web") == ["web failed"]
+
+
+async def test_a_dependency_that_can_not_be_started_is_named_too(world: World) -> None:
+    world.script("db", ["no-such-program"])
+    world.script("web", SLEEP, "db")
+    run = await world.reached(await world.start("web"), "ready")
+    assert "no-such-program" in (run.error or "")
+
+
+@pytest.mark.parametrize("needs", ["web", "nothing"])
+async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: World, needs: str) -> None:
+    world.script("web", SLEEP, needs)
+    run = await world.reached(await world.start("web"), "ready")
+    assert (run.state, isinstance(run.start_error, DependencyFailed)) == ("failed", True)
+
+
+async def test_a_pending_script_tells_what_it_waits_for_and_can_be_stopped(world: World) -> None:
+    world.script("db", f"echo up; {SLEEP}", ready=Ready(log="never"))
+    world.script("web", SLEEP, "db")
+    run = await world.start("web")
+    await world.becomes("db", "running")
+    again, already = await world.manager.ensure(world.scripts["web"])
+    assert (again, already, run.status().waits_for) == (run, True, ["db"])
+    assert await world.manager.stop(run) is False
+    assert (run.state, world.kinds("web")) == ("stopped", ["web stopped"])
+
+
+async def test_at_shutdown_nobody_is_stopped_before_those_that_depend_on_it() -> None:
+    world = World()
+    async with world.manager:
+        world.script("db", f"echo up; {SLEEP}", ready=Ready(log="up"))
+        world.script("api", f"echo up; {SLEEP}", "db", ready=Ready(log="up"))
+        world.script("web", SLEEP, "api")
+        await world.start("web")
+        await world.becomes("web", "running")
+        world.script("late", SLEEP, "never")
+    assert world.kinds()[-3:] == ["web stopped", "api stopped", "db stopped"]
+    assert {run.stop_asked_by for run in world.manager.runs()} == {"shutdown"}
+
+
+# Readiness as the script names it.
+
+
+async def test_it_is_ready_when_the_line_comes_that_it_named(world: World) -> None:
+    world.script(
+        "web", f"echo starting; sleep 0.05; echo compiled in 3 ms; {SLEEP}", ready=Ready(log=r"compiled in \d+")
+    )
+    run = await world.reached(await world.start("web"), "ready")
+    assert (run.state, world.manager.last_lines(run, 5)) == ("ready", ["starting", "compiled in 3 ms"])
+
+
+async def test_it_is_ready_when_the_port_answers_that_it_named(world: World) -> None:
+    port = free_port()
+    world.script("web", python(LISTENS, port), ready=Ready(port=port))
+    run = await world.reached(await world.start("web"), "ready")
+    assert (run.state, run.urls) == ("ready", [f"http://localhost:{port}"] if sys.platform == "linux" else [])
+
+
+async def test_it_is_ready_when_its_url_answers_with_success(world: World) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/health?deep=1"
+    world.script("web", [sys.executable, "-I", "-c", HTTP, str(port)], ready=Ready(http=url))
+    assert (await world.reached(await world.start("web"), "ready")).state == "ready"
+
+
+async def test_an_invalid_expression_for_readiness_is_an_error_and_starts_nothing(world: World) -> None:
+    world.script("web", SLEEP, ready=Ready(log="("))
+    with pytest.raises(Exception, match=r"ready\.log"):
+        await world.start("web")
+    run = world.manager.current("web")
+    assert run
+    assert (run.state, run.child) == ("failed", None)
+
+
+# Ports.
+
+
+@LINUX
+async def test_a_taken_port_is_named_with_its_owner_and_makes_nobody_ready(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        world.script("web", python("import time; print('up', flush=True); time.sleep(600)"), ready=Ready(port=port))
+        run = await world.start("web")
+        await world.becomes("web", "running")
+        assert not await world.manager.until(run, "ready", 0.3)
+        owner = run.status().port_owner
+        assert (owner.port, owner.pid, owner.script) == (port, os.getpid(), owner.foreign)  # type: ignore[union-attr]
+
+
+@LINUX
+async def test_a_script_that_fails_for_a_taken_port_names_the_script_that_has_it(world: World) -> None:
+    port = free_port()
+    world.script("first", python(LISTENS, port))
+    await world.reached(await world.start("first"), "ready")
+    world.script("second", f"echo 'listen EADDRINUSE: address already in use :::{port}' >&2; exit 1")
+    run = await world.reached(await world.start("second"), "exit")
+    first = world.manager.current("first")
+    owner = run.status().port_owner
+    assert first
+    assert (owner.port, owner.pid, owner.script) == (port, first.pid, "first-1")  # type: ignore[union-attr]
+    assert first.state == "ready"
+
+
+# Settings of the start and the stop.
+
+
+async def test_the_lines_of_an_env_file_are_read_at_each_start(world: World, tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=from file\nB=from file\nBRUMMER_PROCESS=stolen\n")
+    world.script("web", "echo $A, $B, $BRUMMER_PROCESS", environment={"B": "from script"}, env_file=str(path))
+    run = await world.reached(await world.start("web"), "exit")
+    assert world.manager.last_lines(run, 1) == ["from file, from script, gen"]
+    path.write_text("A=anew")
+    run = await world.reached(await world.start("web"), "exit")
+    assert world.manager.last_lines(run, 1) == ["anew, from script, gen"]
+
+
+@pytest.mark.parametrize(("content", "line"), [(None, None), ("A=1\nnonsense\n", 2), ("\udcff", None)])
+async def test_an_env_file_that_can_not_be_used_is_a_clear_error(
+    world: World, tmp_path: Path, content: str | None, line: int | None
+) -> None:
+    path = tmp_path / ".env"
+    if content is not None:
+        path.write_bytes(content.encode(errors="surrogateescape"))
+    world.script("web", SLEEP, env_file=str(path))
+    run = await world.reached(await world.start("web"), "ready")
+    assert isinstance(run.start_error, EnvFileUnusable)
+    assert (run.state, run.start_error.context.get("path")) == ("failed", str(path))
+    assert run.start_error.context.get("line") == line
+
+
+async def test_it_is_stopped_by_the_signal_that_it_named(world: World) -> None:
+    world.script("web", "trap 'echo bye; exit 0' INT; echo up; while :; do sleep 0.01; done", stop_signal="SIGINT")
+    run = await world.start("web")
+    await world.manager.changes.until(lambda: run.state == "running")
+    while not world.manager.last_lines(run, 1):
+        await asyncio.sleep(0.01)
+    await world.manager.stop(run)
+    assert (run.state, run.status().exit_code, world.manager.last_lines(run, 1)) == ("stopped", 0, ["bye"])
+
+
+async def test_one_that_does_not_listen_is_killed_in_its_time_and_that_is_told(world: World) -> None:
+    world.script("web", "trap '' TERM; echo up; while :; do sleep 0.01; done", stop_timeout_s=0.1)
+    run = await world.start("web")
+    while not world.manager.last_lines(run, 1):
+        await asyncio.sleep(0.01)
+    await world.manager.stop(run)
+    status = run.status()
+    assert (status.status, status.signal) == ("stopped", "SIGKILL")
+    assert "0.1 s" in str(status.error)
+
+
+async def test_a_signal_that_is_none_is_refused_before_anything_starts(world: World) -> None:
+    world.script("web", SLEEP, stop_signal="SIGNOTHING")
+    with pytest.raises(Exception, match="SIGNOTHING"):
+        await world.start("web")
+
+
+# How it ended.
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("no-such-command", "exit 127: command not found"),
+        ("/etc/passwd", "exit 126: found, but it can't be executed"),
+        ("kill -TERM $$", "killed by SIGTERM, which nobody here sent"),
+        ("exit 4", "exit 4"),
+    ],
+)
+async def test_the_error_says_how_it_ended(world: World, command: str, error: str) -> None:
+    world.script("web", command)
+    assert (await world.reached(await world.start("web"), "exit")).error == error
+
+
+async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
+    world.script("web", SLEEP)
+    run = await world.start("web")
+    os.kill(run.pid or 0, signal.SIGKILL)
+    await world.reached(run, "exit")
+    assert (run.error or "").startswith("killed by SIGKILL, which nobody here sent")
+
+
+@LINUX
+async def test_what_cleared_its_environment_and_left_its_group_ends_with_its_script(
+    world: World, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "pid"
+    world.script("web", f"env -i PATH=$PATH setsid sh -c 'echo $$ > {pid_file}; exec sleep 600' & echo up; wait")
+    run = await world.start("web")
+    while not pid_file.exists() or not pid_file.read_text().strip():
+        await asyncio.sleep(0.01)
+    await world.manager.stop(run)
+    assert identify(int(pid_file.read_text())) is None

@@ -1,0 +1,42 @@
+import pytest
+
+from brummer.process.exit_words import in_words, stopped_in_words
+from brummer.process.runner import Exit
+
+
+def code(number: int) -> Exit:
+    return Exit(number, None, asked=False, output_complete=True)
+
+
+def killed(name: str, *, asked: bool = False) -> Exit:
+    return Exit(None, name, asked=asked, output_complete=True)
+
+
+@pytest.mark.parametrize(
+    ("exit_", "oom_kills", "words"),
+    [
+        (code(1), 0, "exit 1"),
+        (code(126), 0, "exit 126: found, but it can't be executed"),
+        (code(127), 0, "exit 127: command not found"),
+        (code(143), 0, "exit 143: a command in it was ended by SIGTERM"),
+        (code(137), None, "exit 137: a command in it was ended by SIGKILL: out of memory?"),
+        (killed("SIGTERM"), 0, "killed by SIGTERM, which nobody here sent"),
+        (killed("SIGSEGV"), 0, "killed by SIGSEGV: it touched memory that is not its own"),
+        (killed("SIGKILL"), None, "killed by SIGKILL, which nobody here sent: out of memory?"),
+        (killed("SIGKILL"), 0, "killed by SIGKILL, which nobody here sent; nor did the kernel for lack of memory"),
+        (
+            killed("SIGKILL"),
+            1,
+            "killed by SIGKILL, which nobody here sent: the kernel killed 1 process for lack of memory meanwhile",
+        ),
+    ],
+)
+def test_an_end_is_told_in_words(exit_: Exit, oom_kills: int | None, words: str) -> None:
+    assert in_words(exit_, oom_kills=oom_kills) == words
+
+
+def test_a_stop_has_something_to_say_only_when_it_was_not_heard() -> None:
+    assert stopped_in_words(killed("SIGTERM", asked=True), "SIGTERM", 5) is None
+    assert stopped_in_words(killed("SIGKILL", asked=True), "SIGKILL", 5) is None
+    told = stopped_in_words(killed("SIGKILL", asked=True), "SIGINT", 2.5)
+    assert told == "it did not end within 2.5 s of SIGINT, so it was killed"
