@@ -230,7 +230,7 @@ async def test_a_dependency_that_can_not_be_started_is_named_too(world: World) -
     world.script("db", ["no-such-program"])
     world.script("web", SLEEP, "db")
     run = await world.reached(await world.start("web"), "ready")
-    assert "no-such-program" in (run.error or "")
+    assert "no-such-program" in (run.reason or "")
 
 
 @pytest.mark.parametrize("needs", ["web", "nothing"])
@@ -373,7 +373,7 @@ async def test_one_that_does_not_listen_is_killed_in_its_time_and_that_is_told(w
     await world.manager.stop(run)
     status = run.status()
     assert (status.status, status.signal) == ("stopped", "SIGKILL")
-    assert "0.1 s" in str(status.error)
+    assert "0.1 s" in str(status.reason)
 
 
 async def test_a_signal_that_is_none_is_refused_before_anything_starts(world: World) -> None:
@@ -386,7 +386,7 @@ async def test_a_signal_that_is_none_is_refused_before_anything_starts(world: Wo
 
 
 @pytest.mark.parametrize(
-    ("command", "error"),
+    ("command", "reason"),
     [
         ("no-such-command", "exit 127: command not found"),
         ("/etc/passwd", "exit 126: found, but it can't be executed"),
@@ -394,9 +394,9 @@ async def test_a_signal_that_is_none_is_refused_before_anything_starts(world: Wo
         ("exit 4", "exit 4"),
     ],
 )
-async def test_the_error_says_how_it_ended(world: World, command: str, error: str) -> None:
+async def test_the_reason_says_how_it_ended(world: World, command: str, reason: str) -> None:
     world.script("web", command)
-    assert (await world.reached(await world.start("web"), "exit")).error == error
+    assert (await world.reached(await world.start("web"), "exit")).reason == reason
 
 
 async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
@@ -404,7 +404,7 @@ async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
     run = await world.start("web")
     os.kill(run.pid or 0, signal.SIGKILL)
     await world.reached(run, "exit")
-    assert (run.error or "").startswith("killed by SIGKILL, which nobody here sent")
+    assert (run.reason or "").startswith("killed by SIGKILL, which nobody here sent")
 
 
 @LINUX

@@ -132,9 +132,9 @@ async def test_a_script_that_can_not_start_is_an_error_and_a_failed_run(manager:
         await manager.ensure(script(["no-such-program"]))
     run = manager.current("web")
     assert run
-    assert (run.state, run.pid, "no-such-program" in (run.error or "")) == ("failed", None, True)
+    assert (run.state, run.pid, "no-such-program" in (run.reason or "")) == ("failed", None, True)
     assert kinds(manager) == ["failed"]
-    assert manager.last_lines(run, 5) == [run.error]
+    assert manager.last_lines(run, 5) == [run.reason]
 
 
 async def test_two_thousand_lines_before_the_exit_are_all_stored(manager: Manager) -> None:

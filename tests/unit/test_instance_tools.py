@@ -177,7 +177,7 @@ async def test_a_script_that_can_not_start_is_an_error_that_says_why(agent: Agen
     assert error["code"] == "script_failed_to_start"
     assert error["context"]["command"] == ["bun", "run", "dev"]
     [process] = (await agent.call("scripts_status", name="dev"))["processes"]
-    assert (process["status"], process["error"]) == ("failed", error["message"])
+    assert (process["status"], process["reason"]) == ("failed", error["message"])
 
 
 async def test_an_unknown_script_is_answered_with_the_nearest(agent: Agent) -> None:

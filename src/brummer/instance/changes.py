@@ -17,7 +17,7 @@ Kind = Literal["started", "url", "ready", "exited", "failed", "crash-looping", "
 
 class Change(msgspec.Struct, frozen=True):
     """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
-    signal, error in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
+    signal, the reason in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
     ``crash-looping`` also have the last lines.
     """
 
@@ -30,7 +30,7 @@ class Change(msgspec.Struct, frozen=True):
     urls: list[str] | UnsetType = UNSET
     exit_code: int | UnsetType | None = UNSET
     signal: str | UnsetType | None = UNSET
-    error: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
     stop_asked_by: str | UnsetType = UNSET
     next_restart_s: float | UnsetType = UNSET
     last_lines: list[str] | UnsetType = UNSET
@@ -69,7 +69,7 @@ class Changes:
             urls=urls,
             exit_code=status.exit_code if run.has_ended else UNSET,
             signal=status.signal if run.has_ended else UNSET,
-            error=status.error,
+            reason=status.reason,
             stop_asked_by=status.stop_asked_by,
             next_restart_s=run.successor.status().next_restart_s if run.successor else UNSET,
             last_lines=last_lines,

@@ -22,8 +22,8 @@ MAX_URLS = 20
 class ProcessStatus(msgspec.Struct, frozen=True):
     """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
 
-    The others appear only where they have something to say. ``error``: how it failed, in words. ``restarts``: how often
-    it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
+    The others appear only where they have something to say. ``reason``: why it failed, in words. ``restarts``: how
+    often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
     ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted.
     """
 
@@ -36,7 +36,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     signal: str | None
     started_at: str
     ended_at: str | None
-    error: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
     restarts: int | UnsetType = UNSET
     next_restart_s: float | UnsetType = UNSET
     waits_for: list[str] | UnsetType = UNSET
@@ -46,11 +46,11 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class Ending(NamedTuple):
-    """``error`` in words, if there is one. ``first_error``: it is a crash loop, and that is how it began.
+    """``reason`` in words, if there is one. ``first_error``: it is a crash loop, and that is how it began.
     ``restart_in_s``: it starts again by itself, for the ``restarts``-th time.
     """
 
-    error: str | None = None
+    reason: str | None = None
     port_owner: PortOwner | None = None
     first_error: str | None = None
     restart_in_s: float | None = None
@@ -74,7 +74,7 @@ class Run:
         self.first_n = first_n
         self.last_n: int | None = None
         self.exit: Exit | None = None
-        self.error: str | None = None
+        self.reason: str | None = None
         self.start_error: BrummerError | None = None
         self.restarts = restarts
         self.restart_at_s: float | None = None
@@ -174,7 +174,7 @@ class Run:
             signal=signal,
             started_at=self.started_at,
             ended_at=self.ended_at,
-            error=self.error or UNSET,
+            reason=self.reason or UNSET,
             restarts=self.restarts or UNSET,
             next_restart_s=UNSET if self.restart_at_s is None else _seconds_until(self.restart_at_s),
             waits_for=self.waits_for or UNSET,
@@ -184,7 +184,7 @@ class Run:
         )
 
     def _explain(self, ending: Ending) -> None:
-        self.error, self.first_error = ending.error, ending.first_error
+        self.reason, self.first_error = ending.reason, ending.first_error
         self.port_owner = ending.port_owner or self.port_owner
 
     def _apply(self, event: lifecycle.Event) -> None:

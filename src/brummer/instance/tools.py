@@ -89,11 +89,12 @@ class _Calls:
             answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
         return {**answer, "already_running": already}
 
-    async def stop(self, wanted: StopProcess, _context: CallContext) -> Answer:
+    async def stop(self, wanted: StopProcess, context: CallContext) -> Answer:
         run = await self._picked(wanted)
         if isinstance(run, Script):
             raise InvalidArguments(f"{run.name} was never started by this instance", name=run.name)
-        already = await self._manager.stop(run, wanted.asked_by)
+        with _progress(context, run.latest.script.stop_timeout_s, f"{run.name}: stopping"):
+            already = await self._manager.stop(run, wanted.asked_by)
         return {**_facts(run.latest), "already_stopped": already}
 
     async def restart(self, wanted: RestartScript, context: CallContext) -> Answer:
