@@ -327,6 +327,19 @@ async def test_a_script_that_fails_for_a_taken_port_names_the_script_that_has_it
     assert first.state == "ready"
 
 
+@LINUX
+async def test_a_watcher_that_lives_on_after_a_taken_port_is_told_who_has_it(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        world.script("web", f"echo Error: Port {port} is already in use; echo waiting for changes; {SLEEP}")
+        run = await world.start("web")
+        while len(world.manager.last_lines(run, 2)) < 2:
+            await asyncio.sleep(0.01)
+        await world.manager.look_for_its_port(run)
+        owner = run.status().port_owner
+        assert (owner.port, owner.pid) == (port, os.getpid())  # type: ignore[union-attr]
+
+
 # Settings of the start and the stop.
 
 

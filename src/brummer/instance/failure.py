@@ -18,15 +18,20 @@ def failure_of(
     """In words, and who has the port that it complains of. Reads /proc: use a thread."""
     killed_now = oom_kills() if killed_before is not None else None
     words = in_words(exit_, oom_kills=None if killed_now is None else killed_now - (killed_before or 0))
+    complaint, owner = taken_port(lines, wanted_port, generation)
+    return f"{words}; {complaint}" if complaint else words, owner
+
+
+def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -> tuple[str | None, PortOwner | None]:
+    """In words, if the output complains of one, and who has it."""
     port = port_in_use(lines)
     if port is None:
-        return words, None
+        return None, None
+    port = port or wanted_port or UNKNOWN
     if port == UNKNOWN:
-        port = wanted_port or UNKNOWN
-    if port == UNKNOWN:
-        return f"{words}; a port that it wanted is taken, and its output does not say which", None
+        return "a port that it wanted is taken, and its output does not say which", None
     owner = owner_of(port, generation)
-    return f"{words}; {owner.in_words() if owner else f'port {port} was taken; nobody is seen there now'}", owner
+    return owner.in_words() if owner else f"port {port} was taken; nobody is seen there now", owner
 
 
 def with_last_line(error: str, lines: Sequence[str]) -> str:

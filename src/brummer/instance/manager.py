@@ -165,6 +165,14 @@ class Manager:
         """
         return await self.changes.until(lambda: _reached(run, until), timeout_s)
 
+    async def look_for_its_port(self, run: Run) -> None:
+        """A watcher such as nodemon lives on when what it runs has failed for a taken port: find out who has it."""
+        if run.state == "running" and run.port_owner is None:
+            from brummer.instance.failure import taken_port  # noqa: PLC0415 - only where something is not ready in time
+
+            lines, wanted = self.last_lines(run, SEEN_LINES), starting.wanted_port(run.script)
+            _, run.port_owner = await asyncio.to_thread(taken_port, lines, wanted, self._generation)
+
     def lines_of(self, run: Run) -> Iterator[Line]:
         """The lines of a run that are still there, oldest first; consume it before you await."""
         return filter(run.owns, self.output.log.after(run.first_n))
@@ -251,7 +259,7 @@ class Manager:
         """Raises ScriptFailedToStart, and InvalidArguments for settings that mean nothing."""
         script, output = run.script, self.output.open(run.name)
         starting.stop_signal_of(script)
-        proof = starting.proof_of(script, run.port_owner.pid if run.port_owner else None)
+        proof = starting.proof_of(script, run.port_owner)
         run.start_due(self._now(), asyncio.get_running_loop().time())
         child = start(
             script.command,

@@ -4,6 +4,7 @@ import signal
 
 from brummer.core.errors import InvalidArguments
 from brummer.instance.detect import Script
+from brummer.instance.port_owner import PortOwner
 from brummer.process.patterns import Pattern
 from brummer.process.readiness import Proof
 from brummer.process.urls import urls_in
@@ -22,13 +23,15 @@ def wanted_port(script: Script) -> int | None:
     return next((url.port for url in urls_in(ready.http) if url.is_local), None)
 
 
-def proof_of(script: Script, stranger: int | None) -> Proof | None:
-    """None where readiness is to be found out. Raises InvalidArguments for an invalid expression."""
+def proof_of(script: Script, stranger: PortOwner | None) -> Proof | None:
+    """None where readiness is to be found out. A stranger that is hidden from us can't be told from the script's own
+    container, so it proves what it can. Raises InvalidArguments for an invalid expression.
+    """
     ready = script.ready
     if ready is None or not (ready.log or ready.port or ready.http):
         return None
     log = Pattern(ready.log, argument=f"ready.log of {script.name}") if ready.log else None
-    return Proof(log, ready.port, ready.http, stranger)
+    return Proof(log, ready.port, ready.http, stranger.pid or None if stranger else None)
 
 
 def stop_signal_of(script: Script) -> signal.Signals:

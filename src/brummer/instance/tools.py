@@ -172,6 +172,7 @@ class _Calls:
             await self._manager.until(run, until, timeout_s)
         if until == "ready":
             run = run.latest
+            await self._manager.look_for_its_port(run)
         if until != "none" and run.start_error:
             raise run.start_error
         says_enough = until == "none" or (until == "ready" and run.state == "ready")
