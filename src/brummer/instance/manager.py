@@ -322,7 +322,7 @@ class Manager:
             return
         new = run.saw(line.text)
         if readiness := self._readiness.get(run):
-            readiness.printed(line.text, new_url=bool(new))
+            readiness.printed([line.text], new_url=bool(new))
         if new:
             self.changes.publish("url", run, line.at, urls=new)
 

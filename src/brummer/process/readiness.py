@@ -7,7 +7,7 @@ a URL that is named as proof tells nobody when it answers, and so is asked once 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import NamedTuple
 
 from brummer.host.ports import listeners, listening_ports, port_answers
@@ -19,8 +19,8 @@ LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 PAUSE_S = 0.25
 PROOF_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Between two looks at a named port or URL; the last for ever."""
-LINE_BUDGET_S = 0.02
-"""CPU time for one line: it is spent on the loop."""
+BUDGET_S = 0.02
+"""CPU time for the lines of one chunk: it is spent on the loop."""
 
 
 class Proof(NamedTuple):
@@ -45,12 +45,12 @@ class Readiness:
         self._new_url = asyncio.Event()
         self._matched = asyncio.Event()
 
-    def printed(self, text: str, *, new_url: bool) -> None:
-        """There was a line of output."""
+    def printed(self, lines: Iterable[str], *, new_url: bool) -> None:
+        """There was output."""
         self._output.set()
         if new_url:
             self._new_url.set()
-        if self._proof and self._proof.log and not self._matched.is_set() and _matches(self._proof.log, text):
+        if self._proof and self._proof.log and not self._matched.is_set() and _matches(self._proof.log, lines):
             self._matched.set()
 
     async def wait(self) -> set[int]:
@@ -124,11 +124,11 @@ async def _answers(port: int, stranger: int | None) -> bool:
     return owner is not None and owner[0] != stranger
 
 
-def _matches(pattern: Pattern, text: str) -> bool:
+def _matches(pattern: Pattern, lines: Iterable[str]) -> bool:
     try:
-        return pattern.within(LINE_BUDGET_S, lambda: pattern.matches(text))
+        return pattern.within(BUDGET_S, lambda: any(map(pattern.matches, lines)))
     except PatternTooSlow:
-        return False  # on this line; the next may be shorter
+        return False  # on these lines; the next may be shorter
 
 
 def _ports_of_group(group: int) -> set[int]:
