@@ -219,10 +219,10 @@ def test_restarts_have_a_column_where_there_were_some() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [{"error": "no such program\nmore"}, {"first_error": {"message": "no such program"}}], ids=str
+    "why", [{"reason": "no such program\nmore"}, {"reason": "exit 1", "first_error": "no such program"}], ids=str
 )
-def test_the_last_error_stands_below_in_one_line(error: dict[str, Any]) -> None:
-    assert shown(process("dev", "failed", **error))[2] == "      no such program"
+def test_the_reason_stands_below_in_one_line(why: dict[str, Any]) -> None:
+    assert shown(process("dev", "failed", **why))[2] == "      no such program"
 
 
 def test_states_and_members_of_another_version_are_no_obstacle() -> None:
@@ -231,8 +231,12 @@ def test_states_and_members_of_another_version_are_no_obstacle() -> None:
     assert "pending" in shown(process("dev", "pending", mood=1))[1]
 
 
+def test_who_waits_for_a_restart_says_when_it_is() -> None:
+    assert " pending (again in 2.5 s) " in shown(process("dev", "pending", restarts=2, next_restart_s=2.5))[1]
+
+
 def test_nothing_that_a_script_says_reaches_the_terminal_unseen() -> None:
-    table = shown(process("de\x1b[2Jv", "rea\x07dy", urls=["http://x/\x1b]0;"], error="\x1b[2Joops"), paint=PLAIN)
+    table = shown(process("de\x1b[2Jv", "rea\x07dy", urls=["http://x/\x1b]0;"], reason="\x1b[2Joops"), paint=PLAIN)
     assert not any(character in line for line in table for character in "\x1b\x07")
 
 

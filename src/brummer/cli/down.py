@@ -43,7 +43,7 @@ def down(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float
 
 async def _stop(project: Project, script: str) -> int:
     try:
-        answer = await project.call("scripts_stop", name=script)
+        answer = await project.call("scripts_stop", name=script, asked_by="command line")
     except BrummerError as error:
         say(error.message)
         return 1

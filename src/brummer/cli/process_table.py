@@ -46,8 +46,9 @@ class Process(msgspec.Struct):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     restarts: int = 0
-    error: str | None = None
-    first_error: Any = None
+    next_restart_s: float | None = None
+    reason: str | None = None
+    first_error: str | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -62,15 +63,14 @@ class Process(msgspec.Struct):
         """The state, and how it ended where that says more."""
         if self.has_failed and self.signal:
             return f"{self.status} ({self.signal})"
+        if self.next_restart_s is not None:
+            return f"{self.status} (again in {self.next_restart_s:g} s)"
         return f"{self.status} (exit {self.exit_code})" if self.has_failed and self.exit_code else self.status
 
     @property
     def problem(self) -> str:
-        """The last error in one line; empty without one."""
-        error = self.error or self.first_error
-        if isinstance(error, dict):
-            error = error.get("message") or error.get("text")
-        lines = error.strip().splitlines() if isinstance(error, str) else []
+        """Why it failed, in one line, if it did. What explains a crash loop is its first error."""
+        lines = (self.first_error or self.reason or "").strip().splitlines()
         return shortened(lines[0], ERROR_COLUMNS) if lines else ""
 
 
