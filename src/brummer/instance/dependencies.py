@@ -53,7 +53,8 @@ def missing(run: Run, dependent: str) -> DependencyFailed | None:
     """Why the dependent can't start, if it can't: the run has ended for good, and not well."""
     if not run.has_ended or is_satisfied(run):
         return None
-    why = f": {run.reason}" if run.reason else ""
+    code = f"exit {run.exit.exit_code}" if run.exit and run.exit.exit_code else None
+    why = f": {run.reason or code}" if run.reason or code else ""
     return DependencyFailed(
         f"{dependent} was not started: it depends on {run.name}, which is {run.state}{why}",
         script=dependent,

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from brummer.core.errors import BrummerError
 from brummer.instance import starting
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Script
-from brummer.instance.port_owner import PortOwner
 from brummer.instance.run import Ending, Run
 from brummer.process.restarts import LOOP_ENDS, SHORT_S, Decision, Restarts
 from brummer.process.runner import Exit
+
+_WHY_NOT: Final[dict[str | None, str]] = {
+    "crash loop": f"{LOOP_ENDS} times in a row it ended within {SHORT_S:g} s, so it is left alone",
+    "limit": "it was started again max_restarts times",
+}
 
 
 class Endings:
@@ -30,9 +35,9 @@ class Endings:
         from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above
 
         lasted_s = asyncio.get_running_loop().time() - run.spawned_s
-        error, owner = None, None
+        reason, owner = None, None
         if run.state != "stopping" and exit_.exit_code != 0:
-            error, owner = await asyncio.to_thread(
+            reason, owner = await asyncio.to_thread(
                 failure_of,
                 exit_,
                 lines,
@@ -42,25 +47,20 @@ class Endings:
             )
         if run.state == "stopping":  # by now: a stop may be asked for in that thread's time
             return Ending(stopped_in_words(exit_, run.script.stop_signal, run.script.stop_timeout_s))
-        return self._followed(run, lasted_s, error, owner, with_last_line(error or "exit 0", lines))
+        decision = self._restarts[run.name].ended(
+            lasted_s, well=exit_.exit_code == 0, error=with_last_line(exit_, reason, lines)
+        )
+        return self._followed_by(run, decision, reason)._replace(port_owner=owner)
 
     def of_failed_start(self, run: Run, error: BrummerError) -> Ending:
         """Only what was started by itself is tried again by itself: who asked for a start is told."""
         if not run.restarts or isinstance(error, DependencyFailed):
             return Ending(error.message)
-        return self._followed(run, 0.0, error.message, None, error.message)
+        decision = self._restarts[run.name].ended(0.0, well=False, error=error.message)
+        return self._followed_by(run, decision, error.message)
 
-    def _followed(self, run: Run, lasted_s: float, error: str | None, owner: PortOwner | None, told: str) -> Ending:
+    def _followed_by(self, run: Run, decision: Decision, reason: str | None) -> Ending:
         restarts = self._restarts[run.name]
-        decision = restarts.ended(lasted_s, well=error is None, error=told)
+        whole = "; ".join(filter(None, (reason, _WHY_NOT.get(decision.why_not)))) or None
         first_error = restarts.first_error if decision.why_not == "crash loop" else None
-        return Ending(_explained(error, decision), owner, first_error, decision.delay_s, restarts.count)
-
-
-def _explained(error: str | None, decision: Decision) -> str | None:
-    """The error, and why it is not started again although it should be."""
-    if decision.why_not == "crash loop":
-        return f"{error or 'exit 0'}; {LOOP_ENDS} times in a row it ended within {SHORT_S:g} s, so it is left alone"
-    if decision.why_not == "limit":
-        return f"{error or 'exit 0'}; it was started again max_restarts times"
-    return error
+        return Ending(whole, None, first_error, decision.delay_s, restarts.count)

@@ -14,12 +14,14 @@ SHOWN = 300
 
 def failure_of(
     exit_: Exit, lines: Sequence[str], *, killed_before: int | None, wanted_port: int | None, generation: str
-) -> tuple[str, PortOwner | None]:
-    """In words, and who has the port that it complains of. Reads /proc: use a thread."""
+) -> tuple[str | None, PortOwner | None]:
+    """In words, if there is more to say than its exit code; and who has the port that it complains of. Reads /proc: use
+    a thread.
+    """
     killed_now = oom_kills() if killed_before is not None else None
     words = in_words(exit_, oom_kills=None if killed_now is None else killed_now - (killed_before or 0))
     complaint, owner = taken_port(lines, wanted_port, generation)
-    return f"{words}; {complaint}" if complaint else words, owner
+    return "; ".join(filter(None, (words, complaint))) or None, owner
 
 
 def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -> tuple[str | None, PortOwner | None]:
@@ -34,6 +36,7 @@ def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -
     return owner.in_words() if owner else f"port {port} was taken; nobody is seen there now", owner
 
 
-def with_last_line(error: str, lines: Sequence[str]) -> str:
-    """The words and the last that it printed, which of most programs is the error itself."""
-    return f"{error}: {lines[-1][:SHOWN]}" if lines else error
+def with_last_line(exit_: Exit, reason: str | None, lines: Sequence[str]) -> str:
+    """How it ended, and the last that it printed, which of most programs is the error itself."""
+    words = reason or f"exit {exit_.exit_code}"
+    return f"{words}: {lines[-1][:SHOWN]}" if lines else words

@@ -19,9 +19,9 @@ _CRASHES: Final = {
 }
 
 
-def in_words(exit_: Exit, *, oom_kills: int | None = None) -> str:
-    """How something ended that nobody here asked to. ``oom_kills``: processes that the kernel has killed for lack of
-    memory while it lived, None where that can't be known.
+def in_words(exit_: Exit, *, oom_kills: int | None = None) -> str | None:
+    """How something ended that nobody here asked to; None where its exit code says it all. ``oom_kills``: how many the
+    kernel has killed for lack of memory while it lived, None where that can't be known.
     """
     if exit_.signal is None:
         return _of_code(exit_.exit_code or 0, oom_kills)
@@ -38,13 +38,13 @@ def stopped_in_words(exit_: Exit, stop_signal: str, grace_s: float) -> str | Non
     return f"it did not end within {grace_s:g} s of {stop_signal}, so it was killed"
 
 
-def _of_code(code: int, oom_kills: int | None) -> str:
+def _of_code(code: int, oom_kills: int | None) -> str | None:
     if code in _BY_SHELLS:
         return f"exit {code}: {_BY_SHELLS[code]}"
     if code in _SIGNAL_NUMBERS:
         guess = _out_of_memory(oom_kills) if code == _SIGNALLED + 9 else ""
         return f"exit {code}: a command in it was ended by {_SIGNAL_NUMBERS[code]}{guess}"
-    return f"exit {code}"
+    return None
 
 
 def _out_of_memory(oom_kills: int | None) -> str:

@@ -161,8 +161,7 @@ class Child:
         """The family tree first: in a moment its parents are dead, and nobody knows whose the orphans are."""
         if sys.platform == "linux":
             self._tree = await asyncio.to_thread(_tree_of, self.pid, self._mark)
-        if not self.ended.done():  # else the number may be a stranger's by now
-            self._end_group(grace_s, number)
+        self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
         try:
@@ -173,6 +172,8 @@ class Child:
             if asked or status != 0:
                 await self._escapees_are_gone()
             complete = await self._output_is_read()
+            if self._stopping:  # it may still look, and must not signal a number that is no longer ours
+                await asyncio.wait([self._stopping])
             self._process.wait()
             return _exit(status, asked=asked, output_complete=complete)
         finally:
