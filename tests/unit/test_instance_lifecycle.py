@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: proce
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who listens")
 
 WITHIN_S = 10
+GENERATION = uuid4().hex
+"""Of this test run alone: what carries its mark is ended wherever it is."""
 SLEEP = "exec sleep 600"
 LISTENS = """
 import socket, sys, time
@@ -47,7 +50,7 @@ class World:
 
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
-        self.manager = Manager("gen", Guard("gen"), find=self.find)
+        self.manager = Manager(GENERATION, Guard(GENERATION), find=self.find)
 
     def find(self, name: str) -> Script:
         if name not in self.scripts:
@@ -348,10 +351,10 @@ async def test_the_lines_of_an_env_file_are_read_at_each_start(world: World, tmp
     path.write_text("A=from file\nB=from file\nBRUMMER_PROCESS=stolen\n")
     world.script("web", "echo $A, $B, $BRUMMER_PROCESS", environment={"B": "from script"}, env_file=str(path))
     run = await world.reached(await world.start("web"), "exit")
-    assert world.manager.last_lines(run, 1) == ["from file, from script, gen"]
+    assert world.manager.last_lines(run, 1) == [f"from file, from script, {GENERATION}"]
     path.write_text("A=anew")
     run = await world.reached(await world.start("web"), "exit")
-    assert world.manager.last_lines(run, 1) == ["anew, from script, gen"]
+    assert world.manager.last_lines(run, 1) == [f"anew, from script, {GENERATION}"]
 
 
 @pytest.mark.parametrize(("content", "line"), [(None, None), ("A=1\nnonsense\n", 2), ("\udcff", None)])

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ from brummer.process.runner import ScriptFailedToStart
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
 WITHIN_S = 10
+GENERATION = uuid4().hex
+"""Of this test run alone: what carries its mark is ended wherever it is."""
 SERVER = """
 import socket, sys, time
 server = socket.create_server(("127.0.0.1", 0))
@@ -32,7 +35,7 @@ PRINTS_ITS_URL = "print(f'on http://localhost:{server.getsockname()[1]}/', flush
 @pytest.fixture
 async def manager() -> AsyncIterator[Manager]:
     """Its guard is never started: the harness looks for what is left behind."""
-    async with Manager("gen", Guard("gen")) as manager:
+    async with Manager(GENERATION, Guard(GENERATION)) as manager:
         yield manager
 
 
@@ -193,12 +196,12 @@ async def test_a_url_is_told_once_and_urls_elsewhere_are_not_its_own(manager: Ma
 
 async def test_a_script_finds_the_mark_in_its_environment(manager: Manager) -> None:
     run = await ran(manager, f"echo ${MARK}")
-    assert manager.last_lines(run, 1) == ["gen"]
+    assert manager.last_lines(run, 1) == [GENERATION]
 
 
 async def test_the_guard_knows_a_group_exactly_while_it_lives() -> None:
-    guard = Guard("gen")
-    async with Manager("gen", guard) as manager:
+    guard = Guard(GENERATION)
+    async with Manager(GENERATION, guard) as manager:
         run, _ = await manager.ensure(script("exec sleep 600"))
         assert guard.groups == {run.pid}
         await manager.stop(run)
@@ -206,7 +209,7 @@ async def test_the_guard_knows_a_group_exactly_while_it_lives() -> None:
 
 
 async def test_leaving_stops_everything_and_starts_nothing_more() -> None:
-    async with Manager("gen", Guard("gen")) as manager:
+    async with Manager(GENERATION, Guard(GENERATION)) as manager:
         runs = [(await manager.ensure(script("sleep 600 & wait", f"web{n}")))[0] for n in range(3)]
         groups = [run.pid or 0 for run in runs]
     assert [run.state for run in runs] == ["stopped"] * 3
@@ -219,7 +222,7 @@ async def test_leaving_takes_no_longer_than_its_limit(monkeypatch: pytest.Monkey
     monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_MARGIN_S", 0.1)
     monkeypatch.setattr("brummer.process.runner.kill_group", lambda _: None)
     stubborn = script("trap '' TERM; echo up; while :; do sleep 600; done")
-    async with Manager("gen", Guard("gen")) as manager:
+    async with Manager(GENERATION, Guard(GENERATION)) as manager:
         run, _ = await manager.ensure(replace(stubborn, stop_timeout_s=0.05))
         await until_it_printed(manager, run)
         group = run.pid or 0

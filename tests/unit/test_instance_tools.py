@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -22,6 +23,8 @@ from brummer.wire.toolbox import ToolTable
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
 WITHIN_S = 10
+GENERATION = uuid4().hex
+"""Of this test run alone: what carries its mark is ended wherever it is."""
 SERVER = """
 import socket, time
 server = socket.create_server(("127.0.0.1", 0))
@@ -72,7 +75,7 @@ class Agent:
 async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     (tmp_path / "server.py").write_text(SERVER)
     (tmp_path / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in PROCFILE.items()))
-    async with Manager("gen", Guard("gen")) as manager:
+    async with Manager(GENERATION, Guard(GENERATION)) as manager:
         yield Agent(tmp_path, manager)
 
 
@@ -81,7 +84,7 @@ def texts(answer: dict[str, Any]) -> list[str]:
 
 
 def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
-    tools = instance_tools(Manager("gen", Guard("gen")), ScriptList(tmp_path))
+    tools = instance_tools(Manager(GENERATION, Guard(GENERATION)), ScriptList(tmp_path))
     assert [tool.definition for tool in tools] == [tool.as_instance_tool() for tool in INSTANCE_TOOLS]
 
 
