@@ -199,8 +199,7 @@ class Manager:
 
     def _start(self, script: Script) -> Run:
         """Because somebody asked for it: what was restarted before is forgotten."""
-        if self._closing:
-            raise ShuttingDown(f"{script.name} was not started: the instance is shutting down")
+        self._refuse_when_closing(script)
         self._endings.asked_for(script)
         run = self._new_run(script)
         if starting.has_to_wait(script):
@@ -212,6 +211,10 @@ class Manager:
             self._never_started(run, error)
             raise
         return run
+
+    def _refuse_when_closing(self, script: Script) -> None:
+        if self._closing:
+            raise ShuttingDown(f"{script.name} was not started: the instance is shutting down")
 
     def _new_run(self, script: Script, restarts: int = 0) -> Run:
         return self._runs.new(script, self.output.log.last_n, self._now(), restarts)
@@ -258,6 +261,7 @@ class Manager:
     def _spawn(self, run: Run, environment: dict[str, str]) -> None:
         """Raises ScriptFailedToStart, and InvalidArguments for settings that mean nothing."""
         script, output = run.script, self.output.open(run.name)
+        self._refuse_when_closing(script)
         starting.stop_signal_of(script)
         proof = starting.proof_of(script, run.port_owner)
         run.start_due(self._now(), asyncio.get_running_loop().time())
