@@ -368,7 +368,7 @@ async def test_a_cancelled_wait_leaves_nobody_listening(agent: Agent) -> None:
     await asyncio.sleep(0.01)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert len(agent.manager.output._subscribers) == 1  # the manager itself
+    assert len(agent.manager.output._followers) == 1  # the manager itself
     assert agent.manager.changes._listeners == set()
 
 

@@ -4,20 +4,21 @@ import pytest
 
 from brummer.core.errors import InvalidArguments
 from brummer.process.numbered import PAGE_BYTES, NumberedLog, Page
-from brummer.process.output import Line, Output
+from brummer.process.output import LINE_BYTES, MAX_BYTES, Batch, Line, Output
 
 NOON = 1_782_993_600.25
 
 
-def filled(count: int, *, max_lines: int = 100, max_bytes: int = 10_000) -> Output:
-    output = Output("gen", max_lines=max_lines, max_bytes=max_bytes)
+def filled(count: int) -> Output:
+    """Of two processes; there is room for a hundred lines."""
+    output = Output("gen", max_bytes=100 * (LINE_BYTES + 8))
     for number in range(1, count + 1):
-        output.add("odd" if number % 2 else "even", "stdout", f"line {number}", NOON)
+        output.add("odd" if number % 2 else "even", "stdout", f"line {number:3}", NOON)
     return output
 
 
 def read(output: Output, cursor: str | None = None, limit: int = 100, process: str | None = None) -> Page[Line]:
-    return output.log.read(cursor, limit, lambda line: process in (None, line.process))
+    return output.log.read(cursor, limit, process=process)
 
 
 def numbers(page: Page[Line]) -> list[int]:
@@ -41,11 +42,11 @@ def test_streams_of_one_process_do_not_mix_within_a_line() -> None:
 
 
 def test_the_oldest_lines_make_room_when_there_are_too_many() -> None:
-    assert numbers(read(filled(150, max_lines=100))) == list(range(51, 151))
+    assert numbers(read(filled(150))) == list(range(51, 151))
 
 
 def test_the_oldest_lines_make_room_when_they_have_too_many_bytes() -> None:
-    output = Output("gen", max_bytes=100)
+    output = Output("gen", max_bytes=10 * (LINE_BYTES + 10))
     for _ in range(30):
         output.add("web", "stdout", "é" * 5, NOON)
     assert len(output.log) == 10
@@ -58,7 +59,7 @@ def test_without_a_cursor_the_newest_lines_come_oldest_first_and_the_rest_is_cou
 
 
 def test_without_a_cursor_lines_that_are_gone_are_counted_when_they_would_have_been_shown() -> None:
-    page = read(filled(110, max_lines=100), limit=200)
+    page = read(filled(110), limit=200)
     assert (len(page.entries), page.dropped) == (100, 10)
 
 
@@ -83,7 +84,7 @@ def test_a_limit_cuts_a_page_where_the_next_one_goes_on() -> None:
 
 
 def test_a_cursor_whose_lines_are_gone_says_how_many() -> None:
-    page = read(filled(150, max_lines=100), "gen.20")
+    page = read(filled(150), "gen.20")
     assert (page.dropped, numbers(page)[0], page.cursor_reset) == (30, 51, False)
 
 
@@ -115,7 +116,7 @@ def test_one_answer_has_a_byte_limit_and_the_next_goes_on_behind_it() -> None:
 
 
 def test_a_single_line_over_the_limit_is_still_given() -> None:
-    log: NumberedLog[Line] = NumberedLog("gen", 10, PAGE_BYTES * 3, lambda line: len(line.text))
+    log: NumberedLog[Line] = NumberedLog("gen", PAGE_BYTES * 3, lambda line: len(line.text))
     log.append(Line(1, "web", "stdout", "", "x" * (PAGE_BYTES + 1)))
     log.append(Line(2, "web", "stdout", "", "y"))
     page = log.read("gen.0", 10, lambda _: True)
@@ -154,4 +155,73 @@ def test_a_hundred_thousand_lines_cost_the_same_as_ten_thousand_each() -> None:
     sink = output.open("web")
     for _ in range(100):
         sink.feed("stdout", b"a line of some length, as they are\n" * 1000, NOON)
-    assert (output.log.last_n, len(output.log)) == (100_000, 10_000)
+    assert (output.log.last_n, len(output.log)) == (100_000, MAX_BYTES // (LINE_BYTES + 34))
+
+
+def noisy_and_quiet() -> Output:
+    """Every hundredth line is of the quiet one; there is room for a hundred."""
+    output = Output("gen", max_bytes=100 * (LINE_BYTES + 4))
+    for number in range(1, 2001):
+        output.add("noisy" if number % 100 else "quiet", "stdout", f"{number:4}", NOON)
+    return output
+
+
+def test_a_flood_displaces_itself_and_nobody_else() -> None:
+    output = noisy_and_quiet()
+    assert numbers(read(output, process="quiet")) == list(range(100, 2001, 100))
+    noisy = numbers(read(output, process="noisy"))
+    assert (len(noisy), noisy[-1]) == (80, 1999)
+
+
+def test_several_floods_share_alike() -> None:
+    output = Output("gen", max_bytes=90 * (LINE_BYTES + 1))
+    for number in range(3000):
+        output.add("abc"[number % 3], "stdout", "x", NOON)
+        output.add("a", "stdout", "x", NOON)
+    assert [len(read(output, process=name).entries) for name in "abc"] == [30, 30, 30]
+
+
+def test_lines_of_all_come_in_their_order_and_what_is_gone_is_told_by_process() -> None:
+    output = noisy_and_quiet()
+    page = read(output, "gen.0", limit=1000)
+    assert numbers(page) == sorted(numbers(page))
+    assert (page.dropped, page.dropped_of) == (1900, {"noisy": 1900})
+    assert numbers(read(output, limit=5)) == [1996, 1997, 1998, 1999, 2000]
+
+
+def test_of_one_process_only_its_own_losses_are_told() -> None:
+    output = noisy_and_quiet()
+    assert (read(output, "gen.50", process="quiet").dropped, read(output, process="quiet").dropped) == (0, 0)
+    page = read(output, "gen.1800", process="noisy")
+    assert page.dropped == page.entries[0].n - 1801 - len([n for n in (1900,) if n < page.entries[0].n])
+
+
+def test_what_did_not_fit_behind_a_cursor_is_said_to_be_there() -> None:
+    output = filled(10)
+    assert (read(output, "gen.0", limit=3).more, read(output, "gen.7", limit=3).more) == (True, False)
+
+
+def test_the_neighbours_of_a_line_are_those_of_its_process() -> None:
+    output = filled(10)
+    [line] = read(output, "gen.4", limit=1).entries
+    before, after = output.log.around(line, 1)
+    assert (line.n, [line.n for line in before], [line.n for line in after]) == (5, [3], [7])
+    first = read(output, "gen.0", limit=1).entries[0]
+    assert output.log.around(first, 9)[0] == []
+
+
+def test_a_follower_gets_what_came_at_once_as_one_batch() -> None:
+    output = Output("gen")
+    batches: list[Batch] = []
+    output.follow(batches.append)
+    output.open("web").feed("stderr", b"one\n\x1b[1mtwo\x1b[0m\nthr", NOON)
+    [batch] = batches
+    assert (batch.process, batch.stream, batch.text) == ("web", "stderr", "one\ntwo")
+    assert ([line.n for line in batch.lines], batch.raw) == ([1, 2], ["one", "\x1b[1mtwo\x1b[0m"])
+
+
+def test_what_waits_for_its_line_end_can_be_seen() -> None:
+    sink = Output("gen").open("web")
+    assert sink.unfinished() is None
+    sink.feed("stdout", b"done\n\x1b[1mReally?\x1b[0m [y/N] ", NOON)
+    assert sink.unfinished() == "Really? [y/N]"

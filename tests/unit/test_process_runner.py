@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from brummer.host.process_groups import members
+from brummer.host.terminals import COLUMNS, ROWS
+from brummer.process.pace import Pace
 from brummer.process.runner import Child, Exit, ScriptFailedToStart, StopTimedOut, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
@@ -26,10 +28,12 @@ IGNORES_TERM = (
 class Started:
     """A child, what it printed, and the way to wait for a part of that."""
 
-    def __init__(self, command: list[str] | str, directory: Path | str = "/") -> None:
+    def __init__(
+        self, command: list[str] | str, directory: Path | str = "/", *, terminal: bool = False, pace: Pace | None = None
+    ) -> None:
         self.printed: defaultdict[str, bytes] = defaultdict(bytes)
         self._news = asyncio.Event()
-        self.child: Child = start(command, directory, dict(os.environ), self._on_output)
+        self.child: Child = start(command, directory, dict(os.environ), self._on_output, terminal=terminal, pace=pace)
 
     def _on_output(self, stream: str, chunk: bytes) -> None:
         self.printed[stream] += chunk
@@ -227,3 +231,56 @@ def open_descriptors() -> set[str]:
         with contextlib.suppress(FileNotFoundError):
             found.add(f"{descriptor.name}: {descriptor.readlink()}")
     return found
+
+
+async def test_on_a_terminal_it_sees_one_and_all_it_prints_arrives() -> None:
+    started = Started(
+        python(
+            "import os, sys; print(*(os.isatty(fd) for fd in range(3)), *os.get_terminal_size());"
+            "print('x' * 100_000); print('end', file=sys.stderr)"
+        ),
+        terminal=True,
+    )
+    assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
+    first, long, last = started.printed["stdout"].splitlines()
+    assert (first, long, last) == (f"True True True {COLUMNS} {ROWS}".encode(), b"x" * 100_000, b"end")
+
+
+async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_key() -> None:
+    started = Started(python("print('name?', end=' ', flush=True); input()"), terminal=True)
+    assert await started.until_printed(lambda printed: b"?" in printed) == b"name? "
+    assert (await started.child.stop()).asked
+    assert started.printed["stdout"] == b"name? "
+
+
+@LISTS_DESCRIPTORS
+async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(ScriptFailedToStart):
+        Started(["/nothing/here"], terminal=True)
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+
+
+class SlowPace(Pace):
+    def __init__(self, rest_s: float) -> None:
+        super().__init__()
+        self.rest_s = rest_s
+
+    def rest_after(self, now: float, spent_s: float) -> float:
+        return self.rest_s
+
+
+async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> None:
+    pace = SlowPace(600)
+    flood = Started("exec yes", pace=pace)
+    calm = Started("echo on; exec sleep 600")
+    await flood.until_printed(bool)
+    held_back = len(flood.printed["stdout"])
+    await calm.until_printed(bool)
+    await calm.child.stop()
+    assert len(flood.printed["stdout"]) == held_back
+    await flood.child.stop()
+    pace.rest_s = 0.001
+    short = Started("head -c 300000 /dev/zero", pace=pace)
+    assert (await short.exit()).output_complete
+    assert len(short.printed["stdout"]) == 300_000

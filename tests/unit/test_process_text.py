@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.process.text import CONTINUES, LINE_LIMIT_BYTES, LineAssembler, plain
+from brummer.process.text import CONTINUES, LINE_LIMIT_BYTES, LineAssembler, is_plain, plain
 
 
 def assembled(*chunks: bytes, limit_bytes: int = LINE_LIMIT_BYTES) -> list[str]:
@@ -72,3 +72,16 @@ def test_other_control_characters_are_shown_as_replaced() -> None:
 @given(st.text(alphabet=st.sampled_from("\x1b[]()0;mK\x07\\ ab?"), max_size=60))
 def test_no_escape_survives(raw: str) -> None:
     assert "\x1b" not in plain(raw)
+
+
+@given(st.text(alphabet=st.sampled_from("ab\t\n\r\x1b\x00\x7f\x85\xa0\xe9\u20ac[0m"), max_size=12))
+def test_what_is_called_plain_is_left_as_it_is(text: str) -> None:
+    if is_plain(text):
+        assert [plain(line) for line in text.split("\n")] == text.split("\n")
+
+
+@given(st.lists(st.sampled_from([b"a", b"\xc3", b"\xa9", b"\r", b"\n", b"\r\n", b"0123456789"]), max_size=30))
+def test_lines_taken_at_once_are_those_taken_one_by_one(parts: list[bytes]) -> None:
+    at_once = LineAssembler(limit_bytes=400)
+    data = b"".join(parts)
+    assert at_once.feed(data) + at_once.end() == assembled(*(bytes([byte]) for byte in data), limit_bytes=400)

@@ -40,7 +40,7 @@ class Changes:
     """The log, and who listens."""
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
-        self.log: NumberedLog[Change] = NumberedLog(generation, max_changes, max_bytes=0)
+        self.log: NumberedLog[Change] = NumberedLog(generation, max_changes)
         self._listeners: set[Callable[[Change, Run], None]] = set()
 
     def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:

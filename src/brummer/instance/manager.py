@@ -32,7 +32,8 @@ from brummer.instance.run import Ending, Run
 from brummer.instance.runs import Runs
 from brummer.instance.scripts import unknown
 from brummer.process.guard import Guard
-from brummer.process.output import Line, Output, ProcessOutput, Stamp
+from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
+from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
 from brummer.process.runner import Child, start
 
@@ -94,12 +95,13 @@ class Manager:
         self._pending: dict[Run, _Pending] = {}
         self._followers: dict[Run, asyncio.Task[None]] = {}
         self._readiness: dict[Run, Readiness] = {}
+        self._pace = Pace()
         self._closing = False
         self.runs = self._runs.all
         self.current = self._runs.current
         self.current_runs = self._runs.current_runs
         self.find = self._runs.find
-        self.output.subscribe(self._on_line)
+        self.output.follow(self._on_output)
 
     def __repr__(self) -> str:
         return f"<Manager {', '.join(map(repr, self.current_runs())) or 'of nothing'}>"
@@ -175,7 +177,7 @@ class Manager:
 
     def lines_of(self, run: Run) -> Iterator[Line]:
         """The lines of a run that are still there, oldest first; consume it before you await."""
-        return filter(run.owns, self.output.log.after(run.first_n))
+        return filter(run.owns, self.output.log.after(run.first_n, run.name))
 
     def last_lines(self, run: Run, count: int) -> list[str]:
         return [line.text for line in deque(self.lines_of(run), maxlen=count)]
@@ -270,6 +272,8 @@ class Manager:
             script.directory,
             environment,
             lambda stream, chunk: output.feed(stream, chunk, self._wall()),
+            terminal=script.wants_terminal,
+            pace=self._pace,
         )
         self._guard.add(child.pid)
         run.spawned(child)
@@ -320,15 +324,15 @@ class Manager:
             run.became_ready(listening)
             self.changes.publish("ready", run, self._now(), urls=run.urls)
 
-    def _on_line(self, line: Line, _raw: str) -> None:
-        run = self.current(line.process)
-        if run is None or line.stream == "brum":
+    def _on_output(self, batch: Batch) -> None:
+        run = self.current(batch.process)
+        if run is None or batch.stream == "brum":
             return
-        new = run.saw(line.text)
+        new = run.saw(batch.text)
         if readiness := self._readiness.get(run):
-            readiness.printed([line.text], new_url=bool(new))
+            readiness.printed([line.text for line in batch.lines], new_url=bool(new))
         if new:
-            self.changes.publish("url", run, line.at, urls=new)
+            self.changes.publish("url", run, batch.lines[0].at, urls=new)
 
     def _publish_end(self, run: Run) -> None:
         kind: Literal["failed", "crash-looping", "exited", "stopped"] = run.state  # type: ignore[assignment]

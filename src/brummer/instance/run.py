@@ -154,7 +154,7 @@ class Run:
         self._explain(ending)
 
     def saw(self, text: str) -> list[str]:
-        """The local URLs that this line shows for the first time; ``…/`` and ``…`` are one."""
+        """The local URLs that these lines show for the first time; ``…/`` and ``…`` are one."""
         new = {url.text.rstrip("/"): url for url in urls_in(text) if url.is_local}
         new = {key: url for key, url in new.items() if key not in self._printed}
         if len(self._printed) + len(new) > MAX_URLS:

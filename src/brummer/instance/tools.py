@@ -146,7 +146,7 @@ class _Calls:
             return await Waiting(self._manager, wanted).result()
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
-        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, lambda _: True)
+        page = self._manager.changes.log.read(wanted.cursor, wanted.limit)
         return {"changes": page.entries, **_position(page)}
 
     @contextlib.contextmanager

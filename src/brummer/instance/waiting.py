@@ -16,11 +16,11 @@ from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
-from brummer.process.output import Line
+from brummer.process.output import Batch, Line
 from brummer.process.patterns import BUDGET_S, Pattern, PatternTooSlow
 
-LINE_BUDGET_S = 0.02
-"""CPU time for one new line: it is spent on the loop."""
+CHUNK_BUDGET_S = 0.02
+"""CPU time for the lines that have come at once: it is spent on the loop."""
 PORT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Between two attempts to connect; the last for ever."""
 
@@ -51,7 +51,7 @@ class Waiting:
     async def result(self) -> Match:
         """Raises InvalidArguments for an expression that is invalid or too slow."""
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(self._manager.output.subscribe(self._on_line))
+            cleanup.callback(self._manager.output.follow(self._on_output))
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
             if self._wanted.port is not None and not self._found.done():
@@ -72,8 +72,8 @@ class Waiting:
                 self._finish("log", run, line)
             self._check_state(run)
 
-    def _first_line(self, pattern: Pattern, lines: Iterable[Line]) -> Line | None:
-        return pattern.within(BUDGET_S, lambda: next((line for line in lines if pattern.matches(line.text)), None))
+    def _first_line(self, pattern: Pattern, lines: Iterable[Line], budget_s: float = BUDGET_S) -> Line | None:
+        return pattern.within(budget_s, lambda: next((line for line in lines if pattern.matches(line.text)), None))
 
     def _named(self) -> Run | None:
         return self._manager.find(self._wanted.process) if self._wanted.process is not None else None
@@ -81,12 +81,12 @@ class Waiting:
     def _concerns(self, run: Run) -> bool:
         return self._wanted.process in (None, run.name, run.process_id)
 
-    def _on_line(self, line: Line, _raw: str) -> None:
-        run = self._manager.current(line.process)
+    def _on_output(self, batch: Batch) -> None:
+        run = self._manager.current(batch.process)
         if self._pattern is None or run is None or not self._concerns(run) or self._found.done():
             return
         try:
-            if self._pattern.within(LINE_BUDGET_S, lambda: self._pattern and self._pattern.matches(line.text)):
+            if line := self._first_line(self._pattern, batch.lines, CHUNK_BUDGET_S):
                 self._finish("log", run, line)
         except PatternTooSlow as error:
             self._found.set_exception(error)

@@ -1,13 +1,19 @@
-"""A bounded log of numbered entries that is read with cursors. Pure.
+"""A bounded log of numbered entries that is read with cursors, in which nobody can crowd out the others. Pure.
 
 A cursor is the text ``GENERATION.N``: "I have seen everything up to entry N of that run of the instance". It
 stays valid for ever: if entries behind it are gone, the reader is told how many; if it is of another
 generation, the reader starts at the oldest entry and is told so.
+
+There is one numbering and one limit, but each process has its own queue, and room is always made by the one
+that holds most: a flood displaces itself, and whoever stays under an equal share of the limit loses nothing.
 """
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -21,106 +27,198 @@ PAGE_BYTES = 256 * 1024
 class _Numbered(Protocol):
     @property
     def n(self) -> int: ...
+    @property
+    def process(self) -> str: ...
 
 
 T = TypeVar("T", bound=_Numbered)
 
+_number = attrgetter("n")
+
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """``dropped``: entries after the cursor that are gone, whoever's they were. ``omitted``: older entries
-    that fit the question and not the limit. ``cursor_reset``: the cursor was of another generation.
+    """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: older entries that
+    fit the question and not the limit. ``more``: newer ones that did not fit; they are behind ``next_cursor``.
+    ``cursor_reset``: the cursor was of another generation.
     """
 
     entries: list[T]
     next_cursor: str
     dropped: int
+    dropped_of: dict[str, int]
     omitted: int
+    more: bool
     cursor_reset: bool
 
 
-class NumberedLog(Generic[T]):
-    """Entries are numbered from 1 without gaps. The oldest make room when count or bytes exceed the limit."""
+class _Share(Generic[T]):
+    """What one process holds, oldest first; ``dropped_n`` is the number of the newest that is gone."""
 
-    def __init__(
-        self, generation: str, max_entries: int, max_bytes: int, size_of: Callable[[T], int] = lambda _: 0
-    ) -> None:
+    __slots__ = ("dropped", "dropped_n", "entries", "size")
+
+    def __init__(self) -> None:
+        self.entries: deque[T] = deque()
+        self.size = 0
+        self.dropped = 0
+        self.dropped_n = 0
+
+    def position(self, n: int) -> int:
+        """How many of the entries are not after ``n``."""
+        return bisect_right(self.entries, n, key=_number)
+
+    def after(self, n: int) -> Iterator[T]:
+        return islice(self.entries, self.position(n), None) if n else iter(self.entries)
+
+
+class NumberedLog(Generic[T]):
+    """Entries are numbered from 1 without gaps. ``limit`` bounds the sum of their sizes, by default their count."""
+
+    def __init__(self, generation: str, limit: int, size_of: Callable[[T], int] = lambda _: 1) -> None:
         self._generation = generation
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
+        self._limit = limit
         self._size_of = size_of
-        self._entries: deque[T] = deque()
-        self._bytes = 0
+        self._shares: dict[str, _Share[T]] = {}
+        self._size = 0
         self.last_n = 0
         self.seen_bytes = 0
         """Of all entries that there ever were."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(len(share.entries) for share in self._shares.values())
 
     def __repr__(self) -> str:
-        return f"<NumberedLog {len(self)} of {self.last_n} entries, {self._bytes} bytes>"
+        return f"<NumberedLog {len(self)} of {self.last_n} entries, size {self._size} of {self._limit}>"
 
     @property
     def size_bytes(self) -> int:
         """Of the entries that are still there."""
-        return self._bytes
+        return self._size
 
     @property
     def evicted(self) -> int:
-        return self.last_n - len(self._entries)
+        """How many are gone."""
+        return self.last_n - len(self)
 
     def append(self, entry: T) -> None:
         """``entry.n`` must be ``last_n + 1``."""
-        self.last_n = entry.n
-        self._entries.append(entry)
-        size = self._size_of(entry)
-        self._bytes += size
-        self.seen_bytes += size
-        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
-            self._bytes -= self._size_of(self._entries.popleft())
+        self.extend([entry])
 
-    def after(self, n: int) -> Iterator[T]:
-        """The entries after number ``n`` that are still there, oldest first."""
-        return islice(self._entries, max(0, n - self.evicted), None)
+    def extend(self, entries: Sequence[T]) -> None:
+        """At least one entry, all of one process, numbered from ``last_n + 1`` on."""
+        process = entries[0].process
+        share = self._shares.get(process) or self._shares.setdefault(process, _Share())
+        size = sum(map(self._size_of, entries))
+        share.entries.extend(entries)
+        share.size += size
+        self._size += size
+        self.seen_bytes += size
+        self.last_n = entries[-1].n
+        while self._size > self._limit:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """The oldest entries of the share that is largest go, until it no longer is, or there is room."""
+        largest = max(self._shares.values(), key=attrgetter("size"))
+        next_size = max((share.size for share in self._shares.values() if share is not largest), default=0)
+        excess = min(self._size - self._limit, largest.size - next_size + 1)
+        entries, size_of = largest.entries, self._size_of
+        before, freed = len(entries), 0
+        while freed < excess:
+            freed += size_of(entries[0])
+            largest.dropped_n = entries.popleft().n
+        largest.dropped += before - len(entries)
+        largest.size -= freed
+        self._size -= freed
+
+    def after(self, n: int, process: str | None = None) -> Iterator[T]:
+        """The entries after number ``n`` that are still there, of one process or of all, oldest first."""
+        found = [share.after(n) for share in self._of(process)]
+        return found[0] if len(found) == 1 else merge(*found, key=_number)
+
+    def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
+        """Up to ``count`` entries of the same process before and after one that is still there."""
+        share = self._shares[entry.process]
+        position = share.position(entry.n)
+        before = list(islice(share.entries, max(0, position - 1 - count), max(0, position - 1)))
+        return before, list(islice(share.entries, position, position + count))
+
+    def dropped_after(self, n: int, process: str | None = None) -> int:
+        """How many entries after ``n`` are gone. Exact for all; of one process an upper bound, which is exact where it
+        alone has lost any.
+        """
+        gone = self.last_n - n - sum(len(share.entries) - share.position(n) for share in self._shares.values())
+        if process is None:
+            return gone
+        return max((min(gone, share.dropped, max(0, share.dropped_n - n)) for share in self._of(process)), default=0)
 
     def cursor(self, n: int | None = None) -> str:
         return f"{self._generation}.{self.last_n if n is None else n}"
 
-    def read(self, cursor: str | None, limit: int, wanted: Callable[[T], bool]) -> Page[T]:
+    def read(
+        self,
+        cursor: str | None,
+        limit: int,
+        wanted: Callable[[T], bool] | None = None,
+        *,
+        process: str | None = None,
+        limit_size: int = PAGE_BYTES,
+    ) -> Page[T]:
         """Without a cursor the newest ``limit`` wanted entries, else the first ``limit`` after it; oldest
-        first.
+        first. One entry is given even if it alone is larger than ``limit_size``.
 
         Raises InvalidArguments for a cursor that is none.
         """
-        return self._newest(limit, wanted) if cursor is None else self._following(cursor, limit, wanted)
-
-    def _newest(self, limit: int, wanted: Callable[[T], bool]) -> Page[T]:
-        found: deque[T] = deque()
-        room, omitted = PAGE_BYTES, 0
-        for entry in reversed(self._entries):
-            if not wanted(entry):
-                continue
-            room -= self._size_of(entry)
-            if omitted or len(found) == limit or (room < 0 and found):
-                omitted += 1
-            else:
-                found.appendleft(entry)
-        dropped = 0 if omitted else self.evicted
-        return Page(list(found), self.cursor(), dropped, omitted, cursor_reset=False)
-
-    def _following(self, cursor: str, limit: int, wanted: Callable[[T], bool]) -> Page[T]:
+        if cursor is None:
+            return self._newest(limit, wanted, process, limit_size)
         position, is_ours = self._position(cursor)
-        dropped = max(0, self.evicted - position)
+        found, more = self._fill(self.after(position, process), limit, wanted, limit_size)
+        return self._page(found, position, process, more=more, cursor_reset=not is_ours)
+
+    def _newest(self, limit: int, wanted: Callable[[T], bool] | None, process: str | None, limit_size: int) -> Page[T]:
+        shares = self._of(process)
+        newest = merge(*(reversed(share.entries) for share in shares), key=_number, reverse=True)
+        found, more = self._fill(newest, limit, wanted, limit_size)
+        found.reverse()
+        if not more:
+            return self._page(found, 0, process)
+        every = (entry for share in shares for entry in share.entries)
+        fitting = sum(len(share.entries) for share in shares) if wanted is None else sum(map(wanted, every))
+        return Page(found, self.cursor(), 0, {}, fitting - len(found), more=False, cursor_reset=False)
+
+    def _fill(
+        self, entries: Iterable[T], limit: int, wanted: Callable[[T], bool] | None, room: int
+    ) -> tuple[list[T], bool]:
+        """The first wanted that fit, and whether there are more."""
         found: list[T] = []
-        room = PAGE_BYTES
-        for entry in self.after(position):
-            if not wanted(entry):
-                continue
+        for entry in entries if wanted is None else filter(wanted, entries):
             room -= self._size_of(entry)
             if len(found) == limit or (room < 0 and found):
-                return Page(found, self.cursor(found[-1].n), dropped, 0, not is_ours)
+                return found, True
             found.append(entry)
-        return Page(found, self.cursor(), dropped, 0, not is_ours)
+        return found, False
+
+    def _page(
+        self, found: list[T], position: int, process: str | None, *, more: bool = False, cursor_reset: bool = False
+    ) -> Page[T]:
+        dropped_of = {
+            name: dropped
+            for name in (self._shares if process is None else (process,))
+            if (dropped := self.dropped_after(position, name))
+        }
+        return Page(
+            found,
+            self.cursor(found[-1].n if more else None),
+            self.dropped_after(position, process),
+            dropped_of,
+            omitted=0,
+            more=more,
+            cursor_reset=cursor_reset,
+        )
+
+    def _of(self, process: str | None) -> list[_Share[T]]:
+        if process is None:
+            return list(self._shares.values())
+        return [share] if (share := self._shares.get(process)) else []
 
     def _position(self, cursor: str) -> tuple[int, bool]:
         generation, _, digits = cursor.rpartition(".")

@@ -1,7 +1,7 @@
-"""What the processes of one instance print: bounded, numbered, in one sequence; O(1) per line. Pure: time is
-passed in.
+"""What the processes of one instance print: bounded, numbered, in one sequence. Pure: time is passed in.
 
-Agents get plain text. A subscriber also gets the raw line, with its colours, at the moment it is complete.
+Agents get plain text. A subscriber also gets the raw lines, with their colours, at the moment they are
+complete. A chunk is taken as a whole, so that a line of a flood costs well under a microsecond.
 """
 
 import logging
@@ -12,11 +12,12 @@ from typing import Literal
 import msgspec
 
 from brummer.process.numbered import NumberedLog
-from brummer.process.text import LineAssembler, plain
+from brummer.process.text import LineAssembler, is_plain, plain
 
-MAX_LINES = 10_000
 MAX_BYTES = 8 * 1024 * 1024
-"""Of text, for the whole instance; a line's fields cost about 300 bytes more."""
+"""Of memory, for the whole instance; a process that prints little keeps at least an equal share of it."""
+LINE_BYTES = 150
+"""What the fields of a line take beside its text: measured. In JSON they are shorter."""
 
 Stream = Literal["stdout", "stderr", "brum"]
 """``brum``: said by us about the process, such as why its output is incomplete."""
@@ -34,47 +35,90 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
+class Batch(msgspec.Struct, frozen=True):
+    """Lines that one stream of one process printed at once; at least one. ``raw`` has their texts as they came, and
+    ``text`` is all of them, plain, to see at a glance that something is not in any.
+    """
+
+    lines: list[Line]
+    raw: list[str]
+    text: str
+
+    @property
+    def process(self) -> str:
+        return self.lines[0].process
+
+    @property
+    def stream(self) -> Stream:
+        return self.lines[0].stream
+
+
+Follower = Callable[[Batch], None]
+"""Called on the loop with what was printed; must return at once."""
 Subscriber = Callable[[Line, str], None]
-"""Called with the line and its raw text, on the loop; must return at once."""
+"""The same line by line: with the line and its raw text."""
 
 
 def _size(line: Line) -> int:
-    return len(line.text) if line.text.isascii() else len(line.text.encode())
+    text = line.text
+    return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
 
 
 class Output:
     """All lines of an instance. `log` reads them; `open` takes the chunks of a new process."""
 
-    def __init__(self, generation: str, *, max_lines: int = MAX_LINES, max_bytes: int = MAX_BYTES) -> None:
-        self.log: NumberedLog[Line] = NumberedLog(generation, max_lines, max_bytes, _size)
-        self._subscribers: set[Subscriber] = set()
+    def __init__(self, generation: str, *, max_bytes: int = MAX_BYTES) -> None:
+        self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, _size)
+        self._followers: dict[object, Follower] = {}
         self._stamp = Stamp()
 
     def __repr__(self) -> str:
-        return f"<Output {self.log!r}, {len(self._subscribers)} subscribers>"
+        return f"<Output {self.log!r}, {len(self._followers)} followers>"
 
     def open(self, process: str) -> "ProcessOutput":
         return ProcessOutput(self, process)
 
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """Call it for everything from now on; returns what ends that, which may be called twice."""
+        key = object()
+        self._followers[key] = follower
+        return lambda: self._followers.pop(key, None) and None
+
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call it for every line from now on; returns what ends that, which may be called twice."""
-        self._subscribers.add(subscriber)
-        return lambda: self._subscribers.discard(subscriber)
+        """As `follow`, line by line."""
 
-    def add(self, process: str, stream: Stream, raw: str, at: float) -> Line:
-        """Store one line and hand it to the subscribers. ``at`` is in seconds since the epoch."""
-        line = Line(self.log.last_n + 1, process, stream, self._stamp(at), plain(raw))
-        self.log.append(line)
-        for subscriber in tuple(self._subscribers):
-            self._tell(subscriber, line, raw)
-        return line
+        def each(batch: Batch) -> None:
+            for line, raw in zip(batch.lines, batch.raw, strict=True):
+                subscriber(line, raw)
 
-    def _tell(self, subscriber: Subscriber, line: Line, raw: str) -> None:
+        return self.follow(each)
+
+    def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
+        """One line; as `add_lines`."""
+        self.add_lines(process, stream, [raw], at)
+
+    def add_lines(self, process: str, stream: Stream, raw: list[str], at: float) -> None:
+        """Store lines, at least one, and hand them to the followers. ``at`` is in seconds since the epoch."""
+        stamp, first_n = self._stamp(at), self.log.last_n + 1
+        text = "\n".join(raw)
+        if is_plain(text):
+            texts = raw
+        else:
+            texts = [plain(line) for line in raw]
+            text = "\n".join(texts)
+        lines = [Line(n, process, stream, stamp, text) for n, text in enumerate(texts, first_n)]
+        self.log.extend(lines)
+        if self._followers:
+            batch = Batch(lines, raw, text)
+            for key, follower in tuple(self._followers.items()):
+                self._tell(key, follower, batch)
+
+    def _tell(self, key: object, follower: Follower, batch: Batch) -> None:
         try:
-            subscriber(line, raw)
+            follower(batch)
         except Exception:  # noqa: BLE001 - whoever it is, the output goes on
-            _log.exception("a subscriber of the output failed and gets no more lines")
-            self._subscribers.discard(subscriber)
+            _log.exception("a follower of the output failed and gets no more lines")
+            self._followers.pop(key, None)
 
 
 class ProcessOutput:
@@ -86,14 +130,19 @@ class ProcessOutput:
         self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
 
     def feed(self, stream: Stream, chunk: bytes, at: float) -> None:
-        for raw in self._assemblers[stream].feed(chunk):
-            self._output.add(self._process, stream, raw, at)
+        if lines := self._assemblers[stream].feed(chunk):
+            self._output.add_lines(self._process, stream, lines, at)
 
     def end(self, at: float) -> None:
         """No more will come: what had no line end is a line too."""
         for stream, assembler in self._assemblers.items():
-            for raw in assembler.end():
-                self._output.add(self._process, stream, raw, at)
+            if lines := assembler.end():
+                self._output.add_lines(self._process, stream, lines, at)
+
+    def unfinished(self) -> str | None:
+        """The last of what it has printed without a line end, such as a prompt; None when there is nothing."""
+        shown = [text for assembler in self._assemblers.values() if (text := plain(assembler.unfinished()).strip())]
+        return shown[-1] if shown else None
 
     def say(self, text: str, at: float) -> None:
         """A line of our own about the process."""

@@ -1,4 +1,4 @@
-"""One child: a leader in its own session, its process group, its two pipes.
+"""One child: a leader in its own session, its process group, its two pipes or its terminal.
 
 The order of an end: the leader dies (pidfd) → its status is noted but it stays a zombie, which keeps its
 number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
@@ -23,11 +23,14 @@ from typing import IO, Literal
 import msgspec
 
 from brummer.core.errors import BrummerError
+from brummer.host.clocks import awake
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
+from brummer.host.terminals import TERM, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find
+from brummer.process.pace import Pace
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -68,27 +71,48 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 def start(
-    command: Sequence[str] | str, directory: str | Path, environment: Mapping[str, str], on_output: OnOutput
+    command: Sequence[str] | str,
+    directory: str | Path,
+    environment: Mapping[str, str],
+    on_output: OnOutput,
+    *,
+    terminal: bool = False,
+    pace: Pace | None = None,
 ) -> "Child":
     """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart.
 
-    ``on_output(stream, chunk)`` is called on the loop. Blocks for the 1 ms until the program is loaded.
+    ``on_output(stream, chunk)`` is called on the loop; ``pace`` is shared by all children whose output may take a share
+    of its time together. With ``terminal`` its three standard streams are a terminal on which nobody types, and all
+    that it prints is "stdout". Blocks for the 1 ms until the program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    screen = open_terminal() if terminal else None
     try:
         process = subprocess.Popen(
             arguments,
             cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            env=environment if screen is None else {"TERM": TERM, **environment},
+            stdin=subprocess.DEVNULL if screen is None else screen.inside,
+            stdout=subprocess.PIPE if screen is None else screen.inside,
+            stderr=subprocess.PIPE if screen is None else screen.inside,
             bufsize=0,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
+        if screen:
+            screen.outside.close()
         raise _failed_to_start(arguments, str(directory), error) from None
-    return Child(process, on_output, environment.get(RUN_MARK, ""))
+    finally:
+        if screen:
+            screen.inside.close()
+    pipes: dict[Stream, IO[bytes] | None] = {"stdout": process.stdout, "stderr": process.stderr}
+    return Child(
+        process,
+        {"stdout": screen.outside} if screen else pipes,
+        on_output,
+        environment.get(RUN_MARK, ""),
+        pace or Pace(),
+    )
 
 
 def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError) -> ScriptFailedToStart:
@@ -110,7 +134,14 @@ def _failed_to_start(arguments: list[str], directory: str, error: OSError | Valu
 class Child:
     """A started child. Its group has the number ``pid``; ``mark`` is in the environment of whatever it started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_output: OnOutput, mark: str = "") -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pipes: Mapping[Stream, IO[bytes] | None],
+        on_output: OnOutput,
+        mark: str,
+        pace: Pace,
+    ) -> None:
         self.pid = process.pid
         self._mark = f"{RUN_MARK}={mark}".encode()
         self._process = process
@@ -120,12 +151,14 @@ class Child:
         self._stopping: asyncio.Task[None] | None = None
         self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._pace = pace
         self._pipes: dict[Stream, IO[bytes]] = {}
+        self._resting: dict[Stream, asyncio.TimerHandle] = {}
         self._all_read = asyncio.Event()
         self._leader_died = asyncio.Event()
         self._watch = self._watch_leader()
-        self._open("stdout", process.stdout)
-        self._open("stderr", process.stderr)
+        for stream, pipe in pipes.items():
+            self._open(stream, pipe)
         self.ended: asyncio.Task[Exit] = self._loop.create_task(self._live(), name=f"child {self.pid}")
         """Await it shielded: it is shared."""
 
@@ -219,17 +252,28 @@ class Child:
             self._loop.add_reader(pipe.fileno(), self._read, stream, pipe)
 
     def _read(self, stream: Stream, pipe: IO[bytes]) -> None:
-        """One chunk per turn of the loop, so that a flood starves nobody; the full pipe holds the writer
-        back.
+        """One chunk per turn of the loop, and none for a while when all output together has had its share of the loop's
+        time: a flood starves nobody. The full pipe holds the writer back.
         """
-        chunk = os.read(pipe.fileno(), _CHUNK_BYTES)
+        began = awake()
+        chunk = _chunk(pipe)
         if chunk:
             self._on_output(stream, chunk)
-        else:
+            now = awake()
+            if (rest_s := self._pace.rest_after(now, now - began)) and stream in self._pipes:
+                self._loop.remove_reader(pipe.fileno())
+                self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
+        elif chunk is not None:
             self._close(stream)
+
+    def _resume(self, stream: Stream, pipe: IO[bytes]) -> None:
+        del self._resting[stream]
+        self._loop.add_reader(pipe.fileno(), self._read, stream, pipe)
 
     def _close(self, stream: Stream) -> None:
         pipe = self._pipes.pop(stream)
+        if resting := self._resting.pop(stream, None):
+            resting.cancel()
         self._loop.remove_reader(pipe.fileno())
         pipe.close()
         if not self._pipes:
@@ -248,6 +292,18 @@ def _tree_of(group: int, mark: bytes) -> set[Identity]:
     """Its members, whoever carries the mark, and all who descend from them."""
     tree, _ = find({group}, mark, set())
     return set(tree)
+
+
+def _chunk(pipe: IO[bytes]) -> bytes | None:
+    """What is there; empty at the end, which a terminal whose last user has gone reports as EIO; None: nothing yet."""
+    try:
+        return os.read(pipe.fileno(), _CHUNK_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return b""
+        raise
 
 
 def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:

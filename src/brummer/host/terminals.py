@@ -1,0 +1,37 @@
+"""A pseudo-terminal for a program that prints for people only when it sees one. POSIX."""
+
+import os
+import sys
+from typing import IO, Final, NamedTuple
+
+TERM: Final = "xterm-256color"
+"""What our terminal says it is, where the environment does not say: colours, and nothing that needs answers."""
+ROWS: Final = 50
+COLUMNS: Final = 200
+"""Wide, because programs cut or wrap what does not fit, and a wrapped path is not found again."""
+
+
+class Terminal(NamedTuple):
+    """``inside`` is for the program, ``outside`` reads what it prints. Both are ours to close."""
+
+    outside: IO[bytes]
+    inside: IO[bytes]
+
+
+if sys.platform == "win32":
+
+    def open_terminal() -> Terminal:
+        """There are none of this kind."""
+        raise NotImplementedError
+
+else:
+    import termios
+
+    def open_terminal() -> Terminal:
+        """Without echo: nobody types on it. It is nobody's controlling terminal."""
+        outside, inside = os.openpty()
+        attributes = termios.tcgetattr(inside)
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(inside, termios.TCSANOW, attributes)
+        termios.tcsetwinsize(inside, (ROWS, COLUMNS))
+        return Terminal(os.fdopen(outside, "rb", 0), os.fdopen(inside, "wb", 0))

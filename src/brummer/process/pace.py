@@ -1,0 +1,24 @@
+"""How much of the loop's time output may take, so that a flood delays neither calls nor other scripts' lines. Pure."""
+
+SHARE = 0.5
+"""Of one processor: the other half is for calls, and a program that prints without end is held back by its full pipe.
+"""
+CREDIT_S = 0.05
+"""What quiet times save up: a server's start, or the end of a build, is never held back."""
+DEBT_S = 0.002
+"""A rest pays back at least this much work; shorter ones are below a timer's resolution."""
+
+
+class Pace:
+    """Counts the time that work takes, and prescribes rests. One for all who share the time."""
+
+    def __init__(self, share: float = SHARE) -> None:
+        self._share = share
+        self._credit_s = CREDIT_S
+        self._at = 0.0
+
+    def rest_after(self, now: float, spent_s: float) -> float:
+        """Seconds to rest after work that took ``spent_s`` until ``now``; 0.0: go on."""
+        self._credit_s = min(CREDIT_S, self._credit_s + (now - self._at) * self._share) - spent_s
+        self._at = now
+        return -self._credit_s / self._share if self._credit_s < -DEBT_S else 0.0
