@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -10,15 +10,21 @@ from msgspec import UNSET, UnsetType
 from brummer.instance.run import Run
 from brummer.process.numbered import NumberedLog
 
+if TYPE_CHECKING:
+    from brummer.process.problems import ErrorGroup
+
 MAX_CHANGES = 1_000
 
-Kind = Literal["started", "url", "ready", "exited", "failed", "crash-looping", "stopped"]
+Kind = Literal["started", "url", "ready", "error", "exited", "failed", "crash-looping", "stopped"]
 
 
 class Change(msgspec.Struct, frozen=True):
     """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
     signal, the reason in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
-    ``crash-looping`` also have the last lines.
+    ``crash-looping`` also have the last lines, and the first error that was printed.
+
+    ``error`` is one that was printed: its title, where it is (FILE:LINE), how often it came, what it says, and the
+    number of its first line.
     """
 
     n: int
@@ -34,6 +40,12 @@ class Change(msgspec.Struct, frozen=True):
     stop_asked_by: str | UnsetType = UNSET
     next_restart_s: float | UnsetType = UNSET
     last_lines: list[str] | UnsetType = UNSET
+    first_error: str | UnsetType = UNSET
+    title: str | UnsetType = UNSET
+    where: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    lines: list[str] | UnsetType = UNSET
+    first_n: int | UnsetType = UNSET
 
 
 class Changes:
@@ -56,6 +68,7 @@ class Changes:
         *,
         urls: list[str] | UnsetType = UNSET,
         last_lines: list[str] | UnsetType = UNSET,
+        error: "ErrorGroup | None" = None,
     ) -> None:
         """Add a change to the log, its facts taken from the run, and tell the listeners."""
         status = run.status()
@@ -67,12 +80,18 @@ class Changes:
             process_id=run.process_id,
             pid=status.pid if kind == "started" and status.pid else UNSET,
             urls=urls,
-            exit_code=status.exit_code if run.has_ended else UNSET,
-            signal=status.signal if run.has_ended else UNSET,
-            reason=status.reason,
+            exit_code=status.exit_code if run.has_ended and not error else UNSET,
+            signal=status.signal if run.has_ended and not error else UNSET,
+            reason=UNSET if error else status.reason,
             stop_asked_by=status.stop_asked_by,
-            next_restart_s=run.successor.status().next_restart_s if run.successor else UNSET,
+            next_restart_s=run.successor.status().next_restart_s if run.successor and not error else UNSET,
             last_lines=last_lines,
+            first_error=run.first_error_text if kind in {"failed", "crash-looping"} else UNSET,
+            title=error.title if error else UNSET,
+            where=error.where or UNSET if error else UNSET,
+            count=error.count if error else UNSET,
+            lines=error.excerpt if error else UNSET,
+            first_n=error.first_n if error else UNSET,
         )
         self.log.append(change)
         for listener in tuple(self._listeners):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,8 +15,19 @@ from brummer.process.output import Line
 from brummer.process.runner import Child, Exit
 from brummer.process.urls import Url, urls_in
 
+if TYPE_CHECKING:
+    from brummer.process.problems import Problems
+
 MAX_URLS = 20
 """A crawler prints thousands; a dev server a handful."""
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """How many errors a run has printed, the title of the first, and where that is (FILE:LINE)."""
+
+    count: int
+    first: str
+    where: str | None
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -24,7 +35,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
     The others appear only where they have something to say. ``reason``: why it failed, in words. ``restarts``: how
     often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
-    ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted.
+    ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted. ``errors`` that it printed, and
+    the ``summary`` of its last test run or build.
     """
 
     process_id: str
@@ -43,6 +55,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     first_error: str | UnsetType = UNSET
     stop_asked_by: str | UnsetType = UNSET
     port_owner: PortOwner | UnsetType = UNSET
+    errors: Errors | UnsetType = UNSET
+    summary: str | UnsetType = UNSET
 
 
 class Ending(NamedTuple):
@@ -84,6 +98,7 @@ class Run:
         self.port_owner: PortOwner | None = None
         self.successor: Run | None = None
         """The run that follows by itself; it is there before anybody is told of this one's end."""
+        self.problems: Problems | None = None
         self._printed: dict[str, Url] = {}
         self._listening: set[int] = set()
 
@@ -181,7 +196,21 @@ class Run:
             first_error=self.first_error or UNSET,
             stop_asked_by=self.stop_asked_by or UNSET,
             port_owner=self.port_owner or UNSET,
+            errors=self._errors(),
+            summary=(self.problems and self.problems.summary) or UNSET,
         )
+
+    @property
+    def first_error_text(self) -> str | UnsetType:
+        """Title and place of the first error that it printed."""
+        if (errors := self._errors()) is UNSET:
+            return UNSET
+        return f"{errors.first} ({errors.where})" if errors.where else errors.first
+
+    def _errors(self) -> Errors | UnsetType:
+        if self.problems is None or self.problems.first is None:
+            return UNSET
+        return Errors(self.problems.errors, self.problems.first.title, self.problems.first.where)
 
     def _explain(self, ending: Ending) -> None:
         self.reason, self.first_error = ending.reason, ending.first_error
