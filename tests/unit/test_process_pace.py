@@ -1,4 +1,13 @@
-from brummer.process.pace import CREDIT_S, DEBT_S, SHARE, Pace
+from brummer.process.pace import (
+    CHUNK_BYTES,
+    CREDIT_S,
+    DEBT_S,
+    SHARE,
+    SMALLEST_CHUNK_BYTES,
+    TURN_S,
+    Pace,
+    next_chunk_bytes,
+)
 
 
 def test_what_comes_now_and_then_is_never_held_back() -> None:
@@ -35,3 +44,11 @@ def test_two_who_share_the_time_have_no_more_than_one() -> None:
         worked += 0.0005
         ready_at[which] = now + pace.rest_after(now, 0.0005)
     assert worked / 10 < SHARE + 0.02
+
+
+def test_what_costs_much_is_read_in_small_pieces_and_what_costs_little_in_large_ones() -> None:
+    assert next_chunk_bytes(40_000, TURN_S * 2) == 20_000
+    assert next_chunk_bytes(20_000, TURN_S / 2) == 40_000
+    assert next_chunk_bytes(10, 0.0) == 10 * TURN_S / 1e-6
+    assert next_chunk_bytes(CHUNK_BYTES, 60.0) == SMALLEST_CHUNK_BYTES
+    assert next_chunk_bytes(CHUNK_BYTES, 1e-9) == CHUNK_BYTES

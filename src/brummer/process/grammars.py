@@ -134,7 +134,7 @@ GRAMMARS: dict[str, Grammar] = {
         places=(r"^\s+at (?!java\.|javax\.|jdk\.|sun\.|kotlin\.|org\.springframework)[^(]*\(([\w$]+\.\w+):(\d+)\)",),
     ),
     "maven": Grammar(
-        r"\[ERROR\] \S+\.\w+:\[\d+,\d+\] ", r"\s+\S", titles=(r"\] (?=\S)(.+)",), places=(r"(/?\S+\.\w+):\[(\d+),",)
+        r"\[ERROR\] \S+\.\w+:\[\d+,\d+\] ", r"\s+\S", titles=(r"\d\] (.+)",), places=(r"(/?\S+\.\w+):\[(\d+),",)
     ),
     "kotlin": Grammar(
         r"e: \S+\.kts?:", titles=(r"\.kts?:[ \d:(),]*(.+)",), places=(r"(?:file://)?([^\s:]+\.kts?):(?: \()?(\d+)",)

@@ -7,6 +7,16 @@ CREDIT_S = 0.05
 """What quiet times save up: a server's start, or the end of a build, is never held back."""
 DEBT_S = 0.002
 """A rest pays back at least this much work; shorter ones are below a timer's resolution."""
+TURN_S = 0.004
+"""What one chunk may take: so long a call waits at the most."""
+CHUNK_BYTES = 64 * 1024
+"""What a pipe holds."""
+SMALLEST_CHUNK_BYTES = 2 * 1024
+
+
+def next_chunk_bytes(size_bytes: int, spent_s: float) -> int:
+    """How much to read after a chunk of this size has taken so long: lines that say much cost more than others."""
+    return max(SMALLEST_CHUNK_BYTES, min(CHUNK_BYTES, int(size_bytes * TURN_S / max(spent_s, 1e-6))))
 
 
 class Pace:

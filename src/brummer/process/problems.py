@@ -7,12 +7,12 @@ lines looked at one by one.
 
 import re
 from collections import deque
-from functools import cache
+from functools import cache, lru_cache
 
 from brummer.process.grammars import GRAMMARS, NOTHING, Grammar, openers
 from brummer.process.levels import level_of
 from brummer.process.output import Batch, Line, Stream
-from brummer.process.summaries import WORDS, Summary
+from brummer.process.summaries import Summary, may_be_in
 
 MAX_GROUPS = 100
 """Different errors that one run remembers, those seen last."""
@@ -29,7 +29,10 @@ UNSEEN_S = 5.0
 MAX_NEWS = 20
 """In as long a time: whoever fails in more ways than that says nothing by naming them all."""
 
-_WORDS = ("error", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok")
+_WORDS = (
+    *("err", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok"),
+    *('  file "', "___", ".go:", ".kt:"),
+)
 _SIGNS = ("✘", "✖", "●")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
 _STAMP = re.compile(r"^\W*\d{2,4}[-/:.][\d:.,TZ/+ -]+\]?\s*")
@@ -108,11 +111,10 @@ class Problems:
 
     def read(self, batch: Batch, now: float) -> list[ErrorGroup]:
         """Errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
-        lower = f"\n{batch.text.lower()}"
-        if any(word in lower for word in WORDS):
+        if may_be_in(batch.text):
             self._summary.read(batch.text)
         reader = self._readers.setdefault(batch.stream, _Reader())
-        if not reader.is_open and not _looks_like_trouble(lower):
+        if not reader.is_open and not _looks_like_trouble(batch.text):
             reader.pass_by(batch.lines)
             return []
         return self._news_among(reader.read(batch.lines), now)
@@ -196,7 +198,9 @@ class _Reader:
         return [found]
 
     def _look_at(self, line: Line) -> None:
-        tool = _opened_by(line.text) or ("log" if level_of(line.text) == "error" else None)
+        tool = None
+        if _looks_like_trouble(line.text):
+            tool = _opened_by(line.text) or ("log" if level_of(line.text) == "error" else None)
         if tool is None:
             self._before.append(line)
         else:
@@ -238,11 +242,13 @@ class _Reader:
         return _compiled(grammar.goes_on).match(text) is not None
 
 
-def _looks_like_trouble(lower: str) -> bool:
-    """Whether anything in the text may belong to an error."""
+def _looks_like_trouble(text: str) -> bool:
+    """Whether an error may begin in these lines."""
+    lower = text.lower()
     return any(word in lower for word in _WORDS) or (not lower.isascii() and any(sign in lower for sign in _SIGNS))
 
 
+@lru_cache(16)
 def _opened_by(text: str) -> str | None:
     match = openers().match(text)
     return match.lastgroup if match else None

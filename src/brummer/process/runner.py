@@ -30,7 +30,7 @@ from brummer.host.process_groups import end_group, kill_group, members, peek_exi
 from brummer.host.terminals import TERM, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find
-from brummer.process.pace import Pace
+from brummer.process.pace import CHUNK_BYTES, Pace, next_chunk_bytes
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -38,8 +38,6 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, but for a process inside a system call on a dead disk."""
 DRAIN_S = 0.5
-_CHUNK_BYTES = 64 * 1024
-"""What a pipe holds."""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -152,6 +150,7 @@ class Child:
         self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
         self._pace = pace
+        self._chunk_bytes = CHUNK_BYTES
         self._pipes: dict[Stream, IO[bytes]] = {}
         self._resting: dict[Stream, asyncio.TimerHandle] = {}
         self._all_read = asyncio.Event()
@@ -256,10 +255,11 @@ class Child:
         time: a flood starves nobody. The full pipe holds the writer back.
         """
         began = awake()
-        chunk = _chunk(pipe)
+        chunk = _chunk(pipe, self._chunk_bytes)
         if chunk:
             self._on_output(stream, chunk)
             now = awake()
+            self._chunk_bytes = next_chunk_bytes(len(chunk), now - began)
             if (rest_s := self._pace.rest_after(now, now - began)) and stream in self._pipes:
                 self._loop.remove_reader(pipe.fileno())
                 self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
@@ -294,10 +294,10 @@ def _tree_of(group: int, mark: bytes) -> set[Identity]:
     return set(tree)
 
 
-def _chunk(pipe: IO[bytes]) -> bytes | None:
+def _chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
     """What is there; empty at the end, which a terminal whose last user has gone reports as EIO; None: nothing yet."""
     try:
-        return os.read(pipe.fileno(), _CHUNK_BYTES)
+        return os.read(pipe.fileno(), limit_bytes)
     except BlockingIOError:
         return None
     except OSError as error:

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-WORDS = (
+_WORDS = (
     "pass",
     "fail",
     "built",
@@ -18,7 +18,7 @@ WORDS = (
     " warning",
     " error",
 )
-"""Without one of them there is no summary in a text, in lower case and after a line feed."""
+"""Without one of them there is no summary in a text."""
 MAX_LENGTH = 120
 
 _TESTS = {
@@ -51,6 +51,12 @@ _IN_PIECES = {"mocha", "node"}
 """One line for each kind, the passed ones first."""
 
 
+def may_be_in(text: str) -> bool:
+    """Whether it is worth while to look for a summary in these lines."""
+    lower = f"\n{text.lower()}"
+    return any(word in lower for word in _WORDS)
+
+
 class Summary:
     """The newest that a run has said. ``text`` is None while it has said nothing."""
 
@@ -61,8 +67,9 @@ class Summary:
 
     def read(self, text: str) -> None:
         """Lines of output, without escape sequences."""
-        for match in _pattern().finditer(text):
-            self._take(match.lastgroup or "", match[0])
+        for line in text.split("\n"):
+            if may_be_in(line) and (match := _pattern().match(line)):
+                self._take(match.lastgroup or "", line)
 
     def _take(self, runner: str, line: str) -> None:
         if runner == "build":
@@ -98,4 +105,4 @@ def _counts(runner: str, line: str) -> dict[str, int]:
 def _pattern() -> re.Pattern[str]:
     """3 ms, once."""
     kinds = {**_TESTS, "build": _BUILD}
-    return re.compile("|".join(f"(?P<{name}>^(?:{pattern})$)" for name, pattern in kinds.items()), re.MULTILINE)
+    return re.compile("|".join(f"(?P<{name}>(?:{pattern})$)" for name, pattern in kinds.items()))
