@@ -390,3 +390,92 @@ async def test_what_happened_is_told_from_a_cursor_on(agent: Agent) -> None:
     assert answer["changes"][1]["last_lines"] == ["about to fail"]
     assert "last_lines" not in answer["changes"][0]
     assert (await agent.call("changes_since", cursor=answer["next_cursor"]))["changes"] == []
+
+
+TRACE = """
+print("starting", flush=True)
+raise ValueError("no such table")
+"""
+
+
+async def crashed(agent: Agent) -> dict[str, Any]:
+    (agent.directory / "crash.py").write_text(TRACE)
+    (agent.directory / "Procfile").write_text(f"crash: {sys.executable} -I crash.py\n")
+    return await agent.call("scripts_run", name="crash", wait="exit")
+
+
+async def test_an_error_in_the_output_is_a_change_and_the_failure_names_it(agent: Agent) -> None:
+    process = await crashed(agent)
+    where = f"{agent.directory}/crash.py:3"
+    assert process["errors"] == {"count": 1, "first": "ValueError: no such table", "where": where}
+    started, error, failed = (await agent.call("changes_since"))["changes"]
+    assert (started["kind"], error["kind"], failed["kind"]) == ("started", "error", "failed")
+    assert (error["title"], error["where"], error["count"]) == ("ValueError: no such table", where, 1)
+    assert error["lines"][-1] == "ValueError: no such table"
+    assert failed["first_error"] == f"ValueError: no such table ({where})"
+    line = (await agent.call("logs_search", query="Traceback"))["lines"][0]
+    assert error["first_n"] == line["n"]
+
+
+async def test_an_error_of_a_process_that_lives_on_is_told_too(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("on: echo 'ERROR no route'; echo '1 failed, 2 passed in 3s'; sleep 600\n")
+    waiting = asyncio.create_task(agent.manager.changes.until(lambda: "error" in kinds(agent), WITHIN_S))
+    await agent.call("scripts_run", name="on", wait="none")
+    assert await waiting
+    [process] = (await agent.call("scripts_status"))["processes"]
+    assert (process["errors"]["first"], process["summary"]) == ("ERROR no route", "1 failed, 2 passed")
+
+
+def kinds(agent: Agent) -> list[str]:
+    return [change.kind for change in agent.manager.changes.log.after(0)]
+
+
+async def test_lines_are_chosen_by_level_with_the_whole_of_a_stack_trace(agent: Agent) -> None:
+    await crashed(agent)
+    agent.manager.output.add("web", "stdout", "WARN disk is nearly full", 0)
+    agent.manager.output.add("web", "stdout", "DEBUG nothing", 0)
+    errors = texts(await agent.call("logs_tail", level="error"))
+    assert (errors[0], errors[-1]) == ("Traceback (most recent call last):", "ValueError: no such table")
+    assert len(errors) >= 3
+    assert texts(await agent.call("logs_tail", level="warning")) == [*errors, "WARN disk is nearly full"]
+    assert texts(await agent.call("logs_search", query="disk", level="warning")) == ["WARN disk is nearly full"]
+
+
+async def test_lines_are_chosen_by_time(agent: Agent) -> None:
+    agent.manager.output.add("web", "stdout", "long ago", 1_000_000_000)
+    await agent.call("scripts_run", name="quick", wait="exit")
+    assert sorted(texts(await agent.call("logs_tail", since=600))) == ["one", "two"]
+    assert texts(await agent.call("logs_tail", since="2001-09-09T01:46:40Z"))[0] == "long ago"
+    assert "long ago" not in texts(await agent.call("logs_tail", since="2001-09-09T01:46:41+00:00"))
+    assert (await agent.error("logs_tail", since="yesterday"))["context"]["argument"] == "since"
+
+
+async def test_a_hit_is_shown_with_its_neighbours(agent: Agent) -> None:
+    for number in range(1, 10):
+        agent.manager.output.add("web", "stdout", f"line {number}", 0)
+        agent.manager.output.add("other", "stdout", "noise", 0)
+    answer = await agent.call("logs_search", query="line [48]", regex=True, around=1)
+    assert texts(answer) == [f"line {number}" for number in (3, 4, 5, 7, 8, 9)]
+    assert answer["hits"] == [7, 15]
+    narrow = await agent.call("logs_search", query="line 4", around=5, limit_bytes=200)
+    assert (texts(narrow), narrow["without_context"]) == (["line 4"], 1)
+
+
+async def test_an_answer_keeps_to_the_bytes_it_was_given_and_says_what_it_left_out(agent: Agent) -> None:
+    for number in range(100):
+        agent.manager.output.add("web", "stdout", f"{number:03}" * 100, 0)
+    newest = await agent.call("logs_tail", limit_bytes=2000)
+    assert texts(newest)[-1].startswith("099")
+    assert newest["omitted"] == 100 - len(newest["lines"])
+    assert len(msgspec.json.encode(newest["lines"])) <= 2000
+    on = await agent.call("logs_tail", limit_bytes=2000, cursor="gen.0")
+    assert (texts(on)[0][:3], on["more"]) == ("000", True)
+
+
+async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("on: echo ready; sleep 0.4; echo ready again; sleep 600\n")
+    await agent.call("scripts_run", name="on", wait="none")
+    first = await agent.call("wait_for", process="on", log="ready")
+    assert first["line"]["text"] == "ready"
+    later = await agent.call("wait_for", process="on", log="ready", since=0)
+    assert later["line"]["text"] == "ready again"

@@ -13,6 +13,9 @@ Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 
 
+Since = str | Annotated[float, Meta(ge=0)]
+
+
 class NoArguments(Struct, forbid_unknown_fields=True):
     """Takes nothing."""
 
@@ -52,28 +55,38 @@ class ScriptsStatus(Struct, forbid_unknown_fields=True):
 
 
 class TailLogs(Struct, forbid_unknown_fields=True):
-    """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it."""
+    """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it.
+
+    ``level``: of those at least as serious, stack traces included. ``since``: a time as RFC 3339, or seconds ago.
+    ``limit_bytes`` bounds the lines of the answer, before JSON's escapes; one line is always given.
+    """
 
     process: str | None = None
     limit: LineLimit = 100
     cursor: str | None = None
+    level: Literal["error", "warning", "info", "debug"] | None = None
+    since: Since | None = None
+    limit_bytes: Annotated[int, Meta(ge=1, le=262_144)] = 32_768
 
 
-class SearchLogs(Struct, forbid_unknown_fields=True):
-    """Lines that contain ``query``, or match it as a regular expression."""
+class SearchLogs(TailLogs, forbid_unknown_fields=True, kw_only=True):
+    """Lines that contain ``query``, or match it as a regular expression. ``around``: so many lines before and after
+    each, of the same process.
+    """
 
     query: str
     regex: bool = False
-    process: str | None = None
-    limit: LineLimit = 100
-    cursor: str | None = None
+    around: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class WaitFor(Struct, forbid_unknown_fields=True):
-    """The first condition that comes true ends the wait. ``log`` is a regular expression."""
+    """The first condition that comes true ends the wait. ``log`` is a regular expression; lines from before ``since``
+    do not count.
+    """
 
     process: str | None = None
     log: str | None = None
+    since: Since | None = None
     ready: bool = False
     exit: bool = False
     port: Annotated[int, Meta(ge=1, le=65_535)] | None = None

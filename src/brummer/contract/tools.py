@@ -66,6 +66,15 @@ CURSOR: Schema = {"type": "string", "description": "next_cursor of an earlier an
 WAIT: Schema = {"type": "string", "enum": ["none", "ready", "exit"], "default": "ready"}
 TIMEOUT: Schema = {"type": "number", "default": 30}
 LIMIT: Schema = {"type": "integer", "default": 100}
+SINCE: Schema = {"type": ["string", "number"], "description": "time or seconds ago"}
+FILTERS: dict[str, Schema] = {
+    "process": STRING,
+    "level": {"type": "string", "enum": ["error", "warning", "info", "debug"]},
+    "since": SINCE,
+    "limit": LIMIT,
+    "limit_bytes": {"type": "integer", "default": 32768},
+    "cursor": CURSOR,
+}
 PICK: dict[str, Schema] = {"name": STRING, "process_id": STRING}
 
 PROCESS: dict[str, Schema] = {
@@ -170,7 +179,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         "logs_tail",
         "Read the last lines of output, or with a cursor the lines after it. dropped counts lines that are gone.",
-        {"process": STRING, "limit": LIMIT, "cursor": CURSOR},
+        FILTERS,
         LINES,
         read_only=True,
     ),
@@ -178,7 +187,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "logs_search",
         "Find lines of output that contain a text or match a regular expression, newest last. A cursor continues"
         " after an earlier answer.",
-        {"query": STRING, "regex": BOOLEAN, "process": STRING, "limit": LIMIT, "cursor": CURSOR},
+        {"query": STRING, "regex": BOOLEAN, "around": INTEGER, **FILTERS},
         LINES,
         required=("query",),
         read_only=True,
@@ -190,6 +199,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
         {
             "process": STRING,
             "log": {"type": "string", "description": "regular expression"},
+            "since": SINCE,
             "ready": BOOLEAN,
             "exit": BOOLEAN,
             "port": INTEGER,
@@ -206,8 +216,8 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ),
     ToolDefinition(
         "changes_since",
-        "Tell what happened since a cursor: starts, exits, readiness, URLs, errors. Without a cursor, the"
-        " latest changes.",
+        "Tell what happened since a cursor: starts, exits, readiness, URLs, errors and their place. Without a cursor,"
+        " the latest changes.",
         {"cursor": CURSOR, "limit": {"type": "integer", "default": 200}},
         {"changes": OBJECTS, "next_cursor": STRING, "dropped": INTEGER},
         read_only=True,

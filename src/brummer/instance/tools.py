@@ -25,14 +25,13 @@ from brummer.contract.arguments import (
 )
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import BrummerError, InvalidArguments
+from brummer.host.clocks import wall
 from brummer.instance.detect import Script
+from brummer.instance.log_reading import read_log, search_log
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Match, Waiting
-from brummer.process.numbered import Page
-from brummer.process.output import Line
-from brummer.process.patterns import BUDGET_S, Pattern
 from brummer.wire.server import CLIENT_GONE
 from brummer.wire.toolbox import CallContext, Tool
 
@@ -118,24 +117,10 @@ class _Calls:
         return {"processes": [_facts(run) for run in runs]}
 
     async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
-        belongs = await self._belongs(wanted.process)
-        return _lines(self._manager.output.log.read(wanted.cursor, wanted.limit, belongs))
+        return read_log(self._manager, wanted, await self._process(wanted.process), wall())
 
     async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
-        belongs = await self._belongs(wanted.process)
-        log = self._manager.output.log
-        if not wanted.regex:
-            page = log.read(wanted.cursor, wanted.limit, lambda line: wanted.query in line.text and belongs(line))
-            return _lines(page)
-        pattern = Pattern(wanted.query, argument="query")
-        return _lines(
-            pattern.within(
-                BUDGET_S,
-                lambda: log.read(
-                    wanted.cursor, wanted.limit, lambda line: belongs(line) and pattern.matches(line.text)
-                ),
-            )
-        )
+        return search_log(self._manager, wanted, await self._process(wanted.process), wall())
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
         if wanted.log is None and wanted.port is None and not wanted.ready and not wanted.exit:
@@ -147,7 +132,7 @@ class _Calls:
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit)
-        return {"changes": page.entries, **_position(page)}
+        return {"changes": page.entries, **page.position()}
 
     @contextlib.contextmanager
     def _taking_back(self, run: Run) -> Iterator[None]:
@@ -199,15 +184,13 @@ class _Calls:
         if self._manager.find(process) is None:
             await asyncio.to_thread(self._scripts.find, process)
 
-    async def _belongs(self, process: str | None) -> Callable[[Line], bool]:
-        """Which lines are those of a process: all runs of a name, or the one run of an id."""
+    async def _process(self, process: str | None) -> Run | str | None:
+        """The run of an id, or the name whose runs are all meant."""
         if process is None:
-            return lambda _: True
+            return None
         await self._check_process(process)
         run = self._manager.find(process)
-        if run is not None and run.process_id == process:
-            return run.owns
-        return lambda line: line.process == process
+        return run if run is not None and run.process_id == process else process
 
 
 @contextlib.contextmanager
@@ -236,20 +219,6 @@ def _shown(script: Script) -> dict[str, str]:
 def _facts(run: Run) -> Answer:
     facts: Answer = msgspec.to_builtins(run.status())
     return facts
-
-
-def _lines(page: Page[Line]) -> Answer:
-    return {"lines": page.entries, **_position(page)}
-
-
-def _position(page: Page[Any]) -> Answer:
-    """``omitted`` and ``cursor_reset`` appear only where they have something to say."""
-    position: Answer = {"next_cursor": page.next_cursor, "dropped": page.dropped}
-    if page.omitted:
-        position["omitted"] = page.omitted
-    if page.cursor_reset:
-        position["cursor_reset"] = True
-    return position
 
 
 def _shortened(text: str) -> str:

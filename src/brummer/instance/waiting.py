@@ -12,8 +12,10 @@ from collections.abc import Iterable
 import msgspec
 
 from brummer.contract.arguments import WaitFor
+from brummer.host.clocks import wall
 from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
+from brummer.instance.log_reading import is_since
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
 from brummer.process.output import Batch, Line
@@ -44,6 +46,7 @@ class Waiting:
         self._manager = manager
         self._wanted = wanted
         self._pattern = Pattern(wanted.log, argument="log") if wanted.log is not None else None
+        self._counts = is_since(wanted.since, wall()) if wanted.since is not None else lambda _: True
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._found: asyncio.Future[Match] = self._loop.create_future()
@@ -68,7 +71,8 @@ class Waiting:
         else:
             runs = [run for run in self._manager.current_runs() if not run.has_ended]
         for run in runs:
-            if self._pattern and (line := self._first_line(self._pattern, self._manager.lines_of(run))):
+            lines = filter(self._counts, self._manager.lines_of(run))
+            if self._pattern and (line := self._first_line(self._pattern, lines)):
                 self._finish("log", run, line)
             self._check_state(run)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -49,6 +49,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     omitted: int
     more: bool
     cursor_reset: bool
+
+    def position(self) -> dict[str, Any]:
+        """All but the entries; what has nothing to say is left out."""
+        position: dict[str, Any] = {"next_cursor": self.next_cursor, "dropped": self.dropped}
+        for name in ("dropped_of", "omitted", "more", "cursor_reset"):
+            if value := getattr(self, name):
+                position[name] = value
+        return position
 
 
 class _Share(Generic[T]):

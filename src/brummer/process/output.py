@@ -59,7 +59,8 @@ Subscriber = Callable[[Line, str], None]
 """The same line by line: with the line and its raw text."""
 
 
-def _size(line: Line) -> int:
+def size_of(line: Line) -> int:
+    """About what it takes, in memory and in an answer."""
     text = line.text
     return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
 
@@ -68,7 +69,7 @@ class Output:
     """All lines of an instance. `log` reads them; `open` takes the chunks of a new process."""
 
     def __init__(self, generation: str, *, max_bytes: int = MAX_BYTES) -> None:
-        self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, _size)
+        self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, size_of)
         self._followers: dict[object, Follower] = {}
         self._stamp = Stamp()
 

@@ -6,6 +6,7 @@ lines looked at one by one.
 """
 
 import re
+from bisect import bisect, insort
 from collections import deque
 from functools import cache, lru_cache
 
@@ -16,6 +17,9 @@ from brummer.process.summaries import Summary, may_be_in
 
 MAX_GROUPS = 100
 """Different errors that one run remembers, those seen last."""
+MAX_RANGES = 1_000
+"""Appearances of errors whose lines are known."""
+MAX_NUMBER = 1 << 62
 MAX_LINES = 200
 """Of one error; a test runner's report of a large comparison is longer."""
 PREFIX_LINES = 4
@@ -81,7 +85,7 @@ class Problems:
         self.errors = 0
         self._groups: dict[_Key, ErrorGroup] = {}
         self._same: dict[tuple[str, ...], _Key] = {}
-        self._ranges: deque[tuple[int, int]] = deque(maxlen=1000)
+        self._ranges: list[tuple[int, int]] = []
         self._readers: dict[Stream, _Reader] = {}
         self._summary = Summary()
         self._news_since_s = 0.0
@@ -106,8 +110,9 @@ class Problems:
         return any(reader.is_open for reader in self._readers.values())
 
     def owns(self, n: int) -> bool:
-        """Whether a line belonged to one of the last thousand errors."""
-        return any(first <= n <= last for first, last in self._ranges)
+        """Whether a line of this run belonged to one of its last errors."""
+        position = bisect(self._ranges, (n, MAX_NUMBER)) - 1
+        return position >= 0 and n <= self._ranges[position][1]
 
     def read(self, batch: Batch, now: float) -> list[ErrorGroup]:
         """Errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
@@ -133,7 +138,8 @@ class Problems:
             return None
         is_fresh = group.seen_at_s == 0.0 or now - group.seen_at_s >= UNSEEN_S
         self.errors += 1
-        self._ranges.append((lines[0].n, lines[-1].n))
+        insort(self._ranges, (lines[0].n, lines[-1].n))
+        del self._ranges[:-MAX_RANGES]
         if self.first is None or (self.first.is_aftermath and not group.is_aftermath):
             self.first = group
         group.seen_at_s = now
