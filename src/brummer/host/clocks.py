@@ -62,6 +62,11 @@ else:
         return float(_kernel.GetTickCount64()) / 1e3
 
 
+def busy() -> float:
+    """Seconds of a processor that the calling thread has used."""
+    return time.thread_time()
+
+
 def wall() -> float:
     """Seconds since 1970; somebody may set it."""
     return time.time()

@@ -23,7 +23,7 @@ from typing import IO, Literal
 import msgspec
 
 from brummer.core.errors import BrummerError
-from brummer.host.clocks import awake
+from brummer.host.clocks import awake, busy
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
@@ -254,13 +254,13 @@ class Child:
         """One chunk per turn of the loop, and none for a while when all output together has had its share of the loop's
         time: a flood starves nobody. The full pipe holds the writer back.
         """
-        began = awake()
+        began = busy()
         chunk = _chunk(pipe, self._chunk_bytes)
         if chunk:
             self._on_output(stream, chunk)
-            now = awake()
-            self._chunk_bytes = next_chunk_bytes(len(chunk), now - began)
-            if (rest_s := self._pace.rest_after(now, now - began)) and stream in self._pipes:
+            spent_s = busy() - began
+            self._chunk_bytes = next_chunk_bytes(len(chunk), spent_s)
+            if (rest_s := self._pace.rest_after(awake(), spent_s)) and stream in self._pipes:
                 self._loop.remove_reader(pipe.fileno())
                 self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
         elif chunk is not None:
