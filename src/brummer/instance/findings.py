@@ -47,6 +47,11 @@ class Findings:
         if run.problems is not None:
             self._publish(run, run.problems.settle(asyncio.get_running_loop().time()))
 
+    async def settled(self) -> None:
+        """Errors that are being printed right now are told when this returns, a moment later at the most."""
+        if self._settling:
+            await asyncio.sleep(SETTLE_S)
+
     def _publish(self, run: Run, news: "list[ErrorGroup]") -> None:
         for error in news:
             self._changes.publish("error", run, self._now(), error=error)

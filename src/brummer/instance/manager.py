@@ -85,7 +85,7 @@ class Manager:
     ) -> None:
         self.output = output or Output(generation)
         self.changes = Changes(generation)
-        self._findings = Findings(self.changes, self._now)
+        self.findings = Findings(self.changes, self._now)
         self._generation = generation
         self._guard = guard
         self._wall = wall
@@ -302,7 +302,7 @@ class Manager:
         output.end(self._wall())
         if not exit_.output_complete:
             output.say(INCOMPLETE, self._wall())
-        self._findings.end(run)
+        self.findings.end(run)
         ending = await self._endings.of(run, exit_, self.last_lines(run, SEEN_LINES), killed_before)
         run.ended(exit_, ending, self._now(), self.output.log.last_n)
         self._follow_up(run, ending)
@@ -336,7 +336,7 @@ class Manager:
             readiness.printed([line.text for line in batch.lines], new_url=bool(new))
         if new:
             self.changes.publish("url", run, batch.lines[0].at, urls=new)
-        self._findings.read(run, batch)
+        self.findings.read(run, batch)
 
     def _publish_end(self, run: Run) -> None:
         kind: Literal["failed", "crash-looping", "exited", "stopped"] = run.state  # type: ignore[assignment]

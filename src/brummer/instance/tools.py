@@ -131,6 +131,7 @@ class _Calls:
             return await Waiting(self._manager, wanted).result()
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
+        await self._manager.findings.settled()
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit)
         return {"changes": page.entries, **page.position()}
 

@@ -1,7 +1,8 @@
 """How much of the loop's time output may take, so that a flood delays neither calls nor other scripts' lines. Pure."""
 
 SHARE = 0.5
-"""Of one processor, whoever else wants it: the other half is for calls, and a program that prints without end is held back by its full pipe.
+"""Of one processor, in the time that our thread really had it: the other half is for calls, and a program that prints
+without end is held back by its full pipe.
 """
 CREDIT_S = 0.05
 """What quiet times save up: a server's start, or the end of a build, is never held back."""
