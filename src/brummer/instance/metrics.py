@@ -7,6 +7,7 @@ from typing import Final
 from brummer import __version__
 from brummer.core.metrics import Family, Metric
 from brummer.instance.counting import Counting
+from brummer.process.output import LINE_BYTES
 
 BUILD = Metric("brummer_build_info", "gauge", "1, labelled with the version that runs", ("version",))
 SERVED = Metric("brummer_instance_calls_total", "counter", "Calls that ran here, by tool and end", ("tool", "outcome"))
@@ -22,7 +23,7 @@ DROPPED = Metric(
     "brummer_output_dropped_lines_total", "counter", "Lines that had to make room and can't be read any more"
 )
 PRINTED = Metric("brummer_output_bytes_total", "counter", "Bytes of text that scripts have printed")
-KEPT = Metric("brummer_output_kept_bytes", "gauge", "Bytes of text that can still be read")
+KEPT = Metric("brummer_output_kept_bytes", "gauge", "Bytes that the lines take which can still be read")
 
 ALL: Final = (
     BUILD, SERVED, DURATION, RUNNING, ENTRIES, LEDGER_BYTES, SCRIPT_EVENTS, RESTARTS, SCRIPTS, LINES, DROPPED, PRINTED,
@@ -53,5 +54,5 @@ def _of_scripts(counting: Counting) -> Iterator[Family]:
     yield SCRIPTS.family({(state,): count for state, count in states.items()})
     yield LINES.single(log.last_n)
     yield DROPPED.single(log.last_n - len(log))
-    yield PRINTED.single(log.seen_bytes)
+    yield PRINTED.single(log.seen_bytes - LINE_BYTES * log.last_n)
     yield KEPT.single(log.size_bytes)

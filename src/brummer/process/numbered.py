@@ -102,11 +102,6 @@ class NumberedLog(Generic[T]):
         """Of the entries that are still there."""
         return self._size
 
-    @property
-    def evicted(self) -> int:
-        """How many are gone."""
-        return self.last_n - len(self)
-
     def append(self, entry: T) -> None:
         """``entry.n`` must be ``last_n + 1``."""
         self.extend([entry])
