@@ -266,3 +266,12 @@ async def until_it_printed(manager: Manager, run: Run) -> None:
         async with asyncio.timeout(WITHIN_S):
             await printed.wait()
     leave()
+
+
+async def test_on_a_terminal_people_get_the_colours_and_agents_plain_text(manager: Manager) -> None:
+    raw: list[str] = []
+    manager.output.subscribe(lambda _, text: raw.append(text))
+    command = "test -t 1 && printf '\\033[32mgreen\\033[0m\\n'"
+    run, _ = await manager.ensure(Script("web", command, "test", "/", wants_terminal=True))
+    await reached(manager, run, "exit")
+    assert (raw, manager.last_lines(run, 5)) == (["\x1b[32mgreen\x1b[0m"], ["green"])

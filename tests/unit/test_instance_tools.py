@@ -479,3 +479,12 @@ async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(a
     assert first["line"]["text"] == "ready"
     later = await agent.call("wait_for", process="on", log="ready", since=0)
     assert later["line"]["text"] == "ready again"
+
+
+async def test_a_question_that_nobody_answers_is_shown(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("ask: printf 'Overwrite? [y/N] '; exec sleep 600\n")
+    answer = await agent.call("scripts_run", name="ask", wait="ready", timeout_s=0.5)
+    assert (answer["status"], answer["unfinished_line"]) == ("running", "Overwrite? [y/N]")
+    assert texts(await agent.call("logs_tail")) == []
+    assert "unfinished_line" not in await agent.call("scripts_stop", name="ask")
+    assert texts(await agent.call("logs_tail")) == ["Overwrite? [y/N] "]

@@ -1,7 +1,7 @@
 """One run of a script: its facts, and the only place that changes its state."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -36,7 +36,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     The others appear only where they have something to say. ``reason``: why it failed, in words. ``restarts``: how
     often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
     ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted. ``errors`` that it printed, and
-    the ``summary`` of its last test run or build.
+    the ``summary`` of its last test run or build. ``unfinished_line``: what it printed last without a line end, such as
+    a question that nobody answers.
     """
 
     process_id: str
@@ -57,6 +58,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     port_owner: PortOwner | UnsetType = UNSET
     errors: Errors | UnsetType = UNSET
     summary: str | UnsetType = UNSET
+    unfinished_line: str | UnsetType = UNSET
 
 
 class Ending(NamedTuple):
@@ -99,6 +101,8 @@ class Run:
         self.successor: Run | None = None
         """The run that follows by itself; it is there before anybody is told of this one's end."""
         self.problems: Problems | None = None
+        self.unfinished: Callable[[], str | None] = lambda: None
+        """What it has printed of a line that is not at its end yet."""
         self._printed: dict[str, Url] = {}
         self._listening: set[int] = set()
 
@@ -198,6 +202,7 @@ class Run:
             port_owner=self.port_owner or UNSET,
             errors=self._errors(),
             summary=(self.problems and self.problems.summary) or UNSET,
+            unfinished_line=self.unfinished() or UNSET,
         )
 
     @property
