@@ -225,3 +225,9 @@ def test_what_waits_for_its_line_end_can_be_seen() -> None:
     assert sink.unfinished() is None
     sink.feed("stdout", b"done\n\x1b[1mReally?\x1b[0m [y/N] ", NOON)
     assert sink.unfinished() == "Really? [y/N]"
+
+
+def test_what_was_dropped_before_a_run_does_not_concern_its_reader() -> None:
+    log = noisy_and_quiet().log
+    assert log.read(None, 1000, process="noisy", since_n=1950).dropped == 0
+    assert log.read("gen.0", 1000, process="noisy", since_n=1900).dropped < 100

@@ -256,3 +256,23 @@ def test_how_a_test_run_or_a_build_went_is_told(name: str, summary: str | None) 
 )
 def test_summaries_say_all_that_was_counted(text: str, summary: str) -> None:
     assert Reader().read(text).problems.summary == summary
+
+
+@pytest.mark.parametrize("token", ["a.", "A.", "a.b.c.Error.", "x/y.", "(a", "1 ", "Aa", "./", "\t", "= 1 failed "])
+def test_lines_that_are_made_to_be_slow_are_read_in_no_time(token: str) -> None:
+    """Each would take minutes if an expression went back and forth in all of it."""
+    line = token * (16_000 // len(token))
+    reader = Reader()
+    for opening in ("ERROR x", "error during build:", "panic: x", "  ● x", "___ x ___"):
+        reader.read(f"{opening}\n" + f"{line} err fail\n" * 20)
+    reader.settled()
+    assert reader.problems.errors >= 1
+
+
+def test_a_long_error_that_repeats_is_counted_and_not_remembered_word_for_word() -> None:
+    reader = Reader()
+    for _ in range(3):
+        reader.read(
+            "panic: deep\n" + "\t/app/main.go:1 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n" * MAX_LINES + "done\n"
+        )
+    assert (len(reader.news), reader.news[0].count, reader.problems._same) == (1, 3, {})

@@ -51,10 +51,10 @@ def is_since(since: str | float, now: float) -> Wanted:
 
 
 def _read(manager: Manager, wanted: TailLogs, process: Run | str | None, filters: list[Wanted]) -> Page[Line]:
-    name = process.name if isinstance(process, Run) else process
+    name, since_n = (process.name, process.first_n) if isinstance(process, Run) else (process, 0)
     chosen = (lambda line: all(holds(line) for holds in filters)) if filters else None
     log = manager.output.log
-    return log.read(wanted.cursor, wanted.limit, chosen, process=name, limit_size=wanted.limit_bytes)
+    return log.read(wanted.cursor, wanted.limit, chosen, process=name, since_n=since_n, limit_size=wanted.limit_bytes)
 
 
 def _filters(manager: Manager, wanted: TailLogs, process: Run | str | None, now: float) -> list[Wanted]:

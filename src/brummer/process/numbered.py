@@ -164,26 +164,31 @@ class NumberedLog(Generic[T]):
         wanted: Callable[[T], bool] | None = None,
         *,
         process: str | None = None,
+        since_n: int = 0,
         limit_size: int = PAGE_BYTES,
     ) -> Page[T]:
         """Without a cursor the newest ``limit`` wanted entries, else the first ``limit`` after it; oldest
-        first. One entry is given even if it alone is larger than ``limit_size``.
+        first. One entry is given even if it alone is larger than ``limit_size``. What was dropped up to ``since_n``
+        does not concern the reader.
 
         Raises InvalidArguments for a cursor that is none.
         """
         if cursor is None:
-            return self._newest(limit, wanted, process, limit_size)
+            return self._newest(limit, wanted, process, since_n, limit_size)
         position, is_ours = self._position(cursor)
+        position = max(position, since_n)
         found, more = self._fill(self.after(position, process), limit, wanted, limit_size)
         return self._page(found, position, process, more=more, cursor_reset=not is_ours)
 
-    def _newest(self, limit: int, wanted: Callable[[T], bool] | None, process: str | None, limit_size: int) -> Page[T]:
+    def _newest(
+        self, limit: int, wanted: Callable[[T], bool] | None, process: str | None, since_n: int, limit_size: int
+    ) -> Page[T]:
         shares = self._of(process)
         newest = merge(*(reversed(share.entries) for share in shares), key=_number, reverse=True)
         found, more = self._fill(newest, limit, wanted, limit_size)
         found.reverse()
         if not more:
-            return self._page(found, 0, process)
+            return self._page(found, since_n, process)
         every = (entry for share in shares for entry in share.entries)
         fitting = sum(len(share.entries) for share in shares) if wanted is None else sum(map(wanted, every))
         return Page(found, self.cursor(), 0, {}, fitting - len(found), more=False, cursor_reset=False)

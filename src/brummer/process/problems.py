@@ -26,6 +26,10 @@ PREFIX_LINES = 4
 """Before the first line of an error: a place, the source line, a caret and a blank one."""
 HEADING_REACH = 50
 """So far back a linter names the file of the line that it complains about."""
+HEAD = 400
+"""Characters of a line that are looked at: some expressions take the square of that in time."""
+MAX_SAME_LENGTH = 10_000
+"""Characters of an error whose exact text is remembered."""
 EXCERPT_LINES = 8
 EXCERPT_LENGTH = 200
 UNSEEN_S = 5.0
@@ -57,7 +61,7 @@ class ErrorGroup:
 
     def __init__(self, tool: str, lines: list[Line]) -> None:
         grammar = GRAMMARS[tool]
-        text = "\n".join(line.text for line in lines)
+        text = "\n".join(line.text[:HEAD] for line in lines)
         self.at = lines[0].at
         self.first_n = lines[0].n
         self.last_n = lines[-1].n
@@ -156,7 +160,9 @@ class Problems:
             group = ErrorGroup(tool, lines)
             if len(self._same) >= MAX_GROUPS:
                 self._same.clear()
-            key = self._same[texts] = group.key
+            key = group.key
+            if sum(map(len, texts)) <= MAX_SAME_LENGTH:
+                self._same[texts] = key
             if key not in self._groups:
                 return group
         known = self._groups[key]
@@ -206,7 +212,7 @@ class _Reader:
     def _look_at(self, line: Line) -> None:
         tool = None
         if _looks_like_trouble(line.text):
-            tool = _opened_by(line.text) or ("log" if level_of(line.text) == "error" else None)
+            tool = _opened_by(line.text[:HEAD]) or ("log" if level_of(line.text) == "error" else None)
         if tool is None:
             self._before.append(line)
         else:
@@ -215,21 +221,21 @@ class _Reader:
     def _what_led_to(self, grammar: Grammar) -> list[Line]:
         if grammar.heading != NOTHING:
             heading = _compiled(grammar.heading)
-            return next(([line] for line in reversed(self._before) if heading.match(line.text)), [])
+            return next(([line] for line in reversed(self._before) if heading.match(line.text[:HEAD])), [])
         if grammar.prefix == NOTHING:
             return []
         near = list(self._before)[-PREFIX_LINES:]
         prefix = _compiled(grammar.prefix)
-        return next((near[at:] for at, line in enumerate(near) if prefix.match(line.text)), [])
+        return next((near[at:] for at, line in enumerate(near) if prefix.match(line.text[:HEAD])), [])
 
     def _takes(self, tool: str, line: Line) -> bool:
-        grammar = GRAMMARS[tool]
-        if not line.text.strip():
+        grammar, head = GRAMMARS[tool], line.text[:HEAD]
+        if not head.strip():
             self._blanks.append(line)
             return len(self._blanks) <= grammar.blanks
-        if tool == "log" and (explanation := _opened_by(line.text)) in _EXPLAINS_A_LOG_LINE:
+        if tool == "log" and (explanation := _opened_by(head)) in _EXPLAINS_A_LOG_LINE:
             self._tool = explanation
-        elif not self._belongs(grammar, line.text):
+        elif not self._belongs(grammar, head):
             return False
         if len(self._lines) < MAX_LINES:
             self._lines += [*self._blanks, line]

@@ -20,6 +20,8 @@ _WORDS = (
 )
 """Without one of them there is no summary in a text."""
 MAX_LENGTH = 120
+HEAD = 300
+"""Characters of a line that are looked at; no summary is longer."""
 
 _TESTS = {
     "pytest": r"=*\s*\d+ (?:passed|failed|errors?|skipped|xfailed|xpassed|warnings?)\b[^\n]* in [\d.]+s\b.*",
@@ -68,7 +70,7 @@ class Summary:
     def read(self, text: str) -> None:
         """Lines of output, without escape sequences."""
         for line in text.split("\n"):
-            if may_be_in(line) and (match := _pattern().match(line)):
+            if may_be_in(line) and (match := _pattern().match(line[:HEAD])):
                 self._take(match.lastgroup or "", line)
 
     def _take(self, runner: str, line: str) -> None:
