@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 import brummer
 from brummer.cli import commands
 from brummer.cli.mcp_config import CLIENTS
+from brummer.core.settings import BY_KEY
 from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 
 COMMANDS = tuple(commands._COMMANDS)
@@ -30,7 +32,19 @@ def shop(brum: Brum) -> Path:
 def test_help_names_every_command_and_option(brum: Brum) -> None:
     done = brum.run("--help")
     assert (done.status, done.stderr) == (0, "")
-    for word in (*COMMANDS, "--mcp", "--http", "--dir", "--port", "--name", "--no-tui", "--log-json", "--version"):
+    for word in (
+        *COMMANDS,
+        "--mcp",
+        "--http",
+        "--dir",
+        "--port",
+        "--name",
+        "--no-tui",
+        "--log-json",
+        "--settings",
+        "--set",
+        "--version",
+    ):
         assert word in done.stdout
 
 
@@ -66,6 +80,12 @@ WRONG = [
     ["--mcp", "-p", "7777"],
     ["--mcp", "-d", "/tmp"],
     ["--mcp", "--name", "second"],
+    ["--settings", "dev"],
+    ["--settings", "--mcp"],
+    ["--json"],
+    ["--set", "max_connections"],
+    ["--set", "max_conections=5"],
+    ["--set", "max_connections=0"],
     ["ls", "more"],
     ["call"],
     ["call", "shop"],
@@ -83,6 +103,45 @@ def test_wrong_arguments_give_status_2_and_name_what_is_wrong(brum: Brum, argume
     last = done.stderr.splitlines()[-1]
     assert last.startswith("brum")
     assert len(last) > len("brum: error: ")
+
+
+# Settings.
+
+
+def test_settings_show_every_value_with_its_source(brum: Brum) -> None:
+    project = brum.project(
+        "shop", {".brum.toml": '\nmax_reply = "2MiB"\n[servers.docs]\nurl = "http://u:secret@h/mcp"'}
+    )
+    done = brum.run(
+        "--settings", "-d", project, "--set", "ledger_age=90", HOME=str(brum.home), BRUMMER_MAX_CONNECTIONS="5"
+    )
+    assert (done.status, done.stderr) == (0, "")
+    heading, *rows = [re.split(" {2,}", line) for line in done.stdout.splitlines()]
+    assert heading == ["SETTING", "VALUE", "SOURCE"]
+    assert [row[0] for row in rows] == [*BY_KEY, "servers.docs"]
+    shown = {row[0]: (row[1], row[2]) for row in rows}
+    assert shown["max_reply"] == ("2MiB", f"{project / '.brum.toml'}:2")
+    assert shown["max_connections"] == ("5", "BRUMMER_MAX_CONNECTIONS")
+    assert shown["ledger_age"] == ("90s", "--set")
+    assert shown["max_parked"][1] == "default"
+    assert "secret" not in done.stdout
+    listed = json.loads(brum.run("--settings", "--json", "-d", project, HOME=str(brum.home)).stdout)
+    (reply,) = [item for item in listed["settings"] if item["key"] == "max_reply"]
+    assert (reply["value"], reply["unit"], reply["source"]["line"]) == (2 * 1024**2, "bytes", 2)
+
+
+def test_a_bad_file_is_an_error_for_people_and_a_problem_for_a_hub_that_goes_on(brum: Brum) -> None:
+    project = brum.project("shop", {".brum.toml": "max_parked = 3\nmax_conections = 5"})
+    place = f"{project / '.brum.toml'}:2"
+    for arguments in (["--settings"], []):
+        done = brum.run(*arguments, cwd=project)
+        assert done.status == 1
+        assert place in done.stderr
+        assert "max_connections" in done.stderr
+    hub = brum.hub(cwd=project, BRUMMER_MAX_REPLY="2MiB").greet()
+    status = hub.call("hub_status")
+    assert [problem["code"] for problem in status["problems"]] == ["settings_invalid"]
+    assert (status["limits"]["parked"], status["limits"]["reply_bytes"]) == (3, 2 * 1024**2)
 
 
 # ls and call.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from brummer.link.connections import CONNECTIONS_FOR_WAITS
+from brummer.core.limits import DEFAULTS
 from brummer.wire.server import CALL_KEY
 from tests.integration.programs import BRUM, DIES_S, MODERN_META, WAIT_S, Brum, Instance
 from tests.integration.scenarios.counting import executions
@@ -234,8 +234,8 @@ async def test_the_slots_of_cancelled_calls_are_free_at_once(brum: Brum, instanc
     async with Client.running(BRUM, "--mcp", env=brum.environment) as client:
         await client.call("scripts_run", name="tree", wait="none")
         never = {"name": "wait_for", "arguments": {"log": "never", "timeout_s": 300}}
-        numbers = [client.send("tools/call", never) for _ in range(CONNECTIONS_FOR_WAITS)]
-        assert await in_flight_is(client, CONNECTIONS_FOR_WAITS)
+        numbers = [client.send("tools/call", never) for _ in range(DEFAULTS.waiting_per_instance)]
+        assert await in_flight_is(client, DEFAULTS.waiting_per_instance)
         for number in numbers:
             client.cancel(number)
         started = time.monotonic()
@@ -256,8 +256,8 @@ async def test_a_cancellation_does_not_queue_behind_calls_that_wait(
         number = client.send("tools/call", run)
         group = await family(project)
         never = {"name": "wait_for", "arguments": {"log": "never", "timeout_s": 300}}
-        waits = [client.send("tools/call", never) for _ in range(CONNECTIONS_FOR_WAITS + 8)]
-        assert await in_flight_is(client, CONNECTIONS_FOR_WAITS)
+        waits = [client.send("tools/call", never) for _ in range(DEFAULTS.waiting_per_instance + 8)]
+        assert await in_flight_is(client, DEFAULTS.waiting_per_instance)
         client.cancel(number)
         assert await all_die(group)
         for wait in waits:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
+from brummer.core.limits import DEFAULTS
 from brummer.link.pool import SPARE_IDLE_S
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions
@@ -16,7 +16,7 @@ COUNTING: Final = Path(__file__).parent / "scenarios" / "counting.py"
 CALLS: Final = 1000
 IN_FLIGHT: Final = 64
 LINES: Final = 200
-PERMITTED: Final = CONNECTIONS_FOR_CALLS + CONNECTIONS_FOR_WAITS
+PERMITTED: Final = DEFAULTS.in_flight_per_instance + DEFAULTS.waiting_per_instance
 
 PROCFILE: Final = f"lines: for n in $(seq {LINES}); do echo this is line $n.; done; sleep 300\n"
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
 
@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BadAnswer
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import caller as caller_module
 from brummer.link import link as link_module
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
-from brummer.link.connections import CONNECTIONS_FOR_CALLS
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.link import Link
 from brummer.link.state import TRANSITIONS, Event, State, next_state
@@ -38,17 +38,18 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
 class CalledLink(Link):
     """A link with its caller."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target, rng=Random(1))
-        self.caller = Caller(self, Gate())
+    def __init__(self, target: Target, limits: Limits = DEFAULTS) -> None:
+        super().__init__(target, limits=limits, rng=Random(1))
+        self.gate = Gate(limits)
+        self.caller = Caller(self, self.gate)
 
     async def call(self, call: Call) -> bytes:
         return await self.caller.call(call)
 
 
 @contextlib.asynccontextmanager
-async def running(target: Target) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target)
+async def running(target: Target, limits: Limits = DEFAULTS) -> AsyncIterator[CalledLink]:
+    link = CalledLink(target, limits)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -63,6 +64,12 @@ async def reached(link: CalledLink, state: State) -> None:
         while link.state is not state:
             link._moved.clear()
             await link._moved.wait()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 def unused_port() -> int:
@@ -92,7 +99,7 @@ async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_c
         results = await asyncio.gather(*(link.call(tool_call({"n": number})) for number in range(70)))
         numbers = [msgspec.json.decode(result)["structuredContent"]["n"] for result in results]
         assert numbers == list(range(70))
-        assert instance.connections <= CONNECTIONS_FOR_CALLS
+        assert instance.connections <= DEFAULTS.in_flight_per_instance
 
 
 async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,7 +476,7 @@ async def test_a_cancelled_call_frees_its_place() -> None:
         respond(exchange, message, {})
 
     async with FakeInstance(answer=wait) as instance, running(instance.target) as link:
-        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(CONNECTIONS_FOR_CALLS)]
+        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(DEFAULTS.in_flight_per_instance)]
         await has_heard(instance, len(calls))
         for call in calls:
             call.cancel()

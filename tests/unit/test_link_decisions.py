@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from brummer.core.limits import Limits
 from brummer.link import breaker as breaker_module
 from brummer.link import health as health_module
 from brummer.link.admission import Gate
@@ -118,7 +119,7 @@ def test_success_postpones_the_question_about_a_silent_call() -> None:
 
 
 def test_flows_take_turns_whatever_each_has_queued() -> None:
-    slots: Slots[str] = Slots(Total(), limit=1)
+    slots: Slots[str] = Slots(Total(limit=1), limit=1, queue_limit=20)
     assert slots.take()
     for number in range(10):
         slots.enqueue("flood", f"flood-{number}")
@@ -190,7 +191,7 @@ def test_a_health_that_has_measured_tells_percentiles() -> None:
 
 
 async def test_common_places_go_to_lanes_in_turn_and_the_lanes_own_to_its_own_queue() -> None:
-    gate = Gate(Total(limit=2))
+    gate = Gate(Limits(in_flight=2))
     lanes = [gate.lane(name, limit=2) for name in "abc"]
     for _ in range(2):
         await lanes[0].enter("flow")

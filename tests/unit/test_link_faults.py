@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.link import admission, health, limits
+from brummer.core.limits import DEFAULTS, Limits
+from brummer.link import admission, health
 from brummer.link import caller as caller_module
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
@@ -16,7 +17,7 @@ from brummer.link.target import Target
 from brummer.wire.http_server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
-from .test_link import reached, running, tool_call, unused_port
+from .test_link import eventually, reached, running, tool_call, unused_port
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back
         await answer_with_arguments(exchange, message)
 
     async with FakeInstance(answer=wait) as instance, running(instance.target) as link:
-        places = limits.IN_FLIGHT_PER_INSTANCE + limits.QUEUED_PER_INSTANCE
+        places = DEFAULTS.in_flight_per_instance + DEFAULTS.queued_per_instance
         calls = [asyncio.create_task(link.call(tool_call())) for _ in range(places + 5)]
         refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         errors = [task.exception() for task in refused]
@@ -128,6 +129,34 @@ async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back
         release.set()
         await asyncio.gather(*(task for task in calls if task not in refused))
         assert (link.caller.quick.slots.taken, link.caller.quick.slots.queued) == (0, 0)
+
+
+async def test_over_the_limit_of_parked_calls_one_more_is_refused_as_busy_unless_it_may_have_run() -> None:
+    port = unused_port()
+    target = Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)
+    async with running(target, Limits(parked=2)) as link:
+        parked = [asyncio.create_task(link.call(tool_call({"n": number}))) for number in range(2)]
+        await eventually(lambda: link.gate.parked == 2)
+        with pytest.raises(admission.Busy) as caught:
+            await link.call(tool_call())
+        assert (caught.value.context["parked"], caught.value.outcome) == (2, "not_executed")
+        assert caught.value.retry_after_s
+        with link.gate.parking("shop-00000000", may_have_run=True):
+            assert link.gate.parked == 3
+        async with FakeInstance(port=port):
+            link.hint()
+            await asyncio.gather(*parked)
+        assert (link.gate.parked, link.gate.total.taken) == (0, 0)
+
+
+async def test_a_parked_call_that_is_cancelled_leaves_no_trace() -> None:
+    target = Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)
+    async with running(target) as link:
+        call = asyncio.create_task(link.call(tool_call()))
+        await eventually(lambda: link.gate.parked == 1)
+        call.cancel()
+        await asyncio.wait([call])
+        assert (link.gate.parked, link.gate.total.taken, len(link.parking)) == (0, 0, 0)
 
 
 async def test_calls_that_wait_take_no_place_from_calls_that_do_not() -> None:

@@ -3,8 +3,9 @@ import logging
 import pytest
 
 from brummer.core.errors import InvalidArguments
+from brummer.core.limits import DEFAULTS
 from brummer.process.numbered import PAGE_BYTES, NumberedLog, Page
-from brummer.process.output import LINE_BYTES, MAX_BYTES, Batch, Line, Output
+from brummer.process.output import LINE_BYTES, Batch, Line, Output
 
 NOON = 1_782_993_600.25
 
@@ -155,7 +156,7 @@ def test_a_hundred_thousand_lines_cost_the_same_as_ten_thousand_each() -> None:
     sink = output.open("web")
     for _ in range(100):
         sink.feed("stdout", b"a line of some length, as they are\n" * 1000, NOON)
-    assert (output.log.last_n, len(output.log)) == (100_000, MAX_BYTES // (LINE_BYTES + 34))
+    assert (output.log.last_n, len(output.log)) == (100_000, DEFAULTS.output_bytes // (LINE_BYTES + 34))
 
 
 def noisy_and_quiet() -> Output:

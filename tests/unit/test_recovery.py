@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brummer.core.settings import Server
+from brummer.core.servers import Server
 from brummer.hub.recovery import PROBES_AT_ONCE
 from brummer.link.connections import Connections
 from brummer.link.foreign import ForeignTarget

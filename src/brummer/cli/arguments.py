@@ -1,18 +1,17 @@
 """What the commands' argument parsers share: the parser itself, and the kinds of arguments."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.core import log
-from brummer.core.settings import PORT_MAX, Server, server_from_flag
+from brummer.core import log, servers, units
+from brummer.core.gathering import value_from_flag
+from brummer.core.kinds import PORT_MAX
+from brummer.core.servers import Server
 from brummer.core.toml_file import SettingsInvalid
 
 DURATION_MAX_S: Final = 86_400.0
 """What the tools take (`brummer.contract.arguments`)."""
-
-_UNITS_S: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def parser(program: str, **settings: Any) -> argparse.ArgumentParser:
@@ -45,7 +44,7 @@ def port(text: str) -> int:
 def server(text: str) -> Server:
     """``NAME=URL``."""
     try:
-        return server_from_flag(text)
+        return servers.from_flag(text)
     except SettingsInvalid as error:
         raise argparse.ArgumentTypeError(error.message) from None
 
@@ -60,8 +59,18 @@ def address(text: str) -> tuple[str, int]:
 
 def duration(text: str) -> float:
     """``30s``, ``2m``, ``500ms``, ``1h``, or seconds as a plain number; in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|)", text, re.ASCII)
-    seconds = float(found[1]) * _UNITS_S[found[2]] if found else -1.0
+    try:
+        seconds = units.seconds(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds <= DURATION_MAX_S:
         raise argparse.ArgumentTypeError(f"{text} is not a time of a day at the most, for example 30s, 500ms or 2m")
     return seconds
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE``."""
+    try:
+        return value_from_flag(text)
+    except SettingsInvalid as error:
+        raise argparse.ArgumentTypeError(error.message) from None

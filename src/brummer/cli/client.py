@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from brummer.cli.table import print_table
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
 from brummer.discovery.registry import Registry
@@ -111,7 +112,4 @@ def _print_json(value: object) -> None:
 
 def _print_table(items: list[dict[str, Any]]) -> None:
     rows = [tuple(name.upper() for name in COLUMNS)]
-    rows += [tuple(str(item[name]) for name in COLUMNS) for item in items]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table([*rows, *(tuple(str(item[name]) for name in COLUMNS) for item in items)])

@@ -10,6 +10,7 @@ from brummer import __version__
 from brummer.cli import arguments, people
 from brummer.core import log
 from brummer.core.errors import BrummerError
+from brummer.core.settings import Flags
 
 USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts
@@ -25,7 +26,8 @@ brum [options] [SCRIPT ...]      run this project's instance, and start the scri
   brum metrics                     print their metrics, and those of the instances
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
   brum mcp-config [CLIENT]         show how to add the hub to a coding agent
-  brum doctor                      check what discovery rests on, and say what to do"""
+  brum doctor                      check what discovery rests on, and say what to do
+  brum --settings [--json]         show every setting that holds here, and where it was set"""
 
 EPILOG: Final = """\
 Scripts come from package.json, Makefile, Procfile and pyproject.toml. A script that is called like a command is run
@@ -78,6 +80,16 @@ def _run(argv: Sequence[str]) -> int:
         metavar="HOST:PORT",
         help="serve metrics for Prometheus there, of hub or instance",
     )
+    parser.add_argument("--settings", action="store_true", help="show every setting that holds here, with its source")
+    parser.add_argument("--json", action="store_true", help="with --settings: as JSON")
+    parser.add_argument(
+        "--set",
+        type=arguments.setting,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting, above those of files and environment",
+    )
     parser.add_argument("--version", action="version", version=f"brum {__version__}")
     options = parser.parse_args(argv)
     log.configure(options.log_level, as_json=options.log_json)
@@ -85,25 +97,43 @@ def _run(argv: Sequence[str]) -> int:
         parser.error("--http goes with --mcp")
     if options.mcp and (options.scripts or options.port or options.name or options.dir != Path()):
         parser.error("--mcp takes no SCRIPT, -d, -p or --name: these are for an instance, and the hub finds them all")
-    return _hub(options) if options.mcp else _instance(options)
+    if options.settings and (options.mcp or options.scripts):
+        parser.error("--settings goes with -d, --set, --server and --json")
+    if options.json and not options.settings:
+        parser.error("--json goes with --settings, or with a command")
+    flags = Flags(dict(options.set), tuple(options.server))
+    if options.settings:
+        return _settings(options, flags)
+    return _hub(options, flags) if options.mcp else _instance(options, flags)
 
 
-def _hub(options: argparse.Namespace) -> int:
+def _settings(options: argparse.Namespace, flags: Flags) -> int:
+    from brummer.cli import settings
+
+    return settings.run(options.dir, flags, as_json=options.json)
+
+
+def _hub(options: argparse.Namespace, flags: Flags) -> int:
     from brummer.cli import hub
 
     if options.http is None:
-        return hub.serve_stdio(options.server, options.metrics)
+        return hub.serve_stdio(flags, options.metrics)
     host, port = options.http
-    return hub.serve_http(host, port, options.server, options.metrics)
+    return hub.serve_http(host, port, flags, options.metrics)
 
 
-def _instance(options: argparse.Namespace) -> int:
+def _instance(options: argparse.Namespace, flags: Flags) -> int:
     from brummer.cli import instance
     from brummer.instance.service import Options
 
     chosen = Options(options.dir, options.port, options.name)
     return instance.run(
-        chosen, options.scripts, as_json=options.log_json, no_color=options.no_color, metrics=options.metrics
+        chosen,
+        options.scripts,
+        flags=flags,
+        as_json=options.log_json,
+        no_color=options.no_color,
+        metrics=options.metrics,
     )
 
 

@@ -11,24 +11,42 @@ import msgspec
 
 from brummer.cli.paint import Paint, Prefixes, wants_colours
 from brummer.core.errors import BrummerError
+from brummer.core.limits import Limits
+from brummer.core.settings import Flags
 from brummer.host import loop
+from brummer.host.settings_files import read_settings
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Line
 
 
 def run(
-    options: Options, scripts: Iterable[str], *, as_json: bool, no_color: bool, metrics: tuple[str, int] | None
+    options: Options,
+    scripts: Iterable[str],
+    *,
+    flags: Flags,
+    as_json: bool,
+    no_color: bool,
+    metrics: tuple[str, int] | None,
 ) -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started."""
+    """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started, or
+    a setting not be understood.
+    """
+    settings = read_settings(options.project.resolve(), os.environ, flags)
+    for problem in (*settings.problems, *settings.warnings):
+        _say(problem.message)
+    if settings.problems:
+        return 1
     printer = _JsonPrinter() if as_json else _Printer(no_color=no_color)
-    return loop.run(_serve(options, list(scripts), printer, metrics))
+    return loop.run(_serve(options, settings.limits, list(scripts), printer, metrics))
 
 
-async def _serve(options: Options, scripts: list[str], printer: "_Printer", metrics: tuple[str, int] | None) -> int:
+async def _serve(
+    options: Options, limits: Limits, scripts: list[str], printer: "_Printer", metrics: tuple[str, int] | None
+) -> int:
     ended = asyncio.Event()
     _on_signals(ended)
     async with (
-        running_instance(options, os.environ) as instance,
+        running_instance(options, os.environ, limits=limits) as instance,
         _serving_metrics(metrics, instance) as problem,
     ):
         _announce(instance)

@@ -1,126 +1,125 @@
-"""What a user may set, and where it was set. Pure: files come as text, the environment as a mapping.
+"""What a user may set: one literal table, and the values that hold. How they are gathered stands in `gathering`."""
 
-Later wins: the user's ``~/.brum.toml``, those of the parent directories from the outermost in, the project's own, the
-environment.
-"""
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+import msgspec
 
-from brummer.core import toml_file
+from brummer.core.errors import shown
+from brummer.core.kinds import ADDRESSES, BOOLEAN, COUNT, DURATION, SIZE, Kind
+from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.servers import Server
 from brummer.core.toml_file import SettingsInvalid
 
 FILE_NAME: Final = ".brum.toml"
-PORT_MAX: Final = 65_535
-ROBUST_VARIABLE: Final = "BRUMMER_USE_ROBUST_NETWORKING"
-
-_TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_FALSE: Final = frozenset({"false", "0", "no", "off"})
+PREFIX: Final = "BRUMMER_"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """Any Streamable HTTP MCP server that the hub shall link to, beside Brummer's own instances."""
+class Setting(msgspec.Struct, frozen=True):
+    """``limit``: the field of `Limits` that it sets; others are fields of `Settings` and are called like their key.
 
-    name: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # they hold credentials
+    Numbers must be ``least`` or more.
+    """
+
+    key: str
+    kind: Kind
+    default: Any
+    meaning: str
+    limit: str | None = None
+    least: float = 0
+
+    @property
+    def variable(self) -> str:
+        """What sets it in the environment."""
+        return PREFIX + self.key.upper()
+
+    def read(self, value: object) -> Any:
+        """A value as TOML has it. Raises ValueError, whose text goes on after the setting's name."""
+        try:
+            found = self.kind.read(value)
+        except ValueError as error:
+            raise ValueError(f"is {shown(repr(value))}; set it to {error}") from None
+        if self.kind.most is not None and not self.least <= found <= self.kind.most:
+            least, most = self.kind.shown(self.least), self.kind.shown(self.kind.most)
+            raise ValueError(f"is {self.kind.shown(found)}; set it to something from {least} to {most}")
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+def _limit(key: str, kind: Kind, field: str, meaning: str, *, least: float = 1) -> Setting:
+    return Setting(key, kind, getattr(DEFAULTS, field), meaning, field, least)
+
+
+MIB: Final = 1024**2
+SMALL: Final = 64_000
+"""Bytes: less would cut ordinary answers."""
+
+TABLE: Final = (
+    Setting("use_robust_networking", BOOLEAN, True, "false: one connection per call, and nothing is recovered"),
+    Setting("logind", BOOLEAN, False, "true: note a sleep before it begins; needs brummer[logind]"),
+    Setting("connectivity_endpoints", ADDRESSES, (), "we are online if one of them takes a connection"),
+    _limit("max_connections", COUNT, "connections", "connections of a hub to all instances"),
+    _limit("max_in_flight", COUNT, "in_flight", "calls under way to all instances"),
+    _limit("max_in_flight_per_instance", COUNT, "in_flight_per_instance", "calls under way to one instance"),
+    _limit("max_waiting_per_instance", COUNT, "waiting_per_instance", "calls that wait for an event in one instance"),
+    _limit("max_queued_per_instance", COUNT, "queued_per_instance", "calls that wait for a place", least=0),
+    _limit("max_parked", COUNT, "parked", "calls that wait for an instance that is away", least=0),
+    _limit("max_reply", SIZE, "reply_bytes", "one reply of an instance", least=SMALL),
+    _limit("max_request", SIZE, "request_bytes", "one request, to the hub or to an instance", least=SMALL),
+    _limit("ledger_entries", COUNT, "ledger_entries", "calls whose results an instance keeps for a lost connection"),
+    _limit("ledger_size", SIZE, "ledger_bytes", "those results together", least=SMALL),
+    _limit("ledger_age", DURATION, "ledger_age_s", "how long they are kept"),
+    _limit("output_size", SIZE, "output_bytes", "memory for what the scripts of an instance print", least=SMALL),
+    _limit("journal_size", SIZE, "journal_bytes", "on disk, what is readable after an instance died", least=SMALL),
+    _limit("memory_soft", SIZE, "memory_soft_bytes", "from here on caches are given up", least=64 * MIB),
+    _limit("memory_hard", SIZE, "memory_hard_bytes", "from here on new work is refused", least=64 * MIB),
+    _limit("open_files", COUNT, "open_files", "files and sockets of a hub, as far as the system lets it", least=64),
+)
+BY_KEY: Final = {setting.key: setting for setting in TABLE}
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a value was set. ``name``: of the file, the variable or the flag; ``line`` counts from 1."""
+
+    kind: Literal["default", "file", "variable", "flag"] = "default"
+    name: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return (self.name or self.kind) + (f":{self.line}" if self.line else "")
+
+
+DEFAULT: Final = Origin()
+
+
+class Settings(msgspec.Struct, frozen=True):
     """``use_robust_networking`` False: the basic link, one connection per call, nothing recovered.
 
-    ``connectivity_endpoints``: (host, port) pairs; we are online if one of them takes a connection. Without any,
-    nothing outside is ever asked: routes and carrier decide. ``logind``: note a sleep before it begins.
+    ``connectivity_endpoints``: (host, port) pairs; without any, nothing outside is ever asked: routes and carrier
+    decide whether we are online. ``origins`` has those that are not the default, by key (``servers.NAME``).
+    ``problems``: what could not be understood, and does not hold; ``warnings``: what was perhaps meant otherwise.
     """
 
     use_robust_networking: bool = True
-    servers: tuple[Server, ...] = ()
-    connectivity_endpoints: tuple[tuple[str, int], ...] = ()
     logind: bool = False
+    connectivity_endpoints: tuple[tuple[str, int], ...] = ()
+    servers: tuple[Server, ...] = ()
+    limits: Limits = DEFAULTS
+    origins: Mapping[str, Origin] = {}
+    problems: tuple[SettingsInvalid, ...] = ()
+    warnings: tuple[SettingsInvalid, ...] = ()
+
+    def value_of(self, setting: Setting) -> Any:
+        return getattr(self.limits, setting.limit) if setting.limit else getattr(self, setting.key)
+
+    def origin_of(self, key: str) -> Origin:
+        return self.origins.get(key, DEFAULT)
 
 
-def files_for(directory: Path, home: Path) -> list[Path]:
-    """Where settings may stand for somebody in this directory; the last wins."""
-    places = [home, *reversed(directory.parents), directory]
-    return list(dict.fromkeys(place / FILE_NAME for place in places))
+class Flags(msgspec.Struct, frozen=True):
+    """What the command line sets, beside files and variables; ``values`` by key, as read by their settings."""
+
+    values: Mapping[str, Any] = {}
+    servers: tuple[Server, ...] = ()
 
 
-def load(texts: Iterable[tuple[Path, str]], environ: Mapping[str, str]) -> Settings:
-    """Raises `SettingsInvalid` for a file that is no TOML, a value of the wrong type, or an unknown key."""
-    robust, logind = True, False
-    servers: dict[str, Server] = {}
-    endpoints: tuple[tuple[str, int], ...] = ()
-    for path, text in texts:
-        table = toml_file.load(path, text).table
-        endpoints = _endpoints(path, table, default=endpoints)
-        robust = _boolean(path, table, "use_robust_networking", default=robust)
-        logind = _boolean(path, table, "logind", default=logind)
-        servers |= {name: _server(path, name, entry) for name, entry in _table(path, table, "servers").items()}
-    if (word := environ.get(ROBUST_VARIABLE, "").strip().lower()) in _TRUE | _FALSE:
-        robust = word in _TRUE
-    elif word:
-        raise SettingsInvalid(f"{ROBUST_VARIABLE} is {word!r}; set it to true or false", key=ROBUST_VARIABLE)
-    return Settings(robust, tuple(servers.values()), endpoints, logind)
-
-
-def server_from_flag(text: str) -> Server:
-    """``NAME=URL`` as given on the command line. Raises `SettingsInvalid`."""
-    name, equals, url = text.partition("=")
-    if not equals or not name:
-        raise SettingsInvalid(f"{text!r} is not NAME=URL, for example docs=http://127.0.0.1:9000/mcp", key="--server")
-    return Server(name, _url("--server", name, url))
-
-
-def _boolean(path: Path, table: dict[str, Any], key: str, *, default: bool) -> bool:
-    value = table.get(key, default)
-    if not isinstance(value, bool):
-        raise SettingsInvalid(f"{path}: {key} is {value!r}; set it to true or false", path=str(path), key=key)
-    return value
-
-
-def _endpoints(
-    path: Path, table: dict[str, Any], *, default: tuple[tuple[str, int], ...]
-) -> tuple[tuple[str, int], ...]:
-    key = "connectivity_endpoints"
-    if key not in table:
-        return default
-    found = []
-    for text in table[key] if isinstance(table[key], list) else [None]:
-        host, _, port = str(text).rpartition(":")
-        if not (isinstance(text, str) and host and port.isdecimal() and 0 < int(port) <= PORT_MAX):
-            example = f'{key} = ["192.0.2.7:443"]'
-            raise SettingsInvalid(
-                f"{path}: {key} must list HOST:PORT, as in {example}, not {text!r}", path=str(path), key=key
-            )
-        found.append((host.strip("[]"), int(port)))
-    return tuple(found)
-
-
-def _table(path: Path, table: dict[str, Any], key: str) -> dict[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, dict):
-        raise SettingsInvalid(f"{path}: {key} must be a table, as in [{key}.docs]", path=str(path), key=key)
-    return value
-
-
-def _server(path: Path, name: str, entry: object) -> Server:
-    key = f"servers.{name}"
-    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
-        raise SettingsInvalid(f'{path}: [{key}] needs url = "http://…"', path=str(path), key=key)
-    headers = entry.get("headers", {})
-    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise SettingsInvalid(f"{path}: {key}.headers must be a table of strings", path=str(path), key=key)
-    unknown = set(entry) - {"url", "headers"}
-    if unknown:
-        raise SettingsInvalid(f"{path}: [{key}] knows url and headers, not {min(unknown)}", path=str(path), key=key)
-    return Server(name, _url(str(path), name, entry["url"]), headers)
-
-
-def _url(where: str, name: str, url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise SettingsInvalid(f"{where}: the URL of {name} must begin with http:// or https://", key=name)
-    return url
+NO_FLAGS: Final = Flags()

@@ -1,24 +1,20 @@
 """How many files and sockets this process may have open."""
 
 import sys
-from typing import Final
-
-WANTED: Final = 8192
-"""A hub of 500 instances holds four descriptors for each; what is started from a shell often gets 1024 in all."""
 
 if sys.platform == "win32":
 
-    def raise_descriptor_limit() -> None:
+    def raise_descriptor_limit(wanted: int) -> None:
         """Sockets are not limited there."""
 
 else:
     import resource
 
-    def raise_descriptor_limit() -> None:
+    def raise_descriptor_limit(wanted: int) -> None:
         """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
         still use select(2), which can't count beyond 1024.
         """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.core.events import Hook
-from brummer.core.settings import Server
+from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.conditions import condition_of
 from brummer.link.admission import Gate
@@ -83,7 +84,7 @@ class Known:
             "instance_id": self.id,
             "name": self.record.name,
             "directory": self.directory,
-            "url": self.record.url,
+            "url": self.record.shown_url if isinstance(self.record, Server) else self.record.url,
             "pid": None if isinstance(self.record, Server) else self.record.pid,
             **{key: status[key] for key in ("state", "since_s", "reason", "last_error", "next_retry_s")},
         }
@@ -95,7 +96,9 @@ _EXPLAINED: Final = frozenset({"stopped", "gone"})
 class Instances:
     """Follows the registry's events; answers who is there and who is meant. ``working_directory`` is a real path."""
 
-    def __init__(self, working_directory: Path, *, use_robust_networking: bool = True) -> None:
+    def __init__(
+        self, working_directory: Path, *, use_robust_networking: bool = True, limits: Limits = DEFAULTS
+    ) -> None:
         self._use_robust_networking = use_robust_networking
         self._known: dict[str, Known] = {}
         self._working_directory = str(working_directory)
@@ -104,7 +107,7 @@ class Instances:
         self._looked = asyncio.Event()
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
-        self.gate = Gate()
+        self.gate = Gate(limits)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
         self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
@@ -147,10 +150,10 @@ class Instances:
         link: Link | BasicLink
         caller: Caller | BasicLink
         if self._use_robust_networking:
-            link = Link(target, transitions=self.transitions)
+            link = Link(target, limits=self.gate.limits, transitions=self.transitions)
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
-            link = caller = BasicLink(target)
+            link = caller = BasicLink(target, self.gate.limits)
         task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")
         return Known(record, link, caller, task)
 

@@ -17,7 +17,7 @@ from brummer.core.tallies import CALL_S, RECOVERY_S, Histogram
 from brummer.discovery.events import GoneReason
 from brummer.discovery.registry import Registry
 from brummer.hub.instances import Instances, Known
-from brummer.hub.status import LIMITS
+from brummer.hub.status import limits_in_force
 from brummer.hub.timeline import Handled, Timeline
 from brummer.link.breaker import BreakerState
 from brummer.link.caller import Caller
@@ -168,7 +168,7 @@ class HubMetrics:
         yield WAKE.single(self._wake_to_ready)
         yield EVENTS.family({(kind,): count for kind, count in self._events.items()})
         yield TRANSITIONS.family({(event,): count for event, count in self._transitions.items()})
-        yield LIMIT.family({(name,): value for name, value in LIMITS.items()})
+        yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances.gate.limits).items()})
 
     def _of_registry(self) -> Iterator[Family]:
         statistics = self._registry.statistics()

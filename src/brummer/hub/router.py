@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from brummer.contract.tools import BY_NAME, REPEATABLE, TOOLS, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
-from brummer.core.settings import Server
+from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.instances import Instances, Known
 from brummer.hub.sessions import Sessions

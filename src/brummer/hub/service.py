@@ -14,13 +14,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from brummer.core import settings
 from brummer.core.errors import BrummerError
-from brummer.core.toml_file import SettingsInvalid
+from brummer.core.settings import NO_FLAGS, Flags, Settings
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
@@ -29,6 +28,7 @@ from brummer.host.descriptors import raise_descriptor_limit
 from brummer.host.exits import watch_exit
 from brummer.host.logind import LogindUnavailable, watch_sleep
 from brummer.host.pids import identify, own_identity
+from brummer.host.settings_files import read_settings
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.metrics import HubMetrics
@@ -50,9 +50,6 @@ from brummer.wire.server import McpServer
 from brummer.wire.stdio import StdioServer
 from brummer.wire.streamable_http import StreamableHttp
 from brummer.wire.toolbox import Tool
-
-REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
-"""Room for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
 
 _log = logging.getLogger(__name__)
 
@@ -125,38 +122,28 @@ class Hub:
         return kinds.values()
 
 
-def read_settings(environ: Mapping[str, str], directory: Path) -> tuple[settings.Settings, list[dict[str, Any]]]:
-    """Those that hold in this directory, and what could not be understood: a typo must not cost the connection."""
-    home = Path(environ.get("HOME") or Path.home())
-    try:
-        texts = [(path, path.read_text("utf-8")) for path in settings.files_for(directory, home) if path.is_file()]
-        return settings.load(texts, environ), []
-    except (OSError, UnicodeDecodeError, SettingsInvalid) as error:
-        _log.warning("settings are not used: %s", error)
-        return settings.Settings(), [{"code": "settings_invalid", "detail": str(error)}]
-
-
 @contextlib.asynccontextmanager
 async def running_hub(
     environ: Mapping[str, str],
     working_directory: Path,
     *,
-    servers: Iterable[settings.Server] = (),
+    flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
 ) -> AsyncIterator[Hub]:
     """A hub that watches and links, and leaves nothing behind when the block ends.
 
-    ``servers``: those of the command line, beside those of the settings.
+    ``flags``: what the command line sets.
     """
-    chosen, problems = await asyncio.to_thread(read_settings, environ, working_directory)
-    instances = Instances(working_directory, use_robust_networking=chosen.use_robust_networking)
+    chosen = await asyncio.to_thread(read_settings, working_directory, environ, flags)
+    problems = _problems(chosen)
+    instances = Instances(working_directory, use_robust_networking=chosen.use_robust_networking, limits=chosen.limits)
     try:
         if (traces := tracing(environ)) is not None:
             instances.make_caller = traces.caller
     except TracesUnavailable as error:
         problems.append({"code": error.code, "detail": error.message})
-    raise_descriptor_limit()
-    for server in {server.name: server for server in (*chosen.servers, *servers)}.values():
+    raise_descriptor_limit(chosen.limits.open_files)
+    for server in chosen.servers:
         instances.add_server(server)
     hub = Hub(Registry(instances_directory(environ)), instances, working_directory, further_tools)
     hub.problems = problems
@@ -174,6 +161,14 @@ async def running_hub(
         await asyncio.gather(*tasks, return_exceptions=True)
         await hub.recovery.close()
         await hub.instances.close()
+
+
+def _problems(chosen: Settings) -> list[dict[str, Any]]:
+    """A typo must not cost the connection: what can't be understood is told, and the rest holds."""
+    found = [*chosen.problems, *chosen.warnings]
+    for error in found:
+        _log.warning("%s", error.message)
+    return [{"code": error.code, "detail": error.message} for error in found]
 
 
 @contextlib.asynccontextmanager
@@ -197,15 +192,15 @@ async def serve_stdio(
     environ: Mapping[str, str],
     working_directory: Path,
     *,
-    servers: Iterable[settings.Server] = (),
+    flags: Flags = NO_FLAGS,
     metrics: Address | None = None,
 ) -> int:
     """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
     async with (
-        running_hub(environ, working_directory, servers=servers) as hub,
+        running_hub(environ, working_directory, flags=flags) as hub,
         _telling(hub, environ, metrics),
     ):
-        front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=REQUEST_LIMIT_BYTES)
+        front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
         front.session.capabilities = greeting.capabilities
         with _ending_on_signals(front.close), _ending_with_parent(front.close):
             await front.serve(greeting.rest)
@@ -218,7 +213,7 @@ async def serve_http(
     working_directory: Path,
     *,
     announce: Callable[[str], None],
-    servers: Iterable[settings.Server] = (),
+    flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
     metrics: Address | None = None,
 ) -> int:
@@ -232,11 +227,11 @@ async def serve_http(
         raise NotServed(f"{host} can be reached by others: set {TOKEN_VARIABLE} to a secret that clients must show")
     ended = asyncio.Event()
     async with (
-        running_hub(environ, working_directory, servers=servers, further_tools=further_tools) as hub,
+        running_hub(environ, working_directory, flags=flags, further_tools=further_tools) as hub,
         _telling(hub, environ, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
-        server = HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)
+        server = HttpServer(handler, body_limit_bytes=hub.instances.gate.limits.request_bytes)
         listener = _listen(host, port)
         await server.start([listener])
         shown = f"[{host}]" if ":" in host else host

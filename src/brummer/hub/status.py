@@ -7,23 +7,30 @@ from typing import Any, Final
 
 from brummer import __version__
 from brummer.core.clock import Clock
+from brummer.core.limits import Limits
 from brummer.discovery.events import GoneReason
 from brummer.hub.instances import Instances
 from brummer.hub.timeline import Timeline
 from brummer.link.caller import PARK_S
-from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS, REPLY_LIMIT_BYTES
-from brummer.link.limits import IN_FLIGHT_IN_ALL, QUEUED_PER_INSTANCE
 from brummer.link.state import State
 
 WITHDRAWN: Final[GoneReason] = "withdrawn"
-LIMITS = {
-    "connections_for_calls": CONNECTIONS_FOR_CALLS,
-    "connections_for_waits": CONNECTIONS_FOR_WAITS,
-    "in_flight_in_all": IN_FLIGHT_IN_ALL,
-    "queued_per_instance": QUEUED_PER_INSTANCE,
-    "reply_bytes": REPLY_LIMIT_BYTES,
-    "park_s": PARK_S,
-}
+_LIMITS: Final = (
+    "in_flight",
+    "in_flight_per_instance",
+    "waiting_per_instance",
+    "queued_per_instance",
+    "parked",
+    "reply_bytes",
+    "request_bytes",
+    "open_files",
+)
+"""Those that a hub enforces."""
+
+
+def limits_in_force(limits: Limits) -> dict[str, float]:
+    """What a hub's calls are bounded by, with the unit in each name."""
+    return {**{name: getattr(limits, name) for name in _LIMITS}, "park_s": PARK_S}
 
 
 class Status:
@@ -49,7 +56,7 @@ class Status:
             "problems": [*_link_problems(links, cut_off=self._instances.are_cut_off()), *problems],
             "links": links,
             "timeline": self._timeline.describe(),
-            "limits": LIMITS,
+            "limits": limits_in_force(self._instances.gate.limits),
         }
 
 

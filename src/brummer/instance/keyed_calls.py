@@ -30,7 +30,7 @@ class KeyedCalls:
     def __init__(self, tools: ToolServer, repeatable: frozenset[str], ledger: Ledger | None = None) -> None:
         self._tools = tools
         self._repeatable = repeatable
-        self.ledger = ledger or Ledger()
+        self.ledger = Ledger() if ledger is None else ledger  # an empty one is false
         self._works: dict[str, _Work] = {}
         self._loop = asyncio.get_running_loop()
 

@@ -7,14 +7,10 @@ was first sent: later than everything forgotten means that it was never here.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from brummer.core.errors import BrummerError, Outcome
-
-MAX_ENTRIES: Final = 1_000
-MAX_BYTES: Final = 32 * 1024 * 1024
-MAX_AGE_S: Final = 600.0
-"""Far over the time for which a hub asks again; after that a result is of no use to anybody."""
+from brummer.core.limits import DEFAULTS
 
 
 class CallForgotten(BrummerError):
@@ -38,7 +34,11 @@ class Ledger:
     """Bounded in entries, bytes of results and age. A running call is never forgotten."""
 
     def __init__(
-        self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES, max_age_s: float = MAX_AGE_S
+        self,
+        *,
+        max_entries: int = DEFAULTS.ledger_entries,
+        max_bytes: int = DEFAULTS.ledger_bytes,
+        max_age_s: float = DEFAULTS.ledger_age_s,
     ) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes

@@ -17,6 +17,7 @@ import msgspec
 from brummer import __version__
 from brummer.contract.tools import REPEATABLE
 from brummer.core.errors import BrummerError
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, instance_id_for
@@ -24,10 +25,12 @@ from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.instance import ports
 from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
+from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import instance_tools
 from brummer.process.guard import Guard
+from brummer.process.output import Output
 from brummer.wire import eras, identity
 from brummer.wire.http_server import HttpRequest, HttpServer
 from brummer.wire.server import McpServer, ToolServer
@@ -36,9 +39,6 @@ from brummer.wire.toolbox import Tool, ToolTable
 
 if TYPE_CHECKING:
     from brummer.core.metrics import Family
-
-REQUEST_LIMIT_BYTES: Final = 16 * 1024 * 1024
-"""As much as the hub takes in."""
 
 INSTRUCTIONS: Final = (
     "Runs the scripts of one project. scripts_run makes sure that a script runs; wait_for beats polling."
@@ -87,6 +87,7 @@ async def running_instance(
     options: Options,
     environ: Mapping[str, str],
     *,
+    limits: Limits = DEFAULTS,
     further_tools: Iterable[Tool] = (),
     demands_token: bool = True,
 ) -> AsyncIterator[Instance]:
@@ -110,12 +111,16 @@ async def running_instance(
             project, generation=generation, url=url, token=token, name=options.name, protocols=eras.SUPPORTED
         )
         scripts = ScriptList(project)
-        async with Manager(generation, guard, find=scripts.find) as manager:
+        output = Output(generation, max_bytes=limits.output_bytes)
+        async with Manager(generation, guard, output=output, find=scripts.find) as manager:
             tools = ToolTable([*instance_tools(manager, scripts), *further_tools])
-            calls = KeyedCalls(tools, REPEATABLE)
+            ledger = Ledger(
+                max_entries=limits.ledger_entries, max_bytes=limits.ledger_bytes, max_age_s=limits.ledger_age_s
+            )
+            calls = KeyedCalls(tools, REPEATABLE, ledger)
             counted = CountedCalls(calls)
-            counting = Counting(manager, counted, calls.ledger)
-            server = _server(record, counted, counting, token=token if demands_token else None)
+            counting = Counting(manager, counted, ledger)
+            server = _server(record, counted, counting, limits, token=token if demands_token else None)
             await server.start([listener])
             await registrar.publish(record)
             keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
@@ -131,7 +136,7 @@ async def running_instance(
         await guard.close()
 
 
-def _server(record: Record, tools: ToolServer, counting: Counting, *, token: str | None) -> HttpServer:
+def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits, *, token: str | None) -> HttpServer:
     def prove(request: HttpRequest) -> tuple[int, bytes]:
         return identity.answer(record.token, record.instance_id, record.generation, request.target)
 
@@ -140,7 +145,7 @@ def _server(record: Record, tools: ToolServer, counting: Counting, *, token: str
 
     mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
     handler = StreamableHttp(mcp, token=token, routes={identity.PATH: prove}, private_routes={FAMILIES_PATH: tell})
-    return HttpServer(handler, body_limit_bytes=REQUEST_LIMIT_BYTES)
+    return HttpServer(handler, body_limit_bytes=limits.request_bytes)
 
 
 def _families(counting: Counting) -> "list[Family]":

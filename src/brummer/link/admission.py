@@ -1,11 +1,17 @@
 """Places for calls: a call takes one, waits its turn for one, or is refused. The deciding is done by `limits`."""
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from typing import Final
 
 from brummer.core.errors import BrummerError
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.link.limits import RETRY_AFTER_S, Slots, Total
+
+AWAY_RETRY_AFTER_S: Final = 1.0
+"""A restart takes about that long."""
 
 _Turn = asyncio.Future[None]
 
@@ -20,18 +26,38 @@ class Busy(BrummerError):
 class Gate:
     """All instances' places. One for the life of a hub."""
 
-    def __init__(self, total: Total | None = None) -> None:
-        self.total = total or Total()
+    def __init__(self, limits: Limits = DEFAULTS) -> None:
+        self.limits = limits
+        self.total = Total(limits.in_flight)
+        self.parked = 0
         self._lanes: deque[Lane] = deque()
 
     def lane(self, name: str, *, limit: int) -> "Lane":
         """One kind of calls to one instance."""
-        lane = Lane(self, name, Slots(self.total, limit=limit))
+        lane = Lane(self, name, Slots(self.total, limit, self.limits.queued_per_instance))
         self._lanes.append(lane)
         return lane
 
     def close(self, lane: "Lane") -> None:
         self._lanes.remove(lane)
+
+    @contextlib.contextmanager
+    def parking(self, name: str, *, may_have_run: bool) -> Iterator[None]:
+        """While a call waits for an instance that is away. Raises `Busy` when too many do.
+
+        Never for one that may have run: only by asking again can it learn its result.
+        """
+        if self.parked >= self.limits.parked and not may_have_run:
+            raise Busy(
+                f"{name} is away, and {self.parked} calls wait for instances that are",
+                retry_after_s=AWAY_RETRY_AFTER_S,
+                parked=self.parked,
+            )
+        self.parked += 1
+        try:
+            yield
+        finally:
+            self.parked -= 1
 
     def came_free(self, lane: "Lane") -> None:
         """A place of this lane; while there are common ones left, only its own queue can have waited for it.

@@ -8,9 +8,10 @@ import asyncio
 from typing import Any, Final
 
 from brummer.core.errors import Outcome, TransportError
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link.call import Call
-from brummer.link.connections import CONNECT_TIMEOUT_S, REPLY_LIMIT_BYTES
+from brummer.link.connections import CONNECT_TIMEOUT_S
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.peer import Peer
 from brummer.link.state import State
@@ -23,9 +24,10 @@ TIMEOUT_S: Final = 30.0
 class BasicLink:
     """Stands where a `Link` and its `Caller` stand."""
 
-    def __init__(self, target: Peer) -> None:
+    def __init__(self, target: Peer, limits: Limits = DEFAULTS) -> None:
         self._loop = asyncio.get_running_loop()
         self.target = target
+        self._limits = limits
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
         self._elapsed_since_s = elapsed()
@@ -103,7 +105,7 @@ class BasicLink:
             self.target.host,
             self.target.port,
             timeout_s=CONNECT_TIMEOUT_S,
-            limit_bytes=REPLY_LIMIT_BYTES,
+            limit_bytes=self._limits.reply_bytes,
             on_close=lambda _: None,
             tls=self.target.tls,
         )

@@ -18,7 +18,6 @@ from brummer.core.errors import BrummerError, TransportError
 from brummer.core.events import Hook
 from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.connections import CONNECTIONS_FOR_CALLS, CONNECTIONS_FOR_WAITS
 from brummer.link.deadline import Deadline
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
 from brummer.link.link import Link
@@ -59,8 +58,8 @@ class Caller:
         self._ended: Hook[CallEnded] = ended or Hook()
         self._loop = asyncio.get_running_loop()
         name = link.target.instance_id
-        self.quick = gate.lane(name, limit=CONNECTIONS_FOR_CALLS)
-        self.waiting = gate.lane(name, limit=CONNECTIONS_FOR_WAITS)
+        self.quick = gate.lane(name, limit=gate.limits.in_flight_per_instance)
+        self.waiting = gate.lane(name, limit=gate.limits.waiting_per_instance)
         self._background: set[asyncio.Task[None]] = set()
         link.on_gone = self._fail_hopeless
 
@@ -161,11 +160,12 @@ class Caller:
         if link.state is State.GONE and call.may_have_run:
             raise self._outcome_unknown(call)
         link.hint()
-        call.was_parked = True
-        call.befell("parked")
-        if await link.parking.wait(call, PARK_S):
-            call.befell("released")
-            return
+        with self._gate.parking(link.target.instance_id, may_have_run=call.may_have_run):
+            call.was_parked = True
+            call.befell("parked")
+            if await link.parking.wait(call, PARK_S):
+                call.befell("released")
+                return
         self._count_failure()
         raise self._parked_too_long(call)
 

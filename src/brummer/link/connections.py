@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
@@ -16,13 +17,6 @@ from brummer.wire.http_connection import HttpConnection
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
 
-REPLY_LIMIT_BYTES: Final = 64 * 1024 * 1024
-CONNECTIONS_FOR_CALLS: Final = 8
-"""As many as calls may be in flight; all but one close again when they idle."""
-
-CONNECTIONS_FOR_WAITS: Final = 16
-"""Calls that wait hold a connection each, and must not take it from the others."""
-
 CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 """A round trip each, and never behind a call: the other two pools may be taken for hours."""
 
@@ -30,11 +24,12 @@ CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 class Connections:
     """``target`` tells whom to connect to now; ``on_closed`` is called whenever one of them closes."""
 
-    def __init__(self, target: Callable[[], Peer], on_closed: Callable[[], None]) -> None:
+    def __init__(self, target: Callable[[], Peer], on_closed: Callable[[], None], limits: Limits = DEFAULTS) -> None:
         self._target = target
         self._on_closed = on_closed
-        self.calls = Pool(self.open, limit=CONNECTIONS_FOR_CALLS)
-        self.waits = Pool(self.open, limit=CONNECTIONS_FOR_WAITS, keep=0)
+        self._reply_limit_bytes = limits.reply_bytes
+        self.calls = Pool(self.open, limit=limits.in_flight_per_instance)
+        self.waits = Pool(self.open, limit=limits.waiting_per_instance, keep=0)
         self.cancellations = Pool(self.open, limit=CONNECTIONS_FOR_CANCELLATIONS, keep=0)
         self.dials = 0
 
@@ -64,7 +59,7 @@ class Connections:
             target.host,
             target.port,
             timeout_s=CONNECT_TIMEOUT_S,
-            limit_bytes=REPLY_LIMIT_BYTES,
+            limit_bytes=self._reply_limit_bytes,
             on_close=self._forget,
             tls=target.tls,
         )

@@ -9,9 +9,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-IN_FLIGHT_PER_INSTANCE: Final = 8
-QUEUED_PER_INSTANCE: Final = 64
-IN_FLIGHT_IN_ALL: Final = 256
 RETRY_AFTER_S: Final = 0.25
 """Some 250 quick calls later: the queue that was full has moved."""
 
@@ -22,7 +19,7 @@ T = TypeVar("T")
 class Total:
     """Slots over all instances, shared by their `Slots`."""
 
-    limit: int = IN_FLIGHT_IN_ALL
+    limit: int
     taken: int = 0
     queued: int = 0
 
@@ -32,8 +29,8 @@ class Slots(Generic[T]):
     """One instance's slots and queue. A waiter is whatever the caller wants back when its turn comes."""
 
     total: Total
-    limit: int = IN_FLIGHT_PER_INSTANCE
-    queue_limit: int = QUEUED_PER_INSTANCE
+    limit: int
+    queue_limit: int
     taken: int = 0
     queued: int = 0
     _queues: OrderedDict[Hashable, deque[T]] = field(default_factory=OrderedDict, repr=False)

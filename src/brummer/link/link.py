@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
 from brummer.core.events import Hook
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
@@ -57,7 +58,14 @@ class Transition:
 class Link:
     """The hub's relation to one instance. Await `run` in a task of its own, for as long as the link shall live."""
 
-    def __init__(self, target: Peer, *, rng: Random | None = None, transitions: Hook[Transition] | None = None) -> None:
+    def __init__(
+        self,
+        target: Peer,
+        *,
+        limits: Limits = DEFAULTS,
+        rng: Random | None = None,
+        transitions: Hook[Transition] | None = None,
+    ) -> None:
         """``transitions`` is told of every transition, when the link is already in its new state."""
         self._loop = asyncio.get_running_loop()
         self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
@@ -73,7 +81,7 @@ class Link:
         self.health = Health()
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(lambda: self.target, self._on_connection_closed)
+        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits)
         self._is_offline = False
         self._path_was_cut = False
         self._looks_at_s = 0.0

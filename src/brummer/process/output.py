@@ -11,11 +11,10 @@ from typing import Literal
 
 import msgspec
 
+from brummer.core.limits import DEFAULTS
 from brummer.process.numbered import NumberedLog
 from brummer.process.text import LineAssembler, is_plain, plain
 
-MAX_BYTES = 8 * 1024 * 1024
-"""Of memory, for the whole instance; a process that prints little keeps at least an equal share of it."""
 LINE_BYTES = 150
 """What the fields of a line take beside its text: measured. In JSON they are shorter."""
 
@@ -68,7 +67,7 @@ def size_of(line: Line) -> int:
 class Output:
     """All lines of an instance. `log` reads them; `open` takes the chunks of a new process."""
 
-    def __init__(self, generation: str, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, generation: str, *, max_bytes: int = DEFAULTS.output_bytes) -> None:
         self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, size_of)
         self._followers: dict[object, Follower] = {}
         self._stamp = Stamp()

@@ -1,0 +1,63 @@
+"""``brum --settings``: every setting that holds here, with its source; exit status 1 when one can't be understood."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from brummer.cli.table import print_table
+from brummer.core.settings import TABLE, Flags, Settings
+from brummer.host.settings_files import read_settings
+
+COLUMNS = ("SETTING", "VALUE", "SOURCE")
+
+
+def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
+    """Returns the exit status."""
+    settings = read_settings(directory.resolve(), os.environ, flags)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(_described(settings)), indent=2).decode())
+    else:
+        _print_table(settings)
+    for problem in (*settings.problems, *settings.warnings):
+        print(f"brum: {problem.message}", file=sys.stderr)
+    return 1 if settings.problems else 0
+
+
+def _print_table(settings: Settings) -> None:
+    rows = [COLUMNS]
+    rows += [
+        (setting.key, setting.kind.shown(settings.value_of(setting)), str(settings.origin_of(setting.key)))
+        for setting in TABLE
+    ]
+    rows += [
+        (key := f"servers.{server.name}", server.shown_url, str(settings.origin_of(key))) for server in settings.servers
+    ]
+    print_table(rows)
+
+
+def _described(settings: Settings) -> dict[str, Any]:
+    """Headers are left out: they hold credentials."""
+    return {
+        "settings": [
+            {
+                "key": setting.key,
+                "value": value,
+                "unit": setting.kind.unit or None,
+                "shown": setting.kind.shown(value),
+                "source": settings.origin_of(setting.key),
+                "variable": setting.variable,
+                "meaning": setting.meaning,
+            }
+            for setting in TABLE
+            for value in (settings.value_of(setting),)
+        ],
+        "servers": [
+            {"name": server.name, "url": server.shown_url, "source": settings.origin_of(f"servers.{server.name}")}
+            for server in settings.servers
+        ],
+        "problems": [error.context | {"message": error.message} for error in settings.problems],
+        "warnings": [error.context | {"message": error.message} for error in settings.warnings],
+    }

@@ -1,0 +1,139 @@
+"""Settings are gathered from everywhere they may be set. Pure: files come as text, the environment as a mapping.
+
+Later wins: the user's ``~/.brum.toml``, those of the parent directories from the outermost in, the project's own, the
+environment, the command line. What can't be understood is a problem, and costs nothing but itself.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from brummer.core import servers, toml_file
+from brummer.core.errors import shown
+from brummer.core.limits import Limits
+from brummer.core.servers import Server
+from brummer.core.settings import BY_KEY, FILE_NAME, NO_FLAGS, PREFIX, TABLE, Flags, Origin, Setting, Settings
+from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
+
+SCRIPTS: Final = "scripts"
+"""A table of its own, read by those who run scripts."""
+
+_OTHER_VARIABLES: Final = frozenset(
+    {"BRUMMER_INSTANCES_DIR", "BRUMMER_HTTP_TOKEN", "BRUMMER_LOOP", "BRUMMER_TRACES", "BRUMMER_PROCESS", "BRUMMER_RUN"}
+)
+
+
+def files_for(directory: Path, home: Path) -> list[Path]:
+    """Where settings may stand for somebody in this directory; the last wins."""
+    places = [home, *reversed(directory.parents), directory]
+    return list(dict.fromkeys(place / FILE_NAME for place in places))
+
+
+def gather(files: Iterable[tuple[Path, str]], environ: Mapping[str, str], flags: Flags = NO_FLAGS) -> Settings:
+    """Raises nothing: see `Settings.problems`."""
+    gathered = _Gathered()
+    for path, text in files:
+        gathered.take_file(path, text)
+    gathered.take_environment(environ)
+    gathered.take_flags(flags)
+    return gathered.settings()
+
+
+def value_from_flag(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE`` as given on the command line, as the key and what its setting reads. Raises `SettingsInvalid`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsInvalid(f"{text!r} is not KEY=VALUE, for example max_connections=32", key="--set")
+    if key not in BY_KEY:
+        what, meant = _unknown(key, BY_KEY)
+        raise SettingsInvalid(what, key=key, nearest=meant)
+    setting = BY_KEY[key]
+    try:
+        return key, setting.read(setting.kind.from_text(value))
+    except ValueError as error:
+        raise SettingsInvalid(f"{key} {error}", key=key) from None
+
+
+class _Gathered:
+    """What was found until now."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._servers: dict[str, Server] = {}
+        self._origins: dict[str, Origin] = {}
+        self._problems: list[SettingsInvalid] = []
+        self._warnings: list[SettingsInvalid] = []
+
+    def take_file(self, path: Path, text: str) -> None:
+        try:
+            file = toml_file.load(path, text)
+        except SettingsInvalid as error:
+            self._problems.append(error)
+            return
+        for key, value in file.table.items():
+            if setting := BY_KEY.get(key):
+                origin = Origin("file", str(path), file.line_of((key,)))
+                self._set(setting, value, origin)
+            elif key == "servers":
+                self._take_servers(file)
+            elif key != SCRIPTS:
+                what, meant = _unknown(key, (*BY_KEY, "servers", SCRIPTS))
+                self._problems.append(file.invalid(what, (key,), nearest=meant))
+
+    def _take_servers(self, file: TomlFile) -> None:
+        for name, server in servers.from_table(file, self._problems.append).items():
+            self._add_server(server, Origin("file", str(file.path), file.line_of(("servers", name))))
+
+    def take_environment(self, environ: Mapping[str, str]) -> None:
+        for setting in TABLE:
+            if text := environ.get(setting.variable, "").strip():
+                self._set(setting, setting.kind.from_text(text), Origin("variable", setting.variable))
+        for variable in environ:
+            if variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES:
+                self._look_at(variable)
+
+    def _look_at(self, variable: str) -> None:
+        """Others may have variables with our prefix: one that we don't know is told of only if it is nearly ours."""
+        key = variable.removeprefix(PREFIX).lower()
+        meant = None if key in BY_KEY else nearest(key, BY_KEY)
+        if meant:
+            what = f"there is no setting {variable}; did you mean {BY_KEY[meant].variable}?"
+            self._warnings.append(SettingsInvalid(what, key=variable, nearest=BY_KEY[meant].variable))
+
+    def take_flags(self, flags: Flags) -> None:
+        for key, value in flags.values.items():
+            self._values[key], self._origins[key] = value, Origin("flag", "--set")
+        for server in flags.servers:
+            self._add_server(server, Origin("flag", "--server"))
+
+    def _set(self, setting: Setting, value: object, origin: Origin) -> None:
+        try:
+            self._values[setting.key] = setting.read(value)
+            self._origins[setting.key] = origin
+        except ValueError as error:
+            name, path = (origin.name, None) if origin.kind == "variable" else (setting.key, origin.name)
+            self._problems.append(SettingsInvalid(f"{name} {error}", path=path, line=origin.line, key=name))
+
+    def _add_server(self, server: Server, origin: Origin) -> None:
+        self._servers[server.name] = server
+        self._origins[f"servers.{server.name}"] = origin
+
+    def settings(self) -> Settings:
+        values = {setting.key: setting for setting in TABLE if setting.key in self._values}
+        limits = {s.limit: self._values[s.key] for s in values.values() if s.limit}
+        others = {key: self._values[key] for key, s in values.items() if not s.limit}
+        return Settings(
+            **others,
+            servers=tuple(self._servers.values()),
+            limits=Limits(**limits),
+            origins=self._origins,
+            problems=tuple(self._problems),
+            warnings=tuple(self._warnings),
+        )
+
+
+def _unknown(key: str, known: Iterable[str]) -> tuple[str, str | None]:
+    """What is said of it, and which was probably meant."""
+    meant = nearest(key, known)
+    hint = f"did you mean {meant}?" if meant else "`brum --settings` lists them all"
+    return f"there is no setting {shown(key)}; {hint}", meant

@@ -1,0 +1,77 @@
+"""Any Streamable HTTP MCP server that the hub shall link to, beside Brummer's own instances. Pure."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
+
+_KEYS = ("url", "headers")
+
+
+class Server(msgspec.Struct, frozen=True):
+    """``headers`` hold credentials, and so may parts of the URL: `shown_url` is for people's eyes, and so is `repr`."""
+
+    name: str
+    url: str
+    headers: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Server {self.name} at {self.shown_url}>"
+
+    @property
+    def shown_url(self) -> str:
+        """Without the user's name, password, and query."""
+        from urllib.parse import urlsplit  # noqa: PLC0415 — 4 ms, and most people name no server
+
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"
+
+
+def from_flag(text: str) -> Server:
+    """``NAME=URL`` as given on the command line. Raises `SettingsInvalid`."""
+    name, equals, url = text.partition("=")
+    if not equals or not name or not _is_url(url):
+        example = "docs=http://127.0.0.1:9000/mcp"
+        raise SettingsInvalid(f"{text!r} is not NAME=URL, for example {example}", key="--server")
+    return Server(name, url)
+
+
+def from_table(file: TomlFile, complain: Callable[[SettingsInvalid], None]) -> dict[str, Server]:
+    """Each good one of ``[servers.NAME]``; what is wrong with the others is told to ``complain``."""
+    table = file.table.get("servers", {})
+    if not isinstance(table, dict):
+        complain(file.invalid("servers must be a table, as in [servers.docs]", ("servers",)))
+        return {}
+    found = {}
+    for name, entry in table.items():
+        try:
+            found[name] = _server(file, name, entry)
+        except SettingsInvalid as error:
+            complain(error)
+    return found
+
+
+def _server(file: TomlFile, name: str, entry: object) -> Server:
+    place = ("servers", name)
+    if not isinstance(entry, dict) or not _is_url(entry.get("url")):
+        raise file.invalid(f'[servers.{name}] needs url = "http://…", or "https://…"', (*place, "url"))
+    for key in entry:
+        if key not in _KEYS:
+            hint = f"[servers.{name}] knows url and headers, not {key}"
+            raise file.invalid(hint, (*place, key), nearest=nearest(key, _KEYS))
+    headers = entry.get("headers", {})
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        raise file.invalid(f"servers.{name}.headers must be a table of strings", (*place, "headers"))
+    return Server(name, entry["url"], headers)
+
+
+def _is_url(text: object) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415 — as above
+
+    try:
+        parts = urlsplit(text) if isinstance(text, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an address or a port that is none
+        return False
