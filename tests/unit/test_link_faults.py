@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, TooLarge
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import admission, health
 from brummer.link import caller as caller_module
@@ -157,6 +157,24 @@ async def test_a_parked_call_that_is_cancelled_leaves_no_trace() -> None:
         call.cancel()
         await asyncio.wait([call])
         assert (link.gate.parked, link.gate.total.taken, len(link.parking)) == (0, 0, 0)
+
+
+async def test_a_reply_over_the_limit_is_refused_and_the_link_goes_on() -> None:
+    async with FakeInstance() as instance, running(instance.target, Limits(reply_bytes=64_000)) as link:
+        with pytest.raises(TooLarge) as caught:
+            await link.call(tool_call({"text": "x" * 64_000}, repeatable=True))
+        assert caught.value.context["limit_bytes"] == 64_000
+        assert len(instance.calls) == 1
+        await link.call(tool_call())
+
+
+async def test_a_request_that_the_instance_finds_too_large_is_refused_and_not_sent_again() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        with pytest.raises(TooLarge) as caught:
+            await link.call(tool_call({"text": "x" * (1 << 20)}, repeatable=True))
+        assert caught.value.outcome == "not_executed"
+        await link.call(tool_call())
+        assert len(instance.calls) == 1
 
 
 async def test_calls_that_wait_take_no_place_from_calls_that_do_not() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.wire.jsonrpc import ProtocolError
+from brummer.core.errors import TooLarge
 from brummer.wire.sse import KEEP_ALIVE, EventDecoder, encode_event
 
 MESSAGES = [b'{"a":1}', b'{"text":"line\\nbreak"}', b"{}", b'{"long":"' + b"x" * 500 + b'"}']
@@ -52,13 +52,13 @@ def test_the_fields_of_the_standard(stream: bytes, events: list[bytes]) -> None:
 
 
 def test_an_event_over_the_limit_is_refused_while_it_comes_in() -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(TooLarge):
         fed([b"x" * 100] * 20, limit_bytes=1000)
 
 
 @pytest.mark.parametrize("line", [b"data: xxxxxxxxx\n", b"data:\n"])
 def test_an_event_of_endless_lines_is_refused(line: bytes) -> None:
-    with pytest.raises(ProtocolError):
+    with pytest.raises(TooLarge):
         fed([line] * 2000, limit_bytes=1000)
 
 

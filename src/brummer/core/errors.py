@@ -140,6 +140,13 @@ class BadAnswer(TransportError):
     code = "protocol_error"
 
 
+class TooLarge(BadAnswer):
+    """More bytes than a limit allows, in the answer or, as the peer says, in the request; asked again, it is again."""
+
+    code = "too_large"
+    retryable = False
+
+
 _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ECONNREFUSED: ConnectionRefused,
     errno.ECONNRESET: ConnectionReset,

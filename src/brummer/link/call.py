@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from brummer.core.errors import BadAnswer, BrummerError, shown
+from brummer.core.errors import BadAnswer, BrummerError, TooLarge, shown
 from brummer.link.errors import RemoteRefusal
 from brummer.wire import jsonrpc
 from brummer.wire.http_connection import Response
@@ -108,6 +109,8 @@ class Answers:
 
     def result(self, response: Response) -> bytes:
         """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `BadAnswer` for anything else."""
+        if response.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise TooLarge("the instance takes no request of this size", sent=False)
         body = self._response or response.body
         try:
             message = jsonrpc.decode(body)

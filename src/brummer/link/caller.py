@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-from brummer.core.errors import BrummerError, TransportError
+from brummer.core.errors import BrummerError, TooLarge, TransportError
 from brummer.core.events import Hook
 from brummer.link.admission import Gate
 from brummer.link.call import Call
@@ -130,7 +130,9 @@ class Caller:
             try:
                 return await self._exchange(connection, call)
             except TransportError as error:
-                if not connection.closed:  # that was an answer, though no good one: to ask again gives it again
+                if not connection.closed or isinstance(
+                    error, TooLarge
+                ):  # that was an answer, though no good one: to ask again gives it again
                     raise
                 link.distrust(error)
                 call.befell("connection_lost")

@@ -21,6 +21,7 @@ from brummer.core.errors import (
     ConnectionClosed,
     NameNotFound,
     TlsFailed,
+    TooLarge,
     TransportError,
     shown,
     transport_error,
@@ -247,7 +248,12 @@ class HttpConnection:
             if not self._in_body and self._answer is not None and not self._answer.done():
                 self._count_head(len(data))
         except Exception as error:  # noqa: BLE001 — httptools wraps whatever our callbacks raise
-            self._fail(BadAnswer(f"malformed answer: {error.__context__ or error}", sent=self._sent))
+            cause = error.__context__
+            self._fail(
+                cause
+                if isinstance(cause, TooLarge)
+                else BadAnswer(f"malformed answer: {cause or error}", sent=self._sent)
+            )
 
     def on_message_begin(self) -> None:
         if self._answer is None or self._answer.done():
@@ -278,7 +284,8 @@ class HttpConnection:
             return
         self._body_bytes += len(body)
         if self._body_bytes > self._limit_bytes:
-            raise ValueError(f"body exceeds {self._limit_bytes} bytes")
+            what = f"the answer exceeds {self._limit_bytes} bytes"
+            raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
         self._body.append(body)
 
     def on_message_complete(self) -> None:

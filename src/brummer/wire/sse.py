@@ -1,6 +1,6 @@
 """Server-sent events: a message out as an event, events in from any chunking (WHATWG HTML §9.2, the parts MCP uses)."""
 
-from brummer.wire.jsonrpc import INVALID_REQUEST, ProtocolError
+from brummer.core.errors import TooLarge
 
 KEEP_ALIVE = b":\n\n"
 
@@ -20,7 +20,7 @@ class EventDecoder:
         self._data_bytes = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of every event that this chunk completes. Raises `ProtocolError` when one grows over the limit."""
+        """The data of every event that this chunk completes. Raises `TooLarge` when one grows over the limit."""
         self._buffer += chunk
         events: list[bytes] = []
         if b"\n" in chunk:  # a long line in many chunks is copied once, not once per chunk
@@ -28,7 +28,9 @@ class EventDecoder:
             self._buffer = bytearray(rest)
             events = [event for line in lines if (event := self._line(line.removesuffix(b"\r"))) is not None]
         if len(self._buffer) + self._data_bytes > self._limit_bytes:
-            raise ProtocolError(INVALID_REQUEST, f"event exceeds {self._limit_bytes} bytes")
+            raise TooLarge(
+                f"an event of the answer exceeds {self._limit_bytes} bytes", sent=True, limit_bytes=self._limit_bytes
+            )
         return events
 
     def _line(self, line: bytes) -> bytes | None:
