@@ -1,7 +1,6 @@
 """logs_tail and logs_search: which lines are meant, how many fit, and what the answer leaves out."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from brummer.contract.arguments import SearchLogs, TailLogs
@@ -39,6 +38,8 @@ def search_log(manager: Manager, wanted: SearchLogs, process: Run | str | None, 
 def is_since(since: str | float, now: float) -> Wanted:
     """Whether a line came at that time or later. Raises InvalidArguments for a text that is no time."""
     if isinstance(since, str):
+        from datetime import UTC, datetime  # noqa: PLC0415 - not on the start path
+
         try:
             moment = datetime.fromisoformat(since)
         except ValueError:
