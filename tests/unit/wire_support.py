@@ -190,6 +190,12 @@ class StdioClient:
         assert self._lines, "the server closed its output"
         return self._lines.popleft()
 
+    async def lines(self, count: int) -> list[bytes]:
+        """The next so many, read as fast as they come; bound it from outside."""
+        while len(self._lines) < count and not self.ended:
+            await self._read()
+        return [self._lines.popleft() for _ in range(count)]
+
     async def message(self) -> dict[str, Any]:
         message: dict[str, Any] = msgspec.json.decode(await self.line(), strict=True)
         return message
