@@ -47,6 +47,11 @@ USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPA
 _FULL: Final = b"HTTP/1.1 503"
 """What a server says that takes no more connections, before it hears anything."""
 
+_PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+"""How an instance begins nearly every answer; a length and an empty line follow, and the body."""
+
+_PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
+
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -59,6 +64,9 @@ class Response:
     body: bytes
 
 
+OnAnswer = Callable[[Response | TransportError], None]
+
+
 class HttpConnection:
     """Open with `HttpConnection.open`. ``on_close`` is called once, as soon as the connection is unusable."""
 
@@ -68,14 +76,15 @@ class HttpConnection:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[Response] | None = None
+        self._on_answer: OnAnswer | None = None
         self._on_event: Callable[[bytes], None] | None = None
+        self._response: Response | None = None
         self._events: EventDecoder | None = None
         self._unsent = memoryview(b"")
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_bytes = self._head_bytes = 0
-        self._in_body = False
+        self._parsing = self._in_body = False
         self._sent = False
         self._reusable = True
         self.closed = False
@@ -123,33 +132,45 @@ class HttpConnection:
 
     @property
     def busy(self) -> bool:
-        return self._answer is not None
+        return self._on_answer is not None
 
     async def exchange(self, request: bytes, on_event: Callable[[bytes], None] | None = None) -> Response:
         """Send one request and return its response; an event stream's events go to ``on_event`` as they come.
 
         Raises `TransportError`. Cancelling it closes the connection, because the answer is still on its way.
         """
+        answered: asyncio.Future[Response] = self._loop.create_future()
+
+        def on_answer(outcome: Response | TransportError) -> None:
+            if answered.done():
+                return
+            if isinstance(outcome, TransportError):
+                answered.set_exception(outcome)
+            else:
+                answered.set_result(outcome)
+
+        try:
+            self.send(request, on_answer, on_event)
+            return await answered
+        except BaseException:
+            answered.cancel()
+            self.close()
+            raise
+
+    def send(self, request: bytes, on_answer: OnAnswer, on_event: Callable[[bytes], None] | None = None) -> None:
+        """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, perhaps before this returns.
+
+        It must not raise. Raises `TransportError` where the connection was of no use any more, and nothing was sent.
+        """
         if self._loop.time() - self._heard_s > FRESH_S:
             self._notice_what_came()
         if self.closed:
             raise ConnectionClosed("the connection is closed", sent=False)
-        self._answer = self._loop.create_future()
-        self._on_event, self._sent = on_event, False
-        self._head_bytes, self._in_body = 0, False
+        self._on_answer, self._on_event, self._sent = on_answer, on_event, False
+        self._head_bytes, self._parsing, self._in_body = 0, False, False
         self.calls += 1
-        try:
-            self._unsent = memoryview(request)
-            self._send()
-            return await self._answer
-        except BaseException:
-            self._answer.cancel()
-            self.close()
-            raise
-        finally:
-            self._answer = None
-            if not self._reusable:
-                self.close()
+        self._unsent = memoryview(request)
+        self._send()
 
     def _notice_what_came(self) -> None:
         """Look for a close that the loop has not told us of yet: what is not sent need not be asked about later.
@@ -171,21 +192,28 @@ class HttpConnection:
 
     def close(self) -> None:
         """Close at once; safe at any time. A request that waits for its answer fails with `ConnectionClosed`."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._fail(ConnectionClosed("the connection was closed", sent=self._sent))
+
+    def _fail(self, error: TransportError) -> None:
+        """Close, and tell whoever waits why."""
+        on_answer, self._on_answer = self._on_answer, None
         self.closed = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionClosed("the connection was closed", sent=self._sent))
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
         del self._parser  # it holds us too: such a circle would stay until a full collection, which is hours away
         self._on_close(self)
+        if on_answer is not None:
+            on_answer(error)
 
-    def _fail(self, error: TransportError) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
-        self.close()
+    def _deliver(self, response: Response) -> None:
+        on_answer, self._on_answer = self._on_answer, None
+        self._heard_s = self._loop.time()
+        if not self._reusable:
+            self.close()
+        if on_answer is not None:
+            on_answer(response)
 
     # Writing.
 
@@ -217,15 +245,24 @@ class HttpConnection:
             self._loop.call_soon(self._read_on)
         if not data:
             self._on_end()
-        elif not self._is_waiting():
+        elif self._on_answer is None:
             self._fail(BadAnswer("the peer spoke without being asked", sent=self._sent))
+        elif (response := self._plain_answer(data)) is not None:
+            self._deliver(response)
         else:
             self._parse(data)
-            if self._is_waiting():
+            if self._on_answer is not None:
                 self._loop.call_soon(self._read_on)
 
-    def _is_waiting(self) -> bool:
-        return self._answer is not None and not self._answer.done()
+    def _plain_answer(self, data: bytes) -> Response | None:
+        """An answer that came in one piece, in the very words in which an instance says it, needs no parser."""
+        if self._parsing or not data.startswith(_PLAIN_HEAD):
+            return None
+        end = data.find(b"\r\n\r\n", len(_PLAIN_HEAD))
+        length, body = data[len(_PLAIN_HEAD) : end], data[end + 4 :]
+        if not length.isdigit() or int(length) != len(body) or len(body) > self._limit_bytes or self._unsent:
+            return None
+        return Response(HTTPStatus.OK, _PLAIN_HEADERS, body)
 
     def _read_on(self) -> None:
         """What nobody would wake us for: TLS has more for us than the kernel knows of, or a reset came with the data.
@@ -239,24 +276,31 @@ class HttpConnection:
         """The end of the connection is the end of an answer, if nothing else was to tell that end: RFC 9112 §6.3."""
         framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers
         if self._in_body and not framed:
-            self._complete()
-        self._fail(ConnectionClosed("the peer closed the connection", sent=self._sent))
+            self._reusable = False
+            self._deliver(self._whole())
+        else:
+            self._fail(ConnectionClosed("the peer closed the connection", sent=self._sent))
 
     def _parse(self, data: bytes) -> None:
+        self._parsing = True
+        failure: TransportError | None = None
         try:
             self._parser.feed_data(data)
-            if not self._in_body and self._answer is not None and not self._answer.done():
+            if not self._in_body and self._response is None:
                 self._count_head(len(data))
         except Exception as error:  # noqa: BLE001 — httptools wraps whatever our callbacks raise
             cause = error.__context__
-            self._fail(
-                cause
-                if isinstance(cause, TooLarge)
-                else BadAnswer(f"malformed answer: {cause or error}", sent=self._sent)
-            )
+            malformed = BadAnswer(f"malformed answer: {cause or error}", sent=self._sent)
+            failure = cause if isinstance(cause, TooLarge) else malformed
+        response, self._response = self._response, None
+        if response is not None:
+            self._reusable = self._reusable and failure is None
+            self._deliver(response)
+        elif failure is not None and not self.closed:
+            self._fail(failure)
 
     def on_message_begin(self) -> None:
-        if self._answer is None or self._answer.done():
+        if self._response is not None:
             raise ValueError("the peer answers more than it was asked")
         self._headers, self._body, self._body_bytes, self._events = {}, [], 0, None
         self._in_body = False
@@ -290,16 +334,13 @@ class HttpConnection:
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        if self._parser.get_status_code() < HTTPStatus.OK or self._answer is None or self._answer.done():
-            return  # 1xx: the answer is yet to come
-        self._reusable = self._parser.should_keep_alive() and not self._unsent
-        self._complete()
+        if self._parser.get_status_code() >= HTTPStatus.OK:  # 1xx: the answer is yet to come
+            self._reusable = self._parser.should_keep_alive() and not self._unsent
+            self._response = self._whole()
 
-    def _complete(self) -> None:
-        assert self._answer is not None  # noqa: S101 — its callers have looked
+    def _whole(self) -> Response:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._heard_s = self._loop.time()
-        self._answer.set_result(Response(self._parser.get_status_code(), self._headers, body))
+        return Response(self._parser.get_status_code(), self._headers, body)
 
 
 def _mapped(error: OSError, *, sent: bool) -> TransportError:
