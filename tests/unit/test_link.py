@@ -13,8 +13,8 @@ import pytest
 
 from brummer.core.errors import BadAnswer
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.link import caller as caller_module
 from brummer.link import link as link_module
+from brummer.link import refusals
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
@@ -155,7 +155,7 @@ async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_onc
 
 
 async def test_a_parked_call_ends_with_an_error_that_tells_the_links_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caller_module, "PARK_S", 0.05)
+    monkeypatch.setattr(refusals, "PARK_S", 0.05)
     async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
         with pytest.raises(ParkedTooLong) as caught:
             await link.call(tool_call())
@@ -318,7 +318,7 @@ async def test_a_cancellation_is_for_the_run_that_has_the_call_and_no_other() ->
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         await reached(link, State.READY)
-        await asyncio.gather(*link.caller._background)
+        await asyncio.gather(*link.caller.cancellations._running)
         assert cancellations(instance) == []
 
 

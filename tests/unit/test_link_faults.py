@@ -9,8 +9,7 @@ import pytest
 
 from brummer.core.errors import BrummerError, TooLarge
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.link import admission, health
-from brummer.link import caller as caller_module
+from brummer.link import admission, health, refusals
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
@@ -95,7 +94,7 @@ async def test_late_timers_of_our_own_accuse_nobody(impatient: None) -> None:
 async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(caller_module, "PARK_S", 0.02)
+    monkeypatch.setattr(refusals, "PARK_S", 0.02)
     port = unused_port()
     async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
         for _ in range(3):

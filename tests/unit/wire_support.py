@@ -81,7 +81,7 @@ class Tools:
         return False
 
     def server(self) -> McpServer:
-        return McpServer(self, **INFO, instructions=INSTRUCTIONS)
+        return McpServer(self, name=INFO["name"], version=INFO["version"], instructions=INSTRUCTIONS)
 
     async def _echo(self, arguments: Numbered, _: ToolCall) -> object:
         return {"n": arguments.n}

@@ -201,6 +201,15 @@ class Instances:
 
     # Who is meant.
 
+    def known_now(self, name: str | None, chosen: str | None, roots: tuple[str, ...]) -> Known | None:
+        """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
+        if not self._looked.is_set():
+            return None
+        if name is not None:
+            return self._known.get(name)
+        known = self._defaults.get((chosen, roots))
+        return None if known is None or known.is_gone else known
+
     async def named(self, name: str) -> Known:
         """By id, name or directory. Raises `NotFound` or `Ambiguous`, both listing the choices."""
         found = await self._called(name)

@@ -7,15 +7,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from brummer.contract.tools import BY_NAME, REPEATABLE, TOOLS, WAITING
+from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.instances import Instances, Known
 from brummer.hub.sessions import Sessions
+from brummer.link import express
 from brummer.link.call import Call
+from brummer.link.caller import Caller
 from brummer.link.foreign import repeatable_of
-from brummer.wire.server import ToolCall
+from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
 
 ANSWER_S: Final = 30.0
@@ -25,6 +27,8 @@ DEFAULT_WAIT_S: Final = 30.0
 """``timeout_s`` of the waiting tools when the agent gives none (see contract.arguments)."""
 
 EVERYWHERE: Final = "*"
+
+_EXPRESS: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -60,6 +64,21 @@ class Router:
         """Calls of the hub's clients carry no keys."""
         return False
 
+    def send_now(self, call: ToolCall, done: Callable[[bytes], None]) -> bytes | OnItsWay | None:
+        """A `brummer.wire.server.SendNow`: for calls that say what they mean in a way that needs no looking around."""
+        if call.name not in _EXPRESS:
+            return None
+        try:
+            named, arguments = _instance_in(call)
+            known = self._instances.known_now(named, *self._client_of(call))
+            if known is None or not isinstance(known.caller, Caller):
+                return None
+            return express.send(known.caller, _tool_call(call.name, arguments, call), done)
+        except InvalidArguments:
+            return None
+        except BrummerError as error:
+            return failed(error)
+
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
             return await self._local.call(call.name, call.arguments, call)
@@ -69,8 +88,7 @@ class Router:
             return failed(error)
 
     async def _routed(self, call: ToolCall) -> bytes:
-        arguments = _object(call.name, call.arguments)
-        name = _string(call.name, "instance", arguments.pop("instance", None))
+        name, arguments = _instance_in(call)
         await self._instances.looked_at()
         if name == EVERYWHERE and call.name == "wait_for":
             return await self._wait_everywhere(call, arguments)
@@ -79,14 +97,17 @@ class Router:
     async def _meant(self, name: str | None, call: ToolCall) -> Known:
         if name is not None:
             return await self._instances.named(name)
-        session = call.session
-        chosen = self._sessions.chosen(session.id) if session else None
-        return await self._instances.default(chosen, session.roots if session else ())
+        return await self._instances.default(*self._client_of(call))
 
-    async def _in_instance(self, known: Known, call: ToolCall, arguments: dict[str, Raw]) -> bytes:
+    def _client_of(self, call: ToolCall) -> tuple[str | None, tuple[str, ...]]:
+        """What its client has chosen, and where it works."""
+        session = call.session
+        return (self._sessions.chosen(session.id), session.roots) if session else (None, ())
+
+    async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":
             return structured(msgspec.Raw(await known.caller.call(_list_tools())))
-        tool, passed_on = call.name, msgspec.json.encode(arguments)
+        tool, passed_on = call.name, arguments
         if call.name == "instance_call":
             inner = _inner_call(passed_on)
             tool, passed_on = inner.tool, bytes(inner.arguments)
@@ -110,7 +131,7 @@ class Router:
                 return frozenset()
         return known.repeatable
 
-    async def _wait_everywhere(self, call: ToolCall, arguments: dict[str, Raw]) -> bytes:
+    async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
         everyone = [known for known in self._instances if not known.is_gone and isinstance(known.record, Record)]
         if not everyone:
@@ -128,7 +149,7 @@ class Router:
                 wait.cancel()
         return structured(_first_match(answers))
 
-    async def _wait_in(self, known: Known, call: ToolCall, arguments: dict[str, Raw]) -> dict[str, Any]:
+    async def _wait_in(self, known: Known, call: ToolCall, arguments: bytes) -> dict[str, Any]:
         who = known.id
         try:
             result = msgspec.json.decode(await self._in_instance(known, call, arguments))
@@ -143,6 +164,15 @@ def _first_match(answers: list[dict[str, Any]]) -> dict[str, Any]:
     incomplete = [{"instance": answer["instance"], "why": answer["error"]} for answer in answers if "error" in answer]
     best = matched[0] if matched else {"matched": False, "what": None}
     return {**best, "incomplete": incomplete}
+
+
+def _instance_in(call: ToolCall) -> tuple[str | None, bytes]:
+    """The instance that the arguments name, and the arguments without it. Raises `InvalidArguments`."""
+    if b'"instance"' not in call.arguments and b"\\" not in call.arguments:  # with escapes it can be written otherwise
+        return None, call.arguments
+    arguments = _object(call.name, call.arguments)
+    name = _string(call.name, "instance", arguments.pop("instance", None))
+    return name, msgspec.json.encode(arguments)
 
 
 def _object(tool: str, arguments: bytes) -> dict[str, Raw]:

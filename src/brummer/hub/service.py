@@ -78,7 +78,7 @@ class Hub:
         self.sessions = Sessions()
         own_tools = hub_tools(instances, self.sessions, self.describe)
         self.router = Router(instances, self.sessions, [*own_tools, *further_tools])
-        self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS)
+        self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS, send_now=self.router.send_now)
 
     async def follow_registry(self) -> None:
         """Pass on what stands in the directory, for ever."""

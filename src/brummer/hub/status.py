@@ -11,7 +11,7 @@ from brummer.core.limits import Limits
 from brummer.discovery.events import GoneReason
 from brummer.hub.instances import Instances
 from brummer.hub.timeline import Timeline
-from brummer.link.caller import PARK_S
+from brummer.link.refusals import PARK_S
 from brummer.link.state import State
 
 WITHDRAWN: Final[GoneReason] = "withdrawn"

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
 from brummer.core.errors import BrummerError
@@ -13,7 +13,8 @@ from brummer.link.limits import RETRY_AFTER_S, Slots, Total
 AWAY_RETRY_AFTER_S: Final = 1.0
 """A restart takes about that long."""
 
-_Turn = asyncio.Future[None]
+Turn = Callable[[], bool]
+"""Called when its turn has come, with a place taken for it; False when it is not wanted any more."""
 
 
 class Busy(BrummerError):
@@ -76,15 +77,40 @@ class Gate:
 class Lane:
     """The places for one kind of calls to one instance, and the queue for them."""
 
-    def __init__(self, gate: Gate, name: str, slots: "Slots[_Turn]") -> None:
+    def __init__(self, gate: Gate, name: str, slots: Slots[Turn]) -> None:
         self._gate = gate
         self._name = name
         self.slots = slots
 
     async def enter(self, flow: Hashable) -> None:
         """Take a place, in turn; `leave` must follow. Raises `Busy` at once when the queue is full."""
-        if not self.slots.take():
-            await self._turn(flow)
+        if self.slots.take():
+            return
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def turn() -> bool:
+            if admitted.done():  # cancelled in this very turn of the loop
+                return False
+            admitted.set_result(None)
+            return True
+
+        self.queue(flow, turn)
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if not self.slots.leave(flow, turn) and not admitted.cancelled():
+                self.leave()
+            raise
+
+    def queue(self, flow: Hashable, turn: Turn) -> None:
+        """Have ``turn`` called when a place is free for it. Raises `Busy` when the queue is full."""
+        if not self.slots.enqueue(flow, turn):
+            raise Busy(
+                f"{self._name} has {self.slots.taken} calls in flight and {self.slots.queued} waiting",
+                retry_after_s=RETRY_AFTER_S,
+                in_flight=self.slots.taken,
+                queued=self.slots.queued,
+            )
 
     def leave(self) -> None:
         self.slots.release()
@@ -93,24 +119,7 @@ class Lane:
 
     def let_one_in(self) -> bool:
         while (turn := self.slots.next_waiter()) is not None:
-            if not turn.done():
-                turn.set_result(None)
+            if turn():
                 return True
-            self.slots.release()  # cancelled in this very turn of the loop
+            self.slots.release()
         return False
-
-    async def _turn(self, flow: Hashable) -> None:
-        turn: _Turn = asyncio.get_running_loop().create_future()
-        if not self.slots.enqueue(flow, turn):
-            raise Busy(
-                f"{self._name} has {self.slots.taken} calls in flight and {self.slots.queued} waiting",
-                retry_after_s=RETRY_AFTER_S,
-                in_flight=self.slots.taken,
-                queued=self.slots.queued,
-            )
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not self.slots.leave(flow, turn) and turn.done() and not turn.cancelled():
-                self.leave()
-            raise

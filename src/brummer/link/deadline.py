@@ -5,8 +5,9 @@ every call it takes a third of the time. It counts awake time (`brummer.core.clo
 """
 
 import asyncio
+import math
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from brummer.link.health import LATE_S
 
@@ -59,3 +60,52 @@ class Deadline:
             return
         self.expired = True
         self._task.cancel()
+
+
+class Dated(Protocol):
+    """Something that must be over by ``due_s``, on the loop's clock; else it is told to `expire`."""
+
+    due_s: float
+
+    def expire(self) -> None: ...
+
+
+class Deadlines:
+    """Any number of deadlines on one timer, which is set once in many calls: to add and drop one costs next to nothing.
+
+    ``due_s`` may be moved on at any time, since each is looked at again when the timer fires.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._dated: set[Dated] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires_s = math.inf
+
+    def add(self, dated: Dated) -> None:
+        self._dated.add(dated)
+        if dated.due_s < self._fires_s:
+            self._set(dated.due_s)
+
+    def drop(self, dated: Dated) -> None:
+        self._dated.discard(dated)
+
+    def close(self) -> None:
+        self._dated.clear()
+        self._set(math.inf)
+
+    def _set(self, due_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_s = due_s
+        self._timer = None if math.isinf(due_s) else self._loop.call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        now = self._loop.time()
+        if now - self._fires_s > LATE_S:
+            for dated in self._dated:
+                dated.due_s = max(dated.due_s, now + GRACE_S)
+        for dated in [dated for dated in self._dated if dated.due_s <= now]:
+            self._dated.discard(dated)
+            dated.expire()
+        self._set(min((dated.due_s for dated in self._dated), default=math.inf))

@@ -49,23 +49,28 @@ class Pool:
         """Take in a proven connection that was opened outside."""
         self._offer(connection)
 
+    def take_idle(self) -> HttpConnection | None:
+        """An idle connection if there is one; `release` must follow."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                self._busy.add(connection)
+                return connection
+        return None
+
     async def acquire(self) -> HttpConnection:
         """An idle connection, else the next that comes free or is opened. Raises what the opener raises.
 
         Whoever came first gets what comes first, so that calls which waited for the link leave in their order.
         """
-        while True:
-            if self._idle:
-                connection = self._idle.pop()
-            else:
-                handed = await self._turn()
-                if handed is None:  # a place came free, not a connection
-                    continue
-                connection = handed
-            if not connection.closed:
-                self._busy.add(connection)
-                return connection
-            self._busy.discard(connection)
+        while (connection := self.take_idle()) is None:
+            handed = await self._turn()
+            if handed is None:  # a place came free, not a connection
+                continue
+            if not handed.closed:
+                return handed
+            self._busy.discard(handed)
+        return connection
 
     async def _turn(self) -> HttpConnection | None:
         turn: asyncio.Future[HttpConnection | None] = self._loop.create_future()

@@ -74,11 +74,15 @@ class Target:
         accept = b", text/event-stream" if streams else b""
         return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, accept, len(body), body)
 
+    def request(self, connection: HttpConnection, call: Call, now_s: float) -> tuple[bytes, Answers]:
+        """What to send on this connection for the call, and who understands what comes back."""
+        request_id = b"%d" % connection.calls
+        request = self.post(call.message(request_id, now_s), streams=call.on_notification is not None)
+        return request, Answers(request_id, call)
+
     async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
         """Make the call on this connection; returns the result object. Raises `TransportError`, `RemoteRefusal`."""
-        request_id = b"%d" % connection.calls
-        answers = Answers(request_id, call)
-        request = self.post(call.message(request_id, now_s), streams=call.on_notification is not None)
+        request, answers = self.request(connection, call, now_s)
         return answers.result(await connection.exchange(request, answers.on_event))
 
     async def cancel(self, connection: HttpConnection, call: Call) -> None:

@@ -158,9 +158,9 @@ class HttpConnection:
             raise
 
     def send(self, request: bytes, on_answer: OnAnswer, on_event: Callable[[bytes], None] | None = None) -> None:
-        """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, perhaps before this returns.
+        """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, and must not raise.
 
-        It must not raise. Raises `TransportError` where the connection was of no use any more, and nothing was sent.
+        An error may come before this returns. Raises `TransportError` where the connection was of no use any more, and nothing was sent.
         """
         if self._loop.time() - self._heard_s > FRESH_S:
             self._notice_what_came()

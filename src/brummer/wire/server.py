@@ -8,6 +8,7 @@ they own and may cancel.
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -91,6 +92,8 @@ class Request:
     era: Era
     session: Session | None
     notify: Callable[[bytes], None]
+    answer_later: Callable[[bytes], None] | None = None
+    """Takes the response of a call that is `OnItsWay`; None where the transport wants to wait for it in a task."""
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""
@@ -120,6 +123,30 @@ class ToolCall:
         if message is not None:
             params["message"] = message
         self.request.notify(notification("notifications/progress", params))
+
+
+class OnItsWay:
+    """A call that was sent on the spot: its answer comes by itself, so nobody need wait for it in a task.
+
+    It has what transports use of a task.
+    """
+
+    __slots__ = ()
+
+    def cancel(self, message: str | None = None) -> object:
+        """Nobody wants the answer any more, and none will come. ``message``: as in `CLIENT_GONE`."""
+        raise NotImplementedError
+
+    def cancelling(self) -> int:
+        """Once cancelled, it is over."""
+        return 0
+
+
+SendNow = Callable[[ToolCall, Callable[[bytes], None]], "bytes | OnItsWay | None"]
+"""Make the call without a task, if that can be done: the result at once, or what will give it to the callback.
+
+None: it can't, and was not begun; see `ToolServer.call_tool`.
+"""
 
 
 class ToolServer(Protocol):
@@ -159,8 +186,11 @@ def decode_params(message: Message) -> Params:
 class McpServer:
     """The method table. One for the life of a process; holds no connection."""
 
-    def __init__(self, tools: ToolServer, *, name: str, version: str, instructions: str) -> None:
+    def __init__(
+        self, tools: ToolServer, *, name: str, version: str, instructions: str, send_now: SendNow | None = None
+    ) -> None:
         self._tools = tools
+        self._send_now = send_now
         self._info = {"name": name, "version": version}
         self._instructions = instructions
         info_json = msgspec.json.encode(self._info)
@@ -173,8 +203,11 @@ class McpServer:
         """See `ToolServer.tools_json`."""
         return self._tools.tools_json
 
-    def handle(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
-        """The response, or the coroutine that will return it. Raises `ProtocolError` for what cannot be served."""
+    def handle(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
+        """The response, or the coroutine that will return it. Raises `ProtocolError` for what cannot be served.
+
+        `OnItsWay` comes back only to who can be answered later (`Request.answer_later`).
+        """
         if request.era is Era.MODERN:
             _refuse_incomplete_meta(request)
         methods = _MODERN_METHODS if request.era is Era.MODERN else _LEGACY_METHODS
@@ -216,7 +249,7 @@ class McpServer:
 
     # What takes time.
 
-    def _call_tool(self, request: Request) -> Coroutine[Any, Any, bytes]:
+    def _call_tool(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
         name = request.params.name
         if name is None:
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "name" is missing', request_id=request.id)
@@ -227,7 +260,15 @@ class McpServer:
             arguments = EMPTY_RESULT
         if not arguments.startswith(b"{"):
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
-        return self._finish_call(ToolCall(name, arguments, request))
+        call = ToolCall(name, arguments, request)
+        if self._send_now is not None and request.answer_later is not None:
+            sent = self._send_now(call, partial(self._answer_later, request, request.answer_later))
+            if sent is not None:
+                return self._respond(request, sent, self._complete) if isinstance(sent, bytes) else sent
+        return self._finish_call(call)
+
+    def _answer_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:
+        answer(self._respond(request, result, self._complete))
 
     async def _finish_call(self, call: ToolCall) -> bytes:
         return self._respond(call.request, await self._tools.call_tool(call), self._complete)
@@ -251,7 +292,7 @@ class McpServer:
         return result_response(request.id, era_neutral)
 
 
-_Method = Callable[[McpServer, Request], bytes | Coroutine[Any, Any, bytes]]
+_Method = Callable[[McpServer, Request], bytes | OnItsWay | Coroutine[Any, Any, bytes]]
 
 # ruff: noqa: SLF001 — the tables are part of the class, written below it so that they can name its methods.
 _LEGACY_METHODS: dict[str, _Method] = {

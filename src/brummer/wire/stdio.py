@@ -6,6 +6,7 @@ it has taken standard output away from the rest of the process (`brummer.cli.str
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from functools import partial
@@ -24,7 +25,7 @@ from brummer.wire.jsonrpc import (
     id_of_truncated,
 )
 from brummer.wire.pipes import LineReader, Reader, Writer, start_reading
-from brummer.wire.server import CLIENT_GONE, McpServer, Params, Request, Session, decode_params, era_of
+from brummer.wire.server import CLIENT_GONE, McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class StdioServer:
         self._stdout = stdout
         self._limit_bytes = limit_bytes
         self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
-        self._in_flight: dict[bytes, asyncio.Task[None]] = {}
+        self._in_flight: dict[bytes, asyncio.Task[None] | OnItsWay] = {}
+        self._ended = asyncio.Event()
         self._writer = Writer(stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close)
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
@@ -61,8 +63,8 @@ class StdioServer:
                 self._lines.feed(already_read)
             await self._closed.wait()
             self._server.end_subscriptions()
-            if self._in_flight and not self._writer.broken:
-                await asyncio.wait(self._in_flight.values(), timeout=FINISH_S)
+            if not self._writer.broken:
+                await self._none_in_flight(FINISH_S)
         finally:
             self._pause()
             await self._cancel_calls()
@@ -74,11 +76,27 @@ class StdioServer:
         self._pause()
 
     async def _cancel_calls(self) -> None:
-        left = list(self._in_flight.values())
-        for task in left:
-            task.cancel(CLIENT_GONE)
-        if left:
-            await asyncio.wait(left, timeout=CLEAN_UP_S)
+        for request_id in list(self._in_flight):
+            self._cancel(request_id, CLIENT_GONE)
+        await self._none_in_flight(CLEAN_UP_S)
+
+    async def _none_in_flight(self, timeout_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._in_flight:
+                    self._ended.clear()
+                    await self._ended.wait()
+
+    def _cancel(self, request_id: bytes, message: str | None = None) -> None:
+        call = self._in_flight.get(request_id)
+        if call is not None:
+            call.cancel(message)
+        if isinstance(call, OnItsWay):
+            self._take_out(request_id)
+
+    def _take_out(self, request_id: bytes) -> None:
+        del self._in_flight[request_id]
+        self._ended.set()
 
     # Reading.
 
@@ -127,10 +145,14 @@ class StdioServer:
         params = decode_params(message)
         method = message.method or ""
         notify = partial(self._say, request_id)
-        request = Request(request_id, method, params, era_of(method, params), self.session, notify)
+        later = partial(self._on_answered, request_id)
+        request = Request(request_id, method, params, era_of(method, params), self.session, notify, later)
         answer = self._server.handle(request)
         if isinstance(answer, bytes):
             self._writer.write(answer)
+            return
+        if isinstance(answer, OnItsWay):
+            self._in_flight[request_id] = answer
             return
         task = self._loop.create_task(self._answer(request_id, answer), name=f"request {request_id.decode()}")
         self._in_flight[request_id] = task
@@ -145,24 +167,27 @@ class StdioServer:
             _log.exception("request %s failed", request_id.decode())
             message = _internal_error(request_id)
         self._say(request_id, message)
-        del self._in_flight[request_id]
+        self._take_out(request_id)
+
+    def _on_answered(self, request_id: bytes, message: bytes) -> None:
+        """The answer of a call that was `OnItsWay`; one that was cancelled has none."""
+        self._take_out(request_id)
+        self._writer.write(message)
 
     def _say(self, request_id: bytes, message: bytes) -> None:
         """Write what belongs to a request in flight; once it is answered or cancelled, nothing more is said of it."""
-        task = self._in_flight.get(request_id)
-        if task is not None and not task.cancelling():
+        call = self._in_flight.get(request_id)
+        if call is not None and not call.cancelling():
             self._writer.write(message)
 
     def _on_done(self, request_id: bytes, answer: Coroutine[Any, Any, bytes], task: asyncio.Task[None]) -> None:
         answer.close()  # it has not even begun when the cancellation came in one piece with the request
         if self._in_flight.get(request_id) is task:
-            del self._in_flight[request_id]
+            self._take_out(request_id)
 
     def _on_notification(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
-            task = self._in_flight.get(bytes(_lenient_params(message).request_id))
-            if task is not None:
-                task.cancel()  # and, as both eras ask, no answer
+            self._cancel(bytes(_lenient_params(message).request_id))  # and, as both eras ask, no answer
         elif message.method in ("notifications/initialized", "notifications/roots/list_changed"):
             self._ask_for_roots()
 

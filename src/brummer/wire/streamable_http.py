@@ -30,7 +30,7 @@ from brummer.wire.jsonrpc import (
     error_response,
 )
 from brummer.wire.mirrored_headers import Body, mirrored_parameters
-from brummer.wire.server import McpServer, Params, Request, Session, decode_params, era_of
+from brummer.wire.server import McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
 from brummer.wire.sse import KEEP_ALIVE, encode_event
 
 _log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ class StreamableHttp:
         if method == "subscriptions/listen" and era is Era.MODERN and not reply.may_stream:
             raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
         answer = self._server.handle(Request(bytes(message.id), method, params, era, session, reply.notify))
+        assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
         if isinstance(answer, bytes):
             exchange.respond(200, answer, [JSON, *extra])
         else:

@@ -1,0 +1,187 @@
+"""The short way of a call: one that has nothing to wait for but its turn and its answer needs no task.
+
+Nearly every call goes this way: its link is ready and a connection is at hand, so it is sent on the spot, and the
+answer goes out in the turn of the loop in which it came in. Whatever else happens (the connection is lost, none is
+at hand, the link is not ready when its turn comes) is left to `caller`, which carries the call on as a task. Deadline,
+place, key and cancellation are the same on both ways; a task, and what waits in it, is half of what a call costs us.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from brummer.core.errors import BadAnswer, BrummerError, Internal, TransportError
+from brummer.link import refusals
+from brummer.link.call import Answers, Call
+from brummer.link.caller import Caller
+from brummer.link.deadline import LONGEST_S
+from brummer.link.outcome import ending_of_error
+from brummer.link.state import State
+from brummer.link.target import Target
+from brummer.wire.http_connection import HttpConnection, Response
+from brummer.wire.server import CLIENT_GONE, OnItsWay
+from brummer.wire.toolbox import failed
+
+_log = logging.getLogger(__name__)
+
+
+def send(caller: Caller, call: Call, done: Callable[[bytes], None]) -> OnItsWay | None:
+    """Send the call, or queue it, if it can take the short way; else None. Raises `Busy`.
+
+    ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
+    """
+    link = caller.link
+    if link.state is not State.READY or not isinstance(link.target, Target):
+        return None
+    return Express(caller, call, done)
+
+
+class Express(OnItsWay):
+    """One such call. It holds a place from its turn on, and a connection while it is on the wire."""
+
+    __slots__ = (
+        "_answers", "_call", "_caller", "_connection", "_done", "_is_over", "_lane",
+        "_latest_s", "_pool", "_sent_s", "_started_s", "_target", "_task", "due_s",
+    )  # fmt: skip
+
+    _answers: Answers
+    _target: Target
+    _sent_s: float
+
+    def __init__(self, caller: Caller, call: Call, done: Callable[[bytes], None]) -> None:
+        self._caller = caller
+        self._call = call
+        self._done = done
+        self._connection: HttpConnection | None = None
+        self._task: asyncio.Task[bytes] | None = None
+        self._is_over = False
+        self._lane, self._pool = caller.way_of(call)
+        self._started_s = now_s = caller.loop.time()
+        self.due_s = now_s + call.deadline_s
+        self._latest_s = now_s + max(call.deadline_s, LONGEST_S)
+        call.on_sign_of_life = self._extend
+        caller.give_key(call)
+        at_once = self._lane.slots.take()
+        if not at_once:
+            self._lane.queue(call.flow, self._on_turn)
+        caller.deadlines.add(self)
+        if at_once:
+            self._send()
+
+    def cancel(self, message: str | None = None) -> None:
+        """Nobody wants the answer any more; with `CLIENT_GONE` the work goes on."""
+        if self._is_over:
+            return
+        if self._task is not None:
+            self._is_over = True
+            self._task.cancel(message)
+            return
+        self._let_go()
+        self._caller.tell_end(self._call, self._started_s, "cancelled", "cancelled")
+        self._caller.link.breaker.abandoned()
+        if message != CLIENT_GONE:
+            self._caller.cancellations.send(self._call)
+
+    def expire(self) -> None:
+        """Its deadline has passed."""
+        self._let_go()
+        self._caller.count_failure()
+        self._done(self._told(refusals.deadline_exceeded(self._caller.link, self._call)))
+
+    def _extend(self) -> None:
+        self.due_s = min(self._latest_s, self._caller.loop.time() + self._call.deadline_s)
+
+    def _on_turn(self) -> bool:
+        self._send()
+        return True
+
+    def _send(self) -> None:
+        """Send it if a connection is at hand; it has a place now."""
+        caller, call = self._caller, self._call
+        link = caller.link
+        target = link.target
+        connection = self._pool.take_idle() if link.state is State.READY else None
+        if connection is None or not isinstance(target, Target):
+            self._carry_on()
+            return
+        self._connection, self._target, self._sent_s = connection, target, caller.loop.time()
+        link.call_sent()
+        request, self._answers = target.request(connection, call, self._sent_s)
+        try:
+            connection.send(request, self._on_answer, self._answers.on_event)
+        except TransportError as error:
+            self._on_answer(error)
+
+    def _on_answer(self, outcome: Response | TransportError) -> None:
+        connection = self._connection
+        if self._is_over or connection is None:
+            return
+        link = self._caller.link
+        if isinstance(outcome, TransportError):
+            self._on_lost(outcome)
+            return
+        try:
+            result = self._answers.result(outcome)
+            link.call_answered(None if self._call.waits else self._caller.loop.time() - self._sent_s)
+            self._caller.tell_answer(self._call, self._started_s, result)
+        except Exception as error:  # noqa: BLE001 — a defect costs one call, never the connection to the agent
+            if isinstance(error, BadAnswer) and connection.closed:
+                self._on_lost(error)
+                return
+            result = self._told(error)  # a bad answer is one, too: to ask again gives it again
+        self._pool.release(connection)
+        self._is_over = True
+        self._caller.deadlines.drop(self)
+        self._lane.leave()
+        self._done(result)
+
+    def _on_lost(self, error: TransportError) -> None:
+        if error.sent:
+            self._call.note_sent(self._target.generation, self._sent_s)
+        self._caller.link.distrust(error)
+        self._call.befell("connection_lost")
+        self._give_back()
+        self._carry_on()
+
+    def _carry_on(self) -> None:
+        """The rest of its way is the long one; its place stays its own."""
+        self._caller.deadlines.drop(self)
+        self._task = self._caller.carry_on(self._call, max(0.0, self.due_s - self._caller.loop.time()))
+        self._task.add_done_callback(self._on_carried)
+
+    def _on_carried(self, task: asyncio.Task[bytes]) -> None:
+        self._lane.leave()
+        if self._is_over or task.cancelled():
+            self._caller.tell_end(self._call, self._started_s, "cancelled", "cancelled")
+            return
+        self._is_over = True
+        error = task.exception()
+        if error is None:
+            self._caller.tell_answer(self._call, self._started_s, task.result())
+        self._done(task.result() if error is None else self._told(error))
+
+    def _told(self, error: BaseException) -> bytes:
+        """The result that tells of it."""
+        ending, code = ending_of_error(error)
+        self._caller.tell_end(self._call, self._started_s, ending, code)
+        if not isinstance(error, BrummerError):
+            _log.error("call %s failed", self._call.key, exc_info=error)
+            error = Internal("the call failed inside the hub; the log on stderr has the traceback")
+        return failed(error)
+
+    def _let_go(self) -> None:
+        """Whatever comes of it concerns nobody any more."""
+        self._is_over = True
+        self._caller.deadlines.drop(self)
+        if self._connection is None:
+            self._lane.slots.leave(self._call.flow, self._on_turn)
+            return
+        self._call.note_sent(self._target.generation, self._sent_s)
+        self._connection.close()  # the answer is still on its way
+        self._give_back()
+        self._lane.leave()
+
+    def _give_back(self) -> None:
+        if self._connection is not None:
+            self._pool.release(self._connection)
+            self._connection = None

@@ -1,0 +1,64 @@
+"""What is said of a call that could not be carried out: what is known, since when, and what to do about it."""
+
+from typing import Final
+
+from brummer.core.errors import BrummerError
+from brummer.link.call import Call
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
+from brummer.link.link import Link
+
+PARK_S: Final = 20.0
+"""How long a call waits for an instance that is known but not ready: longer than any dev tool's restart."""
+
+
+def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
+    """It was sent to a run that has ended."""
+    return OutcomeUnknown(
+        f"the run of {link.target.instance_id} that the call was sent to has ended, so it may or may not have run;"
+        " look at scripts_status and changes_since before you repeat it",
+        instance=link.target.instance_id,
+        generation=call.sent_to,
+        cause=link.last_error and link.last_error.code,
+    )
+
+
+def parked_too_long(link: Link, call: Call) -> BrummerError:
+    """Its link did not become ready in time."""
+    return ParkedTooLong(
+        f"{link.target.instance_id} is {link.state.value} ({link.history[-1].reason if link.history else 'new'})"
+        f" and did not become ready within {PARK_S:g} s; {_advice(link)}",
+        retry_after_s=1.0,
+        outcome="unknown" if call.may_have_run else "not_executed",
+        link=link.status(),
+    )
+
+
+def breaker_open(link: Link, now_s: float) -> BrummerError:
+    """Calls before it failed, so it was not even tried."""
+    return BreakerOpen(
+        f"calls to {link.target.instance_id} failed {link.breaker.failures} times in a row; {_advice(link)}",
+        retry_after_s=round(link.breaker.retry_after_s(now_s), 3),
+        link=link.status(),
+    )
+
+
+def deadline_exceeded(link: Link, call: Call) -> BrummerError:
+    """It was silent for as long as its kind may be."""
+    condition = link.condition
+    return DeadlineExceeded(
+        f"{link.target.instance_id} did not answer within {call.deadline_s:g} s; its process is {condition}",
+        outcome="unknown" if call.may_have_run else "not_executed",
+        instance=link.target.instance_id,
+        condition=condition,
+        state=link.state.value,
+    )
+
+
+def _advice(link: Link) -> str:
+    match link.condition:
+        case "stopped":
+            return "its process is stopped (SIGSTOP): continue it"
+        case "busy" | "idle":
+            return "its process lives but does not answer: see its terminal, or restart it"
+        case _:
+            return "start it with `brum` in its directory, or see hub_status"
