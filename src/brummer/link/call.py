@@ -113,7 +113,7 @@ class Answers:
             raise TooLarge("the instance takes no request of this size", sent=False)
         body = self._response or response.body
         try:
-            message = jsonrpc.decode(body)
+            message = jsonrpc.decode_reply(body)
         except jsonrpc.ProtocolError as error:
             raise BadAnswer(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
         if message.error:

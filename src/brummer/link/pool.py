@@ -89,8 +89,10 @@ class Pool:
         self._busy.discard(connection)
         if connection.closed:
             self._free_place()
-        else:
+        elif self._queue:
             self._offer(connection)
+        else:
+            self._keep_idle(connection)
 
     def drop(self, connection: HttpConnection) -> None:
         """Forget a connection that closed while idle."""
@@ -138,6 +140,9 @@ class Pool:
         if self._hand(lambda turn: turn.set_result(connection)):
             return
         self._busy.discard(connection)
+        self._keep_idle(connection)
+
+    def _keep_idle(self, connection: HttpConnection) -> None:
         self._idle.append(connection)
         if len(self._idle) > self._keep and self._shrink is None:
             self._shrink = self._loop.call_later(SPARE_IDLE_S, self._close_spares)

@@ -50,6 +50,7 @@ _FULL: Final = b"HTTP/1.1 503"
 _PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
 """How an instance begins nearly every answer; a length and an empty line follow, and the body."""
 
+_OK: Final = HTTPStatus.OK.value  # looking it up there takes longer than all that is done with it
 _PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
 
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -80,7 +81,7 @@ class HttpConnection:
         self._on_event: Callable[[bytes], None] | None = None
         self._response: Response | None = None
         self._events: EventDecoder | None = None
-        self._unsent = memoryview(b"")
+        self._unsent: bytes | memoryview = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_bytes = self._head_bytes = 0
@@ -160,7 +161,7 @@ class HttpConnection:
     def send(self, request: bytes, on_answer: OnAnswer, on_event: Callable[[bytes], None] | None = None) -> None:
         """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, and must not raise.
 
-        An error may come before this returns. Raises `TransportError` where the connection was of no use any more, and nothing was sent.
+        An error may come before this returns. Raises `TransportError` where nothing was sent.
         """
         if self._loop.time() - self._heard_s > FRESH_S:
             self._notice_what_came()
@@ -169,7 +170,7 @@ class HttpConnection:
         self._on_answer, self._on_event, self._sent = on_answer, on_event, False
         self._head_bytes, self._parsing, self._in_body = 0, False, False
         self.calls += 1
-        self._unsent = memoryview(request)
+        self._unsent = request
         self._send()
 
     def _notice_what_came(self) -> None:
@@ -220,8 +221,9 @@ class HttpConnection:
     def _send(self) -> None:
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                sent_bytes = self._sock.send(self._unsent)
                 self._sent = True
+                self._unsent = b"" if sent_bytes == len(self._unsent) else memoryview(self._unsent)[sent_bytes:]
         except _NOT_NOW:
             self._loop.add_writer(self._sock, self._on_writable)
         except OSError as error:
@@ -258,11 +260,10 @@ class HttpConnection:
         """An answer that came in one piece, in the very words in which an instance says it, needs no parser."""
         if self._parsing or not data.startswith(_PLAIN_HEAD):
             return None
-        end = data.find(b"\r\n\r\n", len(_PLAIN_HEAD))
-        length, body = data[len(_PLAIN_HEAD) : end], data[end + 4 :]
+        length, _, body = data[len(_PLAIN_HEAD) :].partition(b"\r\n\r\n")
         if not length.isdigit() or int(length) != len(body) or len(body) > self._limit_bytes or self._unsent:
             return None
-        return Response(HTTPStatus.OK, _PLAIN_HEADERS, body)
+        return Response(_OK, _PLAIN_HEADERS, body)
 
     def _read_on(self) -> None:
         """What nobody would wake us for: TLS has more for us than the kernel knows of, or a reset came with the data.

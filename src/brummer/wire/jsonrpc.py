@@ -46,7 +46,7 @@ class ProtocolError(Exception):
         return error_response(self.request_id, self.code, self.message, self.data)
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """One incoming message. An empty ``Raw`` means that the member is absent."""
 
     jsonrpc: str = ""
@@ -65,11 +65,20 @@ class Message(msgspec.Struct):
         return self.method is not None and not self.id
 
 
+class Reply(msgspec.Struct, gc=False):
+    """A response as its asker sees it; an empty ``Raw`` means that the member is absent."""
+
+    id: Raw = Raw()
+    result: Raw = Raw()
+    error: Raw = Raw()
+
+
 class _OnlyId(msgspec.Struct):
     id: Raw = Raw(NO_ID)
 
 
 _decode_message = msgspec.json.Decoder(Message).decode
+_decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_only_id = msgspec.json.Decoder(_OnlyId).decode
 _ID = re.compile(rb'-?(?:0|[1-9][0-9]*)|"[^\n]*"')
 _PLAIN = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"'
@@ -90,14 +99,23 @@ def decode(data: bytes) -> Message:
         raise ProtocolError(PARSE_ERROR, f"Parse error: {error}", request_id=_id_of_broken(data)) from None
     if message.jsonrpc != "2.0":
         raise ProtocolError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"', request_id=id_of(data))
-    is_response = message.method is None and bool(message.result or message.error)
-    if message.id and not is_response:  # a response is never answered, whatever its id: that could go on for ever
+    if message.method is None and (message.result or message.error):
+        return message  # a response is never answered, whatever its id: that could go on for ever
+    if message.id:
         _refuse_bad_id(bytes(message.id))
-    if message.method is None and not is_response:
+    if message.method is None:
         raise ProtocolError(
             INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=bytes(message.id) or NO_ID
         )
     return message
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Decode what was given as an answer. Raises `ProtocolError`."""
+    try:
+        return _decode_reply(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(PARSE_ERROR, f"Parse error: {error}") from None
 
 
 def _refuse_invalid_utf8(data: bytes) -> None:
@@ -115,7 +133,7 @@ def _refuse_bad_id(request_id: bytes) -> None:
 
 def is_id(raw: bytes) -> bool:
     """Whether valid JSON is what MCP takes for a request id or a progress token: a string or an integer."""
-    return _ID.fullmatch(raw) is not None
+    return raw.isdigit() or _ID.fullmatch(raw) is not None
 
 
 def id_of(data: bytes) -> bytes:

@@ -41,7 +41,7 @@ CLIENT_GONE: Final = "the client has gone"
 EMPTY_RESULT: Final = b"{}"
 
 
-class Meta(msgspec.Struct):
+class Meta(msgspec.Struct, gc=False):
     """The members of ``params._meta`` that we act on."""
 
     version: str | None = msgspec.field(name=eras.META_VERSION, default=None)
@@ -58,7 +58,7 @@ class Meta(msgspec.Struct):
         return {name: msgspec.json.decode(text, type=str) for name, text in given.items() if text.startswith(b'"')}
 
 
-class Params(msgspec.Struct):
+class Params(msgspec.Struct, gc=False):
     """The members of ``params`` that we act on, over all methods."""
 
     meta: Meta = msgspec.field(name="_meta", default_factory=Meta)
@@ -169,18 +169,23 @@ def decode_params(message: Message) -> Params:
     """Raises `ProtocolError` when ``params`` is not an object of the expected shape."""
     if not message.params:
         return Params()
-    request_id = bytes(message.id) or NO_ID
     try:
         params = _decode_params(message.params)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(INVALID_PARAMS, f"Invalid params: {error}", request_id=request_id) from None
-    token = bytes(params.meta.progress_token)
-    if token == b"null":  # what some encoders make of "none"
-        params.meta.progress_token = Raw()
-    elif token and not is_id(token):
-        text = "Invalid params: progressToken must be a string or an integer"
-        raise ProtocolError(INVALID_PARAMS, text, request_id=request_id)
+        text = f"Invalid params: {error}"
+        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID) from None
+    if params.meta.progress_token:
+        _check_progress_token(params.meta, message)
     return params
+
+
+def _check_progress_token(meta: Meta, message: Message) -> None:
+    token = bytes(meta.progress_token)
+    if token == b"null":  # what some encoders make of "none"
+        meta.progress_token = Raw()
+    elif not is_id(token):
+        text = "Invalid params: progressToken must be a string or an integer"
+        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID)
 
 
 class McpServer:

@@ -96,7 +96,8 @@ class StdioServer:
 
     def _take_out(self, request_id: bytes) -> None:
         del self._in_flight[request_id]
-        self._ended.set()
+        if self._closed.is_set():
+            self._ended.set()
 
     # Reading.
 
