@@ -206,16 +206,14 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
     meta = call.request.params.meta
     token = meta.progress_token
     on_notification: Callable[[bytes], None] | None = call.request.notify if token else None
-    params: dict[str, Any] = {"name": tool, "arguments": Raw(arguments)}
-    if token:
-        params["_meta"] = {"progressToken": token}
     return Call(
         "tools/call",
-        params,
+        {"name": tool, "arguments": Raw(arguments)},
         repeatable=tool in REPEATABLE,
         deadline_s=ANSWER_S + (_wait_s(arguments) if tool in WAITING else 0.0),
         waits=tool in WAITING,
         flow=call.session.id if call.session else None,
+        meta={"progressToken": token} if token else {},
         on_notification=on_notification,
         trace=meta.trace() if meta.traceparent else {},
     )

@@ -17,19 +17,23 @@ PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
 """What a server says to whoever made the call. All else is between it and us."""
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One request on its way to an instance. ``on_notification`` gets progress and the like, verbatim.
 
-    ``repeatable``: run twice, it does what it does once. ``waits``: it may rightly be silent for long, so it takes no
-    place from calls that are not. ``flow``: whose turn it is, when calls must queue. ``deadline_s``: how long it may
-    be silent.
+    ``params`` go without ``_meta``, whose members are ``meta``. ``repeatable``: run twice, it does what it does once.
+    ``waits``: it may rightly be silent for long, so it takes no place from calls that are not. ``flow``: whose turn it
+    is, when calls must queue. ``deadline_s``: how long it may be silent.
     """
 
     method: str
     params: dict[str, Any]
     repeatable: bool
     deadline_s: float
+    meta: dict[str, object] = field(default_factory=dict)
     waits: bool = False
     flow: Hashable = None
     on_notification: Callable[[bytes], None] | None = None
@@ -69,12 +73,12 @@ class Call:
 
     def message(self, request_id: bytes, now_s: float, further_meta: Mapping[str, object] | None = None) -> bytes:
         """The JSON-RPC request that asks for it, for the first time or again."""
-        meta = {**self.params.get("_meta", {}), **self.trace, **(further_meta or {})}
+        meta: dict[str, object] = {**self.meta, **self.trace, **(further_meta or {})}
         if self.key:
             meta[CALL_KEY] = self.key
         if self.sent_to is not None:
             meta[SENT_S_AGO] = now_s - self.first_sent_s
-        return jsonrpc.request(request_id, self.method, msgspec.json.encode({**self.params, "_meta": meta}))
+        return jsonrpc.request(request_id, self.method, _encode({**self.params, "_meta": meta}))
 
     def notified(self, method: str | None, notification: bytes) -> None:
         """Something was said before its answer."""

@@ -63,13 +63,18 @@ class Health:
         """A probe or a call succeeded; ``rtt_s`` where the answer's time says something of the link."""
         self.failures = 0
         self.last_proof_s = now_s
-        self.interval_s = max(SILENT_CALL_S, self.interval_s * 0.9)
+        if self.interval_s > SILENT_CALL_S:
+            self.interval_s = max(SILENT_CALL_S, self.interval_s * 0.9)
         goodness = 1.0
         if rtt_s is not None:
             self.latencies_s.append(rtt_s)
-            self.rtt_s = rtt_s if self.rtt_s is None else self.rtt_s + SMOOTHING * (rtt_s - self.rtt_s)
-            self.best_rtt_s = rtt_s if self.best_rtt_s is None else min(rtt_s, self.best_rtt_s)
-            goodness = 0.5 + 0.5 * min(1.0, (self.best_rtt_s + 0.001) / (rtt_s + 0.001))
+            if self.rtt_s is None or self.best_rtt_s is None:
+                self.rtt_s = self.best_rtt_s = rtt_s
+            self.rtt_s += SMOOTHING * (rtt_s - self.rtt_s)
+            if rtt_s <= self.best_rtt_s:
+                self.best_rtt_s = rtt_s
+            else:
+                goodness = 0.5 + 0.5 * (self.best_rtt_s + 0.001) / (rtt_s + 0.001)
         self._weigh(goodness)
 
     def failed(self) -> None:

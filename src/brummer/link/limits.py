@@ -37,9 +37,11 @@ class Slots(Generic[T]):
 
     def take(self) -> bool:
         """A slot, if there is one and nobody waits for it already."""
-        if self.queued or self.taken >= self.limit or self.total.taken >= self.total.limit:
+        total = self.total
+        if self.queued or self.taken >= self.limit or total.taken >= total.limit:
             return False
-        self._take()
+        self.taken += 1
+        total.taken += 1
         return True
 
     def enqueue(self, flow: Hashable, waiter: T) -> bool:
@@ -65,7 +67,8 @@ class Slots(Generic[T]):
         del self._queues[flow]
         if queue:
             self._queues[flow] = queue  # to the end: the other flows come first
-        self._take()
+        self.taken += 1
+        self.total.taken += 1
         return waiter
 
     def leave(self, flow: Hashable, waiter: T) -> bool:
@@ -82,7 +85,3 @@ class Slots(Generic[T]):
     def _count_queued(self, change: int) -> None:
         self.queued += change
         self.total.queued += change
-
-    def _take(self) -> None:
-        self.taken += 1
-        self.total.taken += 1

@@ -123,20 +123,18 @@ class StdioServer:
 
     def _on_line(self, line: bytes) -> None:
         try:
-            self._dispatch(decode(line))
+            message = decode(line)
+            if message.method is None:
+                self._on_response(message)
+            elif message.id:
+                self._on_request(message)
+            else:
+                self._on_notification(message)
         except ProtocolError as error:
             self._writer.write(error.as_message())
         except Exception:  # noqa: BLE001 — the barrier: whatever one line does, the next line works
             _log.exception("a message could not be handled")
             self._writer.write(_internal_error(id_of(line)))
-
-    def _dispatch(self, message: Message) -> None:
-        if message.is_request:
-            self._on_request(message)
-        elif message.is_notification:
-            self._on_notification(message)
-        else:
-            self._on_response(message)
 
     def _on_request(self, message: Message) -> None:
         request_id = bytes(message.id)

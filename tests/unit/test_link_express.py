@@ -1,0 +1,287 @@
+"""The short way of a call keeps every promise of the long one, and gives back all that it held."""
+
+import asyncio
+import dataclasses
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.link import express
+from brummer.link.admission import Busy
+from brummer.link.call import Call
+from brummer.link.connections import CONNECTIONS_FOR_CALLS
+from brummer.link.deadline import GRACE_S, LATE_S, Deadlines
+from brummer.link.limits import QUEUED_PER_INSTANCE
+from brummer.link.state import State
+from brummer.testing.virtual_time import VirtualLoop
+from brummer.wire.http_server import Exchange
+from brummer.wire.server import CALL_KEY, CLIENT_GONE, SENT_S_AGO, OnItsWay
+
+from .fakes import FakeInstance, answer_with_arguments, respond
+from .test_link import CalledLink, cancellations, has_heard, never, reached, running, tool_call
+
+
+class Asked:
+    """A call on the short way, and what came of it."""
+
+    def __init__(self, link: CalledLink, call: Call) -> None:
+        self.results: list[dict[str, Any]] = []
+        self.answered = asyncio.Event()
+        on_way = express.send(link.caller, call, self._done)
+        assert on_way is not None
+        self.on_way: OnItsWay = on_way
+
+    def _done(self, result: bytes) -> None:
+        self.results.append(msgspec.json.decode(result))
+        self.answered.set()
+
+    async def result(self) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            await self.answered.wait()
+        assert len(self.results) == 1
+        return self.results[0]
+
+    async def error(self) -> dict[str, Any]:
+        result = await self.result()
+        assert result["isError"] is True
+        error: dict[str, Any] = result["structuredContent"]["error"]
+        return error
+
+
+async def ready(link: CalledLink) -> None:
+    await reached(link, State.READY)
+
+
+def nothing_is_held(link: CalledLink) -> bool:
+    connections, quick = link.connections, link.caller.quick.slots
+    return (connections.calls.busy, quick.taken, quick.queued, quick.total.taken, quick.total.queued) == (0,) * 5
+
+
+async def test_a_call_is_sent_on_the_spot_and_answered_without_a_task() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await ready(link)
+        tasks = len(asyncio.all_tasks())
+        asked = Asked(link, tool_call({"n": 1}))
+        assert len(asyncio.all_tasks()) == tasks
+        assert (await asked.result())["structuredContent"] == {"n": 1}
+        assert nothing_is_held(link)
+        assert instance.connections == 1
+
+
+async def test_a_link_that_is_not_ready_has_no_short_way() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        assert express.send(link.caller, tool_call(), print) is None
+
+
+async def test_any_number_of_calls_get_their_own_answers_over_few_connections() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await ready(link)
+        asked = [Asked(link, tool_call({"n": number})) for number in range(70)]
+        assert [(await one.result())["structuredContent"]["n"] for one in asked] == list(range(70))
+        assert instance.connections <= CONNECTIONS_FOR_CALLS
+        assert nothing_is_held(link)
+
+
+async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = [Asked(link, tool_call()) for _ in range(CONNECTIONS_FOR_CALLS + QUEUED_PER_INSTANCE)]
+        with pytest.raises(Busy):
+            Asked(link, tool_call())
+        for one in asked:
+            one.on_way.cancel(CLIENT_GONE)
+        await asyncio.gather(*link.caller._carried_on, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert nothing_is_held(link)
+        assert not link.caller.deadlines._dated
+
+
+async def test_a_lost_call_is_asked_for_again_under_its_key() -> None:
+    async def drop_first(exchange: Exchange, message: dict[str, Any]) -> None:
+        if len(instance.calls) == 1:
+            instance.drop_connections()
+            await asyncio.sleep(0)
+        await answer_with_arguments(exchange, message)
+
+    async with FakeInstance(answer=drop_first) as instance, running(instance.target) as link:
+        await ready(link)
+        assert (await Asked(link, tool_call({"n": 7})).result())["structuredContent"] == {"n": 7}
+        first, second = (call["params"]["_meta"] for call in instance.calls)
+        assert first[CALL_KEY] == second[CALL_KEY]
+        assert SENT_S_AGO in second
+        await asyncio.sleep(0)
+        assert nothing_is_held(link)
+
+
+async def test_the_run_it_was_sent_to_is_over_so_nobody_knows_and_it_is_not_sent_again() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call())
+        await has_heard(instance, 1)
+        instance.generation = "generation-2"
+        link.retarget(dataclasses.replace(instance.target, generation="generation-2"), "a new run")
+        error = await asked.error()
+        assert (error["code"], error["outcome"]) == ("outcome_unknown", "unknown")
+        assert len(instance.calls) == 1
+        await asyncio.sleep(0)
+        assert nothing_is_held(link)
+
+
+async def test_past_its_deadline_it_is_answered_and_its_place_is_free() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        error = await Asked(link, tool_call(deadline_s=0.05)).error()
+        assert (error["code"], error["outcome"]) == ("deadline_exceeded", "unknown")
+        assert nothing_is_held(link)
+
+
+async def test_a_call_that_waits_for_its_turn_has_a_deadline_too() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = [Asked(link, tool_call(deadline_s=0.5)) for _ in range(CONNECTIONS_FOR_CALLS)]
+        waiting = Asked(link, tool_call(deadline_s=0.05))
+        assert (await waiting.error())["outcome"] == "not_executed"
+        for one in asked:
+            assert (await one.error())["code"] == "deadline_exceeded"
+        await asyncio.sleep(0)
+        assert nothing_is_held(link)
+
+
+async def test_progress_moves_the_deadline_on() -> None:
+    released = asyncio.Event()
+
+    async def slow(exchange: Exchange, message: dict[str, Any]) -> None:
+        await released.wait()
+        respond(exchange, message, {"structuredContent": {}, "isError": False})
+
+    async with FakeInstance(answer=slow) as instance, running(instance.target) as link:
+        await ready(link)
+        call = tool_call(deadline_s=1.0)
+        asked = Asked(link, call)
+        assert isinstance(asked.on_way, express.Express)
+        before_s = asked.on_way.due_s
+        await has_heard(instance, 1)
+        call.notified("notifications/progress", b"{}")
+        assert asked.on_way.due_s > before_s
+        released.set()
+        await asked.result()
+
+
+async def test_cancelled_on_the_wire_its_work_is_stopped_by_key_and_nothing_is_said() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call())
+        await has_heard(instance, 1)
+        asked.on_way.cancel()
+        assert nothing_is_held(link)
+        await has_heard(instance, 2)
+        assert cancellations(instance) == [instance.calls[0]["params"]["_meta"][CALL_KEY]]
+        assert asked.results == []
+
+
+async def test_cancelled_while_it_waits_for_its_turn_it_is_never_sent() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        first = [Asked(link, tool_call({"n": number})) for number in range(CONNECTIONS_FOR_CALLS)]
+        waiting = Asked(link, tool_call({"n": "waits"}))
+        waiting.on_way.cancel()
+        await has_heard(instance, CONNECTIONS_FOR_CALLS)
+        instance.answer = answer_with_arguments
+        for one in first:
+            one.on_way.cancel(CLIENT_GONE)
+        await Asked(link, tool_call({"n": "next"})).result()
+        assert "waits" not in [call["params"].get("arguments", {}).get("n") for call in instance.calls]
+        assert waiting.results == []
+
+
+async def test_a_client_that_is_gone_stops_no_work() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call())
+        await has_heard(instance, 1)
+        asked.on_way.cancel(CLIENT_GONE)
+        assert nothing_is_held(link)
+        assert not link.caller.cancellations._running
+
+
+async def test_cancelled_on_the_long_way_it_says_nothing_and_gives_its_place_back() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call())
+        await has_heard(instance, 1)
+        await instance.connections_dropped()
+        await has_heard(instance, 2)
+        asked.on_way.cancel()
+        asked.on_way.cancel()
+        await asyncio.gather(*link.caller._carried_on, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert nothing_is_held(link)
+        assert asked.results == []
+
+
+async def test_what_the_instance_refuses_is_told_as_a_result() -> None:
+    async def refuse(exchange: Exchange, message: dict[str, Any]) -> None:
+        error = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "Unknown tool: x"}}
+        exchange.respond(200, msgspec.json.encode(error), [(b"content-type", b"application/json")])
+
+    async with FakeInstance(answer=refuse) as instance, running(instance.target) as link:
+        await ready(link)
+        assert (await Asked(link, tool_call()).error())["code"] == "refused_by_instance"
+        assert nothing_is_held(link)
+        assert instance.connections == 1
+
+
+async def test_a_defect_costs_one_call_and_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await ready(link)
+        with monkeypatch.context() as patched:
+            patched.setattr("brummer.link.call.Answers.result", lambda *_: 1 // 0)
+            assert (await Asked(link, tool_call()).error())["code"] == "internal"
+        assert nothing_is_held(link)
+        await Asked(link, tool_call()).result()
+
+
+class Due:
+    def __init__(self, due_s: float) -> None:
+        self.due_s = due_s
+        self.expired = False
+
+    def expire(self) -> None:
+        self.expired = True
+
+
+def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
+    loop = VirtualLoop()
+
+    async def story() -> None:
+        now = loop.time()
+        deadlines = Deadlines(loop)
+        late, early, dropped, moved = Due(now + 9), Due(now + 3), Due(now + 2), Due(now + 1)
+        for one in (late, early, dropped, moved):
+            deadlines.add(one)
+        deadlines.drop(dropped)
+        moved.due_s = now + 6
+        await asyncio.sleep(4)
+        assert [one.expired for one in (late, early, dropped, moved)] == [False, True, False, False]
+        await asyncio.sleep(3)
+        assert [one.expired for one in (late, moved)] == [False, True]
+        await asyncio.sleep(3)
+        assert late.expired
+        assert math.isinf(deadlines._fires_s)
+        deadlines.close()
+
+    loop.run_until_complete(story())
+    loop.close()
+
+
+async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket_its_moment() -> None:
+    loop = asyncio.get_running_loop()
+    deadlines = Deadlines(loop)
+    overdue = Due(loop.time() - LATE_S - 1)
+    deadlines.add(overdue)
+    await asyncio.sleep(0.001)
+    assert not overdue.expired
+    assert overdue.due_s > loop.time() + GRACE_S / 2
+    deadlines.close()

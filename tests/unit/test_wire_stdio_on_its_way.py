@@ -1,0 +1,125 @@
+"""Calls that were sent on the spot: the stdio server keeps for them what it keeps for its tasks."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brummer.wire import stdio as module
+from brummer.wire.server import CLIENT_GONE, McpServer, OnItsWay, ToolCall
+
+from . import wire_support
+from .wire_support import PING, PONG, WAIT_S, Tools, call, modern, stdio, until
+
+
+class Sent(OnItsWay):
+    def __init__(self, tool_call: ToolCall, done: Callable[[bytes], None]) -> None:
+        self.call = tool_call
+        self.done = done
+        self.cancelled_with: list[str | None] = []
+
+    def cancel(self, message: str | None = None) -> None:
+        self.cancelled_with.append(message)
+
+
+class SendingTools(Tools):
+    """``wait`` is sent on the spot, ``echo`` has its result at once, all others take a task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Sent] = []
+
+    def send_now(self, tool_call: ToolCall, done: Callable[[bytes], None]) -> bytes | OnItsWay | None:
+        if tool_call.name == "echo":
+            return b'{"content":[],"isError":false}'
+        if tool_call.name != "wait":
+            return None
+        self.sent.append(Sent(tool_call, done))
+        return self.sent[-1]
+
+    def server(self) -> McpServer:
+        info = wire_support.INFO
+        return McpServer(
+            self,
+            name=info["name"],
+            version=info["version"],
+            instructions=wire_support.INSTRUCTIONS,
+            send_now=self.send_now,
+        )
+
+
+RESULT = b'{"content":[],"structuredContent":{"late":true}}'
+
+
+def cancelled(request_id: object) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}}
+
+
+async def sent(tools: SendingTools, count: int) -> None:
+    await until(lambda: len(tools.sent) == count)
+
+
+async def test_the_answer_goes_out_when_it_comes_in_the_era_of_its_request() -> None:
+    tools = SendingTools()
+    async with stdio(tools) as (client, server, _):
+        client.send(call("wait", request_id="old"), modern("tools/call", {"name": "wait", "arguments": {}}, "new"))
+        await sent(tools, 2)
+        tools.sent[1].done(RESULT)
+        tools.sent[0].done(RESULT)
+        answers = {answer["id"]: answer["result"] for answer in await client.messages(2)}
+        assert answers["old"] == {"content": [], "structuredContent": {"late": True}}
+        assert answers["new"]["resultType"] == "complete"
+        assert server._in_flight == {}
+
+
+async def test_a_result_that_is_there_at_once_and_a_call_that_takes_a_task_are_answered_as_ever() -> None:
+    async with stdio(SendingTools()) as (client, _, _):
+        assert (await client.ask(call("echo", {"n": 1})))["result"]["content"] == []
+        assert (await client.ask(call("big", request_id="task")))["id"] == "task"
+
+
+async def test_its_id_cannot_be_used_again_before_it_is_answered() -> None:
+    tools = SendingTools()
+    async with stdio(tools) as (client, _, _):
+        client.send(call("wait", request_id=5), call("wait", request_id=5))
+        assert "error" in await client.message()
+        tools.sent[0].done(RESULT)
+        assert "result" in await client.message()
+
+
+async def test_cancelled_it_is_over_and_its_id_is_free() -> None:
+    tools = SendingTools()
+    async with stdio(tools) as (client, server, _):
+        client.send(call("wait", request_id=5), cancelled(5))
+        assert await client.ask(PING) == PONG
+        assert tools.sent[0].cancelled_with == [None]
+        assert server._in_flight == {}
+        client.send(call("wait", request_id=5))
+        await sent(tools, 2)
+        tools.sent[1].done(RESULT)
+        assert "result" in await client.message()
+
+
+async def test_the_end_of_input_leaves_it_its_moment_to_answer() -> None:
+    tools = SendingTools()
+    async with stdio(tools) as (client, _, serving):
+        client.send(call("wait", request_id="last"))
+        await sent(tools, 1)
+        client.close_stdin()
+        tools.sent[0].done(RESULT)
+        assert (await client.message())["id"] == "last"
+        await serving
+
+
+async def test_after_that_moment_it_is_let_go_and_its_work_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FINISH_S", 0.05)
+    tools = SendingTools()
+    async with stdio(tools) as (client, server, serving):
+        client.send(call("wait"))
+        await sent(tools, 1)
+        client.close_stdin()
+        async with asyncio.timeout(WAIT_S):
+            await serving
+        assert tools.sent[0].cancelled_with == [CLIENT_GONE]
+        assert server._in_flight == {}
