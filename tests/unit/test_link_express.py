@@ -12,7 +12,8 @@ from brummer.link import express
 from brummer.link.admission import Busy
 from brummer.link.call import Call
 from brummer.link.connections import CONNECTIONS_FOR_CALLS
-from brummer.link.deadline import GRACE_S, LATE_S, Deadlines
+from brummer.link.deadline import GRACE_S, Deadlines
+from brummer.link.health import LATE_S
 from brummer.link.limits import QUEUED_PER_INSTANCE
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop
