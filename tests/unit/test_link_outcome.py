@@ -9,7 +9,7 @@ import pytest
 
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
-from brummer.link import caller as caller_module
+from brummer.link import refusals
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
@@ -106,6 +106,6 @@ async def test_silence_and_cancellation_and_another_run_are_told_apart(monkeypat
         await instance.called.wait()
         link.link.owner_gone("process died")
         assert await task == "unknown"
-        monkeypatch.setattr(caller_module, "PARK_S", 0.01)
+        monkeypatch.setattr(refusals, "PARK_S", 0.01)
         assert await link.ending() == "unavailable"
         assert link.calls[-1].code == "instance_unavailable"
