@@ -75,6 +75,7 @@ class TracedCaller(Caller):
     """A `Caller` whose every call is a span: its parent is the agent's, its child whatever the instance makes of it."""
 
     tracing: Tracing
+    may_send_now = False  # a span needs the API, which is still being loaded, and the steps of the long way
 
     async def call(self, call: Call) -> bytes:
         api = await self.tracing.api()
@@ -99,7 +100,7 @@ class TracedCaller(Caller):
                 self._describe(span, call, steps, *ending_of_error(error))
                 span.set_status(api.error)
                 raise
-            self._describe(span, call, steps, ending_of_answer(call, result, ours=self._link.target.has_ledger))
+            self._describe(span, call, steps, ending_of_answer(call, result, ours=self.link.target.has_ledger))
             return result
 
     def _describe(self, span: "Span", call: Call, steps: list[str], ending: Ending, code: str = "") -> None:
@@ -107,7 +108,7 @@ class TracedCaller(Caller):
             {
                 "mcp.method.name": call.method,
                 "gen_ai.tool.name": call.tool,
-                "brummer.instance_id": self._link.target.instance_id,
+                "brummer.instance_id": self.link.target.instance_id,
                 "brummer.call": call.key,
                 "brummer.outcome": ending,
                 "brummer.attempts": 1 + steps.count("connection_lost"),

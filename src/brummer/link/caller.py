@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from brummer.core.errors import TooLarge, TransportError
 from brummer.core.events import Hook
@@ -34,6 +34,9 @@ _process: Final = secrets.token_hex(6)
 
 class Caller:
     """Makes calls over one link. One per link; any number of calls at a time."""
+
+    may_send_now: ClassVar[bool] = True
+    """Whether calls may take the short way."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ def send(caller: Caller, call: Call, done: Callable[[bytes], None]) -> OnItsWay 
     ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
     """
     link = caller.link
-    if link.state is not State.READY or not isinstance(link.target, Target):
+    if link.state is not State.READY or not isinstance(link.target, Target) or not caller.may_send_now:
         return None
     return Express(caller, call, done)
 
