@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.core.limits import DEFAULTS
 from brummer.link import express
 from brummer.link.admission import Busy
 from brummer.link.call import Call
-from brummer.link.connections import CONNECTIONS_FOR_CALLS
 from brummer.link.deadline import GRACE_S, Deadlines
 from brummer.link.health import LATE_S
-from brummer.link.limits import QUEUED_PER_INSTANCE
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http_server import Exchange
@@ -81,14 +80,16 @@ async def test_any_number_of_calls_get_their_own_answers_over_few_connections() 
         await ready(link)
         asked = [Asked(link, tool_call({"n": number})) for number in range(70)]
         assert [(await one.result())["structuredContent"]["n"] for one in asked] == list(range(70))
-        assert instance.connections <= CONNECTIONS_FOR_CALLS
+        assert instance.connections <= DEFAULTS.in_flight_per_instance
         assert nothing_is_held(link)
 
 
 async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await ready(link)
-        asked = [Asked(link, tool_call()) for _ in range(CONNECTIONS_FOR_CALLS + QUEUED_PER_INSTANCE)]
+        asked = [
+            Asked(link, tool_call()) for _ in range(DEFAULTS.in_flight_per_instance + DEFAULTS.queued_per_instance)
+        ]
         with pytest.raises(Busy):
             Asked(link, tool_call())
         for one in asked:
@@ -141,7 +142,7 @@ async def test_past_its_deadline_it_is_answered_and_its_place_is_free() -> None:
 async def test_a_call_that_waits_for_its_turn_has_a_deadline_too() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await ready(link)
-        asked = [Asked(link, tool_call(deadline_s=0.5)) for _ in range(CONNECTIONS_FOR_CALLS)]
+        asked = [Asked(link, tool_call(deadline_s=0.5)) for _ in range(DEFAULTS.in_flight_per_instance)]
         waiting = Asked(link, tool_call(deadline_s=0.05))
         assert (await waiting.error())["outcome"] == "not_executed"
         for one in asked:
@@ -185,10 +186,10 @@ async def test_cancelled_on_the_wire_its_work_is_stopped_by_key_and_nothing_is_s
 async def test_cancelled_while_it_waits_for_its_turn_it_is_never_sent() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await ready(link)
-        first = [Asked(link, tool_call({"n": number})) for number in range(CONNECTIONS_FOR_CALLS)]
+        first = [Asked(link, tool_call({"n": number})) for number in range(DEFAULTS.in_flight_per_instance)]
         waiting = Asked(link, tool_call({"n": "waits"}))
         waiting.on_way.cancel()
-        await has_heard(instance, CONNECTIONS_FOR_CALLS)
+        await has_heard(instance, DEFAULTS.in_flight_per_instance)
         instance.answer = answer_with_arguments
         for one in first:
             one.on_way.cancel(CLIENT_GONE)

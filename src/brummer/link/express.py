@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from brummer.core.errors import BadAnswer, BrummerError, Internal, TransportError
+from brummer.core.errors import BrummerError, Internal, TransportError
 from brummer.link import refusals
 from brummer.link.call import Answers, Call
-from brummer.link.caller import Caller
+from brummer.link.caller import Caller, is_answer
 from brummer.link.deadline import LONGEST_S
 from brummer.link.outcome import ending_of_error
 from brummer.link.state import State
@@ -116,19 +116,23 @@ class Express(OnItsWay):
         connection = self._connection
         if self._is_over or connection is None:
             return
-        link = self._caller.link
+        failure: Exception | None = None
+        result = b""
         if isinstance(outcome, TransportError):
-            self._on_lost(outcome)
+            failure = outcome
+        else:
+            try:
+                result = self._answers.result(outcome)
+                took_s = None if self._call.waits else self._caller.loop.time() - self._sent_s
+                self._caller.link.call_answered(took_s)
+                self._caller.tell_answer(self._call, self._started_s, result)
+            except Exception as error:  # noqa: BLE001 — a defect costs one call, never the connection to the agent
+                failure = error
+        if isinstance(failure, TransportError) and not is_answer(failure, connection):
+            self._on_lost(failure)
             return
-        try:
-            result = self._answers.result(outcome)
-            link.call_answered(None if self._call.waits else self._caller.loop.time() - self._sent_s)
-            self._caller.tell_answer(self._call, self._started_s, result)
-        except Exception as error:  # noqa: BLE001 — a defect costs one call, never the connection to the agent
-            if isinstance(error, BadAnswer) and connection.closed:
-                self._on_lost(error)
-                return
-            result = self._told(error)  # a bad answer is one, too: to ask again gives it again
+        if failure is not None:
+            result = self._told(failure)
         self._pool.release(connection)
         self._is_over = True
         self._caller.deadlines.drop(self)
