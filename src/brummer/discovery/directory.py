@@ -23,6 +23,17 @@ def instances_directory(environ: Mapping[str, str]) -> Path:
     return (runtime or _data_directory()) / "instances"
 
 
+def black_box_directory(environ: Mapping[str, str]) -> Path:
+    """Where instances keep what must outlive them: in the per-user state directory, which survives a restart of the
+    machine; within ``$BRUMMER_INSTANCES_DIR`` if that is set, so that a set of one's own is all in one place.
+
+    Nothing is created, and discovery looks at no directory within its own. Raises as `instances_directory` does.
+    """
+    if environ.get(VARIABLE):
+        return instances_directory(environ) / "black-box"
+    return _state_directory(environ) / "black-box"
+
+
 def _absolute(path: Path) -> Path:
     if path.is_absolute():
         return path
@@ -50,6 +61,11 @@ if sys.platform == "linux":
         places = [Path(environ.get("XDG_RUNTIME_DIR", "")), Path(f"/run/user/{os.geteuid()}")]
         return next((place / "brummer" for place in places if place.is_absolute() and _is_ours(place)), None)
 
+    def _state_directory(environ: Mapping[str, str]) -> Path:
+        """As platformdirs has it; see above."""
+        chosen = Path(environ.get("XDG_STATE_HOME", ""))
+        return (chosen if chosen.is_absolute() else Path.home() / ".local" / "state") / "brummer"
+
 else:
 
     def _runtime_directory(environ: Mapping[str, str]) -> Path | None:  # noqa: ARG001 - platformdirs reads it
@@ -57,6 +73,11 @@ else:
 
         place = user_runtime_path("brummer", appauthor=False)
         return place if _is_ours(place.parent) else None
+
+    def _state_directory(environ: Mapping[str, str]) -> Path:  # noqa: ARG001 - platformdirs reads it
+        from platformdirs import user_state_path  # noqa: PLC0415 - its import takes 20 ms
+
+        return user_state_path("brummer", appauthor=False)
 
 
 def _data_directory() -> Path:

@@ -104,12 +104,13 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace the file, so that a reader sees the old or the new content, never a part, even after a power cut.
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace the file, so that a reader sees the old or the new content, never a part; if ``durable``, even after a
+    power cut.
 
     Raises OSError (ENOSPC, EROFS, EACCES, ENOENT…), and then the old file is unchanged and nothing is left behind.
     """
-    durable = not is_tmpfs(path.parent)
+    durable = durable and not is_tmpfs(path.parent)
     temporary = path.with_name(temporary_name(path.name))
     try:
         _write_new(temporary, data, mode, durable=durable)
@@ -122,12 +123,22 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         _sync_directory(path.parent)
 
 
+def create(path: Path, mode: int = 0o600) -> int:
+    """A descriptor of a new file, for writing. Raises OSError (FileExistsError, whatever it is that is there)."""
+    return os.open(path, _CREATE, mode)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Raises OSError (ENOSPC…); then a part of it may have been written."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
-    descriptor = os.open(path, _CREATE, mode)
+    descriptor = create(path, mode)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        write_all(descriptor, data)
         if durable:
             os.fsync(descriptor)
     finally:

@@ -8,14 +8,16 @@ import msgspec
 from msgspec import Raw
 
 from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING
-from brummer.core.errors import BrummerError, InvalidArguments
+from brummer.core.errors import BrummerError, InvalidArguments, NotFound, TransportError
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
+from brummer.hub.black_box import ANSWERED, BlackBoxes
 from brummer.hub.instances import Instances, Known
 from brummer.hub.sessions import Sessions
 from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.caller import Caller
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.foreign import repeatable_of
 from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
@@ -23,12 +25,19 @@ from brummer.wire.toolbox import Tool, ToolTable, failed, structured
 ANSWER_S: Final = 30.0
 """What a call that waits for nothing may take in the instance: a stop takes 10 s at worst, the rest milliseconds."""
 
+UNTIL_BLACK_BOX_S: Final = 5.0
+"""What an instance that is not known to be gone may take before its black box is asked: over any hiccup of a live one,
+and far less than an agent gives up after. Without a black box it has all the time that it has else.
+"""
+
 DEFAULT_WAIT_S: Final = 30.0
 """``timeout_s`` of the waiting tools when the agent gives none (see contract.arguments)."""
 
 EVERYWHERE: Final = "*"
 
 _EXPRESS: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
+_DOWN: Final = (ParkedTooLong, BreakerOpen, DeadlineExceeded, TransportError)
+"""What a call comes to when nobody answers it."""
 
 _decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -50,8 +59,15 @@ class Router:
     The list is the contract's, in its order, and then the local tools that the contract does not know.
     """
 
-    def __init__(self, instances: Instances, sessions: Sessions, local: Sequence[Tool]) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        sessions: Sessions,
+        local: Sequence[Tool],
+        black_boxes: BlackBoxes | None = None,
+    ) -> None:
         self._instances = instances
+        self._black_boxes = black_boxes
         self._sessions = sessions
         self._local = ToolTable(local)
         further = [tool.definition for tool in local if tool.name not in BY_NAME]
@@ -73,7 +89,10 @@ class Router:
             known = self._instances.known_now(named, *self._client_of(call))
             if known is None or not isinstance(known.caller, Caller):
                 return None
-            return express.send(known.caller, _tool_call(call.name, arguments, call), done)
+            made, instead = _tool_call(call.name, arguments, call), None
+            if self._black_boxes is not None and call.name in ANSWERED:
+                instead = self._hurried(made, known, call, arguments)
+            return express.send(known.caller, made, done, instead)
         except InvalidArguments:
             return None
         except BrummerError as error:
@@ -92,7 +111,22 @@ class Router:
         await self._instances.looked_at()
         if name == EVERYWHERE and call.name == "wait_for":
             return await self._wait_everywhere(call, arguments)
-        return await self._in_instance(await self._meant(name, call), call, arguments)
+        try:
+            known = await self._meant(name, call)
+        except NotFound:
+            if name is not None and (answer := await self._left_by(name, call.name, arguments)) is not None:
+                return answer
+            raise
+        return await self._in_instance(known, call, arguments)
+
+    async def _left_by(self, name: str, tool: str, arguments: bytes) -> bytes | None:
+        """What the black box of an instance says that nobody remembers; None without one."""
+        if self._black_boxes is None or tool not in ANSWERED:
+            return None
+        if (instance_id := await self._black_boxes.named(name)) is None:
+            return None
+        why = {"instance_id": instance_id, "state": "gone"}
+        return await self._black_boxes.answer(instance_id, tool, arguments, None, why)
 
     async def _meant(self, name: str | None, call: ToolCall) -> Known:
         if name is not None:
@@ -120,7 +154,29 @@ class Router:
         if isinstance(known.record, Server):
             made.repeatable = tool in await self._repeatable(known)
             made.on_list_changed = known.forget_hints
+        elif self._black_boxes is not None and tool in ANSWERED:
+            instead = self._hurried(made, known, call, passed_on)
+            try:
+                return await known.caller.call(made)
+            except _DOWN as error:
+                return await instead(error)
         return await known.caller.call(made)
+
+    def _hurried(self, made: Call, known: Known, call: ToolCall, arguments: bytes) -> express.Instead:
+        """Let the call give up soon, and say who answers then: the black box.
+
+        Without one, the instance gets all the time that it may take.
+        """
+        made.waits_for_return, made.deadline_s = False, UNTIL_BLACK_BOX_S
+        tool = made.tool
+
+        async def ask_black_box() -> bytes:
+            assert self._black_boxes is not None and isinstance(known.record, Record)
+            running = None if known.is_gone else known.record.generation
+            answer = await self._black_boxes.answer(known.id, tool, arguments, running, known.summary())
+            return await known.caller.call(_tool_call(tool, arguments, call)) if answer is None else answer
+
+        return lambda error: ask_black_box() if isinstance(error, _DOWN) else None
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
         """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say."""

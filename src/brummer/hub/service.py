@@ -20,7 +20,7 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.core.settings import NO_FLAGS, Flags, Settings
-from brummer.discovery.directory import instances_directory
+from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
 from brummer.host.clocks import SystemClock
@@ -29,6 +29,7 @@ from brummer.host.exits import watch_exit
 from brummer.host.logind import LogindUnavailable, watch_sleep
 from brummer.host.pids import identify, own_identity
 from brummer.host.settings_files import read_settings
+from brummer.hub.black_box import BlackBoxes
 from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.metrics import HubMetrics
@@ -64,7 +65,12 @@ class Hub:
     """Everything behind the front. Made by `running_hub`."""
 
     def __init__(
-        self, registry: Registry, instances: Instances, directory: Path, further_tools: Iterable[Tool] = ()
+        self,
+        registry: Registry,
+        instances: Instances,
+        directory: Path,
+        black_boxes: BlackBoxes,
+        further_tools: Iterable[Tool] = (),
     ) -> None:
         self.registry = registry
         self.instances = instances
@@ -77,7 +83,7 @@ class Hub:
         """What was wrong when the hub started."""
         self.sessions = Sessions()
         own_tools = hub_tools(instances, self.sessions, self.describe)
-        self.router = Router(instances, self.sessions, [*own_tools, *further_tools])
+        self.router = Router(instances, self.sessions, [*own_tools, *further_tools], black_boxes)
         self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS, send_now=self.router.send_now)
 
     async def follow_registry(self) -> None:
@@ -145,7 +151,8 @@ async def running_hub(
     raise_descriptor_limit(chosen.limits.open_files)
     for server in chosen.servers:
         instances.add_server(server)
-    hub = Hub(Registry(instances_directory(environ)), instances, working_directory, further_tools)
+    black_boxes = BlackBoxes(lambda: black_box_directory(environ))
+    hub = Hub(Registry(instances_directory(environ)), instances, working_directory, black_boxes, further_tools)
     hub.problems = problems
     tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
     try:

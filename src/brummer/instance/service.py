@@ -19,10 +19,11 @@ from brummer.contract.tools import REPEATABLE
 from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.tallies import FAMILIES_PATH
-from brummer.discovery.directory import instances_directory
+from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.instance import ports
+from brummer.instance.black_box import Past, Recorder
 from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
@@ -112,8 +113,13 @@ async def running_instance(
         )
         scripts = ScriptList(project)
         output = Output(generation, max_bytes=limits.output_bytes)
-        async with Manager(generation, guard, output=output, find=scripts.find) as manager:
-            tools = ToolTable([*instance_tools(manager, scripts), *further_tools])
+        async with (
+            Recorder(record, lambda: black_box_directory(environ)) as recorder,
+            Manager(generation, guard, output=output, find=scripts.find) as manager,
+        ):
+            recorder.listen_to(manager)
+            past = Past(lambda: black_box_directory(environ) / instance_id, generation)
+            tools = ToolTable([*instance_tools(manager, scripts, past), *further_tools])
             ledger = Ledger(
                 max_entries=limits.ledger_entries, max_bytes=limits.ledger_bytes, max_age_s=limits.ledger_age_s
             )

@@ -26,6 +26,7 @@ from brummer.contract.arguments import (
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import wall
+from brummer.instance.black_box import Past
 from brummer.instance.detect import Script
 from brummer.instance.log_reading import read_log, search_log
 from brummer.instance.manager import Manager, Until
@@ -46,9 +47,9 @@ LAST_LINE_LENGTH = 500
 Answer = dict[str, Any]
 
 
-def instance_tools(manager: Manager, scripts: ScriptList) -> list[Tool]:
-    """The instance's tools in the contract's order, working on these two."""
-    calls = _Calls(manager, scripts)
+def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = None) -> list[Tool]:
+    """The instance's tools in the contract's order, working on these."""
+    calls = _Calls(manager, scripts, past)
     table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, CallContext], Awaitable[object]]]] = {
         "scripts_list": (NoArguments, calls.list_scripts),
         "scripts_run": (RunScript, calls.run),
@@ -64,9 +65,10 @@ def instance_tools(manager: Manager, scripts: ScriptList) -> list[Tool]:
 
 
 class _Calls:
-    def __init__(self, manager: Manager, scripts: ScriptList) -> None:
+    def __init__(self, manager: Manager, scripts: ScriptList, past: Past | None) -> None:
         self._manager = manager
         self._scripts = scripts
+        self._past = past
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def list_scripts(self, _: NoArguments, _context: CallContext) -> Answer:
@@ -108,18 +110,25 @@ class _Calls:
             return await self._until(run, wanted.wait, wanted.timeout_s, context)
 
     async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
-        """Without a name the latest run of each script, with one every remembered run of it, newest first."""
+        """Without a name the latest run of each script, with one every remembered run of it, newest first; those of
+        earlier generations last.
+        """
         if wanted.name is None:
-            runs = self._manager.current_runs()
-        else:
+            return {"processes": [_facts(run) for run in self._manager.current_runs()]}
+        runs = [run for run in reversed(self._manager.runs()) if wanted.name in (run.name, run.process_id)]
+        past = await self._past.processes(wanted.name) if self._past else []
+        if not runs and not past:
             await self._check_process(wanted.name)
-            runs = [run for run in reversed(self._manager.runs()) if wanted.name in (run.name, run.process_id)]
-        return {"processes": [_facts(run) for run in runs]}
+        return {"processes": [*map(_facts, runs), *past]}
 
     async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
+        if past := await self._past_of(wanted.process):
+            return await past.lines(wanted)
         return read_log(self._manager, wanted, await self._process(wanted.process), wall())
 
     async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
+        if past := await self._past_of(wanted.process):
+            return await past.lines(wanted)
         return search_log(self._manager, wanted, await self._process(wanted.process), wall())
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
@@ -184,6 +193,12 @@ class _Calls:
         """It has run, or could. Raises NotFound."""
         if self._manager.find(process) is None:
             await asyncio.to_thread(self._scripts.find, process)
+
+    async def _past_of(self, process: str | None) -> Past | None:
+        """Who reads the lines of a run of an earlier generation (``dev-1@GENERATION``), if that is meant."""
+        if self._past is None or process is None or "@" not in process or self._manager.find(process) is not None:
+            return None
+        return self._past if await self._past.processes(process) else None
 
     async def _process(self, process: str | None) -> Run | str | None:
         """The run of an id, or the name whose runs are all meant."""

@@ -35,6 +35,8 @@ class Call:
     deadline_s: float
     meta: dict[str, object] = field(default_factory=dict)
     waits: bool = False
+    waits_for_return: bool = True
+    """False: while the instance is proven gone, it fails at once, because somebody else may answer."""
     flow: Hashable = None
     on_notification: Callable[[bytes], None] | None = None
     on_list_changed: Callable[[], None] | None = None

@@ -11,10 +11,10 @@ A call that has nothing to wait for but its answer takes the short way (`express
 import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ClassVar, Final
 
-from brummer.core.errors import TooLarge, TransportError
+from brummer.core.errors import BrummerError, TooLarge, TransportError
 from brummer.core.events import Hook
 from brummer.link import refusals
 from brummer.link.admission import Gate, Lane
@@ -87,7 +87,11 @@ class Caller:
 
     def carry_on(self, call: Call, silence_s: float) -> asyncio.Task[bytes]:
         """The rest of the way of a call that has a place and a key already, as a task; it may be silent for so long."""
-        task = self.loop.create_task(self._in_time(call, silence_s, self._until_answered), name=f"call {call.key}")
+        return self.run(self._in_time(call, silence_s, self._until_answered), f"call {call.key}")
+
+    def run(self, work: Coroutine[Any, Any, bytes], name: str) -> asyncio.Task[bytes]:
+        """What belongs to a call on the short way and takes a task after all; it ends with us."""
+        task = self.loop.create_task(work, name=name)
         self._carried_on.add(task)
         task.add_done_callback(self._carried_on.discard)
         return task
@@ -180,8 +184,8 @@ class Caller:
     async def _park(self, call: Call) -> None:
         """Wait for the link to become ready. Raises what is known when it does not."""
         link = self.link
-        if link.state is State.GONE and call.may_have_run:
-            raise refusals.outcome_unknown(link, call)
+        if link.state is State.GONE and (hopeless := self._hopeless(call)):
+            raise hopeless
         link.hint()
         with self._gate.parking(link.target.instance_id, may_have_run=call.may_have_run):
             call.was_parked = True
@@ -203,8 +207,13 @@ class Caller:
 
     def _fail_hopeless(self) -> None:
         """The run that could have told is over: who waits to ask it learns that now, not when the wait is over."""
-        link = self.link
-        link.parking.fail(lambda call: refusals.outcome_unknown(link, call) if call.may_have_run else None)
+        self.link.parking.fail(self._hopeless)
+
+    def _hopeless(self, call: Call) -> BrummerError | None:
+        """Why a call need not wait for an instance that is gone; None when another run of it can answer."""
+        if call.may_have_run:
+            return refusals.outcome_unknown(self.link, call)
+        return None if call.waits_for_return else refusals.gone(self.link)
 
 
 def is_answer(error: TransportError, connection: HttpConnection) -> bool:

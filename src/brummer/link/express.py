@@ -8,7 +8,8 @@ place, key and cancellation are the same on both ways; a task, and what waits in
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from brummer.core.errors import BrummerError, Internal, TransportError
 from brummer.link import refusals
@@ -25,7 +26,13 @@ from brummer.wire.toolbox import failed
 _log = logging.getLogger(__name__)
 
 
-def send(caller: Caller, call: Call, done: Callable[[bytes], None]) -> OnItsWay | None:
+Instead = Callable[[BrummerError], Coroutine[Any, Any, bytes] | None]
+"""Who answers a call that failed like this; None where nobody else can."""
+
+
+def send(
+    caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None = None
+) -> OnItsWay | None:
     """Send the call, or queue it, if it can take the short way; else None. Raises `Busy`.
 
     ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
@@ -33,14 +40,14 @@ def send(caller: Caller, call: Call, done: Callable[[bytes], None]) -> OnItsWay 
     link = caller.link
     if link.state is not State.READY or not isinstance(link.target, Target) or not caller.may_send_now:
         return None
-    return Express(caller, call, done)
+    return Express(caller, call, done, instead)
 
 
 class Express(OnItsWay):
     """One such call. It holds a place from its turn on, and a connection while it is on the wire."""
 
     __slots__ = (
-        "_answers", "_call", "_caller", "_connection", "_done", "_is_over", "_lane",
+        "_answers", "_call", "_caller", "_connection", "_done", "_instead", "_is_over", "_lane",
         "_latest_s", "_pool", "_sent_s", "_started_s", "_target", "_task", "due_s",
     )  # fmt: skip
 
@@ -48,10 +55,13 @@ class Express(OnItsWay):
     _target: Target
     _sent_s: float
 
-    def __init__(self, caller: Caller, call: Call, done: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None
+    ) -> None:
         self._caller = caller
         self._call = call
         self._done = done
+        self._instead = instead
         self._connection: HttpConnection | None = None
         self._task: asyncio.Task[bytes] | None = None
         self._is_over = False
@@ -86,7 +96,7 @@ class Express(OnItsWay):
         """Its deadline has passed."""
         self._let_go()
         self._caller.count_failure()
-        self._done(self._told(refusals.deadline_exceeded(self._caller.link, self._call)))
+        self._fail(refusals.deadline_exceeded(self._caller.link, self._call))
 
     def _extend(self) -> None:
         self.due_s = min(self._latest_s, self._caller.loop.time() + self._call.deadline_s)
@@ -131,13 +141,15 @@ class Express(OnItsWay):
         if isinstance(failure, TransportError) and not is_answer(failure, connection):
             self._on_lost(failure)
             return
-        if failure is not None:
-            result = self._told(failure)
+        self._connection = None
         self._pool.release(connection)
         self._is_over = True
         self._caller.deadlines.drop(self)
         self._lane.leave()
-        self._done(result)
+        if failure is None:
+            self._done(result)
+        else:
+            self._fail(failure)
 
     def _on_lost(self, error: TransportError) -> None:
         if error.sent:
@@ -160,18 +172,38 @@ class Express(OnItsWay):
             return
         self._is_over = True
         error = task.exception()
-        if error is None:
-            self._caller.tell_answer(self._call, self._started_s, task.result())
-        self._done(task.result() if error is None else self._told(error))
+        if error is not None:
+            self._fail(error)
+            return
+        self._caller.tell_answer(self._call, self._started_s, task.result())
+        self._done(task.result())
 
-    def _told(self, error: BaseException) -> bytes:
-        """The result that tells of it."""
-        ending, code = ending_of_error(error)
+    def _fail(self, failure: BaseException) -> None:
+        """Tell of it, unless somebody else can answer."""
+        ending, code = ending_of_error(failure)
         self._caller.tell_end(self._call, self._started_s, ending, code)
-        if not isinstance(error, BrummerError):
-            _log.error("call %s failed", self._call.key, exc_info=error)
-            error = Internal("the call failed inside the hub; the log on stderr has the traceback")
-        return failed(error)
+        error = self._known(failure)
+        answering = self._instead(error) if self._instead is not None else None
+        if answering is None:
+            self._done(failed(error))
+            return
+        self._is_over = False
+        self._task = self._caller.run(answering, f"instead of call {self._call.key}")
+        self._task.add_done_callback(self._on_answered_instead)
+
+    def _on_answered_instead(self, task: asyncio.Task[bytes]) -> None:
+        if self._is_over or task.cancelled():
+            return
+        self._is_over = True
+        error = task.exception()
+        self._done(task.result() if error is None else failed(self._known(error)))
+
+    def _known(self, error: BaseException) -> BrummerError:
+        """One of our errors; another is a defect, which costs one call and never the connection to the agent."""
+        if isinstance(error, BrummerError):
+            return error
+        _log.error("call %s failed", self._call.key, exc_info=error)
+        return Internal("the call failed inside the hub; the log on stderr has the traceback")
 
     def _let_go(self) -> None:
         """Whatever comes of it concerns nobody any more."""

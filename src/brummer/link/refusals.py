@@ -33,6 +33,14 @@ def parked_too_long(link: Link, call: Call) -> BrummerError:
     )
 
 
+def gone(link: Link) -> BrummerError:
+    """Its instance is proven gone, and the call does not wait for another run."""
+    why = link.history[-1].reason if link.history else "new"
+    return ParkedTooLong(
+        f"{link.target.instance_id} is gone ({why}); {_advice(link)}", retry_after_s=1.0, link=link.status()
+    )
+
+
 def breaker_open(link: Link, now_s: float) -> BrummerError:
     """Calls before it failed, so it was not even tried."""
     return BreakerOpen(

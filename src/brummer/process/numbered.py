@@ -229,9 +229,15 @@ class NumberedLog(Generic[T]):
         return [share] if (share := self._shares.get(process)) else []
 
     def _position(self, cursor: str) -> tuple[int, bool]:
-        generation, _, digits = cursor.rpartition(".")
-        if not generation or not digits.isdecimal() or not digits.isascii():
-            raise InvalidArguments(f"cursor {cursor!r} is not one that an earlier answer gave", cursor=cursor)
+        generation, n = parse_cursor(cursor)
         if generation != self._generation:
             return 0, False
-        return min(int(digits), self.last_n), True
+        return min(n, self.last_n), True
+
+
+def parse_cursor(cursor: str) -> tuple[str, int]:
+    """Its generation and its number. Raises InvalidArguments for a cursor that is none."""
+    generation, _, digits = cursor.rpartition(".")
+    if not generation or not digits.isdecimal() or not digits.isascii():
+        raise InvalidArguments(f"cursor {cursor!r} is not one that an earlier answer gave", cursor=cursor)
+    return generation, int(digits)

@@ -1,0 +1,107 @@
+"""What an instance that is down has left behind, as the answers to the calls that only ask.
+
+An answer from a black box says so (``"from": "black box"``), when that was written, and why the instance itself does
+not answer. Nothing is read, nor imported, while instances answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from brummer.core.errors import BrummerError, InvalidArguments, NotFound, shown
+from brummer.discovery.record import instance_id_for
+from brummer.wire.toolbox import structured
+
+if TYPE_CHECKING:
+    from brummer.process.black_box import BlackBox
+    from brummer.process.journal_format import About
+
+Answer = dict[str, Any]
+T = TypeVar("T", bound=msgspec.Struct)
+
+ANSWERED: Final = frozenset({"scripts_status", "logs_tail", "logs_search", "changes_since"})
+"""The tools that a black box can answer."""
+
+_WHY: Final = ("instance_id", "state", "since_s", "reason")
+_UNDERSTOOD: Final = frozenset({"name", "process", "limit", "cursor", "query", "regex", "limit_bytes"})
+
+
+class BlackBoxes:
+    """Of all projects. ``find_root`` gives their directory; it may block."""
+
+    def __init__(self, find_root: Callable[[], Path]) -> None:
+        self._find_root = find_root
+
+    async def answer(
+        self, instance_id: str, tool: str, arguments: bytes, running: str | None, instance: Answer
+    ) -> bytes | None:
+        """The encoded result; None when nothing was left behind. Raises NotFound, InvalidArguments.
+
+        ``running``: the generation that may still live. ``instance``: what is known of it, as `instances_list` has it.
+        """
+        box = await asyncio.to_thread(self._box, instance_id)
+        if box is None or not box.runs:
+            return None
+        found = await _found(box, tool, arguments, is_over=box.generation != running)
+        why = {key: instance[key] for key in _WHY if key in instance}
+        return structured({**found, "from": "black box", "written_at": box.written_at, "instance": why})
+
+    async def named(self, name: str) -> str | None:
+        """The id of the project that is called this, by id, name or directory. Raises NotFound when several are."""
+        found = await asyncio.to_thread(self._called, name)
+        if len(found) > 1:
+            raise NotFound(
+                f"no instance {shown(name)!r} runs, and several have been called that; use the id",
+                instances=[msgspec.structs.asdict(about) for about in found],
+            )
+        return found[0].instance_id if found else None
+
+    # In a thread.
+
+    def _box(self, instance_id: str) -> "BlackBox | None":
+        from brummer.process.black_box import BlackBox  # noqa: PLC0415 - see above
+
+        try:
+            return BlackBox(self._find_root() / instance_id)
+        except (BrummerError, OSError):
+            return None
+
+    def _called(self, name: str) -> "list[About]":
+        from brummer.process.black_box import projects  # noqa: PLC0415 - see above
+
+        try:
+            known = projects(self._find_root())
+            place = Path(name).expanduser()
+            by_place = instance_id_for(place) if place.is_absolute() else None
+        except (BrummerError, OSError, ValueError, RuntimeError):
+            return []
+        by_id = [about for about in known if about.instance_id in (name, by_place)]
+        return by_id or [about for about in known if about.name == name]
+
+
+async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> Answer:
+    from brummer.contract import arguments as tools  # noqa: PLC0415 - see above
+    from brummer.process import looking_back  # noqa: PLC0415 - see above
+
+    match tool:
+        case "scripts_status":
+            answer = {"processes": box.processes(_decoded(arguments, tools.ScriptsStatus).name, is_over=is_over)}
+        case "logs_tail":
+            answer = await looking_back.lines(box, _decoded(arguments, tools.TailLogs), is_over=is_over)
+        case "logs_search":
+            answer = await looking_back.lines(box, _decoded(arguments, tools.SearchLogs), is_over=is_over)
+        case _:
+            since = _decoded(arguments, tools.ChangesSince)
+            answer = await looking_back.changes(box, cursor=since.cursor, limit=since.limit)
+    not_applied = sorted(set(msgspec.json.decode(arguments)) - _UNDERSTOOD)
+    return {**answer, "not_applied": not_applied} if not_applied else answer
+
+
+def _decoded(arguments: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(arguments, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArguments(str(error)) from None

@@ -1,0 +1,192 @@
+"""The files of a black box while they are written, as one thread sees them."""
+
+import contextlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from brummer.host.directories import private_directory
+from brummer.host.files import create, write_all, write_atomically
+from brummer.process import journal_format
+from brummer.process.journal_format import About, Stem, cost
+from brummer.process.journal_shelf import tidy_project, tidy_projects
+from brummer.process.output import Line
+
+KEPT_BYTES: Final = 2 * 1024 * 1024
+"""Of each run's output, at the least."""
+SEGMENT_BYTES: Final = KEPT_BYTES // 4
+SEGMENTS: Final = 5
+"""Four that are full, and the one that is being written."""
+CHUNK_BYTES: Final = 64 * 1024
+"""Encoded at a time: 0.3 ms in which the loop can't run."""
+
+Noted = tuple[int, object, object]
+"""The number of a change, the change, and the facts of its run."""
+
+_log = logging.getLogger(__name__)
+
+
+class Lost:
+    """How many lines of a run are not written, and the last of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: Line | None = None
+
+    def add(self, line: Line, count: int = 1) -> None:
+        self.count += count
+        self.last = line
+
+    def mark(self) -> list[Line]:
+        """A line that says so, in the place of the last one; none when nothing was lost."""
+        if self.last is None:
+            return []
+        text = f"[… {self.count} lines are not in the black box: they came too fast, or could not be written]"
+        return [Line(self.last.n, self.last.process, "brum", self.last.at, text)]
+
+
+class ProjectFiles:
+    """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects."""
+
+    def __init__(self, find_root: Callable[[], Path], about: About) -> None:
+        self._find_root = find_root
+        self._about = about
+        self._directory: Path | None = None
+        self._live: set[Stem] = set()
+        self.problem: str | None = None
+        """Why it could not be written, if ever it could not."""
+
+    def begin(self, stem: Stem) -> None:
+        """A run: makes room for it. Raises BrummerError, OSError."""
+        tidy_project(self.directory(), keep=self._live)
+        self._live.add(stem)
+
+    def end(self, stem: Stem) -> None:
+        self._live.discard(stem)
+
+    def directory(self) -> Path:
+        """There, and known by its name. Raises BrummerError, OSError."""
+        if self._directory is None:
+            root = self._find_root()
+            directory = root / self._about.instance_id
+            private_directory(root)
+            private_directory(directory)
+            about = directory / journal_format.ABOUT
+            write_atomically(about, msgspec.json.encode(self._about), durable=False)
+            tidy_projects(root, keep=directory, now_s=about.stat().st_mtime)
+            self._directory = directory
+        return self._directory
+
+    def failed(self, error: Exception) -> None:
+        """Said once. The directory may have been removed, so it is made again with the next try."""
+        self._directory = None
+        if self.problem is None:
+            self.problem = str(error)
+            _log.warning("the black box can't be written, so what is printed now is lost if we die: %s", error)
+
+
+class RunFiles:
+    """What one run leaves: its facts, and the last segments of its lines."""
+
+    def __init__(self, project: ProjectFiles, stem: Stem) -> None:
+        self._project = project
+        self._stem = stem
+        self._has_begun = False
+        self._facts: int | None = None
+        self._segment: int | None = None
+        self._segments: deque[Path] = deque()
+        self._cost = 0
+        self._before = 0
+        self._lost = Lost()
+        self._unwritten: list[Noted] = []
+        self._is_torn = False
+        self.has_failed = False
+        """With the last write."""
+
+    def write(self, lines: list[Line], noted: list[Noted], lost: Lost, *, is_last: bool) -> None:
+        """Never raises."""
+        if lost.last is not None:
+            self._lost.add(lost.last, lost.count)
+        self._unwritten += noted
+        try:
+            self._write_lines(lines)
+            self._write_facts()
+        except Exception as error:  # noqa: BLE001 - the barrier: whatever it is, the instance goes on
+            self._project.failed(error)
+            self.has_failed = True
+        else:
+            self.has_failed = False
+        finally:
+            if is_last:
+                self._close()
+
+    def _create(self, filename: str) -> int:
+        if not self._has_begun:
+            self._project.begin(self._stem)
+            self._has_begun = True
+        return create(self._project.directory() / filename)
+
+    def _write_facts(self) -> None:
+        """What could not be written is tried again: without its facts nobody knows that the run was."""
+        if self._facts is None:
+            self._facts = self._create(self._stem.facts())
+        if self._unwritten:
+            write_all(self._facts, b"".join(journal_format.encode_noted(*one) for one in self._unwritten))
+            self._unwritten.clear()
+
+    def _write_lines(self, lines: list[Line]) -> None:
+        """In chunks. Those that could not be written are lost, and the next that can says so."""
+        written = 0
+        try:
+            while written < len(lines) or self._lost.count:
+                chunk = _first_of(lines, written)
+                self._write_chunk([*self._lost.mark(), *chunk])
+                self._before += self._lost.count + len(chunk)
+                self._lost = Lost()
+                written += len(chunk)
+        finally:
+            if written < len(lines):
+                self._lost.add(lines[-1], len(lines) - written)
+
+    def _write_chunk(self, chunk: list[Line]) -> None:
+        segment = self._segment
+        if segment is None or self._cost >= SEGMENT_BYTES:
+            segment = self._next_segment()
+        frames = (b"\n" if self._is_torn else b"") + journal_format.encode_lines(chunk)
+        self._is_torn = True
+        write_all(segment, frames)
+        self._is_torn = False
+        self._cost += sum(map(cost, chunk))
+
+    def _next_segment(self) -> int:
+        filename = self._stem.lines(self._before)
+        descriptor = self._create(filename)
+        if self._segment is not None:
+            os.close(self._segment)
+        self._segment, self._cost = descriptor, 0
+        self._segments.append(self._project.directory() / filename)
+        while len(self._segments) > SEGMENTS:
+            self._segments.popleft().unlink(missing_ok=True)
+        return descriptor
+
+    def _close(self) -> None:
+        for descriptor in (self._facts, self._segment):
+            if descriptor is not None:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self._facts = self._segment = None
+        self._project.end(self._stem)
+
+
+def _first_of(lines: list[Line], start: int) -> list[Line]:
+    room = CHUNK_BYTES
+    for end in range(start, len(lines)):
+        room -= cost(lines[end])
+        if room <= 0:
+            return lines[start : end + 1]
+    return lines[start:]
