@@ -1,7 +1,8 @@
 """From a tool call to its answer: which instance, what to send, how long to wait."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -89,14 +90,20 @@ class Router:
             known = self._instances.known_now(named, *self._client_of(call))
             if known is None or not isinstance(known.caller, Caller):
                 return None
-            made, instead = _tool_call(call.name, arguments, call), None
-            if self._black_boxes is not None and call.name in ANSWERED:
-                instead = self._hurried(made, known, call, arguments)
-            return express.send(known.caller, made, done, instead)
+            made = _tool_call(call.name, arguments, call)
+            if self._black_boxes is None or call.name not in ANSWERED:
+                return express.send(known.caller, made, done)
+            _hurry(made)
+            return express.send(known.caller, made, done, partial(self._instead, known, call, arguments))
         except InvalidArguments:
             return None
         except BrummerError as error:
             return failed(error)
+
+    def _instead(
+        self, known: Known, call: ToolCall, arguments: bytes, error: BrummerError
+    ) -> Coroutine[Any, Any, bytes] | None:
+        return self._from_black_box(known, call, call.name, arguments) if isinstance(error, _DOWN) else None
 
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
@@ -155,28 +162,21 @@ class Router:
             made.repeatable = tool in await self._repeatable(known)
             made.on_list_changed = known.forget_hints
         elif self._black_boxes is not None and tool in ANSWERED:
-            instead = self._hurried(made, known, call, passed_on)
+            _hurry(made)
             try:
                 return await known.caller.call(made)
-            except _DOWN as error:
-                return await instead(error)
+            except _DOWN:
+                return await self._from_black_box(known, call, tool, passed_on)
         return await known.caller.call(made)
 
-    def _hurried(self, made: Call, known: Known, call: ToolCall, arguments: bytes) -> express.Instead:
-        """Let the call give up soon, and say who answers then: the black box.
-
-        Without one, the instance gets all the time that it may take.
-        """
-        made.waits_for_return, made.deadline_s = False, UNTIL_BLACK_BOX_S
-        tool = made.tool
-
-        async def ask_black_box() -> bytes:
-            assert self._black_boxes is not None and isinstance(known.record, Record)
+    async def _from_black_box(self, known: Known, call: ToolCall, tool: str, arguments: bytes) -> bytes:
+        """In place of an instance that did not answer soon; without a box it gets all the time that it may take."""
+        if self._black_boxes is not None and isinstance(known.record, Record):
             running = None if known.is_gone else known.record.generation
             answer = await self._black_boxes.answer(known.id, tool, arguments, running, known.summary())
-            return await known.caller.call(_tool_call(tool, arguments, call)) if answer is None else answer
-
-        return lambda error: ask_black_box() if isinstance(error, _DOWN) else None
+            if answer is not None:
+                return answer
+        return await known.caller.call(_tool_call(tool, arguments, call))
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
         """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say."""
@@ -273,6 +273,11 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
         on_notification=on_notification,
         trace=meta.trace() if meta.traceparent else {},
     )
+
+
+def _hurry(made: Call) -> None:
+    """Have it give up soon, since a black box can answer."""
+    made.waits_for_return, made.deadline_s = False, UNTIL_BLACK_BOX_S
 
 
 class _Wait(msgspec.Struct):

@@ -30,9 +30,7 @@ Instead = Callable[[BrummerError], Coroutine[Any, Any, bytes] | None]
 """Who answers a call that failed like this; None where nobody else can."""
 
 
-def send(
-    caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None = None
-) -> OnItsWay | None:
+def send(caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None = None) -> OnItsWay | None:
     """Send the call, or queue it, if it can take the short way; else None. Raises `Busy`.
 
     ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
@@ -55,9 +53,7 @@ class Express(OnItsWay):
     _target: Target
     _sent_s: float
 
-    def __init__(
-        self, caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None
-    ) -> None:
+    def __init__(self, caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None) -> None:
         self._caller = caller
         self._call = call
         self._done = done
