@@ -105,6 +105,12 @@ async def test_scripts_are_listed_with_what_could_not_be_read(agent: Agent) -> N
     assert [(problem["source"], problem["line"]) for problem in answer["problems"]] == [("package.json", 1)]
 
 
+async def test_a_script_that_starts_by_itself_is_listed_as_such(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text("[scripts.server]\nautostart = true\n")
+    listed = (await agent.call("scripts_list"))["scripts"]
+    assert [script["name"] for script in listed if script.get("autostart")] == ["server"]
+
+
 async def test_running_a_server_answers_with_its_url_when_it_is_ready(agent: Agent) -> None:
     answer = await agent.call("scripts_run", name="server")
     assert answer["status"] == "ready"

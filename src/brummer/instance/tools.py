@@ -227,9 +227,10 @@ def _progress(context: CallContext, total_s: float, message: str) -> Iterator[No
         telling.cancel()
 
 
-def _shown(script: Script) -> dict[str, str]:
+def _shown(script: Script) -> Answer:
     command = script.command if isinstance(script.command, str) else shlex.join(script.command)
-    return {"name": script.name, "command": command, "source": script.source, "directory": script.directory}
+    shown: Answer = {"name": script.name, "command": command, "source": script.source, "directory": script.directory}
+    return {**shown, "autostart": True} if script.autostart else shown
 
 
 def _facts(run: Run) -> Answer:
