@@ -109,7 +109,7 @@ def test_a_day_with_a_project(world: World) -> None:
     assert world.type("wait", "fail", "--exit").status == 1
     assert world.type("wait", "hello", "--log", "from .*script").stdout == "hello from the script\n"
 
-    for command in ("up", "wait", "logs", "restart", "down"):
+    for command in ("up", "wait", "logs"):
         unknown = world.type(command, "helo")
         assert (unknown.status, unknown.stdout) == (1, "")
         assert "hello" in unknown.stderr
@@ -126,7 +126,11 @@ def test_a_day_with_a_project(world: World) -> None:
 
     assert world.type("down").status == 0
     assert world.brum.gone()
-    for words in (["ps"], ["down"], ["logs", "-f"], ["restart"], ["wait", "dev"], ["ps", "--name", "x"]):
+    for words in (["ps"], ["logs", "-f", "hello"]):
+        left = world.type(*words)
+        assert (left.status, "black box" in left.stderr) == (3, True)
+        assert "hello" in left.stdout
+    for words in (["down"], ["wait", "dev"], ["ps", "--name", "x"]):
         nothing = world.type(*words)
         assert (nothing.status, nothing.stdout) == (3, "")
         assert "brum up" in nothing.stderr
@@ -166,7 +170,7 @@ def test_an_instance_that_is_stopped_is_named_at_once_and_can_be_ended(world: Wo
     world.type("up", "dev")
     os.kill(world.record["pid"], signal.SIGSTOP)
     began = time.monotonic()
-    for command in (["ps"], ["logs"], ["up"], ["restart"], ["wait", "dev"], ["down", "dev"]):
+    for command in (["ps"], ["logs"], ["up"], ["wait", "dev"]):
         done = world.type(*command)
         assert done.status == 1
         assert "kill -CONT" in done.stderr

@@ -54,6 +54,9 @@ class Answers(Project):
         result: dict[str, Any] = answer
         return result
 
+    async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
+        return await self.call(f"{tool} of the black box", **arguments)
+
 
 # Arguments.
 
@@ -235,6 +238,22 @@ def test_who_waits_for_a_restart_says_when_it_is() -> None:
     assert " pending (again in 2.5 s) " in shown(process("dev", "pending", restarts=2, next_restart_s=2.5))[1]
 
 
+def test_a_reason_that_the_state_tells_already_is_not_told_twice() -> None:
+    assert len(shown(process("dev", "failed", exit_code=3, reason="exit 3"))) == 2
+
+
+def test_errors_that_a_script_printed_are_counted_below_it() -> None:
+    errors = {"count": 3, "first": "TypeError: x is undefined", "where": "web.js:3"}
+    assert shown(process("dev", errors=errors))[2] == "      3 errors, the first: TypeError: x is undefined"
+    assert shown(process("dev", "failed", reason="killed", errors=errors))[2] == "      killed"
+    one = {"count": 1, "first": "TypeError: x is undefined"}
+    assert shown(process("dev", errors=one))[2] == "      1 error: TypeError: x is undefined"
+
+
+def test_who_waits_for_others_says_for_whom() -> None:
+    assert " pending (waits for db, api) " in shown(process("dev", "pending", waits_for=["db", "api"]))[1]
+
+
 def test_nothing_that_a_script_says_reaches_the_terminal_unseen() -> None:
     table = shown(process("de\x1b[2Jv", "rea\x07dy", urls=["http://x/\x1b]0;"], reason="\x1b[2Joops"), paint=PLAIN)
     assert not any(character in line for line in table for character in "\x1b\x07")
@@ -290,15 +309,15 @@ async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.Captu
     answers = {"web": page(1, 4, process="web"), "worker": page(2, 3, process="worker")}
     project = Answers(lambda _, arguments: answers[arguments["process"]])
     readers = [logs.Reader("web"), logs.Reader("worker")]
-    await logs._print_so_far(project, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
+    await logs._print_so_far(project.call, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
     assert capsys.readouterr().out.splitlines() == ["worker | line 2", "worker | line 3", "web    | line 4"]
 
 
 async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     project = Answers(lambda *_: page(8, 9, omitted=7))
-    await logs._print_so_far(project, [logs.Reader(None)], 2, logs.Printer(PLAIN))
+    await logs._print_so_far(project.call, [logs.Reader(None)], 2, logs.Printer(PLAIN))
     assert capsys.readouterr().err == "", "that was all that was asked for"
-    await logs._print_so_far(project, [logs.Reader(None)], 5, logs.Printer(PLAIN))
+    await logs._print_so_far(project.call, [logs.Reader(None)], 5, logs.Printer(PLAIN))
     assert "7 earlier lines" in capsys.readouterr().err
 
 
@@ -308,8 +327,8 @@ async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
     answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
     project = Answers(lambda *_: next(answers))
     reader, printer = logs.Reader("dev"), logs.Printer(PLAIN)
-    await logs._print_so_far(project, [reader], 10, printer)
-    assert [await logs._print_news(project, [reader], printer) for _ in range(3)] == [False, True, True]
+    await logs._print_so_far(project.call, [reader], 10, printer)
+    assert [await logs._print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
     assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
     output = capsys.readouterr()
     assert output.out.splitlines() == ["dev | line 1", "dev | line 5", "dev | line 6", "dev | line 1"]
@@ -322,7 +341,9 @@ async def test_following_outlives_the_instance_and_says_so_once(
     back = asyncio.Event()
     answers: list[Any] = [NothingRuns("gone"), NothingRuns("gone"), page(1, cursor_reset=True)]
 
-    def answer(*_: object) -> Any:
+    def answer(tool: str, _: object) -> Any:
+        if "black box" in tool:
+            return page(7)
         if answers:
             return answers.pop(0)
         back.set()
@@ -335,7 +356,7 @@ async def test_following_outlives_the_instance_and_says_so_once(
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     output = capsys.readouterr()
-    assert output.out.splitlines() == ["dev | line 1"]
+    assert output.out.splitlines() == ["dev | line 7", "dev | line 1"], "first what the box has of its last moments"
     assert [("has ended" in line, "anew" in line) for line in output.err.splitlines()] == [(True, False), (False, True)]
 
 

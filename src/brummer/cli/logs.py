@@ -7,15 +7,16 @@ beginning.
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from brummer.cli.paint import Paint, Prefixes
-from brummer.cli.project import NothingRuns, Project, say, with_project
+from brummer.cli.project import EXIT_NOTHING_RUNS, NothingRuns, Project, say, with_project
 from brummer.core.errors import BrummerError
 
 PAGE: Final = 1_000
@@ -23,6 +24,10 @@ PAUSES_S: Final = (0.05, 0.1, 0.25)
 """After the first, second, and every further answer without lines."""
 AWAY_S: Final = 0.5
 """Between two looks for an instance that is not there."""
+
+
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+"""`Project.call`, or what stands in for it: the tool, and its arguments by name."""
 
 
 @dataclass(slots=True)
@@ -44,8 +49,8 @@ class Reader:
     cursor: str | None = None
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    async def read(self, project: Project, limit: int) -> Page:
-        answer = await project.call("logs_tail", process=self.process, limit=limit, cursor=self.cursor)
+    async def read(self, ask: Ask, limit: int) -> Page:
+        answer = await ask("logs_tail", process=self.process, limit=limit, cursor=self.cursor)
         page = Page(
             answer.get("lines", []),
             str(answer.get("next_cursor", "")),
@@ -63,17 +68,18 @@ def run(place: Path, name: str | None, scripts: Sequence[str], count: int, paint
     async def show(project: Project) -> int:
         readers = [Reader(script) for script in dict.fromkeys(scripts)] or [Reader(None)]
         printer = Printer(paint, [reader.process for reader in readers if reader.process])
-        await _print_so_far(project, readers, count, printer)
-        if follow:
+        runs = await project.find() is not None
+        await _print_so_far(project.call if runs else project.left_behind, readers, count, printer)
+        if follow and runs:
             await _until_told(_follow(project, readers, printer))
-        return 0
+        return 0 if runs else EXIT_NOTHING_RUNS
 
     return with_project(place, name, show)
 
 
 async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
     """Of one process, or of all runs of a script."""
-    page = await Reader(process).read(project, count)
+    page = await Reader(process).read(project.call, count)
     Printer(paint).print(page.lines)
 
 
@@ -92,8 +98,8 @@ class Printer:
             sys.stdout.flush()
 
 
-async def _print_so_far(project: Project, readers: Sequence[Reader], count: int, printer: Printer) -> None:
-    pages = [await reader.read(project, max(count, 1)) for reader in readers]
+async def _print_so_far(ask: Ask, readers: Sequence[Reader], count: int, printer: Printer) -> None:
+    pages = [await reader.read(ask, max(count, 1)) for reader in readers]
     lines = sorted((line for page in pages for line in page.lines), key=_number)
     printer.print(lines[-count:] if count else [])
     cut = sum(page.omitted for page in pages if len(page.lines) < count)
@@ -106,8 +112,10 @@ async def _follow(project: Project, readers: Sequence[Reader], printer: Printer)
     quiet, away = 0, ""
     while True:
         try:
-            busy = await _print_news(project, readers, printer)
+            busy = await _print_news(project.call, readers, printer)
         except BrummerError as error:
+            if not away and isinstance(error, NothingRuns):
+                await _print_last_words(project, readers, printer)
             if away != error.message:
                 away = error.message
                 waiting = "its instance has ended" if isinstance(error, NothingRuns) else away
@@ -118,9 +126,9 @@ async def _follow(project: Project, readers: Sequence[Reader], printer: Printer)
         await asyncio.sleep(PAUSES_S[min(quiet, len(PAUSES_S) - 1)])
 
 
-async def _print_news(project: Project, readers: Sequence[Reader], printer: Printer) -> bool:
+async def _print_news(ask: Ask, readers: Sequence[Reader], printer: Printer) -> bool:
     """What is new to each reader, up to a page; whether there was anything."""
-    pages = [await reader.read(project, PAGE) for reader in readers]
+    pages = [await reader.read(ask, PAGE) for reader in readers]
     if any(page.is_of_new_run for page in pages):
         say("the instance was started anew")
     elif dropped := max(page.dropped for page in pages):
@@ -128,6 +136,12 @@ async def _print_news(project: Project, readers: Sequence[Reader], printer: Prin
     lines = sorted((line for page in pages for line in page.lines), key=_number)
     printer.print(lines)
     return bool(lines)
+
+
+async def _print_last_words(project: Project, readers: Sequence[Reader], printer: Printer) -> None:
+    """What came between the last question and the end, if it has left that behind."""
+    with contextlib.suppress(BrummerError):
+        await _print_news(project.left_behind, readers, printer)
 
 
 async def _until_told(following: Any) -> None:

@@ -15,8 +15,8 @@ from brummer.cli.paint import Paint, padded, shortened, table, width
 from brummer.cli.status_page import span
 from brummer.discovery.record import displayable
 
-ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping"})
-"""What does not run in these."""
+ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping", "lost"})
+"""What does not run in these. ``lost``: it ran when its instance was killed, as the black box has it."""
 
 NOTHING: Final = "-"
 ERROR_COLUMNS: Final = 100
@@ -26,11 +26,22 @@ _COLOURS: Final = {
     "running": colours.GREEN,
     "failed": colours.RED,
     "crash-looping": colours.RED,
+    "lost": colours.RED,
     "exited": colours.DIM,
     "stopped": colours.DIM,
 }
 _MOVING: Final = colours.YELLOW
 """Any other state is on its way to one of these."""
+
+
+class Errors(msgspec.Struct):
+    """What a script has printed of errors: how many, and the first."""
+
+    count: int
+    first: str
+
+    def __str__(self) -> str:
+        return f"1 error: {self.first}" if self.count == 1 else f"{self.count} errors, the first: {self.first}"
 
 
 class Process(msgspec.Struct):
@@ -47,8 +58,10 @@ class Process(msgspec.Struct):
     ended_at: datetime | None = None
     restarts: int = 0
     next_restart_s: float | None = None
+    waits_for: list[str] = []
     reason: str | None = None
     first_error: str | None = None
+    errors: Errors | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -60,18 +73,20 @@ class Process(msgspec.Struct):
 
     @property
     def outcome(self) -> str:
-        """The state, and how it ended where that says more."""
+        """The state, with how it ended or what it waits for where that says more."""
         if self.has_failed and self.signal:
             return f"{self.status} ({self.signal})"
         if self.next_restart_s is not None:
             return f"{self.status} (again in {self.next_restart_s:g} s)"
+        if self.waits_for:
+            return f"{self.status} (waits for {', '.join(self.waits_for)})"
         return f"{self.status} (exit {self.exit_code})" if self.has_failed and self.exit_code else self.status
 
     @property
     def problem(self) -> str:
-        """Why it failed, in one line, if it did. What explains a crash loop is its first error."""
-        lines = (self.first_error or self.reason or "").strip().splitlines()
-        return shortened(lines[0], ERROR_COLUMNS) if lines else ""
+        """Why it failed, or else which errors it printed, in one line. A crash loop is explained by its first error."""
+        lines = (self.first_error or self.reason or str(self.errors or "")).strip().splitlines()
+        return shortened(lines[0], ERROR_COLUMNS) if lines and lines[0] not in self.outcome else ""
 
 
 def processes_of(answer: dict[str, Any]) -> list[Process]:

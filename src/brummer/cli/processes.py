@@ -9,23 +9,24 @@ import msgspec
 
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, lines_of, not_started, processes_of
-from brummer.cli.project import EXIT_TIMED_OUT, Project, say, with_project
+from brummer.cli.project import EXIT_NOTHING_RUNS, EXIT_TIMED_OUT, Project, say, with_project
 from brummer.discovery.record import displayable
 
 
 def ps(place: Path, name: str | None, paint: Paint, *, as_json: bool) -> int:
-    """Print a table, or JSON; returns the exit status."""
+    """Print a table, or JSON; where nothing runs, what the last run has left, and still 3."""
 
     async def show(project: Project) -> int:
-        answer = await project.call("scripts_status")
+        runs = await project.find() is not None
+        answer = await (project.call if runs else project.left_behind)("scripts_status")
         if as_json:
             print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
         elif processes := processes_of(answer):
             show_processes(processes, paint)
-        else:
+        elif runs:
             scripts = (await project.call("scripts_list")).get("scripts", [])
             say(not_started(str(script.get("name")) for script in scripts))
-        return 0
+        return 0 if runs else EXIT_NOTHING_RUNS
 
     return with_project(place, name, show)
 

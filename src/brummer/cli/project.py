@@ -1,6 +1,7 @@
 """The project's instance as a command sees it: found by where one stands, called as anybody else calls it."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ import msgspec
 
 from brummer.cli.client import tool_result
 from brummer.core.errors import BrummerError
-from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.host import loop
 from brummer.hub.instances import Known
 from brummer.hub.service import Hub, running_hub
@@ -54,6 +55,7 @@ class Project:
         self.place = place
         self.name = name
         self._ids = ids
+        self._told = ""
 
     async def find(self) -> Known | None:
         """The instance whose directory holds the place most closely."""
@@ -65,20 +67,49 @@ class Project:
         """Raises NothingRuns."""
         if known := await self.find():
             return known
+        raise self._nothing_runs()
+
+    def _nothing_runs(self) -> NothingRuns:
         what = f"no instance called {self.name}" if self.name else "nothing"
-        raise NothingRuns(f"{what} runs for {self.place}; brum up starts it, brum ls shows what runs elsewhere")
+        return NothingRuns(f"{what} runs for {self.place}; brum up starts it, brum ls shows what runs elsewhere")
 
     async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
         """The structured result. Raises NothingRuns, InstanceStopped, CallFailed; waits 20 s for one that is away."""
         known = await self.instance()
         await _expect_answers(known)
-        asked = {"instance": known.id, **{key: value for key, value in arguments.items() if value is not None}}
+        content = await self._ask(known.id, tool, arguments)
+        if content.get("from"):
+            self._tell(f"{known.record.name} does not answer; {_as_of(content)}")
+        return content
+
+    async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
+        """What the black box of the last run answers. Raises NothingRuns when it has left nothing."""
+        for instance_id in self._ids:
+            with contextlib.suppress(CallFailed):
+                content = await self._ask(instance_id, tool, arguments)
+                self._tell(f"nothing runs for {self.place} (brum up starts it); {_as_of(content)}")
+                return content
+        raise self._nothing_runs()
+
+    async def _ask(self, instance_id: str, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
+        asked = {"instance": instance_id, **{key: value for key, value in arguments.items() if value is not None}}
         result = await tool_result(self._hub, tool, msgspec.json.encode(asked))
         content: dict[str, Any] = result.get("structuredContent", {})
         if result.get("isError"):
             error = content.get("error")
             raise CallFailed(error if isinstance(error, dict) else {})
         return content
+
+    def _tell(self, text: str) -> None:
+        """Once, however often it is asked."""
+        if text != self._told:
+            self._told = text
+            say(text)
+
+
+def _as_of(content: dict[str, Any]) -> str:
+    """Where an answer comes from that no instance gave."""
+    return displayable(f"this is from its {content.get('from')}, written at {content.get('written_at')}")
 
 
 async def _expect_answers(known: Known) -> None:
