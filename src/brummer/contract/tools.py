@@ -5,14 +5,14 @@ Output schemas name no required field, because a failed call answers ``{"error":
 clients validate that too.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 Schema = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolDefinition:
+class ToolDefinition(msgspec.Struct, frozen=True):
     """One tool as agents see it. ``routed`` tools run in an instance and take ``instance`` at the hub."""
 
     name: str

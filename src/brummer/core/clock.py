@@ -16,8 +16,9 @@ The event loop's time is awake time everywhere (`brummer.host.loop` sees to that
 a clock of the system but `host.clocks`; a test holds the few exceptions.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 
 class Clock(Protocol):
@@ -32,8 +33,7 @@ class Clock(Protocol):
     def reading(self) -> "Reading": ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """All of them at one moment. ``suspends``: how often the system says it was suspended, 0 where it does not say."""
 
     awake_s: float

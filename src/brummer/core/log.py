@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -45,8 +44,7 @@ def configure(level: str = "warning", *, as_json: bool = False) -> None:
 # Repeats.
 
 
-@dataclass(slots=True)
-class _Said:
+class _Said(msgspec.Struct):
     first: logging.LogRecord
     times: int = 0
 

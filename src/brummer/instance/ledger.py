@@ -6,8 +6,9 @@ may have been here and was forgotten (refuse: nobody may run it a second time). 
 was first sent: later than everything forgotten means that it was never here.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from brummer.core.errors import BrummerError, Outcome
 from brummer.core.limits import DEFAULTS
@@ -20,8 +21,7 @@ class CallForgotten(BrummerError):
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """``result`` is None while the call runs; times are seconds on the caller's clock."""
 
     key: str

@@ -1,7 +1,6 @@
 """One call: what is sent, what came of sending it, and how its answer is told from everything else."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,8 +19,7 @@ PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request on its way to an instance. ``on_notification`` gets progress and the like, verbatim.
 
     ``params`` go without ``_meta``, whose members are ``meta``. ``repeatable``: run twice, it does what it does once.
@@ -33,7 +31,7 @@ class Call:
     params: dict[str, Any]
     repeatable: bool
     deadline_s: float
-    meta: dict[str, object] = field(default_factory=dict)
+    meta: dict[str, object] = msgspec.field(default_factory=dict)
     waits: bool = False
     waits_for_return: bool = True
     """False: while the instance is proven gone, it fails at once, because somebody else may answer."""
@@ -48,7 +46,7 @@ class Call:
     """The generation that bytes of this call went to."""
     first_sent_s: float = 0.0
     was_parked: bool = False
-    trace: dict[str, str] = field(default_factory=dict)
+    trace: dict[str, str] = msgspec.field(default_factory=dict)
     """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
     on_step: Callable[[str], object] | None = None
     """Called when something befalls it: ``parked``, ``released``, ``connection_lost``; for a trace."""

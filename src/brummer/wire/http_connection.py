@@ -10,11 +10,11 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import httptools
+import msgspec
 
 from brummer.core.errors import (
     BadAnswer,
@@ -56,8 +56,7 @@ _PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct, gc=False):
     """``body`` is empty for an event stream, whose events went to ``on_event``."""
 
     status: int

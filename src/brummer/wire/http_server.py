@@ -13,11 +13,11 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, cast
 
 import httptools
+import msgspec
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +38,12 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
 
 
-@dataclass(slots=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct):
     """One whole request; header names are lower case, a repeated header's values are joined by a comma."""
 
     method: bytes = b""
     target: bytes = b""
-    headers: dict[bytes, bytes] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     body: bytes = b""
     http_version: str = "1.1"
 

@@ -7,7 +7,6 @@ they own and may cancel.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -73,17 +72,15 @@ class Params(msgspec.Struct, gc=False):
 _decode_params = msgspec.json.Decoder(Params).decode
 
 
-@dataclass(slots=True, eq=False)
-class Session:
+class Session(msgspec.Struct, eq=False):
     """One client's relation to this server: a stdio process, or what an ``Mcp-Session-Id`` names."""
 
     id: str
-    capabilities: dict[str, Any] = field(default_factory=dict)
+    capabilities: dict[str, Any] = msgspec.field(default_factory=dict)
     roots: tuple[str, ...] = ()
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request on its way; ``notify`` carries messages that belong to it back to its sender."""
 
     id: bytes
@@ -97,11 +94,10 @@ class Request:
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""
-        return replace(self, notify=notify)
+        return msgspec.structs.replace(self, notify=notify)
 
 
-@dataclass(slots=True, eq=False)
-class ToolCall:
+class ToolCall(msgspec.Struct, eq=False):
     """A ``tools/call`` as the tools see it; a `brummer.wire.toolbox.CallContext`."""
 
     name: str
