@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from brummer.core.errors import NotFound
 from brummer.host.pids import identify
+from brummer.instance import dependencies, prerequisites
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Ready, Restart, Script
 from brummer.instance.environment import EnvFileUnusable
@@ -124,6 +126,26 @@ async def test_a_script_that_keeps_failing_ends_as_a_crash_loop_with_its_first_e
     assert first.state == "failed"
 
 
+async def test_what_a_crash_loop_printed_first_is_said_once(world: World, soon: None) -> None:
+    world.script("web", "echo 'ValueError: no table' >&2; echo Node.js v20; exit 3", restart="on-failure")
+    last = await world.reached(await world.start("web"), "ready")
+    assert last.status().first_error == "exit 3: ValueError: no table"
+    change = next(change for change in world.manager.changes.log.after(0) if change.kind == "crash-looping")
+    for told in (last.status(), change):
+        text = msgspec.json.encode(msgspec.structs.replace(told, last_lines=msgspec.UNSET) if told is change else told)
+        assert text.count(b"ValueError") == 1, text
+
+
+async def test_a_crash_loop_of_failed_starts_tells_the_reason_once(world: World, soon: None, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nrm {program}\nexit 1\n")
+    program.chmod(0o755)
+    world.script("web", [str(program)], restart="on-failure")
+    status = (await world.reached(await world.start("web"), "ready")).status()
+    assert status.status == "crash-looping"
+    assert str(program) not in str(status.reason) or str(program) not in str(status.first_error)
+
+
 async def test_asked_for_again_a_crash_loop_starts_anew(world: World, soon: None) -> None:
     world.script("web", "exit 3", restart="always")
     await world.reached(await world.start("web"), "ready")
@@ -170,6 +192,7 @@ async def test_one_that_waits_for_its_restart_says_so_and_a_stop_cancels_it(worl
     assert isinstance(status.next_restart_s, float)
     assert await world.manager.stop(failed, "call") is False
     assert (waiting.state, waiting.status().stop_asked_by) == ("stopped", "call")
+    assert waiting.status().next_restart_s is msgspec.UNSET
     assert await world.manager.stop(waiting) is True
     assert world.kinds() == ["web started", "web failed", "web stopped"]
 
@@ -219,6 +242,32 @@ async def test_what_a_script_depends_on_is_started_first_and_waited_for(world: W
     assert order.index("migrate exited") < order.index("web started")
 
 
+async def test_a_dependency_that_never_listens_is_waited_for_until_it_has_run_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies, "GRACE_S", 0.2)
+    monkeypatch.setattr(prerequisites, "LOOK_EVERY_S", 0.05)
+    world.script("worker", SLEEP)
+    world.script("web", SLEEP, "worker")
+    run = await world.start("web")
+    worker = await world.becomes("worker", "running")
+    assert (run.state, run.waits_for) == ("pending", ["worker"])
+    await world.becomes("web", "running")
+    assert (worker.state, run.waits_for) == ("running", [])
+
+
+async def test_a_dependency_that_names_its_proof_is_waited_for_however_long_it_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies, "GRACE_S", 0.0)
+    world.script("db", "sleep 0.2; echo accepting; exec sleep 600", ready=Ready(log="accept"))
+    world.script("web", SLEEP, "db")
+    await world.start("web")
+    await world.becomes("web", "running")
+    order = world.kinds()
+    assert order.index("db ready") < order.index("web started")
+
+
 async def test_a_dependency_that_fails_is_the_reason_why_the_dependent_is_not_started(world: World) -> None:
     world.script("db", "echo disk full; exit 5")
     world.script("web", SLEEP, "db")
@@ -251,7 +300,7 @@ async def test_a_pending_script_tells_what_it_waits_for_and_can_be_stopped(world
     again, already = await world.manager.ensure(world.scripts["web"])
     assert (again, already, run.status().waits_for) == (run, True, ["db"])
     assert await world.manager.stop(run) is False
-    assert (run.state, world.kinds("web")) == ("stopped", ["web stopped"])
+    assert (run.state, run.status().waits_for, world.kinds("web")) == ("stopped", msgspec.UNSET, ["web stopped"])
 
 
 async def test_at_shutdown_nobody_is_stopped_before_those_that_depend_on_it() -> None:

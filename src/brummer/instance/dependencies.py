@@ -1,10 +1,17 @@
 """In which order scripts start and stop. Pure."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from brummer.core.errors import BrummerError, NotFound
 from brummer.instance.detect import Script
 from brummer.instance.run import Run
+from brummer.process.restarts import SHORT_S
+
+GRACE_S: Final = SHORT_S
+"""A worker, or a compiler that watches files, never listens. So long it must have run, and then those that depend on it
+start: what fails at its start has failed by then.
+"""
 
 
 class DependencyFailed(BrummerError):
@@ -44,14 +51,17 @@ def _refuse_cycles(script: Script, way: tuple[str, ...], find: Callable[[str], S
             _refuse_cycles(find(name), (*way, script.name), find, seen)
 
 
-def is_satisfied(run: Run) -> bool:
-    """Whoever depends on this script may start."""
-    return run.state in {"ready", "exited"}
+def is_satisfied(run: Run, now_s: float) -> bool:
+    """Whoever depends on this script may start: it is ready, has exited with 0, or runs since `GRACE_S` without a
+    proof of its own. ``now_s`` is the loop's time.
+    """
+    runs_on = run.state == "running" and run.script.ready is None and now_s - run.spawned_s >= GRACE_S
+    return runs_on or run.state in {"ready", "exited"}
 
 
 def missing(run: Run, dependent: str) -> DependencyFailed | None:
     """Why the dependent can't start, if it can't: the run has ended for good, and not well."""
-    if not run.has_ended or is_satisfied(run):
+    if not run.has_ended or run.state == "exited":
         return None
     code = f"exit {run.exit.exit_code}" if run.exit and run.exit.exit_code else None
     why = f": {run.reason or code}" if run.reason or code else ""

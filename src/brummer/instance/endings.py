@@ -31,7 +31,7 @@ class Endings:
 
     async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: int | None) -> Ending:
         """Of a run that has ended, with its last lines, and how many processes the kernel had killed at its start."""
-        from brummer.instance.failure import failure_of, with_last_line  # noqa: PLC0415 - a start needs none of it
+        from brummer.instance.failure import failure_of, with_its_error  # noqa: PLC0415 - a start needs none of it
         from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above
 
         lasted_s = asyncio.get_running_loop().time() - run.spawned_s
@@ -48,7 +48,9 @@ class Endings:
         if run.state == "stopping":  # by now: a stop may be asked for in that thread's time
             return Ending(stopped_in_words(exit_, run.script.stop_signal, run.script.stop_timeout_s))
         decision = self._restarts[run.name].ended(
-            lasted_s, well=exit_.exit_code == 0, error=with_last_line(exit_, reason, lines)
+            lasted_s,
+            well=exit_.exit_code == 0,
+            error=with_its_error(exit_, reason, run.first_printed_error, lines),
         )
         return self._followed_by(run, decision, reason)._replace(port_owner=owner)
 
@@ -61,6 +63,7 @@ class Endings:
 
     def _followed_by(self, run: Run, decision: Decision, reason: str | None) -> Ending:
         restarts = self._restarts[run.name]
-        whole = "; ".join(filter(None, (reason, _WHY_NOT.get(decision.why_not)))) or None
         first_error = restarts.first_error if decision.why_not == "crash loop" else None
+        own = None if reason and first_error and first_error.startswith(reason) else reason
+        whole = "; ".join(filter(None, (own, _WHY_NOT.get(decision.why_not)))) or None
         return Ending(whole, None, first_error, decision.delay_s, restarts.count)

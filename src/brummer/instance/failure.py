@@ -36,7 +36,8 @@ def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -
     return owner.in_words() if owner else f"port {port} was taken; nobody is seen there now", owner
 
 
-def with_last_line(exit_: Exit, reason: str | None, lines: Sequence[str]) -> str:
-    """How it ended, and the last that it printed, which of most programs is the error itself."""
+def with_its_error(exit_: Exit, reason: str | None, error: str | None, lines: Sequence[str]) -> str:
+    """How it ended, and the first error that it printed; else its last line, which of most programs is that."""
     words = reason or f"exit {exit_.exit_code}"
-    return f"{words}: {lines[-1][:SHOWN]}" if lines else words
+    said = error or (lines[-1][:SHOWN] if lines else None)
+    return f"{words}: {said}" if said else words

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from brummer.core.errors import BrummerError
 from brummer.instance.changes import Changes
@@ -10,6 +11,9 @@ from brummer.instance.dependencies import is_satisfied, missing, needed_by
 from brummer.instance.detect import Script
 from brummer.instance.run import Run
 from brummer.instance.runs import Runs
+
+LOOK_EVERY_S: Final = 1.0
+"""That a grace is over is no change that anybody is told of."""
 
 Ensure = Callable[[Script], Awaitable[object]]
 Find = Callable[[str], Script]
@@ -25,7 +29,7 @@ class Prerequisites:
         self._find = find
 
     async def ready(self, run: Run) -> None:
-        """Returns when all of them are ready, or have exited with 0. Those that run, or have, are left alone; the
+        """Returns when all of them are satisfied (see `is_satisfied`). Those that run, or have, are left alone; the
         others are started. Raises DependencyFailed as soon as one of them has failed for good.
         """
         if not run.script.depends_on:
@@ -35,14 +39,16 @@ class Prerequisites:
             if there is None or there.state == "stopping" or missing(there, run.name):
                 with contextlib.suppress(BrummerError):  # its own run tells
                     await self._ensure(script)
-        await self._changes.until(lambda: self._decided(run))
+        while not await self._changes.until(lambda: self._decided(run), LOOK_EVERY_S):
+            pass
         for needed in self._needed(run):
             if error := missing(needed, run.name):
                 raise error
 
     def _decided(self, run: Run) -> bool:
         needed = self._needed(run)
-        run.waits_for = [other.name for other in needed if not is_satisfied(other)]
+        now_s = asyncio.get_running_loop().time()
+        run.waits_for = [other.name for other in needed if not is_satisfied(other, now_s)]
         return not run.waits_for or any(missing(other, run.name) for other in needed)
 
     def _needed(self, run: Run) -> list[Run]:

@@ -183,6 +183,7 @@ class Run:
 
     def status(self) -> ProcessStatus:
         exit_code, signal = (self.exit.exit_code, self.exit.signal) if self.exit else (None, None)
+        waits = self.state == "pending"
         return ProcessStatus(
             process_id=self.process_id,
             name=self.name,
@@ -195,8 +196,8 @@ class Run:
             ended_at=self.ended_at,
             reason=self.reason or UNSET,
             restarts=self.restarts or UNSET,
-            next_restart_s=UNSET if self.restart_at_s is None else _seconds_until(self.restart_at_s),
-            waits_for=self.waits_for or UNSET,
+            next_restart_s=_seconds_until(self.restart_at_s) if waits and self.restart_at_s is not None else UNSET,
+            waits_for=(waits and self.waits_for) or UNSET,
             first_error=self.first_error or UNSET,
             stop_asked_by=self.stop_asked_by or UNSET,
             port_owner=self.port_owner or UNSET,
@@ -206,16 +207,19 @@ class Run:
         )
 
     @property
-    def first_error_text(self) -> str | UnsetType:
+    def first_printed_error(self) -> str | None:
         """Title and place of the first error that it printed."""
-        if (errors := self._errors()) is UNSET:
-            return UNSET
-        return f"{errors.first} ({errors.where})" if errors.where else errors.first
+        if self.problems is None or (first := self.problems.first) is None:
+            return None
+        return f"{first.title} ({first.where})" if first.where else first.title
 
     def _errors(self) -> Errors | UnsetType:
-        if self.problems is None or self.problems.first is None:
+        """Unset where the first error of the crash loop says it already."""
+        if self.problems is None or (first := self.problems.first) is None:
             return UNSET
-        return Errors(self.problems.errors, self.problems.first.title, self.problems.first.where)
+        if self.first_error and (self.first_printed_error or "") in self.first_error:
+            return UNSET
+        return Errors(self.problems.errors, first.title, first.where)
 
     def _explain(self, ending: Ending) -> None:
         self.reason, self.first_error = ending.reason, ending.first_error

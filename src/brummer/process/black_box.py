@@ -56,12 +56,12 @@ class PastRun:
 
     def facts(self, generation: str | None, *, is_over: bool) -> dict[str, Any]:
         """As `scripts_status` shows it. An id of another generation names that: ids begin anew with each."""
-        facts = {key: value for key, value in self.process.items() if key != "error" or value is not None}
+        facts = dict(self.process)
         if self.generation != generation:
             facts["process_id"] = f"{facts['process_id']}@{self.generation}"
         if is_over and facts.get("ended_at") is None:
             was = "waited to be started" if facts["status"] == "pending" else "ran, and its guard ended it"
-            facts |= {"status": LOST, "pid": None, "error": f"its instance died while it {was}; nobody saw more"}
+            facts |= {"status": LOST, "pid": None, "reason": f"its instance died while it {was}; nobody saw more"}
         return facts
 
 
