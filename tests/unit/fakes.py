@@ -38,6 +38,9 @@ class FakeInstance:
         self.answer = answer
         self.calls: list[dict[str, Any]] = []
         self.called = asyncio.Event()
+        self.speaks = asyncio.Event()
+        """While it is not set, the instance is as if stopped: it is connected to, and answers nothing."""
+        self.speaks.set()
         self.probes = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self._server = HttpServer(self._handle, body_limit_bytes=1 << 20)
@@ -74,6 +77,7 @@ class FakeInstance:
         await asyncio.sleep(0)
 
     async def _handle(self, exchange: Exchange) -> None:
+        await self.speaks.wait()
         request = exchange.request
         if request.target.startswith(identity.PATH):
             self.probes += 1

@@ -38,9 +38,9 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
 class CalledLink(Link):
     """A link with its caller."""
 
-    def __init__(self, target: Target, limits: Limits = DEFAULTS) -> None:
-        super().__init__(target, limits=limits, rng=Random(1))
-        self.gate = Gate(limits)
+    def __init__(self, target: Target, limits: Limits = DEFAULTS, gate: Gate | None = None) -> None:
+        self.gate = gate or Gate(limits)
+        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget)
         self.caller = Caller(self, self.gate)
 
     async def call(self, call: Call) -> bytes:
@@ -48,8 +48,8 @@ class CalledLink(Link):
 
 
 @contextlib.asynccontextmanager
-async def running(target: Target, limits: Limits = DEFAULTS) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits)
+async def running(target: Target, limits: Limits = DEFAULTS, gate: Gate | None = None) -> AsyncIterator[CalledLink]:
+    link = CalledLink(target, limits, gate)
     task = asyncio.create_task(link.run())
     try:
         yield link

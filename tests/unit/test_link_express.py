@@ -10,9 +10,9 @@ import pytest
 
 from brummer.core.limits import DEFAULTS
 from brummer.link import express
-from brummer.link.admission import Busy
 from brummer.link.call import Call
 from brummer.link.deadline import GRACE_S, Deadlines
+from brummer.link.errors import Busy
 from brummer.link.health import LATE_S
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop

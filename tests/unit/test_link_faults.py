@@ -9,8 +9,8 @@ import pytest
 
 from brummer.core.errors import BrummerError, TooLarge
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.link import admission, health, refusals
-from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
+from brummer.link import health, refusals
+from brummer.link.errors import BreakerOpen, Busy, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
 from brummer.wire.http_server import Exchange
@@ -124,7 +124,7 @@ async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back
         refused, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         errors = [task.exception() for task in refused]
         assert len(errors) == 5
-        assert all(isinstance(error, admission.Busy) and error.retry_after_s for error in errors)
+        assert all(isinstance(error, Busy) and error.retry_after_s for error in errors)
         release.set()
         await asyncio.gather(*(task for task in calls if task not in refused))
         assert (link.caller.quick.slots.taken, link.caller.quick.slots.queued) == (0, 0)
@@ -136,7 +136,7 @@ async def test_over_the_limit_of_parked_calls_one_more_is_refused_as_busy_unless
     async with running(target, Limits(parked=2)) as link:
         parked = [asyncio.create_task(link.call(tool_call({"n": number}))) for number in range(2)]
         await eventually(lambda: link.gate.parked == 2)
-        with pytest.raises(admission.Busy) as caught:
+        with pytest.raises(Busy) as caught:
             await link.call(tool_call())
         assert (caught.value.context["parked"], caught.value.outcome) == (2, "not_executed")
         assert caught.value.retry_after_s

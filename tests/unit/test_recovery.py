@@ -9,6 +9,7 @@ import pytest
 
 from brummer.core.servers import Server
 from brummer.hub.recovery import PROBES_AT_ONCE
+from brummer.link.budget import Place
 from brummer.link.connections import Connections
 from brummer.link.foreign import ForeignTarget
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S
@@ -69,24 +70,22 @@ def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: f
 
 def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     running = most = 0
-    open_connection = Connections.open
+    open_connection = Connections.open_at
 
-    async def counted(self: Connections) -> Any:
+    async def counted(self: Connections, place: Place) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
         try:
             await asyncio.sleep(0.005)
-            return await open_connection(self)
+            return await open_connection(self, place)
         finally:
             running -= 1
 
     async def main() -> None:
         nonlocal most
         async with world(200, seed=3) as here:
-            monkeypatch.setattr(Connections, "open", counted)
-            for link in here.links():
-                link.connections.calls._opener = link.connections.open
+            monkeypatch.setattr(Connections, "open_at", counted)
             most = 0
             dials = {link: link.connections.dials for link in here.links()}
             here.sleep(3600)

@@ -57,7 +57,7 @@ TABLE: Final = (
     Setting("use_robust_networking", BOOLEAN, True, "false: one connection per call, and nothing is recovered"),
     Setting("logind", BOOLEAN, False, "true: note a sleep before it begins; needs brummer[logind]"),
     Setting("connectivity_endpoints", ADDRESSES, (), "we are online if one of them takes a connection"),
-    _limit("max_connections", COUNT, "connections", "connections of a hub to all instances"),
+    _limit("max_connections", COUNT, "connections", "connections of a hub to all instances", least=4),
     _limit("max_in_flight", COUNT, "in_flight", "calls under way to all instances"),
     _limit("max_in_flight_per_instance", COUNT, "in_flight_per_instance", "calls under way to one instance"),
     _limit("max_waiting_per_instance", COUNT, "waiting_per_instance", "calls that wait for an event in one instance"),

@@ -150,7 +150,7 @@ class Instances:
         link: Link | BasicLink
         caller: Caller | BasicLink
         if self._use_robust_networking:
-            link = Link(target, limits=self.gate.limits, transitions=self.transitions)
+            link = Link(target, limits=self.gate.limits, transitions=self.transitions, budget=self.gate.budget)
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target, self.gate.limits)

@@ -17,7 +17,7 @@ from brummer.core.tallies import CALL_S, RECOVERY_S, Histogram
 from brummer.discovery.events import GoneReason
 from brummer.discovery.registry import Registry
 from brummer.hub.instances import Instances, Known
-from brummer.hub.status import limits_in_force
+from brummer.hub.status import in_use, limits_in_force
 from brummer.hub.timeline import Handled, Timeline
 from brummer.link.breaker import BreakerState
 from brummer.link.caller import Caller
@@ -71,6 +71,10 @@ IN_FLIGHT = Metric("brummer_calls_in_flight", "gauge", "Calls that have a connec
 PARKED = Metric("brummer_calls_parked", "gauge", "Calls that wait for their link to become ready", ("instance_id",))
 QUEUED = Metric("brummer_calls_queued", "gauge", "Calls that wait for a place", ("instance_id",))
 LIMIT = Metric("brummer_limit", "gauge", "A limit that is in force, in the unit of its name", ("limit",))
+IN_USE = Metric("brummer_limit_in_use", "gauge", "How much of it is taken", ("limit",))
+GIVEN_UP = Metric(
+    "brummer_connections_given_up_total", "counter", "Idle connections that were closed because others wanted the place"
+)
 LISTED = Metric("brummer_registry_instances", "gauge", "Instances that the directory lists")
 PROBLEMS = Metric("brummer_registry_problems", "gauge", "Files in the directory that are not used", ("code",))
 SCANS = Metric("brummer_registry_scans_total", "counter", "Looks at the directory")
@@ -79,7 +83,7 @@ HINTS = Metric("brummer_registry_hints_total", "counter", "What made it look, be
 
 ALL: Final = (
     BUILD, CALLS, CALL_DURATION, ATTEMPTS_TOTAL, RECOVERY, WAKE, EVENTS, TRANSITIONS, STATE, BREAKER, QUALITY, RTT,
-    CONNECTIONS, DIALS, IN_FLIGHT, PARKED, QUEUED, LIMIT, LISTED, PROBLEMS, SCANS, SCAN, HINTS,
+    CONNECTIONS, DIALS, IN_FLIGHT, PARKED, QUEUED, LIMIT, IN_USE, GIVEN_UP, LISTED, PROBLEMS, SCANS, SCAN, HINTS,
 )  # fmt: skip
 """Those of a hub."""
 
@@ -169,6 +173,10 @@ class HubMetrics:
         yield EVENTS.family({(kind,): count for kind, count in self._events.items()})
         yield TRANSITIONS.family({(event,): count for event, count in self._transitions.items()})
         yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances.gate.limits).items()})
+
+        gate = self._instances.gate
+        yield IN_USE.family({(name,): value for name, value in in_use(gate).items()})
+        yield GIVEN_UP.single(gate.budget.given_up)
 
     def _of_registry(self) -> Iterator[Family]:
         statistics = self._registry.statistics()

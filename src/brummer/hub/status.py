@@ -11,11 +11,13 @@ from brummer.core.limits import Limits
 from brummer.discovery.events import GoneReason
 from brummer.hub.instances import Instances
 from brummer.hub.timeline import Timeline
+from brummer.link.admission import Gate
 from brummer.link.refusals import PARK_S
 from brummer.link.state import State
 
 WITHDRAWN: Final[GoneReason] = "withdrawn"
 _LIMITS: Final = (
+    "connections",
     "in_flight",
     "in_flight_per_instance",
     "waiting_per_instance",
@@ -31,6 +33,11 @@ _LIMITS: Final = (
 def limits_in_force(limits: Limits) -> dict[str, float]:
     """What a hub's calls are bounded by, with the unit in each name."""
     return {**{name: getattr(limits, name) for name in _LIMITS}, "park_s": PARK_S}
+
+
+def in_use(gate: Gate) -> dict[str, float]:
+    """How much of some of these limits is taken now."""
+    return {"connections": gate.budget.taken, "in_flight": gate.total.taken, "parked": gate.parked}
 
 
 class Status:
@@ -56,7 +63,10 @@ class Status:
             "problems": [*_link_problems(links, cut_off=self._instances.are_cut_off()), *problems],
             "links": links,
             "timeline": self._timeline.describe(),
-            "limits": limits_in_force(self._instances.gate.limits),
+            "limits": {
+                **limits_in_force(self._instances.gate.limits),
+                "in_use": in_use(self._instances.gate),
+            },
         }
 
 

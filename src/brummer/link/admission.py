@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
-from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
+from brummer.link.budget import Budget
+from brummer.link.errors import Busy
 from brummer.link.limits import RETRY_AFTER_S, Slots, Total
 
 AWAY_RETRY_AFTER_S: Final = 1.0
@@ -17,19 +18,13 @@ Turn = Callable[[], bool]
 """Called when its turn has come, with a place taken for it; False when it is not wanted any more."""
 
 
-class Busy(BrummerError):
-    """All places are taken, and so is the queue for them."""
-
-    code = "busy"
-    retryable = True
-
-
 class Gate:
     """All instances' places. One for the life of a hub."""
 
     def __init__(self, limits: Limits = DEFAULTS) -> None:
         self.limits = limits
         self.total = Total(limits.in_flight)
+        self.budget = Budget(limits.connections)
         self.parked = 0
         self._lanes: deque[Lane] = deque()
 

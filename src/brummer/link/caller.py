@@ -21,6 +21,7 @@ from brummer.link.admission import Gate, Lane
 from brummer.link.call import Call
 from brummer.link.cancellations import Cancellations
 from brummer.link.deadline import Deadline, Deadlines
+from brummer.link.errors import Busy
 from brummer.link.link import Link
 from brummer.link.outcome import CallEnded, Ending, ending_of_answer, ending_of_error
 from brummer.link.pool import Pool
@@ -145,13 +146,18 @@ class Caller:
         link = self.link
         _, pool = self.way_of(call)
         while True:
-            if link.state is not State.READY or not link.connections.calls.size:
+            if link.state is not State.READY or link.connections.are_lost:
                 await self._park(call)
             if call.may_have_run and not (link.target.has_ledger and call.sent_to == link.target.generation):
                 raise refusals.outcome_unknown(link, call)
             link.call_sent()  # to get a connection may be all it takes to wait for ever
             try:
                 connection = await pool.acquire()
+            except Busy as error:
+                if not call.may_have_run:
+                    raise
+                await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
+                continue
             except TransportError as error:
                 link.distrust(error)
                 await self._park(call)

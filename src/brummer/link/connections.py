@@ -4,12 +4,14 @@ Three, because none may wait behind another: calls, calls that wait for somethin
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
+from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
 from brummer.wire.http_connection import HttpConnection
@@ -22,16 +24,41 @@ CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 
 
 class Connections:
-    """``target`` tells whom to connect to now; ``on_closed`` is called whenever one of them closes."""
+    """``target`` tells whom to connect to now; ``on_closed`` is called whenever one of them closes.
 
-    def __init__(self, target: Callable[[], Peer], on_closed: Callable[[], None], limits: Limits = DEFAULTS) -> None:
+    Each has a place in the ``budget`` that all links share.
+    """
+
+    def __init__(
+        self,
+        target: Callable[[], Peer],
+        on_closed: Callable[[], None],
+        limits: Limits = DEFAULTS,
+        budget: Budget | None = None,
+    ) -> None:
+        self.budget = budget = budget or Budget(limits.connections)
         self._target = target
         self._on_closed = on_closed
         self._reply_limit_bytes = limits.reply_bytes
-        self.calls = Pool(self.open, limit=limits.in_flight_per_instance)
-        self.waits = Pool(self.open, limit=limits.waiting_per_instance, keep=0)
-        self.cancellations = Pool(self.open, limit=CONNECTIONS_FOR_CANCELLATIONS, keep=0)
+        self.calls = Pool(
+            partial(self.open, Purpose.CALL),
+            limit=min(limits.in_flight_per_instance, budget.for_calls),
+            gives_up=partial(self._gives_up, Purpose.CALL),
+        )
+        self.waits = Pool(
+            partial(self.open, Purpose.WAIT),
+            limit=min(limits.waiting_per_instance, budget.for_waits),
+            keep=0,
+            gives_up=partial(self._gives_up, Purpose.WAIT),
+        )
+        self.cancellations = Pool(
+            partial(self.open, Purpose.OWN),
+            limit=CONNECTIONS_FOR_CANCELLATIONS,
+            keep=0,
+            gives_up=partial(self._gives_up, Purpose.CALL),
+        )
         self.dials = 0
+        self._gave_up_last = False
 
     @property
     def size(self) -> int:
@@ -51,8 +78,40 @@ class Connections:
     def oldest(self) -> HttpConnection | None:
         return min(self.calls.connections, key=lambda connection: connection.opened_at, default=None)
 
-    async def open(self) -> HttpConnection:
-        """Connect and prove identity; raises `TransportError`, `Impostor` among them. Waits for the proof for ever."""
+    @property
+    def are_lost(self) -> bool:
+        """Whether none is left for calls, and not because others wanted its place."""
+        return self.calls.size == 0 and not self._gave_up_last
+
+    async def open(self, purpose: Purpose) -> HttpConnection:
+        """Take a place, connect and prove identity: see `open_at`. Raises `Busy` where too many wait for a place."""
+        return await self.open_at(await self.budget.take(purpose, self))
+
+    async def open_at(self, place: Place) -> HttpConnection:
+        """Connect and prove identity; raises `TransportError`, `Impostor` among them. Waits for the proof for ever.
+
+        The place is given back when that fails, else when the connection closes.
+        """
+        try:
+            connection = await self._proven(place)
+        except BaseException:
+            place.give_back()
+            raise
+        if place.purpose is Purpose.CALL:
+            self._gave_up_last = False
+        place.was_proven()
+        return connection
+
+    def add(self, connection: HttpConnection) -> None:
+        """Have calls use one that was opened outside."""
+        self._gave_up_last = False
+        self.calls.add(connection)
+
+    def distrust(self) -> None:
+        """One could not be opened, or failed: that there is none for calls has no innocent reason any more."""
+        self._gave_up_last = False
+
+    async def _proven(self, place: Place) -> HttpConnection:
         target = self._target()
         self.dials += 1
         connection = await HttpConnection.open(
@@ -60,7 +119,7 @@ class Connections:
             target.port,
             timeout_s=CONNECT_TIMEOUT_S,
             limit_bytes=self._reply_limit_bytes,
-            on_close=self._forget,
+            on_close=partial(self._forget, place),
             tls=target.tls,
         )
         try:
@@ -79,10 +138,11 @@ class Connections:
         return connection
 
     async def open_within(self, timeout_s: float) -> HttpConnection:
-        """`open`, whose proof may take so long."""
+        """`open` for the hub itself; the proof may take so long, and the place what it must."""
+        place = await self.budget.take(Purpose.OWN, self)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + timeout_s):
-                return await self.open()
+                return await self.open_at(place)
         except TimeoutError:
             raise TransportError("connected, but the identity probe was not answered") from None
 
@@ -93,10 +153,30 @@ class Connections:
 
     def close(self) -> None:
         """All of them, at once; calls on them fail with `ConnectionClosed`."""
+        self._gave_up_last = False
         for pool in (self.calls, self.waits, self.cancellations):
             pool.close()
 
-    def _forget(self, connection: HttpConnection) -> None:
+    # What `Budget` asks of an owner.
+
+    def idle(self, purpose: Purpose | None) -> Iterable[HttpConnection]:
+        if purpose is Purpose.WAIT:
+            return self.waits.idle
+        return [*self.calls.idle, *self.cancellations.idle, *(self.waits.idle if purpose is None else ())]
+
+    def give_up(self, connection: HttpConnection) -> None:
+        connection.close()
+        self._gave_up_last = self.calls.size == 0
+
+    def _gives_up(self, purpose: Purpose, connection: HttpConnection) -> bool:
+        wanted = self.budget.wanted
+        if not wanted or purpose not in wanted:
+            return False
+        self.give_up(connection)
+        return True
+
+    def _forget(self, place: Place, connection: HttpConnection) -> None:
+        place.give_back()
         for pool in (self.calls, self.waits, self.cancellations):
             pool.drop(connection)
         self._on_closed()

@@ -33,6 +33,13 @@ class DeadlineExceeded(BrummerError):
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
+class Busy(BrummerError):
+    """All places are taken, and so is the queue for them."""
+
+    code = "busy"
+    retryable = True
+
+
 class RemoteRefusal(BrummerError):
     """The instance answered with a JSON-RPC error."""
 

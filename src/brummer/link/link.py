@@ -24,6 +24,7 @@ from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
+from brummer.link.budget import Budget, Purpose
 from brummer.link.connections import Connections
 from brummer.link.errors import Impostor
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
@@ -65,8 +66,12 @@ class Link:
         limits: Limits = DEFAULTS,
         rng: Random | None = None,
         transitions: Hook[Transition] | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """``transitions`` is told of every transition, when the link is already in its new state."""
+        """``transitions`` is told of every transition, when the link is already in its new state.
+
+        ``budget``: for the connections of all links together.
+        """
         self._loop = asyncio.get_running_loop()
         self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
         self.target = target
@@ -81,7 +86,7 @@ class Link:
         self.health = Health()
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits)
+        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget)
         self._is_offline = False
         self._path_was_cut = False
         self._looks_at_s = 0.0
@@ -90,6 +95,7 @@ class Link:
         self._told = asyncio.Event()
         self._has_ended = False
         self._probe: asyncio.Task[HttpConnection] | None = None
+        self._probe_has_place = False
         self._orders: deque[tuple[Event, Peer | None, str]] = deque()
         self._woken = asyncio.Event()
         self._moved = asyncio.Event()
@@ -159,6 +165,7 @@ class Link:
     def distrust(self, error: TransportError) -> None:
         """A connection failed under a call: what else is open is as good as lost, and the task must look."""
         self.last_error = error
+        self.connections.distrust()
         self._woken.set()
 
     def _order(self, event: Event, target: Peer | None, reason: str) -> None:
@@ -233,7 +240,7 @@ class Link:
             await self._dial_failed(error)
         else:
             if connection is not None:
-                self.connections.calls.add(connection)
+                self.connections.add(connection)
                 self._became_ready(Event.PROVEN, "identity proven")
 
     async def _dial_failed(self, error: TransportError) -> None:
@@ -267,7 +274,7 @@ class Link:
 
     async def _watch(self) -> None:
         """One turn of watching: until something happens, or a probe is due, or one is answered."""
-        if self.state is State.READY and self.connections.calls.size == 0:
+        if self.state is State.READY and self.connections.are_lost:
             await self._lost()
             return
         if self.state is State.SUSPECT and self.health.last_proof_s > self.since_s and not self._path_was_cut:
@@ -285,8 +292,17 @@ class Link:
             return  # answered calls have proved it alive meanwhile
         self._look_is_due = False
         self.health.asked(self._loop.time())
-        self._probe = self._loop.create_task(self.connections.open(), name=f"probe {self.target.instance_id}")
+        self._probe_has_place = False
+        self._probe = self._loop.create_task(self._ask(), name=f"probe {self.target.instance_id}")
         self._probe.add_done_callback(lambda _: self._woken.set())
+
+    async def _ask(self) -> HttpConnection:
+        """One probe; its time runs from when it has a place, because who waits for that can't have been answered."""
+        place = await self.connections.budget.take(Purpose.OWN, self.connections)
+        self._probe_has_place = True
+        self.health.asked(self._loop.time())
+        self._woken.set()
+        return await self.connections.open_at(place)
 
     def _probe_due_s(self) -> float:
         if self._look_is_due:
@@ -312,8 +328,9 @@ class Link:
         """Wait for the running probe; past its deadline the link is suspect, but the question stays open."""
         probe = self._probe
         assert probe is not None  # noqa: S101 — only called while there is one
-        asked_s = self.health.last_asked_s  # whatever else wakes us meanwhile, the deadline stays where it is
-        due_s = asked_s + self.health.probe_deadline_s()
+        due_s = math.inf  # whatever else wakes us meanwhile, the deadline stays where it is
+        if self._probe_has_place:
+            due_s = self.health.last_asked_s + self.health.probe_deadline_s()
         if not probe.done():
             await self._wake(due_s - self._loop.time())
         if not probe.done():
@@ -321,8 +338,11 @@ class Link:
                 self.health.fired(late_s)  # late ourselves: the answer may wait in a socket that we have not read yet
                 self._unanswered("connected, but the identity probe is not answered")
                 self.health.asked(self._loop.time())
+                if self.connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance keeps its place for hours
+                    await self._end_probe()
             return
         self._probe = None
+        asked_s = self.health.last_asked_s
         try:
             connection = probe.result()
         except TransportError as error:
@@ -333,7 +353,7 @@ class Link:
     def _probe_answered(self, connection: HttpConnection, took_s: float) -> None:
         if self._path_was_cut:  # the old connections may take the kernel minutes to recover: this one works now
             self._close_connections()
-            self.connections.calls.add(connection)
+            self.connections.add(connection)
             self._path_was_cut = False
         else:
             connection.close()

@@ -14,11 +14,20 @@ SPARE_IDLE_S: Final = 5.0
 class Pool:
     """Hands out connections, first come, first served. ``opener`` returns one that is connected and proven.
 
-    ``limit`` at a time; ``keep`` stay open for as long as they live, the others until they idle.
+    ``limit`` at a time; ``keep`` stay open for as long as they live, the others until they idle. ``gives_up`` is asked
+    of one that begins to idle, and closes it where others want its place.
     """
 
-    def __init__(self, opener: Callable[[], Awaitable[HttpConnection]], *, limit: int, keep: int = 1) -> None:
+    def __init__(
+        self,
+        opener: Callable[[], Awaitable[HttpConnection]],
+        *,
+        limit: int,
+        keep: int = 1,
+        gives_up: Callable[[HttpConnection], bool] = lambda _: False,
+    ) -> None:
         self._opener = opener
+        self._gives_up = gives_up
         self._limit = limit
         self._keep = keep
         self._loop = asyncio.get_running_loop()
@@ -40,6 +49,10 @@ class Pool:
     def in_use(self) -> int:
         """Busy, or about to be: a connection that is being opened is waited for by a call."""
         return len(self._busy) + len(self._opening)
+
+    @property
+    def idle(self) -> list[HttpConnection]:
+        return self._idle
 
     @property
     def connections(self) -> list[HttpConnection]:
@@ -143,6 +156,8 @@ class Pool:
         self._keep_idle(connection)
 
     def _keep_idle(self, connection: HttpConnection) -> None:
+        if self._gives_up(connection):
+            return
         self._idle.append(connection)
         if len(self._idle) > self._keep and self._shrink is None:
             self._shrink = self._loop.call_later(SPARE_IDLE_S, self._close_spares)

@@ -91,7 +91,8 @@ class HttpConnection:
         self.opened_at = 0.0
         """For whoever opened it to fill in, on a clock of his choice."""
         self.calls = 0
-        self._heard_s = float("-inf")
+        self.heard_s = float("-inf")
+        """When it last brought an answer, in loop time."""
         self.local_port: int = sock.getsockname()[1]
         self._secure = sock if isinstance(sock, ssl.SSLSocket) else None
         self._loop.add_reader(sock, self._on_readable)
@@ -162,7 +163,7 @@ class HttpConnection:
 
         An error may come before this returns. Raises `TransportError` where nothing was sent.
         """
-        if self._loop.time() - self._heard_s > FRESH_S:
+        if self._loop.time() - self.heard_s > FRESH_S:
             self._notice_what_came()
         if self.closed:
             raise ConnectionClosed("the connection is closed", sent=False)
@@ -209,7 +210,7 @@ class HttpConnection:
 
     def _deliver(self, response: Response) -> None:
         on_answer, self._on_answer = self._on_answer, None
-        self._heard_s = self._loop.time()
+        self.heard_s = self._loop.time()
         if not self._reusable:
             self.close()
         if on_answer is not None:

@@ -1,0 +1,342 @@
+"""The connections of a hub are bounded in all: who gives way, who waits, and that every place comes back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brummer.core.errors import BrummerError
+from brummer.core.limits import Limits
+from brummer.link import express
+from brummer.link.admission import Gate
+from brummer.link.budget import QUEUED_PER_PLACE, Budget, Place, Purpose
+from brummer.link.call import Call
+from brummer.link.errors import Busy
+from brummer.link.state import State
+from brummer.testing.virtual_time import VirtualLoop
+from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http_server import Exchange
+from brummer.wire.server import CLIENT_GONE, OnItsWay
+
+from .fakes import FakeInstance, answer_with_arguments
+from .test_link import CalledLink, eventually, reached, running
+
+LIMIT = 8
+
+
+class FakeConnection:
+    def __init__(self, place: Place, heard_s: float) -> None:
+        self.place = place
+        self.heard_s = heard_s
+
+
+class FakeOwner:
+    """Its connections idle from the moment on at which they are kept."""
+
+    def __init__(self) -> None:
+        self.kept: list[FakeConnection] = []
+
+    def keep(self, place: Place, heard_s: float = 0.0) -> None:
+        self.kept.append(FakeConnection(place, heard_s))
+
+    def idle(self, purpose: Purpose | None) -> list[HttpConnection]:
+        return cast("list[HttpConnection]", [each for each in self.kept if purpose in (None, each.place.purpose)])
+
+    def give_up(self, connection: HttpConnection) -> None:
+        given_up = cast("FakeConnection", connection)
+        self.kept.remove(given_up)
+        given_up.place.give_back()
+
+
+async def taken(budget: Budget, owner: FakeOwner, purpose: Purpose, count: int) -> list[Place]:
+    return [await budget.take(purpose, owner) for _ in range(count)]
+
+
+async def waiting(budget: Budget, owner: FakeOwner, purpose: Purpose) -> "asyncio.Task[Place]":
+    task = asyncio.create_task(budget.take(purpose, owner))
+    await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+async def test_calls_leave_a_reserve_for_what_the_hub_wants_for_itself() -> None:
+    budget, owner = Budget(LIMIT), FakeOwner()
+    await taken(budget, owner, Purpose.CALL, LIMIT - 1)
+    one_more = await waiting(budget, owner, Purpose.CALL)
+    (probe,) = await taken(budget, owner, Purpose.OWN, 1)
+    assert budget.taken == LIMIT
+    probe.give_back()
+    await asyncio.sleep(0)
+    assert not one_more.done()
+    one_more.cancel()
+
+
+async def test_calls_that_wait_for_an_event_take_half_of_all_at_the_most() -> None:
+    budget, owner = Budget(LIMIT), FakeOwner()
+    await taken(budget, owner, Purpose.WAIT, LIMIT // 2)
+    one_more = await waiting(budget, owner, Purpose.WAIT)
+    await taken(budget, owner, Purpose.CALL, 1)
+    assert budget.wanted == {Purpose.WAIT}  # a call's connection would be of no use to it
+    one_more.cancel()
+
+
+async def test_the_connection_that_has_idled_longest_makes_room() -> None:
+    budget, owner, other = Budget(LIMIT), FakeOwner(), FakeOwner()
+    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
+    for heard_s, place in enumerate(places[:3], 5):
+        owner.keep(place, heard_s)
+    await taken(budget, other, Purpose.CALL, 1)
+    assert [each.heard_s for each in owner.kept] == [6, 7]
+    assert budget.given_up == 1
+
+
+async def test_who_waits_is_served_in_turn_and_the_hub_itself_first() -> None:
+    budget, owner = Budget(LIMIT), FakeOwner()
+    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
+    await taken(budget, owner, Purpose.OWN, 1)
+    first, second = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
+    own = await waiting(budget, owner, Purpose.OWN)
+    for place in places[:2]:
+        place.give_back()
+    await asyncio.sleep(0)
+    assert (own.done(), first.done(), second.done()) == (True, False, False)
+    places[2].give_back()
+    await asyncio.sleep(0)
+    assert (first.done(), second.done()) == (True, False)
+    second.cancel()
+
+
+async def test_a_queue_that_is_full_refuses_at_once_and_never_the_hub_itself() -> None:
+    budget, owner = Budget(LIMIT), FakeOwner()
+    await taken(budget, owner, Purpose.CALL, LIMIT - 1)
+    await taken(budget, owner, Purpose.OWN, 1)
+    queue = [await waiting(budget, owner, Purpose.CALL) for _ in range(LIMIT * QUEUED_PER_PLACE)]
+    with pytest.raises(Busy) as caught:
+        await budget.take(Purpose.CALL, owner)
+    assert caught.value.context == {"connections": LIMIT, "queued": len(queue)}
+    assert caught.value.retry_after_s
+    queue.append(await waiting(budget, owner, Purpose.OWN))
+    for task in queue:
+        task.cancel()
+
+
+async def test_whoever_gives_up_waiting_leaves_the_place_to_the_next() -> None:
+    budget, owner = Budget(LIMIT), FakeOwner()
+    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
+    first, second = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
+    places[0].give_back()  # it is the first one's, who has yet to wake up
+    first.cancel()
+    place = await second
+    for each in (*places, place):
+        each.give_back()
+    assert (budget.taken, budget.queued, budget.wanted) == (0, 0, frozenset())
+
+
+# With links.
+
+
+class Crowd:
+    """Some instances, each with a link, that share a hub's places."""
+
+    def __init__(self, instances: list[FakeInstance], links: list[CalledLink], gate: Gate) -> None:
+        self.instances = instances
+        self.links = links
+        self.gate = gate
+
+    @property
+    def connections(self) -> int:
+        return sum(instance.connections for instance in self.instances)
+
+    def held(self) -> dict[str, int]:
+        """All that calls hold; an idle connection is nobody's."""
+        total = self.gate.total
+        lanes = [lane.slots for link in self.links for lane in (link.caller.quick, link.caller.waiting)]
+        pools = [pool for link in self.links for pool in _pools(link)]
+        idle = sum(len(pool.idle) for pool in pools)
+        return {
+            "in all": total.taken + total.queued,
+            "lanes": sum(slots.taken + slots.queued for slots in lanes),
+            "parked": self.gate.parked,
+            "pools": sum(pool.in_use + len(pool._queue) for pool in pools),
+            "places": self.gate.budget.taken - idle,
+            "waiting for places": self.gate.budget.queued,
+            "deadlines": sum(len(link.caller.deadlines._dated) for link in self.links),
+        }
+
+
+def _pools(link: CalledLink) -> list[Any]:
+    return [link.connections.calls, link.connections.waits, link.connections.cancellations]
+
+
+@contextlib.asynccontextmanager
+async def crowd(count: int, limits: Limits) -> AsyncIterator[Crowd]:
+    gate = Gate(limits)
+    async with contextlib.AsyncExitStack() as stack:
+        instances = [await stack.enter_async_context(FakeInstance()) for _ in range(count)]
+        links = [await stack.enter_async_context(running(each.target, limits, gate)) for each in instances]
+        for link in links:
+            await reached(link, State.READY)
+        yield Crowd(instances, links, gate)
+    assert (gate.budget.taken, gate.budget.queued) == (0, 0)
+
+
+def a_call(number: int, *, waits: bool = False, deadline_s: float = 5.0) -> Call:
+    arguments = {"name": "tool", "arguments": {"n": number}}
+    return Call("tools/call", arguments, repeatable=False, deadline_s=deadline_s, waits=waits)
+
+
+async def test_more_instances_than_connections_are_all_ready_and_all_answer() -> None:
+    async with crowd(12, Limits(connections=5)) as here:
+        await eventually(lambda: here.connections <= 5)
+        for _ in range(3):
+            for number, link in enumerate(here.links):
+                result = msgspec.json.decode(await link.call(a_call(number)))
+                assert result["structuredContent"] == {"n": number}
+        assert here.gate.budget.taken <= 5
+        assert all(link.state is State.READY for link in here.links)
+        assert all(tuple(moved.event.value for moved in link.history) == ("dialled", "proven") for link in here.links)
+
+
+async def test_a_link_that_gave_way_finds_out_at_its_next_call_that_its_instance_is_gone() -> None:
+    async with crowd(8, Limits(connections=5)) as here:
+        first, instance = here.links[0], here.instances[0]
+        await eventually(lambda: first.connections.size == 0)
+        await instance.__aexit__()
+        with pytest.raises(BrummerError) as caught:
+            await first.call(a_call(1, deadline_s=0.2))
+        assert caught.value.outcome == "not_executed"
+        assert first.state is not State.READY
+
+
+async def test_while_others_wait_no_instance_keeps_the_connections() -> None:
+    served: list[int] = []
+
+    async def note(exchange: Exchange, message: dict[str, Any]) -> None:
+        served.append(message["params"]["arguments"]["n"])
+        await answer_with_arguments(exchange, message)
+
+    async with crowd(4, Limits(connections=5)) as here:
+        for instance in here.instances:
+            instance.answer = note
+        calls = [link.call(a_call(number)) for number, link in enumerate(here.links) for _ in range(50)]
+        await asyncio.gather(*calls)
+        half = served[:100]
+        assert all(15 <= half.count(number) <= 35 for number in range(4)), half
+
+
+async def test_a_stopped_instance_does_not_keep_the_place_that_others_are_probed_from() -> None:
+    async with crowd(3, Limits(connections=5)) as here:
+        stopped = here.links[0]
+        here.instances[0].speaks.clear()
+        looks = [asyncio.create_task(link.look()) for link in here.links]
+        async with asyncio.timeout(10):
+            await asyncio.gather(*looks)
+            await reached(stopped, State.SUSPECT)
+            await here.links[1].look()
+        assert [link.state for link in here.links[1:]] == [State.READY] * 2
+        here.instances[0].speaks.set()
+
+
+# Whatever happens.
+
+WORKS = st.tuples(st.just("call"), st.integers(0, 2), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 3.0]))
+STEPS = st.one_of(
+    WORKS,
+    WORKS,
+    st.tuples(st.just("cancel"), st.integers(0, 40), st.booleans()),
+    st.tuples(st.just("drop"), st.integers(0, 2)),
+    st.tuples(st.just("silence"), st.integers(0, 2)),
+    st.tuples(st.just("speak"), st.integers(0, 2)),
+    st.tuples(st.just("look"), st.integers(0, 2)),
+    st.tuples(st.just("pass"), st.sampled_from([0.0, 0.0, 0.01, 1.0, 6.0])),
+)
+
+
+class Schedule:
+    """Does to a crowd what Hypothesis thinks of."""
+
+    def __init__(self, here: Crowd) -> None:
+        self._here = here
+        self._calls: list[asyncio.Task[bytes] | OnItsWay] = []
+        self._looks: list[asyncio.Task[None]] = []
+        self._ended = 0
+
+    async def step(self, kind: str, *what: Any) -> None:
+        match kind:
+            case "call":
+                self._call(*what)
+            case "cancel":
+                self._cancel(*what)
+            case "drop":
+                self._here.instances[what[0]].drop_connections()
+            case "silence":
+                self._here.instances[what[0]].speaks.clear()
+            case "speak":
+                self._here.instances[what[0]].speaks.set()
+            case "look":
+                self._looks.append(asyncio.create_task(self._here.links[what[0]].look()))
+            case "pass":
+                await asyncio.sleep(what[0])
+        assert self._here.gate.budget.taken <= self._here.gate.budget.limit
+
+    async def end(self) -> None:
+        for instance in self._here.instances:
+            instance.speaks.set()
+            instance.answer = answer_with_arguments
+            instance.drop_connections()
+        await asyncio.sleep(120)
+        tasks = [each for each in self._calls if isinstance(each, asyncio.Task)]
+        assert all(task.done() for task in (*tasks, *self._looks))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _call(self, link: int, short: bool, waits: bool, takes_s: float) -> None:  # noqa: FBT001
+        caller = self._here.links[link].caller
+        call = a_call(int(takes_s * 10), waits=waits, deadline_s=2.0)
+        if short:
+            with contextlib.suppress(Busy):
+                if (on_way := express.send(caller, call, lambda _: None)) is not None:
+                    self._calls.append(on_way)
+        else:
+            self._calls.append(asyncio.create_task(caller.call(call)))
+
+    def _cancel(self, number: int, client_is_gone: bool) -> None:  # noqa: FBT001
+        if self._calls:
+            self._calls[number % len(self._calls)].cancel(CLIENT_GONE if client_is_gone else None)
+
+
+async def answer_late(exchange: Exchange, message: dict[str, Any]) -> None:
+    await asyncio.sleep(message["params"]["arguments"]["n"] / 10)
+    await answer_with_arguments(exchange, message)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(STEPS, max_size=40))
+def test_whatever_happens_every_slot_place_and_connection_comes_back(steps: list[tuple[Any, ...]]) -> None:
+    async def main() -> None:
+        limits = Limits(
+            connections=4,
+            in_flight=6,
+            in_flight_per_instance=3,
+            waiting_per_instance=2,
+            queued_per_instance=2,
+            parked=2,
+        )
+        async with crowd(3, limits) as here:
+            for instance in here.instances:
+                instance.answer = answer_late
+            schedule = Schedule(here)
+            for step in steps:
+                await schedule.step(*step)
+            await schedule.end()
+            assert here.held() == dict.fromkeys(here.held(), 0)
+            for number, link in enumerate(here.links):
+                assert link.state is State.READY
+                assert msgspec.json.decode(await link.call(a_call(number)))["structuredContent"] == {"n": number}
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
