@@ -42,6 +42,7 @@ def test_help_names_every_command_and_option(brum: Brum) -> None:
         "--no-tui",
         "--log-json",
         "--settings",
+        "--test-resource-limits",
         "--set",
         "--version",
     ):
@@ -77,6 +78,7 @@ WRONG = [
     ["--mcp", "--http", "nonsense"],
     ["--mcp", "--http", "127.0.0.1:99999"],
     ["--mcp", "dev"],
+    ["--mcp", "--test-resource-limits"],
     ["--mcp", "-p", "7777"],
     ["--mcp", "-d", "/tmp"],
     ["--mcp", "--name", "second"],

@@ -27,7 +27,8 @@ brum [options] [SCRIPT ...]      run this project's instance, and start the scri
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
   brum mcp-config [CLIENT]         show how to add the hub to a coding agent
   brum doctor                      check what discovery rests on, and say what to do
-  brum --settings [--json]         show every setting that holds here, and where it was set"""
+  brum --settings [--json]         show every setting that holds here, and where it was set
+  brum --test-resource-limits      see every limit hold, with the values that are set here"""
 
 EPILOG: Final = """\
 Scripts come from package.json, Makefile, Procfile and pyproject.toml. A script that is called like a command is run
@@ -81,7 +82,13 @@ def _run(argv: Sequence[str]) -> int:
         help="serve metrics for Prometheus there, of hub or instance",
     )
     parser.add_argument("--settings", action="store_true", help="show every setting that holds here, with its source")
-    parser.add_argument("--json", action="store_true", help="with --settings: as JSON")
+    parser.add_argument(
+        "--test-resource-limits",
+        action="store_true",
+        help="drive a throw-away set of instances into each limit, and show whether it holds; exit status 1 if one does"
+        " not",
+    )
+    parser.add_argument("--json", action="store_true", help="with these two: as JSON")
     parser.add_argument(
         "--set",
         type=arguments.setting,
@@ -99,9 +106,13 @@ def _run(argv: Sequence[str]) -> int:
         parser.error("--mcp takes no SCRIPT, -d, -p or --name: these are for an instance, and the hub finds them all")
     if options.settings and (options.mcp or options.scripts):
         parser.error("--settings goes with -d, --set, --server and --json")
-    if options.json and not options.settings:
-        parser.error("--json goes with --settings, or with a command")
+    if options.test_resource_limits and (options.mcp or options.scripts or options.settings):
+        parser.error("--test-resource-limits goes with -d, --set and --json")
+    if options.json and not (options.settings or options.test_resource_limits):
+        parser.error("--json goes with --settings or --test-resource-limits, or with a command")
     flags = Flags(dict(options.set), tuple(options.server))
+    if options.test_resource_limits:
+        return _test_resource_limits(options, flags)
     if options.settings:
         return _settings(options, flags)
     return _hub(options, flags) if options.mcp else _instance(options, flags)
@@ -111,6 +122,12 @@ def _settings(options: argparse.Namespace, flags: Flags) -> int:
     from brummer.cli import settings
 
     return settings.run(options.dir, flags, as_json=options.json)
+
+
+def _test_resource_limits(options: argparse.Namespace, flags: Flags) -> int:
+    from brummer.cli import resource_limits
+
+    return resource_limits.run(options.dir, flags, as_json=options.json)
 
 
 def _hub(options: argparse.Namespace, flags: Flags) -> int:

@@ -1,0 +1,49 @@
+"""The limit on what an instance keeps of its scripts' output: a flood displaces itself, and whoever reads is told."""
+
+import sys
+from typing import Final
+
+from brummer.cli.drives.answers import OK
+from brummer.cli.drives.finding import Measured
+from brummer.cli.drives.straight import Straight
+from brummer.cli.drives.world import World
+from brummer.process.output import LINE_BYTES, Batch
+
+TEXT_BYTES: Final = 1_000
+TIMES: Final = 2
+"""How much more than fits is printed."""
+FLOOD_PY: Final = """\
+import sys
+for number in range(int(sys.argv[1])):
+    print(f"{number:09}".ljust(int(sys.argv[2]), "x"))
+"""
+
+
+async def size(world: World, limit: int) -> Measured:
+    """Of memory."""
+    line_bytes = TEXT_BYTES + LINE_BYTES
+    lines = TIMES * limit // line_bytes
+    python = f"exec {sys.executable!r} -I"
+    files = {
+        "Procfile": f"flood: {python} flood.py {lines} {TEXT_BYTES}\nafter: {python} flood.py 1 20\n",
+        "flood.py": FLOOD_PY,
+    }
+    async with (
+        world.instance("shop", world.holding(), files, output_bytes=limit) as shop,
+        Straight.to(shop) as straight,
+    ):
+        log = shop.manager.output.log
+        most = 0
+
+        def note(_: Batch) -> None:
+            nonlocal most
+            most = max(most, log.size_bytes)
+
+        shop.manager.output.follow(note)
+        await straight.call("scripts_run", name="flood", wait="exit")
+        gone = log.last_n - len(log)
+        read = (await straight.call("logs_tail", cursor=f"{shop.record.generation}.0", limit=1)).decoded()
+        await straight.call("scripts_run", name="after", wait="exit")
+        after = await straight.call("logs_tail", process="after")
+        recovered = after.code == OK and len(after.decoded()["lines"]) == 1
+    return Measured(limit, most, limit - 2 * line_bytes, gone, "dropped", {"dropped": read["dropped"]}, recovered)

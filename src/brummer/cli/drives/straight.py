@@ -1,0 +1,54 @@
+"""Calls on an instance without a hub, with call keys of our own choice."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from brummer.cli.drives.answers import Answer, of_result
+from brummer.core.errors import BrummerError
+from brummer.hub.instances import target_of
+from brummer.instance.service import Instance
+from brummer.link.call import Call
+from brummer.link.target import Target
+from brummer.wire.http_connection import HttpConnection
+
+CONNECT_S: Final = 2.0
+ANSWER_BYTES: Final = 1 << 31
+"""More than any that is asked for here."""
+
+
+class Straight:
+    """Made by `to`."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._connection: HttpConnection | None = None
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def to(cls, instance: Instance) -> "AsyncIterator[Straight]":
+        """For as long as the block lasts."""
+        straight = cls(target_of(instance.record))
+        try:
+            yield straight
+        finally:
+            if straight._connection is not None:
+                straight._connection.close()
+
+    async def call(self, tool: str, /, *, key: str = "", sent_s_ago: float | None = None, **arguments: Any) -> Answer:
+        """``sent_s_ago``: it is asked for again, and was first sent so long ago."""
+        call = Call("tools/call", {"name": tool, "arguments": arguments}, repeatable=False, deadline_s=0.0, key=key)
+        if sent_s_ago is not None:
+            call.note_sent(self._target.generation, -sent_s_ago)
+        try:
+            return of_result(await self._target.ask(await self._open(), call, 0.0))
+        except BrummerError as error:
+            return Answer(error.code)
+
+    async def _open(self) -> HttpConnection:
+        if self._connection is None or self._connection.closed:
+            target = self._target
+            self._connection = await HttpConnection.open(
+                target.host, target.port, timeout_s=CONNECT_S, limit_bytes=ANSWER_BYTES, on_close=lambda _: None
+            )
+        return self._connection

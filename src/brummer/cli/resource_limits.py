@@ -1,0 +1,150 @@
+"""``brum --test-resource-limits``: see each limit hold, with the values in force; exit status 1 when one does not."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from brummer.cli.drives import calls, ledger, output, sizes
+from brummer.cli.drives.finding import Finding, Measured, all_held, judged
+from brummer.cli.drives.world import World
+from brummer.cli.table import print_table
+from brummer.core.errors import BrummerError
+from brummer.core.settings import BY_KEY, TABLE, Flags, Settings
+from brummer.host import loop
+from brummer.host.descriptors import raise_descriptor_limit
+from brummer.host.settings_files import read_settings
+
+DRIVE_S: Final = 30.0
+"""For one limit; each takes a second or two."""
+DESCRIPTORS: Final = 4_096
+"""For the sockets of as many calls as are made at once, in the instances that we run ourselves."""
+
+COLUMNS: Final = ("LIMIT", "SET", "REACHED", "THE EXCESS GOT", "RECOVERED", "")
+MIB: Final = 1024**2
+MARKS: Final = {"held": "held", "broken": "DID NOT HOLD", "skipped": "skipped"}
+
+
+class Drive(msgspec.Struct, frozen=True):
+    """How the limit of a setting is tested. A larger value than ``most`` is tested with that one, and said to be."""
+
+    key: str
+    run: Callable[[World, Any], Awaitable[Measured]]
+    most: float
+
+
+DRIVES: Final = (
+    Drive("max_in_flight", calls.in_flight, calls.INSTANCES * calls.PER_INSTANCE),
+    Drive("max_in_flight_per_instance", calls.in_flight_per_instance, calls.PER_INSTANCE),
+    Drive("max_waiting_per_instance", calls.waiting_per_instance, calls.PER_INSTANCE),
+    Drive("max_queued_per_instance", calls.queued_per_instance, 5_000),
+    Drive("max_parked", calls.parked, calls.PER_INSTANCE),
+    Drive("max_reply", sizes.reply, 64 * MIB),
+    Drive("max_request", sizes.request, 64 * MIB),
+    Drive("ledger_entries", ledger.entries, 5_000),
+    Drive("ledger_size", ledger.size, 64 * MIB),
+    Drive("ledger_age", ledger.age, 1.0),
+    Drive("output_size", output.size, 64 * MIB),
+)
+
+NOT_DRIVEN: Final = {
+    "max_connections": "it is not enforced yet",
+    "journal_size": "it is not enforced yet",
+    "memory_soft": "it is not enforced yet",
+    "memory_hard": "it is not enforced yet",
+    "open_files": "it is the system that enforces it",
+}
+"""Why the limits that have no drive are left out."""
+
+
+def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
+    """Test all limits with the values that hold in this directory; returns the exit status."""
+    settings = read_settings(directory.resolve(), os.environ, flags)
+    for problem in (*settings.problems, *settings.warnings):
+        print(f"brum: {problem.message}", file=sys.stderr)
+    if settings.problems:
+        return 1
+    raise_descriptor_limit(DESCRIPTORS)
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory(prefix="brum-limits-") as temporary:
+        status = loop.run(_test(settings, World(Path(temporary).resolve(), os.environ), findings))
+    if status:
+        return status
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode({"limits": findings}), indent=2).decode())
+    else:
+        _print(findings)
+    for finding in findings:
+        if finding.verdict == "broken":
+            print(f"brum: {finding.key} did not hold: {finding.why}", file=sys.stderr)
+    return 0 if all_held(findings) else 1
+
+
+async def _test(settings: Settings, world: World, findings: list[Finding]) -> int:
+    """Fills in ``findings``; returns 130 when it was interrupted."""
+    this = asyncio.current_task()
+    assert this is not None  # noqa: S101 — it runs
+    with _interrupting(this):
+        try:
+            for drive in DRIVES:
+                value = settings.value_of(BY_KEY[drive.key])
+                findings.append(await _driven(drive, value, world))
+        except asyncio.CancelledError:
+            return 130
+    findings += [
+        Finding(setting.key, settings.value_of(setting), "skipped", why)
+        for setting in TABLE
+        if (why := NOT_DRIVEN.get(setting.key))
+    ]
+    return 0
+
+
+async def _driven(drive: Drive, value: float, world: World) -> Finding:
+    """What goes wrong on the way is told of the limit that was tested."""
+    try:
+        async with asyncio.timeout(DRIVE_S):
+            return judged(drive.key, value, await drive.run(world, min(value, drive.most)))
+    except TimeoutError:
+        return Finding(drive.key, value, "broken", f"the test was not over within {DRIVE_S:g} s")
+    except (BrummerError, OSError) as error:
+        return Finding(drive.key, value, "broken", f"the test could not be carried out: {error}")
+
+
+@contextlib.contextmanager
+def _interrupting(task: "asyncio.Task[int]") -> Iterator[None]:
+    """Ctrl-C and SIGTERM end what was started here, and then us."""
+    running = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: running.call_soon_threadsafe(task.cancel))
+        else:
+            running.add_signal_handler(number, task.cancel)
+    yield
+
+
+def _print(findings: list[Finding]) -> None:
+    print_table([COLUMNS, *map(_row, findings)])
+    for finding in findings:
+        if finding.was_scaled_down and finding.measured is not None:
+            shown = BY_KEY[finding.key].kind.shown
+            tested = shown(finding.measured.tested)
+            print(
+                f"{finding.key}: {shown(finding.value)} is more than a test should take; it was tested with {tested}."
+            )
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    shown, measured = BY_KEY[finding.key].kind.shown, finding.measured
+    mark = MARKS[finding.verdict] + (f": {finding.why}" if finding.verdict == "skipped" else "")
+    if measured is None:
+        return finding.key, shown(finding.value), "-", "-", "-", mark
+    got = ", ".join(f"{count} {code}" for code, count in measured.got.items())
+    recovered = "yes" if measured.recovered else "no"
+    return finding.key, shown(finding.value), shown(measured.reached), got or "nothing", recovered, mark

@@ -1,0 +1,81 @@
+"""The verdict on a limit that was driven past its edge, and the table that shows it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from brummer.cli import resource_limits
+from brummer.cli.drives.answers import OK, of_result, of_rpc_error
+from brummer.cli.drives.finding import Finding, Measured, all_held, judged
+from brummer.cli.resource_limits import DRIVES, NOT_DRIVEN
+from brummer.core.errors import TooLarge
+from brummer.core.settings import BY_KEY, TABLE
+from brummer.wire.jsonrpc import error_response
+from brummer.wire.toolbox import failed, structured
+
+HELD = Measured(tested=8, reached=8, edge=8, excess=10, wanted="busy", got={"busy": 10}, recovered=True)
+
+
+def test_a_limit_held_if_it_was_reached_and_not_passed_and_all_went_on_afterwards() -> None:
+    assert judged("max_parked", 8, HELD) == Finding("max_parked", 8, "held", "", HELD)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reached": 9},
+        {"reached": 7},
+        {"got": {"busy": 9}},
+        {"got": {}},
+        {"got": {"busy": 11}},
+        {"got": {"busy": 10, "internal": 1}},
+        {"recovered": False},
+    ],
+    ids=str,
+)
+def test_a_limit_did_not_hold_if_any_of_it_is_otherwise(change: dict[str, Any]) -> None:
+    finding = judged("max_parked", 8, msgspec.structs.replace(HELD, **change))
+    assert finding.verdict == "broken"
+    assert finding.why
+    assert not all_held([Finding("max_reply", 1, "held"), finding])
+
+
+def test_what_was_skipped_is_no_fault() -> None:
+    assert all_held([Finding("max_parked", 8, "held"), Finding("open_files", 8, "skipped", "why")])
+
+
+def test_a_smaller_value_than_the_one_set_is_told() -> None:
+    assert judged("max_parked", 9, HELD).was_scaled_down
+    assert not judged("max_parked", 8, HELD).was_scaled_down
+
+
+def test_every_limit_is_driven_or_it_is_said_why_not() -> None:
+    limits = {setting.key for setting in TABLE if setting.limit}
+    assert {drive.key for drive in DRIVES} | NOT_DRIVEN.keys() == limits
+    assert not {drive.key for drive in DRIVES} & NOT_DRIVEN.keys()
+
+
+@pytest.mark.parametrize("drive", DRIVES, ids=lambda drive: drive.key)
+def test_what_a_drive_can_take_is_a_value_that_may_be_set(drive: resource_limits.Drive) -> None:
+    assert BY_KEY[drive.key].least <= drive.most
+
+
+def test_the_table_shows_each_limit_and_says_which_value_was_tested(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = judged("max_parked", 8, msgspec.structs.replace(HELD, got={}))
+    resource_limits._print([broken, judged("max_in_flight", 9, HELD), Finding("open_files", 64, "skipped", "why")])
+    shown = capsys.readouterr()
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert rows[1][:4] == ["max_parked", "8", "8", "nothing"]
+    assert rows[2][:5] == ["max_in_flight", "9", "8", "10", "busy"]
+    assert rows[3][:2] == ["open_files", "64"]
+    assert shown.out.count("tested with 8") == 1
+    assert rows[1][-3:] == ["DID", "NOT", "HOLD"]
+
+
+def test_answers_are_told_apart_by_their_code() -> None:
+    assert of_result(structured({"n": 1})).decoded() == {"n": 1}
+    assert of_result(b'{"content":[],"isError":false}').code == OK
+    assert of_result(failed(TooLarge("too much"))).code == "too_large"
+    answer = msgspec.json.decode(error_response(b"1", -32600, "too much", {"code": "too_large"}), type=dict[str, Any])
+    assert of_rpc_error(msgspec.json.encode(answer["error"])).code == "too_large"
