@@ -73,7 +73,11 @@ class Call(msgspec.Struct, eq=False):
 
     def message(self, request_id: bytes, now_s: float, further_meta: Mapping[str, object] | None = None) -> bytes:
         """The JSON-RPC request that asks for it, for the first time or again."""
-        meta: dict[str, object] = {**self.meta, **self.trace, **(further_meta or {})}
+        meta = self.meta.copy()
+        if self.trace:
+            meta |= self.trace
+        if further_meta:
+            meta |= further_meta
         if self.key:
             meta[CALL_KEY] = self.key
         if self.sent_to is not None:

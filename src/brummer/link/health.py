@@ -75,13 +75,13 @@ class Health:
                 self.best_rtt_s = rtt_s
             else:
                 goodness = 0.5 + 0.5 * (self.best_rtt_s + 0.001) / (rtt_s + 0.001)
-        self._weigh(goodness)
+        self.quality += SMOOTHING * (goodness - self.quality)
 
     def failed(self) -> None:
         """A probe or a call got no answer."""
         self.failures += 1
         self.interval_s = min(MAX_S, self.interval_s * 2.0)
-        self._weigh(0.0)
+        self.quality -= SMOOTHING * self.quality
 
     def fired(self, late_s: float) -> None:
         """One of our own timers fired, so late."""
@@ -114,6 +114,3 @@ class Health:
         if silent_calls:
             return max(now_s, self.last_proof_s + self.interval_s)
         return (now_s // wave_s + 1) * wave_s
-
-    def _weigh(self, goodness: float) -> None:
-        self.quality += SMOOTHING * (goodness - self.quality)

@@ -64,9 +64,10 @@ class Slots(Generic[T]):
         flow, queue = next(iter(self._queues.items()))
         waiter = queue.popleft()
         self._count_queued(-1)
-        del self._queues[flow]
-        if queue:
-            self._queues[flow] = queue  # to the end: the other flows come first
+        if not queue:
+            del self._queues[flow]
+        elif len(self._queues) > 1:
+            self._queues.move_to_end(flow)  # the other flows come first
         self.taken += 1
         self.total.taken += 1
         return waiter

@@ -163,10 +163,8 @@ class HttpConnection:
 
         An error may come before this returns. Raises `TransportError` where nothing was sent.
         """
-        if self._loop.time() - self.heard_s > FRESH_S:
+        if self.closed or self._loop.time() - self.heard_s > FRESH_S:
             self._notice_what_came()
-        if self.closed:
-            raise ConnectionClosed("the connection is closed", sent=False)
         self._on_answer, self._on_event, self._sent = on_answer, on_event, False
         self._head_bytes, self._parsing, self._in_body = 0, False, False
         self.calls += 1
@@ -176,9 +174,11 @@ class HttpConnection:
     def _notice_what_came(self) -> None:
         """Look for a close that the loop has not told us of yet: what is not sent need not be asked about later.
 
-        Raises BadAnswer where the peer has spoken before it was asked.
+        Raises ConnectionClosed, and BadAnswer where the peer has spoken before it was asked.
         """
-        if self.closed or self._secure is not None:
+        if self.closed:
+            raise ConnectionClosed("the connection is closed", sent=False)
+        if self._secure is not None:
             return
         try:
             came = self._sock.recv(len(_FULL), socket.MSG_PEEK)
@@ -190,6 +190,7 @@ class HttpConnection:
         if came:
             status = {"status": HTTPStatus.SERVICE_UNAVAILABLE.value} if came == _FULL else {}
             raise BadAnswer("the peer spoke without being asked", sent=False, **status)
+        raise ConnectionClosed("the connection is closed", sent=False)
 
     def close(self) -> None:
         """Close at once; safe at any time. A request that waits for its answer fails with `ConnectionClosed`."""

@@ -101,8 +101,8 @@ def decode(data: bytes) -> Message:
         raise ProtocolError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"', request_id=id_of(data))
     if message.method is None and (message.result or message.error):
         return message  # a response is never answered, whatever its id: that could go on for ever
-    if message.id:
-        _refuse_bad_id(bytes(message.id))
+    if message.id and not is_id(bytes(message.id)):
+        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "id" must be a string or an integer')
     if message.method is None:
         raise ProtocolError(
             INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=bytes(message.id) or NO_ID
@@ -124,11 +124,6 @@ def _refuse_invalid_utf8(data: bytes) -> None:
     except UnicodeDecodeError as error:
         message = f"Parse error: not UTF-8 at byte {error.start}"
         raise ProtocolError(PARSE_ERROR, message, request_id=_id_of_broken(data)) from None
-
-
-def _refuse_bad_id(request_id: bytes) -> None:
-    if not is_id(request_id):
-        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "id" must be a string or an integer')
 
 
 def is_id(raw: bytes) -> bool:

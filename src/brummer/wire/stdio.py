@@ -6,7 +6,6 @@ it has taken standard output away from the rest of the process (`brummer.cli.str
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Coroutine
 from functools import partial
@@ -48,7 +47,7 @@ class StdioServer:
         self._limit_bytes = limit_bytes
         self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
         self._in_flight: dict[bytes, asyncio.Task[None] | OnItsWay] = {}
-        self._ended = asyncio.Event()
+        self._emptied: asyncio.Future[None] | None = None
         self._writer = Writer(stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close)
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
@@ -81,11 +80,9 @@ class StdioServer:
         await self._none_in_flight(CLEAN_UP_S)
 
     async def _none_in_flight(self, timeout_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self._in_flight:
-                    self._ended.clear()
-                    await self._ended.wait()
+        if self._in_flight:
+            self._emptied = self._loop.create_future()
+            await asyncio.wait((self._emptied,), timeout=timeout_s)
 
     def _cancel(self, request_id: bytes, message: str | None = None) -> None:
         call = self._in_flight.get(request_id)
@@ -96,8 +93,8 @@ class StdioServer:
 
     def _take_out(self, request_id: bytes) -> None:
         del self._in_flight[request_id]
-        if self._closed.is_set():
-            self._ended.set()
+        if self._emptied is not None and not self._in_flight and not self._emptied.done():
+            self._emptied.set_result(None)
 
     # Reading.
 
