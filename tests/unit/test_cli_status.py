@@ -14,7 +14,8 @@ import pytest
 
 from brummer.cli import status
 from brummer.cli.status import Asked, Hubs
-from brummer.cli.status_page import NO_HUB, TIMELINE_SHOWN, Status, gist, page, span
+from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, Status, gist, page, problem_of
+from brummer.core.units import span
 from brummer.host.directories import DirectoryUnusable
 from brummer.hub.status_socket import serving_status
 from tests.unit.discovery_support import directory_in_memory
@@ -73,17 +74,18 @@ def test_without_hubs_it_says_how_one_comes_to_run() -> None:
 
 
 def test_a_hub_is_told_by_pid_version_age_and_place() -> None:
-    assert lines(told())[0] == "hub 42  version 1.2.3, running for 2 h 5 min, started in /home/me/shop"
-    assert lines(told())[1] == "no instance is running"
+    assert lines(told())[2] == "hub 42  version 1.2.3, running for 2 h 5 min, started in /home/me/shop"
+    assert lines(told())[3] == "no instance is running"
 
 
 def test_problems_come_first_among_hubs_and_within_one() -> None:
     problem = {"code": "link_retrying", "instance": "api-12ab34cd", "detail": "Connection refused"}
     event = {"kind": "network", "reasons": ["gone"], "did": "nothing"}
     shown = lines(told(1), told(2, problems=[problem], links=[link()], timeline=[event]))
-    assert shown[0].startswith("hub 2 ")
+    assert shown[0].startswith("link_retrying: ")
+    assert next(line for line in shown if line.startswith("hub")).startswith("hub 2 ")
     assert [line for line in shown if line in ("problems", "links", "timeline")] == ["problems", "links", "timeline"]
-    assert "link retrying, api-12ab34cd: Connection refused" in shown
+    assert shown.count("link_retrying: api-12ab34cd: Connection refused") == 2
     assert any(line.startswith("hub 1 ") for line in shown)
 
 
@@ -92,15 +94,51 @@ def test_problems_come_first_among_hubs_and_within_one() -> None:
     [
         (
             {"code": "cut_off", "instances": ["a-1", "b-2"], "detail": "no one answers"},
-            "cut off, a-1, b-2: no one answers",
+            "cut_off: a-1, b-2: no one answers",
         ),
-        ({"code": "stale", "count": 3, "path": "/run/x.json", "detail": "d"}, "stale, /run/x.json: d"),
-        ({"code": "settings_invalid", "detail": "line 3"}, "settings invalid: line 3"),
+        ({"code": "stale", "count": 3, "path": "/run/x.json", "detail": "d"}, "stale: /run/x.json: d"),
+        ({"code": "settings_invalid", "detail": "line 3"}, "settings_invalid: line 3"),
         ({"code": "bare"}, "bare"),
     ],
 )
 def test_a_problem_names_whom_it_is_about(problem: dict[str, Any], shown: str) -> None:
-    assert lines(told(problems=[problem]))[2] == shown
+    assert lines(told(problems=[problem]))[0] == shown
+
+
+def test_the_first_line_is_the_root_cause_and_then_comes_what_to_know_of_it() -> None:
+    problem = {
+        "code": "link_stopped",
+        "title": "the instance's process is stopped",
+        "instance": "api-1",
+        "detail": "process 7",
+        "since_s": 7500.0,
+        "doing": "asked until it answers",
+        "advice": "kill -CONT 7",
+        "hides": 1,
+    }
+    shown = lines(told(1), told(2, problems=[problem, {"code": "stale"}]))
+    assert shown[: shown.index("")] == [
+        "link_stopped: api-1: the instance's process is stopped: process 7",
+        "since   for 2 h 5 min",
+        "doing   asked until it answers",
+        "to do   kill -CONT 7",
+        "hidden  1 consequence of it",
+        "also    1 other problem, see below",
+    ]
+
+
+def test_what_is_only_worth_knowing_is_no_fault() -> None:
+    assert lines(told(links=[link()]))[0] == HEALTHY
+    noted = told(problems=[{"code": "polling", "severity": "info", "detail": "a share"}])
+    assert noted.is_healthy
+    shown = lines(noted)
+    assert (shown[0], shown[-1]) == (HEALTHY, "polling: a share")
+
+
+def test_where_no_hub_can_be_asked_only_the_cause_is_told() -> None:
+    answer = problem_of(0, "directory_symlink", "it leads elsewhere")
+    assert lines(msgspec.convert(answer, Status))[0].startswith("directory_symlink: ")
+    assert not any(line.startswith("hub") for line in lines(msgspec.convert(answer, Status)))
 
 
 def test_links_that_fail_come_first_and_stand_in_columns() -> None:
@@ -146,11 +184,7 @@ def test_a_link_tells_its_last_error_unless_that_is_the_reason() -> None:
 
 
 EVENTS = [
-    ({"kind": "slept", "seconds": 7500.0}, "the machine slept for 2 h 5 min"),
-    ({"kind": "slept", "seconds": 0.0}, "the machine slept"),
-    ({"kind": "paused", "seconds": 3.2}, "this hub was not run for at least 3.2 s: stopped, frozen, or starved"),
-    ({"kind": "clock", "seconds": 60.0}, "the clock was set forth by 1 min"),
-    ({"kind": "clock", "seconds": -60.0}, "the clock was set back by 1 min"),
+    ({"kind": "slept", "seconds": 7500.0, "reasons": ["the machine slept"]}, "the machine slept"),
     (
         {"kind": "network", "reasons": ["the default interface is up", "a route"]},
         "the default interface is up; a route",
@@ -206,7 +240,7 @@ def test_nothing_that_is_shown_can_steer_the_terminal() -> None:
     statuses[0].hub.directory = evil
     shown = page(statuses, NOW)
     assert not set("\x1b\x07\u202e\r") & set(shown)
-    assert len(shown.splitlines()) == 9
+    assert len(shown.splitlines()) == 11
 
 
 # What has changed.
@@ -448,7 +482,7 @@ async def test_the_exit_status_tells_whether_a_hub_has_a_problem(
     answer = json.dumps({"hub": {"version": "1"}, "problems": problems}).encode() + b"\n"
     async with hub_like(directory / "hub-8.sock", saying(answer, answer)):
         assert await status._run(directory, watch=False, as_json=False) == exit_status
-        assert capsys.readouterr().out.startswith("hub 8  version 1\n")
+        assert capsys.readouterr().out.startswith(f"{'stale' if problems else HEALTHY}\n\nhub 8  version 1\n")
         assert await status._run(directory, watch=False, as_json=True) == exit_status
         shown = json.loads(capsys.readouterr().out)
         assert shown == [{"hub": {"version": "1", "pid": 8}, "problems": problems}]
@@ -517,4 +551,6 @@ async def test_on_a_terminal_the_screen_is_cleared(
 async def test_why_a_hub_is_silent_is_said_where_it_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = type("Stopped", (), {"state": "stopped"})
     monkeypatch.setattr(status, "process_state", lambda _: stopped)
-    assert "kill -CONT 8" in await Asked(Path("/nowhere"), 8)._why()
+    (problem,) = (await Asked(Path("/nowhere"), 8)._silent())["problems"]
+    assert problem["code"] == "hub_stopped"
+    assert "kill -CONT 8" in problem["detail"]

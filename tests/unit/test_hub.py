@@ -16,6 +16,7 @@ from brummer.core.errors import NotFound
 from brummer.discovery.record import Record
 from brummer.host.clocks import SystemClock
 from brummer.hub.instances import Ambiguous, Instances, NoInstances
+from brummer.hub.problems import RESTART_S
 from brummer.hub.router import Router
 from brummer.hub.sessions import SESSION_LIMIT, Sessions
 from brummer.hub.status import Status
@@ -95,6 +96,11 @@ async def call(router: Router, tool: str, arguments: dict[str, Any], session: Se
     return decoded
 
 
+def a_restart_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the ages of what links tell are concerned."""
+    monkeypatch.setattr("brummer.link.link.elapsed", lambda: SystemClock().elapsed() + RESTART_S)
+
+
 async def code_of(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> str:
     result = await call(router, tool, arguments, session)
     assert result["isError"] is True
@@ -148,21 +154,27 @@ async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
         assert await code_of(router, "scripts_list", {}) == NoInstances.code
 
 
-async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(tmp_path: Path) -> None:
+async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent = [record_of(tmp_path / name, unused_port()) for name in ("api", "shop")]
     async with hub_with(*silent) as router:
         status = (await call(router, "hub_status", {}))["structuredContent"]
         problems = status["problems"]
         assert [problem["code"] for problem in problems] == ["cut_off"]
         assert sorted(problems[0]["instances"]) == sorted(record.instance_id for record in silent)
+        assert problems[0]["hides"] == len(silent)
         async with served(tmp_path / "web") as web:
             router._instances.appeared(web)
+            a_restart_has_passed(monkeypatch)
             status = (await call(router, "hub_status", {}))["structuredContent"]
             assert [problem["code"] for problem in status["problems"]] == ["link_retrying"] * 2
 
 
 @pytest.mark.parametrize(("reason", "codes"), [("withdrawn", []), ("process died", ["link_gone"])])
-async def test_an_end_is_a_problem_unless_it_was_in_order(shop: Record, reason: str, codes: list[str]) -> None:
+async def test_an_end_is_a_problem_unless_it_was_in_order(
+    shop: Record, reason: str, codes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with hub_with(shop) as router:
         await call(router, "scripts_list", {})
         router._instances.gone(shop, reason)
@@ -171,6 +183,9 @@ async def test_an_end_is_a_problem_unless_it_was_in_order(shop: Record, reason: 
                 "state"
             ] != "gone":
                 await asyncio.sleep(0)
+        assert status["problems"] == [], "it may be a restart"
+        a_restart_has_passed(monkeypatch)
+        status = (await call(router, "hub_status", {}))["structuredContent"]
         assert [problem["code"] for problem in status["problems"]] == codes
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from brummer.cli import paint as colours
 from brummer.cli.paint import Paint, padded, shortened, table, width
-from brummer.cli.status_page import span
+from brummer.core.units import span
 from brummer.discovery.record import displayable
 
 ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping", "lost"})

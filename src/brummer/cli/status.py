@@ -25,8 +25,10 @@ ANSWER_S: Final = 2.0
 
 WATCH_S: Final = 1.0
 
-ARRIVE_S: Final = 0.3
-"""Hubs make no directory. Those that wait for it open their sockets within milliseconds of our making it."""
+ARRIVE_S: Final = status_socket.RETURN_S + 0.3
+"""Hubs make no directory. Those that wait for it open their sockets soon after our making it; those under whom it was
+removed wait for a moment first.
+"""
 
 ANSWER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """A link takes half a kilobyte: more than any hub can have of them."""
@@ -47,11 +49,17 @@ class Hung(BrummerError):
 
 
 def run(*, watch: bool, as_json: bool, no_color: bool = False) -> int:
-    """Print the status; returns 1 when no hub runs or one has a problem. Raises `NotHere`, `DirectoryUnusable`."""
+    """Print the status; returns 1 when no hub runs or one has a problem. Raises `NotHere`."""
     if not AVAILABLE:
         raise NotHere("brum status is not available on Windows: hubs are asked through Unix sockets; use brum ls")
     paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
-    return loop.run(_run(instances_directory(os.environ), watch=watch, as_json=as_json, paint=paint))
+    try:
+        return loop.run(_run(instances_directory(os.environ), watch=watch, as_json=as_json, paint=paint))
+    except DirectoryUnusable as error:  # whatever hubs there are, they have no better socket
+        _print(
+            [problem_of(0, f"directory_{error.reason}", error.message)], as_json=as_json, watching=False, paint=paint
+        )
+        return 1
 
 
 async def _run(directory: Path, *, watch: bool, as_json: bool, paint: Paint = PLAIN) -> int:
@@ -65,7 +73,7 @@ async def _run(directory: Path, *, watch: bool, as_json: bool, paint: Paint = PL
             answers = await hubs.ask()
             if gist(map(_as_status, answers)) != shown:
                 _print(answers, as_json=as_json, watching=True, paint=paint)
-    return 0 if answers and not any(_as_status(answer).problems for answer in answers) else 1
+    return 0 if answers and all(_as_status(answer).is_healthy for answer in answers) else 1
 
 
 async def _enter(directory: Path) -> None:
@@ -154,15 +162,18 @@ class Asked:
             self.close()
             return None
         except TimeoutError:
-            return problem_of(self._pid, Hung.code, f"hub {self._pid} does not answer{await self._why()}")
+            return await self._silent()
         except (OSError, Hung) as error:
             self.close()
             return problem_of(self._pid, Hung.code, f"hub {self._pid} does not answer: {error}")
 
-    async def _why(self) -> str:
+    async def _silent(self) -> dict[str, Any]:
+        """Why, where that can be seen."""
         state = await asyncio.to_thread(process_state, self._pid)
-        stopped = state is not None and state.state == "stopped"
-        return f": it is stopped; kill -CONT {self._pid} lets it go on" if stopped else f" within {ANSWER_S:g} s"
+        if state is not None and state.state == "stopped":
+            lets_go_on = f"kill -CONT {self._pid} lets it go on"
+            return problem_of(self._pid, "hub_stopped", f"hub {self._pid} does not answer: it is stopped; {lets_go_on}")
+        return problem_of(self._pid, Hung.code, f"hub {self._pid} does not answer within {ANSWER_S:g} s")
 
     async def _ask_twice(self) -> dict[str, Any]:
         """A kept connection may have ended since, as the hub ends those that were silent for long."""

@@ -1,6 +1,7 @@
 """What `brum status` shows: from the hubs' answers to lines for people. Pure: the time is passed in.
 
-Within a hub problems come first, then the links, those that fail before the others, then the timeline, oldest first.
+The first line is the verdict: ``healthy``, or the code of the root cause; then since when, what is being done, and what
+to do. Below each hub with its problems, its links, those that fail before the others, and its timeline, oldest first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +11,21 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.paint import BOLD, PLAIN, RED, Paint
+from brummer.core.units import span
 from brummer.discovery.record import displayable
+from brummer.hub.problems import Observed, told
+from brummer.link.state import State, standing
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
+
+HEALTHY: Final = "healthy"
+INFO: Final = "info"
+"""The severity of what is worth knowing, and no fault."""
 
 TIMELINE_SHOWN: Final = 12
 """Half a screen; --json has all."""
 
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_TRYING: Final = frozenset({State.DISCOVERED.value, State.CONNECTING.value, State.RETRYING.value})
 
 _ORDER: Final = ("suspect", "retrying", "impostor", "incompatible", "connecting", "discovered", "gone", "ready")
 
@@ -32,9 +40,18 @@ class Facts(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """``code`` is a name for programs; whom it is about may be an instance, several, or a file."""
+    """``code`` is a name for programs; whom it is about may be an instance, several, or a file.
+
+    ``since_s`` is how long ago it began; ``hides`` counts the consequences that are not told.
+    """
 
     code: str
+    severity: str = "error"
+    title: str = ""
+    since_s: float | None = None
+    doing: str = ""
+    advice: str = ""
+    hides: int = 0
     detail: str = ""
     instance: str = ""
     instances: list[str] = []
@@ -70,7 +87,6 @@ class Happening(msgspec.Struct):
     kind: str
     at: datetime | None = None
     ago_s: float = 0.0
-    seconds: float | None = None
     reasons: list[str] = []
     did: str = ""
     took_s: float | None = None
@@ -84,10 +100,15 @@ class Status(msgspec.Struct):
     links: list[Link] = []
     timeline: list[Happening] = []
 
+    @property
+    def is_healthy(self) -> bool:
+        return all(problem.severity == INFO for problem in self.problems)
+
 
 def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
     """What stands for the answer of a hub that gave none."""
-    return {"hub": {"pid": pid}, "problems": [{"code": code, "detail": detail}], "links": [], "timeline": []}
+    problem = told(Observed(code, detail))
+    return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 
 def gist(statuses: Iterable[Status]) -> object:
@@ -104,17 +125,46 @@ def gist(statuses: Iterable[Status]) -> object:
 
 
 def _standing(link: Link) -> tuple[str, ...]:
-    """A link that tries once more is still retrying, and for the same reason."""
+    """A link that tries once more is still what it was, and for the same reason."""
     error = link.last_error.message if link.last_error else ""
-    if link.attempts and link.state in ("discovered", "connecting", "retrying"):
-        return "retrying", error
+    if link.attempts and link.state in _TRYING:
+        return standing(
+            State(link.state), link.attempts, link.last_error.code if link.last_error else None
+        ).value, error
     return link.state, error, link.reason, link.breaker, "stopped" if link.condition == "stopped" else ""
 
 
 def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str:
     """All hubs, those with problems first. ``now`` is in the zone whose times are shown."""
-    ordered = sorted(statuses, key=lambda status: (not status.problems, status.hub.pid))
-    return "\n\n".join("\n".join(_lines_of(status, now, paint)) for status in ordered) or NO_HUB
+    if not statuses:
+        return NO_HUB
+    ordered = sorted(statuses, key=lambda status: (status.is_healthy, not status.problems, status.hub.pid))
+    parts = [_verdict(ordered[0], paint), *(_lines_of(status, now, paint) for status in ordered if status.hub.pid)]
+    return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def _verdict(worst: Status, paint: Paint) -> Iterator[str]:
+    """The root cause, as far as there is one: since when, what is being done, what to do."""
+    if worst.is_healthy:
+        yield paint.styled(HEALTHY, BOLD)
+        return
+    problem = worst.problems[0]
+    yield paint.styled(displayable(_problem(problem)), RED)
+    began = "" if problem.since_s is None else f"for {span(problem.since_s)}"
+    others = len(worst.problems) - 1
+    for title, said in (
+        ("since", began),
+        ("doing", problem.doing),
+        ("to do", problem.advice),
+        ("hidden", f"{_counted(problem.hides, 'consequence')} of it" if problem.hides else ""),
+        ("also", f"{_counted(others, 'other problem')}, see below" if others else ""),
+    ):
+        if said:
+            yield displayable(f"  {title:8}{said}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _lines_of(status: Status, now: datetime, paint: Paint) -> Iterator[str]:
@@ -144,8 +194,8 @@ def _title(hub: Facts) -> str:
 
 def _problem(problem: Problem) -> str:
     about = problem.instance or ", ".join(problem.instances) or problem.path
-    what = problem.code.replace("_", " ")
-    return ": ".join(filter(None, (f"{what}, {about}" if about else what, problem.detail)))
+    said = ": ".join(filter(None, (about, problem.title, problem.detail)))
+    return f"{problem.code}: {said}" if said else problem.code
 
 
 def _links(links: Sequence[Link]) -> Iterator[str]:
@@ -199,7 +249,7 @@ def _timeline(timeline: Sequence[Happening], now: datetime) -> Iterator[str]:
     indent = " " * (sum(widths) + 2 * len(widths))
     for happening, row in zip(shown, rows, strict=True):
         at, ago = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"{at}  {ago}  {_what(happening)}"
+        yield f"{at}  {ago}  {'; '.join(happening.reasons) or happening.kind}"
         took = "" if happening.took_s is None else f" (within {span(happening.took_s)})"
         yield f"{indent}→ {happening.did or 'not finished yet'}{took}"
 
@@ -214,27 +264,3 @@ def _clock(at: datetime | None, now: datetime) -> str:
 
 def _ago(seconds: float) -> str:
     return "just now" if seconds < 1 else f"{span(seconds)} ago"
-
-
-def _what(happening: Happening) -> str:
-    match happening:
-        case Happening(kind="slept", seconds=float() as seconds):
-            return f"the machine slept for {span(seconds)}" if seconds else "the machine slept"
-        case Happening(kind="paused", seconds=float() as seconds):
-            return f"this hub was not run for at least {span(seconds)}: stopped, frozen, or starved"
-        case Happening(kind="clock", seconds=float() as seconds):
-            return f"the clock was set {'forth' if seconds > 0 else 'back'} by {span(abs(seconds))}"
-    return "; ".join(happening.reasons) or happening.kind
-
-
-def span(seconds: float) -> str:
-    """A time for people: two figures that matter."""
-    if seconds < 10:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    if seconds < _MINUTE_S:
-        return f"{seconds:.0f} s"
-    for unit_s, unit, part_s, part in ((_DAY_S, "d", _HOUR_S, "h"), (_HOUR_S, "h", _MINUTE_S, "min")):
-        if seconds >= unit_s:
-            parts = int(seconds % unit_s // part_s)
-            return f"{int(seconds // unit_s)} {unit}" + (f" {parts} {part}" if parts else "")
-    return f"{int(seconds // _MINUTE_S)} min"

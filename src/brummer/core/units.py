@@ -41,6 +41,19 @@ def byte_text(value: int) -> str:
     return _text(value, BYTES) or f"{value}B"
 
 
+def span(seconds: float) -> str:
+    """A time for people: two figures that matter."""
+    if seconds < 10:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    if seconds < SECONDS["min"]:
+        return f"{seconds:.0f} s"
+    for unit, part in (("d", "h"), ("h", "min")):
+        if seconds >= (unit_s := SECONDS[unit]):
+            parts = int(seconds % unit_s // SECONDS[part])
+            return f"{int(seconds // unit_s)} {unit}" + (f" {parts} {part}" if parts else "")
+    return f"{int(seconds // SECONDS['min'])} min"
+
+
 def _quantity(value: object, units: Mapping[str, float], what: str) -> float:
     number = _in_base_unit(value, units) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= LARGEST:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from brummer.discovery.events import Problem
 from brummer.discovery.record import Record, displayable
+from brummer.host.clocks import elapsed
 
 if TYPE_CHECKING:
     from brummer.discovery.scan import Signature
@@ -26,6 +27,9 @@ class Findings:
         self.files: dict[str, Record | Problem] = {}
         self.signatures: dict[str, Signature | None] = {}
         self.counts: Counter[str] = Counter()
+        self.since_s: dict[str, float] = {}
+        """By code, when the first of the cases that are there now was found; elapsed time."""
+        self.is_directory_missing = False
         self._of_directory: Problem | None = None
 
     @property
@@ -49,7 +53,8 @@ class Findings:
     def note_directory(self, error: "DirectoryUnusable | None") -> None:
         """A directory that is not there yet is no problem: no instance has run so far."""
         problem = None
-        if error is not None and error.reason != "missing":
+        self.is_directory_missing = error is not None and error.reason == "missing"
+        if error is not None and not self.is_directory_missing:
             problem = Problem(f"directory_{error.reason}", str(self.directory), error.message)
         self._count(self._of_directory, problem)
         self._of_directory = problem
@@ -59,6 +64,8 @@ class Findings:
             self.counts[old.code] -= 1
         if new is not None:
             self.counts[new.code] += 1
+            if self.counts[new.code] == 1 and getattr(old, "code", "") != new.code:
+                self.since_s[new.code] = elapsed()
             first = self.counts[new.code] == 1 and old != new
             level = logging.WARNING if first else logging.DEBUG
             _log.log(level, "%s: %s (%s)", new.path, new.detail, new.code)

@@ -24,6 +24,7 @@ from brummer.discovery.owners import sweep
 from brummer.discovery.record import Record
 from brummer.discovery.roster import Roster
 from brummer.discovery.scan import STEP_S, Scan, Sighting
+from brummer.host.clocks import elapsed
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.directory_watch import DirectoryWatch
 from brummer.host.filesystems import filesystem_has_events
@@ -103,6 +104,24 @@ class Registry:
         """What is there and not used, now."""
         return self._findings.problems
 
+    def seen_for_s(self, code: str) -> float | None:
+        """For how long there has been such a problem."""
+        since_s = self._findings.since_s.get(code)
+        return None if since_s is None else elapsed() - since_s
+
+    def missing(self) -> dict[str, float]:
+        """Listed instances whose record is not there (any more), and for how many seconds."""
+        return self._roster.missing()
+
+    @property
+    def is_directory_missing(self) -> bool:
+        return self._findings.is_directory_missing
+
+    @property
+    def is_polling(self) -> bool:
+        """No hint tells of changes, or not of all."""
+        return self._roster.is_shared or self._watch.kind == "polling"
+
     def statistics(self) -> Statistics:
         return Statistics(
             directory=str(self.directory),
@@ -158,8 +177,7 @@ class Registry:
         now = self._loop.time()
         self._scans += 1
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
-        is_blind = self._roster.is_shared or self._watch.kind == "polling"
-        interval_s = (POLL_S if is_blind else RESCAN_S) * random.uniform(*JITTER)  # noqa: S311 - jitter
+        interval_s = (POLL_S if self.is_polling else RESCAN_S) * random.uniform(*JITTER)  # noqa: S311 - jitter
         if was_hinted and self._roster.is_unsettled:
             interval_s = FOLLOW_UP_S
         self._scan_at = min(self._scan_at, now + interval_s)

@@ -60,6 +60,12 @@ class Roster:
     def records(self) -> dict[str, Record]:
         return {instance_id: listed.record for instance_id, listed in self._listed.items()}
 
+    def missing(self) -> dict[str, float]:
+        """Those whose record is missing, and for how many seconds."""
+        now = self._loop.time()
+        since = {name: listed.missing_since for name, listed in self._listed.items()}
+        return {name: now - missing_since for name, missing_since in since.items() if missing_since is not None}
+
     def close(self) -> None:
         for listed in self._listed.values():
             listed.unwatch()

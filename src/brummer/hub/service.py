@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from brummer.hub.instances import Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.metrics import HubMetrics
 from brummer.hub.narrator import narrate
+from brummer.hub.observing import of_directory
+from brummer.hub.problems import Observed
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
@@ -74,12 +77,13 @@ class Hub:
     ) -> None:
         self.registry = registry
         self.instances = instances
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
+        self._started_s = clock.elapsed()
         self.recovery = Recovery(instances, self._look, clock)
         narrate(instances, self.recovery.timeline)
         self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
         self._status = Status(instances, self.recovery.timeline, clock, directory)
-        self.problems: list[dict[str, Any]] = []
+        self.problems: list[BrummerError] = []
         """What was wrong when the hub started."""
         self.sessions = Sessions()
         own_tools = hub_tools(instances, self.sessions, self.describe)
@@ -104,7 +108,7 @@ class Hub:
         try:
             await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
         except LogindUnavailable as error:
-            self.problems.append({"code": error.code, "detail": error.message})
+            self.problems.append(error)
 
     async def _look(self) -> None:
         await self.registry.scan()
@@ -113,19 +117,13 @@ class Hub:
 
     def describe(self) -> dict[str, Any]:
         """See `Status`."""
-        return self._status.describe([*self.problems, *self._refused()])
+        uptime_s = self._clock.elapsed() - self._started_s
+        of_start = (Observed(each.code, each.message, uptime_s) for each in self.problems)
+        return self._status.describe(chain(of_start, of_directory(self.registry)))
 
     def describe_metrics(self) -> dict[str, Any]:
         """What `brum metrics` is told."""
         return {"hub": msgspec.to_builtins(own_identity()), "families": msgspec.to_builtins(self.metrics.families())}
-
-    def _refused(self) -> Iterable[dict[str, Any]]:
-        """Each kind once, with a case of it: five thousand files of garbage must not fill an agent's context."""
-        kinds: dict[str, dict[str, Any]] = {}
-        for problem in self.registry.problems:
-            case = {"code": problem.code, "count": 0, "path": problem.path, "detail": problem.detail}
-            kinds.setdefault(problem.code, case)["count"] += 1
-        return kinds.values()
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +145,7 @@ async def running_hub(
         if (traces := tracing(environ)) is not None:
             instances.make_caller = traces.caller
     except TracesUnavailable as error:
-        problems.append({"code": error.code, "detail": error.message})
+        problems.append(error)
     raise_descriptor_limit(chosen.limits.open_files)
     for server in chosen.servers:
         instances.add_server(server)
@@ -170,12 +168,12 @@ async def running_hub(
         await hub.instances.close()
 
 
-def _problems(chosen: Settings) -> list[dict[str, Any]]:
+def _problems(chosen: Settings) -> list[BrummerError]:
     """A typo must not cost the connection: what can't be understood is told, and the rest holds."""
-    found = [*chosen.problems, *chosen.warnings]
+    found: list[BrummerError] = [*chosen.problems, *chosen.warnings]
     for error in found:
         _log.warning("%s", error.message)
-    return [{"code": error.code, "detail": error.message} for error in found]
+    return found
 
 
 @contextlib.asynccontextmanager
@@ -188,7 +186,7 @@ async def _telling(hub: Hub, environ: Mapping[str, str], metrics: Address | None
     ):
         if problem is not None:
             _log.warning("%s", problem.message)
-            hub.problems.append({"code": problem.code, "detail": problem.message})
+            hub.problems.append(problem)
         yield
 
 

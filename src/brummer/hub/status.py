@@ -2,20 +2,20 @@
 
 import os
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from brummer import __version__
 from brummer.core.clock import Clock
 from brummer.core.limits import Limits
-from brummer.discovery.events import GoneReason
 from brummer.hub.instances import Instances
+from brummer.hub.observing import of_links, of_machine, of_places
+from brummer.hub.problems import Observed, explain
 from brummer.hub.timeline import Timeline
 from brummer.link.admission import Gate
 from brummer.link.refusals import PARK_S
-from brummer.link.state import State
 
-WITHDRAWN: Final[GoneReason] = "withdrawn"
 _LIMITS: Final = (
     "connections",
     "in_flight",
@@ -50,9 +50,15 @@ class Status:
         self._directory = str(directory)
         self._started_s = clock.elapsed()
 
-    def describe(self, problems: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
-        """``problems``: those that are no link's, as ``{"code", "detail", …}``."""
+    def describe(self, problems: Iterable[Observed] = ()) -> dict[str, Any]:
+        """``problems``: what is wrong beside links, calls and network."""
         links = [known.link.status() for known in self._instances]
+        observed = chain(
+            of_links(self._instances, links),
+            of_places(self._instances),
+            of_machine(self._timeline, self._instances, self._clock),
+            problems,
+        )
         return {
             "hub": {
                 "version": __version__,
@@ -60,7 +66,7 @@ class Status:
                 "directory": self._directory,
                 "uptime_s": round(self._clock.elapsed() - self._started_s, 3),
             },
-            "problems": [*_link_problems(links, cut_off=self._instances.are_cut_off()), *problems],
+            "problems": explain(observed),
             "links": links,
             "timeline": self._timeline.describe(),
             "limits": {
@@ -68,32 +74,3 @@ class Status:
                 "in_use": in_use(self._instances.gate),
             },
         }
-
-
-def _link_problems(links: list[dict[str, Any]], *, cut_off: bool) -> list[dict[str, Any]]:
-    """One line per root cause: if everybody fails at once, that is one."""
-    failing = [link for link in links if _failing_state(link)]
-    if cut_off:
-        left = [link for link in failing if link["state"] != State.GONE.value]
-        detail = "no instance answers any more: look for the cause here, such as a firewall or lo being down"
-        return [
-            {
-                "code": "cut_off",
-                "instances": [link["instance_id"] for link in left],
-                "detail": f"{detail} (the first says: {left[0]['reason']})",
-            }
-        ]
-    return [
-        {"code": f"link_{_failing_state(link)}", "instance": link["instance_id"], "detail": link["reason"]}
-        for link in failing
-    ]
-
-
-def _failing_state(link: dict[str, Any]) -> str | None:
-    """None for a link that is well, or that has not been tried yet; one that tries once more is still retrying."""
-    state: str = link["state"]
-    if state in (State.DISCOVERED.value, State.CONNECTING.value):
-        return State.RETRYING.value if link["attempts"] else None
-    if state == State.GONE.value and link["reason"] == WITHDRAWN:
-        return None  # it ended as it should
-    return None if state == State.READY.value else state

@@ -1,12 +1,14 @@
 """What happened to this machine, and what was done about it: the last entries, oldest first, for people to read."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from brummer.core.clock import Clock
 from brummer.core.events import Hook
+from brummer.core.units import span
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 
@@ -24,6 +26,10 @@ class Entry:
     did: str = ""
     took_s: float | None = None
 
+    @property
+    def reasons(self) -> list[str]:
+        return reasons_of(self.event)
+
     def describe(self, now_s: float) -> dict[str, Any]:
         """JSON-compatible; ``now_s`` is elapsed time."""
         return {
@@ -32,7 +38,7 @@ class Entry:
             "at_boottime_s": round(self.at_s, 3),
             "ago_s": round(now_s - self.at_s, 3),
             "seconds": getattr(self.event, "seconds", None),
-            "reasons": reasons_of(self.event),
+            "reasons": self.reasons,
             "did": self.did,
             "took_s": self.took_s,
         }
@@ -55,6 +61,9 @@ class Timeline:
         self.handled: Hook[Handled] = Hook()
         self._entries: deque[Entry] = deque(maxlen=ENTRIES)
 
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
     def note(self, event: Event) -> Entry:
         """Something happened now; what is done about it is filled in by whoever does it."""
         entry = Entry(event, self._clock.elapsed(), self._clock.wall())
@@ -74,11 +83,11 @@ def reasons_of(event: Event) -> list[str]:
     """One sentence each."""
     match event:
         case Slept(seconds):
-            return [f"the machine slept for {seconds:.1f} s"]
+            return [f"the machine slept for {span(seconds)}" if seconds else "the machine slept"]
         case Paused(seconds):
-            return [f"this hub was not run for at least {seconds:.1f} s: stopped, frozen, or starved"]
+            return [f"this hub was not run for at least {span(seconds)}: stopped, frozen, or starved"]
         case ClockSet(seconds):
-            return [f"the wall clock was set {'forth' if seconds > 0 else 'back'} by {abs(seconds):.1f} s"]
+            return [f"the wall clock was set {'forth' if seconds > 0 else 'back'} by {span(abs(seconds))}"]
         case GoingToSleep():
             return ["the machine is about to sleep"]
         case NetworkChanged(reasons):

@@ -34,6 +34,10 @@ class Gate:
         self._lanes.append(lane)
         return lane
 
+    def full_queues(self) -> set[str]:
+        """Names of lanes that refuse the next call."""
+        return {lane.name for lane in self._lanes if lane.slots.queued >= self.limits.queued_per_instance}
+
     def close(self, lane: "Lane") -> None:
         self._lanes.remove(lane)
 
@@ -74,7 +78,7 @@ class Lane:
 
     def __init__(self, gate: Gate, name: str, slots: Slots[Turn]) -> None:
         self._gate = gate
-        self._name = name
+        self.name = name
         self.slots = slots
 
     async def enter(self, flow: Hashable) -> None:
@@ -101,7 +105,7 @@ class Lane:
         """Have ``turn`` called when a place is free for it. Raises `Busy` when the queue is full."""
         if not self.slots.enqueue(flow, turn):
             raise Busy(
-                f"{self._name} has {self.slots.taken} calls in flight and {self.slots.queued} waiting",
+                f"{self.name} has {self.slots.taken} calls in flight and {self.slots.queued} waiting",
                 retry_after_s=RETRY_AFTER_S,
                 in_flight=self.slots.taken,
                 queued=self.slots.queued,

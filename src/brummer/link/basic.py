@@ -7,7 +7,7 @@ problem, and the baseline that the benchmarks and the fault tests compare it aga
 import asyncio
 from typing import Any, Final
 
-from brummer.core.errors import Outcome, TransportError
+from brummer.core.errors import Outcome, TimedOut, TransportError, Unreachable
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link.call import Call
@@ -38,6 +38,18 @@ class BasicLink:
     @property
     def is_failing(self) -> bool:
         return self.state is State.RETRYING
+
+    @property
+    def standing(self) -> State:
+        return self.state
+
+    @property
+    def unready_s(self) -> float:
+        return 0.0 if self.state is State.READY else elapsed() - self._elapsed_since_s
+
+    @property
+    def path_is_cut(self) -> bool:
+        return isinstance(self.last_error, TimedOut | Unreachable)
 
     def retarget(self, target: Peer, reason: str) -> None:  # noqa: ARG002 — the same shape as a `Link`'s
         self.target = target

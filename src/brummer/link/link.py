@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from brummer.core.errors import ConnectionClosed, ConnectionRefused, ConnectionReset, TransportError
+from brummer.core.errors import (
+    ConnectionClosed,
+    ConnectionRefused,
+    ConnectionReset,
+    TimedOut,
+    TransportError,
+    Unreachable,
+)
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
@@ -30,7 +37,7 @@ from brummer.link.errors import Impostor
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
 from brummer.link.parking import Parking
 from brummer.link.peer import Peer
-from brummer.link.state import Event, State, next_state
+from brummer.link.state import Event, State, next_state, standing
 from brummer.link.target import ServerFull
 from brummer.wire.http_connection import HttpConnection
 
@@ -77,7 +84,7 @@ class Link:
         self.target = target
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
-        self._elapsed_since_s = elapsed()
+        self._elapsed_since_s = self._unready_since_s = elapsed()
         self.last_error: TransportError | None = None
         self.attempts = 0
         self.next_dial_s: float | None = None
@@ -107,7 +114,24 @@ class Link:
     @property
     def is_failing(self) -> bool:
         """Whether it was tried in vain and nobody knows why; an impostor, and an end, are known."""
-        return self.state in (State.SUSPECT, State.RETRYING) or (self.state is State.CONNECTING and self.attempts > 0)
+        return self.standing in (State.SUSPECT, State.RETRYING)
+
+    @property
+    def standing(self) -> State:
+        """See `state.standing`."""
+        return standing(self.state, self.attempts, self.last_error.code if self.last_error else None)
+
+    @property
+    def unready_s(self) -> float:
+        """For how long it has not been ready; 0 while it is."""
+        return 0.0 if self.state is State.READY else elapsed() - self._unready_since_s
+
+    @property
+    def path_is_cut(self) -> bool:
+        """Whether connections are not even refused: no program does that, but what lies in between."""
+        if self.standing is State.RETRYING:
+            return isinstance(self.last_error, TimedOut | Unreachable)
+        return self.state is State.SUSPECT and self._path_was_cut
 
     # What others tell the link.
 
@@ -443,6 +467,8 @@ class Link:
         if self.state is not before:
             self.since_s, self._elapsed_since_s = now, elapsed()
             self._moved.set()
+            if before is State.READY:
+                self._unready_since_s = self._elapsed_since_s
         if self.state in (State.GONE, State.INCOMPATIBLE, State.IMPOSTOR):
             self._told.set()
         transition = Transition(self.target.instance_id, now, before, event, self.state, reason)

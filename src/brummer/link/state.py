@@ -67,6 +67,16 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 
 
+def standing(state: State, attempts: int, last_error: str | None) -> State:
+    """What a link is to others: one that tries once more, after ``attempts`` in vain, still is what it was.
+
+    ``last_error`` is a code.
+    """
+    if attempts and state in (State.DISCOVERED, State.CONNECTING):
+        return State.IMPOSTOR if last_error == "impostor" else State.RETRYING
+    return state
+
+
 def next_state(state: State, event: Event) -> State:
     """Raises KeyError for an event that the table does not allow in that state."""
     return TRANSITIONS[state][event]

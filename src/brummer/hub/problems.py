@@ -1,0 +1,303 @@
+"""What can be wrong, as one literal table, and which of what is wrong is the cause of the rest. Pure.
+
+A problem that another one explains is not told, but counted in what explains it: one cause is one line. So a person and
+an agent read first what has to be mended, and after that there is, mostly, nothing left.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from brummer.host.directories import DirectoryRefusal
+
+Severity = Literal["error", "warning", "info"]
+
+RESTART_S: Final = 2.0
+"""What a restart takes. Until then it may be one, and is nobody's news."""
+REPUBLISH_S: Final = 6.0
+"""An owner publishes a record that is missing within five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``doing``: what is being done about it; ``advice``: what a person, or an agent, can do.
+
+    ``depends_on``: codes of what explains it, where that concerns the same instances or all. ``time_to_visible_s``: how
+    old it must be to be told.
+    """
+
+    title: str
+    severity: Severity
+    doing: str
+    advice: str
+    depends_on: tuple[str, ...] = ()
+    time_to_visible_s: float = 0.0
+
+
+DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
+_ALL_CUT: Final = ("settling", "loopback_down", "offline", "cut_off")
+_LINK: Final = (
+    "link_gone",
+    "link_stopped",
+    "link_impostor",
+    "link_incompatible",
+    "server_down",
+    "link_cut",
+    "link_suspect",
+    "link_retrying",
+)
+
+_WATCHED: Final = "the file is passed over, and looked at again when it changes"
+_FILE_ADVICE: Final = "remove the file if nobody needs it"
+_GOES_ON: Final = "everything else works"
+
+KINDS: Final[dict[str, Kind]] = {
+    # Of a hub that gives no answer, as `brum status` finds it.
+    "hub_stopped": Kind(
+        "the hub is stopped", "error", "nothing: it can't do anything", "kill -CONT its pid, or restart the agent"
+    ),
+    "hub_silent": Kind(
+        "the hub does not answer", "error", "nothing is known of it", "ask again; if it stays so, restart the agent"
+    ),
+    "not_understood": Kind(
+        "the hub speaks of unknown things", "error", "nothing", "use one version: restart the agent that started it"
+    ),
+    # Of this machine.
+    "settling": Kind(
+        "the machine woke, or the hub was not run",
+        "warning",
+        "the directory is read again and every link is asked",
+        "wait: it takes seconds",
+    ),
+    "loopback_down": Kind(
+        "the loopback interface is down",
+        "error",
+        "links are looked at once it is up",
+        "ip link set lo up",
+    ),
+    "offline": Kind(
+        "there is no way to the outside",
+        "warning",
+        "remote servers are asked again once there is one",
+        "connect this machine to its network",
+    ),
+    "cut_off": Kind(
+        "no instance answers any more",
+        "error",
+        "all are dialled again and again",
+        "look for the cause here: a firewall or VPN client that blocks the loopback",
+        ("settling", "loopback_down"),
+    ),
+    # Of one link.
+    "link_gone": Kind(
+        "the instance has ended",
+        "error",
+        "waits for it to start again; its black box answers",
+        "start it: brum up in its directory",
+        time_to_visible_s=RESTART_S,
+    ),
+    "link_stopped": Kind(
+        "the instance's process is stopped",
+        "error",
+        "asked until it answers; calls wait for it",
+        "kill -CONT its pid, or brum down --kill and brum up",
+    ),
+    "link_impostor": Kind(
+        "somebody else answers on the instance's port",
+        "error",
+        "asked again and again who it is; no call and no token reaches it",
+        "end the stranger, or brum down and brum up",
+    ),
+    "link_incompatible": Kind(
+        "the instance speaks another protocol", "error", "waits for another run of it", "restart it with this brum"
+    ),
+    "server_down": Kind(
+        "the server can't be reached",
+        "error",
+        "dialled again and again",
+        "start it, or mend its URL in [servers]",
+        _ALL_CUT,
+        RESTART_S,
+    ),
+    "link_cut": Kind(
+        "the instance lives, and no connection to it can be made",
+        "error",
+        "dialled again and again",
+        "look for a firewall rule on its port",
+        _ALL_CUT,
+    ),
+    "link_suspect": Kind(
+        "the instance does not answer",
+        "error",
+        "asked until it answers; calls wait for it",
+        "see its terminal; brum down --kill and brum up",
+        _ALL_CUT,
+    ),
+    "link_retrying": Kind(
+        "the instance can't be reached",
+        "error",
+        "dialled again and again; calls wait for it",
+        "brum ls; brum down --kill and brum up",
+        _ALL_CUT,
+        RESTART_S,
+    ),
+    # What calls meet.
+    "busy": Kind(
+        "calls to the instance queue up",
+        "warning",
+        "one more is refused (busy)",
+        "end calls that do not end by themselves",
+        ("cut_off", *_LINK),
+    ),
+    "parked_full": Kind(
+        "too many calls wait for instances that are away",
+        "warning",
+        "one more is refused (busy)",
+        "start the instances that are away",
+        ("cut_off", *_LINK),
+    ),
+    "breaker_open": Kind(
+        "calls to the instance failed in a row",
+        "warning",
+        "calls are refused at once, and one is tried now and then",
+        "look at the last error of its link",
+        ("cut_off", *_LINK),
+    ),
+    # Of the directory.
+    **{
+        code: Kind(
+            "the instances directory can't be used",
+            "error",
+            "looked at again and again; known instances stay connected",
+            "see the detail, and brum doctor",
+        )
+        for code in DIRECTORY
+    },
+    "record_missing": Kind(
+        "the instance's record is not there",
+        "warning",
+        "it publishes it again within five seconds",
+        "find out who removes files in the directory",
+        (*DIRECTORY, *_LINK),
+        REPUBLISH_S,
+    ),
+    "newer_version": Kind(
+        "a record of a later brummer", "warning", _WATCHED, "use one version: restart the agent with the newer"
+    ),
+    "malformed": Kind("a file that is no record", "warning", _WATCHED, _FILE_ADVICE),
+    "too_large": Kind("a file too large for a record", "warning", _WATCHED, _FILE_ADVICE),
+    "unreadable": Kind("a record that can't be read", "warning", _WATCHED, "make it readable, or remove it"),
+    "symlink": Kind("a link where a record should be", "warning", _WATCHED, _FILE_ADVICE),
+    "not_regular": Kind("no file where a record should be", "warning", _WATCHED, _FILE_ADVICE),
+    "foreign_owner": Kind("a file of another user", "warning", _WATCHED, "remove it"),
+    "other_machine": Kind(
+        "a record of another machine",
+        "warning",
+        "not connected to: its loopback is not ours",
+        "give each machine a BRUMMER_INSTANCES_DIR of its own",
+    ),
+    "stale": Kind(
+        "a record that its dead owner left",
+        "warning",
+        "tried to be removed, again and again",
+        "make the directory writable",
+    ),
+    # Of how it was started.
+    "settings_invalid": Kind(
+        "a setting can't be understood", "warning", "left out; the rest holds", "brum --settings names the line"
+    ),
+    "metrics_not_served": Kind("metrics can't be served", "warning", _GOES_ON, "choose another port with --metrics"),
+    "traces_unavailable": Kind("calls are not traced", "warning", _GOES_ON, "pip install 'brummer[otel]'"),
+    "logind_unavailable": Kind(
+        "a sleep is not announced", "warning", "it is noticed afterwards", "logind = false, or see the detail"
+    ),
+    "polling": Kind(
+        "the directory tells of no changes",
+        "info",
+        "looked at every 2 s",
+        "set BRUMMER_INSTANCES_DIR to a local directory",
+    ),
+}
+"""The order is that of telling, within a severity: from the machine to the particular."""
+
+_UNKNOWN: Final = Kind("", "error", "", "")
+_SEVERITIES: Final = get_args(Severity)
+_RANKS: Final = {
+    code: rank
+    for rank, code in enumerate(sorted(KINDS, key=lambda code: _SEVERITIES.index(KINDS[code].severity)))  # is stable
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """``since_s``: how long ago it began, None where that is not known. ``instances``: none means that it is about all.
+
+    ``more``: what else is told, such as a path.
+    """
+
+    code: str
+    detail: str
+    since_s: float | None = None
+    instances: tuple[str, ...] = ()
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS.get(self.code, _UNKNOWN)
+
+    @property
+    def is_visible(self) -> bool:
+        return self.since_s is None or self.since_s >= self.kind.time_to_visible_s
+
+
+def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
+    """Root causes, the worst first, each with the number of consequences that it ``hides``."""
+    present = list(observed)
+    about = {(each.code, name): each for each in present for name in each.instances or ("",)}
+    hidden: Counter[int] = Counter()
+    roots = []
+    for each in present:
+        root = _root(each, about)
+        if root is each:
+            roots.append(each)
+        else:
+            hidden[id(root)] += 1
+    roots.sort(key=lambda each: (_RANKS.get(each.code, -1), each.instances))
+    return [told(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
+
+
+def _root(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed:
+    while (cause := _cause(problem, about)) is not None:
+        problem = cause
+    return problem
+
+
+def _cause(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed | None:
+    """Hidden only by what is about all, or about every instance that it is about itself."""
+    for code in problem.kind.depends_on:
+        if (cause := about.get((code, ""))) is not None:
+            return cause
+        causes = [about.get((code, name)) for name in problem.instances]
+        if causes and None not in causes:
+            return causes[0]
+    return None
+
+
+def told(problem: Observed, *, hides: int = 0) -> dict[str, Any]:
+    """JSON-compatible."""
+    names = problem.instances
+    whom: dict[str, Any] = {"instance": names[0]} if len(names) == 1 else {"instances": list(names)} if names else {}
+    kind = problem.kind
+    return {
+        "code": problem.code,
+        "severity": kind.severity,
+        "title": kind.title or problem.code.replace("_", " "),
+        **whom,
+        **problem.more,
+        "detail": problem.detail,
+        "since_s": None if problem.since_s is None else round(problem.since_s, 3),
+        "doing": kind.doing,
+        "advice": kind.advice,
+        "hides": hides,
+    }
