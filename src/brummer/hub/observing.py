@@ -54,7 +54,7 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
         return None if ended_well else Observed("link_gone", status["reason"], status["since_s"], names)
     if status["condition"] == "stopped" and isinstance(known.record, Record):
         since_s = None if stands is State.READY else link.unready_s
-        return Observed("link_stopped", f"process {known.record.pid} is stopped", since_s, names)
+        return Observed("link_stopped", f"kill -CONT {known.record.pid} lets it go on", since_s, names)
     code = _CODES.get(stands)
     if code is None:
         return None

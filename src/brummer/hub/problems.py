@@ -101,7 +101,7 @@ KINDS: Final[dict[str, Kind]] = {
         "the instance's process is stopped",
         "error",
         "asked until it answers; calls wait for it",
-        "kill -CONT its pid, or brum down --kill and brum up",
+        "let its process go on, or brum down --kill and brum up",
     ),
     "link_impostor": Kind(
         "somebody else answers on the instance's port",

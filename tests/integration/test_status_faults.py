@@ -1,0 +1,156 @@
+"""During each fault the first thing that `brum status` says is its cause; when it is over, that all is well."""
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from brummer.discovery.record import VERSION
+from brummer.host.pids import identify
+from tests.integration.namespaces import needs_namespaces, play
+from tests.integration.programs import WAIT_S, Brum, Hub, within
+from tests.integration.scenarios.counting import publish
+from tests.integration.scenarios.ports import free_port
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: asyncio has no Unix sockets there")
+
+HEALTHY: Final = "healthy"
+GHOST: Final = "ghost-00000000"
+"""Its record is ours to forge: no instance sets it right."""
+
+
+def told(hub: Hub) -> str:
+    """The code that agents read first."""
+    problems = hub.call("hub_status")["problems"]
+    return problems[0]["code"] if problems else HEALTHY
+
+
+def printed(brum: Brum) -> tuple[str, str]:
+    """The first code of ``--json``, and the first word for people."""
+    with ThreadPoolExecutor() as pool:
+        as_json, for_people = pool.map(lambda options: brum.run("status", *options).stdout, (["--json"], []))
+    answers: list[dict[str, Any]] = json.loads(as_json)
+    codes = [problem["code"] for answer in answers for problem in answer["problems"]]
+    return codes[0] if codes else HEALTHY, for_people.partition("\n")[0].partition(":")[0]
+
+
+def explains(brum: Brum, hub: Hub, code: str) -> None:
+    """To the agent and to people alike."""
+    assert within(2 * WAIT_S, lambda: told(hub) == code), hub.call("hub_status")["problems"]
+    assert printed(brum) == (code, code)
+
+
+def test_what_befalls_an_instance_and_its_hub_is_told_by_its_cause(brum: Brum) -> None:
+    web, _ = (brum.instance(brum.project(name)) for name in ("web", "api"))
+    hub = brum.hub().greet()
+    hub.call("instances_list")
+    explains(brum, hub, HEALTHY)
+
+    web.signal(signal.SIGSTOP)
+    explains(brum, hub, "link_stopped")
+    web.signal(signal.SIGCONT)
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+    hub.signal(signal.SIGSTOP)
+    assert printed(brum) == ("hub_stopped", "hub_stopped")
+    hub.signal(signal.SIGCONT)
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+    (brum.instances / f"{GHOST}.json").write_text("{}")
+    explains(brum, hub, "malformed")
+    publish(brum.instances, {**web.record, "instance_id": GHOST}, version=VERSION + 1)
+    explains(brum, hub, "newer_version")
+    (brum.instances / f"{GHOST}.json").unlink()
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+    web.signal(signal.SIGKILL)
+    explains(brum, hub, "link_gone")
+    brum.instance(brum.home / "web")
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Says 200 to everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: it would go to the test's output."""
+
+
+@contextlib.contextmanager
+def stranger() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join(WAIT_S)
+
+
+def test_a_stranger_on_the_port_is_told_as_one_however_often_he_is_asked(brum: Brum) -> None:
+    instance = brum.instance(brum.project("web"))
+    owner = identify(brum.start("sleep", "300").pid)
+    assert owner is not None
+    hub = brum.hub().greet()
+    with stranger() as port:
+        facts = {"instance_id": GHOST, "pid": owner.pid, "start_token": owner.start_token}
+        publish(brum.instances, {**instance.record, **facts}, url=f"http://127.0.0.1:{port}/mcp")
+        explains(brum, hub, "link_impostor")
+        assert within(WAIT_S, lambda: hub.call("hub_status")["problems"][0]["since_s"] > 2)
+        codes = {told(hub) for _ in range(200)}
+    assert codes == {"link_impostor"}
+
+
+def test_a_directory_that_is_none_and_one_that_was_removed_are_told(brum: Brum) -> None:
+    brum.instance(brum.project("web"))
+    hub = brum.hub().greet()
+    hub.call("instances_list")
+    aside = brum.instances.with_name("aside")
+    brum.instances.rename(aside)
+    brum.instances.write_text("")
+    explains(brum, hub, "directory_not_a_directory")
+    brum.instances.unlink()
+    aside.rename(brum.instances)
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+    shutil.rmtree(brum.instances)
+    seen = set()
+    assert within(WAIT_S, lambda: bool(seen.add(told(hub)) or seen - {HEALTHY}))
+    assert seen <= {"directory_missing", HEALTHY}
+    explains(brum, hub, HEALTHY)
+
+
+def test_what_was_started_wrongly_is_told(brum: Brum) -> None:
+    project = brum.project("web", {".brum.toml": "[limits]\nmax_conections = 3\n"})
+    hub = brum.hub(cwd=project).greet()
+    explains(brum, hub, "settings_invalid")
+    hub.end()
+    hub = brum.hub("--server", f"docs=http://127.0.0.1:{free_port()}/mcp").greet()
+    explains(brum, hub, "server_down")
+
+
+@needs_namespaces
+async def test_a_path_that_is_cut_is_told_for_one_for_all_and_for_the_loopback(tmp_path: Path) -> None:
+    found = await play("status_faults", tmp_path / "cut", tool="iptables", within_s=120)
+    assert found == {
+        "before": [HEALTHY] * 2,
+        "one port": ["link_cut"] * 2,
+        "all": ["cut_off"] * 2,
+        "lo": ["loopback_down"] * 2,
+        "after": [HEALTHY] * 2,
+    }
