@@ -16,7 +16,6 @@ from brummer.link.state import State
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Paused, Slept
 
-
 UNREADY_S = 7.0
 
 
