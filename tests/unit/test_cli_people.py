@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from brummer.cli.down import OutOfReach, StillRunning, end_instance
 from brummer.cli.paint import PLAIN, Paint
 from brummer.cli.process_table import lines_of, not_started, processes_of
 from brummer.cli.processes import verdict
-from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, ids_at
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, ids_at, with_project
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import describe_self
 from brummer.host.pids import identify
@@ -404,3 +405,20 @@ async def test_an_instance_that_does_not_end_is_an_error_that_names_the_way_out(
     with pytest.raises(StillRunning) as raised:
         await end_instance(record_of(child), 0.01, kill=False)
     assert str(child.pid) in raised.value.message
+
+
+def test_a_command_leaves_the_other_servers_of_a_project_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(project: Project) -> int:
+        assert await project.find() is None
+        await asyncio.sleep(0.05)  # in which a link would dial
+        return 0
+
+    monkeypatch.setenv("BRUMMER_INSTANCES_DIR", str(tmp_path / "instances"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        (tmp_path / ".brum.toml").write_text(
+            f'[servers.docs]\nurl = "http://127.0.0.1:{listener.getsockname()[1]}/mcp"\n'
+        )
+        assert with_project(tmp_path, None, look) == 0
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()

@@ -12,6 +12,8 @@ import pytest
 
 TESTS = Path(__file__).parent.parent
 ROOT = TESTS.parent
+MARK = "BRUMMER_TEST_RUN"
+"""As in tests/conftest.py."""
 
 RULE_BREAKERS = """
     import asyncio
@@ -202,9 +204,19 @@ def test_nothing_else_fails(anywhere: Outcomes) -> None:
 
 def test_what_a_test_left_running_has_been_killed(anywhere: Outcomes) -> None:
     sleepers = [
-        process.pid for process in psutil.process_iter() if "import time; time.sleep(60)" in _command_line(process)
+        process.pid
+        for process in psutil.process_iter()
+        if _is_of_this_test_run(process) and "import time; time.sleep(60)" in _command_line(process)
     ]
     assert sleepers == []
+
+
+def _is_of_this_test_run(process: psutil.Process) -> bool:
+    """Others may test here at the same time."""
+    try:
+        return process.environ().get(MARK, "").startswith(os.environ[MARK])
+    except psutil.Error:
+        return False
 
 
 def _command_line(process: psutil.Process) -> list[str]:

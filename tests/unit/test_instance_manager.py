@@ -261,7 +261,7 @@ async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always
 
 async def until_it_printed(manager: Manager, run: Run) -> None:
     printed = asyncio.Event()
-    leave = manager.output.subscribe(lambda line, _: printed.set() if run.owns(line) else None)
+    leave = manager.output.follow(lambda batch: printed.set() if run.owns(batch.lines[0]) else None)
     if next(manager.lines_of(run), None) is None:
         async with asyncio.timeout(WITHIN_S):
             await printed.wait()
@@ -270,7 +270,7 @@ async def until_it_printed(manager: Manager, run: Run) -> None:
 
 async def test_on_a_terminal_people_get_the_colours_and_agents_plain_text(manager: Manager) -> None:
     raw: list[str] = []
-    manager.output.subscribe(lambda _, text: raw.append(text))
+    manager.output.follow(lambda batch: raw.extend(batch.raw))
     command = "test -t 1 && printf '\\033[32mgreen\\033[0m\\n'"
     run, _ = await manager.ensure(Script("web", command, "test", "/", wants_terminal=True))
     await reached(manager, run, "exit")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
-from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
+from brummer.core.settings import FILE_NAME
+from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
 from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
 from tests.unit.project_support import Project
@@ -284,7 +285,7 @@ def test_a_directory_of_too_many_files_is_reported_only_where_it_is_searched(
     assert [problem.source for problem in project.problems()] == ["package.json"]
 
 
-EVERYTHING = sorted({files[0].replace("*", "x") for files in DETECTORS.values()} | {OWN_FILE})
+EVERYTHING = sorted({files[0].replace("*", "x") for files in DETECTORS.values()} | {FILE_NAME})
 FRAGMENTS = st.sampled_from(
     [
         *("{", "}", "[", "]", "(", ")", ":", ",", '"', "'", "=", "\n", "\n  ", "\t", " ", "#", "//", "/*", "\\", "- "),
@@ -318,6 +319,7 @@ def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_r
     (tmp_path / "Procfile").write_text("web: w\n")
     code = """
 import sys
+import brummer.core.settings  # every program has it
 from brummer.instance.scripts import ScriptList
 before = set(sys.modules)
 assert list(ScriptList(sys.argv[1]).read().scripts) == ["web"]

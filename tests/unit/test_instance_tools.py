@@ -20,7 +20,6 @@ from brummer.process.guard import Guard
 from brummer.wire.server import CLIENT_GONE
 from brummer.wire.toolbox import ToolTable
 
-GENERATION = f"gen-{os.getpid()}"
 """Its mark is on every process: another suite that runs here must not take them for its own."""
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")

@@ -30,7 +30,7 @@ async def main(generation, commands):
     guard = Guard(generation)
     guard.start()
     async with Manager(generation, guard) as manager:
-        manager.output.subscribe(lambda line, _: print(line.text, flush=True))
+        manager.output.follow(lambda batch: print(batch.text, flush=True))
         for number, command in enumerate(commands):
             await manager.ensure(Script(f"script{number}", command, "test", "/"))
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -139,7 +139,7 @@ def group_of_its_own() -> "subprocess.Popen[bytes]":
 
 async def test_the_guard_is_neither_marked_nor_in_our_session(guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MARK, "of an outer instance")
-    inner = Guard("inner")
+    inner = Guard(f"inner {uuid4()}")
     await asyncio.to_thread(inner.start)
     assert inner.pid
     environment = await asyncio.to_thread(psutil.Process(inner.pid).environ)
@@ -199,7 +199,7 @@ async def test_a_guard_that_can_not_be_started_is_reported_and_the_list_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    guard = Guard("gen")
+    guard = Guard(f"outer {uuid4()}")
     guard.start()
     guard.add(12345)
     assert (guard.pid, list(guard.groups)) == (None, [12345])

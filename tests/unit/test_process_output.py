@@ -125,10 +125,12 @@ def test_a_single_line_over_the_limit_is_still_given() -> None:
     assert numbers(log.read(page.next_cursor, 10, lambda _: True)) == [2]
 
 
-def test_a_subscriber_gets_the_line_and_its_raw_text_until_it_leaves() -> None:
+def test_a_follower_gets_the_lines_and_their_raw_texts_until_it_leaves() -> None:
     output = Output("gen")
     seen: list[tuple[int, str]] = []
-    leave = output.subscribe(lambda line, raw: seen.append((line.n, raw)))
+    leave = output.follow(
+        lambda batch: seen.extend((line.n, raw) for line, raw in zip(batch.lines, batch.raw, strict=True))
+    )
     output.add("web", "stdout", "\x1b[1mbold\x1b[0m", NOON)
     leave()
     leave()
@@ -136,15 +138,15 @@ def test_a_subscriber_gets_the_line_and_its_raw_text_until_it_leaves() -> None:
     assert seen == [(1, "\x1b[1mbold\x1b[0m")]
 
 
-def test_a_subscriber_that_fails_harms_nobody_and_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_follower_that_fails_harms_nobody_and_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     output = Output("gen")
     seen: list[int] = []
 
-    def broken(line: Line, raw: str) -> None:
+    def broken(batch: Batch) -> None:
         raise BrokenPipeError
 
-    output.subscribe(broken)
-    output.subscribe(lambda line, _: seen.append(line.n))
+    output.follow(broken)
+    output.follow(lambda batch: seen.extend(line.n for line in batch.lines))
     with caplog.at_level(logging.CRITICAL):
         output.add("web", "stdout", "one", NOON)
         output.add("web", "stdout", "two", NOON)

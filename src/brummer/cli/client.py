@@ -13,8 +13,10 @@ import msgspec
 from brummer.cli.table import print_table
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
+from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
 from brummer.host import loop
+from brummer.hub.instances import Concerns
 from brummer.hub.service import Hub, running_hub
 from brummer.wire.eras import Era
 from brummer.wire.server import Params, Request, ToolCall
@@ -78,12 +80,12 @@ def call(instance: str, tool: str, arguments: str) -> int:
         _print_json(result.get("structuredContent", result))
         return 1 if result.get("isError") else 0
 
-    return _with_hub(show)
+    return _with_hub(show, lambda record: isinstance(record, Record) or record.name == instance)
 
 
-def _with_hub(use: Callable[[Hub], Awaitable[int]]) -> int:
+def _with_hub(use: Callable[[Hub], Awaitable[int]], concerns: Concerns = lambda _: True) -> int:
     async def main() -> int:
-        async with running_hub(os.environ, Path.cwd()) as hub:
+        async with running_hub(os.environ, Path.cwd(), concerns=concerns) as hub:
             return await use(hub)
 
     return loop.run(main())

@@ -16,7 +16,7 @@ from brummer.core.settings import Flags
 from brummer.host import loop
 from brummer.host.settings_files import read_settings
 from brummer.instance.service import Instance, Options, running_instance
-from brummer.process.output import Line
+from brummer.process.output import Batch
 
 
 def run(
@@ -49,10 +49,10 @@ async def _serve(
         running_instance(options, os.environ, limits=limits) as instance,
         _serving_metrics(metrics, instance) as problem,
     ):
-        _announce(instance)
+        await _announce(instance)
         if problem is not None:
             _say(problem.message)
-        instance.manager.output.subscribe(printer.line)
+        instance.manager.output.follow(printer.print)
         problems = await instance.start_scripts(scripts)
         for each in problems:
             print(f"brum: {each.message}", file=sys.stderr, flush=True)
@@ -94,10 +94,10 @@ def _on_signals(ended: asyncio.Event) -> None:
         running.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)  # the terminal was closed
 
 
-def _announce(instance: Instance) -> None:
+async def _announce(instance: Instance) -> None:
     record = instance.record
     _say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
-    listing = instance.scripts.read()
+    listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
         _say(f"{place}: {problem.message}")
@@ -116,9 +116,11 @@ class _Printer:
         self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
         self._prefix = Prefixes(self._paint)
 
-    def line(self, line: Line, raw: str) -> None:
-        text = self._paint.foreign(raw) if self._paint.is_colourful else line.text
-        self._write(f"{self._prefix(line.process)} {text}\n")
+    def print(self, batch: Batch) -> None:
+        """In one write: a flood must not cost one for each line."""
+        prefix = self._prefix(batch.process)
+        texts = map(self._paint.foreign, batch.raw) if self._paint.is_colourful else (line.text for line in batch.lines)
+        self._write("".join(f"{prefix} {text}\n" for text in texts))
 
     def _write(self, text: str) -> None:
         try:
@@ -131,5 +133,5 @@ class _Printer:
 class _JsonPrinter(_Printer):
     """With ``--log-json``: one JSON object a line."""
 
-    def line(self, line: Line, raw: str) -> None:  # noqa: ARG002 — the raw text has the colours
-        self._write(msgspec.json.encode(line).decode() + "\n")
+    def print(self, batch: Batch) -> None:
+        self._write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in batch.lines))

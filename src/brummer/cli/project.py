@@ -12,6 +12,7 @@ import msgspec
 
 from brummer.cli.client import tool_result
 from brummer.core.errors import BrummerError
+from brummer.core.servers import Server
 from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.host import loop
 from brummer.hub.instances import Known
@@ -138,8 +139,11 @@ def with_project(place: Path, name: str | None, use: Callable[[Project], Awaitab
     place = place.resolve()
     ids = ids_at(place, name)
 
+    def is_meant(record: Record | Server) -> bool:
+        return isinstance(record, Record) and record.instance_id in ids
+
     async def main() -> int:
-        async with running_hub(os.environ, place) as hub:
+        async with running_hub(os.environ, place, concerns=is_meant) as hub:
             return await use(Project(hub, place, name, ids))
 
     try:

@@ -35,6 +35,9 @@ SETTLE_S: Final = 2.0
 PLACES_LIMIT: Final = 1_000
 
 
+Concerns = Callable[[Record | Server], bool]
+
+
 class Ambiguous(BrummerError):
     """Several instances could be meant; ``context`` lists them."""
 
@@ -94,11 +97,19 @@ _EXPLAINED: Final = frozenset({"stopped", "gone"})
 
 
 class Instances:
-    """Follows the registry's events; answers who is there and who is meant. ``working_directory`` is a real path."""
+    """Follows the registry's events; answers who is there and who is meant. ``working_directory`` is a real path.
+    Whom it ``concerns`` it links to; of others it knows nothing.
+    """
 
     def __init__(
-        self, working_directory: Path, *, use_robust_networking: bool = True, limits: Limits = DEFAULTS
+        self,
+        working_directory: Path,
+        *,
+        use_robust_networking: bool = True,
+        limits: Limits = DEFAULTS,
+        concerns: Concerns = lambda _: True,
     ) -> None:
+        self._concerns = concerns
         self._use_robust_networking = use_robust_networking
         self._known: dict[str, Known] = {}
         self._working_directory = str(working_directory)
@@ -128,6 +139,8 @@ class Instances:
 
     def appeared(self, record: Record) -> None:
         """A new instance, a new run of one that we know, or a change of its record."""
+        if not self._concerns(record):
+            return
         self._defaults.clear()
         self._forget_long_gone()
         target = target_of(record)
@@ -143,6 +156,8 @@ class Instances:
 
     def add_server(self, server: Server) -> None:
         """A server that the user named; it is linked to for as long as the hub lives."""
+        if not self._concerns(server):
+            return
         self._defaults.clear()
         self._known[server.name] = self._new(server, ForeignTarget(server.name, server.url, server.headers))
 

@@ -31,7 +31,7 @@ from brummer.host.logind import LogindUnavailable, watch_sleep
 from brummer.host.pids import identify, own_identity
 from brummer.host.settings_files import read_settings
 from brummer.hub.black_box import BlackBoxes
-from brummer.hub.instances import Instances
+from brummer.hub.instances import Concerns, Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.metrics import HubMetrics
 from brummer.hub.narrator import narrate
@@ -133,14 +133,20 @@ async def running_hub(
     *,
     flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
+    concerns: Concerns = lambda _: True,
 ) -> AsyncIterator[Hub]:
-    """A hub that watches and links, and leaves nothing behind when the block ends.
+    """A hub that watches and links to those it ``concerns``, and leaves nothing behind when the block ends.
 
     ``flags``: what the command line sets.
     """
     chosen = await asyncio.to_thread(read_settings, working_directory, environ, flags)
     problems = _problems(chosen)
-    instances = Instances(working_directory, use_robust_networking=chosen.use_robust_networking, limits=chosen.limits)
+    instances = Instances(
+        working_directory,
+        use_robust_networking=chosen.use_robust_networking,
+        limits=chosen.limits,
+        concerns=concerns,
+    )
     try:
         if (traces := tracing(environ)) is not None:
             instances.make_caller = traces.caller

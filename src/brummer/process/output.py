@@ -1,6 +1,6 @@
 """What the processes of one instance print: bounded, numbered, in one sequence. Pure: time is passed in.
 
-Agents get plain text. A subscriber also gets the raw lines, with their colours, at the moment they are
+Agents get plain text. A follower also gets the raw lines, with their colours, at the moment they are
 complete. A chunk is taken as a whole, so that a line of a flood costs well under a microsecond.
 """
 
@@ -54,8 +54,6 @@ class Batch(msgspec.Struct, frozen=True):
 
 Follower = Callable[[Batch], None]
 """Called on the loop with what was printed; must return at once."""
-Subscriber = Callable[[Line, str], None]
-"""The same line by line: with the line and its raw text."""
 
 
 def size_of(line: Line) -> int:
@@ -83,15 +81,6 @@ class Output:
         key = object()
         self._followers[key] = follower
         return lambda: self._followers.pop(key, None) and None
-
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """As `follow`, line by line."""
-
-        def each(batch: Batch) -> None:
-            for line, raw in zip(batch.lines, batch.raw, strict=True):
-                subscriber(line, raw)
-
-        return self.follow(each)
 
     def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
         """One line; as `add_lines`."""

@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-OWN_FILE = ".brum.toml"
 SCRIPTS_LIMIT = 200
 PROBLEMS_LIMIT = 20
 """Of one source. An agent reads them all, so more would be no help."""

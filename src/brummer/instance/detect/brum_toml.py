@@ -11,7 +11,8 @@ import msgspec
 
 from brummer.core import toml_file
 from brummer.core.errors import shown
-from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, Problem, Script
+from brummer.core.settings import FILE_NAME
+from brummer.instance.detect import PROBLEMS_LIMIT, Problem, Script
 from brummer.instance.detect.dependencies import without_cycles
 from brummer.instance.detect.project import Project
 from brummer.instance.detect.script_options import OPTIONS, Wrong, command, meant
@@ -28,10 +29,10 @@ class Declared:
         self._changes: dict[str, dict[str, Any]] = {}
         self._project = project
         try:
-            self._file = toml_file.load(Path(OWN_FILE), text)
+            self._file = toml_file.load(Path(FILE_NAME), text)
         except toml_file.SettingsInvalid as error:
-            self._file = toml_file.TomlFile(Path(OWN_FILE), {}, "")
-            self.problems.append(Problem(OWN_FILE, error.line, error.what))
+            self._file = toml_file.TomlFile(Path(FILE_NAME), {}, "")
+            self.problems.append(Problem(FILE_NAME, error.line, error.what))
         scripts = self._file.table.get("scripts", {})
         if not isinstance(scripts, dict):
             self._wrong((), "not a table, as in [scripts.dev]")
@@ -72,7 +73,7 @@ class Declared:
             self._changes[name] = options
             return
         try:
-            found = Script(name, command(table[COMMAND]), OWN_FILE, self._project.directory)
+            found = Script(name, command(table[COMMAND]), FILE_NAME, self._project.directory)
         except Wrong as error:
             self._wrong((name, COMMAND), f"{COMMAND} {error}")
         else:
@@ -99,4 +100,4 @@ class Declared:
         if len(self.problems) <= PROBLEMS_LIMIT:
             name = f"scripts.{shown(key[0])}" if key else "scripts"
             line = self._file.line_of(("scripts", *key))
-            self.problems.append(Problem(OWN_FILE, line, f"{name}: {what}{meant(unknown, known)}"))
+            self.problems.append(Problem(FILE_NAME, line, f"{name}: {what}{meant(unknown, known)}"))

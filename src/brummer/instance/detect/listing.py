@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from brummer.instance.detect import OWN_FILE, PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
+from brummer.core.settings import FILE_NAME
+from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
 from brummer.instance.detect.project import Project
 
 if TYPE_CHECKING:
@@ -78,14 +79,14 @@ def listing_of(project: Project) -> Listing:
 
 def _own(project: Project, problems: list[Problem]) -> "Declared | None":
     """What the user's own file says; it is imported, as every detector, only where there is one."""
-    if not project.exists(OWN_FILE):
+    if not project.exists(FILE_NAME):
         return None
     from brummer.instance.detect.brum_toml import Declared  # noqa: PLC0415
 
     try:
-        return Declared(project.text(OWN_FILE), project)
+        return Declared(project.text(FILE_NAME), project)
     except BrokenFile as error:
-        problems.append(Problem(OWN_FILE, error.line, error.message))
+        problems.append(Problem(FILE_NAME, error.line, error.message))
         return None
 
 
@@ -104,7 +105,9 @@ def _bounded(results: Iterator[Script | Problem]) -> Iterator[Script | Problem]:
         else:
             problems += 1
         if scripts > SCRIPTS_LIMIT:
-            raise BrokenFile(None, f"more than {scripts - 1} scripts; put those you need under [scripts] in {OWN_FILE}")
+            raise BrokenFile(
+                None, f"more than {scripts - 1} scripts; put those you need under [scripts] in {FILE_NAME}"
+            )
         if problems > PROBLEMS_LIMIT:
             raise BrokenFile(None, "and more of that kind")
         yield result

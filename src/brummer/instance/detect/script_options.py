@@ -3,12 +3,12 @@
 Pure. A reader raises `Wrong`, whose text follows the key in a sentence: "restart is 'sometimes'; set it to …".
 """
 
-import re
 import signal
 from collections.abc import Callable, Iterable
 from typing import Any, Final, get_args
 
 from brummer.core.errors import InvalidArguments, shown
+from brummer.core.kinds import BOOLEAN, DURATION, PORT_MAX, Kind
 from brummer.core.toml_file import nearest
 from brummer.instance.detect import Ready, Restart
 from brummer.instance.detect.project import Project
@@ -16,9 +16,6 @@ from brummer.process.patterns import Pattern
 
 STOP_TIMEOUT_MAX_S: Final = 600.0
 """A database may need minutes to write its pages down; a value beyond this is a mistake in the unit."""
-_PORT_MAX: Final = 65_535
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|s|m)", re.ASCII)
 
 
 class Wrong(Exception):
@@ -45,9 +42,7 @@ def _text(value: object) -> str:
 
 
 def _boolean(value: object, _: Project) -> bool:
-    if not isinstance(value, bool):
-        raise Wrong(f"is {_shown(value)}; set it to true or false")
-    return value
+    return bool(_read(BOOLEAN, value))
 
 
 def _path(value: object, project: Project) -> str:
@@ -85,13 +80,9 @@ def _signal(value: object, _: Project) -> str:
 
 
 def _seconds(value: object, _: Project) -> float:
-    seconds = -1.0
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
-        seconds = float(match[1]) * _UNITS[match[2]]
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+    seconds = float(_read(DURATION, value))
     if not 0 < seconds <= STOP_TIMEOUT_MAX_S:
-        raise Wrong(f'is {_shown(value)}; set it to seconds up to {STOP_TIMEOUT_MAX_S:.0f}, as in 5 or "5s"')
+        raise Wrong(f"is {_shown(value)}; it must be more than 0 and at most {DURATION.shown(STOP_TIMEOUT_MAX_S)}")
     return seconds
 
 
@@ -110,8 +101,8 @@ def _ready_log(value: object) -> Ready:
 
 
 def _ready_port(value: object) -> Ready:
-    if type(value) is not int or not 0 < value <= _PORT_MAX:
-        raise Wrong(f"has the port {_shown(value)}; one is a number from 1 to {_PORT_MAX}")
+    if type(value) is not int or not 0 < value <= PORT_MAX:
+        raise Wrong(f"has the port {_shown(value)}; one is a number from 1 to {PORT_MAX}")
     return Ready(port=value)
 
 
@@ -125,6 +116,13 @@ def _names(value: object, _: Project) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise Wrong('is no list, as in depends_on = ["db"]')
     return tuple(dict.fromkeys(_text(name) for name in value))
+
+
+def _read(kind: Kind, value: object) -> Any:
+    try:
+        return kind.read(value)
+    except ValueError as error:
+        raise Wrong(f"is {_shown(value)}; set it to {error}") from None
 
 
 def meant(name: object, known: Iterable[str]) -> str:
