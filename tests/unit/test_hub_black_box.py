@@ -71,9 +71,7 @@ async def test_only_a_generation_that_may_live_keeps_its_last_state(boxes: Black
     assert [process["status"] for process in alive["processes"]] == ["running"]
 
 
-async def test_what_it_does_not_understand_is_listed_or_refused(boxes: BlackBoxes, shop: About) -> None:
-    answer = await asked(boxes, shop, "logs_tail", level="error", limit=1)
-    assert answer["not_applied"] == ["level"]
+async def test_what_it_does_not_understand_is_refused(boxes: BlackBoxes, shop: About) -> None:
     with pytest.raises(InvalidArguments):
         await asked(boxes, shop, "logs_tail", limit="many")
     with pytest.raises(NotFound) as caught:

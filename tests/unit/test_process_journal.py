@@ -306,3 +306,29 @@ async def test_changes_are_kept_beside_the_facts(crashed: BlackBox) -> None:
     answer = await looking_back.changes(crashed, cursor=f"{GENERATION}.1", limit=10)
     assert [change["process_id"] for change in answer["changes"]] == ["api-1"]
     assert answer["dropped"] == 0
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> BlackBox:
+    """One that has printed a stack trace, and another."""
+    said = [
+        *("up", "Traceback (most recent call last):", '  File "/app/a.py", line 3, in <module>', "    go()"),
+        *("ValueError: no table", "WARNING slow", "bye"),
+    ]
+    lines = [Line(n, "dev", "stderr", f"2026-01-01T00:00:0{n}.000Z", text) for n, text in enumerate(said, 1)]
+    written(tmp_path, 1, lines, facts())
+    written(tmp_path, 2, [line(8, "other", "web")], facts("web-1"))
+    return box(tmp_path)
+
+
+async def test_what_is_left_is_asked_as_a_live_instance_is(failed: BlackBox) -> None:
+    async def numbers(**wanted: Any) -> list[int]:
+        answer = await looking_back.lines(failed, Wanted(**wanted))
+        return [line.n for line in answer["lines"]]
+
+    assert await numbers(level="error") == [2, 3, 4, 5]
+    assert await numbers(level="warning", since="2026-01-01T00:00:05Z") == [5, 6]
+    assert await numbers(query="WARN", around=1) == [5, 6, 7]
+    assert await numbers(query="^bye", regex=True, around=2) == [5, 6, 7]
+    answer = await looking_back.lines(failed, Wanted(query="File", around=1, limit_bytes=250))
+    assert ([line.n for line in answer["lines"]], answer["hits"], answer["without_context"]) == ([3], [3], 1)

@@ -26,7 +26,6 @@ ANSWERED: Final = frozenset({"scripts_status", "logs_tail", "logs_search", "chan
 """The tools that a black box can answer."""
 
 _WHY: Final = ("instance_id", "state", "since_s", "reason")
-_UNDERSTOOD: Final = frozenset({"name", "process", "limit", "cursor", "query", "regex", "limit_bytes"})
 
 
 class BlackBoxes:
@@ -88,16 +87,14 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
 
     match tool:
         case "scripts_status":
-            answer = {"processes": box.processes(_decoded(arguments, tools.ScriptsStatus).name, is_over=is_over)}
+            return {"processes": box.processes(_decoded(arguments, tools.ScriptsStatus).name, is_over=is_over)}
         case "logs_tail":
-            answer = await looking_back.lines(box, _decoded(arguments, tools.TailLogs), is_over=is_over)
+            return await looking_back.lines(box, _decoded(arguments, tools.TailLogs), is_over=is_over)
         case "logs_search":
-            answer = await looking_back.lines(box, _decoded(arguments, tools.SearchLogs), is_over=is_over)
+            return await looking_back.lines(box, _decoded(arguments, tools.SearchLogs), is_over=is_over)
         case _:
             since = _decoded(arguments, tools.ChangesSince)
-            answer = await looking_back.changes(box, cursor=since.cursor, limit=since.limit)
-    not_applied = sorted(set(msgspec.json.decode(arguments)) - _UNDERSTOOD)
-    return {**answer, "not_applied": not_applied} if not_applied else answer
+            return await looking_back.changes(box, cursor=since.cursor, limit=since.limit)
 
 
 def _decoded(arguments: bytes, kind: type[T]) -> T:

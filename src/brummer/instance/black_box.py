@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from brummer.contract.arguments import SearchLogs, TailLogs
-from brummer.core.errors import InvalidArguments
+from brummer.contract.arguments import TailLogs
 from brummer.discovery.record import Record
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
@@ -97,8 +96,6 @@ class Past:
         """As `logs_tail` or `logs_search`, of one of those. Raises NotFound, InvalidArguments."""
         from brummer.process import looking_back  # noqa: PLC0415 - not before it is asked for
 
-        if wanted.level is not None or wanted.since is not None or (isinstance(wanted, SearchLogs) and wanted.around):
-            raise InvalidArguments("level, since and around do not work on runs of earlier generations")
         box = await asyncio.to_thread(self._box)
         return {**await looking_back.lines(box, wanted), "from": "black box"}
 

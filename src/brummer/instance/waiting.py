@@ -15,9 +15,9 @@ from brummer.contract.arguments import WaitFor
 from brummer.host.clocks import wall
 from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
-from brummer.instance.log_reading import is_since
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
+from brummer.process.line_questions import is_since
 from brummer.process.output import Batch, Line
 from brummer.process.patterns import BUDGET_S, Pattern, PatternTooSlow
 

@@ -5,16 +5,23 @@ holds there and nowhere else.
 """
 
 import asyncio
+import bisect
 import functools
-from collections.abc import Sequence
+import itertools
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from brummer.host.clocks import wall
 from brummer.process.black_box import BlackBox, Kept, page
+from brummer.process.line_questions import Holds, at_least, is_since, with_neighbours
 from brummer.process.numbered import PAGE_BYTES
-from brummer.process.output import Line
+from brummer.process.output import Batch, Line
 from brummer.process.patterns import BUDGET_S, Pattern
+from brummer.process.problems import Problems
 
 SLICE: Final = 500
 """Lines: under a millisecond for an ordinary expression."""
@@ -25,14 +32,17 @@ Answer = dict[str, Any]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines, as the arguments of `logs_tail` and `logs_search` say it; others they have mean nothing here."""
+    """Which lines, as the arguments of `logs_tail` and `logs_search` say it."""
 
     process: str | None = None
     cursor: str | None = None
     limit: int = 100
     limit_bytes: int = PAGE_BYTES
+    level: str | None = None
+    since: str | float | None = None
     query: str = ""
     regex: bool = False
+    around: int = 0
 
 
 async def lines(box: BlackBox, arguments: msgspec.Struct, *, is_over: bool = True) -> Answer:
@@ -40,12 +50,49 @@ async def lines(box: BlackBox, arguments: msgspec.Struct, *, is_over: bool = Tru
     wanted = msgspec.convert(arguments, Wanted, from_attributes=True)
     kept = await asyncio.to_thread(box.lines, wanted.process, is_over=is_over)
     matching = await _matching(kept, wanted.query) if wanted.regex else None
+    return await asyncio.to_thread(_answer, kept, wanted, matching)
 
-    def fits(line: Line) -> bool:
-        return wanted.query in line.text if matching is None else line.n in matching
 
-    found = await asyncio.to_thread(page, kept, wanted.cursor, wanted.limit, fits, wanted.limit_bytes)
-    return {"lines": found.entries, **found.position()}
+def _answer(kept: Kept, wanted: Wanted, matching: set[int] | None) -> Answer:
+    holds = [_contains(wanted.query) if matching is None else lambda line: line.n in matching]
+    if wanted.since is not None:
+        holds.append(is_since(wanted.since, wall()))
+    if wanted.level is not None:
+        holds.append(at_least(wanted.level, _is_in_an_error(kept.entries)))
+    found = page(kept, wanted.cursor, wanted.limit, lambda line: all(hold(line) for hold in holds), wanted.limit_bytes)
+    if not wanted.around:
+        return {"lines": found.entries, **found.position()}
+    return {**with_neighbours(found, wanted.limit_bytes, _around(kept.entries, wanted.around)), **found.position()}
+
+
+def _contains(query: str) -> Holds:
+    return lambda line: query in line.text
+
+
+def _is_in_an_error(lines: Sequence[Line]) -> Holds:
+    """Read for errors anew: what the instance knew of them has died with it."""
+    problems: defaultdict[str, Problems] = defaultdict(Problems)
+    for (process, _), group in itertools.groupby(lines, key=operator.attrgetter("process", "stream")):
+        batch = list(group)
+        texts = [line.text for line in batch]
+        problems[process].read(Batch(batch, texts, "\n".join(texts)), 0.0)
+    for each in problems.values():
+        each.settle(0.0)
+    return lambda line: problems[line.process].owns(line.n)
+
+
+def _around(lines: Sequence[Line], count: int) -> Callable[[Line], tuple[list[Line], list[Line]]]:
+    """Those next to a line, of the same process."""
+    lines_of: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        lines_of[line.process].append(line)
+
+    def around(hit: Line) -> tuple[list[Line], list[Line]]:
+        own = lines_of[hit.process]
+        position = bisect.bisect_left(own, hit.n, key=operator.attrgetter("n"))
+        return own[max(0, position - count) : position], own[position + 1 : position + 1 + count]
+
+    return around
 
 
 async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> Answer:
