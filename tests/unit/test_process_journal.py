@@ -163,7 +163,7 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
     assert kept.gone == [(n - len(kept.entries), kept.entries[0].n)]
 
 
-def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path) -> None:
     for number in range(1, journal_shelf.RUNS_OF_A_SCRIPT + 4):
         written(tmp_path, number, [line(number)], facts(f"loop-{number}"))
     written(tmp_path, 90, [line(90)], facts("quiet-1"))
@@ -171,9 +171,40 @@ def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path, monkeypa
     assert len(names) == 1 + journal_shelf.RUNS_OF_A_SCRIPT
     assert names[0] == "quiet-1"
     assert "loop-1" not in names
-    monkeypatch.setattr(journal_shelf, "PAST_BYTES", 3 * 8192)
-    written(tmp_path, 91, [line(91)], facts("quiet-2"))
-    assert len(box(tmp_path).runs) == 4
+    journal_shelf.tidy_project(tmp_path / ABOUT.instance_id, keep=(), limit_bytes=3 * 8192)
+    assert [run.process["process_id"] for run in box(tmp_path).runs] == [names[0], *names[1:3]]
+
+
+@pytest.mark.parametrize("limit_bytes", [64_000, 1_000_000, 8 * 1024 * 1024])
+@pytest.mark.parametrize("text", ["x", "x" * 200, '"' * 3_000], ids=["short", "ordinary", "escaped"])
+def test_all_files_of_a_project_together_are_bounded_and_the_newest_lines_stay(
+    tmp_path: Path, limit_bytes: int, text: str
+) -> None:
+    project = ProjectFiles(lambda: tmp_path, ABOUT, limit_bytes)
+    n = 0
+    for number in range(1, 6):
+        files = RunFiles(project, stem(GENERATION, number, f"dev-{number % 2}"))
+        for _ in range(4):
+            lines = [line(n + k, text) for k in range(1, 1 + limit_bytes // (2 * (len(text) + 100)))]
+            n = lines[-1].n
+            files.write(lines, [(n, {}, facts(f"dev-{number}"))], Lost(), is_last=False)
+            assert sum(path.stat().st_size for path in files_of(tmp_path)) <= limit_bytes
+        files.write([], [], Lost(), is_last=True)
+        assert not files.has_failed
+    assert box(tmp_path).lines(None).entries[-1].n == n
+
+
+def test_who_lives_makes_room_for_others_that_live(tmp_path: Path) -> None:
+    project = ProjectFiles(lambda: tmp_path, ABOUT, 1_000_000)
+    runs = [RunFiles(project, stem(GENERATION, number, f"dev-{number}")) for number in (1, 2)]
+    for number, files in enumerate(runs, start=1):
+        lines = [line(10_000 * number + k, "x" * 999, f"dev-{number}") for k in range(1, 1_001)]
+        files.write(lines, [(number, {}, facts(f"dev-{number}-1"))], Lost(), is_last=False)
+    assert sum(path.stat().st_size for path in files_of(tmp_path)) <= 1_000_000
+    kept = [box(tmp_path).lines(f"dev-{number}-1").entries for number in (1, 2)]
+    assert [entries[-1].n for entries in kept] == [11_000, 21_000]
+    for files in runs:
+        files.write([], [], Lost(), is_last=True)
 
 
 def test_projects_of_long_ago_make_room(tmp_path: Path) -> None:
@@ -199,7 +230,7 @@ def test_links_and_foreign_files_are_not_followed_and_not_removed(tmp_path: Path
     found = box(tmp_path)
     assert [one.text for one in found.lines(None).entries] == []
     assert len(found.runs) == 1
-    journal_shelf.tidy_project(directory, keep=())
+    journal_shelf.tidy_project(directory, keep=(), limit_bytes=0)
     assert (directory / "notes.txt").exists()
     (tmp_path / "link").symlink_to(directory)
     assert BlackBox(tmp_path / "link").runs == []

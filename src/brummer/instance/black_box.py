@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from brummer.contract.arguments import TailLogs
+from brummer.core.limits import DEFAULTS
 from brummer.discovery.record import Record
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
@@ -29,8 +30,11 @@ class Recorder:
     What writes is imported with the first run: an instance is to answer before that.
     """
 
-    def __init__(self, record: Record, find_root: Callable[[], Path]) -> None:
+    def __init__(
+        self, record: Record, find_root: Callable[[], Path], *, limit_bytes: int = DEFAULTS.journal_bytes
+    ) -> None:
         self._record = record
+        self._limit_bytes = limit_bytes
         self._find_root = find_root
         self._journal: Journal | None = None
         self._current: Callable[[str], Run | None] = lambda _: None
@@ -76,7 +80,7 @@ class Recorder:
         from brummer.process.journal_format import About  # noqa: PLC0415 - see above
 
         about = About(self._record.instance_id, self._record.name, self._record.directory)
-        return Journal(self._find_root, about, self._record.generation)
+        return Journal(self._find_root, about, self._record.generation, limit_bytes=self._limit_bytes)
 
 
 class Past:

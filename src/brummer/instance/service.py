@@ -112,7 +112,7 @@ async def running_instance(
         scripts = ScriptList(project)
         output = Output(generation, max_bytes=limits.output_bytes)
         async with (
-            Recorder(record, lambda: black_box_directory(environ)) as recorder,
+            Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
             Manager(generation, guard, output=output, find=scripts.find) as manager,
         ):
             recorder.listen_to(manager)

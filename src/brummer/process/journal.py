@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from brummer.core.limits import DEFAULTS
 from brummer.process import journal_format
 from brummer.process.journal_files import KEPT_BYTES, Lost, Noted, ProjectFiles, RunFiles
 from brummer.process.journal_format import About, cost
@@ -37,9 +38,16 @@ class Journal:
     ``find_root`` gives the directory that all projects share; it is called in the thread.
     """
 
-    def __init__(self, find_root: Callable[[], Path], about: About, generation: str) -> None:
+    def __init__(
+        self,
+        find_root: Callable[[], Path],
+        about: About,
+        generation: str,
+        *,
+        limit_bytes: int = DEFAULTS.journal_bytes,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._files = ProjectFiles(find_root, about)
+        self._files = ProjectFiles(find_root, about, limit_bytes)
         self._generation = generation
         self._runs = 0
         self._open: set[RunJournal] = set()

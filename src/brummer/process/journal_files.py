@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from brummer.core.limits import DEFAULTS
 from brummer.host.directories import private_directory
 from brummer.host.files import create, write_all, write_atomically
 from brummer.process import journal_format
@@ -51,9 +52,16 @@ class Lost:
 
 
 class ProjectFiles:
-    """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects."""
+    """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects.
 
-    def __init__(self, find_root: Callable[[], Path], about: About) -> None:
+    All files in it together take ``limit_bytes`` at the most. Of these a quarter is room for the next file, which ends
+    at an eighth, so that what is written at one go can overshoot.
+    """
+
+    def __init__(self, find_root: Callable[[], Path], about: About, limit_bytes: int = DEFAULTS.journal_bytes) -> None:
+        self._limit_bytes = limit_bytes
+        self.file_bytes = limit_bytes // 8
+        self.chunk_bytes = min(CHUNK_BYTES, limit_bytes // 32)
         self._find_root = find_root
         self._about = about
         self._directory: Path | None = None
@@ -61,10 +69,12 @@ class ProjectFiles:
         self.problem: str | None = None
         """Why it could not be written, if ever it could not."""
 
-    def begin(self, stem: Stem) -> None:
-        """A run: makes room for it. Raises BrummerError, OSError."""
-        tidy_project(self.directory(), keep=self._live)
+    def create(self, stem: Stem, filename: str) -> int:
+        """A file of this run, once there is room for it. Raises BrummerError, OSError."""
+        directory = self.directory()
+        tidy_project(directory, self._live, self._limit_bytes * 3 // 4)
         self._live.add(stem)
+        return create(directory / filename)
 
     def end(self, stem: Stem) -> None:
         self._live.discard(stem)
@@ -96,11 +106,10 @@ class RunFiles:
     def __init__(self, project: ProjectFiles, stem: Stem) -> None:
         self._project = project
         self._stem = stem
-        self._has_begun = False
         self._facts: int | None = None
         self._segment: int | None = None
         self._segments: deque[Path] = deque()
-        self._cost = 0
+        self._cost = self._file_bytes = 0
         self._before = 0
         self._lost = Lost()
         self._unwritten: list[Noted] = []
@@ -125,16 +134,10 @@ class RunFiles:
             if is_last:
                 self._close()
 
-    def _create(self, filename: str) -> int:
-        if not self._has_begun:
-            self._project.begin(self._stem)
-            self._has_begun = True
-        return create(self._project.directory() / filename)
-
     def _write_facts(self) -> None:
         """What could not be written is tried again: without its facts nobody knows that the run was."""
         if self._facts is None:
-            self._facts = self._create(self._stem.facts())
+            self._facts = self._project.create(self._stem, self._stem.facts())
         if self._unwritten:
             write_all(self._facts, b"".join(journal_format.encode_noted(*one) for one in self._unwritten))
             self._unwritten.clear()
@@ -144,7 +147,7 @@ class RunFiles:
         written = 0
         try:
             while written < len(lines) or self._lost.count:
-                chunk = _first_of(lines, written)
+                chunk = _first_of(lines, written, self._project.chunk_bytes)
                 self._write_chunk([*self._lost.mark(), *chunk])
                 self._before += self._lost.count + len(chunk)
                 self._lost = Lost()
@@ -155,20 +158,21 @@ class RunFiles:
 
     def _write_chunk(self, chunk: list[Line]) -> None:
         segment = self._segment
-        if segment is None or self._cost >= SEGMENT_BYTES:
+        if segment is None or self._cost >= SEGMENT_BYTES or self._file_bytes >= self._project.file_bytes:
             segment = self._next_segment()
         frames = (b"\n" if self._is_torn else b"") + journal_format.encode_lines(chunk)
         self._is_torn = True
         write_all(segment, frames)
         self._is_torn = False
         self._cost += sum(map(cost, chunk))
+        self._file_bytes += len(frames)
 
     def _next_segment(self) -> int:
         filename = self._stem.lines(self._before)
-        descriptor = self._create(filename)
+        descriptor = self._project.create(self._stem, filename)
         if self._segment is not None:
             os.close(self._segment)
-        self._segment, self._cost = descriptor, 0
+        self._segment, self._cost, self._file_bytes = descriptor, 0, 0
         self._segments.append(self._project.directory() / filename)
         while len(self._segments) > SEGMENTS:
             self._segments.popleft().unlink(missing_ok=True)
@@ -183,8 +187,7 @@ class RunFiles:
         self._project.end(self._stem)
 
 
-def _first_of(lines: list[Line], start: int) -> list[Line]:
-    room = CHUNK_BYTES
+def _first_of(lines: list[Line], start: int, room: int) -> list[Line]:
     for end in range(start, len(lines)):
         room -= cost(lines[end])
         if room <= 0:

@@ -12,8 +12,6 @@ from brummer.process.journal_format import Stem, parse
 
 RUNS_OF_A_SCRIPT: Final = 10
 """Past ones; a crash loop must not push out what the other scripts said."""
-PAST_BYTES: Final = 64 * 1024 * 1024
-"""Of all past runs of a project; those that live have their own limit."""
 PROJECTS: Final = 50
 PROJECT_AGE_S: Final = 30 * 86_400.0
 FILES: Final = 20_000
@@ -66,11 +64,16 @@ def shelved(directory: Path) -> list[Shelved]:
     )
 
 
-def tidy_project(directory: Path, keep: Collection[Stem]) -> None:
-    """Remove the oldest runs that are too many; those to keep are not counted. Raises OSError."""
-    room = PAST_BYTES
+def tidy_project(directory: Path, keep: Collection[Stem], limit_bytes: int) -> None:
+    """Remove the oldest runs that are too many, or too large together with those to keep. If these alone are too
+    large, their oldest lines go, of the largest first. Raises OSError.
+    """
+    found = shelved(directory)
+    kept = [run for run in found if run.stem in keep]
+    room = limit_bytes - sum(run.size_bytes for run in kept)
+    _shorten(kept, -room)
     runs: Counter[str] = Counter()
-    for run in shelved(directory):
+    for run in found:
         if run.stem in keep:
             continue
         runs[run.stem.script] += 1
@@ -78,6 +81,19 @@ def tidy_project(directory: Path, keep: Collection[Stem]) -> None:
         if room < 0 or runs[run.stem.script] > RUNS_OF_A_SCRIPT:
             for path in run.paths:
                 path.unlink(missing_ok=True)
+
+
+def _shorten(runs: list[Shelved], excess_bytes: int) -> None:
+    """Each keeps the file that is being written."""
+    while excess_bytes > 0:
+        run = max(runs, key=lambda run: (len(run.segments) > 1, run.size_bytes), default=None)
+        if run is None or len(run.segments) <= 1:
+            return
+        oldest = run.segments.pop(min(run.segments))
+        freed = max(oldest.stat().st_size, _BLOCK)
+        oldest.unlink()
+        run.size_bytes -= freed
+        excess_bytes -= freed
 
 
 def tidy_projects(root: Path, keep: Path, now_s: float) -> None:
