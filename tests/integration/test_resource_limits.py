@@ -20,6 +20,7 @@ SMALL: Final = {
     "BRUMMER_LEDGER_ENTRIES": "50",
     "BRUMMER_LEDGER_SIZE": "100kB",
     "BRUMMER_OUTPUT_SIZE": "100kB",
+    "BRUMMER_JOURNAL_SIZE": "100kB",
     "BRUMMER_MAX_PARKED": "12",
 }
 
@@ -61,6 +62,8 @@ def test_every_limit_holds_with_the_values_in_force(brum: Brum, scratch: Path) -
     assert (program.wait(), program.stderr.rest()) == (0, "")
     rows = {words[0]: words[1:] for line in table.splitlines() if (words := line.split())}
     assert rows["max_connections"][0] == "5"
+    assert 4 <= int(rows["max_connections"][1]) <= 5
+    assert rows["max_connections"][3:5] == ["busy", "yes"]
     assert rows["max_in_flight"][:5] == ["256", "256", "10", "busy", "yes"]
     assert nothing_is_left(brum, scratch)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.drives import calls, ledger, output, sizes
+from brummer.cli.drives import calls, journal, ledger, output, sizes
 from brummer.cli.drives.finding import Finding, Measured, all_held, judged
 from brummer.cli.drives.world import World
 from brummer.cli.table import print_table
@@ -41,6 +41,7 @@ class Drive(msgspec.Struct, frozen=True):
 
 
 DRIVES: Final = (
+    Drive("max_connections", calls.connections, calls.PER_INSTANCE),
     Drive("max_in_flight", calls.in_flight, calls.INSTANCES * calls.PER_INSTANCE),
     Drive("max_in_flight_per_instance", calls.in_flight_per_instance, calls.PER_INSTANCE),
     Drive("max_waiting_per_instance", calls.waiting_per_instance, calls.PER_INSTANCE),
@@ -52,11 +53,10 @@ DRIVES: Final = (
     Drive("ledger_size", ledger.size, 64 * MIB),
     Drive("ledger_age", ledger.age, 1.0),
     Drive("output_size", output.size, 64 * MIB),
+    Drive("journal_size", journal.size, 32 * MIB),
 )
 
 NOT_DRIVEN: Final = {
-    "max_connections": "it is not enforced yet",
-    "journal_size": "it is not enforced yet",
     "memory_soft": "it is not enforced yet",
     "memory_hard": "it is not enforced yet",
     "open_files": "it is the system that enforces it",

@@ -1,6 +1,7 @@
 """Limits on calls: as many as are let in, and some more; then all are let go, and as many must get through again."""
 
 import contextlib
+import math
 from asyncio import Future
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from brummer.cli.drives.holding import HOLD, SHORT_WAY, TAKE, WAITING, Holding
 from brummer.cli.drives.hub_process import HubProcess
 from brummer.cli.drives.world import World, ready
 from brummer.instance.service import Instance
+from brummer.link.budget import QUEUED_PER_PLACE, Budget
 
 BUSY: Final = "busy"
 EXCESS: Final = 10
@@ -44,6 +46,28 @@ async def in_flight(world: World, limit: int) -> Measured:
         hub = await stack.enter_async_context(world.hub(in_flight=limit, queued_per_instance=0))
         await ready(hub, *instances)
         return await _overfilled(world, holding, limit, lambda number: _in(hub, instances[number % INSTANCES], number))
+
+
+async def connections(world: World, limit: int) -> Measured:
+    """As many calls to each of several instances as there are connections; what can't even wait for one is refused."""
+    holding, for_calls, may_wait = world.holding(), Budget(limit).for_calls, limit * QUEUED_PER_PLACE
+    count = 1 + math.ceil((may_wait + EXCESS) / for_calls)
+    async with contextlib.AsyncExitStack() as stack:
+        instances = [
+            await stack.enter_async_context(world.instance(f"shop-{number}", holding)) for number in range(count)
+        ]
+        hub = await stack.enter_async_context(world.hub(connections=limit))
+        await ready(hub, *instances)
+        calls = [_in(hub, instances[number % count], number) for number in range(count * for_calls)]
+        await world.changed.until(lambda: holding.inside + len(_ended(calls)) >= len(calls) - may_wait)
+        most = max(holding.most, (await hub.in_use())["connections"])
+        refused = _ended(calls)
+        holding.let_go()
+        good = await _all_good([call for call in calls if call not in refused])
+        again = await _all_good([_in(hub, instances[number % count], number) for number in range(for_calls)])
+    got = Counter(call.result().code for call in refused)
+    excess = max(len(refused), len(calls) - for_calls - may_wait)
+    return Measured(limit, most, for_calls, excess, BUSY, got, good and again)
 
 
 async def in_flight_per_instance(world: World, limit: int) -> Measured:
@@ -110,7 +134,7 @@ async def parked(world: World, limit: int) -> Measured:
         calls = [hub.call_in(instance_id, TAKE) for _ in range(limit + EXCESS)]
         await world.changed.until(lambda: len(_ended(calls)) >= EXCESS)
         refused = _ended(calls)
-        waited = sum(link["parked"] for link in await hub.links())
+        waited = (await hub.in_use())["parked"]
         async with world.instance("shop", holding):
             good = await _all_good([call for call in calls if call not in refused])
             again = await _all_good([hub.call_in(instance_id, TAKE) for _ in range(limit)])

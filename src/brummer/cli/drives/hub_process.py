@@ -95,10 +95,10 @@ class HubProcess:
         states = {known["instance_id"]: known["state"] for known in content["instances"]}
         return str(states.get(instance, ""))
 
-    async def links(self) -> list[dict[str, Any]]:
-        """As ``hub_status`` tells of them."""
-        links: list[dict[str, Any]] = (await self.call("hub_status")).decoded()["links"]
-        return links
+    async def in_use(self) -> dict[str, int]:
+        """How much of its limits is taken, as ``hub_status`` tells it."""
+        in_use: dict[str, int] = (await self.call("hub_status")).decoded()["limits"]["in_use"]
+        return in_use
 
     def _ask(self, method: str, params: bytes) -> "asyncio.Future[Answer]":
         """Raises HubEnded."""

@@ -13,7 +13,7 @@ from brummer.cli.drives.signal import Signal
 from brummer.core.kinds import DURATION
 from brummer.core.limits import Limits
 from brummer.core.settings import TABLE
-from brummer.discovery.directory import VARIABLE
+from brummer.discovery.directory import VARIABLE, black_box_directory
 from brummer.instance.service import Instance, Options, running_instance
 
 _LIFTED: Final[dict[str, Any]] = {
@@ -45,6 +45,10 @@ class World:
         """With these limits, by their names in `Limits`; all others are lifted."""
         environ = {**self._environ, **_variables(limits)}
         return HubProcess.running(self._directory, environ, self.changed)
+
+    def black_box_of(self, instance: Instance) -> Path:
+        """Where it keeps what its scripts printed."""
+        return black_box_directory(self._environ) / instance.record.instance_id
 
     @contextlib.asynccontextmanager
     async def instance(
