@@ -60,7 +60,7 @@ async def connections(world: World, limit: int) -> Measured:
         await ready(hub, *instances)
         calls = [_in(hub, instances[number % count], number) for number in range(count * for_calls)]
         await world.changed.until(lambda: holding.inside + len(_ended(calls)) >= len(calls) - may_wait)
-        most = max(holding.most, (await hub.in_use())["connections"])
+        most = max(holding.most, (await hub.status())["limits"]["in_use"]["connections"])
         refused = _ended(calls)
         holding.let_go()
         good = await _all_good([call for call in calls if call not in refused])
@@ -134,7 +134,7 @@ async def parked(world: World, limit: int) -> Measured:
         calls = [hub.call_in(instance_id, TAKE) for _ in range(limit + EXCESS)]
         await world.changed.until(lambda: len(_ended(calls)) >= EXCESS)
         refused = _ended(calls)
-        waited = (await hub.in_use())["parked"]
+        waited = sum(link["parked"] for link in (await hub.status())["links"])
         async with world.instance("shop", holding):
             good = await _all_good([call for call in calls if call not in refused])
             again = await _all_good([hub.call_in(instance_id, TAKE) for _ in range(limit)])

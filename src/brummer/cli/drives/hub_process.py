@@ -95,10 +95,9 @@ class HubProcess:
         states = {known["instance_id"]: known["state"] for known in content["instances"]}
         return str(states.get(instance, ""))
 
-    async def in_use(self) -> dict[str, int]:
-        """How much of its limits is taken, as ``hub_status`` tells it."""
-        in_use: dict[str, int] = (await self.call("hub_status")).decoded()["limits"]["in_use"]
-        return in_use
+    async def status(self) -> dict[str, Any]:
+        """What ``hub_status`` tells."""
+        return (await self.call("hub_status")).decoded()
 
     def _ask(self, method: str, params: bytes) -> "asyncio.Future[Answer]":
         """Raises HubEnded."""
