@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables import Report
 
-ALL = ("start", "hop", "relay", "metrics", "discovery")
+ALL = ("start", "hop", "relay", "metrics", "discovery", "managers")
 
 
 def main(names: list[str]) -> int:

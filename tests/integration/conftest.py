@@ -68,3 +68,9 @@ def brum(tmp_path: Path) -> Iterator[Brum]:
         yield brum
     finally:
         brum.end()
+
+
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For tests of dozens of commands, each a new Python: compiled once for all of them, as with an installed one."""
+    return tmp_path_factory.mktemp("bytecode")

@@ -324,6 +324,12 @@ class Brum:
         for program in reversed(self._programs):
             program.end()
 
+    def kill_all(self) -> None:
+        """What a test that failed has left in the background, where it ends with no program of ours."""
+        for process in self.alive():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def alive(self, mark: str | None = None) -> list[psutil.Process]:
         """Every living process that carries the mark in its environment, wherever it has hidden."""
         return marked(mark or self.mark)

@@ -1,6 +1,5 @@
 """The day-to-day commands as people type them: in pipes, in a terminal, and with an instance that is broken."""
 
-import contextlib
 import json
 import os
 import pty
@@ -36,7 +35,6 @@ class World:
         self.project = brum.project("shop", {"Procfile": PROCFILE, "server.py": SERVER_PY})
         self.below = self.project / "src" / "deep"
         self.below.mkdir(parents=True)
-        # Dozens of commands, each a new Python: compiled once for all of them, as with an installed one.
         compiled = {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
         self.settings = {"XDG_STATE_HOME": str(brum.home / "state"), **compiled}
 
@@ -53,17 +51,10 @@ class World:
         return record
 
 
-@pytest.fixture(scope="module")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
 def world(brum: Brum, bytecode: Path) -> Iterator[World]:
     yield World(brum, bytecode)
-    for process in brum.alive():  # of a test that failed: what runs in the background ends with no program of ours
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    brum.kill_all()
 
 
 def in_a_terminal(world: World, *command: str, **more: str) -> str:

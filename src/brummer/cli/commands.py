@@ -31,9 +31,9 @@ brum [options] [SCRIPT ...]      run this project's instance, and start the scri
   brum --test-resource-limits      see every limit hold, with the values that are set here"""
 
 EPILOG: Final = """\
-Scripts come from package.json, Makefile, Procfile and pyproject.toml. A script that is called like a command is run
-with `brum -- NAME`. Records of running instances are kept in $BRUMMER_INSTANCES_DIR, else in the user's runtime
-directory."""
+Scripts come from package.json, Makefile and some twenty other kinds of project file. A script that is called like a
+command is run with `brum -- NAME`. Records of running instances are kept in $BRUMMER_INSTANCES_DIR, else in the user's
+runtime directory."""
 
 
 def main(argv: Sequence[str]) -> int:
