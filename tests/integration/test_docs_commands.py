@@ -23,7 +23,9 @@ from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Program, w
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-PROGRAM = re.compile(r"(?:make|brum|cd|mkdir|export|sh|pip|python3?|claude|\.venv/bin/\w+) ?(?! *[=:])")
+PROGRAM = re.compile(
+    r"(?:[A-Z_]+=\S+ )*(?:make|brum|cd|mkdir|export|sh|pip|python3?|claude|\.venv/bin/\w+) ?(?! *[=:])"
+)
 SHELLS = {"sh", "shell", "bash", "console"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+")
@@ -71,6 +73,8 @@ TAKES_LONG = NotHere("it takes minutes to hours, and has a run of its own")
 WHOLE_SUITE = NotHere("it is, or contains, the run that this test belongs to")
 RUN_BY_US = NotHere("a run of the tests within the tests; what it names is checked below")
 
+LIMITS = NotHere("it takes half a minute, and test_resource_limits runs it")
+
 COMMANDS: dict[str, Fate] = {
     # README.md
     "make demo": NotHere("a step of its own in every check of this project"),
@@ -85,6 +89,7 @@ COMMANDS: dict[str, Fate] = {
     "brum ls": Runs(prints="my-project", up=("dev",)),
     "brum status": Runs(statuses=(0, 1)),  # 1: no hub runs, or one has a problem
     "brum --settings": Runs(prints="max_connections"),
+    "brum --test-resource-limits": LIMITS,
     "brum doctor": Runs(statuses=(0, 1), prints="instances"),  # 1: this machine has no agent, or something to mend
     """brum call my-project scripts_run '{"name": "test", "wait": "exit"}'""": Runs(
         prints='"exit_code": 0', up=("dev",)
@@ -103,6 +108,8 @@ COMMANDS: dict[str, Fate] = {
     "brum wait test --exit --timeout 5m": Runs(up=("test",)),
     r"brum wait web --log 'compiled in \d+ ms'": Runs(prints="compiled in 12 ms", up=("web",)),
     "brum wait api --port 8000": NotHere("the port is the reader's; waiting for one is tested in test_people_commands"),
+    # docs/configuration.md
+    "BRUMMER_MAX_CONNECTIONS=5 brum --test-resource-limits": LIMITS,
     # docs/contributing.md
     "make check": NotHere("a step of its own in every check of this project"),
     "make format": NotHere("it would change the files under the test"),
