@@ -173,7 +173,7 @@ async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFi
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("BRUMMER_INSTANCES_DIR", str(tmp_path / "instances"))
     started: list[dict[str, Any]] = []
 
     def popen(command: list[str], **settings: Any) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import InvalidArguments, NotFound
-from brummer.discovery.directory import black_box_directory
+from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for
 from brummer.hub.black_box import BlackBoxes
 from brummer.process.journal_files import Lost, ProjectFiles, RunFiles
@@ -100,9 +100,11 @@ async def test_an_instance_is_found_by_id_name_and_directory(
     assert {item["directory"] for item in instances} == {str(tmp_path / "shop"), str(tmp_path / "another")}
 
 
-def test_black_boxes_outlive_the_session_unless_a_place_for_all_was_chosen(tmp_path: Path) -> None:
+def test_black_boxes_and_logs_outlive_the_session_unless_a_place_for_all_was_chosen(tmp_path: Path) -> None:
     chosen = {"BRUMMER_INSTANCES_DIR": str(tmp_path)}
     assert black_box_directory(chosen) == tmp_path / "black-box"
+    assert log_directory(chosen) == tmp_path / "log"
     state = {"XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": "/nowhere"}
     if os.name == "posix":
         assert black_box_directory(state) == tmp_path / "brummer" / "black-box"
+        assert log_directory(state) == tmp_path / "brummer" / "instances"

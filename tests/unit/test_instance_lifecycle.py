@@ -370,13 +370,19 @@ async def test_a_script_that_fails_for_a_taken_port_names_the_script_that_has_it
     port = free_port()
     world.script("first", python(LISTENS, port))
     await world.reached(await world.start("first"), "ready")
-    world.script("second", f"echo 'listen EADDRINUSE: address already in use :::{port}' >&2; exit 1")
+    world.script("second", f"echo 'Error: listen EADDRINUSE: address already in use :::{port}' >&2; exit 1")
     run = await world.reached(await world.start("second"), "exit")
     first = world.manager.current("first")
     owner = run.status().port_owner
     assert first
     assert (owner.port, owner.pid, owner.script) == (port, first.pid, "first-1")  # type: ignore[union-attr]
     assert first.state == "ready"
+    failed = [change for change in world.manager.changes.log.after(0) if change.kind == "failed"]
+    assert [(change.reason, change.first_error, change.last_lines) for change in failed] == [
+        (run.reason, msgspec.UNSET, msgspec.UNSET)
+    ]
+    assert (str(port) in (run.reason or ""), run.status().errors) == (True, msgspec.UNSET)
+    assert "\n" not in (run.reason or "")
 
 
 @LINUX

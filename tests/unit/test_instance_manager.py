@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
-from brummer.instance.manager import INCOMPLETE, Manager, ShuttingDown, Until
+from brummer.instance.manager import INCOMPLETE, LAST_LINE_LENGTH, Manager, ShuttingDown, Until
 from brummer.instance.run import Run
 from brummer.instance.runs import KEPT_RUNS
 from brummer.process.guard import MARK, Guard
@@ -158,6 +158,17 @@ async def test_a_failure_is_a_change_with_its_last_lines(manager: Manager) -> No
     change = last_change(manager)
     assert (change["kind"], change["exit_code"], change["signal"]) == ("failed", 2, None)
     assert change["last_lines"] == ["3", "4", "5", "6", "7"]
+
+
+async def test_lines_of_any_length_make_no_large_change(manager: Manager) -> None:
+    await ran(manager, "for n in 1 2 3; do printf '%016000d\\n' $n; done; exit 2")
+    assert [len(text) < LAST_LINE_LENGTH + 50 for text in last_change(manager)["last_lines"]] == [True] * 3
+
+
+async def test_what_an_error_has_told_is_not_told_again_by_the_failure(manager: Manager) -> None:
+    await ran(manager, "echo on my way; echo 'ValueError: no table' >&2; exit 2")
+    change = last_change(manager)
+    assert (change["first_error"], change["last_lines"]) == ("ValueError: no table", ["on my way"])
 
 
 async def test_a_server_is_ready_when_the_url_that_it_printed_answers(manager: Manager) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from brummer.discovery.directory import log_directory
 from brummer.discovery.record import instance_id_for
 from brummer.host.directories import private_directory
 
@@ -52,9 +53,7 @@ class Background:
 
 def _log_path(instance_id: str) -> Path:
     """Raises DirectoryUnusable."""
-    from platformdirs import user_state_path
-
-    directory = user_state_path("brummer", appauthor=False) / "instances"
+    directory = log_directory(os.environ)
     private_directory(directory)
     return directory / f"{instance_id}.log"
 

@@ -34,6 +34,13 @@ def black_box_directory(environ: Mapping[str, str]) -> Path:
     return _state_directory(environ) / "black-box"
 
 
+def log_directory(environ: Mapping[str, str]) -> Path:
+    """Where an instance in the background says what it has to say about itself; found as the black box is."""
+    if environ.get(VARIABLE):
+        return instances_directory(environ) / "log"
+    return _state_directory(environ) / "instances"
+
+
 def _absolute(path: Path) -> Path:
     if path.is_absolute():
         return path

@@ -29,17 +29,18 @@ def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
 def listeners(ports: range) -> dict[int, tuple[int, str]]:
     """Who listens on these ports: port → (pid, command name). (0, "") where that is hidden from us.
 
-    Walks all of /proc when somebody does: tens of milliseconds, so use a thread.
+    Of several that share a socket, the one with the lowest number, mostly the parent. Walks /proc when somebody does:
+    tens of milliseconds, or seconds where a hundred thousand descriptors are open, so use a thread.
     """
     if sys.platform != "linux":
         return {}
     wanted = {inode: port for inode, port in _listening_sockets().items() if port in ports}
     found = dict.fromkeys(wanted.values(), (0, ""))
-    if not wanted:
-        return found
-    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+    for pid in sorted(map(int, filter(str.isdecimal, os.listdir("/proc")))) if wanted else ():
         for inode in _sockets_of(pid) & wanted.keys():
-            found[wanted[inode]] = (pid, _command_name(pid))
+            found[wanted.pop(inode)] = (pid, _command_name(pid))
+        if not wanted:
+            break
     return found
 
 

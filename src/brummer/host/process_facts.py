@@ -6,9 +6,9 @@ _SHOWN_BYTES = 200
 
 
 def command_line(pid: int) -> str:
-    """As it was started, cut after 200 bytes; empty when it is gone or hidden."""
+    """As it was started, on one line, cut after 200 bytes; empty when it is gone or hidden."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read(_SHOWN_BYTES).rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+        return " ".join(file.read(_SHOWN_BYTES).replace(b"\0", b" ").decode(errors="replace").split())
     return ""
 
 

@@ -21,7 +21,7 @@ Kind = Literal["started", "url", "ready", "error", "exited", "failed", "crash-lo
 class Change(msgspec.Struct, frozen=True):
     """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
     signal, the reason in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
-    ``crash-looping`` also have the last lines, and the first error that was printed where those do not say it.
+    ``crash-looping`` also have the first error that was printed, and those of the last lines that are part of none.
 
     ``error`` is one that was printed: its title, where it is (FILE:LINE), how often it came, what it says, and the
     number of its first line.
@@ -86,7 +86,7 @@ class Changes:
             stop_asked_by=status.stop_asked_by,
             next_restart_s=run.successor.status().next_restart_s if run.successor and not error else UNSET,
             last_lines=last_lines,
-            first_error=_first_error(run, last_lines or []) if kind in {"failed", "crash-looping"} else UNSET,
+            first_error=_first_error(run) if kind in {"failed", "crash-looping"} else UNSET,
             title=error.title if error else UNSET,
             where=error.where or UNSET if error else UNSET,
             count=error.count if error else UNSET,
@@ -112,7 +112,6 @@ class Changes:
             stop_listening()
 
 
-def _first_error(run: Run, last_lines: list[str]) -> str | UnsetType:
-    """That of the crash loop, or else of the run; each thing is said once."""
-    error = run.first_error or run.first_printed_error
-    return UNSET if error is None or error in last_lines or error in (run.reason or "") else error
+def _first_error(run: Run) -> str | UnsetType:
+    """That of the crash loop, or else of the run, where the reason does not say it."""
+    return run.first_error or (run.first_printed_error or UNSET if run.status().errors else UNSET)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from brummer.core.errors import BrummerError
 from brummer.host.out_of_memory import oom_kills
@@ -37,12 +37,14 @@ from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
 from brummer.process.runner import Child, start
+from brummer.process.text import shortened
 
 SHUTDOWN_MARGIN_S = 5.0
 """Beyond the time that the scripts themselves may take to stop: 10 s in all, if none says otherwise."""
 INCOMPLETE = "a process that left its group still held the output open; what it prints is not read"
 LAST_LINES = 5
-"""In the change that reports a failure: enough for an exception's last words."""
+LAST_LINE_LENGTH = 200
+"""In the change that reports a failure: enough for its last words."""
 SEEN_LINES = 200
 """In which a failure is looked for: behind a complaint there may come a stack trace, and what a wrapper says."""
 
@@ -341,8 +343,14 @@ class Manager:
 
     def _publish_end(self, run: Run) -> None:
         kind: Literal["failed", "crash-looping", "exited", "stopped"] = run.state  # type: ignore[assignment]
-        last_lines = self.last_lines(run, LAST_LINES) if kind in {"failed", "crash-looping"} else UNSET
-        self.changes.publish(kind, run, self._now(), last_lines=last_lines)
+        is_failure = kind in {"failed", "crash-looping"}
+        self.changes.publish(kind, run, self._now(), last_lines=self._last_words(run) if is_failure else UNSET)
+
+    def _last_words(self, run: Run) -> list[str] | UnsetType:
+        """Those that nothing else says: errors are changes of their own."""
+        last = deque(self.lines_of(run), maxlen=LAST_LINES)
+        news = [line for line in last if line.text not in (run.reason or "") and not run.has_told(line.n)]
+        return [shortened(line.text, LAST_LINE_LENGTH) for line in news] or UNSET
 
     def _now(self) -> str:
         return self._stamp(self._wall())

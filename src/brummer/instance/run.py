@@ -214,12 +214,18 @@ class Run:
         return f"{first.title} ({first.where})" if first.where else first.title
 
     def _errors(self) -> Errors | UnsetType:
-        """Unset where the first error of the crash loop says it already."""
+        """Unset where the first error of the crash loop, or the reason, says it already."""
         if self.problems is None or (first := self.problems.first) is None:
             return UNSET
         if self.first_error and (self.first_printed_error or "") in self.first_error:
             return UNSET
+        if self.reason and self.problems.errors == 1 and _is_of_a_port(first.title):
+            return UNSET
         return Errors(self.problems.errors, first.title, first.where)
+
+    def has_told(self, n: int) -> bool:
+        """Whether a line belongs to an error that it printed."""
+        return self.problems is not None and self.problems.owns(n)
 
     def _explain(self, ending: Ending) -> None:
         self.reason, self.first_error = ending.reason, ending.first_error
@@ -227,6 +233,13 @@ class Run:
 
     def _apply(self, event: lifecycle.Event) -> None:
         self.state = lifecycle.after(self.state, event)
+
+
+def _is_of_a_port(title: str) -> bool:
+    """The reason of a failure then names the port, and who has it."""
+    from brummer.process.port_complaints import port_in_use  # noqa: PLC0415 - only where something has failed
+
+    return port_in_use([title]) is not None
 
 
 def _seconds_until(moment_s: float) -> float:

@@ -33,6 +33,7 @@ from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Match, Waiting
+from brummer.process.text import shortened
 from brummer.wire.server import CLIENT_GONE
 from brummer.wire.toolbox import CallContext, Tool
 
@@ -172,7 +173,7 @@ class _Calls:
             raise run.start_error
         says_enough = until == "none" or (until == "ready" and run.state == "ready")
         last = [] if says_enough else self._manager.last_lines(run, LAST_LINES)
-        return {**_facts(run), "last_lines": [_shortened(text) for text in last]}
+        return {**_facts(run), "last_lines": [shortened(text, LAST_LINE_LENGTH) for text in last]}
 
     async def _picked(self, wanted: PickProcess) -> Run | Script:
         """The run that was meant; the script itself when it has never run."""
@@ -236,7 +237,3 @@ def _shown(script: Script) -> Answer:
 def _facts(run: Run) -> Answer:
     facts: Answer = msgspec.to_builtins(run.status())
     return facts
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LAST_LINE_LENGTH else f"{text[:LAST_LINE_LENGTH]} [… {len(text)} characters]"

@@ -39,6 +39,11 @@ def plain(raw: str) -> str:
     return text if text.isprintable() else _CONTROL.sub("\ufffd", text)
 
 
+def shortened(text: str, length: int) -> str:
+    """So many characters, and how many there were."""
+    return text if len(text) <= length else f"{text[:length]} [… {len(text)} characters]"
+
+
 class LineAssembler:
     r"""Chunks of one stream into lines, decoded as UTF-8 with U+FFFD for what is not.
 
