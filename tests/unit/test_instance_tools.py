@@ -357,6 +357,14 @@ async def test_waiting_for_what_an_ended_process_can_not_do_any_more_ends_at_onc
     assert (answer["matched"], answer["process"]["status"]) == (False, "failed")
 
 
+async def test_waiting_for_one_run_does_not_wait_for_those_that_follow_it(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text('[scripts.loop]\ncommand = "exit 1"\nrestart = "always"\n')
+    await agent.call("scripts_run", name="loop", wait="exit")
+    match = await agent.call("wait_for", process="loop-1", ready=True, timeout_s=600)
+    assert (match["matched"], match["process"]["process_id"]) == (False, "loop-1")
+    await agent.call("scripts_stop", name="loop")
+
+
 async def test_waiting_for_a_port_ends_when_somebody_listens(agent: Agent) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

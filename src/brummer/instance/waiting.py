@@ -104,8 +104,13 @@ class Waiting:
             self._finish("ready", run)
         elif self._wanted.exit and run.has_ended:
             self._finish("exit", run)
-        elif run.has_ended and run.successor is None and self._wanted.process is not None and self._wanted.port is None:
+        elif run.has_ended and self._wanted.port is None and self._is_the_last(run):
             self._end_unmatched(run)
+
+    def _is_the_last(self, run: Run) -> bool:
+        """Of those that were named: by id it is the only one."""
+        named = self._wanted.process
+        return named == run.process_id or (named == run.name and run.successor is None)
 
     def _finish(self, what: str, run: Run | None, line: Line | None = None) -> None:
         if not self._found.done():

@@ -1,4 +1,4 @@
-"""How serious a line says it is. Pure; a microsecond for each line."""
+"""How serious a line says it is. Pure; some microseconds for each line."""
 
 import re
 from functools import cache
