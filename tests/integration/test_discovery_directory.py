@@ -256,5 +256,6 @@ def test_a_read_only_directory_is_told_with_advice_and_costs_no_running_instance
     assert "Mount it for writing" in found["second_said"]
     assert found["withdrawn_status"] == 0
     assert found["listed_after_deaths"] == ["gone", "gone"]
-    assert found["problems"] == ["stale"]
+    assert found["problems"] == ["directory_read_only"], "that the records of the dead stay is its consequence"
+    assert found["printed_first"] == "directory_read_only"
     assert found["left_when_writable"] == []

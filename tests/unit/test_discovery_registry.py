@@ -324,7 +324,7 @@ async def test_what_can_not_be_removed_is_told_and_never_listed(directory: Path,
         async with Registry(place) as registry:
             await no_more(registry)
             await no_more(registry)
-            assert [problem.code for problem in registry.problems] == ["stale"]
+            assert [problem.code for problem in registry.problems] == ["directory_read_only", "stale"]
             assert registry.snapshot() == {}
 
 

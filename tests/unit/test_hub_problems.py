@@ -132,9 +132,9 @@ def test_errors_come_before_warnings_and_the_machine_before_the_particular() -> 
     assert codes(*observed) == codes(*reversed(observed))
     assert codes(*observed) == [
         "loopback_down",
-        "link_gone",
-        "link_gone",
         DIRECTORY[0],
+        "link_gone",
+        "link_gone",
         "offline",
         "malformed",
         "settings_invalid",

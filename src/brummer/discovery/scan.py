@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from brummer.discovery.record import LIMIT_BYTES, Malformed, Newer, Record, decode
-from brummer.host.directories import private_directory
+from brummer.host.directories import private_directory, writable_directory
 from brummer.host.files import FileRefused, open_for_reading, read_descriptor, refusal_of
 
 STEP_S: Final = 0.003
@@ -56,7 +56,10 @@ class Scan:
         """Names of all candidates; complete when the steps have ended."""
 
     def steps(self) -> Iterator[list[Sighting]]:
-        """The files that are new or changed, in any order. Raises DirectoryUnusable, OSError."""
+        """The files that are new or changed, in any order. Raises DirectoryUnusable, OSError.
+
+        Of one in which nobody can publish all is listed before that is raised.
+        """
         private_directory(self._directory, create=False)
         sightings: list[Sighting] = []
         until = self._clock() + STEP_S
@@ -69,6 +72,7 @@ class Scan:
                     sightings = []
                     until = self._clock() + STEP_S
         yield sightings
+        writable_directory(self._directory)
 
     def _look_at(self, entry: os.DirEntry[str]) -> Iterator[Sighting]:
         self.seen.add(entry.name)

@@ -89,6 +89,15 @@ KINDS: Final[dict[str, Kind]] = {
         "look for the cause here: a firewall or VPN client that blocks the loopback",
         ("settling", "loopback_down"),
     ),
+    **{
+        code: Kind(
+            "the instances directory can't be used",
+            "error",
+            "looked at again and again; known instances stay connected",
+            "see the detail, and brum doctor",
+        )
+        for code in DIRECTORY
+    },
     # Of one link.
     "link_gone": Kind(
         "the instance has ended",
@@ -164,16 +173,7 @@ KINDS: Final[dict[str, Kind]] = {
         "look at the last error of its link",
         ("cut_off", *_LINK),
     ),
-    # Of the directory.
-    **{
-        code: Kind(
-            "the instances directory can't be used",
-            "error",
-            "looked at again and again; known instances stay connected",
-            "see the detail, and brum doctor",
-        )
-        for code in DIRECTORY
-    },
+    # Of files in the directory.
     "record_missing": Kind(
         "the instance's record is not there",
         "warning",
@@ -202,6 +202,7 @@ KINDS: Final[dict[str, Kind]] = {
         "warning",
         "tried to be removed, again and again",
         "make the directory writable",
+        DIRECTORY,
     ),
     # Of how it was started.
     "settings_invalid": Kind(

@@ -96,6 +96,7 @@ def read_only(brum: Brum) -> dict[str, Any]:
     assert within(BACK_S, lambda: states(hub) == ["gone", "gone"])
     found["listed_after_deaths"] = states(hub)
     found["problems"] = problems(hub)
+    found["printed_first"] = brum.run("status").stdout.partition(":")[0]
     subprocess.run(["umount", str(brum.instances)], check=True)
     brum.instance(brum.project("third"))  # whoever comes next makes the hub look
     within(BACK_S, lambda: not problems(hub))
