@@ -1,4 +1,7 @@
-"""``make bench``: every measurement, or those that are named. Ratios are taken within one run: machines are noisy."""
+"""``make bench``: every measurement into one report, or those that are named into one of their own.
+
+Ratios are taken within one run: machines are noisy.
+"""
 
 import importlib
 import sys
@@ -15,7 +18,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there is {', '.join(ALL)}", file=sys.stderr)
         return 2
-    report = Report("bench")
+    report = Report("-".join(["bench", *names]))
     for name in names or ALL:
         with tempfile.TemporaryDirectory(prefix="brummer-bench-") as folder:
             importlib.import_module(name).measure(report, Path(folder))

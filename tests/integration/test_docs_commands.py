@@ -133,7 +133,7 @@ COMMANDS: dict[str, Fate] = {
     # docs/start.md
     'export PATH="$PWD/.venv/bin:$PATH"': Runs(),
     "brum --version": Runs(prints="brum"),
-    "mkdir -p hello && cd hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="."),
+    "mkdir -p hello && cd hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="elsewhere"),
     "brum mcp-config claude-code": Runs(prints="claude mcp add"),
     """brum call hello logs_tail '{"process": "dev"}'""": Runs(prints='"lines"', up=("dev",), where="hello"),
 }
@@ -168,6 +168,7 @@ class Reader:
             "PYTHONPYCACHEPREFIX": str(bytecode),
             "PYTHONDONTWRITEBYTECODE": "",
         }
+        (brum.home / "elsewhere").mkdir()
         brum.project("my-project", {"Procfile": PROCFILE, "server.py": SERVER_PY})
         brum.project("hello", {"Procfile": f"dev: {sys.executable} -u -m http.server 0 --bind 127.0.0.1\n"})
 
