@@ -7,6 +7,10 @@ if sys.platform == "win32":
     def raise_descriptor_limit(wanted: int) -> None:
         """Sockets are not limited there."""
 
+    def descriptor_limit() -> int:
+        """How many it may have open."""
+        return sys.maxsize
+
 else:
     import resource
 
@@ -18,3 +22,8 @@ else:
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+    def descriptor_limit() -> int:
+        """How many it may have open."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return sys.maxsize if soft == resource.RLIM_INFINITY else soft
