@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -169,6 +170,18 @@ async def test_what_an_error_has_told_is_not_told_again_by_the_failure(manager: 
     await ran(manager, "echo on my way; echo 'ValueError: no table' >&2; exit 2")
     change = last_change(manager)
     assert (change["first_error"], change["last_lines"]) == ("ValueError: no table", ["on my way"])
+
+
+async def test_a_short_last_line_is_told_whatever_the_reason_is(manager: Manager) -> None:
+    await ran(manager, "echo command; exit 127")
+    change = last_change(manager)
+    assert (change["reason"], change["last_lines"]) == ("exit 127: command not found", ["command"])
+
+
+async def test_why_a_start_failed_is_told_once(manager: Manager) -> None:
+    with pytest.raises(ScriptFailedToStart):
+        await manager.ensure(Script("web", ["no-such-program"], "test", "/"))
+    assert last_change(manager)["last_lines"] is msgspec.UNSET
 
 
 async def test_a_server_is_ready_when_the_url_that_it_printed_answers(manager: Manager) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -254,6 +255,16 @@ async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_
 
 
 @LISTS_DESCRIPTORS
+async def test_where_no_terminal_is_to_be_had_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def openpty() -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, "out of pty devices")
+
+    monkeypatch.setattr(os, "openpty", openpty)
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["true"], terminal=True)
+    assert caught.value.context["errno"] == "ENOSPC"
+
+
 async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
     before = list(Path("/proc/self/fd").iterdir())
     with pytest.raises(ScriptFailedToStart):

@@ -348,8 +348,9 @@ class Manager:
 
     def _last_words(self, run: Run) -> list[str] | UnsetType:
         """Those that nothing else says: errors are changes of their own."""
+        reason = run.reason or ""
         last = deque(self.lines_of(run), maxlen=LAST_LINES)
-        news = [line for line in last if line.text not in (run.reason or "") and not run.has_told(line.n)]
+        news = [line for line in last if not (run.has_told(line.n) or (line.stream == "brum" and line.text in reason))]
         return [shortened(line.text, LAST_LINE_LENGTH) for line in news] or UNSET
 
     def _now(self) -> str:

@@ -27,7 +27,7 @@ from brummer.host.clocks import awake, busy
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
-from brummer.host.terminals import TERM, open_terminal
+from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find
 from brummer.process.pace import CHUNK_BYTES, Pace, next_chunk_bytes
@@ -84,7 +84,7 @@ def start(
     that it prints is "stdout". Blocks for the 1 ms until the program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-    screen = open_terminal() if terminal else None
+    screen = _terminal(arguments, str(directory)) if terminal else None
     try:
         process = subprocess.Popen(
             arguments,
@@ -111,6 +111,18 @@ def start(
         environment.get(RUN_MARK, ""),
         pace or Pace(),
     )
+
+
+def _terminal(arguments: list[str], directory: str) -> Terminal:
+    try:
+        return open_terminal()
+    except OSError as error:
+        raise ScriptFailedToStart(
+            f"could not start {arguments[0]}: no terminal is to be had: {error.strerror}",
+            command=arguments,
+            directory=directory,
+            errno=errno.errorcode.get(error.errno or 0),
+        ) from None
 
 
 def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError) -> ScriptFailedToStart:
