@@ -118,7 +118,23 @@ class _Gathered:
         self._servers[server.name] = server
         self._origins[f"servers.{server.name}"] = origin
 
+    def _check_memory(self) -> None:
+        """Two that only make sense together: if they don't, neither holds."""
+        soft, hard = BY_KEY["memory_soft"], BY_KEY["memory_hard"]
+        soft_bytes, hard_bytes = (self._values.get(each.key, each.default) for each in (soft, hard))
+        if soft_bytes <= hard_bytes:
+            return
+        wrong = soft if soft.key in self._values else hard
+        origin = self._origins[wrong.key]
+        name, path = (origin.name, None) if origin.kind != "file" else (wrong.key, origin.name)
+        what = f"{name}: memory_soft ({soft_bytes} bytes) must not be over memory_hard ({hard_bytes} bytes)"
+        self._problems.append(SettingsInvalid(what, path=path, line=origin.line, key=name))
+        for each in (soft, hard):
+            self._values.pop(each.key, None)
+            self._origins.pop(each.key, None)
+
     def settings(self) -> Settings:
+        self._check_memory()
         values = {setting.key: setting for setting in TABLE if setting.key in self._values}
         limits = {s.limit: self._values[s.key] for s in values.values() if s.limit}
         others = {key: self._values[key] for key, s in values.items() if not s.limit}

@@ -11,8 +11,10 @@ from urllib.parse import unquote, urlsplit
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.memory import Memory
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
+from brummer.host.memory import give_back, resident_bytes
 from brummer.hub.conditions import condition_of
 from brummer.link.admission import Gate
 from brummer.link.basic import BasicLink
@@ -119,6 +121,7 @@ class Instances:
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self.gate = Gate(limits)
+        self.memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, self._shed)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
         self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
@@ -210,6 +213,14 @@ class Instances:
                 ending = asyncio.get_running_loop().create_task(_end(known))
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)
+
+    def _shed(self) -> None:
+        """What can be had again."""
+        self._places.clear()
+        for known in self._known.values():
+            if isinstance(known.link, Link):
+                known.link.connections.drop_spares()
+        give_back()
 
     async def close(self) -> None:
         await asyncio.gather(*(_end(known) for known in self._known.values()), *self._ending)

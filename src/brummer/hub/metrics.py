@@ -75,6 +75,7 @@ IN_USE = Metric("brummer_limit_in_use", "gauge", "How much of it is taken", ("li
 GIVEN_UP = Metric(
     "brummer_connections_given_up_total", "counter", "Idle connections that were closed because others wanted the place"
 )
+REFUSED = Metric("brummer_memory_refusals_total", "counter", "Calls that were refused at the hard limit on memory")
 LISTED = Metric("brummer_registry_instances", "gauge", "Instances that the directory lists")
 PROBLEMS = Metric("brummer_registry_problems", "gauge", "Files in the directory that are not used", ("code",))
 SCANS = Metric("brummer_registry_scans_total", "counter", "Looks at the directory")
@@ -83,7 +84,8 @@ HINTS = Metric("brummer_registry_hints_total", "counter", "What made it look, be
 
 ALL: Final = (
     BUILD, CALLS, CALL_DURATION, ATTEMPTS_TOTAL, RECOVERY, WAKE, EVENTS, TRANSITIONS, STATE, BREAKER, QUALITY, RTT,
-    CONNECTIONS, DIALS, IN_FLIGHT, PARKED, QUEUED, LIMIT, IN_USE, GIVEN_UP, LISTED, PROBLEMS, SCANS, SCAN, HINTS,
+    CONNECTIONS, DIALS, IN_FLIGHT, PARKED, QUEUED, LIMIT, IN_USE, GIVEN_UP, REFUSED, LISTED, PROBLEMS, SCANS, SCAN,
+    HINTS,
 )  # fmt: skip
 """Those of a hub."""
 
@@ -174,9 +176,9 @@ class HubMetrics:
         yield TRANSITIONS.family({(event,): count for event, count in self._transitions.items()})
         yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances.gate.limits).items()})
 
-        gate = self._instances.gate
-        yield IN_USE.family({(name,): value for name, value in in_use(gate).items()})
-        yield GIVEN_UP.single(gate.budget.given_up)
+        yield IN_USE.family({(name,): value for name, value in in_use(self._instances).items()})
+        yield GIVEN_UP.single(self._instances.gate.budget.given_up)
+        yield REFUSED.single(self._instances.memory.refused)
 
     def _of_registry(self) -> Iterator[Family]:
         statistics = self._registry.statistics()

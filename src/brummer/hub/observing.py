@@ -74,6 +74,16 @@ def of_places(instances: Instances) -> Iterator[Observed]:
         yield Observed("busy", f"{gate.limits.queued_per_instance} calls wait for a place", instances=(name,))
     if gate.parked >= gate.limits.parked:
         yield Observed("parked_full", f"{gate.parked} calls wait for instances that are away")
+    if gate.budget.is_full:
+        yield Observed("connections_full", f"all {gate.budget.taken} connections are busy, and calls wait for them")
+
+
+def of_memory(instances: Instances) -> Iterator[Observed]:
+    """Of our own process."""
+    memory = instances.memory
+    if memory.level != "well":
+        code = "memory_full" if memory.level == "hard" else "memory_high"
+        yield Observed(code, f"{memory.resident_bytes >> 20} MiB are in use")
 
 
 def of_directory(registry: Registry) -> Iterator[Observed]:

@@ -98,6 +98,15 @@ KINDS: Final[dict[str, Kind]] = {
         )
         for code in DIRECTORY
     },
+    "memory_full": Kind(
+        "the hub takes as much memory as it may",
+        "error",
+        "new calls are refused (busy) until there is room",
+        "ask for less at once, or raise memory_hard",
+    ),
+    "memory_high": Kind(
+        "the hub takes much memory", "warning", "caches are given up", "ask for less at once, or raise memory_soft"
+    ),
     # Of one link.
     "link_gone": Kind(
         "the instance has ended",
@@ -165,6 +174,12 @@ KINDS: Final[dict[str, Kind]] = {
         "one more is refused (busy)",
         "start the instances that are away",
         ("cut_off", *_LINK),
+    ),
+    "connections_full": Kind(
+        "more calls are under way than connections allow",
+        "warning",
+        "they wait in turn; one more is refused (busy)",
+        "raise max_connections, or end calls that do not end by themselves",
     ),
     "breaker_open": Kind(
         "calls to the instance failed in a row",

@@ -67,6 +67,7 @@ class Router:
         local: Sequence[Tool],
         black_boxes: BlackBoxes | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._instances = instances
         self._black_boxes = black_boxes
         self._sessions = sessions
@@ -90,6 +91,7 @@ class Router:
             known = self._instances.known_now(named, *self._client_of(call))
             if known is None or not isinstance(known.caller, Caller):
                 return None
+            self._admit()
             made = _tool_call(call.name, arguments, call)
             if self._black_boxes is None or call.name not in ANSWERED:
                 return express.send(known.caller, made, done)
@@ -100,6 +102,10 @@ class Router:
         except BrummerError as error:
             return failed(error)
 
+    def _admit(self) -> None:
+        """New work needs memory. Raises `brummer.core.memory.MemoryFull`."""
+        self._instances.memory.admit(self._loop.time())
+
     def _instead(
         self, known: Known, call: ToolCall, arguments: bytes, error: BrummerError
     ) -> Coroutine[Any, Any, bytes] | None:
@@ -109,6 +115,7 @@ class Router:
         if call.name in self._local:
             return await self._local.call(call.name, call.arguments, call)
         try:
+            self._admit()
             return await self._routed(call)
         except BrummerError as error:
             return failed(error)

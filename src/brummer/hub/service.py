@@ -161,7 +161,9 @@ async def running_hub(
     tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
     try:
         if chosen.use_robust_networking:
-            monitor = Monitor(hub.recovery.on_event, endpoints=chosen.connectivity_endpoints)
+            monitor = Monitor(
+                hub.recovery.on_event, endpoints=chosen.connectivity_endpoints, on_beat=instances.memory.look
+            )
             tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
             if chosen.logind:
                 tasks.append(asyncio.create_task(hub.listen_to_logind(monitor), name="logind"))

@@ -10,10 +10,9 @@ from brummer import __version__
 from brummer.core.clock import Clock
 from brummer.core.limits import Limits
 from brummer.hub.instances import Instances
-from brummer.hub.observing import of_links, of_machine, of_places
+from brummer.hub.observing import of_links, of_machine, of_memory, of_places
 from brummer.hub.problems import Observed, explain
 from brummer.hub.timeline import Timeline
-from brummer.link.admission import Gate
 from brummer.link.refusals import PARK_S
 
 _LIMITS: Final = (
@@ -26,6 +25,8 @@ _LIMITS: Final = (
     "reply_bytes",
     "request_bytes",
     "open_files",
+    "memory_soft_bytes",
+    "memory_hard_bytes",
 )
 """Those that a hub enforces."""
 
@@ -35,9 +36,15 @@ def limits_in_force(limits: Limits) -> dict[str, float]:
     return {**{name: getattr(limits, name) for name in _LIMITS}, "park_s": PARK_S}
 
 
-def in_use(gate: Gate) -> dict[str, float]:
+def in_use(instances: Instances) -> dict[str, float]:
     """How much of some of these limits is taken now."""
-    return {"connections": gate.budget.taken, "in_flight": gate.total.taken, "parked": gate.parked}
+    gate = instances.gate
+    return {
+        "connections": gate.budget.taken,
+        "in_flight": gate.total.taken,
+        "parked": gate.parked,
+        "memory_hard_bytes": instances.memory.resident_bytes,
+    }
 
 
 class Status:
@@ -52,10 +59,12 @@ class Status:
 
     def describe(self, problems: Iterable[Observed] = ()) -> dict[str, Any]:
         """``problems``: what is wrong beside links, calls and network."""
+        self._instances.memory.look(self._clock.awake())
         links = [known.link.status() for known in self._instances]
         observed = chain(
             of_links(self._instances, links),
             of_places(self._instances),
+            of_memory(self._instances),
             of_machine(self._timeline, self._instances, self._clock),
             problems,
         )
@@ -71,6 +80,6 @@ class Status:
             "timeline": self._timeline.describe(),
             "limits": {
                 **limits_in_force(self._instances.gate.limits),
-                "in_use": in_use(self._instances.gate),
+                "in_use": in_use(self._instances),
             },
         }

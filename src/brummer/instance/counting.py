@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
+from brummer.core.memory import Memory
 from brummer.core.tallies import CALL_S, Histogram
 from brummer.instance.changes import Change
 from brummer.instance.ledger import Ledger
@@ -50,10 +51,11 @@ class CountedCalls:
 class Counting:
     """Everything that is counted, or can be looked at when somebody asks."""
 
-    def __init__(self, manager: Manager, calls: CountedCalls, ledger: Ledger) -> None:
+    def __init__(self, manager: Manager, calls: CountedCalls, ledger: Ledger, memory: Memory) -> None:
         self.manager = manager
         self.calls = calls
         self.ledger = ledger
+        self.memory = memory
         self.script_events: Counter[str] = Counter()
         self.restarts = 0
         manager.changes.listen(self._changed)

@@ -6,12 +6,16 @@ in which the hub can come back; only a cancellation that names the key stops it 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from brummer.core.errors import BrummerError, Outcome
 from brummer.instance.ledger import Entry, Ledger
 from brummer.wire.server import CLIENT_GONE, ToolCall, ToolServer
 from brummer.wire.toolbox import failed
+
+RELIEVING: Final = frozenset({"scripts_stop", "scripts_status"})
+"""Never refused: what takes memory can be found and stopped."""
 
 GRACE_S: Final = 60.0
 """A hub that lost its connection is back within the cap of its backoff, four times over."""
@@ -25,9 +29,20 @@ class CallCancelled(BrummerError):
 
 
 class KeyedCalls:
-    """A `ToolServer` around another one. ``repeatable`` names the tools that need no ledger."""
+    """A `ToolServer` around another one. ``repeatable`` names the tools that need no ledger.
 
-    def __init__(self, tools: ToolServer, repeatable: frozenset[str], ledger: Ledger | None = None) -> None:
+    ``admit`` raises where no new work can be taken; what runs already can be asked for all the same, and stopping a
+    script is what makes room.
+    """
+
+    def __init__(
+        self,
+        tools: ToolServer,
+        repeatable: frozenset[str],
+        ledger: Ledger | None = None,
+        admit: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._admit = admit
         self._tools = tools
         self._repeatable = repeatable
         self.ledger = Ledger() if ledger is None else ledger  # an empty one is false
@@ -43,9 +58,10 @@ class KeyedCalls:
 
     async def call_tool(self, call: ToolCall) -> bytes:
         key = call.request.params.meta.call_key
-        if key is None or call.name in self._repeatable:
-            return await self._tools.call_tool(call)
         try:
+            if key is None or call.name in self._repeatable:
+                self._ask_for_room(call)
+                return await self._tools.call_tool(call)
             work = self._work(key, call)
         except BrummerError as error:
             return failed(error)
@@ -66,6 +82,10 @@ class KeyedCalls:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _ask_for_room(self, call: ToolCall) -> None:
+        if call.name not in RELIEVING:
+            self._admit(self._loop.time())
+
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
         """What runs under this key, or what it came to, or a new run. Raises CallForgotten."""
         if key in self._works:
@@ -73,6 +93,7 @@ class KeyedCalls:
         known = self.ledger.find(key)
         if known is not None and known.result is not None:
             return known.result
+        self._ask_for_room(call)
         now_s = self._loop.time()
         entry = self.ledger.open(key, now_s, now_s - call.request.params.meta.sent_s_ago)
         work = self._works[key] = _Work(call)

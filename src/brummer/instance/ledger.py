@@ -78,12 +78,17 @@ class Ledger:
         self._entries[entry.key] = self._entries.pop(entry.key)
         self._forget(now_s)
 
-    def _forget(self, now_s: float) -> None:
+    def shed(self, now_s: float, *, older_than_s: float) -> None:
+        """Forget results that nobody will ask for any more, because memory is short."""
+        self._forget(now_s, older_than_s)
+
+    def _forget(self, now_s: float, max_age_s: float | None = None) -> None:
+        max_age_s = self._max_age_s if max_age_s is None else max_age_s
         for entry in list(self._entries.values()):
             if entry.result is None or entry.ended_s is None:
                 continue
             too_many = len(self._entries) > self._max_entries or self._bytes > self._max_bytes
-            if not too_many and now_s - entry.ended_s < self._max_age_s:
+            if not too_many and now_s - entry.ended_s < max_age_s:
                 return
             del self._entries[entry.key]
             self._bytes -= len(entry.result)

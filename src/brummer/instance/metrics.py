@@ -15,6 +15,8 @@ DURATION = Metric("brummer_instance_call_duration_seconds", "histogram", "How lo
 RUNNING = Metric("brummer_instance_calls_running", "gauge", "Calls that run now")
 ENTRIES = Metric("brummer_ledger_entries", "gauge", "Calls that the ledger remembers")
 LEDGER_BYTES = Metric("brummer_ledger_bytes", "gauge", "Bytes of results that the ledger holds")
+MEMORY = Metric("brummer_memory_limit_bytes", "gauge", "The limits on memory that are in force", ("limit",))
+REFUSED = Metric("brummer_memory_refusals_total", "counter", "Calls that were refused at the hard limit on memory")
 SCRIPT_EVENTS = Metric("brummer_script_events_total", "counter", "What happened to runs of scripts", ("kind",))
 RESTARTS = Metric("brummer_script_restarts_total", "counter", "Starts of a script that had run before")
 SCRIPTS = Metric("brummer_scripts", "gauge", "Scripts, by the state of their latest run", ("state",))
@@ -26,8 +28,8 @@ PRINTED = Metric("brummer_output_bytes_total", "counter", "Bytes of text that sc
 KEPT = Metric("brummer_output_kept_bytes", "gauge", "Bytes that the lines take which can still be read")
 
 ALL: Final = (
-    BUILD, SERVED, DURATION, RUNNING, ENTRIES, LEDGER_BYTES, SCRIPT_EVENTS, RESTARTS, SCRIPTS, LINES, DROPPED, PRINTED,
-    KEPT,
+    BUILD, SERVED, DURATION, RUNNING, ENTRIES, LEDGER_BYTES, MEMORY, REFUSED, SCRIPT_EVENTS, RESTARTS, SCRIPTS,
+    LINES, DROPPED, PRINTED, KEPT,
 )  # fmt: skip
 """Those of an instance."""
 
@@ -44,6 +46,8 @@ def _of_calls(counting: Counting) -> Iterator[Family]:
     yield RUNNING.single(counting.calls.running)
     yield ENTRIES.single(len(counting.ledger))
     yield LEDGER_BYTES.single(counting.ledger.size_bytes)
+    yield MEMORY.family({("soft",): counting.memory.soft_bytes, ("hard",): counting.memory.hard_bytes})
+    yield REFUSED.single(counting.memory.refused)
 
 
 def _of_scripts(counting: Counting) -> Iterator[Family]:

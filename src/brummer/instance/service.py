@@ -17,14 +17,16 @@ from brummer import __version__
 from brummer.contract.tools import REPEATABLE
 from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.memory import Memory
 from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
+from brummer.host.memory import give_back, resident_bytes
 from brummer.instance import ports
 from brummer.instance.black_box import Past, Recorder
 from brummer.instance.counting import CountedCalls, Counting
-from brummer.instance.keyed_calls import KeyedCalls
+from brummer.instance.keyed_calls import GRACE_S, KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
@@ -121,9 +123,10 @@ async def running_instance(
             ledger = Ledger(
                 max_entries=limits.ledger_entries, max_bytes=limits.ledger_bytes, max_age_s=limits.ledger_age_s
             )
-            calls = KeyedCalls(tools, REPEATABLE, ledger)
+            memory = _memory(limits, ledger)
+            calls = KeyedCalls(tools, REPEATABLE, ledger, memory.admit)
             counted = CountedCalls(calls)
-            counting = Counting(manager, counted, ledger)
+            counting = Counting(manager, counted, ledger, memory)
             server = _server(record, counted, counting, limits, token=token if demands_token else None)
             await server.start([listener])
             await registrar.publish(record)
@@ -138,6 +141,17 @@ async def running_instance(
     finally:
         registrar.withdraw()
         await guard.close()
+
+
+def _memory(limits: Limits, ledger: Ledger) -> Memory:
+    loop = asyncio.get_running_loop()
+
+    def shed() -> None:
+        """A hub that has not come back for a result by now does not come any more."""
+        ledger.shed(loop.time(), older_than_s=GRACE_S)
+        give_back()
+
+    return Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, shed)
 
 
 def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits, *, token: str | None) -> HttpServer:

@@ -100,6 +100,11 @@ class Budget:
     def queued(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more call that needs a place is refused."""
+        return len(self._queues[Purpose.CALL]) + len(self._queues[Purpose.WAIT]) >= self.limit * QUEUED_PER_PLACE
+
     def is_waited_for(self, purpose: Purpose) -> bool:
         """Whether somebody waits for a place of this purpose."""
         return bool(self._queues[purpose])
@@ -110,8 +115,8 @@ class Budget:
         place = None if queue else self._make_room(purpose, owner)
         if place is not None:
             return place
-        if purpose is not Purpose.OWN:
-            self._refuse_too_many()
+        if purpose is not Purpose.OWN and self.is_full:
+            raise self._refusal()
         turn: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
         queue.append((turn, owner))
         self._note_wanted()
@@ -139,15 +144,13 @@ class Budget:
         self._counts[place.purpose] += 1
         self._serve()
 
-    def _refuse_too_many(self) -> None:
-        queued = len(self._queues[Purpose.CALL]) + len(self._queues[Purpose.WAIT])
-        if queued >= self.limit * QUEUED_PER_PLACE:
-            raise Busy(
-                f"all {self.limit} connections are busy, and {queued} calls wait for one (max_connections)",
-                retry_after_s=RETRY_AFTER_S,
-                connections=self.taken,
-                queued=queued,
-            )
+    def _refusal(self) -> Busy:
+        return Busy(
+            f"all {self.limit} connections are busy, and {self.queued} calls wait for one (max_connections)",
+            retry_after_s=RETRY_AFTER_S,
+            connections=self.taken,
+            queued=self.queued,
+        )
 
     def _serve(self) -> None:
         """Give those who wait what there is. Not while it does so already: closing a connection gives back a place."""

@@ -146,6 +146,11 @@ class Connections:
         except TimeoutError:
             raise TransportError("connected, but the identity probe was not answered") from None
 
+    def drop_spares(self) -> None:
+        """Those that idle beside the one that is kept warm."""
+        for pool in (self.calls, self.waits, self.cancellations):
+            pool.close_spares()
+
     def drop_idle(self) -> None:
         """Those that carry no call: after a long sleep nobody may know them any more at the other end."""
         for pool in (self.calls, self.waits, self.cancellations):

@@ -113,6 +113,12 @@ class Pool:
             self._idle.remove(connection)
             self._free_place()
 
+    def close_spares(self) -> None:
+        """Those beyond the ones that are kept; the oldest stay, because they have proved their worth."""
+        spares = sorted(self._idle, key=lambda connection: connection.opened_at)[self._keep :]
+        for connection in spares:
+            connection.close()
+
     def close_idle(self) -> None:
         for connection in list(self._idle):
             connection.close()
@@ -160,7 +166,7 @@ class Pool:
             return
         self._idle.append(connection)
         if len(self._idle) > self._keep and self._shrink is None:
-            self._shrink = self._loop.call_later(SPARE_IDLE_S, self._close_spares)
+            self._shrink = self._loop.call_later(SPARE_IDLE_S, self._on_shrink)
 
     def _free_place(self) -> None:
         self._hand(lambda turn: turn.set_result(None))
@@ -183,12 +189,9 @@ class Pool:
             else:
                 self.release(connection)
 
-    def _close_spares(self) -> None:
-        """The oldest stay, because they have proved their worth."""
+    def _on_shrink(self) -> None:
         self._shrink = None
-        spares = sorted(self._idle, key=lambda connection: connection.opened_at)[self._keep :]
-        for connection in spares:
-            connection.close()
+        self.close_spares()
 
 
 def _current_task() -> "asyncio.Task[None]":

@@ -64,8 +64,15 @@ class Monitor:
     """Await `run` in a task of its own. ``endpoints``: being online means that one of them takes a connection."""
 
     def __init__(
-        self, on_event: Callable[[Event], None], *, sources: Sources | None = None, endpoints: Sequence[Endpoint] = ()
+        self,
+        on_event: Callable[[Event], None],
+        *,
+        sources: Sources | None = None,
+        endpoints: Sequence[Endpoint] = (),
+        on_beat: Callable[[float], object] = lambda _: None,
     ) -> None:
+        """``on_beat`` is called with the loop's time at every heartbeat: who else looks now and then needs no timer."""
+        self._on_beat = on_beat
         self._on_event = on_event
         self._sources = sources or Sources()
         self._endpoints = endpoints
@@ -102,6 +109,7 @@ class Monitor:
                 await asyncio.sleep(BEAT_S)
                 self.look_at_clocks(self._loop.time() - due_s)
                 self._look_at_network()
+                self._on_beat(self._loop.time())
         finally:
             for opened in watches:
                 opened.close()
