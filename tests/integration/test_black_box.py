@@ -79,7 +79,7 @@ def check_last_words(hub: Hub, instance: Instance, last: dict[str, int]) -> None
     }
     assert processes["bad"]["exit_code"] == 3
     for tree, number in last.items():
-        answer = hub.call("logs_tail", instance=instance.id, process=tree, limit=5_000)
+        answer = hub.call("logs_tail", instance=instance.id, process=tree, limit=5_000, limit_bytes=262_144)
         numbers = [int(line["text"].split()[-1]) for line in answer["lines"]]
         assert numbers == list(range(len(numbers)))
         assert len(numbers) > number
