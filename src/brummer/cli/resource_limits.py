@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.drives import calls, journal, ledger, output, sizes
+from brummer.cli.drives import calls, journal, ledger, memory, output, sizes
 from brummer.cli.drives.finding import Finding, Measured, all_held, judged
 from brummer.cli.drives.world import World
 from brummer.cli.table import print_table
@@ -65,11 +65,11 @@ DRIVES: Final = (
     Drive("ledger_age", ledger.age, 1.0),
     Drive("output_size", output.size, 64 * MIB),
     Drive("journal_size", journal.size, 32 * MIB),
+    Drive("memory_soft", memory.soft, 128 * MIB),
+    Drive("memory_hard", memory.hard, 128 * MIB),
 )
 
 NOT_DRIVEN: Final = {
-    "memory_soft": "it is not enforced yet",
-    "memory_hard": "it is not enforced yet",
     "open_files": "it is the system that enforces it",
 }
 """Why the limits that have no drive are left out."""
