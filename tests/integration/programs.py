@@ -301,12 +301,19 @@ class Brum:
 
     def instance_about_to_be(self, project: Path, *arguments: str | Path, **more: str) -> Instance:
         """Started, and not waited for."""
-        command = [BRUM, "--no-tui", "-d", project, *arguments]
+        return self.instance_by([BRUM, "--no-tui", "-d", project, *arguments], **more)
+
+    def instance_by(self, command: Iterable[str | Path], **more: str) -> Instance:
+        """Started by this command, and not waited for."""
         return self._kept(Instance(self.instances, command, **self._settings(more)))
 
     def hub(self, *arguments: str, cwd: Path | None = None, **more: str) -> Hub:
         """On stdio, and not greeted."""
-        return self._kept(Hub([BRUM, "--mcp", *arguments], **self._settings(more, cwd)))
+        return self.hub_by([BRUM, "--mcp", *arguments], cwd, **more)
+
+    def hub_by(self, command: Iterable[str | Path], cwd: Path | None = None, **more: str) -> Hub:
+        """Started by this command, and not greeted."""
+        return self._kept(Hub(command, **self._settings(more, cwd)))
 
     def hub_over_http(self, cwd: Path | None = None, **more: str) -> Program:
         """On a port of the system's choice; `url` is set."""

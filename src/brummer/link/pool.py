@@ -15,7 +15,7 @@ class Pool:
     """Hands out connections, first come, first served. ``opener`` returns one that is connected and proven.
 
     ``limit`` at a time; ``keep`` stay open for as long as they live, the others until they idle. ``gives_up`` is asked
-    of one that begins to idle, and closes it where others want its place.
+    of one that comes free, and closes it where others want its place.
     """
 
     def __init__(
@@ -102,10 +102,13 @@ class Pool:
         self._busy.discard(connection)
         if connection.closed:
             self._free_place()
+        elif self._gives_up(connection):  # whoever waits here has his turn among the others, if one is opened for him
+            if len(self._queue) > len(self._opening):
+                self._free_place()
         elif self._queue:
             self._offer(connection)
         else:
-            self._keep_idle(connection)
+            self._settle(connection)
 
     def drop(self, connection: HttpConnection) -> None:
         """Forget a connection that closed while idle."""
@@ -162,8 +165,10 @@ class Pool:
         self._keep_idle(connection)
 
     def _keep_idle(self, connection: HttpConnection) -> None:
-        if self._gives_up(connection):
-            return
+        if not self._gives_up(connection):
+            self._settle(connection)
+
+    def _settle(self, connection: HttpConnection) -> None:
         self._idle.append(connection)
         if len(self._idle) > self._keep and self._shrink is None:
             self._shrink = self._loop.call_later(SPARE_IDLE_S, self._on_shrink)
