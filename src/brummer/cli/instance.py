@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 import msgspec
 
 from brummer.cli.paint import Paint, Prefixes, wants_colours
+from brummer.cli.unhurried import UnhurriedOutput
 from brummer.core.errors import BrummerError
 from brummer.core.limits import Limits
 from brummer.core.settings import Flags
@@ -49,15 +50,16 @@ async def _serve(
         running_instance(options, os.environ, limits=limits) as instance,
         _serving_metrics(metrics, instance) as problem,
     ):
+        instance.manager.output.follow(printer.print)
         await _announce(instance)
         if problem is not None:
             _say(problem.message)
-        instance.manager.output.follow(printer.print)
         problems = await instance.start_scripts(scripts)
         for each in problems:
             print(f"brum: {each.message}", file=sys.stderr, flush=True)
         await ended.wait()
         _say("stopping")
+    await asyncio.to_thread(printer.close)
     return 1 if problems else 0
 
 
@@ -115,23 +117,18 @@ class _Printer:
     def __init__(self, *, no_color: bool = False) -> None:
         self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
         self._prefix = Prefixes(self._paint)
+        self._output = UnhurriedOutput()
+        self.close = self._output.close
 
     def print(self, batch: Batch) -> None:
         """In one write: a flood must not cost one for each line."""
         prefix = self._prefix(batch.process)
         texts = map(self._paint.foreign, batch.raw) if self._paint.is_colourful else (line.text for line in batch.lines)
-        self._write("".join(f"{prefix} {text}\n" for text in texts))
-
-    def _write(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except (OSError, ValueError):  # nobody reads any more: the scripts go on, and their lines are kept
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 — for the rest of the process
+        self._output.write("".join(f"{prefix} {text}\n" for text in texts))
 
 
 class _JsonPrinter(_Printer):
     """With ``--log-json``: one JSON object a line."""
 
     def print(self, batch: Batch) -> None:
-        self._write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in batch.lines))
+        self._output.write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in batch.lines))
