@@ -1,6 +1,9 @@
 """A link under faults: silence, a cut path, too many calls, too many failures."""
 
 import asyncio
+import errno
+import os
+import socket
 import time
 from typing import Any
 
@@ -239,3 +242,19 @@ def test_every_error_of_the_tree_has_a_code_and_fits_the_shape_that_agents_get()
         assert isinstance(kind.code, str)
         assert kind.code.replace("_", "").isalpha()
         assert kind.default_outcome in ("not_executed", "failed", "unknown")
+
+
+async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await link.call(tool_call())
+        transitions = len(link.history)
+        with monkeypatch.context() as patched:
+            patched.setattr("brummer.wire.http_connection.socket.socket", none_left)
+            await link.look()
+        assert link.last_error is not None
+        assert link.last_error.code == "no_descriptor_left"
+        assert (link.state, len(link.history), link.path_is_cut) == (State.READY, transitions, False)
+        await link.call(tool_call())

@@ -134,6 +134,12 @@ class TlsFailed(TransportError):
     code = "tls"
 
 
+class NoDescriptorLeft(TransportError):
+    """The system gives us, or anybody, no further file descriptor: the fault is here, not at the other end."""
+
+    code = "no_descriptor_left"
+
+
 class BadAnswer(TransportError):
     """What came back is not what the protocol allows."""
 
@@ -157,6 +163,8 @@ _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.EHOSTUNREACH: Unreachable,
     errno.ENETDOWN: Unreachable,
     errno.EADDRNOTAVAIL: Unreachable,
+    errno.EMFILE: NoDescriptorLeft,
+    errno.ENFILE: NoDescriptorLeft,
 }
 
 

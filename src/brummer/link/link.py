@@ -22,6 +22,7 @@ from brummer.core.errors import (
     ConnectionClosed,
     ConnectionRefused,
     ConnectionReset,
+    NoDescriptorLeft,
     TimedOut,
     TransportError,
     Unreachable,
@@ -390,6 +391,9 @@ class Link:
 
     def _probe_failed(self, error: TransportError) -> None:
         self.last_error = error
+        if isinstance(error, NoDescriptorLeft):  # that is our own trouble, and says nothing of the instance
+            self._told.set()
+            return
         if isinstance(error, Impostor):
             self._close_connections()
             self._apply(Event.STRANGER_ANSWERED, error.message)
