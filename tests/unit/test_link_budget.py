@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, TransportError
 from brummer.core.limits import Limits
 from brummer.link import express
 from brummer.link.admission import Gate
 from brummer.link.budget import QUEUED_PER_PLACE, Budget, Place, Purpose
 from brummer.link.call import Call
+from brummer.link.connections import Connections
 from brummer.link.errors import Busy
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop
@@ -24,7 +26,7 @@ from brummer.wire.http_server import Exchange
 from brummer.wire.server import CLIENT_GONE, OnItsWay
 
 from .fakes import FakeInstance, answer_with_arguments
-from .test_link import CalledLink, eventually, reached, running
+from .test_link import CalledLink, eventually, reached, running, unused_port
 
 LIMIT = 8
 
@@ -138,6 +140,28 @@ async def test_whoever_gives_up_waiting_leaves_the_place_to_the_next() -> None:
 
 
 # With links.
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("how", ["refused", "stranger", "silent"])
+async def test_a_connection_that_comes_to_nothing_gives_its_place_back(purpose: Purpose, how: str) -> None:
+    async with FakeInstance() as instance:
+        target = instance.target
+        if how == "refused":
+            target = dataclasses.replace(target, port=unused_port())
+        elif how == "stranger":
+            target = dataclasses.replace(target, generation="another")
+        else:
+            instance.speaks.clear()
+        connections = Connections(lambda: target, lambda: None, budget=(budget := Budget(LIMIT)))
+        opening = asyncio.create_task(connections.open(purpose))
+        if how == "silent":
+            await eventually(lambda: instance.connections == 1)
+            opening.cancel()
+        with contextlib.suppress(TransportError, asyncio.CancelledError):
+            await opening
+        assert opening.cancelled() or opening.exception() is not None
+        assert (budget.taken, budget.queued) == (0, 0)
 
 
 class Crowd:
