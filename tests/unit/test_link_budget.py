@@ -266,6 +266,33 @@ async def test_a_stopped_instance_does_not_keep_the_place_that_others_are_probed
         here.instances[0].speaks.set()
 
 
+async def test_who_waits_for_one_of_the_hubs_own_places_closes_no_connection_of_calls() -> None:
+    async with crowd(2, Limits(connections=LIMIT)) as here:
+        budget, owner = here.gate.budget, here.links[0].connections
+        places = [await budget.take(Purpose.OWN, owner) for _ in range(LIMIT // 4)]
+        one_more = asyncio.create_task(budget.take(Purpose.OWN, owner))
+        await asyncio.sleep(0)
+        assert not one_more.done()
+        assert [link.connections.size for link in here.links] == [1, 1]
+        await here.links[0].call(a_call(1))
+        owner.drop_idle()  # what closes is no room for it either
+        assert (budget.given_up, owner.size) == (0, 0)
+        for place in places:
+            place.give_back()
+        (await one_more).give_back()
+
+
+async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_connection() -> None:
+    async with crowd(1, Limits(connections=LIMIT)) as here:
+        link = here.links[0]
+        link._probe = asyncio.create_task(link.connections.open(Purpose.OWN))
+        await link._probe
+        link.retarget(link.target, "a new record")
+        await reached(link, State.CONNECTING)
+        await reached(link, State.READY)
+        assert here.gate.budget.taken == 1
+
+
 # Whatever happens.
 
 WORKS = st.tuples(st.just("call"), st.integers(0, 2), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 3.0]))

@@ -167,6 +167,8 @@ class Connections:
     def idle(self, purpose: Purpose | None) -> Iterable[HttpConnection]:
         if purpose is Purpose.WAIT:
             return self.waits.idle
+        if purpose is Purpose.OWN:  # one that idles has become a call's
+            return ()
         return [*self.calls.idle, *self.cancellations.idle, *(self.waits.idle if purpose is None else ())]
 
     def give_up(self, connection: HttpConnection) -> None:
@@ -181,7 +183,7 @@ class Connections:
         return True
 
     def _forget(self, place: Place, connection: HttpConnection) -> None:
-        place.give_back()
         for pool in (self.calls, self.waits, self.cancellations):
             pool.drop(connection)
+        place.give_back()  # not before: whoever gets it would look for room among those that idle, and find this one
         self._on_closed()

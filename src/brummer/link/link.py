@@ -447,6 +447,7 @@ class Link:
         self.connections.close()
         if self._probe is not None:
             self._probe.cancel()
+            self._probe.add_done_callback(_close_what_came)  # it may have been answered just now
             self._probe = None
 
     async def _end_probe(self) -> None:
@@ -512,5 +513,9 @@ def _ms(seconds: float | None) -> float | None:
 async def _discard(task: asyncio.Task[HttpConnection]) -> None:
     task.cancel()
     await asyncio.wait((task,))
+    _close_what_came(task)
+
+
+def _close_what_came(task: asyncio.Task[HttpConnection]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
