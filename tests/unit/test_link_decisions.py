@@ -118,6 +118,13 @@ def test_success_postpones_the_question_about_a_silent_call() -> None:
     assert health.next_probe_s(100.5, suspect=False, silent_calls=True) == 100.0 + health_module.SILENT_CALL_S
 
 
+def test_a_question_that_failed_is_not_asked_again_at_once_whatever_the_call_does() -> None:
+    health = Health()
+    health.answered(100.0)
+    health.asked(110.0)
+    assert health.next_probe_s(110.0, suspect=False, silent_calls=True) == 110.0 + health_module.SUSPECT_S
+
+
 def test_flows_take_turns_whatever_each_has_queued() -> None:
     slots: Slots[str] = Slots(Total(limit=1), limit=1, queue_limit=20)
     assert slots.take()

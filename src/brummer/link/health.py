@@ -112,5 +112,5 @@ class Health:
         if suspect:
             return max(now_s, self.last_asked_s + SUSPECT_S)
         if silent_calls:
-            return max(now_s, self.last_proof_s + self.interval_s)
+            return max(now_s, self.last_proof_s + self.interval_s, self.last_asked_s + SUSPECT_S)
         return (now_s // wave_s + 1) * wave_s
