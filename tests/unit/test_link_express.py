@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.core.limits import DEFAULTS
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.deadline import GRACE_S, Deadlines
 from brummer.link.errors import Busy
 from brummer.link.health import LATE_S
+from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http_server import Exchange
@@ -149,6 +150,25 @@ async def test_a_call_that_waits_for_its_turn_has_a_deadline_too() -> None:
             assert (await one.error())["code"] == "deadline_exceeded"
         await asyncio.sleep(0)
         assert nothing_is_held(link)
+
+
+def test_calls_whose_deadlines_pass_at_once_end_once_each_whoever_gets_whose_place() -> None:
+    count = 8
+
+    async def story() -> None:
+        limits = Limits(in_flight_per_instance=1)
+        async with FakeInstance(answer=never) as instance, running(instance.target, limits) as link:
+            ended: list[CallEnded] = []
+            link.caller._ended.subscribe(ended.append)
+            await ready(link)
+            asked = [Asked(link, tool_call(deadline_s=2.5)) for _ in range(count)]
+            await asyncio.gather(*(one.error() for one in asked))
+            await asyncio.sleep(1)
+            assert [each.ending for each in ended] == ["deadline"] * count
+            assert nothing_is_held(link)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
 
 
 async def test_progress_moves_the_deadline_on() -> None:

@@ -106,6 +106,7 @@ class Deadlines:
             for dated in self._dated:
                 dated.due_s = max(dated.due_s, now + GRACE_S)
         for dated in [dated for dated in self._dated if dated.due_s <= now]:
-            self._dated.discard(dated)
-            dated.expire()
+            if dated in self._dated:  # the end of another may have moved it on
+                self._dated.discard(dated)
+                dated.expire()
         self._set(min((dated.due_s for dated in self._dated), default=math.inf))

@@ -163,11 +163,11 @@ class Express(OnItsWay):
 
     def _on_carried(self, task: asyncio.Task[bytes]) -> None:
         self._lane.leave()
+        error = None if task.cancelled() else task.exception()  # looked at even if over, else asyncio complains of it
         if self._is_over or task.cancelled():
             self._caller.tell_end(self._call, self._started_s, "cancelled", "cancelled")
             return
         self._is_over = True
-        error = task.exception()
         if error is not None:
             self._fail(error)
             return
@@ -188,10 +188,10 @@ class Express(OnItsWay):
         self._task.add_done_callback(self._on_answered_instead)
 
     def _on_answered_instead(self, task: asyncio.Task[bytes]) -> None:
+        error = None if task.cancelled() else task.exception()
         if self._is_over or task.cancelled():
             return
         self._is_over = True
-        error = task.exception()
         self._done(task.result() if error is None else failed(self._known(error)))
 
     def _known(self, error: BaseException) -> BrummerError:
