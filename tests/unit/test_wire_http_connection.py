@@ -305,6 +305,7 @@ async def test_an_answer_that_ends_the_connection_is_whole_and_leaves_it_closed(
         [b"\x15\x03\x01\x00\x02\x02\x16"],
         [b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"],
         [b"HTTP/1.1 abc OK\r\n\r\n"],
+        [module._PLAIN_HEAD + b"9" * 5000 + b"\r\n\r\n{}"],
         [b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"],
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
         [b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"],

@@ -262,7 +262,7 @@ class HttpConnection:
         if self._parsing or not data.startswith(_PLAIN_HEAD):
             return None
         length, _, body = data[len(_PLAIN_HEAD) :].partition(b"\r\n\r\n")
-        if not length.isdigit() or int(length) != len(body) or len(body) > self._limit_bytes or self._unsent:
+        if length != b"%d" % len(body) or len(body) > self._limit_bytes or self._unsent:
             return None
         return Response(_OK, _PLAIN_HEADERS, body)
 
