@@ -26,7 +26,7 @@ from brummer.wire.http_server import Exchange
 from brummer.wire.server import CLIENT_GONE, OnItsWay
 
 from .fakes import FakeInstance, answer_with_arguments
-from .test_link import CalledLink, eventually, reached, running, unused_port
+from .test_link import CalledLink, eventually, never, reached, running, unused_port
 
 LIMIT = 8
 
@@ -291,6 +291,27 @@ async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_con
         await reached(link, State.CONNECTING)
         await reached(link, State.READY)
         assert here.gate.budget.taken == 1
+
+
+async def test_who_waited_for_a_connection_while_another_run_came_is_not_run_there_again() -> None:
+    async with crowd(1, Limits(connections=LIMIT // 2)) as here, FakeInstance(generation="another") as another:
+        (link,), (instance,) = here.links, here.instances
+        instance.answer = never
+        calls = [asyncio.create_task(link.call(a_call(number))) for number in range(2)]
+        await eventually(lambda: len(instance.calls) == 2)
+        budget, owner = here.gate.budget, FakeOwner()
+        places = await taken(budget, owner, Purpose.CALL, 1)
+        others = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
+        instance.drop_connections()
+        places += [await other for other in others]
+        await eventually(lambda: budget.queued == len(calls))
+        link.retarget(another.target, "a new record")
+        await reached(link, State.CONNECTING)
+        for place in places:
+            place.give_back()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [getattr(each, "code", each) for each in outcomes] == ["outcome_unknown"] * 2
+        assert another.calls == []
 
 
 # Whatever happens.

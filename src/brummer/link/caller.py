@@ -148,8 +148,7 @@ class Caller:
         while True:
             if link.state is not State.READY or link.connections.are_lost:
                 await self._park(call)
-            if call.may_have_run and not (link.target.has_ledger and call.sent_to == link.target.generation):
-                raise refusals.outcome_unknown(link, call)
+            self._ask_only_the_run_that_knows(call)
             link.call_sent()  # to get a connection may be all it takes to wait for ever
             try:
                 connection = await pool.acquire()
@@ -163,6 +162,7 @@ class Caller:
                 await self._park(call)
                 continue
             try:
+                self._ask_only_the_run_that_knows(call)  # another may have come while we waited for the connection
                 return await self._exchange(connection, call)
             except TransportError as error:
                 if is_answer(error, connection):
@@ -171,6 +171,12 @@ class Caller:
                 call.befell("connection_lost")
             finally:
                 pool.release(connection)
+
+    def _ask_only_the_run_that_knows(self, call: Call) -> None:
+        """Whether it ran. Raises `OutcomeUnknown` where that can't be told any more."""
+        target = self.link.target
+        if call.may_have_run and not (target.has_ledger and call.sent_to == target.generation):
+            raise refusals.outcome_unknown(self.link, call)
 
     async def _exchange(self, connection: HttpConnection, call: Call) -> bytes:
         target, started_s = self.link.target, self.loop.time()
