@@ -17,14 +17,14 @@ from brummer.link import link as link_module
 from brummer.link import refusals
 from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.caller import Caller
+from brummer.link.caller import SENT_AT_ONCE, Caller
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.link import Link
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
 from brummer.wire import identity
 from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY, SENT_S_AGO
+from brummer.wire.server import CALL_KEY, CLIENT_GONE, SENT_S_AGO
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond
 
@@ -259,6 +259,22 @@ async def has_heard(instance: FakeInstance, count: int) -> None:
         while len(instance.calls) < count:
             instance.called.clear()
             await instance.called.wait()
+
+
+async def test_a_call_that_costs_every_connection_is_soon_repeated_no_faster_than_the_link_is_asked() -> None:
+    async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
+        if message["params"]["arguments"]:
+            await never(exchange, message)
+        exchange._connection.abort()
+
+    async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
+        beside = asyncio.create_task(link.call(tool_call({"n": 1})))  # so that the link has a connection all the time
+        await has_heard(instance, 1)
+        with pytest.raises(DeadlineExceeded):
+            await link.call(tool_call(repeatable=True, deadline_s=1.0))
+        assert len(instance.calls) <= 1 + SENT_AT_ONCE + 3
+        beside.cancel(CLIENT_GONE)
+        await asyncio.gather(beside, return_exceptions=True)
 
 
 async def test_a_call_over_its_deadline_is_left_and_what_it_has_started_is_not_stopped() -> None:

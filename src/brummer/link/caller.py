@@ -29,6 +29,11 @@ from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
 from brummer.wire.server import CLIENT_GONE
 
+SENT_AT_ONCE: Final = 4
+"""So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second
+at the most: a server that drops every connection on this very call must fill neither its core nor ours.
+"""
+
 _numbers: Final = itertools.count(1)
 _process: Final = secrets.token_hex(6)
 
@@ -145,8 +150,9 @@ class Caller:
     async def _until_answered(self, call: Call) -> bytes:
         link = self.link
         _, pool = self.way_of(call)
+        lost = 0
         while True:
-            if link.state is not State.READY or link.connections.are_lost:
+            if link.state is not State.READY or link.connections.are_lost or lost >= SENT_AT_ONCE:
                 await self._park(call)
             self._ask_only_the_run_that_knows(call)
             link.call_sent()  # to get a connection may be all it takes to wait for ever
@@ -167,6 +173,7 @@ class Caller:
             except TransportError as error:
                 if is_answer(error, connection):
                     raise
+                lost += 1
                 link.distrust(error)
                 call.befell("connection_lost")
             finally:
