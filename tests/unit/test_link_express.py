@@ -191,6 +191,31 @@ async def test_progress_moves_the_deadline_on() -> None:
         await asked.result()
 
 
+def test_carried_on_late_it_may_be_silent_as_long_as_ever_once_it_shows_life() -> None:
+    async def story() -> None:
+        released = asyncio.Event()
+
+        async def slow(exchange: Exchange, message: dict[str, Any]) -> None:
+            await released.wait()
+            respond(exchange, message, {"structuredContent": {}, "isError": False})
+
+        async with FakeInstance(answer=slow) as instance, running(instance.target) as link:
+            await ready(link)
+            call = tool_call(deadline_s=10.0)
+            asked = Asked(link, call)
+            await has_heard(instance, 1)
+            await asyncio.sleep(9)
+            instance.drop_connections()
+            await has_heard(instance, 2)
+            call.notified("notifications/progress", b"{}")
+            await asyncio.sleep(8)
+            released.set()
+            assert (await asked.result())["isError"] is False
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
+
+
 async def test_cancelled_on_the_wire_its_work_is_stopped_by_key_and_nothing_is_said() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await ready(link)

@@ -91,9 +91,9 @@ class Caller:
         self.tell_answer(call, started_s, result)
         return result
 
-    def carry_on(self, call: Call, silence_s: float) -> asyncio.Task[bytes]:
+    def carry_on(self, call: Call, left_s: float) -> asyncio.Task[bytes]:
         """The rest of the way of a call that has a place and a key already, as a task; it may be silent for so long."""
-        return self.run(self._in_time(call, silence_s, self._until_answered), f"call {call.key}")
+        return self.run(self._in_time(call, left_s, self._until_answered), f"call {call.key}")
 
     def run(self, work: Coroutine[Any, Any, bytes], name: str) -> asyncio.Task[bytes]:
         """What belongs to a call on the short way and takes a task after all; it ends with us."""
@@ -119,9 +119,9 @@ class Caller:
         connections = self.link.connections
         return (self.waiting, connections.waits) if call.waits else (self.quick, connections.calls)
 
-    async def _in_time(self, call: Call, silence_s: float, way: Callable[[Call], Awaitable[bytes]]) -> bytes:
+    async def _in_time(self, call: Call, left_s: float, way: Callable[[Call], Awaitable[bytes]]) -> bytes:
         try:
-            with Deadline(self.loop, silence_s) as deadline:
+            with Deadline(self.loop, call.deadline_s, left_s) as deadline:
                 call.on_sign_of_life = deadline.extend
                 return await way(call)
         except TimeoutError:  # the lost connection ends what the call waits for; what it has started stays

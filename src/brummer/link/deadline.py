@@ -20,15 +20,18 @@ GRACE_S: Final = 2.0
 
 
 class Deadline:
-    """Cancels what runs inside when ``silence_s`` have passed without `extend`, and raises TimeoutError there."""
+    """Cancels what runs inside when ``silence_s`` have passed without `extend`, and raises TimeoutError there.
+
+    ``left_s``: what is left of the first silence, where that has begun before.
+    """
 
     __slots__ = ("_cancelling", "_due_s", "_last_s", "_loop", "_silence_s", "_task", "_timer", "expired")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float, left_s: float | None = None) -> None:
         self._loop = loop
         self._silence_s = silence_s
         now = loop.time()
-        self._due_s = now + silence_s
+        self._due_s = now + (silence_s if left_s is None else left_s)
         self._last_s = now + max(silence_s, LONGEST_S)
         self.expired = False
 
