@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ START = Reading(awake_s=1000.0, elapsed_s=5000.0, wall_s=1_790_000_000.0, suspen
 
 def later(reading: Reading, *, awake_s: float = 0.0, asleep_s: float = 0.0, set_s: float = 0.0) -> Reading:
     passed_s = awake_s + asleep_s
-    return replace(
+    return msgspec.structs.replace(
         reading,
         awake_s=reading.awake_s + awake_s,
         elapsed_s=reading.elapsed_s + passed_s,
@@ -57,14 +58,16 @@ def test_a_sleep_explains_the_late_heartbeat_that_follows_it() -> None:
 def test_a_suspend_that_only_the_kernel_counted_is_a_sleep_and_its_echo_is_not_another() -> None:
     detector = WakeDetector(START)
     woken = later(START, awake_s=12.0)
-    counted = replace(woken, suspends=START.suspends + 1)
+    counted = msgspec.structs.replace(woken, suspends=START.suspends + 1)
     assert detector.look(counted, late_s=7.0) == Slept(7.0)
     detector = WakeDetector(START)
     slept = later(START, awake_s=1.0, asleep_s=30.0)
     assert detector.look(slept) == Slept(30.0)
-    echo = replace(later(slept, awake_s=wake_module.ECHO_S / 2), suspends=slept.suspends + 1)
+    echo = msgspec.structs.replace(later(slept, awake_s=wake_module.ECHO_S / 2), suspends=slept.suspends + 1)
     assert detector.look(echo) is None
-    assert detector.look(replace(later(echo, awake_s=wake_module.ECHO_S), suspends=echo.suspends + 1)) == Slept(0.0)
+    assert detector.look(
+        msgspec.structs.replace(later(echo, awake_s=wake_module.ECHO_S), suspends=echo.suspends + 1)
+    ) == Slept(0.0)
 
 
 durations = st.floats(0.0, 1e6)
