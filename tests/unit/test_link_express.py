@@ -323,6 +323,30 @@ def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
     loop.close()
 
 
+def test_one_that_fails_to_end_costs_the_others_nothing() -> None:
+    loop = VirtualLoop()
+    failures: list[object] = []
+    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+    class Broken(Due):
+        def expire(self) -> None:
+            raise RuntimeError("a defect")
+
+    async def story() -> None:
+        deadlines = Deadlines(loop)
+        now = loop.time()
+        others = [Due(now + 1), Due(now + 1), Due(now + 2)]
+        for one in (*others, Broken(now + 1)):
+            deadlines.add(one)
+        await asyncio.sleep(3)
+        assert all(one.expired for one in others)
+        deadlines.close()
+
+    loop.run_until_complete(story())
+    loop.close()
+    assert [str(failure) for failure in failures] == ["a defect"]
+
+
 async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket_its_moment() -> None:
     loop = asyncio.get_running_loop()
     deadlines = Deadlines(loop)

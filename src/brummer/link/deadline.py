@@ -108,8 +108,10 @@ class Deadlines:
         if now - self._fires_s > LATE_S:
             for dated in self._dated:
                 dated.due_s = max(dated.due_s, now + GRACE_S)
-        for dated in [dated for dated in self._dated if dated.due_s <= now]:
-            if dated in self._dated:  # the end of another may have moved it on
-                self._dated.discard(dated)
-                dated.expire()
-        self._set(min((dated.due_s for dated in self._dated), default=math.inf))
+        try:
+            for dated in [dated for dated in self._dated if dated.due_s <= now]:
+                if dated in self._dated:  # the end of another may have moved it on
+                    self._dated.discard(dated)
+                    dated.expire()
+        finally:  # a defect in one must not cost the others their deadlines
+            self._set(min((dated.due_s for dated in self._dated), default=math.inf))
