@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +35,8 @@ def told(hub: Hub) -> str:
 
 def printed(brum: Brum) -> tuple[str, str]:
     """The first code of ``--json``, and the first word for people."""
-    with ThreadPoolExecutor() as pool:
-        as_json, for_people = pool.map(lambda options: brum.run("status", *options).stdout, (["--json"], []))
+    # One after the other: who has to make the directory waits until hubs have come, and who finds it does not.
+    as_json, for_people = (brum.run("status", *options).stdout for options in (["--json"], []))
     answers: list[dict[str, Any]] = json.loads(as_json)
     codes = [problem["code"] for answer in answers for problem in answer["problems"]]
     return codes[0] if codes else HEALTHY, for_people.partition("\n")[0].partition(":")[0]
