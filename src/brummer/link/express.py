@@ -3,7 +3,7 @@
 Nearly every call goes this way: its link is ready and a connection is at hand, so it is sent on the spot, and the
 answer goes out in the turn of the loop in which it came in. Whatever else happens (the connection is lost, none is
 at hand, the link is not ready when its turn comes) is left to `caller`, which carries the call on as a task. Deadline,
-place, key and cancellation are the same on both ways; a task, and what waits in it, is half of what a call costs us.
+place, key and cancellation are the same on both ways; a task, and what waits in it, is a third of what a call costs us.
 """
 
 import asyncio
