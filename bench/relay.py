@@ -1,7 +1,8 @@
 """What the hub's care costs, and how fast an open breaker says no.
 
-One run has the hub beside two programs that promise nothing: a relay that copies bytes, the floor of all, and a
-featureless hub, which decodes and encodes what a hub must, with the same libraries.
+One run has the hub beside three programs that promise nothing: the relay that anybody writes first, with asyncio
+streams; a relay on uvloop that copies bytes, the floor of all; and a featureless hub, which decodes and encodes what a
+hub must, with the same libraries.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from hop import BURST, IN_FLIGHT, ROUNDS, calls_per_s, latencies_ms
 from processes import StdioClient, hub, instance
 from tables import Report, median, percentile
 
-BARE = ("bare_relay.py", "featureless_hub.py")
+BARE = ("stdlib_relay.py", "bare_relay.py", "featureless_hub.py")
 MEMBERS = b'"method":"tools/call","params":{"name":"scripts_status","arguments":{}}}'
 
 

@@ -60,6 +60,25 @@ async def sent(tools: SendingTools, count: int) -> None:
     await until(lambda: len(tools.sent) == count)
 
 
+async def test_the_last_answer_in_flight_goes_out_at_once_and_earlier_ones_wait_for_company() -> None:
+    tools = SendingTools()
+    async with stdio(tools) as (client, server, _):
+        client.send(call("wait", request_id="first"), call("wait", request_id="last"))
+        await sent(tools, 2)
+        writes: list[bytes] = []
+        server._writer._send = lambda chunk: writes.append(bytes(chunk))  # type: ignore[method-assign]
+        tools.sent[0].done(RESULT)
+        assert writes == []
+        tools.sent[1].done(RESULT)
+        assert writes == []  # a write is due in this turn anyway
+        await asyncio.sleep(0)
+        assert len(writes) == 1
+        client.send(call("wait", request_id="alone"))
+        await sent(tools, 3)
+        tools.sent[2].done(RESULT)
+        assert len(writes) == 2
+
+
 async def test_the_answer_goes_out_when_it_comes_in_the_era_of_its_request() -> None:
     tools = SendingTools()
     async with stdio(tools) as (client, server, _):

@@ -61,17 +61,13 @@ class Known:
     link: Link | BasicLink
     caller: Caller | BasicLink
     task: asyncio.Task[None]
-    was_told_gone: bool = False
+    is_gone: bool = False
+    """As discovery says; its link hears of it a moment later. A foreign server never is."""
     repeatable: frozenset[str] | None = None
     """The tools of a foreign server that may be sent twice, by its own hints; None until it was asked."""
 
     def forget_hints(self) -> None:
         self.repeatable = None
-
-    @property
-    def is_gone(self) -> bool:
-        """As discovery says; its link hears of it a moment later. A foreign server never is."""
-        return self.was_told_gone
 
     @property
     def id(self) -> str:
@@ -153,9 +149,9 @@ class Instances:
             return
         if isinstance(known.record, Server):
             return  # the user gave this name to something else
-        if target != target_of(known.record) or known.was_told_gone:
+        if target != target_of(known.record) or known.is_gone:
             known.link.retarget(target, "a new record")
-        known.record, known.was_told_gone = record, False
+        known.record, known.is_gone = record, False
 
     def add_server(self, server: Server) -> None:
         """A server that the user named; it is linked to for as long as the hub lives."""
@@ -180,7 +176,7 @@ class Instances:
         known = self._known.get(record.instance_id)
         if known is not None and isinstance(known.record, Record) and known.record.generation == record.generation:
             known.link.owner_gone(reason)
-            known.was_told_gone = True
+            known.is_gone = True
 
     def looked(self) -> None:
         """The directory has been read once: who is not known now is not there."""
@@ -229,10 +225,8 @@ class Instances:
 
     def known_now(self, name: str | None, chosen: str | None, roots: tuple[str, ...]) -> Known | None:
         """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
-        if not self._looked.is_set():
-            return None
         if name is not None:
-            return self._known.get(name)
+            return self._known.get(name) if self._looked.is_set() else None
         known = self._defaults.get((chosen, roots))
         return None if known is None or known.is_gone else known
 

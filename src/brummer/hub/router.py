@@ -69,6 +69,7 @@ class Router:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._instances = instances
+        self._memory = instances.memory
         self._black_boxes = black_boxes
         self._sessions = sessions
         self._local = ToolTable(local)
@@ -91,7 +92,7 @@ class Router:
             known = self._instances.known_now(named, *self._client_of(call))
             if known is None or not isinstance(known.caller, Caller):
                 return None
-            self._admit()
+            self._memory.admit(self._loop.time())
             made = _tool_call(call.name, arguments, call)
             if self._black_boxes is None or call.name not in ANSWERED:
                 return express.send(known.caller, made, done)
@@ -102,10 +103,6 @@ class Router:
         except BrummerError as error:
             return failed(error)
 
-    def _admit(self) -> None:
-        """New work needs memory. Raises `brummer.core.memory.MemoryFull`."""
-        self._instances.memory.admit(self._loop.time())
-
     def _instead(
         self, known: Known, call: ToolCall, arguments: bytes, error: BrummerError
     ) -> Coroutine[Any, Any, bytes] | None:
@@ -115,7 +112,7 @@ class Router:
         if call.name in self._local:
             return await self._local.call(call.name, call.arguments, call)
         try:
-            self._admit()
+            self._memory.admit(self._loop.time())
             return await self._routed(call)
         except BrummerError as error:
             return failed(error)
@@ -149,7 +146,7 @@ class Router:
 
     def _client_of(self, call: ToolCall) -> tuple[str | None, tuple[str, ...]]:
         """What its client has chosen, and where it works."""
-        session = call.session
+        session = call.request.session
         return (self._sessions.chosen(session.id), session.roots) if session else (None, ())
 
     async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
@@ -266,16 +263,17 @@ def _list_tools() -> Call:
 
 
 def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
-    meta = call.request.params.meta
+    request = call.request
+    meta, session = request.params.meta, request.session
     token = meta.progress_token
-    on_notification: Callable[[bytes], None] | None = call.request.notify if token else None
+    on_notification: Callable[[bytes], None] | None = request.notify if token else None
     return Call(
         "tools/call",
         {"name": tool, "arguments": Raw(arguments)},
         repeatable=tool in REPEATABLE,
         deadline_s=ANSWER_S + (_wait_s(arguments) if tool in WAITING else 0.0),
         waits=tool in WAITING,
-        flow=call.session.id if call.session else None,
+        flow=session.id if session else None,
         meta={"progressToken": token} if token else {},
         on_notification=on_notification,
         trace=meta.trace() if meta.traceparent else {},

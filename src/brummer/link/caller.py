@@ -155,7 +155,7 @@ class Caller:
             if link.state is not State.READY or link.connections.are_lost or lost >= SENT_AT_ONCE:
                 await self._park(call)
             self._ask_only_the_run_that_knows(call)
-            link.call_sent()  # to get a connection may be all it takes to wait for ever
+            link.call_sent(self.loop.time())  # to get a connection may be all it takes to wait for ever
             try:
                 connection = await pool.acquire()
             except Busy as error:

@@ -111,41 +111,49 @@ class Express(OnItsWay):
             self._carry_on()
             return
         self._connection, self._target, self._sent_s = connection, target, caller.loop.time()
-        link.call_sent()
         request, self._answers = target.request(connection, call, self._sent_s)
         try:
             connection.send(request, self._on_answer, self._answers.on_event)
         except TransportError as error:
             self._on_answer(error)
+        link.call_sent(self._sent_s)
 
     def _on_answer(self, outcome: Response | TransportError) -> None:
         connection = self._connection
         if self._is_over or connection is None:
             return
-        failure: Exception | None = None
-        result = b""
         if isinstance(outcome, TransportError):
-            failure = outcome
-        else:
-            try:
-                result = self._answers.result(outcome)
-                took_s = None if self._call.waits else self._caller.loop.time() - self._sent_s
-                self._caller.link.call_answered(took_s)
-                self._caller.tell_answer(self._call, self._started_s, result)
-            except Exception as error:  # noqa: BLE001 — a defect costs one call, never the connection to the agent
-                failure = error
+            self._on_failure(connection, outcome)
+            return
+        try:
+            result = self._answers.result(outcome)
+        except Exception as error:  # noqa: BLE001 — a defect costs one call, never the connection to the agent
+            self._on_failure(connection, error)
+            return
+        caller, call = self._caller, self._call
+        now_s = caller.loop.time()
+        self._is_over = True
+        try:
+            self._done(result)  # our books can wait until the answer is out
+        finally:
+            self._end(connection)
+            caller.link.call_answered(None if call.waits else now_s - self._sent_s)
+            caller.tell_answer(call, self._started_s, result)
+
+    def _on_failure(self, connection: HttpConnection, failure: Exception) -> None:
         if isinstance(failure, TransportError) and not is_answer(failure, connection):
             self._on_lost(failure)
             return
+        self._is_over = True
+        self._end(connection)
+        self._fail(failure)
+
+    def _end(self, connection: HttpConnection) -> None:
+        """Give back all that it held."""
         self._connection = None
         self._pool.release(connection)
-        self._is_over = True
         self._caller.deadlines.drop(self)
         self._lane.leave()
-        if failure is None:
-            self._done(result)
-        else:
-            self._fail(failure)
 
     def _on_lost(self, error: TransportError) -> None:
         if error.sent:

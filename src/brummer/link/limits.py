@@ -48,8 +48,12 @@ class Slots(Generic[T]):
         """Wait for a slot; False when the queue is full."""
         if self.queued >= self.queue_limit:
             return False
-        self._queues.setdefault(flow, deque()).append(waiter)
-        self._count_queued(1)
+        queue = self._queues.get(flow)
+        if queue is None:
+            queue = self._queues[flow] = deque()
+        queue.append(waiter)
+        self.queued += 1
+        self.total.queued += 1
         return True
 
     def release(self) -> None:
@@ -59,17 +63,19 @@ class Slots(Generic[T]):
 
     def next_waiter(self) -> T | None:
         """The next one in turn, with a slot taken for it; None when nobody waits or no slot is free."""
-        if not self.queued or self.taken >= self.limit or self.total.taken >= self.total.limit:
+        total = self.total
+        if not self.queued or self.taken >= self.limit or total.taken >= total.limit:
             return None
         flow, queue = next(iter(self._queues.items()))
         waiter = queue.popleft()
-        self._count_queued(-1)
         if not queue:
             del self._queues[flow]
         elif len(self._queues) > 1:
             self._queues.move_to_end(flow)  # the other flows come first
+        self.queued -= 1
+        total.queued -= 1
         self.taken += 1
-        self.total.taken += 1
+        total.taken += 1
         return waiter
 
     def leave(self, flow: Hashable, waiter: T) -> bool:
@@ -78,11 +84,8 @@ class Slots(Generic[T]):
         if queue is None or waiter not in queue:
             return False
         queue.remove(waiter)
-        self._count_queued(-1)
+        self.queued -= 1
+        self.total.queued -= 1
         if not queue:
             del self._queues[flow]
         return True
-
-    def _count_queued(self, change: int) -> None:
-        self.queued += change
-        self.total.queued += change

@@ -175,9 +175,9 @@ class Link:
         self._woken.set()
         await self._told.wait()
 
-    def call_sent(self) -> None:
+    def call_sent(self, now_s: float) -> None:
         """A call is under way: if it stays silent, look sooner than at the next wave."""
-        if self._looks_at_s > self._loop.time() + self.health.interval_s:
+        if self._looks_at_s > now_s + self.health.interval_s:
             self._looks_at_s = 0.0
             self._woken.set()
 

@@ -196,22 +196,26 @@ class Writer:
         self._pending_bytes = 0
         self._scheduled = self._blocked = self._full = False
         self.broken = False
-        self._idle = asyncio.Event()
+        self._drained: asyncio.Future[None] | None = None
         mode = os.fstat(fd).st_mode
         if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
             os.set_blocking(fd, False)
 
-    def write(self, message: bytes) -> None:
+    def write(self, message: bytes, *, is_last: bool = False) -> None:
+        """``is_last``: nothing is likely to follow in this turn, so it need not wait for company."""
         if self.broken:
             return
         if b"\n" in message or b"\r" in message:  # only between tokens: inside a JSON string it would be escaped
             message = message.replace(b"\n", b" ").replace(b"\r", b" ")
         self._lines.append(message)
         self._pending_bytes += len(message) + 1
-        self._idle.clear()
         if self._blocked:
             self._note_full()
-        elif not self._scheduled:
+        elif self._scheduled:
+            pass
+        elif is_last:
+            self._flush()
+        else:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -231,7 +235,7 @@ class Writer:
         except OSError as error:
             self._break(error)
         else:
-            self._idle.set()
+            self._tell_drained()
 
     def _send(self, chunk: memoryview) -> None:
         sent = 0
@@ -258,16 +262,21 @@ class Writer:
     def _break(self, error: OSError) -> None:
         self.broken = True
         self._unsent.clear()
-        self._idle.set()
+        self._tell_drained()
         if error.errno != errno.EPIPE:
             _log.warning("stdout failed: %s", error)
         self._on_broken()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     async def close(self, timeout_s: float) -> None:
         """Send what is left, for at most ``timeout_s``; a client that does not read cannot hold us."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                if self._scheduled or self._blocked:
-                    await self._idle.wait()
+                if (self._scheduled or self._blocked) and not self.broken:
+                    self._drained = self._loop.create_future()
+                    await self._drained
         if self._blocked:
             self._loop.remove_writer(self._fd)

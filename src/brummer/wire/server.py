@@ -254,8 +254,6 @@ class McpServer:
         name = request.params.name
         if name is None:
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "name" is missing', request_id=request.id)
-        if not self._tools.has_tool(name):
-            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {shown(name)}", request_id=request.id)
         arguments = bytes(request.params.arguments)
         if arguments == b"null":
             arguments = EMPTY_RESULT
@@ -266,6 +264,8 @@ class McpServer:
             sent = self._send_now(call, partial(self._answer_later, request, request.answer_later))
             if sent is not None:
                 return self._respond(request, sent, self._complete) if isinstance(sent, bytes) else sent
+        if not self._tools.has_tool(name):
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {shown(name)}", request_id=request.id)
         return self._finish_call(call)
 
     def _answer_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:

@@ -168,7 +168,7 @@ class StdioServer:
     def _on_answered(self, request_id: bytes, message: bytes) -> None:
         """The answer of a call that was `OnItsWay`; one that was cancelled has none."""
         self._take_out(request_id)
-        self._writer.write(message)
+        self._writer.write(message, is_last=not self._in_flight)
 
     def _say(self, request_id: bytes, message: bytes) -> None:
         """Write what belongs to a request in flight; once it is answered or cancelled, nothing more is said of it."""
