@@ -13,12 +13,20 @@ from brummer.core.toml_file import SettingsInvalid
 DURATION_MAX_S: Final = 86_400.0
 """What the tools take (`brummer.contract.arguments`)."""
 
+HELP_COLUMNS: Final = 78
+"""Of a terminal as they have been since they were paper. To ask for its width, argparse would load the compressors of
+`shutil` at every start, though it never shows help.
+"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=HELP_COLUMNS)
+
 
 def parser(program: str, **settings: Any) -> argparse.ArgumentParser:
     """With the options that every command has."""
-    made = argparse.ArgumentParser(
-        prog=program, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
-    )
+    made = argparse.ArgumentParser(prog=program, formatter_class=_Formatter, allow_abbrev=False, **settings)
     made.add_argument("--no-color", action="store_true", help="no colours on a terminal either, as with NO_COLOR=1")
     logging_ = made.add_argument_group("logging, on stderr")
     logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")

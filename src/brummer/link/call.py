@@ -1,14 +1,13 @@
 """One call: what is sent, what came of sending it, and how its answer is told from everything else."""
 
 from collections.abc import Callable, Hashable, Mapping
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from brummer.core.errors import BadAnswer, BrummerError, TooLarge, shown
 from brummer.link.errors import RemoteRefusal
-from brummer.wire import jsonrpc
+from brummer.wire import http_status, jsonrpc
 from brummer.wire.http_connection import Response
 from brummer.wire.server import CALL_KEY, SENT_S_AGO
 
@@ -16,7 +15,6 @@ PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
 """What a server says to whoever made the call. All else is between it and us."""
 
 
-_TOO_LARGE: Final = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value  # to look it up there takes longer than to compare
 _encode = msgspec.json.Encoder().encode
 
 
@@ -118,7 +116,7 @@ class Answers:
 
     def result(self, response: Response) -> bytes:
         """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `BadAnswer` for anything else."""
-        if response.status == _TOO_LARGE:
+        if response.status == http_status.TOO_LARGE:
             raise TooLarge("the instance takes no request of this size", sent=False)
         body = self._response or response.body
         try:

@@ -4,16 +4,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from brummer.core.errors import BadAnswer, TransportError
 from brummer.link.call import Answers, Call
 from brummer.link.errors import Impostor
 from brummer.link.health import Condition
-from brummer.wire import eras, identity
+from brummer.wire import eras, http_status, identity
 from brummer.wire.http_connection import HttpConnection
-
-HTTP_FULL: Final = 503
 
 
 class ServerFull(TransportError):
@@ -96,10 +94,10 @@ class Target:
         try:
             response = await connection.exchange(head.encode())
         except BadAnswer as error:
-            if error.context.get("status") == HTTP_FULL:
+            if error.context.get("status") == http_status.UNAVAILABLE:
                 raise ServerFull(f"whoever listens on port {self.port} takes no more connections") from None
             raise Impostor(f"somebody else answers on port {self.port}: {error.message}", port=self.port) from None
-        if response.status == HTTP_FULL:
+        if response.status == http_status.UNAVAILABLE:
             raise ServerFull(f"whoever listens on port {self.port} takes no more connections")
         if not identity.is_proven(
             response.body,

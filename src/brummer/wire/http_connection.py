@@ -10,7 +10,6 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
 import httptools
@@ -26,6 +25,7 @@ from brummer.core.errors import (
     shown,
     transport_error,
 )
+from brummer.wire import http_status
 from brummer.wire.sse import EventDecoder
 
 READ_BYTES: Final = 64 * 1024
@@ -50,7 +50,6 @@ _FULL: Final = b"HTTP/1.1 503"
 _PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
 """How an instance begins nearly every answer; a length and an empty line follow, and the body."""
 
-_OK: Final = HTTPStatus.OK.value  # looking it up there takes longer than all that is done with it
 _PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
 
 _NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -188,7 +187,7 @@ class HttpConnection:
             came = b""
         self.close()
         if came:
-            status = {"status": HTTPStatus.SERVICE_UNAVAILABLE.value} if came == _FULL else {}
+            status = {"status": http_status.UNAVAILABLE} if came == _FULL else {}
             raise BadAnswer("the peer spoke without being asked", sent=False, **status)
         raise ConnectionClosed("the connection is closed", sent=False)
 
@@ -264,7 +263,7 @@ class HttpConnection:
         length, _, body = data[len(_PLAIN_HEAD) :].partition(b"\r\n\r\n")
         if length != b"%d" % len(body) or len(body) > self._limit_bytes or self._unsent:
             return None
-        return Response(_OK, _PLAIN_HEADERS, body)
+        return Response(http_status.OK, _PLAIN_HEADERS, body)
 
     def _read_on(self) -> None:
         """What nobody would wake us for: TLS has more for us than the kernel knows of, or a reset came with the data.
@@ -336,7 +335,7 @@ class HttpConnection:
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        if self._parser.get_status_code() >= HTTPStatus.OK:  # 1xx: the answer is yet to come
+        if self._parser.get_status_code() >= http_status.OK:  # 1xx: the answer is yet to come
             self._reusable = self._parser.should_keep_alive() and not self._unsent
             self._response = self._whole()
 

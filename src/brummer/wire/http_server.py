@@ -13,11 +13,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from typing import Final, cast
 
 import httptools
 import msgspec
+
+from brummer.wire import http_status
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ LINGER_S: Final = 2.0
 CONNECTION_LIMIT: Final = 256
 """Some twenty hubs with every connection they may open, and room for people with curl."""
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
 
@@ -64,7 +64,7 @@ class Exchange:
     def respond(self, status: int, body: bytes = b"", headers: Headers = ()) -> None:
         """The whole answer. Does nothing when the peer has gone."""
         self.started = True
-        length = b"" if status == HTTPStatus.NO_CONTENT else b"content-length: %d\r\n" % len(body)
+        length = b"" if status == http_status.NO_CONTENT else b"content-length: %d\r\n" % len(body)
         if self.request.method == b"HEAD":
             body = b""
         self._connection.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
@@ -104,7 +104,7 @@ class Exchange:
 
 def _head(status: int, headers: Headers) -> bytes:
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"HTTP/1.1 %d %b\r\n%b" % (status, _REASONS.get(status, b""), lines)
+    return b"HTTP/1.1 %d %b\r\n%b" % (status, http_status.REASONS.get(status, b""), lines)
 
 
 class HttpServer:
@@ -173,7 +173,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # what create_server makes; uvloop's is no subclass
         if self._server.closed or len(self._server.connections) >= CONNECTION_LIMIT:
-            transport.write(_head(503, [_CLOSE]) + b"content-length: 0\r\n\r\n")
+            transport.write(_head(http_status.UNAVAILABLE, [_CLOSE]) + b"content-length: 0\r\n\r\n")
             transport.close()
             return
         _keep_watch(transport.get_extra_info("socket"))
