@@ -1,5 +1,6 @@
 """What the hub imports, and when: the first answer waits for nothing heavy, and nothing heavy comes later either."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from tests.integration.programs import BRUM, LEGACY, MODERN_META, Brum
 THIRD_PARTY = {"msgspec", "httptools", "uvloop"}
 """What a hub or an instance may import beyond the standard library; platformdirs only where no runtime directory is."""
 
-NOT_OURS = {"sitecustomize", "usercustomize", "typing_extensions", "org"}
+NOT_OURS = {"typing_extensions", "org"}
 """The environment's: msgspec takes typing_extensions where it happens to be, and pickle looks for Jython's org."""
 
 AT_FIRST = {"asyncio", "msgspec", "uvloop", "httptools", "argparse", "socket", "logging", "pathlib", "ssl"}
@@ -36,15 +37,26 @@ sys.exit(main())
 """
 
 
+@functools.cache
+def of_every_interpreter() -> set[str]:
+    """What this one imports for itself, such as a distribution's ``sitecustomize`` and what that looks for."""
+    command = [sys.executable, "-X", "importtime", "-c", "pass"]
+    return named_in(subprocess.run(command, capture_output=True, text=True, check=True).stderr)
+
+
 def packages_in(importtime: str) -> set[str]:
     """Top-level packages in what ``-X importtime`` printed, but for the standard library's and the environment's."""
+    return named_in(importtime) - of_every_interpreter() - {"brummer"} - NOT_OURS
+
+
+def named_in(importtime: str) -> set[str]:
     found = set()
     for line in importtime.splitlines():
         if line.startswith("import time:"):
             package = line.rpartition("|")[2].strip().partition(".")[0]
             if package not in sys.stdlib_module_names and not package.startswith("_"):
                 found.add(package)
-    return found - {"imported package", "brummer"} - NOT_OURS
+    return found - {"imported package"}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 from brummer.process.pace import (
+    CALM_S,
     CHUNK_BYTES,
     CREDIT_S,
     DEBT_S,
+    FLOOD_BYTES,
     SHARE,
     SMALLEST_CHUNK_BYTES,
+    STILL_BYTES,
     TURN_S,
+    Flow,
     Pace,
     next_chunk_bytes,
 )
@@ -52,3 +56,30 @@ def test_what_costs_much_is_read_in_small_pieces_and_what_costs_little_in_large_
     assert next_chunk_bytes(10, 0.0) == 10 * TURN_S / 1e-6
     assert next_chunk_bytes(CHUNK_BYTES, 60.0) == SMALLEST_CHUNK_BYTES
     assert next_chunk_bytes(CHUNK_BYTES, 1e-9) == CHUNK_BYTES
+
+
+def test_what_is_held_back_without_an_end_is_a_flood() -> None:
+    flow = Flow()
+    assert not flow.is_flood(100.0)
+    flow.read(FLOOD_BYTES - 1)
+    assert not flow.is_flood(100.0 + CALM_S)
+    flow.read(1)
+    assert flow.is_flood(100.0 + 2 * CALM_S)
+
+
+def test_bursts_with_calm_between_them_are_none_however_many() -> None:
+    flow = Flow()
+    for burst in range(100):
+        assert not flow.is_flood(burst * 2 * CALM_S)
+        flow.read(FLOOD_BYTES)
+
+
+def test_a_flood_ends_when_it_could_be_read_in_full() -> None:
+    flow = Flow()
+    flow.is_flood(100.0)
+    flow.read(FLOOD_BYTES)
+    flow.skimmed(STILL_BYTES)
+    assert flow.is_still_one()
+    flow.skimmed(STILL_BYTES - 1)
+    assert not flow.is_still_one()
+    assert not flow.is_flood(100.1)

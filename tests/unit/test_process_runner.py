@@ -14,8 +14,11 @@ import pytest
 
 from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
+from brummer.process import pace as paces
+from brummer.process import runner
+from brummer.process.output import Output
 from brummer.process.pace import Pace
-from brummer.process.runner import Child, Exit, ScriptFailedToStart, StopTimedOut, start
+from brummer.process.runner import Child, Exit, OnFlood, ScriptFailedToStart, StopTimedOut, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
@@ -295,3 +298,64 @@ async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> N
     short = Started("head -c 300000 /dev/zero", pace=pace)
     assert (await short.exit()).output_complete
     assert len(short.printed["stdout"]) == 300_000
+
+
+COUNTS = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n}\\n')"
+
+
+async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple[Output, int]:
+    """What is kept of 200,000 lines, and how many there were."""
+    monkeypatch.setattr(paces, "FLOOD_BYTES", 100_000)
+    monkeypatch.setattr(runner, "CHUNK_BYTES", 16_384)
+    output = Output("gen", max_bytes=1 << 30)
+    flood = output.open("flood")
+    child = start(
+        python(COUNTS),
+        "/",
+        dict(os.environ),
+        lambda stream, chunk: flood.feed(stream, chunk, 0.0),
+        on_flood=OnFlood(lambda stream, chunk: flood.skim(stream, chunk, 0.0), lambda: is_allowed),
+        pace=SlowPace(0.001),
+    )
+    async with asyncio.timeout(WITHIN_S):
+        await asyncio.shield(child.ended)
+    flood.end(0.0)
+    return output, output.log.last_n
+
+
+async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output, count = await flooded(monkeypatch, is_allowed=True)
+    lines = list(output.log.after(0))
+    marks = [line for line in lines if line.stream == "brum"]
+    texts = [line.text for line in lines if line.stream == "stdout"]
+    assert marks
+    assert count == 200_000 + len(marks)
+    assert len(texts) < 150_000
+    assert texts[:5_000] == [f"line {number}" for number in range(5_000)]
+    assert texts[-5_000:] == [f"line {number}" for number in range(195_000, 200_000)]
+
+
+async def test_a_flood_of_which_somebody_needs_every_line_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, _ = await flooded(monkeypatch, is_allowed=False)
+    assert [line.text for line in output.log.after(0)] == [f"line {number}" for number in range(200_000)]
+
+
+async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_on() -> None:
+    """And what had been skimmed until then is told at once."""
+    flood = Started("exec yes", pace=SlowPace(0.0))
+    skimmed: list[bytes] = []
+    needed = False
+    stream = "stdout"
+    child = flood.child
+    child._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda: not needed)
+    child._skim_for_a_while("stdout")
+    child._watch_for_output("stdout", child._pipes["stdout"])
+    async with asyncio.timeout(WITHIN_S):
+        while not skimmed:
+            await asyncio.sleep(0)
+    read, needed = len(flood.printed[stream]), True
+    await flood.until_printed(lambda printed: len(printed) > read)
+    assert not child._skimming
+    await child.stop()

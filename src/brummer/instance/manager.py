@@ -36,7 +36,7 @@ from brummer.process.guard import Guard
 from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
-from brummer.process.runner import Child, start
+from brummer.process.runner import Child, OnFlood, start
 from brummer.process.text import shortened
 
 SHUTDOWN_MARGIN_S = 5.0
@@ -276,6 +276,9 @@ class Manager:
             script.directory,
             environment,
             lambda stream, chunk: output.feed(stream, chunk, self._wall()),
+            on_flood=OnFlood(
+                lambda stream, chunk: output.skim(stream, chunk, self._wall()), lambda: self._may_be_skimmed(run)
+            ),
             terminal=script.wants_terminal,
             pace=self._pace,
         )
@@ -323,6 +326,11 @@ class Manager:
             run.successor.restart_at_s = asyncio.get_running_loop().time() + ending.restart_in_s
             self._begin(run.successor)
         self._publish_end(run)
+
+    def _may_be_skimmed(self, run: Run) -> bool:
+        """Whether nobody waits for a line that it may print."""
+        readiness = self._readiness.get(run)
+        return self.output.may_be_skimmed and not (readiness and readiness.waits_for_a_line)
 
     async def _watch_readiness(self, run: Run) -> None:
         listening = await self._readiness[run].wait()

@@ -54,7 +54,7 @@ class Waiting:
     async def result(self) -> Match:
         """Raises InvalidArguments for an expression that is invalid or too slow."""
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(self._manager.output.follow(self._on_output))
+            cleanup.callback(self._manager.output.follow(self._on_output, every_line=self._pattern is not None))
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
             if self._wanted.port is not None and not self._found.done():

@@ -60,15 +60,30 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class _Share(Generic[T]):
-    """What one process holds, oldest first; ``dropped_n`` is the number of the newest that is gone."""
+    """What one process holds, oldest first; ``dropped_n`` is the number of the newest of those that had to make room.
+    ``skipped`` has the first and the last number of what was never kept since then.
+    """
 
-    __slots__ = ("dropped", "dropped_n", "entries", "size")
+    __slots__ = ("dropped", "dropped_n", "entries", "size", "skipped")
 
     def __init__(self) -> None:
         self.entries: deque[T] = deque()
         self.size = 0
         self.dropped = 0
         self.dropped_n = 0
+        self.skipped: deque[tuple[int, int]] = deque()
+
+    def forget_up_to(self, n: int) -> None:
+        """What was skipped before an entry that is gone needs no record of its own."""
+        self.dropped_n = n
+        while self.skipped and self.skipped[0][0] < n:
+            first, last = self.skipped.popleft()
+            self.dropped += last - first + 1
+
+    def dropped_between(self, after: int, until: int) -> int:
+        """How many of the entries in between are gone; never too few."""
+        evicted = min(self.dropped, max(0, min(self.dropped_n, until) - after))
+        return evicted + sum(max(0, min(last, until) - max(first - 1, after)) for first, last in self.skipped)
 
     def position(self, n: int) -> int:
         """How many of the entries are not after ``n``."""
@@ -119,16 +134,23 @@ class NumberedLog(Generic[T]):
         while self._size > self._limit:
             self._make_room()
 
+    def skip(self, process: str, count: int) -> None:
+        """So many entries of a process were never there to be kept; they have their numbers, and count as dropped."""
+        share = self._shares.get(process) or self._shares.setdefault(process, _Share())
+        share.skipped.append((self.last_n + 1, self.last_n + count))
+        self.last_n += count
+
     def _make_room(self) -> None:
         """The oldest entries of the share that is largest go, until it no longer is, or there is room."""
         largest = max(self._shares.values(), key=attrgetter("size"))
         next_size = max((share.size for share in self._shares.values() if share is not largest), default=0)
         excess = min(self._size - self._limit, largest.size - next_size + 1)
         entries, size_of = largest.entries, self._size_of
-        before, freed = len(entries), 0
+        before, freed, last_n = len(entries), 0, 0
         while freed < excess:
             freed += size_of(entries[0])
-            largest.dropped_n = entries.popleft().n
+            last_n = entries.popleft().n
+        largest.forget_up_to(last_n)
         largest.dropped += before - len(entries)
         largest.size -= freed
         self._size -= freed
@@ -145,14 +167,15 @@ class NumberedLog(Generic[T]):
         before = list(islice(share.entries, max(0, position - 1 - count), max(0, position - 1)))
         return before, list(islice(share.entries, position, position + count))
 
-    def dropped_after(self, n: int, process: str | None = None) -> int:
-        """How many entries after ``n`` are gone. Exact for all; of one process an upper bound, which is exact where it
-        alone has lost any.
+    def dropped_between(self, after: int, until: int, process: str | None = None) -> int:
+        """How many entries after one number, up to another, are gone. Exact for all; of one process an upper bound,
+        which is exact where it alone has lost any.
         """
-        gone = self.last_n - n - sum(len(share.entries) - share.position(n) for share in self._shares.values())
+        kept = sum(share.position(until) - share.position(after) for share in self._shares.values())
+        gone = until - after - kept
         if process is None:
             return gone
-        return max((min(gone, share.dropped, max(0, share.dropped_n - n)) for share in self._of(process)), default=0)
+        return max((min(gone, share.dropped_between(after, until)) for share in self._of(process)), default=0)
 
     def cursor(self, n: int | None = None) -> str:
         return f"{self._generation}.{self.last_n if n is None else n}"
@@ -208,15 +231,16 @@ class NumberedLog(Generic[T]):
     def _page(
         self, found: list[T], position: int, process: str | None, *, more: bool = False, cursor_reset: bool = False
     ) -> Page[T]:
+        until = found[-1].n if more else self.last_n
         dropped_of = {
             name: dropped
             for name in (self._shares if process is None else (process,))
-            if (dropped := self.dropped_after(position, name))
+            if (dropped := self.dropped_between(position, until, name))
         }
         return Page(
             found,
-            self.cursor(found[-1].n if more else None),
-            self.dropped_after(position, process),
+            self.cursor(until),
+            self.dropped_between(position, until, process),
             dropped_of,
             omitted=0,
             more=more,

@@ -7,12 +7,13 @@ complete. A chunk is taken as a whole, so that a line of a flood costs well unde
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from brummer.core.limits import DEFAULTS
 from brummer.process.numbered import NumberedLog
+from brummer.process.skimming import Part, Skimmer
 from brummer.process.text import LineAssembler, is_plain, plain
 
 LINE_BYTES = 150
@@ -20,6 +21,8 @@ LINE_BYTES = 150
 
 Stream = Literal["stdout", "stderr", "brum"]
 """``brum``: said by us about the process, such as why its output is incomplete."""
+
+SKIPPED: Final = "[… {:,} lines ({:.1f} MB) are not kept: they came too fast to be read]"
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Output:
     def __init__(self, generation: str, *, max_bytes: int = DEFAULTS.output_bytes) -> None:
         self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, size_of)
         self._followers: dict[object, Follower] = {}
+        self._need_every_line: set[object] = set()
         self._stamp = Stamp()
 
     def __repr__(self) -> str:
@@ -76,11 +80,26 @@ class Output:
     def open(self, process: str) -> "ProcessOutput":
         return ProcessOutput(self, process)
 
-    def follow(self, follower: Follower) -> Callable[[], None]:
-        """Call it for everything from now on; returns what ends that, which may be called twice."""
+    def follow(self, follower: Follower, *, every_line: bool = False) -> Callable[[], None]:
+        """Call it for everything from now on; returns what ends that, which may be called twice.
+
+        With ``every_line`` no line may be skipped, however fast they come.
+        """
         key = object()
         self._followers[key] = follower
-        return lambda: self._followers.pop(key, None) and None
+        if every_line:
+            self._need_every_line.add(key)
+
+        def end() -> None:
+            self._followers.pop(key, None)
+            self._need_every_line.discard(key)
+
+        return end
+
+    @property
+    def may_be_skimmed(self) -> bool:
+        """Whether nobody needs every line."""
+        return not self._need_every_line
 
     def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
         """One line; as `add_lines`."""
@@ -102,12 +121,19 @@ class Output:
             for key, follower in tuple(self._followers.items()):
                 self._tell(key, follower, batch)
 
+    def skip(self, process: str, part: Part, at: float) -> None:
+        """Lines that were not kept, if there are any; a line of our own says so in their place."""
+        if part.skipped_lines:
+            self.log.skip(process, part.skipped_lines)
+            self.add(process, "brum", SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
+
     def _tell(self, key: object, follower: Follower, batch: Batch) -> None:
         try:
             follower(batch)
         except Exception:  # noqa: BLE001 - whoever it is, the output goes on
             _log.exception("a follower of the output failed and gets no more lines")
             self._followers.pop(key, None)
+            self._need_every_line.discard(key)
 
 
 class ProcessOutput:
@@ -117,14 +143,37 @@ class ProcessOutput:
         self._output = output
         self._process = process
         self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
+        self._skimmers: dict[Stream, Skimmer] = {}
 
     def feed(self, stream: Stream, chunk: bytes, at: float) -> None:
+        if self._skimmers:
+            self._end_skimming(stream, at)
+        self._read(stream, chunk, at)
+
+    def skim(self, stream: Stream, chunk: bytes, at: float) -> None:
+        """Of what comes too fast to be read, keep the end, and what tells of trouble. The next `feed` ends that."""
+        skimmer = self._skimmers.get(stream)
+        if skimmer is None:
+            skimmer = self._skimmers[stream] = Skimmer()
+        for part in skimmer.take(chunk):
+            self._take(stream, part, at)
+
+    def _end_skimming(self, stream: Stream, at: float) -> None:
+        if skimmer := self._skimmers.pop(stream, None):
+            self._take(stream, skimmer.rest(), at)
+
+    def _take(self, stream: Stream, part: Part, at: float) -> None:
+        self._output.skip(self._process, part, at)
+        self._read(stream, part.kept, at)
+
+    def _read(self, stream: Stream, chunk: bytes, at: float) -> None:
         if lines := self._assemblers[stream].feed(chunk):
             self._output.add_lines(self._process, stream, lines, at)
 
     def end(self, at: float) -> None:
         """No more will come: what had no line end is a line too."""
         for stream, assembler in self._assemblers.items():
+            self._end_skimming(stream, at)
             if lines := assembler.end():
                 self._output.add_lines(self._process, stream, lines, at)
 

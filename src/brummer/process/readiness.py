@@ -53,6 +53,11 @@ class Readiness:
         if self._proof and self._proof.log and not self._matched.is_set() and _matches(self._proof.log, lines):
             self._matched.set()
 
+    @property
+    def waits_for_a_line(self) -> bool:
+        """Whether a line is named as proof, and has not come yet."""
+        return self._proof is not None and self._proof.log is not None and not self._matched.is_set()
+
     async def wait(self) -> set[int]:
         """Returns when ready, with the ports on which the group itself listens (Linux; may be empty). Else
         never.

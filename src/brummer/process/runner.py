@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ from brummer.host.process_groups import end_group, kill_group, members, peek_exi
 from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find
-from brummer.process.pace import CHUNK_BYTES, Pace, next_chunk_bytes
+from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SKIM_BYTES, SKIM_S, Flow, Pace, next_chunk_bytes
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -41,6 +41,13 @@ DRAIN_S = 0.5
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
+
+
+class OnFlood(NamedTuple):
+    """Who takes what comes too fast to be read: ``skim`` in place of ``on_output``, as long as ``is_allowed()``."""
+
+    skim: OnOutput
+    is_allowed: Callable[[], bool]
 
 
 class ScriptFailedToStart(BrummerError):
@@ -74,14 +81,15 @@ def start(
     environment: Mapping[str, str],
     on_output: OnOutput,
     *,
+    on_flood: OnFlood | None = None,
     terminal: bool = False,
     pace: Pace | None = None,
 ) -> "Child":
     """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart.
 
     ``on_output(stream, chunk)`` is called on the loop; ``pace`` is shared by all children whose output may take a share
-    of its time together. With ``terminal`` its three standard streams are a terminal on which nobody types, and all
-    that it prints is "stdout". Blocks for the 1 ms until the program is loaded.
+    of its time together. Without ``on_flood`` a flood is held back. With ``terminal`` its three standard streams are a
+    terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms until the program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     screen = _terminal(arguments, str(directory)) if terminal else None
@@ -108,6 +116,7 @@ def start(
         process,
         {"stdout": screen.outside} if screen else pipes,
         on_output,
+        on_flood,
         environment.get(RUN_MARK, ""),
         pace or Pace(),
     )
@@ -149,6 +158,7 @@ class Child:
         process: subprocess.Popen[bytes],
         pipes: Mapping[Stream, IO[bytes] | None],
         on_output: OnOutput,
+        on_flood: OnFlood | None,
         mark: str,
         pace: Pace,
     ) -> None:
@@ -156,6 +166,7 @@ class Child:
         self._mark = f"{RUN_MARK}={mark}".encode()
         self._process = process
         self._on_output = on_output
+        self._on_flood = on_flood
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
         self._stopping: asyncio.Task[None] | None = None
@@ -165,6 +176,8 @@ class Child:
         self._chunk_bytes = CHUNK_BYTES
         self._pipes: dict[Stream, IO[bytes]] = {}
         self._resting: dict[Stream, asyncio.TimerHandle] = {}
+        self._flows: dict[Stream, Flow] = {}
+        self._skimming: dict[Stream, asyncio.TimerHandle] = {}
         self._all_read = asyncio.Event()
         self._leader_died = asyncio.Event()
         self._watch = self._watch_leader()
@@ -260,11 +273,12 @@ class Child:
         if pipe is not None:
             os.set_blocking(pipe.fileno(), False)
             self._pipes[stream] = pipe
-            self._loop.add_reader(pipe.fileno(), self._read, stream, pipe)
+            self._flows[stream] = Flow()
+            self._watch_for_output(stream, pipe)
 
     def _read(self, stream: Stream, pipe: IO[bytes]) -> None:
         """One chunk per turn of the loop, and none for a while when all output together has had its share of the loop's
-        time: a flood starves nobody. The full pipe holds the writer back.
+        time: a burst starves nobody. The full pipe holds the writer back; for a flood, see `_skim`.
         """
         began = busy()
         chunk = _chunk(pipe, self._chunk_bytes)
@@ -272,20 +286,69 @@ class Child:
             self._on_output(stream, chunk)
             spent_s = busy() - began
             self._chunk_bytes = next_chunk_bytes(len(chunk), spent_s)
-            if (rest_s := self._pace.rest_after(awake(), spent_s)) and stream in self._pipes:
-                self._loop.remove_reader(pipe.fileno())
-                self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
+            self._flows[stream].read(len(chunk))
+            if self._rests(stream, pipe, spent_s) and self._flows[stream].is_flood(awake()) and self._may_skim():
+                _widen(pipe)
+                self._skim_for_a_while(stream)
         elif chunk is not None:
             self._close(stream)
 
+    def _skim(self, stream: Stream, pipe: IO[bytes]) -> None:
+        """As `_read`, for a program that prints faster than its lines can be read, and would be slowed down by us."""
+        if not self._may_skim():
+            self._read_in_full(stream)
+            return
+        began = busy()
+        chunk = _chunk(pipe, SKIM_BYTES)
+        if chunk and self._on_flood:
+            self._on_flood.skim(stream, chunk)
+            self._flows[stream].skimmed(len(chunk))
+            self._rests(stream, pipe, busy() - began)
+        elif chunk is not None:
+            self._close(stream)
+
+    def _may_skim(self) -> bool:
+        return self._on_flood is not None and self._on_flood.is_allowed()
+
+    def _skim_for_a_while(self, stream: Stream) -> None:
+        self._skimming[stream] = self._loop.call_later(SKIM_S, self._skim_on_or_read, stream)
+
+    def _skim_on_or_read(self, stream: Stream) -> None:
+        if self._flows[stream].is_still_one():
+            self._on_output(stream, b"")
+            self._skim_for_a_while(stream)
+        else:
+            self._read_in_full(stream)
+
+    def _read_in_full(self, stream: Stream) -> None:
+        """Again. The empty chunk says that skimming has come to an end, though nothing more may come."""
+        self._skimming.pop(stream).cancel()
+        self._on_output(stream, b"")
+        if stream in self._pipes and stream not in self._resting:
+            self._watch_for_output(stream, self._pipes[stream])
+
+    def _watch_for_output(self, stream: Stream, pipe: IO[bytes]) -> None:
+        self._loop.add_reader(pipe.fileno(), self._skim if stream in self._skimming else self._read, stream, pipe)
+
+    def _rests(self, stream: Stream, pipe: IO[bytes], spent_s: float) -> bool:
+        """Whether it has to, after so much work."""
+        rest_s = self._pace.rest_after(awake(), spent_s)
+        if not rest_s or stream not in self._pipes:
+            return False
+        self._loop.remove_reader(pipe.fileno())
+        self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
+        return True
+
     def _resume(self, stream: Stream, pipe: IO[bytes]) -> None:
         del self._resting[stream]
-        self._loop.add_reader(pipe.fileno(), self._read, stream, pipe)
+        self._watch_for_output(stream, pipe)
 
     def _close(self, stream: Stream) -> None:
         pipe = self._pipes.pop(stream)
         if resting := self._resting.pop(stream, None):
             resting.cancel()
+        if stream in self._skimming:
+            self._read_in_full(stream)
         self._loop.remove_reader(pipe.fileno())
         pipe.close()
         if not self._pipes:
@@ -316,6 +379,15 @@ def _chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
         if error.errno == errno.EIO:
             return b""
         raise
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Where the system can, and the user has not used up what it may have."""
+    if sys.platform == "linux":
+        import fcntl  # noqa: PLC0415 — there is none on Windows
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:
