@@ -501,6 +501,22 @@ async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(a
     assert later["line"]["text"] == "ready again"
 
 
+async def test_while_somebody_waits_for_a_line_none_may_be_left_out(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("on: sleep 600\n")
+    await agent.call("scripts_run", name="on", wait="none")
+    output = agent.manager.output
+    waiting = asyncio.create_task(agent.call("wait_for", process="on", exit=True))
+    await asyncio.sleep(0)
+    assert output.may_be_skimmed
+    for_a_line = asyncio.create_task(agent.call("wait_for", process="on", log="ready"))
+    while output.may_be_skimmed:
+        await asyncio.sleep(0)
+    for_a_line.cancel()
+    waiting.cancel()
+    await asyncio.wait([for_a_line, waiting])
+    assert output.may_be_skimmed
+
+
 async def test_a_question_that_nobody_answers_is_shown(agent: Agent) -> None:
     (agent.directory / "Procfile").write_text("ask: printf 'Overwrite? [y/N] '; exec sleep 600\n")
     answer = await agent.call("scripts_run", name="ask", wait="ready", timeout_s=0.5)
