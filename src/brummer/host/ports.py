@@ -14,16 +14,18 @@ from brummer.host.pids import ProcessIdentity
 
 CONNECT_TIMEOUT_S = 1.0
 """Loopback answers in microseconds; a second covers a machine that is swapping."""
-_LISTEN = b"0A"
+_LISTEN = b" 0A "
+"""The state in a row of the table, where no other column can look like that."""
 
 
 def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
     """The TCP ports on which these processes listen. Milliseconds of /proc: use a thread."""
     if sys.platform != "linux" or not processes:
         return set()
-    sockets = _listening_sockets()
     owned = {inode for process in processes for inode in _sockets_of(process.pid)}
-    return {port for inode, port in sockets.items() if inode in owned}
+    if not owned:  # as of most processes; the tables list every connection of the machine
+        return set()
+    return {port for inode, port in _listening_sockets().items() if inode in owned}
 
 
 def listeners(ports: range) -> dict[int, tuple[int, str]]:
@@ -54,10 +56,10 @@ def _listening_sockets() -> dict[bytes, int]:
     found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError), open(table, "rb") as file:
-            for row in file.readlines()[1:]:
-                _, local, _, state, _, _, _, _, _, inode, *_ = row.split()
-                if state == _LISTEN:
-                    found[inode] = int(local.rpartition(b":")[2], 16)
+            for row in file:
+                if _LISTEN in row:
+                    columns = row.split()
+                    found[columns[9]] = int(columns[1].rpartition(b":")[2], 16)
     return found
 
 

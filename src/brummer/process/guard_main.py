@@ -116,7 +116,7 @@ def is_marked(pid: str, mark: bytes) -> bool:
     """It inherited the mark, and kept it."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+            return b"\0%b\0" % mark in b"\0%b" % file.read()
     except OSError:
         return False  # gone, or another user's
 
