@@ -15,8 +15,8 @@ import pytest
 
 from brummer.discovery.record import VERSION
 from brummer.host.pids import identify
-from tests.integration.namespaces import needs_namespaces, play
-from tests.integration.programs import WAIT_S, Brum, Hub, within
+from tests.integration.namespaces import SCENARIOS, needs_namespaces, play
+from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 from tests.integration.scenarios.counting import publish
 from tests.integration.scenarios.ports import free_port
 
@@ -140,6 +140,55 @@ def test_what_was_started_wrongly_is_told(brum: Brum) -> None:
     explains(brum, hub, "server_down")
 
 
+def start_moody(brum: Brum) -> None:
+    """An instance with the tools ``sleep`` and ``hang``."""
+    brum.instance_by([sys.executable, SCENARIOS / "moody_instance.py", brum.project("moody")]).published()
+
+
+def let(hub: Hub, request_id: str, tool: str, seconds: float) -> None:
+    """Have the moody instance do it; nobody waits for the answer."""
+    params = {"name": "instance_call", "arguments": {"tool": tool, "arguments": {"seconds": seconds}}}
+    say(hub, {"id": request_id, "method": "tools/call", "params": params})
+
+
+def say(hub: Hub, message: dict[str, Any]) -> None:
+    hub.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+
+
+def test_an_instance_that_hangs_is_told_as_one_that_does_not_answer(brum: Brum) -> None:
+    """Its process is not stopped, and the kernel still takes connections for it."""
+    start_moody(brum)
+    hub = brum.hub().greet()
+    hub.call("instances_list")
+    let(hub, "hangs", "hang", WAIT_S)
+    explains(brum, hub, "link_suspect")
+    assert within(2 * WAIT_S, lambda: told(hub) == HEALTHY)
+
+
+def test_calls_that_queue_up_are_told_as_such(brum: Brum) -> None:
+    start_moody(brum)
+    hub = brum.hub("--set", "max_in_flight_per_instance=1", "--set", "max_queued_per_instance=2").greet()
+    hub.call("instances_list")
+    calls = ("runs", "waits", "waits too")
+    for request_id in calls:
+        let(hub, request_id, "sleep", 300)
+    explains(brum, hub, "busy")
+    for request_id in calls:
+        say(hub, {"method": "notifications/cancelled", "params": {"requestId": request_id}})
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+
+@needs_namespaces
+def test_a_directory_that_can_not_be_watched_is_told(brum: Brum) -> None:
+    """In a user namespace of its own the hub may have no inotify instance, as where a user has used up all."""
+    brum.instance(brum.project("web"))
+    limit = "echo 0 >/proc/sys/user/max_inotify_instances"
+    hub = brum.hub_by(["unshare", "--user", "--map-root-user", "sh", "-c", f'{limit}; exec "$0" --mcp', BRUM]).greet()
+    hub.call("instances_list")
+    assert within(WAIT_S, lambda: told(hub) == "polling")
+    assert printed(brum) == ("polling", f"{HEALTHY}, but polling")  # all goes on, only later
+
+
 @needs_namespaces
 async def test_a_path_that_is_cut_is_told_for_one_for_all_and_for_the_loopback(tmp_path: Path) -> None:
     found = await play("status_faults", tmp_path / "cut", tool="iptables", within_s=120)
@@ -149,4 +198,6 @@ async def test_a_path_that_is_cut_is_told_for_one_for_all_and_for_the_loopback(t
         "all": ["cut_off"] * 2,
         "lo": ["loopback_down"] * 2,
         "after": [HEALTHY] * 2,
+        "a server far away": ["server_down"] * 2,
+        "no way to it": ["offline"] * 2,
     }

@@ -132,7 +132,7 @@ def test_what_is_only_worth_knowing_is_no_fault() -> None:
     noted = told(problems=[{"code": "polling", "severity": "info", "detail": "a share"}])
     assert noted.is_healthy
     shown = lines(noted)
-    assert (shown[0], shown[-1]) == (HEALTHY, "polling: a share")
+    assert (shown[0], shown[-1]) == ("healthy, but polling: a share", "polling: a share")
 
 
 def test_where_no_hub_can_be_asked_only_the_cause_is_told() -> None:

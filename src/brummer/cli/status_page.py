@@ -1,7 +1,8 @@
 """What `brum status` shows: from the hubs' answers to lines for people. Pure: the time is passed in.
 
-The first line is the verdict: ``healthy``, or the code of the root cause; then since when, what is being done, and what
-to do. Below each hub with its problems, its links, those that fail before the others, and its timeline, oldest first.
+The first line is the verdict: ``healthy``, with the code of what is worth knowing behind it if there is any, or the
+code of the root cause; then since when, what is being done, and what to do. Below each hub with its problems, its
+links, those that fail before the others, and its timeline, oldest first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -146,7 +147,8 @@ def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str
 def _verdict(worst: Status, paint: Paint) -> Iterator[str]:
     """The root cause, as far as there is one: since when, what is being done, what to do."""
     if worst.is_healthy:
-        yield paint.styled(HEALTHY, BOLD)
+        known = [f"{HEALTHY}, but {_problem(problem)}" for problem in worst.problems[:1]]
+        yield paint.styled(displayable(known[0] if known else HEALTHY), BOLD)
         return
     problem = worst.problems[0]
     yield paint.styled(displayable(_problem(problem)), RED)

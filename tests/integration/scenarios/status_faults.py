@@ -25,15 +25,16 @@ NAMES: Final = ("web", "api")
 class Faults:
     """``found``: by the fault's name, what is said first."""
 
-    def __init__(self, brum: str, client: Client, environment: dict[str, str]) -> None:
+    def __init__(self, brum: str, client: Client, environment: dict[str, str], names: tuple[str, ...] = NAMES) -> None:
         self._brum = brum
         self._client = client
         self._environment = environment
+        self._names = names
         self.found: dict[str, list[str]] = {}
 
     async def look(self, name: str, expected: str) -> None:
         """Once the hub says it, or is out of time; calls make it look sooner than once in a while."""
-        calls = [asyncio.create_task(self._client.call("scripts_list", instance=each)) for each in NAMES]
+        calls = [asyncio.create_task(self._client.call("scripts_list", instance=each)) for each in self._names]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(NOTICED_S):
                 while await self._told() != expected:
@@ -84,12 +85,31 @@ async def main(brum: str, folder: Path) -> dict[str, Any]:
         run("ip", "link", "set", "lo", "up")
         await until_ready(client, len(NAMES), 30)
         await faults.look("after", HEALTHY)
-        return faults.found
+        found = faults.found
     finally:
         await client.close()
         for instance in instances:
             instance.terminate()
             instance.wait(15)
+    return found | await far_away(brum, environment)
+
+
+async def far_away(brum: str, environment: dict[str, str]) -> dict[str, list[str]]:
+    """A server beyond this machine that does not answer, and then no way to where it is."""
+    run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "cable")
+    run("ip", "addr", "add", "10.9.0.2/24", "dev", "uplink")
+    run("ip", "link", "set", "uplink", "up")
+    run("ip", "link", "set", "cable", "up")
+    run("ip", "route", "add", "default", "via", "10.9.0.1")
+    client = await Client.start(brum, "--mcp", "--server", "far=http://10.7.0.1:9/mcp", env=environment)
+    try:
+        faults = Faults(brum, client, environment, ())
+        await faults.look("a server far away", "server_down")
+        run("ip", "route", "del", "default")
+        await faults.look("no way to it", "offline")
+        return faults.found
+    finally:
+        await client.close()
 
 
 def run(*command: str) -> None:
