@@ -159,15 +159,21 @@ def test_five_thousand_slow_calls_at_once_are_answered_or_told_to_come_back(brum
 def test_large_arguments_and_replies_are_carried_or_refused_and_memory_stays_within_its_limit(brum: Brum) -> None:
     crowd(brum, 4)
     limit_bytes = 256 * 1024**2
-    hub = brum.hub(BRUMMER_MEMORY_HARD="192MiB", BRUMMER_MEMORY_SOFT="128MiB").greet()
+    hub = brum.hub(BRUMMER_MEMORY_HARD="256MiB", BRUMMER_MEMORY_SOFT="160MiB").greet()
     instances = all_ready(hub, 4)
     storm = Storm(hub)
     for _ in range(10):
         for instance in instances:
             storm.call(instance, fill="x" * (10 * MB))
-    outcomes = storm.outcomes()
-    assert set(outcomes) <= {"ok", "busy"}
-    assert outcomes["ok"]
+    arguments = storm.outcomes()
+    for _ in range(10):
+        storm.calls(instances, size=20 * MB)
+    replies = storm.outcomes()
+    print(f"\narguments of 10 MB: {dict(arguments)}; replies of 20 MB: {dict(replies)}")
+    assert arguments.keys() <= {"ok", "busy"}
+    assert replies.keys() <= {"ok", "busy", "too_large"}
+    assert arguments["ok"]
+    assert replies["ok"]
 
     def is_too_large(**arguments: Any) -> bool:
         storm.calls(instances[:1], **arguments)

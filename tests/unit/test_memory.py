@@ -8,7 +8,7 @@ import pytest
 
 from brummer.core.gathering import gather
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.core.memory import LOOK_EVERY_S, SHED_EVERY_S, Memory, MemoryFull
+from brummer.core.memory import COPIES, LARGE_BYTES, LOOK_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
 from brummer.host.memory import give_back, resident_bytes
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import CallForgotten, Ledger
@@ -68,6 +68,34 @@ def test_what_was_shed_may_be_enough() -> None:
     machine.used, machine.can_shed = HARD, HARD
     machine.memory.admit(1.0)
     assert machine.level == "well"
+
+
+def test_a_large_message_is_let_in_only_with_room_for_its_copies_and_for_the_next_one() -> None:
+    used = 0
+    memory = Memory(SOFT << 20, HARD << 20, lambda: used, lambda: None, reserve_bytes=30 << 20)
+    memory.admit(1.0, 20 << 20)
+    used = (HARD - 30 - 20 * COPIES) << 20
+    with pytest.raises(MemoryFull):
+        memory.admit(1.0, 20 << 20)
+    memory.admit(1.0, LARGE_BYTES - 1)
+    memory.admit(1.0 + LOOK_EVERY_S)
+
+
+def test_who_would_be_refused_has_caches_given_up_once_more_and_room_is_found_at_once() -> None:
+    machine = Machine()
+    machine.used = SOFT
+    machine.memory.look(1.0)
+    machine.used = HARD
+    with pytest.raises(MemoryFull):
+        machine.memory.admit(1.0 + SHED_AGAIN_S / 2)
+    machine.can_shed = HARD
+    machine.memory.admit(1.0 + 2 * SHED_AGAIN_S)
+    assert (machine.sheds, machine.level) == (2, "well")
+    machine.used = HARD
+    with pytest.raises(MemoryFull):
+        machine.memory.admit(1.0 + 2.5 * SHED_AGAIN_S)
+    machine.used = 0
+    machine.memory.admit(1.0 + 2.6 * SHED_AGAIN_S)
 
 
 def test_a_system_that_does_not_tell_limits_nothing() -> None:

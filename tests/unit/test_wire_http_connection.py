@@ -14,6 +14,7 @@ from brummer.core.errors import (
     ConnectionReset,
     NameNotFound,
     TimedOut,
+    TooLarge,
     TransportError,
 )
 from brummer.wire import http_connection as module
@@ -493,3 +494,72 @@ async def test_the_kernel_watches_over_an_idle_connection() -> None:
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == module.KEEPALIVE_IDLE_S
         await asyncio.to_thread(sock.sendall, GET)  # lets the peer end
+
+
+class Doorman:
+    """Room that a test gives and takes; a `Room`."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.left = 0
+        self.on_turn: Callable[[bool], None] = lambda _: None
+
+    def ask(self, size_bytes: int, on_turn: Callable[[bool], None]) -> Callable[[], None]:
+        self.asked.append(size_bytes)
+        self.on_turn = on_turn
+        return self._leave
+
+    def _leave(self) -> None:
+        self.left += 1
+
+
+LARGE = 3 * module.LARGE_BYTES
+LARGE_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (LARGE, b"x" * LARGE)
+
+
+@contextlib.asynccontextmanager
+async def large_answer_at_the_door() -> AsyncIterator[tuple[HttpConnection, Doorman, "asyncio.Task[Response]"]]:
+    doorman = Doorman()
+    async with facing(saying(LARGE_ANSWER), limit_bytes=2 * LARGE) as (connection, _):
+        connection._room = doorman
+        exchange = asyncio.create_task(connection.exchange(GET))
+        await until(lambda: bool(doorman.asked))
+        yield connection, doorman, exchange
+
+
+async def test_a_large_answer_waits_outside_until_there_is_room() -> None:
+    async with large_answer_at_the_door() as (connection, doorman, exchange):
+        assert doorman.asked == [LARGE]
+        assert connection._body_bytes < LARGE
+        doorman.on_turn(True)
+        response = await asyncio.wait_for(exchange, WAIT_S)
+        assert len(response.body) == LARGE
+        assert doorman.left == 1
+        assert connection._body == []
+        assert not connection.closed
+
+
+async def test_a_large_answer_without_room_is_too_large() -> None:
+    async with large_answer_at_the_door() as (connection, doorman, exchange):
+        doorman.on_turn(False)
+        with pytest.raises(TooLarge, match="memory"):
+            await asyncio.wait_for(exchange, WAIT_S)
+        assert connection.closed
+        assert doorman.left == 1
+
+
+async def test_whoever_gives_up_while_he_waits_for_room_leaves_it() -> None:
+    async with large_answer_at_the_door() as (connection, doorman, exchange):
+        exchange.cancel()
+        await asyncio.wait([exchange])
+        assert connection.closed
+        assert doorman.left == 1
+
+
+async def test_an_answer_over_the_limit_is_refused_by_its_length_and_asks_for_no_room() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % LARGE
+    async with facing(saying(head), limit_bytes=LARGE - 1) as (connection, _):
+        connection._room = doorman = Doorman()
+        with pytest.raises(TooLarge):
+            await asyncio.wait_for(connection.exchange(GET), WAIT_S)
+        assert doorman.asked == []

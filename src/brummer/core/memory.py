@@ -12,6 +12,13 @@ LOOK_EVERY_S: Final = 0.1
 
 SHED_EVERY_S: Final = 2.0
 """What it frees is freed at once; a full collection may take tens of milliseconds."""
+SHED_AGAIN_S: Final = 0.2
+"""Where work would have to be refused otherwise."""
+
+LARGE_BYTES: Final = 256 * 1024
+"""Hundreds of smaller messages come and go between two looks, and do no harm."""
+COPIES: Final = 5
+"""So often a large message is in memory on its way: as it came, taken apart, put together anew, sent; measured."""
 
 RETRY_AFTER_S: Final = 1.0
 """Whatever fills the memory are mostly large calls under way, which last about that long."""
@@ -27,13 +34,24 @@ class MemoryFull(BrummerError):
 
 
 class Memory:
-    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` gives up caches."""
+    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` gives up caches.
+
+    ``reserve_bytes`` is room for the message that is on its way while a large one is let in: it can be refused only
+    once it is here.
+    """
 
     def __init__(
-        self, soft_bytes: int, hard_bytes: int, read: Callable[[], int | None], shed: Callable[[], None]
+        self,
+        soft_bytes: int,
+        hard_bytes: int,
+        read: Callable[[], int | None],
+        shed: Callable[[], None],
+        *,
+        reserve_bytes: int = 0,
     ) -> None:
         self.soft_bytes = soft_bytes
         self.hard_bytes = hard_bytes
+        self._reserve_bytes = reserve_bytes
         self._read = read
         self._shed = shed
         self._looked_s = self._shed_s = float("-inf")
@@ -46,16 +64,18 @@ class Memory:
         """Read it, and shed if it is too much."""
         self._looked_s = now_s
         self._note()
-        if self.level != "well" and now_s - self._shed_s >= SHED_EVERY_S:
-            self._shed_s = now_s
-            self._shed()
-            self._note()
+        if self.level != "well":
+            self._shed_after(now_s, SHED_EVERY_S)
 
-    def admit(self, now_s: float) -> None:
-        """For new work. Raises `MemoryFull`."""
-        if now_s - self._looked_s >= LOOK_EVERY_S:
-            self.look(now_s)
-        if self.level == "hard":
+    def admit(self, now_s: float, size_bytes: int = 0) -> None:
+        """For new work, in a message of this size. Raises `MemoryFull`."""
+        if size_bytes >= LARGE_BYTES:
+            needed_bytes = COPIES * size_bytes + self._reserve_bytes
+        elif now_s - self._looked_s < LOOK_EVERY_S and self.level != "hard":
+            return
+        else:
+            needed_bytes = 0
+        if not self.has_room(now_s, needed_bytes):
             self.refused += 1
             raise MemoryFull(
                 f"no new work is taken while {self.resident_bytes >> 20} MiB of memory are in use (memory_hard)",
@@ -63,6 +83,19 @@ class Memory:
                 memory_bytes=self.resident_bytes,
                 limit_bytes=self.hard_bytes,
             )
+
+    def has_room(self, now_s: float, needed_bytes: int) -> bool:
+        """Whether so much more stays below the hard limit, if need be after caches were given up."""
+        self.look(now_s)
+        if self.resident_bytes + needed_bytes >= self.hard_bytes:
+            self._shed_after(now_s, SHED_AGAIN_S)
+        return self.resident_bytes + needed_bytes < self.hard_bytes
+
+    def _shed_after(self, now_s: float, pause_s: float) -> None:
+        if now_s - self._shed_s >= pause_s:
+            self._shed_s = now_s
+            self._shed()
+            self._note()
 
     def _note(self) -> None:
         self.resident_bytes = resident = self._read() or 0

@@ -11,11 +11,12 @@ from urllib.parse import unquote, urlsplit
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.core.memory import Memory
+from brummer.core.memory import COPIES, Memory
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.host.memory import give_back, resident_bytes
 from brummer.hub.conditions import condition_of
+from brummer.hub.room import Room
 from brummer.link.admission import Gate
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
@@ -117,7 +118,14 @@ class Instances:
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self.gate = Gate(limits)
-        self.memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, self._shed)
+        self.memory = Memory(
+            limits.memory_soft_bytes,
+            limits.memory_hard_bytes,
+            resident_bytes,
+            self._shed,
+            reserve_bytes=(COPIES - 1) * limits.request_bytes,  # nothing has been sent of it
+        )
+        self._room = Room(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
         self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
@@ -164,7 +172,13 @@ class Instances:
         link: Link | BasicLink
         caller: Caller | BasicLink
         if self._use_robust_networking:
-            link = Link(target, limits=self.gate.limits, transitions=self.transitions, budget=self.gate.budget)
+            link = Link(
+                target,
+                limits=self.gate.limits,
+                transitions=self.transitions,
+                budget=self.gate.budget,
+                room=self._room,
+            )
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target, self.gate.limits)

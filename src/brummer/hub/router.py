@@ -92,7 +92,7 @@ class Router:
             known = self._instances.known_now(named, *self._client_of(call))
             if known is None or not isinstance(known.caller, Caller):
                 return None
-            self._memory.admit(self._loop.time())
+            self._memory.admit(self._loop.time(), len(arguments))
             made = _tool_call(call.name, arguments, call)
             if self._black_boxes is None or call.name not in ANSWERED:
                 return express.send(known.caller, made, done)
@@ -112,7 +112,7 @@ class Router:
         if call.name in self._local:
             return await self._local.call(call.name, call.arguments, call)
         try:
-            self._memory.admit(self._loop.time())
+            self._memory.admit(self._loop.time(), len(call.arguments))
             return await self._routed(call)
         except BrummerError as error:
             return failed(error)

@@ -14,7 +14,7 @@ from brummer.host.clocks import elapsed
 from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http_connection import HttpConnection, Room
 
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
@@ -26,7 +26,7 @@ CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 class Connections:
     """``target`` tells whom to connect to now; ``on_closed`` is called whenever one of them closes.
 
-    Each has a place in the ``budget`` that all links share.
+    Each has a place in the ``budget`` that all links share; ``room`` is for large answers.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class Connections:
         on_closed: Callable[[], None],
         limits: Limits = DEFAULTS,
         budget: Budget | None = None,
+        room: Room | None = None,
     ) -> None:
         self.budget = budget = budget or Budget(limits.connections)
         self._target = target
         self._on_closed = on_closed
         self._reply_limit_bytes = limits.reply_bytes
+        self._room = room
         self.calls = Pool(
             partial(self.open, Purpose.CALL),
             limit=min(limits.in_flight_per_instance, budget.for_calls),
@@ -120,6 +122,7 @@ class Connections:
             timeout_s=CONNECT_TIMEOUT_S,
             limit_bytes=self._reply_limit_bytes,
             on_close=partial(self._forget, place),
+            room=self._room,
             tls=target.tls,
         )
         try:

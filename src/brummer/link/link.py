@@ -40,7 +40,7 @@ from brummer.link.parking import Parking
 from brummer.link.peer import Peer
 from brummer.link.state import Event, State, next_state, standing
 from brummer.link.target import ServerFull
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http_connection import HttpConnection, Room
 
 _log = logging.getLogger(__name__)
 
@@ -75,10 +75,11 @@ class Link:
         rng: Random | None = None,
         transitions: Hook[Transition] | None = None,
         budget: Budget | None = None,
+        room: Room | None = None,
     ) -> None:
         """``transitions`` is told of every transition, when the link is already in its new state.
 
-        ``budget``: for the connections of all links together.
+        ``budget``: for the connections of all links together. ``room``: for large answers, in memory.
         """
         self._loop = asyncio.get_running_loop()
         self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
@@ -94,7 +95,7 @@ class Link:
         self.health = Health()
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget)
+        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room)
         self._is_offline = False
         self._path_was_cut = False
         self._looks_at_s = 0.0

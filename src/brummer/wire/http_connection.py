@@ -10,7 +10,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import httptools
 import msgspec
@@ -36,6 +36,9 @@ KEEPALIVE_INTERVAL_S: Final = 5
 KEEPALIVE_PROBES: Final = 3
 HEADER_LIMIT_BYTES: Final = 64 * 1024
 """More than any server says before its answer; a stranger on the port must not make us keep what he says for ever."""
+
+LARGE_BYTES: Final = 1024 * 1024
+"""From here on an answer asks for room in memory before it is read."""
 
 FRESH_S: Final = 0.001
 """Who answered so lately has hardly gone since; in a burst of calls, not to look saves a system call for each."""
@@ -64,14 +67,34 @@ class Response(msgspec.Struct, gc=False):
 
 
 OnAnswer = Callable[[Response | TransportError], None]
+OnTurn = Callable[[bool], None]
+
+
+class Room(Protocol):
+    """Room in memory for large answers; see `brummer.hub.room`."""
+
+    def ask(self, size_bytes: int, on_turn: OnTurn) -> Callable[[], None]: ...
 
 
 class HttpConnection:
-    """Open with `HttpConnection.open`. ``on_close`` is called once, as soon as the connection is unusable."""
+    """Open with `HttpConnection.open`. ``on_close`` is called once, as soon as the connection is unusable.
 
-    def __init__(self, sock: socket.socket, *, limit_bytes: int, on_close: Callable[["HttpConnection"], None]) -> None:
+    ``room`` is asked before a large answer is read.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        limit_bytes: int,
+        on_close: Callable[["HttpConnection"], None],
+        room: Room | None = None,
+    ) -> None:
         self._sock = sock
         self._limit_bytes = limit_bytes
+        self._room = room
+        self._leave_room: Callable[[], None] | None = None
+        self._waits_for_room = False
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
@@ -105,6 +128,7 @@ class HttpConnection:
         timeout_s: float,
         limit_bytes: int,
         on_close: Callable[["HttpConnection"], None],
+        room: Room | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> "HttpConnection":
         """Connect; raises `TransportError` when that fails or takes longer than ``timeout_s``.
@@ -117,7 +141,7 @@ class HttpConnection:
                 try:
                     if tls is not None:
                         sock = await _secured(sock, tls, host)
-                    return cls(sock, limit_bytes=limit_bytes, on_close=on_close)
+                    return cls(sock, limit_bytes=limit_bytes, on_close=on_close, room=room)
                 except BaseException:
                     sock.close()
                     raise
@@ -200,6 +224,7 @@ class HttpConnection:
         """Close, and tell whoever waits why."""
         on_answer, self._on_answer = self._on_answer, None
         self.closed = True
+        self._give_room_back()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
@@ -215,6 +240,7 @@ class HttpConnection:
             self.close()
         if on_answer is not None:
             on_answer(response)
+        self._give_room_back()
 
     # Writing.
 
@@ -270,7 +296,7 @@ class HttpConnection:
 
         libuv, and so uvloop, stops watching a socket that is in error and tells so only once (uv__poll_io).
         """
-        if not self.closed:
+        if not self.closed and not self._waits_for_room:
             self._on_readable()
 
     def _on_end(self) -> None:
@@ -320,6 +346,9 @@ class HttpConnection:
         self._in_body = True
         if self._headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
             self._events = EventDecoder(self._limit_bytes)
+        elif (length := int(self._headers.get(b"content-length", b"0"))) >= LARGE_BYTES:
+            self._check_size(length)
+            self._ask_for_room(length)
 
     def on_body(self, body: bytes) -> None:
         if self._events is not None:
@@ -328,9 +357,7 @@ class HttpConnection:
                     self._on_event(event)
             return
         self._body_bytes += len(body)
-        if self._body_bytes > self._limit_bytes:
-            what = f"the answer exceeds {self._limit_bytes} bytes"
-            raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
+        self._check_size(self._body_bytes)
         self._body.append(body)
 
     def on_message_complete(self) -> None:
@@ -339,8 +366,35 @@ class HttpConnection:
             self._reusable = self._parser.should_keep_alive() and not self._unsent
             self._response = self._whole()
 
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._limit_bytes:
+            what = f"the answer exceeds {self._limit_bytes} bytes"
+            raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
+
+    def _ask_for_room(self, size_bytes: int) -> None:
+        """For a large answer; until there is some, it waits where it is."""
+        if self._room is not None:
+            self._waits_for_room = True
+            self._leave_room = self._room.ask(size_bytes, self._on_turn)
+            if self._waits_for_room:
+                self._loop.remove_reader(self._sock)
+
+    def _on_turn(self, is_let_in: bool) -> None:  # noqa: FBT001 — the answer to a question
+        self._waits_for_room = False
+        if is_let_in:
+            self._loop.add_reader(self._sock, self._on_readable)
+            self._loop.call_soon(self._read_on)
+        else:
+            self._fail(TooLarge("there is not enough memory for the answer (memory_hard)", sent=True))
+
+    def _give_room_back(self) -> None:
+        if self._leave_room is not None:
+            leave, self._leave_room = self._leave_room, None
+            leave()
+
     def _whole(self) -> Response:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        parts, self._body = self._body, []  # else an idle connection would keep its last answer
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
         return Response(self._parser.get_status_code(), self._headers, body)
 
 

@@ -1,0 +1,98 @@
+"""Room for large answers, in virtual time: who passes, in which order, and that nothing stays taken."""
+
+import asyncio
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummer.core.memory import COPIES, Memory
+from brummer.hub.room import LOOKS, PASSED_S, Room
+
+from .virtual_world import in_virtual_time
+
+HARD = 1000
+SMALL = 200 // COPIES
+"""Four of these pass at once."""
+
+
+class Asking:
+    """Who asks for room, and what each was told, in order."""
+
+    def __init__(self, used: int = 0) -> None:
+        self.used = used
+        self.room = Room(Memory(HARD, HARD, lambda: self.used, lambda: None))
+        self.told: list[tuple[str, bool]] = []
+
+    def ask(self, name: str, size: int = SMALL) -> Callable[[], None]:
+        return self.room.ask(size, lambda is_let_in: self.told.append((name, is_let_in)))
+
+
+def test_those_who_fit_pass_at_once_and_the_others_in_their_order() -> None:
+    async def main() -> None:
+        asking = Asking()
+        leave = [asking.ask(name) for name in "abcdef"]
+        assert asking.told == [(name, True) for name in "abcd"]
+        leave[1]()
+        assert len(asking.told) == 4  # its copies are still there
+        await asyncio.sleep(2 * PASSED_S)
+        assert asking.told[4:] == [("e", True)]
+
+    in_virtual_time(main())
+
+
+def test_a_large_one_is_not_passed_by_smaller_ones() -> None:
+    async def main() -> None:
+        asking = Asking()
+        first = asking.ask("first")
+        asking.ask("large", 4 * SMALL)
+        asking.ask("small")
+        assert asking.told == [("first", True)]
+        first()
+        await asyncio.sleep(2 * PASSED_S)
+        assert asking.told[1:] == [("large", True)]
+
+    in_virtual_time(main())
+
+
+def test_one_that_does_not_fit_even_alone_is_refused_and_the_next_one_passes() -> None:
+    async def main() -> None:
+        asking = Asking()
+        asking.ask("huge", HARD)
+        asking.ask("small")
+        assert asking.told == []
+        await asyncio.sleep(LOOKS)
+        assert asking.told == [("huge", False), ("small", True)]
+
+    in_virtual_time(main())
+
+
+def test_one_that_is_alone_passes_when_memory_is_given_back_late() -> None:
+    async def main() -> None:
+        asking = Asking(used=HARD)
+        asking.ask("late")
+        await asyncio.sleep(0.1)
+        asking.used = 0
+        await asyncio.sleep(1)
+        assert asking.told == [("late", True)]
+
+    in_virtual_time(main())
+
+
+@given(st.lists(st.tuples(st.integers(1, 2 * HARD // COPIES), st.floats(0, 1), st.floats(0, 3)), max_size=30))
+def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[int, float, float]]) -> None:
+    """Each asks after a while, and leaves a while later: before its turn, during it, or after it was refused."""
+
+    async def passage(room: Room, size: int, asks_s: float, stays_s: float) -> None:
+        await asyncio.sleep(asks_s)
+        leave = room.ask(size, lambda _: None)
+        await asyncio.sleep(stays_s)
+        leave()
+
+    async def main() -> None:
+        room = Asking().room
+        await asyncio.gather(*(passage(room, *each) for each in passages))
+        await asyncio.sleep(1 + LOOKS)
+        assert (room._taken_bytes, len(room._waiting)) == (0, 0)
+
+    in_virtual_time(main())
