@@ -178,6 +178,23 @@ def test_calls_that_queue_up_are_told_as_such(brum: Brum) -> None:
     assert within(WAIT_S, lambda: told(hub) == HEALTHY)
 
 
+def test_too_few_open_files_are_told(brum: Brum) -> None:
+    start_moody(brum)
+    allowed = 64
+    lifted = ("max_in_flight_per_instance", "max_queued_per_instance")
+    settings = [word for name in lifted for word in ("--set", f"{name}=200")]
+    command: list[str | Path] = ["sh", "-c", f'ulimit -n {allowed}; exec "$0" "$@"', BRUM, "--mcp", *settings]
+    hub = brum.hub_by(command).greet()
+    hub.call("instances_list")
+    calls = [f"call {number}" for number in range(2 * allowed)]
+    for request_id in calls:
+        let(hub, request_id, "sleep", 300)
+    explains(brum, hub, "open_files_full")
+    for request_id in calls:
+        say(hub, {"method": "notifications/cancelled", "params": {"requestId": request_id}})
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+
 @needs_namespaces
 def test_a_directory_that_can_not_be_watched_is_told(brum: Brum) -> None:
     """In a user namespace of its own the hub may have no inotify instance, as where a user has used up all."""

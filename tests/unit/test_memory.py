@@ -72,11 +72,11 @@ def test_what_was_shed_may_be_enough() -> None:
 
 def test_a_large_message_is_let_in_only_with_room_for_its_copies_and_for_the_next_one() -> None:
     used = 0
-    memory = Memory(SOFT << 20, HARD << 20, lambda: used, lambda: None, reserve_bytes=30 << 20)
-    memory.admit(1.0, 20 << 20)
-    used = (HARD - 30 - 20 * COPIES) << 20
+    memory = Memory(SOFT << 20, HARD << 20, lambda: used, lambda: None)
+    memory.admit(1.0, 10 << 20)
+    used = (HARD - 2 * 10 * COPIES) << 20
     with pytest.raises(MemoryFull):
-        memory.admit(1.0, 20 << 20)
+        memory.admit(1.0, 10 << 20)
     memory.admit(1.0, LARGE_BYTES - 1)
     memory.admit(1.0 + LOOK_EVERY_S)
 

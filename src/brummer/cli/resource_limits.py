@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.drives import calls, journal, ledger, memory, output, sizes
+from brummer.cli.drives import calls, files, journal, ledger, memory, output, sizes
 from brummer.cli.drives.finding import Finding, Measured, all_held, judged
 from brummer.cli.drives.world import World
 from brummer.cli.table import print_table
@@ -67,11 +67,10 @@ DRIVES: Final = (
     Drive("journal_size", journal.size, 32 * MIB),
     Drive("memory_soft", memory.soft, 128 * MIB),
     Drive("memory_hard", memory.hard, 128 * MIB),
+    *([Drive("open_files", files.open_files, calls.PER_INSTANCE - calls.EXCESS)] if sys.platform == "linux" else []),
 )
 
-NOT_DRIVEN: Final = {
-    "open_files": "it is the system that enforces it",
-}
+NOT_DRIVEN: Final = {} if sys.platform == "linux" else {"open_files": "only Linux tells how many there are"}
 """Why the limits that have no drive are left out."""
 
 

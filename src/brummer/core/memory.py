@@ -34,24 +34,13 @@ class MemoryFull(BrummerError):
 
 
 class Memory:
-    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` gives up caches.
-
-    ``reserve_bytes`` is room for the message that is on its way while a large one is let in: it can be refused only
-    once it is here.
-    """
+    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` gives up caches."""
 
     def __init__(
-        self,
-        soft_bytes: int,
-        hard_bytes: int,
-        read: Callable[[], int | None],
-        shed: Callable[[], None],
-        *,
-        reserve_bytes: int = 0,
+        self, soft_bytes: int, hard_bytes: int, read: Callable[[], int | None], shed: Callable[[], None]
     ) -> None:
         self.soft_bytes = soft_bytes
         self.hard_bytes = hard_bytes
-        self._reserve_bytes = reserve_bytes
         self._read = read
         self._shed = shed
         self._looked_s = self._shed_s = float("-inf")
@@ -68,9 +57,12 @@ class Memory:
             self._shed_after(now_s, SHED_EVERY_S)
 
     def admit(self, now_s: float, size_bytes: int = 0) -> None:
-        """For new work, in a message of this size. Raises `MemoryFull`."""
+        """For new work, in a message of this size. Raises `MemoryFull`.
+
+        A large one needs room for the next one, too, which can be refused only once it is here.
+        """
         if size_bytes >= LARGE_BYTES:
-            needed_bytes = COPIES * size_bytes + self._reserve_bytes
+            needed_bytes = 2 * COPIES * size_bytes
         elif now_s - self._looked_s < LOOK_EVERY_S and self.level != "hard":
             return
         else:

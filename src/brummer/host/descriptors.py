@@ -1,5 +1,6 @@
 """How many files and sockets this process may have open."""
 
+import socket
 import sys
 
 if sys.platform == "win32":
@@ -27,3 +28,12 @@ else:
         """How many it may have open."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def lowest_free_descriptor() -> int:
+    """All below it are taken; the limit where all are. On Windows it says nothing."""
+    try:
+        with socket.socket() as sock:
+            return sock.fileno()
+    except OSError:
+        return descriptor_limit()

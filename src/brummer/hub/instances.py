@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.core.memory import COPIES, Memory
+from brummer.core.memory import Memory
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.host.memory import give_back, resident_bytes
@@ -118,13 +118,7 @@ class Instances:
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self.gate = Gate(limits)
-        self.memory = Memory(
-            limits.memory_soft_bytes,
-            limits.memory_hard_bytes,
-            resident_bytes,
-            self._shed,
-            reserve_bytes=(COPIES - 1) * limits.request_bytes,  # nothing has been sent of it
-        )
+        self.memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, self._shed)
         self._room = Room(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()

@@ -10,9 +10,11 @@ from brummer.core.clock import Clock
 from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
+from brummer.host.descriptors import descriptor_limit, lowest_free_descriptor
 from brummer.hub.instances import Instances, Known
 from brummer.hub.problems import Observed
 from brummer.hub.timeline import Entry, Timeline
+from brummer.link.connections import RESERVED_DESCRIPTORS
 from brummer.link.state import State
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import Paused, Slept
@@ -84,6 +86,14 @@ def of_memory(instances: Instances) -> Iterator[Observed]:
     if memory.level != "well":
         code = "memory_full" if memory.level == "hard" else "memory_high"
         yield Observed(code, f"{memory.resident_bytes >> 20} MiB are in use")
+
+
+def of_descriptors() -> Iterator[Observed]:
+    """Of our own process."""
+    limit = descriptor_limit()
+    if lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
+        what = f"{limit} files and sockets may be open, and but for the last {RESERVED_DESCRIPTORS} all are"
+        yield Observed("open_files_full", what)
 
 
 def of_directory(registry: Registry) -> Iterator[Observed]:

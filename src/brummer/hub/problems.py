@@ -36,7 +36,7 @@ class Kind:
 
 
 DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
-_ALL_CUT: Final = ("settling", "loopback_down", "offline", "cut_off")
+_ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "cut_off")
 _LINK: Final = (
     "link_gone",
     "link_stopped",
@@ -87,7 +87,7 @@ KINDS: Final[dict[str, Kind]] = {
         "error",
         "all are dialled again and again",
         "look for the cause here: a firewall or VPN client that blocks the loopback",
-        ("settling", "loopback_down"),
+        ("settling", "loopback_down", "open_files_full"),
     ),
     **{
         code: Kind(
@@ -95,9 +95,16 @@ KINDS: Final[dict[str, Kind]] = {
             "error",
             "looked at again and again; known instances stay connected",
             "see the detail, and brum doctor",
+            ("open_files_full",),
         )
         for code in DIRECTORY
     },
+    "open_files_full": Kind(
+        "the hub has as many files and sockets open as it may",
+        "error",
+        "calls wait until some are closed",
+        "raise open_files and the system's limit (ulimit -n), or lower max_connections",
+    ),
     "memory_full": Kind(
         "the hub takes as much memory as it may",
         "error",
@@ -180,6 +187,7 @@ KINDS: Final[dict[str, Kind]] = {
         "warning",
         "they wait in turn; one more is refused (busy)",
         "raise max_connections, or end calls that do not end by themselves",
+        ("open_files_full",),
     ),
     "breaker_open": Kind(
         "calls to the instance failed in a row",

@@ -10,7 +10,7 @@ from brummer import __version__
 from brummer.core.clock import Clock
 from brummer.core.limits import Limits
 from brummer.hub.instances import Instances
-from brummer.hub.observing import of_links, of_machine, of_memory, of_places
+from brummer.hub.observing import of_descriptors, of_links, of_machine, of_memory, of_places
 from brummer.hub.problems import Observed, explain
 from brummer.hub.timeline import Timeline
 from brummer.link.refusals import PARK_S
@@ -65,6 +65,7 @@ class Status:
             of_links(self._instances, links),
             of_places(self._instances),
             of_memory(self._instances),
+            of_descriptors(),
             of_machine(self._timeline, self._instances, self._clock),
             problems,
         )

@@ -11,6 +11,7 @@ from typing import Final
 from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
+from brummer.host.descriptors import descriptor_limit
 from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
@@ -18,6 +19,9 @@ from brummer.wire.http_connection import HttpConnection, Room
 
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
+
+RESERVED_DESCRIPTORS: Final = 8
+"""Of those that the system allows: for the directory, new links, and whoever asks what is wrong."""
 
 CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 """A round trip each, and never behind a call: the other two pools may be taken for hours."""
@@ -123,6 +127,7 @@ class Connections:
             limit_bytes=self._reply_limit_bytes,
             on_close=partial(self._forget, place),
             room=self._room,
+            descriptors=descriptor_limit() - RESERVED_DESCRIPTORS,
             tls=target.tls,
         )
         try:

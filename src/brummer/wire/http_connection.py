@@ -9,6 +9,7 @@ import asyncio
 import errno
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -120,7 +121,7 @@ class HttpConnection:
         self._loop.add_reader(sock, self._on_readable)
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 — the address, and by name what bounds it
         cls,
         host: str,
         port: int,
@@ -129,15 +130,17 @@ class HttpConnection:
         limit_bytes: int,
         on_close: Callable[["HttpConnection"], None],
         room: Room | None = None,
+        descriptors: int = sys.maxsize,
         tls: ssl.SSLContext | None = None,
     ) -> "HttpConnection":
         """Connect; raises `TransportError` when that fails or takes longer than ``timeout_s``.
 
-        ``host`` is an address, or a name if the network may be asked for it.
+        ``host`` is an address, or a name if the network may be asked for it. ``descriptors``: the socket's must be
+        one of the first so many.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await _connected(host, port)
+                sock = await _connected(host, port, descriptors)
                 try:
                     if tls is not None:
                         sock = await _secured(sock, tls, host)
@@ -406,7 +409,7 @@ def _mapped(error: OSError, *, sent: bool) -> TransportError:
     return transport_error(error, sent=sent)
 
 
-async def _connected(host: str, port: int) -> socket.socket:
+async def _connected(host: str, port: int, descriptors: int) -> socket.socket:
     """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -417,6 +420,7 @@ async def _connected(host: str, port: int) -> socket.socket:
     for number, (family, address) in enumerate(addresses, 1):
         sock = socket.socket(family)
         try:
+            _refuse_the_last(sock, descriptors)
             sock.setblocking(False)
             _set_options(sock)
             await loop.sock_connect(sock, address)
@@ -430,6 +434,12 @@ async def _connected(host: str, port: int) -> socket.socket:
         else:
             return sock
     raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:
+    """As the system would if there were no more of them: it gives the lowest number that is free."""
+    if sock.fileno() >= descriptors:
+        raise OSError(errno.EMFILE, "too many files and sockets are open")
 
 
 def _is_address(host: str) -> bool:

@@ -56,10 +56,15 @@ class HubProcess:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, directory: Path, environ: Mapping[str, str], changed: Signal) -> "AsyncIterator[HubProcess]":
-        """Until the block ends; then nothing is left of it."""
+    async def running(
+        cls, directory: Path, environ: Mapping[str, str], changed: Signal, descriptors: int | None = None
+    ) -> "AsyncIterator[HubProcess]":
+        """Until the block ends; then nothing is left of it. ``descriptors``: it begins with so few."""
+        command = [sys.executable, "-P", "-m", "brummer", "--mcp"]
+        if descriptors is not None:
+            command = ["/bin/sh", "-c", f'ulimit -S -n {descriptors}; exec "$0" "$@"', *command]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "brummer", "--mcp"),
+            *command,
             cwd=directory,
             env=environ,
             stdin=subprocess.PIPE,

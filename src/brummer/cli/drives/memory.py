@@ -4,25 +4,27 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from brummer.cli.drives.answers import OK
+from brummer.cli.drives.answers import OK, Answer
 from brummer.cli.drives.calls import BUSY, EXCESS
 from brummer.cli.drives.finding import Measured
 from brummer.cli.drives.holding import HOLD, TAKE, Holding
 from brummer.cli.drives.hub_process import HubProcess
 from brummer.cli.drives.signal import PATIENCE_S
 from brummer.cli.drives.world import World, ready
+from brummer.core.memory import COPIES
 from brummer.instance.service import Instance
 
-FILLING_BYTES: Final = 4 * 1024 * 1024
-"""Of one call. On its way through the hub it is there several times."""
-STEP_BYTES: Final = 6 * FILLING_BYTES
+FILLING_BYTES: Final = 2 * 1024 * 1024
+"""Of one call."""
+STEP_BYTES: Final = 2 * (COPIES + 1) * FILLING_BYTES
+"""So far below the limit it may be refused: it needs room on its way through the hub, and for the next one."""
 SPARES: Final = 3
 LOOK_S: Final = 0.1
 """A hub looks at its memory no more often."""
 
 
 async def hard(world: World, limit: int) -> Measured:
-    """From there on calls are refused, until those that fill it are over."""
+    """From there on calls as large as those that fill it are refused, until those are over."""
     holding = world.holding()
     async with (
         world.instance("shop", holding) as shop,
@@ -30,7 +32,7 @@ async def hard(world: World, limit: int) -> Measured:
     ):
         await ready(hub, shop)
         reached = await _filled(world, hub, shop, holding, limit)
-        got = Counter([(await hub.call_in(shop.record.instance_id, TAKE)).code for _ in range(EXCESS)])
+        got = Counter([(await _large(hub, shop, TAKE)).code for _ in range(EXCESS)])
         holding.let_go()
         recovered = await _taken_again(hub, shop)
     return Measured(limit, reached, limit - STEP_BYTES, EXCESS, BUSY, got, recovered)
@@ -67,9 +69,15 @@ async def _filled(world: World, hub: HubProcess, shop: Instance, holding: Holdin
         if resident >= limit:
             break
         reached = max(reached, resident)
-        call, before = hub.call_in(shop.record.instance_id, HOLD, filling="x" * FILLING_BYTES), holding.inside
+        call, before = _large(hub, shop, HOLD), holding.inside
         await world.changed.until(lambda call=call, before=before: call.done() or holding.inside > before)  # type: ignore[misc]
+        if call.done():
+            break
     return reached
+
+
+def _large(hub: HubProcess, shop: Instance, tool: str) -> "asyncio.Future[Answer]":
+    return hub.call_in(shop.record.instance_id, tool, filling="x" * FILLING_BYTES)
 
 
 async def _resident(hub: HubProcess) -> int:
@@ -81,7 +89,7 @@ async def _resident(hub: HubProcess) -> int:
 async def _taken_again(hub: HubProcess, shop: Instance) -> bool:
     """Whether calls are, in time."""
     for _ in range(round(PATIENCE_S / LOOK_S)):
-        if (await hub.call_in(shop.record.instance_id, TAKE)).code == OK:
+        if (await _large(hub, shop, TAKE)).code == OK:
             return True
         await asyncio.sleep(LOOK_S)
     return False

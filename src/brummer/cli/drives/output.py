@@ -42,8 +42,17 @@ async def size(world: World, limit: int) -> Measured:
         shop.manager.output.follow(note)
         await straight.call("scripts_run", name="flood", wait="exit")
         gone = log.last_n - len(log)
-        read = (await straight.call("logs_tail", cursor=f"{shop.record.generation}.0", limit=1)).decoded()
+        told = await _dropped(straight, f"{shop.record.generation}.0")
         await straight.call("scripts_run", name="after", wait="exit")
         after = await straight.call("logs_tail", process="after")
         recovered = after.code == OK and len(after.decoded()["lines"]) == 1
-    return Measured(limit, most, limit - 2 * line_bytes, gone, "dropped", {"dropped": read["dropped"]}, recovered)
+    return Measured(limit, most, limit - 2 * line_bytes, gone, "dropped", {"dropped": told}, recovered)
+
+
+async def _dropped(straight: Straight, cursor: str) -> int:
+    """What a reader of all pages is told."""
+    dropped, more = 0, True
+    while more:
+        page = (await straight.call("logs_tail", cursor=cursor, limit=5_000)).decoded()
+        dropped, cursor, more = dropped + page["dropped"], page["next_cursor"], page.get("more", False)
+    return dropped

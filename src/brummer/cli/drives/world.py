@@ -41,10 +41,14 @@ class World:
     def holding(self) -> Holding:
         return Holding(self.changed)
 
-    def hub(self, **limits: float) -> contextlib.AbstractAsyncContextManager[HubProcess]:
-        """With these limits, by their names in `Limits`; all others are lifted."""
+    def hub(
+        self, descriptors: int | None = None, /, **limits: float
+    ) -> contextlib.AbstractAsyncContextManager[HubProcess]:
+        """With these limits, by their names in `Limits`; all others are lifted. ``descriptors``: it begins with so
+        few.
+        """
         environ = {**self._environ, **_variables(limits)}
-        return HubProcess.running(self._directory, environ, self.changed)
+        return HubProcess.running(self._directory, environ, self.changed, descriptors)
 
     def black_box_of(self, instance: Instance) -> Path:
         """Where it keeps what its scripts printed."""
