@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,19 @@ SCENARIOS: Final = Path(__file__).parent / "scenarios"
 
 needs_namespaces = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="platform: network namespaces need root on Linux"
+)
+
+
+def has_user_namespaces() -> bool:
+    """Not in a chroot, and not where the system forbids them."""
+    try:
+        return subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+needs_user_namespaces = pytest.mark.skipif(
+    not has_user_namespaces(), reason="platform: user namespaces are not to be had here"
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from brummer.discovery.record import VERSION
 from brummer.host.pids import identify
-from tests.integration.namespaces import SCENARIOS, needs_namespaces, play
+from tests.integration.namespaces import SCENARIOS, needs_namespaces, needs_user_namespaces, play
 from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 from tests.integration.scenarios.counting import publish
 from tests.integration.scenarios.ports import free_port
@@ -195,7 +195,7 @@ def test_too_few_open_files_are_told(brum: Brum) -> None:
     assert within(WAIT_S, lambda: told(hub) == HEALTHY)
 
 
-@needs_namespaces
+@needs_user_namespaces
 def test_a_directory_that_can_not_be_watched_is_told(brum: Brum) -> None:
     """In a user namespace of its own the hub may have no inotify instance, as where a user has used up all."""
     brum.instance(brum.project("web"))

@@ -77,7 +77,10 @@ class Instance:
         automatic = [script.name for script in listing.scripts.values() if script.autostart]
         for name in dict.fromkeys([*automatic, *names]):
             try:
-                await self.manager.ensure(await asyncio.to_thread(self.scripts.find, name))
+                is_known = name in listing.scripts
+                script = listing.scripts[name] if is_known else await asyncio.to_thread(self.scripts.find, name)
+                await self.manager.ensure(script)
+                await asyncio.sleep(0)  # each start takes a millisecond of the loop
             except BrummerError as error:
                 problems.append(error)
         return problems

@@ -241,9 +241,9 @@ class HttpConnection:
         self.heard_s = self._loop.time()
         if not self._reusable:
             self.close()
+        self._give_room_back()
         if on_answer is not None:
             on_answer(response)
-        self._give_room_back()
 
     # Writing.
 
