@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final, cast
@@ -38,6 +39,9 @@ _log = logging.getLogger(__name__)
 
 STATUS: Final = b"status"
 METRICS: Final = b"metrics"
+_KEEPS_THE_NAME: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""From Python 3.13 on a server removes the name of its socket, unless it is told that others care for that."""
+
 CLIENTS: Final = 8
 LINE_LIMIT_BYTES: Final = 64
 SILENT_S: Final = 60.0
@@ -180,7 +184,9 @@ class _Door:
             return
         self._place = place
         try:
-            self._server = await self._loop.create_unix_server(self._client, sock=place.listener, backlog=CLIENTS)
+            self._server = await self._loop.create_unix_server(
+                self._client, sock=place.listener, backlog=CLIENTS, **_KEEPS_THE_NAME
+            )
         except BaseException:
             place.listener.close()
             raise
