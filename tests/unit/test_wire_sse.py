@@ -40,7 +40,7 @@ def test_a_message_with_breaks_between_its_tokens_is_one_event() -> None:
         (b"data:  a\n\n", [b" a"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
         (b"data\n\n", []),
-        (b"data: \n\n", [b""]),
+        (b"id: 1\ndata: \n\ndata: a\n\n", [b"a"]),
         (b": comment\nid: 5\nretry: 10\nevent: message\ndata: a\n\n", [b"a"]),
         (b"\n\n\n", []),
         (b"unknown: field\ndata: a\n\n", [b"a"]),

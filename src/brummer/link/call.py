@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from brummer.core.errors import BadAnswer, BrummerError, TooLarge, shown
-from brummer.link.errors import RemoteRefusal
+from brummer.core.errors import BadAnswer, BrummerError, ConnectionClosed, TooLarge, shown
+from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.wire import http_status, jsonrpc
 from brummer.wire.http_connection import Response
 from brummer.wire.server import CALL_KEY, SENT_S_AGO
@@ -106,32 +106,52 @@ class Answers:
         self._call = call
         self._response = b""
 
-    def on_event(self, event: bytes) -> None:
-        message = jsonrpc.decode(event)
+    def on_event(self, event: bytes) -> bool:
+        """Whether that was the response. What a server asks of us is passed over: we offer it nothing."""
+        try:
+            message = jsonrpc.decode(event)
+        except jsonrpc.ProtocolError:  # had it been the response, the stream ends without one
+            return False
         if message.is_notification:
             if self._call is not None and not self._response:
                 self._call.notified(message.method, event)
-        elif bytes(message.id) == self._request_id:
-            self._response = event
+        elif message.method is None and bytes(message.id) == self._request_id:
+            self._response = self._response or event
+            return True
+        return False
 
     def result(self, response: Response) -> bytes:
-        """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `BadAnswer` for anything else."""
+        """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `NoResult` for what is neither, and
+        `BadAnswer` for the answer to another request: ours may be still to come.
+        """
         if response.status == http_status.TOO_LARGE:
             raise TooLarge("the instance takes no request of this size", sent=False)
         body = self._response or response.body
         try:
             message = jsonrpc.decode_reply(body)
         except jsonrpc.ProtocolError as error:
-            raise BadAnswer(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
-        if message.error:
-            raise _refusal(bytes(message.error))
-        if bytes(message.id) != self._request_id or not message.result:
+            if not response.is_framed:
+                raise ConnectionClosed("the peer hung up in the middle of its answer", sent=True) from None
+            raise NoResult(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
+        if message.error and bytes(message.id) in (self._request_id, jsonrpc.NO_ID, b""):
+            raise _refusal(bytes(message.error), response.status)
+        if bytes(message.id) != self._request_id:
             raise BadAnswer("the answer belongs to another request", sent=True)
+        if not message.result:
+            raise NoResult(f"HTTP {response.status}: neither a result nor an error", sent=True, status=response.status)
         return bytes(message.result)
 
 
-def _refusal(error: bytes) -> BrummerError:
-    details = msgspec.json.decode(error)
+def _refusal(error: bytes, status: int) -> BrummerError:
+    """``outcome`` is unknown unless it was refused before it could begin."""
+    try:
+        details = msgspec.json.decode(error)
+    except (msgspec.MsgspecError, RecursionError):
+        return NoResult(f"HTTP {status}: an error that can't be read", sent=True, status=status)
     if not isinstance(details, dict):  # JSON-RPC wants an object, and not everybody cares
-        return RemoteRefusal(shown(str(details)), rpc_code=None)
-    return RemoteRefusal(str(details.get("message", "refused")), rpc_code=details.get("code"))
+        details = {"message": shown(str(details))}
+    code = details.get("code")
+    rpc_code = code if isinstance(code, int) else None
+    began = rpc_code not in jsonrpc.NEVER_BEGUN if rpc_code is not None else status not in http_status.REFUSALS
+    message = str(details.get("message", "refused"))
+    return RemoteRefusal(message, outcome="unknown" if began else "not_executed", rpc_code=rpc_code)

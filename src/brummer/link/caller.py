@@ -21,7 +21,7 @@ from brummer.link.admission import Gate, Lane
 from brummer.link.call import Call
 from brummer.link.cancellations import Cancellations
 from brummer.link.deadline import Deadline, Deadlines
-from brummer.link.errors import Busy
+from brummer.link.errors import Busy, NoResult
 from brummer.link.link import Link
 from brummer.link.outcome import CallEnded, Ending, ending_of_answer, ending_of_error
 from brummer.link.pool import Pool
@@ -171,9 +171,10 @@ class Caller:
                 self._ask_only_the_run_that_knows(call)  # another may have come while we waited for the connection
                 return await self._exchange(connection, call)
             except TransportError as error:
-                if is_answer(error, connection):
+                if is_answer(error):
                     raise
                 lost += 1
+                connection.close()
                 link.distrust(error)
                 call.befell("connection_lost")
             finally:
@@ -235,6 +236,6 @@ class Caller:
         return None if call.waits_for_return else refusals.gone(self.link)
 
 
-def is_answer(error: TransportError, connection: HttpConnection) -> bool:
+def is_answer(error: TransportError) -> bool:
     """Whether that was an answer, though no good one: to ask again gives it again."""
-    return not connection.closed or isinstance(error, TooLarge)
+    return isinstance(error, NoResult | TooLarge)

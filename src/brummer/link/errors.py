@@ -2,13 +2,17 @@
 
 from typing import ClassVar
 
-from brummer.core.errors import BrummerError, Outcome, TransportError
+from brummer.core.errors import BadAnswer, BrummerError, Outcome, TransportError
 
 
 class Impostor(TransportError):
     """Somebody else answers on the instance's port."""
 
     code = "impostor"
+
+
+class NoResult(BadAnswer):
+    """The answer came whole, and no result can be read from it: to ask again gives it again."""
 
 
 class ParkedTooLong(BrummerError):
@@ -41,7 +45,7 @@ class Busy(BrummerError):
 
 
 class RemoteRefusal(BrummerError):
-    """The instance answered with a JSON-RPC error."""
+    """The instance answered with a JSON-RPC error. ``rpc_code`` is None where it gave none."""
 
     code = "refused_by_instance"
 

@@ -141,8 +141,8 @@ class Express(OnItsWay):
             caller.tell_answer(call, self._started_s, result)
 
     def _on_failure(self, connection: HttpConnection, failure: Exception) -> None:
-        if isinstance(failure, TransportError) and not is_answer(failure, connection):
-            self._on_lost(failure)
+        if isinstance(failure, TransportError) and not is_answer(failure):
+            self._on_lost(connection, failure)
             return
         self._is_over = True
         self._end(connection)
@@ -155,7 +155,8 @@ class Express(OnItsWay):
         self._caller.deadlines.drop(self)
         self._lane.leave()
 
-    def _on_lost(self, error: TransportError) -> None:
+    def _on_lost(self, connection: HttpConnection, error: TransportError) -> None:
+        connection.close()
         if error.sent:
             self._call.note_sent(self._target.generation, self._sent_s)
         self._caller.link.distrust(error)

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from brummer import __version__
-from brummer.core.errors import BadAnswer, BrummerError, TransportError
+from brummer.core.errors import BadAnswer, BrummerError
 from brummer.link.call import Answers, Call
-from brummer.link.errors import RemoteRefusal
+from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.health import Condition
 from brummer.wire import eras, jsonrpc
 from brummer.wire.http_connection import HttpConnection, Response
@@ -42,7 +42,7 @@ class InputNeeded(BrummerError):
     code = "input_required"
 
 
-class SessionForgotten(TransportError):
+class SessionForgotten(NoResult):
     """The server does not know our session any more, and so has not run the call."""
 
     code = "session_forgotten"

@@ -41,6 +41,9 @@ HEADER_LIMIT_BYTES: Final = 64 * 1024
 LARGE_BYTES: Final = 1024 * 1024
 """From here on an answer asks for room in memory before it is read."""
 
+STREAM_END_S: Final = 0.25
+"""How long a stream may stay open when its answer is here: it should end at once, and who then hangs up pays a dial."""
+
 FRESH_S: Final = 0.001
 """Who answered so lately has hardly gone since; in a burst of calls, not to look saves a system call for each."""
 
@@ -65,9 +68,13 @@ class Response(msgspec.Struct, gc=False):
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    is_framed: bool = True
+    """False: it ended with the connection, so it may have been cut short."""
 
 
 OnAnswer = Callable[[Response | TransportError], None]
+OnEvent = Callable[[bytes], object]
+"""Takes an event of the answer; true if it was the one that was asked for, and nothing more of it is waited for."""
 OnTurn = Callable[[bool], None]
 
 
@@ -100,7 +107,7 @@ class HttpConnection:
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._on_answer: OnAnswer | None = None
-        self._on_event: Callable[[bytes], None] | None = None
+        self._on_event: OnEvent | None = None
         self._response: Response | None = None
         self._events: EventDecoder | None = None
         self._unsent: bytes | memoryview = b""
@@ -108,6 +115,7 @@ class HttpConnection:
         self._body: list[bytes] = []
         self._body_bytes = self._head_bytes = 0
         self._parsing = self._in_body = False
+        self._stream_end: asyncio.TimerHandle | None = None
         self._sent = False
         self._reusable = True
         self.closed = False
@@ -161,8 +169,10 @@ class HttpConnection:
     def busy(self) -> bool:
         return self._on_answer is not None
 
-    async def exchange(self, request: bytes, on_event: Callable[[bytes], None] | None = None) -> Response:
+    async def exchange(self, request: bytes, on_event: OnEvent | None = None) -> Response:
         """Send one request and return its response; an event stream's events go to ``on_event`` as they come.
+
+        After the one that answers, the stream has `STREAM_END_S` to end.
 
         Raises `TransportError`. Cancelling it closes the connection, because the answer is still on its way.
         """
@@ -184,7 +194,7 @@ class HttpConnection:
             self.close()
             raise
 
-    def send(self, request: bytes, on_answer: OnAnswer, on_event: Callable[[bytes], None] | None = None) -> None:
+    def send(self, request: bytes, on_answer: OnAnswer, on_event: OnEvent | None = None) -> None:
         """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, and must not raise.
 
         An error may come before this returns. Raises `TransportError` where nothing was sent.
@@ -224,9 +234,11 @@ class HttpConnection:
             self._fail(ConnectionClosed("the connection was closed", sent=self._sent))
 
     def _fail(self, error: TransportError) -> None:
-        """Close, and tell whoever waits why."""
+        """Close, and tell whoever waits why; if he has his answer already, that this was it."""
         on_answer, self._on_answer = self._on_answer, None
+        outcome = error if self._stream_end is None else self._whole()
         self.closed = True
+        self._drop_stream_end()
         self._give_room_back()
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
@@ -234,11 +246,12 @@ class HttpConnection:
         del self._parser  # it holds us too: such a circle would stay until a full collection, which is hours away
         self._on_close(self)
         if on_answer is not None:
-            on_answer(error)
+            on_answer(outcome)
 
     def _deliver(self, response: Response) -> None:
         on_answer, self._on_answer = self._on_answer, None
         self.heard_s = self._loop.time()
+        self._drop_stream_end()
         if not self._reusable:
             self.close()
         self._give_room_back()
@@ -307,7 +320,9 @@ class HttpConnection:
         framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers
         if self._in_body and not framed:
             self._reusable = False
-            self._deliver(self._whole())
+            response = self._whole()
+            response.is_framed = False
+            self._deliver(response)
         else:
             self._fail(ConnectionClosed("the peer closed the connection", sent=self._sent))
 
@@ -356,8 +371,8 @@ class HttpConnection:
     def on_body(self, body: bytes) -> None:
         if self._events is not None:
             for event in self._events.feed(body):
-                if self._on_event is not None:
-                    self._on_event(event)
+                if self._on_event is not None and self._on_event(event) and self._stream_end is None:
+                    self._stream_end = self._loop.call_later(STREAM_END_S, self.close)
             return
         self._body_bytes += len(body)
         self._check_size(self._body_bytes)
@@ -368,6 +383,11 @@ class HttpConnection:
         if self._parser.get_status_code() >= http_status.OK:  # 1xx: the answer is yet to come
             self._reusable = self._parser.should_keep_alive() and not self._unsent
             self._response = self._whole()
+
+    def _drop_stream_end(self) -> None:
+        if self._stream_end is not None:
+            self._stream_end.cancel()
+            self._stream_end = None
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:

@@ -10,6 +10,9 @@ NO_CONTENT: Final = 204
 TOO_LARGE: Final = 413
 UNAVAILABLE: Final = 503
 
+REFUSALS: Final = range(400, 500)
+"""What is refused with one of these was not begun."""
+
 REASONS: Final = {
     OK: b"OK",
     202: b"Accepted",

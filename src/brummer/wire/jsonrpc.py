@@ -4,6 +4,7 @@ A message is decoded just as far as routing needs: ``id`` keeps the sender's ver
 ``error`` stay undecoded. What is wrong with a message comes out as `ProtocolError`, which knows its own answer.
 """
 
+import codecs
 import re
 from typing import Final
 
@@ -18,8 +19,17 @@ INTERNAL_ERROR: Final = -32603
 HEADER_MISMATCH: Final = -32020
 UNSUPPORTED_VERSION: Final = -32022
 
+NEVER_BEGUN: Final = frozenset(
+    {PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH, UNSUPPORTED_VERSION}
+)
+"""What is refused with one of these was not begun."""
+
 NO_ID: Final = b"null"
 """Stands in an error answer for an id that could not be read (JSON-RPC 2.0 §5)."""
+
+
+PIECE_BYTES: Final = 64 * 1024
+"""So much is looked at in one go; it stays in the processor's cache."""
 
 
 class ProtocolError(Exception):
@@ -89,8 +99,7 @@ _ID_IN_TAIL = re.compile(rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN))
 
 def decode(data: bytes) -> Message:
     """Decode one message; raises `ProtocolError` for anything that JSON-RPC 2.0 as MCP uses it does not allow."""
-    if not data.isascii():
-        _refuse_invalid_utf8(data)
+    _refuse_invalid_utf8(data)
     try:
         message = _decode_message(data)
     except msgspec.ValidationError as error:
@@ -112,6 +121,7 @@ def decode(data: bytes) -> Message:
 
 def decode_reply(data: bytes) -> Reply:
     """Decode what was given as an answer. Raises `ProtocolError`."""
+    _refuse_invalid_utf8(data)
     try:
         return _decode_reply(data)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -119,10 +129,16 @@ def decode_reply(data: bytes) -> Reply:
 
 
 def _refuse_invalid_utf8(data: bytes) -> None:
+    """The decoder passes over what it leaves undecoded, and our reader may take one such byte for the end of us."""
+    if data.isascii():
+        return
+    start, end = 0, len(data)
     try:
-        data.decode()
+        while start < end:  # piece by piece: the text of a large message would take up to four times its memory
+            piece = data[start : start + PIECE_BYTES]
+            start += codecs.utf_8_decode(piece, "strict", start + PIECE_BYTES >= end)[1]
     except UnicodeDecodeError as error:
-        message = f"Parse error: not UTF-8 at byte {error.start}"
+        message = f"Parse error: not UTF-8 at byte {start + error.start}"
         raise ProtocolError(PARSE_ERROR, message, request_id=_id_of_broken(data)) from None
 
 

@@ -41,5 +41,5 @@ class EventDecoder:
         elif not line and self._data:
             event = b"\n".join(self._data)
             self._data, self._data_bytes = [], 0
-            return event
+            return event or None  # without data it is none; servers begin with such a one, for its id
         return None
