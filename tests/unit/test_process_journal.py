@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from brummer.core.errors import InvalidArguments, NotFound
 from brummer.process import journal_files, journal_format, journal_shelf, looking_back
 from brummer.process.black_box import LOST, BlackBox, page, projects
 from brummer.process.journal import Journal
-from brummer.process.journal_files import KEPT_BYTES, Lost, ProjectFiles, RunFiles
+from brummer.process.journal_files import FACTS_BYTES, KEPT_BYTES, Lost, ProjectFiles, RunFiles
 from brummer.process.journal_format import About, stem
 from brummer.process.looking_back import Wanted
 from brummer.process.output import Line
@@ -161,6 +162,39 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
     assert KEPT_BYTES <= bytes_kept <= KEPT_BYTES * 3 // 2
     assert kept.entries[-1].n == n
     assert kept.gone == [(n - len(kept.entries), kept.entries[0].n)]
+
+
+def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_others_are_counted(tmp_path: Path) -> None:
+    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
+    change = {"kind": "error", "lines": ["x" * 200] * 5}
+    count = 4 * FACTS_BYTES // 1000
+    for n in range(1, count + 1):
+        files.write([], [(n, change, facts(urls=[f"http://localhost:{n}"]))], Lost(), is_last=n == count)
+    assert not files.has_failed
+    found = box(tmp_path)
+    assert found.processes("dev", is_over=False) == [facts(urls=[f"http://localhost:{count}"])]
+    kept = found.changes()
+    newest = [noted.n for noted in kept.entries]
+    assert newest == list(range(count - len(newest) + 1, count + 1))
+    assert FACTS_BYTES // 2 < sum(path.stat().st_size for path in files_of(tmp_path)) <= FACTS_BYTES
+    assert list(kept.gone) == [(count - len(newest), newest[0])]
+
+
+def test_changes_that_are_gone_in_between_are_counted_there(tmp_path: Path) -> None:
+    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
+    files.write([], [(n, {}, facts()) for n in (2, 3, 3, 7, 8)], Lost(), is_last=True)
+    kept = box(tmp_path).changes()
+    assert [noted.n for noted in kept.entries] == [2, 3, 7, 8]
+    assert [page(kept, f"{GENERATION}.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
+
+
+def test_a_black_box_that_somebody_has_removed_is_begun_anew(tmp_path: Path) -> None:
+    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
+    files.write([], [(1, {"text": "x" * FACTS_BYTES}, facts())], Lost(), is_last=False)
+    shutil.rmtree(tmp_path / ABOUT.instance_id)
+    for n in (2, 3):  # the first finds that it is gone
+        files.write([], [(n, {}, facts())], Lost(), is_last=n == 3)
+    assert [noted.n for noted in box(tmp_path).changes().entries] == [2, 3]
 
 
 def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path) -> None:

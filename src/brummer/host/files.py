@@ -35,6 +35,7 @@ class FileRefused(BrummerError):
 if sys.platform == "win32":
     _READ: Final = os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT
     _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_BINARY | os.O_NOINHERIT
+    _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_BINARY | os.O_NOINHERIT
     _REPLACE_TRIES: Final = 10
 
     def _foreign(status: os.stat_result) -> bool:  # noqa: ARG001
@@ -58,6 +59,7 @@ if sys.platform == "win32":
 else:
     _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
     def _foreign(status: os.stat_result) -> bool:
         return status.st_uid != os.geteuid()
@@ -126,6 +128,11 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
 def create(path: Path, mode: int = 0o600) -> int:
     """A descriptor of a new file, for writing. Raises OSError (FileExistsError, whatever it is that is there)."""
     return os.open(path, _CREATE, mode)
+
+
+def open_for_appending(path: Path) -> int:
+    """A descriptor of a file that is there, for writing at its end. Raises OSError, also for a link."""
+    return os.open(path, _APPEND)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -5,6 +5,7 @@ as if it were not there. Lines have the numbers that they had in the live instan
 the other, as long as it is of the same generation.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -124,10 +125,10 @@ class BlackBox:
         """All of the last generation. Raises NotFound."""
         if self.generation is None:
             raise NotFound("nothing has run", processes=[])
-        noted = [noted for run in self.runs if run.generation == self.generation for noted in run.noted]
-        noted.sort(key=lambda one: one.n)
-        missing = (noted[-1].n - len(noted), noted[0].n) if noted else (0, 1)
-        return Kept(self.generation, noted, [missing])
+        by_n = {noted.n: noted for run in self.runs if run.generation == self.generation for noted in run.noted}
+        numbers = sorted(by_n)
+        gone = [(n - before - 1, n) for before, n in itertools.pairwise([0, *numbers]) if n - before > 1]
+        return Kept(self.generation, [by_n[n] for n in numbers], gone)
 
     def find(self, process: str) -> list[PastRun]:
         """By id that very run; by name all its runs, the latest first."""

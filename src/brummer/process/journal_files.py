@@ -12,7 +12,7 @@ import msgspec
 
 from brummer.core.limits import DEFAULTS
 from brummer.host.directories import private_directory
-from brummer.host.files import create, write_all, write_atomically
+from brummer.host.files import FileRefused, create, open_for_appending, read_bounded, write_all, write_atomically
 from brummer.process import journal_format
 from brummer.process.journal_format import About, Stem, cost
 from brummer.process.journal_shelf import tidy_project, tidy_projects
@@ -23,6 +23,12 @@ KEPT_BYTES: Final = 2 * 1024 * 1024
 SEGMENT_BYTES: Final = KEPT_BYTES // 4
 SEGMENTS: Final = 5
 """Four that are full, and the one that is being written."""
+FACTS_BYTES: Final = 256 * 1024
+"""Of each run's changes, with what was known of it then: the last 75 at the least. A server that fails every few seconds
+makes so many in minutes.
+"""
+MAX_UNWRITTEN: Final = 100
+"""Changes of one run that wait for a disk that is full."""
 CHUNK_BYTES: Final = 64 * 1024
 """Encoded at a time: 0.3 ms in which the loop can't run."""
 
@@ -107,12 +113,13 @@ class RunFiles:
         self._project = project
         self._stem = stem
         self._facts: int | None = None
+        self._facts_bytes = 0
         self._segment: int | None = None
         self._segments: deque[Path] = deque()
         self._cost = self._file_bytes = 0
         self._before = 0
         self._lost = Lost()
-        self._unwritten: list[Noted] = []
+        self._unwritten: deque[Noted] = deque(maxlen=MAX_UNWRITTEN)
         self._is_torn = False
         self.has_failed = False
         """With the last write."""
@@ -139,8 +146,23 @@ class RunFiles:
         if self._facts is None:
             self._facts = self._project.create(self._stem, self._stem.facts())
         if self._unwritten:
-            write_all(self._facts, b"".join(journal_format.encode_noted(*one) for one in self._unwritten))
+            frames = b"".join(journal_format.encode_noted(*one) for one in self._unwritten)
+            if self._facts_bytes + len(frames) > FACTS_BYTES:
+                self._facts = self._without_the_oldest(self._facts)
+            write_all(self._facts, frames)
+            self._facts_bytes += len(frames)
             self._unwritten.clear()
+
+    def _without_the_oldest(self, facts: int) -> int:
+        """The older half of the facts goes; whoever reads sees the file as it was, or as it is then."""
+        path, kept = self._project.directory() / self._stem.facts(), b""
+        with contextlib.suppress(FileNotFoundError, FileRefused):  # somebody has put it away: begun anew
+            kept = read_bounded(path, 2 * FACTS_BYTES)[-FACTS_BYTES // 2 :]
+        write_atomically(path, kept, durable=False)
+        descriptor = open_for_appending(path)
+        os.close(facts)
+        self._facts_bytes = len(kept)
+        return descriptor
 
     def _write_lines(self, lines: list[Line]) -> None:
         """In chunks. Those that could not be written are lost, and the next that can says so."""
