@@ -285,6 +285,32 @@ async def test_a_dependency_that_can_not_be_started_is_named_too(world: World) -
     assert "no-such-program" in (run.reason or "")
 
 
+async def test_a_dependency_that_is_restarted_is_waited_for_again(world: World) -> None:
+    db = world.script("db", f"echo started; {SLEEP}", ready=Ready(log="accepting"))
+    world.script("web", SLEEP, "db")
+    web = await world.start("web")
+    await world.becomes("db", "running")
+    for _ in range(3):
+        await world.manager.restart(db)
+        await asyncio.sleep(0)  # whoever waits is woken
+        assert (web.state, web.waits_for) == ("pending", ["db"])
+    world.script("db", f"echo accepting; {SLEEP}", ready=Ready(log="accepting"))
+    await world.manager.restart(world.scripts["db"])
+    await world.becomes("web", "running")
+    order = world.kinds()
+    assert order.index("db ready") < order.index("web started")
+
+
+async def test_a_dependency_that_is_stopped_is_not_waited_for_any_longer(world: World) -> None:
+    world.script("db", f"echo started; {SLEEP}", ready=Ready(log="accepting"))
+    world.script("web", SLEEP, "db")
+    web = await world.start("web")
+    await world.manager.stop(await world.becomes("db", "running"))
+    await world.reached(web, "ready")
+    assert isinstance(web.start_error, DependencyFailed)
+    assert web.start_error.context == {"script": "web", "dependency": "db", "status": "stopped"}
+
+
 @pytest.mark.parametrize("needs", ["web", "nothing"])
 async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: World, needs: str) -> None:
     world.script("web", SLEEP, needs)

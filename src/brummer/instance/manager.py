@@ -95,7 +95,9 @@ class Manager:
         self._runs = Runs()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._endings = Endings(generation)
-        self._prerequisites = Prerequisites(self._runs, self.changes, self.ensure, find)
+        self._prerequisites = Prerequisites(
+            self._runs, self.changes, self.ensure, find, is_asked_for=lambda name: self._locks[name].locked()
+        )
         self._pending: dict[Run, _Pending] = {}
         self._followers: dict[Run, asyncio.Task[None]] = {}
         self._readiness: dict[Run, Readiness] = {}

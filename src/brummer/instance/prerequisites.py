@@ -7,7 +7,7 @@ from typing import Final
 
 from brummer.core.errors import BrummerError
 from brummer.instance.changes import Changes
-from brummer.instance.dependencies import is_satisfied, missing, needed_by
+from brummer.instance.dependencies import DependencyFailed, is_satisfied, missing, needed_by
 from brummer.instance.detect import Script
 from brummer.instance.run import Run
 from brummer.instance.runs import Runs
@@ -20,13 +20,18 @@ Find = Callable[[str], Script]
 
 
 class Prerequisites:
-    """``ensure`` starts a script, ``find`` gives the one of a name and may block."""
+    """``ensure`` starts a script, ``find`` gives the one of a name and may block. ``is_asked_for``: somebody is about to
+    start the one of this name, and may be stopping it for that.
+    """
 
-    def __init__(self, runs: Runs, changes: Changes, ensure: Ensure, find: Find) -> None:
+    def __init__(
+        self, runs: Runs, changes: Changes, ensure: Ensure, find: Find, is_asked_for: Callable[[str], bool]
+    ) -> None:
         self._runs = runs
         self._changes = changes
         self._ensure = ensure
         self._find = find
+        self._is_asked_for = is_asked_for
 
     async def ready(self, run: Run) -> None:
         """Returns when all of them are satisfied (see `is_satisfied`). Those that run, or have, are left alone; the
@@ -39,17 +44,28 @@ class Prerequisites:
             if there is None or there.state == "stopping" or missing(there, run.name):
                 with contextlib.suppress(BrummerError):  # its own run tells
                     await self._ensure(script)
-        while not await self._changes.until(lambda: self._decided(run), LOOK_EVERY_S):
-            pass
-        for needed in self._needed(run):
-            if error := missing(needed, run.name):
-                raise error
+        while not self._satisfied(run):
+            await self._changes.until(lambda: self._decided(run), LOOK_EVERY_S)
 
-    def _decided(self, run: Run) -> bool:
+    def _satisfied(self, run: Run) -> bool:
+        """As it is now: what woke us may be over. Raises DependencyFailed."""
         needed = self._needed(run)
+        for other in needed:
+            if (error := missing(other, run.name)) and not self._comes_back(other):
+                raise error
         now_s = asyncio.get_running_loop().time()
         run.waits_for = [other.name for other in needed if not is_satisfied(other, now_s)]
-        return not run.waits_for or any(missing(other, run.name) for other in needed)
+        return not run.waits_for
+
+    def _decided(self, run: Run) -> bool:
+        try:
+            return self._satisfied(run)
+        except DependencyFailed:
+            return True
+
+    def _comes_back(self, run: Run) -> bool:
+        """It was stopped only to be started again."""
+        return run.state == "stopped" and self._is_asked_for(run.name)
 
     def _needed(self, run: Run) -> list[Run]:
         return [other for name in run.script.depends_on if (other := self._runs.current(name))]
