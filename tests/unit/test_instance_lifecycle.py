@@ -45,6 +45,14 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 """
+PATIENT_HTTP = """
+import http.server, sys, time
+while True:
+    try:
+        http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+    except OSError:
+        time.sleep(0.01)
+"""
 
 
 class World:
@@ -389,6 +397,42 @@ async def test_a_taken_port_is_named_with_its_owner_and_makes_nobody_ready(world
         assert not await world.manager.until(run, "ready", 0.3)
         owner = run.status().port_owner
         assert (owner.port, owner.pid, owner.script) == (port, os.getpid(), owner.foreign)  # type: ignore[union-attr]
+
+
+@LINUX
+async def test_a_url_that_somebody_else_answers_makes_nobody_ready_before_it_has_changed_hands(world: World) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 204 No Content\r\n\r\n")
+        writer.close()
+        asked.set()
+
+    asked = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        world.script("web", python(PATIENT_HTTP, port), ready=Ready(http=f"http://127.0.0.1:{port}/"))
+        run = await world.start("web")
+        async with asyncio.timeout(WITHIN_S):
+            await asked.wait()
+        assert not await world.manager.until(run, "ready", 0.3)
+        assert run.status().port_owner.pid == os.getpid()  # type: ignore[union-attr]
+    await world.reached(run, "ready")
+    assert (run.state, run.status().port_owner) == ("ready", msgspec.UNSET)
+
+
+@LINUX
+async def test_behind_a_proxy_that_was_there_before_it_is_ready_when_its_url_answers(world: World) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" if asked.is_set() else b"HTTP/1.0 502 Bad Gateway\r\n\r\n")
+        writer.close()
+        asked.set()
+
+    asked = asyncio.Event()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        world.script("web", SLEEP, ready=Ready(http=f"http://127.0.0.1:{port}/"))
+        assert (await world.reached(await world.start("web"), "ready")).state == "ready"
 
 
 @LINUX

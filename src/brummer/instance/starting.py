@@ -6,7 +6,7 @@ from brummer.core.errors import InvalidArguments
 from brummer.instance.detect import Script
 from brummer.instance.port_owner import PortOwner
 from brummer.process.patterns import Pattern
-from brummer.process.readiness import Proof
+from brummer.process.readiness import Proof, Stranger
 from brummer.process.urls import urls_in
 
 
@@ -31,7 +31,8 @@ def proof_of(script: Script, stranger: PortOwner | None) -> Proof | None:
     if ready is None or not (ready.log or ready.port or ready.http):
         return None
     log = Pattern(ready.log, argument=f"ready.log of {script.name}") if ready.log else None
-    return Proof(log, ready.port, ready.http, stranger.pid or None if stranger else None)
+    known = Stranger(stranger.pid, stranger.port) if stranger and stranger.pid else None
+    return Proof(log, ready.port, ready.http, known)
 
 
 def stop_signal_of(script: Script) -> signal.Signals:

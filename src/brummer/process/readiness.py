@@ -23,13 +23,20 @@ BUDGET_S = 0.02
 """CPU time for the lines of one chunk: it is spent on the loop."""
 
 
+class Stranger(NamedTuple):
+    """Who had the port before the start; it proves nothing that he answers there."""
+
+    pid: int
+    port: int
+
+
 class Proof(NamedTuple):
-    """What must come true; all of it, if it is several. ``stranger`` had the port before the start (its pid)."""
+    """What must come true; all of it, if it is several. ``stranger`` had the port, or that of the URL."""
 
     log: Pattern | None = None
     port: int | None = None
     http: str | None = None
-    stranger: int | None = None
+    stranger: Stranger | None = None
 
 
 class Readiness:
@@ -79,14 +86,16 @@ class Readiness:
                 return ports
 
     async def _proved(self, proof: Proof) -> None:
-        port, http = proof.port, proof.http
+        port, http, stranger = proof.port, proof.http, proof.stranger
         if proof.log:
             await self._matched.wait()
         if port:
-            await _until(lambda: _answers(port, proof.stranger))
+            await _until(lambda: _answers(port, stranger))
         if http:
             from brummer.process.http_look import http_answers  # noqa: PLC0415 - for this alone
 
+            if stranger and await http_answers(http):  # so soon? A proxy would have nobody behind it yet
+                await _until(lambda: _answers(stranger.port, stranger))
             await _until(lambda: http_answers(http))
 
     async def _reason_to_look(self, at_the_latest_s: float) -> None:
@@ -119,14 +128,14 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(pause_s)
 
 
-async def _answers(port: int, stranger: int | None) -> bool:
+async def _answers(port: int, stranger: Stranger | None) -> bool:
     """Somebody does, and it is not who did before."""
     if not await port_answers(port):
         return False
     if stranger is None:
         return True
     owner = (await asyncio.to_thread(listeners, range(port, port + 1))).get(port)
-    return owner is not None and owner[0] != stranger
+    return owner is not None and owner[0] != stranger.pid
 
 
 def _matches(pattern: Pattern, lines: Iterable[str]) -> bool:
