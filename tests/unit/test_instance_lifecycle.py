@@ -45,6 +45,19 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 """
+DAEMON = """
+import os, pathlib, signal, sys, time
+def save(*_):
+    time.sleep(1)
+    state.write_text("saved")
+    os._exit(0)
+state = pathlib.Path(sys.argv[1])
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, save)
+    state.write_text("dirty")
+time.sleep(600)
+"""
 PATIENT_HTTP = """
 import http.server, sys, time
 while True:
@@ -547,6 +560,28 @@ async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
     os.kill(run.pid or 0, signal.SIGKILL)
     await world.reached(run, "exit")
     assert (run.reason or "").startswith("killed by SIGKILL, which nobody here sent")
+
+
+@LINUX
+async def test_what_left_its_group_has_the_same_time_to_end(world: World, tmp_path: Path) -> None:
+    world.script("db", python(DAEMON, tmp_path / "state"), stop_timeout_s=WITHIN_S)
+    run = await world.start("db")
+    while not (tmp_path / "state").exists():
+        await asyncio.sleep(0.01)
+    await world.manager.stop(run)
+    assert (tmp_path / "state").read_text() == "saved"
+
+
+@LINUX
+async def test_what_left_its_group_and_does_not_listen_is_killed_in_its_time(world: World, tmp_path: Path) -> None:
+    world.script(
+        "web", f"setsid sh -c \"trap '' TERM; echo \\$\\$ > {tmp_path}/pid; exec sleep 600\" & wait", stop_timeout_s=0.1
+    )
+    run = await world.start("web")
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        await asyncio.sleep(0.01)
+    await world.manager.stop(run)
+    assert identify(int((tmp_path / "pid").read_text())) is None
 
 
 @LINUX

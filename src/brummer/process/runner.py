@@ -29,7 +29,7 @@ from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
 from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
-from brummer.process.guard_main import Identity, end_all, find
+from brummer.process.guard_main import Identity, end_all, find, send
 from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SKIM_BYTES, SKIM_S, Flow, Pace, next_chunk_bytes
 
 STOP_GRACE_S = 5.0
@@ -170,6 +170,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
         self._stopping: asyncio.Task[None] | None = None
+        self._grace_ends_s = 0.0
         self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
         self._pace = pace
@@ -198,6 +199,7 @@ class Child:
         """
         if not self.ended.done() and not self._stop_asked:
             self._stop_asked = True
+            self._grace_ends_s = self._loop.time() + grace_s
             self._stopping = self._loop.create_task(self._ask_to_end(grace_s, number), name=f"stop {self.pid}")
         try:
             async with asyncio.timeout(grace_s + KILL_WAIT_S):
@@ -261,7 +263,16 @@ class Child:
         instance.
         """
         if sys.platform == "linux":
+            await self._escapees_had_their_time()
             await asyncio.to_thread(end_all, set(), self._mark, self._tree)
+
+    async def _escapees_had_their_time(self) -> None:
+        """To end by themselves; the same time as the group, if a stop was asked for. No thread is kept for that."""
+        rest_s = self._grace_ends_s - self._loop.time()
+        if rest_s > 0 and (asked := await asyncio.to_thread(_ask_escapees, self._mark, self._tree)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await _all_died(asked)
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -367,6 +378,15 @@ def _tree_of(group: int, mark: bytes) -> set[Identity]:
     """Its members, whoever carries the mark, and all who descend from them."""
     tree, _ = find({group}, mark, set())
     return set(tree)
+
+
+def _ask_escapees(mark: bytes, tree: set[Identity]) -> list[ProcessIdentity]:
+    """Whoever carries the mark or was in the tree hears that it should end, and is returned."""
+    escapees, _ = find(set(), mark, tree)
+    for escapee in escapees:
+        send(escapee, signal.SIGTERM)
+    living = [(started, identify(pid)) for pid, started in escapees]
+    return [identity for started, identity in living if identity and identity.start_token == started]
 
 
 def _chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
