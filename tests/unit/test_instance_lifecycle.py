@@ -14,7 +14,7 @@ import pytest
 
 from brummer.core.errors import NotFound
 from brummer.host.pids import identify
-from brummer.instance import dependencies, prerequisites
+from brummer.instance import dependencies, environment, prerequisites
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Ready, Restart, Script
 from brummer.instance.environment import EnvFileUnusable
@@ -493,6 +493,30 @@ async def test_the_lines_of_an_env_file_are_read_at_each_start(world: World, tmp
     path.write_text("A=anew")
     run = await world.reached(await world.start("web"), "exit")
     assert world.manager.last_lines(run, 1) == [f"anew, from script, {GENERATION}"]
+
+
+async def test_an_env_file_may_be_a_pipe_that_somebody_fills_in_time(world: World, tmp_path: Path) -> None:
+    def fill() -> None:
+        with path.open("w") as pipe:  # waits for the reader
+            pipe.write("A=secret\n")
+
+    path = tmp_path / ".env"
+    os.mkfifo(path)
+    world.script("web", "echo $A", env_file=str(path))
+    run = await world.start("web")
+    await asyncio.to_thread(fill)
+    await world.reached(run, "exit")
+    assert world.manager.last_lines(run, 1) == ["secret"]
+
+
+async def test_a_pipe_that_nobody_fills_is_not_waited_for_for_ever(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "PIPE_WAIT_S", 0.05)
+    os.mkfifo(tmp_path / ".env")
+    world.script("web", SLEEP, env_file=str(tmp_path / ".env"))
+    run = await world.reached(await world.start("web"), "ready")
+    assert (run.state, isinstance(run.start_error, EnvFileUnusable)) == ("failed", True)
 
 
 @pytest.mark.parametrize(("content", "line"), [(None, None), ("A=1\nnonsense\n", 2), ("\udcff", None)])

@@ -130,6 +130,24 @@ async def test_running_it_again_returns_the_one_that_runs(agent: Agent) -> None:
     assert (second["pid"], second["already_running"]) == (first["pid"], True)
 
 
+async def test_one_that_does_not_stop_in_time_is_not_waited_for_any_longer(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text("[scripts.deaf]\nstop_timeout_s = 5\n")
+    with (agent.directory / "Procfile").open("a") as procfile:
+        procfile.write("deaf: trap '' TERM; echo up; while :; do sleep 0.01; done\n")
+    await agent.call("scripts_run", name="deaf", wait="none")
+    await agent.call("wait_for", process="deaf", log="up")
+    stopping = asyncio.create_task(agent.call("scripts_stop", name="deaf"))
+    run = agent.manager.current("deaf")
+    assert run
+    while run.state != "stopping":
+        await asyncio.sleep(0)
+    error = await agent.error("scripts_run", name="deaf", timeout_s=0.05)
+    assert (error["code"], error["retryable"], error["outcome"]) == ("still_stopping", True, "not_executed")
+    assert run.pid
+    os.killpg(run.pid, signal.SIGKILL)
+    assert (await stopping)["status"] == "stopped"
+
+
 async def test_what_runs_is_returned_even_when_its_script_is_gone(agent: Agent) -> None:
     await agent.call("scripts_run", name="sleeper", wait="none")
     (agent.directory / "Procfile").unlink()

@@ -1,6 +1,11 @@
 """The environment that a script is started with."""
 
-from pathlib import Path
+import errno
+import io
+import os
+import select
+import sys
+import time
 
 from brummer.core.errors import BrummerError
 from brummer.instance.detect import Script
@@ -8,6 +13,8 @@ from brummer.process.guard import MARK, RUN_MARK, marked_environment
 
 LIMIT_BYTES = 1024 * 1024
 """More than the kernel takes for a whole environment on most systems."""
+PIPE_WAIT_S = 10.0
+"""Password managers serve secrets through a named pipe, and ask first. A thread waits, so it can't be for ever."""
 
 
 class EnvFileUnusable(BrummerError):
@@ -33,9 +40,7 @@ def _lines_of(name: str, path: str) -> dict[str, str]:
     from brummer.process.dotenv import BadLine, parsed  # noqa: PLC0415 - its expressions take a millisecond
 
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(LIMIT_BYTES).decode()
-        return parsed(text)
+        return parsed(_content_of(path).decode())
     except OSError as error:
         raise EnvFileUnusable(
             f"{name} was not started: its env_file {path} can't be read: {error.strerror}", path=path
@@ -46,3 +51,34 @@ def _lines_of(name: str, path: str) -> dict[str, str]:
         raise EnvFileUnusable(
             f"{name} was not started: in its env_file {path}, {error}", path=path, line=error.number
         ) from None
+
+
+def _content_of(path: str) -> bytes:
+    """Bounded in bytes, and in time where it is a pipe. Raises OSError."""
+    parts: list[bytes] = []
+    room, until_s = LIMIT_BYTES, time.monotonic() + PIPE_WAIT_S
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        while room and (part := _next_part(file, room, until_s)):
+            parts.append(part)
+            room -= len(part)
+    return b"".join(parts)
+
+
+if sys.platform == "win32":
+    _without_waiting = None
+
+    def _next_part(file: io.FileIO, room: int, _until_s: float) -> bytes | None:
+        return file.read(room)
+
+else:
+
+    def _without_waiting(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NONBLOCK)
+
+    def _next_part(file: io.FileIO, room: int, until_s: float) -> bytes | None:
+        """Empty at the end. Whoever has opened a pipe for writing may still be asking for a password."""
+        coming = select.poll()
+        coming.register(file, select.POLLIN)
+        if not coming.poll(max(0.0, until_s - time.monotonic()) * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, f"nobody has written into this pipe within {PIPE_WAIT_S:g} s")
+        return file.read(room)

@@ -20,8 +20,8 @@ Find = Callable[[str], Script]
 
 
 class Prerequisites:
-    """``ensure`` starts a script, ``find`` gives the one of a name and may block. ``is_asked_for``: somebody is about to
-    start the one of this name, and may be stopping it for that.
+    """``ensure`` starts a script, ``find`` gives the one of a name and may block. ``is_asked_for``: somebody is about
+    to start the one of this name, and may be stopping it for that.
     """
 
     def __init__(

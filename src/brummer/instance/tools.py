@@ -48,6 +48,13 @@ LAST_LINE_LENGTH = 500
 Answer = dict[str, Any]
 
 
+class StillStopping(BrummerError):
+    """A script was asked for while it was being stopped, and that took longer than the caller had time."""
+
+    code = "still_stopping"
+    retryable = True
+
+
 def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = None) -> list[Tool]:
     """The instance's tools in the contract's order, working on these."""
     calls = _Calls(manager, scripts, past)
@@ -86,10 +93,23 @@ class _Calls:
             script = run.script
         else:
             script = await asyncio.to_thread(self._scripts.find, wanted.name)
-        run, already = await self._manager.ensure(script)
+        until_s = asyncio.get_running_loop().time() + wanted.timeout_s
+        run, already = await self._ensured(script, wanted.timeout_s, context)
+        rest_s = max(0.0, until_s - asyncio.get_running_loop().time())
         with contextlib.nullcontext() if already else self._taking_back(run):
-            answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
+            answer = await self._until(run, wanted.wait, rest_s, context)
         return {**answer, "already_running": already}
+
+    async def _ensured(self, script: Script, timeout_s: float, context: CallContext) -> tuple[Run, bool]:
+        try:
+            with _progress(context, timeout_s, f"{script.name}: waiting until the run before has stopped"):
+                async with asyncio.timeout(timeout_s):
+                    return await self._manager.ensure(script)
+        except TimeoutError:
+            raise StillStopping(
+                f"{script.name} was not started: the run before has not stopped within {timeout_s:g} s",
+                name=script.name,
+            ) from None
 
     async def stop(self, wanted: StopProcess, context: CallContext) -> Answer:
         run = await self._picked(wanted)

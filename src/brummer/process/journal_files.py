@@ -24,8 +24,8 @@ SEGMENT_BYTES: Final = KEPT_BYTES // 4
 SEGMENTS: Final = 5
 """Four that are full, and the one that is being written."""
 FACTS_BYTES: Final = 256 * 1024
-"""Of each run's changes, with what was known of it then: the last 75 at the least. A server that fails every few seconds
-makes so many in minutes.
+"""Of each run's changes, with what was known of it then: the last 75 at the least. A server that fails every few
+seconds makes so many in minutes.
 """
 MAX_UNWRITTEN: Final = 100
 """Changes of one run that wait for a disk that is full."""
