@@ -129,6 +129,12 @@ async def test_an_unknown_instance_is_an_error_that_lists_the_known_ones(shop: R
         assert [item["instance_id"] for item in error["context"]["instances"]] == [shop.instance_id]
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/shop", "./shop\0", "/" + "x" * 5_000])
+async def test_what_can_be_no_path_is_an_unknown_instance(shop: Record, name: str) -> None:
+    async with hub_with(shop) as router:
+        assert await code_of(router, "scripts_list", {"instance": name}) == NotFound.code
+
+
 async def test_with_two_instances_a_call_must_say_which(shop: Record, tmp_path: Path) -> None:
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
         result = await call(router, "scripts_list", {})

@@ -344,8 +344,15 @@ def target_of(record: Record) -> Target:
 
 
 async def _real(path: str) -> str:
-    """In a thread: a path may lead to a file server that does not answer."""
-    return await asyncio.to_thread(lambda: str(Path(path).expanduser().resolve()))
+    """In a thread: a path may lead to a file server that does not answer. Empty for what can be no path."""
+    return await asyncio.to_thread(_resolved, path)
+
+
+def _resolved(path: str) -> str:
+    try:
+        return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises for an unknown user
+    except ValueError:
+        return ""
 
 
 def _holds(directory: str, place: str) -> bool:
