@@ -1,6 +1,8 @@
 """What to add to each coding agent's configuration, ready to paste."""
 
 import json
+import os
+import shlex
 import shutil
 import sys
 from typing import Any
@@ -12,9 +14,12 @@ def text(client: str | None) -> str:
     return "\n\n".join(CLIENTS[name]() for name in chosen)
 
 
-def _command() -> str:
-    """The absolute path, because agents are often started without the user's PATH."""
-    return shutil.which("brum") or sys.argv[0]
+def _command() -> list[str]:
+    """What runs just now, with its absolute path: agents are started elsewhere, and often without the user's PATH."""
+    program = shutil.which(sys.argv[0])  # on Windows its name has no extension here
+    if program is None or program.endswith(".py"):
+        return [sys.executable, "-m", "brummer"]
+    return [os.path.abspath(program)]  # noqa: PTH100 - a link to it may outlive where it leads
 
 
 def _json(config: dict[str, Any]) -> str:
@@ -22,11 +27,13 @@ def _json(config: dict[str, Any]) -> str:
 
 
 def _server() -> dict[str, Any]:
-    return {"command": _command(), "args": ["--mcp"]}
+    program, *arguments = _command()
+    return {"command": program, "args": [*arguments, "--mcp"]}
 
 
 def _claude_code() -> str:
-    return f"Claude Code, once per user:\n\n    claude mcp add --scope user brummer -- {_command()} --mcp"
+    command = shlex.join([*_command(), "--mcp"])
+    return f"Claude Code, once per user:\n\n    claude mcp add --scope user brummer -- {command}"
 
 
 def _cursor() -> str:
