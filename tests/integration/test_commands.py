@@ -16,7 +16,7 @@ import brummer
 from brummer.cli import commands
 from brummer.cli.mcp_config import CLIENTS
 from brummer.core.settings import BY_KEY
-from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
+from tests.integration.programs import BRUM, WAIT_S, Brum, Done, Hub, within
 
 COMMANDS = tuple(commands._COMMANDS)
 
@@ -105,6 +105,76 @@ def test_wrong_arguments_give_status_2_and_name_what_is_wrong(brum: Brum, argume
     last = done.stderr.splitlines()[-1]
     assert last.startswith("brum")
     assert len(last) > len("brum: error: ")
+
+
+def test_who_mistypes_a_command_gets_no_instance(brum: Brum, shop: Path) -> None:
+    done = brum.run("stauts", cwd=shop)
+    assert (done.status, done.stdout) == (1, "")
+    assert "brum status" in done.stderr
+
+
+# Streams and directories that others have left in an odd state.
+
+
+def in_a_shell(brum: Brum, text: str, cwd: Path, **more: str) -> Done:
+    """A line for a shell, in which ``brum`` is ours, and prints as it does where nobody looks: in blocks."""
+    environment = {**brum.environment, **more, "PATH": f"{BRUM.parent}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("PYTHONUNBUFFERED", None)
+    done = subprocess.run(
+        ["sh", "-c", text], env=environment, cwd=cwd, capture_output=True, timeout=3 * WAIT_S, check=False
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+STREAMS = {
+    "closed, where it prints": ("brum ls >&-", 0, ""),
+    "all closed": ("brum ls <&- >&- 2>&-", 0, ""),
+    "closed, for an instance's lines": ("timeout -s INT 3 brum hello >&-; true", 0, "answers MCP"),
+    "closed, for a hub": ("brum --mcp <&-", 0, ""),
+    "of a full disk": ("brum ls >/dev/full", 1, "brum: No space left on device\n"),
+    "read by nobody": ("{ sleep 0; brum ls; echo $? >&2; } | true", 0, "141\n"),
+    "of an encoding that lacks characters": ("PYTHONIOENCODING=ascii brum doctor", 0, ""),
+}
+
+
+@pytest.mark.parametrize(("line", "status", "said"), STREAMS.values(), ids=STREAMS)
+def test_a_standard_stream_may_be(brum: Brum, shop: Path, line: str, status: int, said: str) -> None:
+    done = in_a_shell(brum, line, shop, HOME=str(brum.home))
+    assert done.status == status
+    assert done.stderr == said or (said and said in done.stderr)
+
+
+@pytest.mark.parametrize("command", ["ps", "up", "ls", "--settings", "logs", "call x y", "hello", "--mcp"])
+def test_in_a_directory_that_was_removed_that_is_said(brum: Brum, command: str) -> None:
+    (brum.home / "gone").mkdir()
+    done = in_a_shell(brum, f"rmdir ../gone; brum {command}", brum.home / "gone")
+    assert (done.status, done.stdout) == (1, "")
+    assert "not there any more" in done.stderr
+
+
+INTERRUPTED_AT = """
+import builtins, os, signal, sys
+from brummer.__main__ import main
+
+moment, load = sys.argv.pop(1), builtins.__import__
+
+def interrupted(name, *rest, **more):
+    if name == moment:
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *rest, **more)
+
+builtins.__import__ = interrupted
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["brummer.cli", "argparse", "brummer.cli.table", "uvloop"])
+def test_ctrl_c_is_no_traceback_while_modules_are_loaded(brum: Brum, moment: str) -> None:
+    program = brum.python("-c", INTERRUPTED_AT, moment, "ls")
+    assert program.wait() == 130
+    assert program.stderr.rest() == ""
 
 
 # Settings.

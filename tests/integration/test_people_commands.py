@@ -186,6 +186,16 @@ def test_two_that_are_started_at_once_are_one_instance(world: World) -> None:
     assert world.brum.gone()
 
 
+def test_a_slip_in_the_projects_file_is_said_by_up_and_ps(world: World) -> None:
+    (world.project / ".brum.toml").write_text("[scripts.hello]\nautostrat = true\n")
+    for command in (["up", "hello"], ["up", "hello", "hello"], ["ps"]):
+        done = world.type(*command)
+        assert done.status == 0
+        assert "brum: .brum.toml:2: scripts.hello: autostrat can't be set; did you mean autostart?\n" in done.stderr
+    assert world.type("wait", "hello", "--log", "(").status == 2
+    assert world.type("down").status == 0
+
+
 def test_where_nothing_can_be_run_no_instance_is_started(world: World) -> None:
     done = world.type("up", cwd=world.brum.project("empty", {".git": ""}))
     assert (done.status, done.stdout) == (1, "")

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -119,8 +120,23 @@ def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(
         up.project_directory(repository / "src" / "deep")
     (repository / "Makefile").write_text("all:\n\techo\n")
     assert up.project_directory(repository / "src" / "deep") == repository
-    (repository / "src" / ".brum.toml").write_text("")
-    assert up.project_directory(repository / "src" / "deep") == repository / "src"
+    own = repository / "src" / ".brum.toml"
+    own.write_text('max_reply = "2MiB"\n')
+    assert up.project_directory(repository / "src" / "deep") == repository, "settings are no script"
+    for text in ('[scripts]\nx = "y"\n', "[scripts"):
+        own.write_text(text)
+        assert up.project_directory(repository / "src" / "deep") == repository / "src"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_what_somebody_else_has_put_above_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("trap: x\n")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert up.project_directory(mine) == tmp_path
+    os.chown(mine, 12_345, -1)
+    with pytest.raises(up.NothingToRun):
+        up.project_directory(mine)
 
 
 # up.
@@ -150,7 +166,7 @@ async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.
         return {"processes": [process("dev"), process("other")]} if tool == "scripts_status" else {}
 
     project = Answers(answer)
-    assert await up._run(project, "scripts_run", ["nope", "dev", "dev"], 5.0, PLAIN) == 1
+    assert await up._run(project, "scripts_run", ["nope", "dev", "dev"], up.Patience(5.0), PLAIN) == 1
     output = capsys.readouterr()
     assert "nope" in output.err
     assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
@@ -165,9 +181,39 @@ async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFi
         "scripts_status": {"processes": [process("dev", "failed", exit_code=3, pid=None)]},
         "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "next_cursor": "g.1", "dropped": 0},
     }
-    assert await up._run(Answers(lambda tool, _: answers.get(tool, {})), "scripts_run", ["dev"], 0.0, PLAIN) == 1
+    project = Answers(lambda tool, _: answers.get(tool, {}))
+    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 1
     assert "failed (exit 3)" in (out := capsys.readouterr().out)
     assert out.splitlines()[-1] == "dev | no route"
+
+
+async def test_a_script_that_is_named_twice_is_no_failure() -> None:
+    project = Answers(lambda tool, _: {"processes": [process("dev")]} if tool == "scripts_status" else {})
+    assert await up._run(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
+
+
+async def waits(listed: list[dict[str, Any]], timeout_s: float | None, *processes: dict[str, Any]) -> list[float]:
+    """The seconds of each wait for dev, which never comes true; how it is after the first, second, … is given."""
+    answers = iter(processes)
+    project = Answers(lambda *_: {"matched": False, "process": next(answers)})
+    await up._wait_for_all(project, ["dev"], up.Patience(timeout_s, listed))
+    return [arguments["timeout_s"] for _, arguments in project.asked]
+
+
+async def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:
+    now = datetime.now(UTC)
+    waiting = process("dev", "pending")
+    young = {**process("dev", "running"), "started_at": (now - timedelta(seconds=4)).isoformat()}
+    old = {**process("dev", "running"), "started_at": (now - timedelta(seconds=11)).isoformat()}
+    assert await waits([{"name": "dev"}], None, old) == [10.0]
+    assert await waits([{"name": "dev"}], None, waiting, young, old) == [10.0, 10.0, pytest.approx(6.0, abs=0.2)]
+
+
+def test_a_script_with_a_proof_or_a_time_of_its_own_gets_all_of_it() -> None:
+    [old] = processes_of({"processes": [process("dev", "running")]})
+    assert up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]).left_s("dev", old) == up.WAIT_S
+    assert up.Patience(120.0, [{"name": "dev"}]).left_s("dev", old) == 120.0
+    assert up.Patience(None, [{"name": "dev"}]).left_s("dev", old) < 0
 
 
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
@@ -271,6 +317,18 @@ def test_where_nothing_was_started_it_says_what_could_be() -> None:
     assert "nothing that can be run" in not_started([])
 
 
+def test_what_was_not_understood_in_the_files_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [
+        {"source": ".brum.toml", "line": 2, "message": "scripts.dev: autostrat can't be set"},
+        {"source": "package.json", "line": None, "message": "not UTF-8"},
+    ]
+    processes.tell_problems({"scripts": [], "problems": problems})
+    assert capsys.readouterr().err.splitlines() == [
+        "brum: .brum.toml:2: scripts.dev: autostrat can't be set",
+        "brum: package.json: not UTF-8",
+    ]
+
+
 # wait.
 
 
@@ -320,6 +378,12 @@ async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.Cap
     assert capsys.readouterr().err == "", "that was all that was asked for"
     await logs._print_so_far(project.call, [logs.Reader(None)], 5, logs.Printer(PLAIN))
     assert "7 earlier lines" in capsys.readouterr().err
+
+
+async def test_a_page_is_as_large_as_an_answer_may_be() -> None:
+    project = Answers(lambda *_: page(1))
+    await logs.Reader("dev").read(project.call, 5_000)
+    assert project.asked == [("logs_tail", {"process": "dev", "limit": 5_000, "limit_bytes": 262_144})]
 
 
 async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(

@@ -112,6 +112,12 @@ async def test_a_script_that_starts_by_itself_is_listed_as_such(agent: Agent) ->
     assert [script["name"] for script in listed if script.get("autostart")] == ["server"]
 
 
+async def test_a_script_that_names_a_proof_of_being_ready_is_listed_with_it(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text("[scripts.server]\nready = { port = 3000 }\n")
+    listed = (await agent.call("scripts_list"))["scripts"]
+    assert {script["name"]: script["ready"] for script in listed if "ready" in script} == {"server": {"port": 3000}}
+
+
 async def test_running_a_server_answers_with_its_url_when_it_is_ready(agent: Agent) -> None:
     answer = await agent.call("scripts_run", name="server")
     assert answer["status"] == "ready"

@@ -1,14 +1,17 @@
 """What the commands' argument parsers share: the parser itself, and the kinds of arguments."""
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from brummer.core import log, servers, units
+from brummer.core.errors import shown
 from brummer.core.gathering import value_from_flag
 from brummer.core.kinds import PORT_MAX
 from brummer.core.servers import Server
-from brummer.core.toml_file import SettingsInvalid
+from brummer.core.toml_file import SettingsInvalid, nearest
 
 DURATION_MAX_S: Final = 86_400.0
 """What the tools take (`brummer.contract.arguments`)."""
@@ -24,9 +27,24 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=HELP_COLUMNS)
 
 
-def parser(program: str, **settings: Any) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """What is wrong it says in one line, without the whole usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def parse_args(self, args: Sequence[str], namespace: Any = None) -> Any:  # type: ignore[override]
+        """An option that is not known may have been meant for one that is."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            meant = nearest(unknown[0], self._option_string_actions) if unknown[0].startswith("-") else None
+            self.error(f"{shown(unknown[0])} is not taken" + (f"; did you mean {meant}?" if meant else ""))
+        return options
+
+
+def parser(program: str, **settings: Any) -> Parser:
     """With the options that every command has."""
-    made = argparse.ArgumentParser(prog=program, formatter_class=_Formatter, allow_abbrev=False, **settings)
+    made = Parser(prog=program, formatter_class=_Formatter, allow_abbrev=False, **settings)
     made.add_argument("--no-color", action="store_true", help="no colours on a terminal either, as with NO_COLOR=1")
     logging_ = made.add_argument_group("logging, on stderr")
     logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")
@@ -36,10 +54,26 @@ def parser(program: str, **settings: Any) -> argparse.ArgumentParser:
 
 def directory(text: str) -> Path:
     """One that is there."""
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is not a directory")
-    return path
+    path = os.path.expanduser(text)  # noqa: PTH111 - that of pathlib raises for a user who is not known
+    if not os.path.isdir(path):  # noqa: PTH112 - as above, for one that is not ours to see
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a directory")
+    return Path(path)
+
+
+def text(value: str) -> str:
+    """What an instance can be told: the bytes of another encoding it can't."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{shown(value)} is not UTF-8") from None
+    return value
+
+
+def name(value: str) -> str:
+    """Of a further instance."""
+    if not value.strip() or value.startswith("-"):
+        raise argparse.ArgumentTypeError("a name is a word or more, for example second")
+    return text(value)
 
 
 def port(text: str) -> int:

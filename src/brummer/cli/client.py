@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from brummer.cli.say import say
 from brummer.cli.table import print_table
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
@@ -103,7 +103,7 @@ def _object(text: str) -> bytes:
     try:
         msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        print(f"brum call: the arguments are not a JSON object: {error}", file=sys.stderr)
+        say(f"the arguments are not a JSON object: {error}")
         raise SystemExit(2) from None
     return text.encode()
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from brummer import __version__
-from brummer.cli import arguments, people
+from brummer.cli import arguments, people, standard_streams
+from brummer.cli.say import say
 from brummer.core import log
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, NotFound
 from brummer.core.settings import Flags
+from brummer.core.toml_file import nearest
 
 USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts
@@ -35,35 +37,54 @@ Scripts come from package.json, Makefile and some twenty other kinds of project 
 command is run with `brum -- NAME`. Records of running instances are kept in $BRUMMER_INSTANCES_DIR, else in the user's
 runtime directory."""
 
+READER_LEFT: Final = 141
+"""What shells make of an end by SIGPIPE."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Returns the exit status: 0 all well, 1 the command failed, 2 the arguments are wrong.
 
-    `brummer.cli.people` has 3 and 4 too.
+    `brummer.cli.people` has 3 and 4 too; 130 is an end by Ctrl-C, 141 that nobody read on.
     """
     command = _COMMANDS.get(argv[0]) if argv else None
     try:
-        return command(argv[1:]) if command else _run(argv)
+        status = command(argv[1:]) if command else _run(argv)
+        sys.stdout.flush()
     except BrummerError as error:
-        print(f"brum: {error.message}", file=sys.stderr)
+        say(error.message)
         return 1
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
-        return 141
+        standard_streams.finish()
+        return READER_LEFT
+    except OSError as error:
+        standard_streams.finish()
+        say(_in_words(error))
+        return 1
+    return status
+
+
+def _in_words(error: OSError) -> str:
+    """What the system says; whatever fails in a directory that was removed, fails for that."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the directory in which you stand is not there any more; cd to another one"
+    return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
 
 
 def _run(argv: Sequence[str]) -> int:
     parser = arguments.parser("brum", usage=USAGE, epilog=EPILOG)
     instance, hub = parser.add_argument_group("an instance"), parser.add_argument_group("the hub")
-    instance.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to start at once")
+    instance.add_argument("scripts", type=arguments.text, nargs="*", metavar="SCRIPT", help="scripts to start at once")
     instance.add_argument(
         "-d", "--dir", type=arguments.directory, default=Path(), metavar="DIR", help="the project (default: here)"
     )
     instance.add_argument(
         "-p", "--port", type=arguments.port, help="port on 127.0.0.1 (default: the last one, else from 7777 up)"
     )
-    instance.add_argument("--name", help="run a second instance in the same directory under this name")
+    instance.add_argument(
+        "--name", type=arguments.name, help="run a second instance in the same directory under this name"
+    )
     instance.add_argument("--no-tui", action="store_true", help="print lines only, even on a terminal")
     hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
     hub.add_argument("--http", type=arguments.address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
@@ -140,6 +161,7 @@ def _hub(options: argparse.Namespace, flags: Flags) -> int:
 
 
 def _instance(options: argparse.Namespace, flags: Flags) -> int:
+    _refuse_strangers(options.dir, options.scripts)
     from brummer.cli import instance
     from brummer.instance.service import Options
 
@@ -152,6 +174,30 @@ def _instance(options: argparse.Namespace, flags: Flags) -> int:
         no_color=options.no_color,
         metrics=options.metrics,
     )
+
+
+def _refuse_strangers(project: Path, names: Sequence[str]) -> None:
+    """Who mistypes a command shall not get an instance instead: one of the names must be a script's.
+
+    Raises NotFound.
+    """
+    if not names:
+        return
+    from brummer.instance.scripts import ScriptList
+
+    scripts = ScriptList(project.resolve())
+    if scripts.read().scripts.keys().isdisjoint(names):
+        try:
+            scripts.find(names[0])
+        except NotFound as error:
+            raise NotFound(error.message + _command_meant(names[0])) from None
+
+
+def _command_meant(name: str) -> str:
+    if name in _COMMANDS:
+        return f" A command stands before its options: brum {name}."
+    command = nearest(name, _COMMANDS)
+    return f" Or did you mean brum {command}?" if command else ""
 
 
 def _list(argv: Sequence[str]) -> int:
@@ -212,9 +258,16 @@ def _call(argv: Sequence[str]) -> int:
     parser = arguments.parser(
         "brum call", description="Call one tool of one instance, and print its structured result."
     )
-    parser.add_argument("instance", metavar="INSTANCE", help="id, name or directory")
-    parser.add_argument("tool", metavar="TOOL", help="for example scripts_list")
-    parser.add_argument("arguments", metavar="JSON", nargs="?", default="{}", help="the tool's arguments, an object")
+    parser.add_argument("instance", type=arguments.text, metavar="INSTANCE", help="id, name or directory")
+    parser.add_argument("tool", type=arguments.text, metavar="TOOL", help="for example scripts_list")
+    parser.add_argument(
+        "arguments",
+        type=arguments.text,
+        metavar="JSON",
+        nargs="?",
+        default="{}",
+        help="the tool's arguments, an object",
+    )
     options = parser.parse_args(argv)
     log.configure(options.log_level, as_json=options.log_json)
     from brummer.cli import client

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from brummer.cli.paint import shortened
 from brummer.cli.process_table import processes_of
-from brummer.cli.project import Project, say, with_project
+from brummer.cli.project import Project, with_project
+from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
 from brummer.host.exits import signal_process, watch_exit

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 import msgspec
 
 from brummer.cli.paint import Paint, Prefixes, wants_colours
+from brummer.cli.say import say
 from brummer.cli.unhurried import UnhurriedOutput
 from brummer.core.errors import BrummerError
 from brummer.core.limits import Limits
@@ -34,7 +35,7 @@ def run(
     """
     settings = read_settings(options.project.resolve(), os.environ, flags)
     for problem in (*settings.problems, *settings.warnings):
-        _say(problem.message)
+        say(problem.message)
     if settings.problems:
         return 1
     printer = _JsonPrinter() if as_json else _Printer(no_color=no_color)
@@ -53,12 +54,12 @@ async def _serve(
         instance.manager.output.follow(printer.print)
         await _announce(instance)
         if problem is not None:
-            _say(problem.message)
+            say(problem.message)
         problems = await instance.start_scripts(scripts)
         for each in problems:
-            print(f"brum: {each.message}", file=sys.stderr, flush=True)
+            say(each.message)
         await ended.wait()
-        _say("stopping")
+        say("stopping")
     await asyncio.to_thread(printer.close)
     return 1 if problems else 0
 
@@ -98,17 +99,12 @@ def _on_signals(ended: asyncio.Event) -> None:
 
 async def _announce(instance: Instance) -> None:
     record = instance.record
-    _say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
+    say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
     listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
-        _say(f"{place}: {problem.message}")
-    _say(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
-
-
-def _say(text: str) -> None:
-    """About ourselves, on stderr: standard output carries the scripts' lines."""
-    print(f"brum: {text}", file=sys.stderr, flush=True)
+        say(f"{place}: {problem.message}")
+    say(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
 
 
 class _Printer:

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from brummer.cli.paint import Paint, Prefixes
-from brummer.cli.project import EXIT_NOTHING_RUNS, NothingRuns, Project, say, with_project
+from brummer.cli.project import EXIT_NOTHING_RUNS, NothingRuns, Project, with_project
+from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 
 PAGE: Final = 1_000
+PAGE_BYTES: Final = 262_144
+"""As many as one answer takes (`brummer.contract.arguments`): the default is an agent's, who pays for each."""
 PAUSES_S: Final = (0.05, 0.1, 0.25)
 """After the first, second, and every further answer without lines."""
 AWAY_S: Final = 0.5
@@ -50,7 +53,7 @@ class Reader:
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     async def read(self, ask: Ask, limit: int) -> Page:
-        answer = await ask("logs_tail", process=self.process, limit=limit, cursor=self.cursor)
+        answer = await ask("logs_tail", process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES)
         page = Page(
             answer.get("lines", []),
             str(answer.get("next_cursor", "")),

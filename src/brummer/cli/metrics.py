@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from brummer.cli.say import say
 from brummer.cli.status import Hubs
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family, merged
@@ -47,10 +47,10 @@ async def _run(directory: Path, *, as_json: bool) -> int:
     found = [*await _hubs(directory), *await _instances(directory)]
     for source in found:
         if source.problem is not None:
-            print(f"brum: {source.source}: {source.problem}", file=sys.stderr)
+            say(f"{source.source}: {source.problem}")
     await asyncio.to_thread(_print, found, as_json=as_json)
     if not found:
-        print("brum: no hub and no instance is running", file=sys.stderr)
+        say("no hub and no instance is running")
     return 1 if not found or any(source.problem for source in found) else 0
 
 

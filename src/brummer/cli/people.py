@@ -29,7 +29,7 @@ def _up(argv: Sequence[str]) -> int:
         "Make sure that this project's instance runs, in the background if it has to be started, and that the scripts"
         " run in it. Without SCRIPT: those with autostart, else dev or start. What runs already is left as it is.",
     )
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to start")
+    parser.add_argument("scripts", type=arguments.text, nargs="*", metavar="SCRIPT", help="scripts to start")
     _add_waiting(parser, "until the scripts are ready")
     options = _parsed(parser, argv)
     from brummer.cli import up
@@ -39,7 +39,7 @@ def _up(argv: Sequence[str]) -> int:
 
 def _down(argv: Sequence[str]) -> int:
     parser = _parser("down", "Stop everything and end this project's instance; with SCRIPT, stop only these.")
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to stop")
+    parser.add_argument("scripts", type=arguments.text, nargs="*", metavar="SCRIPT", help="scripts to stop")
     parser.add_argument("--kill", action="store_true", help="end an instance that hangs: its scripts are ended too")
     parser.add_argument(
         "--timeout", type=arguments.duration, default=20.0, metavar="TIME", help="for the instance to end (default 20s)"
@@ -63,7 +63,9 @@ def _ps(argv: Sequence[str]) -> int:
 
 def _logs(argv: Sequence[str]) -> int:
     parser = _parser("logs", "Print what the scripts of this project printed.")
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="only these; dev-2 is the second run of dev")
+    parser.add_argument(
+        "scripts", type=arguments.text, nargs="*", metavar="SCRIPT", help="only these; dev-2 is the second run of dev"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C, through restarts too")
     parser.add_argument(
         "-n",
@@ -81,7 +83,7 @@ def _logs(argv: Sequence[str]) -> int:
 
 def _restart(argv: Sequence[str]) -> int:
     parser = _parser("restart", "Stop scripts and start them anew; without SCRIPT, all that run.")
-    parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="scripts to restart")
+    parser.add_argument("scripts", type=arguments.text, nargs="*", metavar="SCRIPT", help="scripts to restart")
     _add_waiting(parser, "until the scripts are ready")
     options = _parsed(parser, argv)
     from brummer.cli import up
@@ -95,11 +97,11 @@ def _wait(argv: Sequence[str]) -> int:
         "Wait until something is true of a script, which may start later. Exit status 0 when it came true; with --exit,"
         " only if the script ended with 0.",
     )
-    parser.add_argument("script", metavar="SCRIPT")
+    parser.add_argument("script", type=arguments.text, metavar="SCRIPT")
     condition = parser.add_mutually_exclusive_group()
     condition.add_argument("--ready", action="store_true", help="it is ready (the default)")
     condition.add_argument("--exit", action="store_true", help="it has ended")
-    condition.add_argument("--log", metavar="REGEX", help="it has printed a line that matches")
+    condition.add_argument("--log", type=arguments.text, metavar="REGEX", help="it has printed a line that matches")
     condition.add_argument("--port", type=arguments.port, metavar="N", help="something answers on this port")
     parser.add_argument(
         "--timeout", type=arguments.duration, default=30.0, metavar="TIME", help="default 30s; also 500ms, 2m, 1h"
@@ -128,18 +130,21 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     where.add_argument(
         "-d", "--dir", type=arguments.directory, default=Path(), metavar="DIR", help="as if you stood there"
     )
-    where.add_argument("--name", help="the further instance of this name (brum --name)")
+    where.add_argument("--name", type=arguments.name, help="the further instance of this name (brum --name)")
     return parser
 
 
 def _add_waiting(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
-        "--timeout", type=arguments.duration, default=30.0, metavar="TIME", help=f"to wait {what} (default 30s)"
+        "--timeout",
+        type=arguments.duration,
+        metavar="TIME",
+        help=f"to wait {what} (default 30s, and 10s for one that runs, does not listen and names no `ready`)",
     )
     parser.add_argument("--no-wait", action="store_true", help="do not wait")
 
 
-def _timeout(options: argparse.Namespace) -> float:
+def _timeout(options: argparse.Namespace) -> float | None:
     return 0.0 if options.no_wait else options.timeout
 
 

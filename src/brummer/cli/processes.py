@@ -9,7 +9,8 @@ import msgspec
 
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, lines_of, not_started, processes_of
-from brummer.cli.project import EXIT_NOTHING_RUNS, EXIT_TIMED_OUT, Project, say, with_project
+from brummer.cli.project import EXIT_NOTHING_RUNS, EXIT_TIMED_OUT, Project, with_project
+from brummer.cli.say import say
 from brummer.discovery.record import displayable
 
 
@@ -19,16 +20,24 @@ def ps(place: Path, name: str | None, paint: Paint, *, as_json: bool) -> int:
     async def show(project: Project) -> int:
         runs = await project.find() is not None
         answer = await (project.call if runs else project.left_behind)("scripts_status")
+        listing = await project.call("scripts_list") if runs else {}
+        tell_problems(listing)
         if as_json:
             print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
         elif processes := processes_of(answer):
             show_processes(processes, paint)
         elif runs:
-            scripts = (await project.call("scripts_list")).get("scripts", [])
-            say(not_started(str(script.get("name")) for script in scripts))
+            say(not_started(str(script.get("name")) for script in listing.get("scripts", [])))
         return 0 if runs else EXIT_NOTHING_RUNS
 
     return with_project(place, name, show)
+
+
+def tell_problems(listing: dict[str, Any]) -> None:
+    """What could not be understood in the project's files, as `scripts_list` has it: why something may be missing."""
+    for problem in listing.get("problems", []):
+        place = ":".join(str(part) for part in (problem.get("source"), problem.get("line")) if part is not None)
+        say(f"{place}: {problem.get('message')}")
 
 
 def show_processes(processes: Iterable[Process], paint: Paint) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.client import tool_result
-from brummer.core.errors import BrummerError
+from brummer.cli.say import say
+from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
 from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.host import loop
@@ -19,6 +19,7 @@ from brummer.hub.instances import Known
 from brummer.hub.service import Hub, running_hub
 from brummer.link.state import State
 
+EXIT_WRONG: Final = 2
 EXIT_NOTHING_RUNS: Final = 3
 EXIT_TIMED_OUT: Final = 4
 
@@ -151,8 +152,6 @@ def with_project(place: Path, name: str | None, use: Callable[[Project], Awaitab
     except NothingRuns as error:
         say(error.message)
         return EXIT_NOTHING_RUNS
-
-
-def say(text: str) -> None:
-    """About what a command does, on stderr: standard output carries what was asked for."""
-    print(f"brum: {text}", file=sys.stderr, flush=True)
+    except CallFailed as error:
+        say(error.message)
+        return EXIT_WRONG if error.error_code == InvalidArguments.code else 1

@@ -15,6 +15,7 @@ import msgspec
 from brummer.cli.drives import calls, files, journal, ledger, memory, output, sizes
 from brummer.cli.drives.finding import Finding, Measured, all_held, judged
 from brummer.cli.drives.world import World
+from brummer.cli.say import say
 from brummer.cli.table import print_table
 from brummer.core.kinds import SIZE
 from brummer.core.settings import BY_KEY, TABLE, Flags, Settings
@@ -78,12 +79,12 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
     """Test all limits with the values that hold in this directory; returns the exit status."""
     settings = read_settings(directory.resolve(), os.environ, flags)
     for problem in (*settings.problems, *settings.warnings):
-        print(f"brum: {problem.message}", file=sys.stderr)
+        say(problem.message)
     if settings.problems:
         return 1
     raise_descriptor_limit(DESCRIPTORS)
     if sys.stderr.isatty():
-        print("brum: this takes about 20 seconds", file=sys.stderr)
+        say("this takes about 20 seconds")
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="brum-limits-") as temporary:
         status = loop.run(_test(settings, World(Path(temporary).resolve(), os.environ), findings))
@@ -95,7 +96,7 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
         _print(findings)
     for finding in findings:
         if finding.verdict == "broken":
-            print(f"brum: {finding.key} did not hold: {finding.why}", file=sys.stderr)
+            say(f"{finding.key} did not hold: {finding.why}")
     return 0 if all_held(findings) else 1
 
 

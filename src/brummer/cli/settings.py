@@ -1,12 +1,12 @@
 """``brum --settings``: every setting that holds here, with its source; exit status 1 when one can't be understood."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from brummer.cli.say import say
 from brummer.cli.table import print_table
 from brummer.core.settings import TABLE, Flags, Settings
 from brummer.host.settings_files import read_settings
@@ -22,7 +22,7 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
     else:
         _print_table(settings)
     for problem in (*settings.problems, *settings.warnings):
-        print(f"brum: {problem.message}", file=sys.stderr)
+        say(problem.message)
     return 1 if settings.problems else 0
 
 

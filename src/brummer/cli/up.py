@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from brummer.cli.background import Background
 from brummer.cli.logs import print_last_lines
 from brummer.cli.paint import Paint, shortened
-from brummer.cli.process_table import not_started, processes_of
-from brummer.cli.processes import show_processes
-from brummer.cli.project import NothingRuns, Project, say, with_project
+from brummer.cli.process_table import Process, not_started, processes_of
+from brummer.cli.processes import show_processes, tell_problems
+from brummer.cli.project import NothingRuns, Project, with_project
+from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
 from brummer.discovery.record import displayable
+from brummer.instance.dependencies import GRACE_S
 from brummer.instance.scripts import ScriptList
 
 CONVENTIONAL: Final = ("dev", "start")
@@ -23,6 +26,8 @@ PUBLISHED_S: Final = 15.0
 """An instance has its record out within half a second; on a machine that swaps it takes some."""
 LOOK_S: Final = 0.02
 
+WAIT_S: Final = 30.0
+"""For a script to be ready, where nobody says how long."""
 PATIENCE_S: Final = 2.0
 """After this a person wants to know what is being waited for."""
 LAST_LINES: Final = 10
@@ -41,8 +46,8 @@ class NothingToRun(BrummerError):
     code = "nothing_to_run"
 
 
-def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float, paint: Paint) -> int:
-    """Returns 1 when a script could not be started or failed."""
+def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float | None, paint: Paint) -> int:
+    """Returns 1 when a script could not be started or failed. ``timeout_s`` None: see `Patience`."""
 
     async def see_to_it(project: Project) -> int:
         if await project.find() is None:
@@ -50,24 +55,25 @@ def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float, 
         else:
             known = await project.instance()
             say(f"{known.record.name} runs already ({known.directory})")
-        listed = (await project.call("scripts_list")).get("scripts", [])
+        listed = await _listed(project)
         wanted = list(scripts) or chosen(listed)
         if not wanted:
             say(not_started(str(script.get("name")) for script in listed))
             return 0
-        return await _run(project, "scripts_run", wanted, timeout_s, paint)
+        return await _run(project, "scripts_run", wanted, Patience(timeout_s, listed), paint)
 
     return with_project(place, name, see_to_it)
 
 
-def restart(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float, paint: Paint) -> int:
+def restart(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float | None, paint: Paint) -> int:
     """Without ``scripts`` all that run. Returns 1 when one could not be started or failed."""
 
     async def see_to_it(project: Project) -> int:
         running = [each.name for each in processes_of(await project.call("scripts_status")) if each.runs]
         if not scripts and not running:
             raise NothingRuns("no script runs here; brum up starts some")
-        return await _run(project, "scripts_restart", list(scripts) or running, timeout_s, paint)
+        patience = Patience(timeout_s, await _listed(project))
+        return await _run(project, "scripts_restart", list(scripts) or running, patience, paint)
 
     return with_project(place, name, see_to_it)
 
@@ -80,9 +86,17 @@ def chosen(listed: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def project_directory(place: Path) -> Path:
-    """The closest directory, from here up to the repository's root, that says what can be run. Raises NothingToRun."""
+    """The closest directory, from here up to the repository's root, that says what can be run. Raises NothingToRun.
+
+    A `.brum.toml` that holds settings only says nothing of that. What somebody else has put above, as into /tmp, is not
+    run.
+    """
+    owner = place.stat().st_uid
     for directory in (place, *place.parents):
-        if (directory / FILE_NAME).is_file() or ScriptList(directory).read().scripts:
+        if directory.stat().st_uid != owner:
+            break
+        listing = ScriptList(directory).read()
+        if listing.scripts or any(problem.source == FILE_NAME for problem in listing.problems):
             return directory
         if (directory / ".git").exists() or directory == Path.home():
             break
@@ -111,11 +125,20 @@ async def _start(project: Project, scripts: Sequence[str]) -> None:
     say(f"{known.record.name} runs in the background ({directory}); brum down ends it, its log is {started.log}")
 
 
-async def _run(project: Project, tool: str, scripts: Sequence[str], timeout_s: float, paint: Paint) -> int:
+async def _listed(project: Project) -> list[dict[str, Any]]:
+    """What can be run here; what could not be understood is told."""
+    listing = await project.call("scripts_list")
+    tell_problems(listing)
+    scripts: list[dict[str, Any]] = listing.get("scripts", [])
+    return scripts
+
+
+async def _run(project: Project, tool: str, scripts: Sequence[str], patience: "Patience", paint: Paint) -> int:
     """Start them in this order, wait for all at once, show them all. Ctrl-C ends the waiting only: they run on."""
-    started = [script for script in dict.fromkeys(scripts) if await _started(project, tool, script)]
-    if timeout_s:
-        await _wait_for_all(project, started, timeout_s)
+    wanted = list(dict.fromkeys(scripts))
+    started = [script for script in wanted if await _started(project, tool, script)]
+    if patience.timeout_s:
+        await _wait_for_all(project, started, patience)
     everything = processes_of(await project.call("scripts_status"))
     processes = [process for process in everything if process.name in started]
     if processes:
@@ -123,7 +146,7 @@ async def _run(project: Project, tool: str, scripts: Sequence[str], timeout_s: f
     for process in processes:
         if process.has_failed:
             await print_last_lines(project, process.name, LAST_LINES, paint)
-    return 1 if len(started) < len(scripts) or any(process.has_failed for process in processes) else 0
+    return 1 if len(started) < len(wanted) or any(process.has_failed for process in processes) else 0
 
 
 async def _started(project: Project, tool: str, script: str) -> bool:
@@ -135,18 +158,44 @@ async def _started(project: Project, tool: str, script: str) -> bool:
     return True
 
 
-async def _wait_for_all(project: Project, scripts: Sequence[str], timeout_s: float) -> None:
+class Patience:
+    """How long a script is waited for. One that runs, does not listen and names no proof of being ready, such as a
+    worker, is waited for as long as by those that depend on it, unless ``timeout_s`` was asked for.
+    """
+
+    def __init__(self, timeout_s: float | None, listed: Sequence[dict[str, Any]] = ()) -> None:
+        self.timeout_s = WAIT_S if timeout_s is None else timeout_s
+        names = (str(script.get("name")) for script in listed if not script.get("ready"))
+        self._may_never_be_ready = frozenset(names if timeout_s is None else ())
+
+    def left_s(self, script: str, process: Process | None) -> float:
+        """Until it is worth another look; nothing for one that has run long enough."""
+        if script not in self._may_never_be_ready:
+            return self.timeout_s
+        if process is None or process.started_at is None or process.status != "running":
+            return GRACE_S
+        return GRACE_S - (datetime.now(UTC) - process.started_at).total_seconds()
+
+
+async def _wait_for_all(project: Project, scripts: Sequence[str], patience: Patience) -> None:
     """Each is ready, or has ended, or is neither in time; which of them, its state tells."""
+    loop = asyncio.get_running_loop()
     waiting = set(scripts)
+    deadline_s = loop.time() + patience.timeout_s
 
     async def settle(script: str) -> None:
-        await project.call("wait_for", process=script, ready=True, exit=True, timeout_s=timeout_s)
+        process = None
+        while (left_s := round(min(deadline_s - loop.time(), patience.left_s(script, process)), 1)) > 0:
+            answer = await project.call("wait_for", process=script, ready=True, exit=True, timeout_s=left_s)
+            if answer.get("matched") or not answer.get("process"):
+                break
+            [process] = processes_of({"processes": [answer["process"]]})
         waiting.discard(script)
 
     def tell() -> None:
         say(f"waiting until ready: {', '.join(map(shortened, sorted(waiting)))} (Ctrl-C leaves them running)")
 
-    telling = asyncio.get_running_loop().call_later(PATIENCE_S, tell)
+    telling = loop.call_later(PATIENCE_S, tell)
     try:
         await asyncio.gather(*map(settle, scripts))
     finally:

@@ -18,7 +18,7 @@ def instances_directory(environ: Mapping[str, str]) -> Path:
     created. Raises DirectoryUnusable when the variable is not an absolute path.
     """
     if chosen := environ.get(VARIABLE):
-        return _absolute(Path(chosen).expanduser())
+        return _absolute(Path(os.path.expanduser(chosen)))  # noqa: PTH111 - pathlib's raises for an unknown user
     runtime = _runtime_directory(environ)
     return (runtime or _data_directory()) / "instances"
 

@@ -1,6 +1,7 @@
 """The event loop: uvloop where it is installed, the standard one elsewhere, chosen in one place."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -15,7 +16,7 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command's main coroutine to its exit status. ``BRUMMER_LOOP=asyncio`` forces the standard loop."""
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with contextlib.closing(main), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main)
 
 

@@ -47,7 +47,7 @@ class ScriptList:
 
 
 def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...] = ()) -> NotFound:
-    """The error for a name that is not there. Broken files are named too: they may be why."""
+    """The error for a name that is not there. Files with problems are named too: they may be why."""
     from brummer.core.toml_file import nearest  # noqa: PLC0415 - only for this error
 
     name = shown(name)
@@ -58,7 +58,7 @@ def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...
         else "there is none"
     )
     hint = f" Did you mean {meant}?" if meant else ""
-    broken = f" Not read: {', '.join(sorted({problem.source for problem in problems}))}." if problems else ""
+    broken = f" Problems in: {', '.join(sorted({problem.source for problem in problems}))}." if problems else ""
     return NotFound(
         f"No {kind} is called {name!r}; {there}.{hint}{broken}",
         name=name,

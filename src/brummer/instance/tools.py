@@ -251,7 +251,11 @@ def _progress(context: CallContext, total_s: float, message: str) -> Iterator[No
 def _shown(script: Script) -> Answer:
     command = script.command if isinstance(script.command, str) else shlex.join(script.command)
     shown: Answer = {"name": script.name, "command": command, "source": script.source, "directory": script.directory}
-    return {**shown, "autostart": True} if script.autostart else shown
+    if script.autostart:
+        shown["autostart"] = True
+    if script.ready:
+        shown["ready"] = {how: value for how, value in msgspec.structs.asdict(script.ready).items() if value}
+    return shown
 
 
 def _facts(run: Run) -> Answer:

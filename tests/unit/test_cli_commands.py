@@ -1,0 +1,105 @@
+"""What the commands have in common: arguments that are wrong, and what is made of the system's errors."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from brummer.cli import arguments, commands, mcp_config
+from brummer.cli.say import say
+from brummer.core.errors import NotFound
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--folow"], "did you mean --follow?"),
+        (["more"], "more is not taken"),
+        (["--count"], "--count"),
+        (["--count", "many"], "many"),
+    ],
+)
+def test_what_is_wrong_with_the_arguments_is_said_in_one_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = arguments.parser("brum logs")
+    parser.add_argument("--follow", action="store_true")
+    parser.add_argument("--count", type=int)
+    with pytest.raises(SystemExit) as raised:
+        parser.parse_args(words)
+    [line] = capsys.readouterr().err.splitlines()
+    assert raised.value.code == 2
+    assert line.startswith("brum logs: ")
+    assert said in line
+    assert line.endswith("see brum logs --help")
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "x" * 5_000, "no/such/place", "/etc/hostname"])
+def test_what_is_no_directory_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.directory(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "-x", "\udcff"])
+def test_what_can_be_no_name_of_an_instance_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.name(text)
+
+
+def test_what_can_not_be_told_to_an_instance_is_refused() -> None:
+    assert arguments.text("grün") == "grün"
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.text("\udcff")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device", "/x/y"), "/x/y: No space left on device"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_an_error_of_the_system_is_told_in_one_line(error: OSError, words: str) -> None:
+    assert commands._in_words(error) == words
+
+
+def test_in_a_directory_that_was_removed_that_is_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "not there any more" in commands._in_words(FileNotFoundError(2, "No such file or directory"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("ps", "brum ps"), ("stauts", "did you mean brum status?"), ("helo", "Did you mean hello?"), ("xyz", "there is")],
+)
+def test_who_mistypes_a_command_gets_no_instance(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / "Procfile").write_text("hello: echo hi\n")
+    with pytest.raises(NotFound) as raised:
+        commands._refuse_strangers(tmp_path, [name])
+    assert hint in raised.value.message
+    commands._refuse_strangers(tmp_path, [name, "hello"])
+    commands._refuse_strangers(tmp_path, [])
+
+
+def test_nothing_but_text_reaches_the_terminal_with_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    say("no script is called \x1b[2J\nbrum: all is well")
+    assert capsys.readouterr().err == "brum: no script is called \ufffd[2J\ufffdbrum: all is well\n"
+
+
+def test_an_agent_is_told_the_absolute_path_of_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "my tools" / "brum"
+    program.parent.mkdir()
+    program.write_text("")
+    program.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [os.path.join("my tools", "brum")])  # noqa: PTH118 - as a shell has it
+    assert f'"command": "{program}"' in mcp_config.text("cursor")
+    assert f"-- '{program}' --mcp" in mcp_config.text("claude-code")
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "brummer" / "__main__.py")])
+    assert f"-- {sys.executable} -m brummer --mcp" in mcp_config.text("claude-code")
