@@ -20,6 +20,7 @@ from brummer.link.call import Call
 from brummer.link.caller import SENT_AT_ONCE, Caller
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.link import Link
+from brummer.link.peer import Peer
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
 from brummer.wire import identity
@@ -38,7 +39,7 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
 class CalledLink(Link):
     """A link with its caller."""
 
-    def __init__(self, target: Target, limits: Limits = DEFAULTS, gate: Gate | None = None) -> None:
+    def __init__(self, target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None) -> None:
         self.gate = gate or Gate(limits)
         super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget)
         self.caller = Caller(self, self.gate)
@@ -48,7 +49,7 @@ class CalledLink(Link):
 
 
 @contextlib.asynccontextmanager
-async def running(target: Target, limits: Limits = DEFAULTS, gate: Gate | None = None) -> AsyncIterator[CalledLink]:
+async def running(target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None) -> AsyncIterator[CalledLink]:
     link = CalledLink(target, limits, gate)
     task = asyncio.create_task(link.run())
     try:

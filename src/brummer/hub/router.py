@@ -19,7 +19,7 @@ from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.caller import Caller
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
-from brummer.link.foreign import repeatable_of
+from brummer.link.foreign_results import repeatable_of
 from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
 

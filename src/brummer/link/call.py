@@ -43,6 +43,8 @@ class Call(msgspec.Struct, eq=False):
     key: str = ""
     sent_to: str | None = None
     """The generation that bytes of this call went to."""
+    request_id: bytes = b""
+    """Under which it was last sent, where that names it: to a server that knows no keys."""
     first_sent_s: float = 0.0
     was_parked: bool = False
     trace: dict[str, str] = msgspec.field(default_factory=dict)
@@ -133,9 +135,12 @@ class Answers:
             if not response.is_framed:
                 raise ConnectionClosed("the peer hung up in the middle of its answer", sent=True) from None
             raise NoResult(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
-        if message.error and bytes(message.id) in (self._request_id, jsonrpc.NO_ID, b""):
-            raise _refusal(bytes(message.error), response.status)
-        if bytes(message.id) != self._request_id:
+        is_ours = bytes(message.id) == self._request_id
+        if message.error and (
+            is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
+        ):
+            raise _refusal(bytes(message.error), response.status)  # by then some have forgotten, or never read, our id
+        if not is_ours:
             raise BadAnswer("the answer belongs to another request", sent=True)
         if not message.result:
             raise NoResult(f"HTTP {response.status}: neither a result nor an error", sent=True, status=response.status)

@@ -1,29 +1,31 @@
 """A target that is not ours: any Streamable HTTP MCP server, of either era.
 
 There is no record, no proof and no ledger: the user named its URL, and a call that was lost after it was sent is sent
-again only if the server's own hints allow that. The era is found by asking (modern first, as the specification says);
-a legacy server's session is kept over all connections, and begun anew inside the call when the server has forgotten it.
-Servers say that in many ways, so it is told by behaviour: a refusal of a request that carried a session id, with a
-status or a code that servers are known to use for it.
+again only if the server's own hints allow that. How it is spoken to is found by asking (modern first, as the
+specification says); a legacy server's session is kept over all connections, and begun anew inside the call when the
+server has forgotten it. Servers say that in many ways, and some of those ways are also how a tool fails. So whoever
+refuses a call like that is asked whether he still knows us, and only if he does not, the call is made again.
 """
 
-import json
+import itertools
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from brummer import __version__
-from brummer.core.errors import BadAnswer, BrummerError
 from brummer.link.call import Answers, Call
 from brummer.link.errors import NoResult, RemoteRefusal
+from brummer.link.foreign_results import agreed_version, neutral
 from brummer.link.health import Condition
 from brummer.wire import eras, jsonrpc
-from brummer.wire.http_connection import HttpConnection, Response
+from brummer.wire.eras import Era
+from brummer.wire.http_connection import HttpConnection
+from brummer.wire.mirrored_headers import wrapped
 
 CLIENT_INFO: Final = {"name": "brummer-hub", "version": __version__}
 FORGOTTEN_STATUSES: Final = frozenset({400, 401, 404, 410})
@@ -32,20 +34,27 @@ FORGOTTEN_STATUSES: Final = frozenset({400, 401, 404, 410})
 FORGOTTEN_CODES: Final = frozenset({-32001, -32000, -32600})
 """JSON-RPC codes of "session not found" and "not initialized" in the wild."""
 
-HTTP_OK: Final = 200
-HTTP_ACCEPTED: Final = 202
+_Refusal = RemoteRefusal | NoResult
 
 
-class InputNeeded(BrummerError):
-    """The server wants an answer from the user before it goes on, which can't be passed on."""
+@dataclass(frozen=True)
+class Dialect:
+    """How a server is spoken to, as the handshake found. ``version`` goes into every request's header."""
 
-    code = "input_required"
+    era: Era
+    version: str
+    session_id: str | None = field(default=None, repr=False)
 
 
-class SessionForgotten(NoResult):
-    """The server does not know our session any more, and so has not run the call."""
+_MODERN: Final = Dialect(Era.MODERN, eras.MODERN)
 
-    code = "session_forgotten"
+
+class _NotKnown(Exception):
+    """A legacy server refused a request in a way in which servers say that they have forgotten the session."""
+
+    def __init__(self, refusal: _Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
 
 
 @dataclass(eq=False)
@@ -55,9 +64,12 @@ class ForeignTarget:
     name: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    era: eras.Era | None = None
-    session_id: str | None = field(default=None, repr=False)
-    repeatable_tools: frozenset[str] = frozenset()
+    dialect: Dialect | None = None
+    """None until it was first spoken to."""
+    _begins_legacy: bool = field(default=False, repr=False)
+    """On the next connection; some servers close the one on which they have refused what they did not understand."""
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+    """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
     has_ledger: ClassVar[bool] = False
     is_compatible: ClassVar[bool] = True
@@ -101,97 +113,99 @@ class ForeignTarget:
     # As a link uses it.
 
     async def prove(self, connection: HttpConnection) -> None:
-        """Say hello: learn the era and open a session, or check that what we know still holds."""
-        try:
-            if self.era is None:
-                await self._find_era(connection)
-            elif self.era is eras.Era.MODERN:
-                await self._result(connection, "server/discover", {})
-            else:
-                await self._result(connection, "ping", {})
-        except SessionForgotten:
-            await self._initialize(connection)
-        except RemoteRefusal:
-            pass  # it answers, and that was the question
+        """Say hello: find out how it is spoken to, or check that what we know still holds."""
+        dialect = self.dialect
+        if dialect is None or not await self._understands(connection, dialect):
+            await self._shake_hands(connection)
 
     async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:  # noqa: ARG002 — no ledger to tell
         """Make the call; a forgotten session is begun anew first, once."""
+        dialect = self.dialect or await self._shake_hands(connection)
         try:
-            return _neutral(await self._exchange(connection, call))
-        except SessionForgotten:
-            await self._initialize(connection)
-            return _neutral(await self._exchange(connection, call))
+            return neutral(await self._exchange(connection, call, dialect))
+        except _NotKnown as doubt:
+            if await self._understands(connection, dialect):
+                raise doubt.refusal from None
+        if self.dialect is dialect:  # else another call has begun the new session
+            await self._shake_hands(connection)
+        try:
+            return neutral(await self._exchange(connection, call, self.dialect or dialect))
+        except _NotKnown as doubt:
+            raise doubt.refusal from None
 
     async def cancel(self, connection: HttpConnection, call: Call) -> None:
-        """In the modern era the lost connection has said it; in the legacy one ids are ours to name."""
+        """In the modern era the lost connection has said it; in the legacy one that would be no cancellation."""
+        dialect = self.dialect
+        if dialect is not None and dialect.era is Era.LEGACY and call.request_id:
+            message = jsonrpc.notification("notifications/cancelled", {"requestId": msgspec.Raw(call.request_id)})
+            await connection.exchange(self._post(message, dialect))
 
     # Shaking hands.
 
-    async def _find_era(self, connection: HttpConnection) -> None:
-        self.era = eras.Era.MODERN
+    async def _shake_hands(self, connection: HttpConnection) -> Dialect:
+        """Raises `BrummerError` where neither era is understood."""
+        begins_legacy, self._begins_legacy = self._begins_legacy, False
+        if not begins_legacy and await self._understands(connection, _MODERN):
+            self.dialect = _MODERN
+        else:
+            self._begins_legacy = not begins_legacy
+            self.dialect = await self._initialize(connection)
+            self._begins_legacy = False
+        return self.dialect
+
+    async def _understands(self, connection: HttpConnection, dialect: Dialect) -> bool:
+        """A legacy server that refuses a ping in its own way has understood it."""
+        question = "server/discover" if dialect.era is Era.MODERN else "ping"
         try:
-            await self._result(connection, "server/discover", {})
-        except (RemoteRefusal, BadAnswer, SessionForgotten):
-            self.era = None
-            await self._initialize(connection)
+            await self._exchange(connection, Call(question, {}, repeatable=True, deadline_s=0), dialect)
+        except RemoteRefusal:
+            return dialect.era is Era.LEGACY
+        except (NoResult, _NotKnown):
+            return False
+        return True
 
-    async def _initialize(self, connection: HttpConnection) -> None:
-        self.era, self.session_id = eras.Era.LEGACY, None
+    async def _initialize(self, connection: HttpConnection) -> Dialect:
+        request_id = self._next_id()
         params = {"protocolVersion": eras.LEGACY_LATEST, "capabilities": {}, "clientInfo": CLIENT_INFO}
-        response = await self._send(connection, b"0", "initialize", params)
-        Answers(b"0").result(response)
+        body = jsonrpc.request(request_id, "initialize", msgspec.json.encode(params))
+        answers = Answers(request_id)
+        response = await connection.exchange(self._post(body, None), answers.on_event)
         session_id = response.headers.get(b"mcp-session-id")
-        self.session_id = session_id.decode("latin-1") if session_id else None
-        await connection.exchange(self._post(jsonrpc.notification("notifications/initialized", {}), {}))
-
-    async def _result(self, connection: HttpConnection, method: str, params: dict[str, Any]) -> bytes:
-        return await self._exchange(connection, Call(method, params, repeatable=True, deadline_s=0))
+        version = agreed_version(answers.result(response))
+        dialect = Dialect(Era.LEGACY, version, session_id.decode("latin-1") if session_id else None)
+        initialized = jsonrpc.notification("notifications/initialized", {})
+        await connection.exchange(self._post(initialized, dialect))
+        return dialect
 
     # Asking.
 
-    async def _exchange(self, connection: HttpConnection, call: Call) -> bytes:
-        request_id = b"%d" % (connection.calls + 1)
+    def _next_id(self) -> bytes:
+        return b"%d" % next(self._ids)
+
+    async def _exchange(self, connection: HttpConnection, call: Call, dialect: Dialect) -> bytes:
+        call.request_id = request_id = self._next_id()
         answers = Answers(request_id, call)
-        modern = self.era is eras.Era.MODERN
-        meta = {eras.META_VERSION: eras.MODERN, eras.META_CAPABILITIES: {}} if modern else {}
-        body = call.message(request_id, 0.0, meta)
-        response = await connection.exchange(self._post(body, self._mirrored(call)), answers.on_event)
-        had_session = self.session_id is not None or self.era is eras.Era.LEGACY
-        if had_session and response.status in FORGOTTEN_STATUSES:
-            raise SessionForgotten(f"HTTP {response.status}", sent=False)
+        modern = dialect.era is Era.MODERN
+        meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}} if modern else {}
+        request = self._post(call.message(request_id, 0.0, meta), dialect, _mirrored(call) if modern else {})
+        response = await connection.exchange(request, answers.on_event)
         try:
             return answers.result(response)
-        except RemoteRefusal as error:
-            if had_session and error.context.get("rpc_code") in FORGOTTEN_CODES:
-                raise SessionForgotten(error.message, sent=False) from None
+        except (RemoteRefusal, NoResult) as refusal:
+            if not modern and _may_have_forgotten(response.status, refusal.context.get("rpc_code")):
+                raise _NotKnown(refusal) from None
             raise
 
-    async def _send(self, connection: HttpConnection, request_id: bytes, method: str, params: object) -> Response:
-        body = jsonrpc.request(request_id, method, msgspec.json.encode(params))
-        answers: list[bytes] = []
-        response = await connection.exchange(self._post(body, {}), answers.append)
-        if answers:
-            response.body = answers[-1]
-        return response
-
-    def _mirrored(self, call: Call) -> dict[str, str]:
-        """The headers in which the modern era repeats what the body says."""
-        if self.era is not eras.Era.MODERN:
-            return {}
-        name = call.params.get("name")
-        return {"mcp-method": call.method, **({"mcp-name": name} if isinstance(name, str) else {})}
-
-    def _post(self, body: bytes, further: Mapping[str, str]) -> bytes:
+    def _post(self, body: bytes, dialect: Dialect | None, further: Mapping[str, str] | None = None) -> bytes:
+        """The whole HTTP request. ``dialect`` None: nothing is agreed on yet."""
         host, port, path, _ = self._parts
-        shown = f"[{host}]" if ":" in host else host
-        version = eras.MODERN if self.era is eras.Era.MODERN else eras.LEGACY_LATEST
         lines = {
-            "host": f"{shown}:{port}",
+            "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
-            "mcp-protocol-version": version,
-            **({"mcp-session-id": self.session_id} if self.session_id else {}),
-            **further,
+            **({"mcp-protocol-version": dialect.version} if dialect else {}),
+            **({"mcp-session-id": dialect.session_id} if dialect and dialect.session_id else {}),
+            **(further or {}),
             **self.headers,
             "content-length": str(len(body)),
         }
@@ -199,21 +213,11 @@ class ForeignTarget:
         return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-def repeatable_of(tools_list: bytes) -> frozenset[str]:
-    """The names of the tools that say of themselves that they may be repeated."""
-    tools = json.loads(tools_list).get("tools", [])
-    return frozenset(
-        tool["name"]
-        for tool in tools
-        if tool.get("annotations", {}).get("readOnlyHint") or tool.get("annotations", {}).get("idempotentHint")
-    )
+def _may_have_forgotten(status: int, rpc_code: object) -> bool:
+    return rpc_code in FORGOTTEN_CODES or (status in FORGOTTEN_STATUSES and rpc_code != jsonrpc.METHOD_NOT_FOUND)
 
 
-def _neutral(result: bytes) -> bytes:
-    """Without what belongs to the era in which it was asked for. Raises `InputNeeded`."""
-    members = msgspec.json.decode(result, type=dict[str, msgspec.Raw])
-    if bytes(members.pop("resultType", msgspec.Raw(b'"complete"'))) == b'"input_required"':
-        raise InputNeeded("the server asks for input from the user, which can't be passed on through this call")
-    for member in ("_meta", "ttlMs", "cacheScope"):
-        members.pop(member, None)
-    return msgspec.json.encode(members)
+def _mirrored(call: Call) -> dict[str, str]:
+    """The headers in which the modern era repeats what the body says."""
+    name = call.params.get("name")
+    return {"mcp-method": call.method, **({"mcp-name": wrapped(name)} if isinstance(name, str) else {})}

@@ -12,11 +12,17 @@ PARK_S: Final = 20.0
 
 
 def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
-    """It was sent to a run that has ended."""
+    """It was sent to a run that has ended, or to a server that can't be asked what came of it."""
+    name = link.target.instance_id
+    if link.target.has_ledger:
+        why = f"the run of {name} that the call was sent to has ended"
+        advice = "look at scripts_status and changes_since before you repeat it"
+    else:
+        why = f"the connection to {name} was lost after the call was sent"
+        advice = "look at what it has done before you repeat it"
     return OutcomeUnknown(
-        f"the run of {link.target.instance_id} that the call was sent to has ended, so it may or may not have run;"
-        " look at scripts_status and changes_since before you repeat it",
-        instance=link.target.instance_id,
+        f"{why}, so it may or may not have run; {advice}",
+        instance=name,
         generation=call.sent_to,
         cause=link.last_error and link.last_error.code,
     )

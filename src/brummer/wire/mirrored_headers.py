@@ -19,6 +19,7 @@ ANNOTATION: Final = "x-mcp-header"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(rb"[\t\x20-\x7e]*")
+_PLAIN = re.compile(rb"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?")
 _WRAPPED = re.compile(rb"=\?base64\?(.*)\?=")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 
@@ -112,6 +113,14 @@ def mismatch(request_id: bytes, header: str, stated: object, expected: object) -
     """Raises the `ProtocolError` that this is."""
     text = f"Header mismatch: {header} header value {stated!r} does not match body value {expected!r}"
     raise ProtocolError(HEADER_MISMATCH, text, request_id=request_id)
+
+
+def wrapped(value: str) -> str:
+    """A value as a header can hold it: in base64 unless it is plain text, and none that would be unwrapped."""
+    raw = value.encode()
+    if _PLAIN.fullmatch(raw) and not _WRAPPED.fullmatch(raw):
+        return value
+    return f"=?base64?{base64.b64encode(raw).decode()}?="
 
 
 def unwrapped(raw: bytes) -> str | None:

@@ -1,0 +1,316 @@
+"""Servers that are not ours, as strict or as careless as some in the wild: nothing runs twice, nothing gets lost."""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self
+
+import msgspec
+import pytest
+
+from brummer.core.errors import BrummerError
+from brummer.link.call import Call
+from brummer.link.errors import NoResult, OutcomeUnknown, RemoteRefusal
+from brummer.link.foreign import ForeignTarget
+from brummer.link.foreign_results import neutral, repeatable_of
+from brummer.link.state import State
+from brummer.wire import http_status
+from brummer.wire.eras import LEGACY_LATEST, MODERN, Era
+from brummer.wire.http_server import Exchange, HttpServer
+
+from .fakes import JSON
+from .test_link import CalledLink, eventually, reached, running, tool_call
+
+Message = dict[str, Any]
+Tool = Callable[["Foreign", Exchange, Message], Awaitable[None]]
+
+
+async def echo(server: "Foreign", exchange: Exchange, message: Message) -> None:
+    server.respond(exchange, message, {"resultType": "complete", "echo": message["params"]["arguments"]})
+
+
+class Foreign:
+    """Listens on a port of its own. ``heard``: (headers, message) of everything; ``ran``: calls by their argument."""
+
+    def __init__(self, tool: Tool = echo) -> None:
+        self.tool = tool
+        self.heard: list[tuple[dict[bytes, bytes], Message]] = []
+        self.ran: Counter[object] = Counter()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.http = HttpServer(self._handle, body_limit_bytes=1 << 20)
+        self.target = ForeignTarget("docs", f"http://127.0.0.1:{self._listener.getsockname()[1]}/mcp")
+
+    async def __aenter__(self) -> Self:
+        await self.http.start([self._listener])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.close()
+
+    def methods(self) -> list[str]:
+        return [message["method"] for _, message in self.heard]
+
+    def respond(self, exchange: Exchange, message: Message, result: object) -> None:
+        exchange.respond(200, msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": result}), JSON)
+
+    def refuse(self, exchange: Exchange, message: Message, code: int, status: int = 200) -> None:
+        error = {"code": code, "message": "no"}
+        request_id = message["id"] if status == http_status.OK else "server-error"  # as the official SDK has it
+        exchange.respond(status, msgspec.json.encode({"jsonrpc": "2.0", "id": request_id, "error": error}), JSON)
+
+    async def _handle(self, exchange: Exchange) -> None:
+        message = msgspec.json.decode(exchange.request.body)
+        self.heard.append((exchange.request.headers, message))
+        if "id" not in message:
+            exchange.respond(202)
+        else:
+            await self.answer(exchange, message)
+
+    async def call(self, exchange: Exchange, message: Message) -> None:
+        self.ran[message["params"]["arguments"].get("n")] += 1
+        await self.tool(self, exchange, message)
+
+    async def answer(self, exchange: Exchange, message: Message) -> None:
+        raise NotImplementedError
+
+
+async def answer_as_modern(server: Foreign, exchange: Exchange, message: Message) -> None:
+    if exchange.request.headers.get(b"mcp-protocol-version") != MODERN.encode():
+        server.refuse(exchange, message, -32022, 400)
+    elif message["method"] == "server/discover":
+        server.respond(exchange, message, {"resultType": "complete", "supportedVersions": [MODERN]})
+    elif message["method"] == "tools/call":
+        await server.call(exchange, message)
+    else:
+        server.refuse(exchange, message, -32601, 404)
+
+
+class Modern(Foreign):
+    async def answer(self, exchange: Exchange, message: Message) -> None:
+        await answer_as_modern(self, exchange, message)
+
+
+class Legacy(Foreign):
+    """With sessions. It answers an older ``version`` than was asked for, and takes no other in the header."""
+
+    def __init__(self, tool: Tool = echo, *, version: str = LEGACY_LATEST) -> None:
+        super().__init__(tool)
+        self.version = version
+        self.sessions: set[bytes] = set()
+        self.begun = 0
+
+    async def answer(self, exchange: Exchange, message: Message) -> None:
+        headers, method = exchange.request.headers, message["method"]
+        if method == "initialize":
+            self.begun += 1
+            session = b"session-%d" % self.begun
+            self.sessions.add(session)
+            result = {"protocolVersion": self.version, "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}
+            body = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": result})
+            exchange.respond(200, body, [*JSON, (b"mcp-session-id", session)])
+        elif headers.get(b"mcp-session-id") not in self.sessions:
+            self.refuse(exchange, message, -32600, 400)
+        elif headers.get(b"mcp-protocol-version") != self.version.encode():
+            self.refuse(exchange, message, -32000, 400)
+        elif method == "ping":
+            self.respond(exchange, message, {})
+        else:
+            await self.call(exchange, message)
+
+
+@contextlib.asynccontextmanager
+async def linked(server: Foreign) -> AsyncIterator[CalledLink]:
+    async with server, running(server.target) as link:
+        await reached(link, State.READY)
+        yield link
+
+
+async def result(link: CalledLink, call: Call) -> Message:
+    decoded: Message = msgspec.json.decode(await link.call(call))
+    return decoded
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2025-06-18", "2025-03-26"])
+async def test_the_version_that_the_server_chose_is_spoken(version: str) -> None:
+    async with linked(server := Legacy(version=version)) as link:
+        assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
+        assert server.begun == 1
+        assert b"mcp-protocol-version" not in next(
+            h for h, message in server.heard if message["method"] == "initialize"
+        )
+
+
+async def test_a_version_that_nobody_knows_is_refused_and_told() -> None:
+    async with Legacy(version="2031-01-01\r\nx: y") as server, running(server.target) as link:
+        await reached(link, State.RETRYING)
+        assert isinstance(link.last_error, NoResult)
+        assert server.methods()[:2] == ["server/discover", "initialize"]
+
+
+async def test_no_two_requests_of_a_session_have_the_same_id_whatever_connections_they_take() -> None:
+    """Some servers find an answer's way by its id: with the same one twice, one call gets the other's answer."""
+    arrived = asyncio.Event()
+
+    async def all_at_once(server: Foreign, exchange: Exchange, message: Message) -> None:
+        if sum(server.ran.values()) == 8:
+            arrived.set()
+        await arrived.wait()
+        await echo(server, exchange, message)
+
+    async with linked(server := Legacy(all_at_once)) as link:
+        answers = await asyncio.gather(*(result(link, tool_call({"n": number})) for number in range(8)))
+        assert answers == [{"echo": {"n": number}} for number in range(8)]
+        ids = [message["id"] for _, message in server.heard if "id" in message]
+        assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(("code", "status"), [(-32000, 200), (-32600, 200), (-32001, 200), (-32000, 400), (1, 404)])
+async def test_a_tool_that_fails_as_a_forgotten_session_does_runs_once(code: int, status: int) -> None:
+    async def fail(server: Foreign, exchange: Exchange, message: Message) -> None:
+        server.refuse(exchange, message, code, status)
+
+    async with linked(server := Legacy(fail)) as link:
+        with pytest.raises(RemoteRefusal) as caught:
+            await link.call(tool_call({"n": 1}))
+        assert caught.value.context["rpc_code"] == code
+        assert server.ran == {1: 1}
+        assert server.begun == 1
+
+
+async def test_a_session_that_is_forgotten_is_begun_anew_inside_the_call() -> None:
+    async with linked(server := Legacy()) as link:
+        server.sessions.clear()
+        assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
+        assert (server.begun, server.ran) == (2, {1: 1})
+
+
+async def test_a_server_that_is_replaced_by_one_of_the_other_era_is_spoken_to_in_its_way() -> None:
+    class Replaced(Legacy):
+        is_modern = False
+
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if self.is_modern:
+                await answer_as_modern(self, exchange, message)
+            else:
+                await super().answer(exchange, message)
+
+    async with linked(server := Replaced()) as link:
+        for number, era in enumerate([Era.LEGACY, Era.MODERN, Era.LEGACY]):
+            server.is_modern = era is Era.MODERN
+            dials = link.connections.dials
+            for connection in server.http.connections.copy():
+                connection.abort()
+            await eventually(lambda before=dials: link.connections.dials > before)  # type: ignore[misc]
+            assert await result(link, tool_call({"n": number})) == {"echo": {"n": number}}
+            assert server.target.dialect
+            assert server.target.dialect.era is era
+        assert server.ran == {0: 1, 1: 1, 2: 1}
+
+
+async def test_a_hello_that_is_cut_short_teaches_nothing() -> None:
+    class CutShort(Legacy):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if len(self.heard) == 1:
+                exchange._connection.abort()
+            else:
+                await super().answer(exchange, message)
+
+    async with linked(server := CutShort()) as link:
+        assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
+        assert server.begun == 1
+
+
+async def test_a_server_that_hangs_up_on_what_it_does_not_know_is_reached_all_the_same() -> None:
+    class Curt(Legacy):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if message["method"] == "server/discover":
+                exchange._connection.keep_alive = False
+                exchange.respond(404, b"not here")
+            else:
+                await super().answer(exchange, message)
+
+    async with linked(server := Curt()) as link:
+        assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
+        assert server.begun == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("plain", b"plain"),
+        ("zürich", b"=?base64?esO8cmljaA==?="),
+        (" padded ", b"=?base64?IHBhZGRlZCA=?="),
+        (
+            "x\r\nx-admin: yes\r\n\r\nPOST /evil HTTP/1.1",
+            b"=?base64?eA0KeC1hZG1pbjogeWVzDQoNClBPU1QgL2V2aWwgSFRUUC8xLjE=?=",
+        ),
+        ("=?base64?bGl0ZXJhbA==?=", b"=?base64?PT9iYXNlNjQ/YkdsMFpYSmhiQT09Pz0=?="),
+    ],
+)
+async def test_a_tools_name_cannot_become_a_header_of_its_own(name: str, header: bytes) -> None:
+    async with linked(server := Modern()) as link:
+        await link.call(Call("tools/call", {"name": name, "arguments": {}}, repeatable=False, deadline_s=5))
+        headers, message = server.heard[-1]
+        assert (headers[b"mcp-name"], message["params"]["name"]) == (header, name)
+        assert b"x-admin" not in headers
+        assert server.methods() == ["server/discover", "tools/call"]
+
+
+async def never(_: Foreign, __: Exchange, ___: Message) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_cancelled_call_is_cancelled_at_a_legacy_server_by_its_id() -> None:
+    async with linked(server := Legacy(never)) as link:
+        task = asyncio.create_task(link.call(tool_call({"n": 1})))
+        await eventually(lambda: server.ran[1] == 1)
+        task.cancel()
+        await eventually(lambda: server.methods()[-1] == "notifications/cancelled")
+        headers, message = server.heard[-1]
+        assert message["params"]["requestId"] == next(m["id"] for _, m in server.heard if m["method"] == "tools/call")
+        assert headers[b"mcp-session-id"] in server.sessions
+
+
+async def test_a_call_that_is_lost_is_unknown_and_not_made_again() -> None:
+    async def hang_up(_: Foreign, exchange: Exchange, __: Message) -> None:
+        exchange._connection.abort()
+
+    async with linked(server := Legacy(hang_up)) as link:
+        with pytest.raises(OutcomeUnknown):
+            await link.call(tool_call({"n": 1}))
+        assert server.ran == {1: 1}
+
+
+@pytest.mark.parametrize("answer", [b"5", b"[]", b"null", b'"text"'])
+async def test_a_result_that_is_no_object_is_no_defect_of_ours(answer: bytes) -> None:
+    async def odd(server: Foreign, exchange: Exchange, message: Message) -> None:
+        server.respond(exchange, message, msgspec.Raw(answer))
+
+    async with linked(server := Legacy(odd)) as link:
+        with pytest.raises(BrummerError) as caught:
+            await link.call(tool_call({"n": 1}))
+        assert caught.value.outcome == "unknown"
+        assert server.ran == {1: 1}
+
+
+def test_what_belongs_to_an_era_is_left_out_and_all_else_kept_byte_for_byte() -> None:
+    assert neutral(b'{"resultType":"complete","_meta":{"a":1},"ttlMs":1,"content":[1.10],"x":1e400}') == (
+        b'{"content":[1.10],"x":1e400}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "names"),
+    [
+        (b'{"tools":[{"name":"a","annotations":{"readOnlyHint":true}},{"name":"b"}]}', {"a"}),
+        (b'{"tools":[{"name":"a","annotations":{"idempotentHint":true,"title":null}},{"name":"b"}]}', {"a"}),
+        (b'{"tools":[{"name":"a","annotations":null},{"name":"b","annotations":{"readOnlyHint":null}}]}', set()),
+        (b'{"tools":[{"name":"a","annotations":{"readOnlyHint":"yes"}}]}', set()),
+        (b'{"tools":null}', set()),
+        (b"[]", set()),
+    ],
+)
+def test_only_what_a_tool_says_clearly_allows_to_repeat_it(listed: bytes, names: set[str]) -> None:
+    assert repeatable_of(listed) == names
