@@ -141,6 +141,14 @@ async def test_a_script_that_can_not_start_is_an_error_and_a_failed_run(manager:
     assert manager.last_lines(run, 5) == [run.reason]
 
 
+async def test_a_directory_that_is_no_text_is_an_error_and_a_failed_run_like_any_other(manager: Manager) -> None:
+    with pytest.raises(ScriptFailedToStart):
+        await manager.ensure(script("true", directory="/nowhere-\udcff"))
+    run = manager.current("web")
+    assert run
+    assert (run.state, manager.last_lines(run, 5)) == ("failed", [run.reason])
+
+
 async def test_two_thousand_lines_before_the_exit_are_all_stored(manager: Manager) -> None:
     run, _ = await manager.ensure(python("print('\\n'.join(f'line {n}' for n in range(2000)))"))
     await reached(manager, run, "exit")

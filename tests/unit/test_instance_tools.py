@@ -304,6 +304,7 @@ async def test_lines_are_searched_for_a_text_or_an_expression(agent: Agent) -> N
     [
         ("logs_search", {"query": "(", "regex": True}),
         ("logs_tail", {"cursor": "nonsense"}),
+        ("logs_tail", {"cursor": "nonsense." + "9" * 5_000}),
         ("logs_tail", {"limit": 0}),
         ("wait_for", {}),
         ("wait_for", {"log": "["}),
@@ -397,6 +398,7 @@ async def test_waiting_for_a_port_ends_when_somebody_listens(agent: Agent) -> No
         port = probe.getsockname()[1]
     assert (await agent.call("wait_for", port=port, timeout_s=0.1))["matched"] is False
     with socket.create_server(("127.0.0.1", port)):
+        assert (await agent.call("wait_for", port=port, timeout_s=0))["matched"] is True
         answer = await agent.call("wait_for", port=port)
     assert (answer["matched"], answer["what"], answer["process"]) == (True, "port", None)
 

@@ -27,6 +27,12 @@ def test_a_catastrophic_pattern_is_broken_off_within_its_budget() -> None:
     assert time.process_time() - began < 1
 
 
+def test_a_pattern_that_takes_too_long_to_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.process.patterns.BUDGET_S", 0.02)
+    with pytest.raises(PatternTooSlow):
+        Pattern("(?i)" + "[\0-\uffff]" * 190, argument="log")
+
+
 def test_time_outside_of_a_search_is_not_counted() -> None:
     pattern = Pattern("b", argument="log")
     pattern.within(0.02, lambda: pattern.matches("a"))

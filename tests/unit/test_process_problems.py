@@ -251,6 +251,7 @@ def test_how_a_test_run_or_a_build_went_is_told(name: str, summary: str | None) 
             "test result: ok. 2 passed; 0 failed; 1 ignored\ntest result: ok. 1 passed; 0 failed\n",
             "3 passed, 1 skipped",
         ),
+        ("1 passed in 0.1s " + " " * 300 + "9" * 5_000 + " failed\n", "1 passed"),
         ("webpack 5.1 compiled successfully in 90 ms\n", "webpack 5.1 compiled successfully in 90 ms"),
     ],
 )

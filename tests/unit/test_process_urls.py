@@ -42,3 +42,7 @@ def test_what_can_not_be_opened_is_none(text: str) -> None:
 def test_several_urls_come_in_their_order() -> None:
     found = urls_in("http://localhost:1/ and http://localhost:2/")
     assert [url.port for url in found] == [1, 2]
+
+
+def test_a_url_with_a_million_brackets_behind_it_takes_no_time() -> None:
+    assert [url.text for url in urls_in("http://localhost:1/a(b)" + ")." * 500_000)] == ["http://localhost:1/a(b)"]

@@ -43,6 +43,7 @@ class BrummerError(Exception):
         outcome: Outcome | None = None,
         **context: object,
     ) -> None:
+        message = message.encode(errors="replace").decode()  # of a path that is not UTF-8 nobody can write the rest
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s

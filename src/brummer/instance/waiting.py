@@ -8,6 +8,7 @@ come any more, and the wait ends unmatched at once.
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from itertools import chain, repeat
 
 import msgspec
 
@@ -58,6 +59,8 @@ class Waiting:
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
             if self._wanted.port is not None and not self._found.done():
+                if await port_answers(self._wanted.port):  # it may have for long; that counts, however short the time
+                    self._finish("port", self._named())
                 cleanup.callback(self._loop.create_task(self._watch_port(self._wanted.port)).cancel)
             try:
                 async with asyncio.timeout(self._wanted.timeout_s):
@@ -127,9 +130,9 @@ class Waiting:
         return round(self._loop.time() - self._began, 3)
 
     async def _watch_port(self, port: int) -> None:
-        pauses = iter(PORT_PAUSES_S)
-        pause_s = PORT_PAUSES_S[0]
-        while not await port_answers(port):
-            pause_s = next(pauses, pause_s)
+        """It did not answer yet."""
+        for pause_s in chain(PORT_PAUSES_S, repeat(PORT_PAUSES_S[-1])):
             await asyncio.sleep(pause_s)
-        self._finish("port", self._named())
+            if await port_answers(port):
+                self._finish("port", self._named())
+                return

@@ -18,8 +18,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from brummer.core.errors import InvalidArguments
+from brummer.core.errors import InvalidArguments, shown
 
+MAX_DIGITS = 19
+"""Of a number in a cursor: nobody prints so many lines."""
 PAGE_BYTES = 256 * 1024
 """What one answer may hold: 5,000 ordinary lines, and far less than an agent's context."""
 
@@ -262,6 +264,7 @@ class NumberedLog(Generic[T]):
 def parse_cursor(cursor: str) -> tuple[str, int]:
     """Its generation and its number. Raises InvalidArguments for a cursor that is none."""
     generation, _, digits = cursor.rpartition(".")
-    if not generation or not digits.isdecimal() or not digits.isascii():
+    if not generation or not digits.isdecimal() or not digits.isascii() or len(digits) > MAX_DIGITS:
+        cursor = shown(cursor)
         raise InvalidArguments(f"cursor {cursor!r} is not one that an earlier answer gave", cursor=cursor)
     return generation, int(digits)

@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 
 class PatternTooSlow(InvalidArguments):
-    """The expression backtracks for too long on the text that is there."""
+    """The expression backtracks for too long on the text that is there, or takes too long to be compiled: one of sets
+    without regard to case goes through all of their characters.
+    """
 
 
 class _OutOfTime(Exception):
@@ -42,7 +44,7 @@ def _on_timer(_number: int, _frame: FrameType | None) -> None:
 
 
 class Pattern:
-    """A compiled expression. Raises InvalidArguments for one that is not valid."""
+    """A compiled expression. Raises InvalidArguments for one that is not valid, or that is too much to compile."""
 
     def __init__(self, source: str, *, argument: str) -> None:
         self.source = source
@@ -50,7 +52,7 @@ class Pattern:
         if len(source) > MAX_LENGTH:
             raise InvalidArguments(f"{argument} is longer than {MAX_LENGTH} characters", argument=argument)
         try:
-            self._expression = re.compile(source)
+            self._expression = self.within(BUDGET_S, lambda: re.compile(source))
         except (re.error, OverflowError, RecursionError) as error:
             raise InvalidArguments(
                 f"{argument} is not a valid regular expression: {error}", argument=argument, pattern=source
@@ -80,7 +82,7 @@ class Pattern:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         except _OutOfTime:
             raise PatternTooSlow(
-                f"{self._argument} takes too long on this output; avoid nested repetition such as (a+)+",
+                f"{self._argument} takes too long; avoid nested repetition such as (a+)+, and sets of thousands",
                 argument=self._argument,
                 pattern=self.source,
                 budget_s=budget_s,

@@ -70,8 +70,8 @@ class Summary:
     def read(self, text: str) -> None:
         """Lines of output, without escape sequences."""
         for line in text.split("\n"):
-            if may_be_in(line) and (match := _pattern().match(line[:HEAD])):
-                self._take(match.lastgroup or "", line)
+            if may_be_in(line) and (match := _pattern().match(head := line[:HEAD])):
+                self._take(match.lastgroup or "", head)
 
     def _take(self, runner: str, line: str) -> None:
         if runner == "build":

@@ -49,10 +49,11 @@ def _is_local(host: str) -> bool:
 
 
 def _without_trailing(path: str) -> str:
-    """``(http://localhost:3000/).`` ends at the slash, but ``/a_(b)`` keeps its bracket."""
-    while path:
-        unopened = any(path[-1] == close and path.count(close) > path.count(open_) for open_, close in _BRACKETS)
-        if not unopened and path[-1] not in _TRAILING:
-            return path
-        path = path[:-1]
-    return path
+    """``(http://localhost:3000/).`` ends at the slash, but ``/a_(b)`` keeps its bracket. Linear in its length."""
+    unopened = {close: path.count(close) - path.count(open_) for open_, close in _BRACKETS}
+    end = len(path)
+    while end and (path[end - 1] in _TRAILING or unopened.get(path[end - 1], 0) > 0):
+        end -= 1
+        if path[end] in unopened:
+            unopened[path[end]] -= 1
+    return path[:end]
