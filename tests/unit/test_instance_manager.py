@@ -285,10 +285,18 @@ async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always
     quiet, _ = await manager.ensure(script("true", "quiet"))
     for _ in range(KEPT_RUNS + 2):
         await ran(manager, "true")
-    assert len(manager.runs()) == KEPT_RUNS
+    assert [run.name for run in manager.runs()] == ["quiet", *["web"] * (KEPT_RUNS + 1)]
     assert manager.current("quiet") is quiet
     assert manager.find("web-1") is None
     assert manager.find(f"web-{KEPT_RUNS + 2}") is manager.current("web")
+
+
+async def test_where_many_scripts_run_the_end_of_one_that_was_restarted_is_still_known(manager: Manager) -> None:
+    first = await ran(manager, "exit 3")
+    for number in range(KEPT_RUNS + 1):
+        await reached(manager, (await manager.ensure(script("true", f"other{number}")))[0], "exit")
+    await ran(manager, "true")
+    assert manager.find("web-1") is first
 
 
 async def until_it_printed(manager: Manager, run: Run) -> None:

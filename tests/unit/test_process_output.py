@@ -5,7 +5,7 @@ import pytest
 from brummer.core.errors import InvalidArguments
 from brummer.core.limits import DEFAULTS
 from brummer.process.numbered import PAGE_BYTES, NumberedLog, Page
-from brummer.process.output import LINE_BYTES, Batch, Line, Output
+from brummer.process.output import LINE_BYTES, UNFINISHED_LENGTH, Batch, Line, Output
 
 NOON = 1_782_993_600.25
 
@@ -228,6 +228,8 @@ def test_what_waits_for_its_line_end_can_be_seen() -> None:
     assert sink.unfinished() is None
     sink.feed("stdout", b"done\n\x1b[1mReally?\x1b[0m [y/N] ", NOON)
     assert sink.unfinished() == "Really? [y/N]"
+    sink.feed("stdout", b"x" * 10_000 + b" Sure?", NOON)
+    assert sink.unfinished() == f"[… 10020 characters] {('x' * 10_000 + ' Sure?')[-UNFINISHED_LENGTH:]}"
 
 
 def test_what_was_dropped_before_a_run_does_not_concern_its_reader() -> None:

@@ -6,8 +6,8 @@ from brummer.instance.detect import Script
 from brummer.instance.run import Run
 
 KEPT_RUNS = 20
-"""Of all scripts together; the facts of a run are a few hundred bytes, its lines stay as long as the output
-keeps them.
+"""Of all scripts together, beside the latest of each; the facts of a run are a few hundred bytes, its lines stay as
+long as the output keeps them.
 """
 
 
@@ -25,10 +25,8 @@ class Runs:
         run = Run(script, self._counts[script.name], first_n, at, restarts)
         self._all.append(run)
         self._current[script.name] = run
-        if len(self._all) > KEPT_RUNS:
-            followed = (old for old in self._all if old is not self._current[old.name])
-            if forgotten := next(followed, None):
-                self._all.remove(forgotten)
+        if len(self._all) > KEPT_RUNS + len(self._current):
+            self._all.remove(next(old for old in self._all if old is not self._current[old.name]))
         return run
 
     def all(self) -> list[Run]:

@@ -22,6 +22,9 @@ LINE_BYTES = 150
 Stream = Literal["stdout", "stderr", "brum"]
 """``brum``: said by us about the process, such as why its output is incomplete."""
 
+UNFINISHED_LENGTH: Final = 300
+"""Characters of a line without an end that are shown: a question has fewer, and whoever asks how it is gets them."""
+
 SKIPPED: Final = "[… {:,} lines ({:.1f} MB) are not kept: they came too fast to be read]"
 
 _log = logging.getLogger(__name__)
@@ -179,8 +182,10 @@ class ProcessOutput:
 
     def unfinished(self) -> str | None:
         """The last of what it has printed without a line end, such as a prompt; None when there is nothing."""
-        shown = [text for assembler in self._assemblers.values() if (text := plain(assembler.unfinished()).strip())]
-        return shown[-1] if shown else None
+        texts = [text for assembler in self._assemblers.values() if (text := plain(assembler.unfinished()).strip())]
+        if not texts or len(texts[-1]) <= UNFINISHED_LENGTH:
+            return texts[-1] if texts else None
+        return f"[… {len(texts[-1])} characters] {texts[-1][-UNFINISHED_LENGTH:]}"
 
     def say(self, text: str, at: float) -> None:
         """A line of our own about the process."""

@@ -109,7 +109,19 @@ def _ready_port(value: object) -> Ready:
 def _ready_http(value: object) -> Ready:
     if not _text(value).startswith(("http://", "https://")):
         raise Wrong(f"has the URL {_shown(value)}; one begins with http:// or https://")
+    if not _can_be_asked(_text(value)):
+        raise Wrong(f"has the URL {_shown(value)}, which names no host, or a port that there is not")
     return Ready(http=_text(value))
+
+
+def _can_be_asked(url: str) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - 4 ms, and most scripts name no URL
+
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _names(value: object, _: Project) -> tuple[str, ...]:
