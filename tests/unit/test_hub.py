@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import NotFound
-from brummer.discovery.record import Record
+from brummer.discovery.record import Record, instance_id_for
 from brummer.host.clocks import SystemClock
 from brummer.hub.instances import Ambiguous, Instances, NoInstances
 from brummer.hub.problems import RESTART_S
@@ -147,12 +147,12 @@ async def test_the_default_is_found_anew_when_a_second_one_revives(shop: Record,
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
         instances = router._instances
         instances.gone(api, "process died")
-        assert (await instances.default(None, ())).id == shop.instance_id
+        assert (await instances.default(())).id == shop.instance_id
         instances.appeared(api)  # its link does not know yet that it lives
         with pytest.raises(Ambiguous):
-            await instances.default(None, ())
+            await instances.default(())
         instances.gone(shop, "process died")
-        assert (await instances.default(None, ())).id == api.instance_id
+        assert (await instances.default(())).id == api.instance_id
 
 
 async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
@@ -208,6 +208,48 @@ async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Recor
         assert await code_of(router, "logs_tail", {}, mine) == Ambiguous.code
 
 
+async def test_a_choice_that_nobody_remembers_any_more_never_becomes_another_instance(
+    shop: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Session("mine")
+    async with served(tmp_path / "api") as api, hub_with(shop) as router:
+        instances = router._instances
+        instances.appeared(api)
+        await call(router, "instances_connect", {"instance": "api"}, mine)
+        instances.gone(api, "process died")
+        monkeypatch.setattr("brummer.hub.instances.REMEMBER_GONE_S", -1.0)
+        instances.appeared(shop)
+        assert [known.id for known in instances] == [shop.instance_id]
+        assert await code_of(router, "scripts_stop", {}, mine) == NotFound.code
+        await call(router, "instances_disconnect", {}, mine)
+        assert not (await call(router, "scripts_stop", {}, mine))["isError"]
+
+
+async def test_of_several_in_one_directory_the_one_without_a_name_is_meant(tmp_path: Path) -> None:
+    here = tmp_path / "shop"
+    async with served(here) as record:
+        unnamed, tests, worker = [
+            msgspec.structs.replace(
+                record, instance_id=await asyncio.to_thread(instance_id_for, here, name), name=name or "shop"
+            )
+            for name in (None, "tests", "worker")
+        ]
+        async with hub_with(tests, unnamed, worker, here=here) as router:
+            assert (await router._instances.default(())).id == unnamed.instance_id
+            assert (await router._instances.named(str(here))).id == unnamed.instance_id
+        async with hub_with(tests, worker, here=here) as router:
+            with pytest.raises(Ambiguous):
+                await router._instances.default(())
+        async with hub_with(tests, here=here) as router:
+            assert (await router._instances.default(())).id == tests.instance_id
+
+
+async def test_waiting_everywhere_where_nobody_is_left_says_so(shop: Record) -> None:
+    async with hub_with(shop) as router:
+        router._instances.gone(shop, "process died")
+        assert await code_of(router, "wait_for", {"instance": "*", "log": "x"}) == NoInstances.code
+
+
 async def test_the_hubs_own_directory_decides_when_it_lies_in_a_project(shop: Record, tmp_path: Path) -> None:
     inside = tmp_path / "shop" / "src"
     inside.mkdir()
@@ -227,6 +269,13 @@ async def test_the_innermost_project_wins(shop: Record, tmp_path: Path) -> None:
 async def test_the_clients_root_decides_when_the_hub_was_started_elsewhere(shop: Record, tmp_path: Path) -> None:
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
         session = Session("s", roots=(f"file://{tmp_path}/elsewhere", (tmp_path / "shop").as_uri()))
+        assert not (await call(router, "logs_tail", {}, session))["isError"]
+
+
+@pytest.mark.parametrize("root", ["file://[", "file:", "https://a/shop", "", "file:///%00", "no uri at all"])
+async def test_a_root_that_names_no_place_here_decides_nothing(shop: Record, tmp_path: Path, root: str) -> None:
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        session = Session("s", roots=(root, (tmp_path / "shop").as_uri()))
         assert not (await call(router, "logs_tail", {}, session))["isError"]
 
 

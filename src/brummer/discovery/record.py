@@ -69,6 +69,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return ProcessIdentity(self.boot_id, self.pid_namespace, self.pid, self.start_token)
 
     @property
+    def is_further(self) -> bool:
+        """Whether it was given a name, because its directory has an instance without one, or may have."""
+        return self.instance_id != _id_for(self.directory, None)
+
+    @property
     def host(self) -> str:
         """``127.0.0.1`` or ``::1``."""
         return "::1" if self.url.startswith("http://[") else "127.0.0.1"
@@ -155,7 +160,10 @@ def displayable(text: str) -> str:
 
 def instance_id_for(directory: Path, name: str | None = None) -> str:
     """The lasting id of the project in this directory, or of a further instance there that was given a name."""
-    real = os.path.realpath(directory)
+    return _id_for(os.path.realpath(directory), name)
+
+
+def _id_for(real: str, name: str | None) -> str:
     key = real if name is None else f"{real}\0{name}"
     digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:8]
     return f"{_slug(name or Path(real).name)}-{digest}"

@@ -79,6 +79,11 @@ class Known:
         """Empty for a server that is not ours: it holds no directory."""
         return "" if isinstance(self.record, Server) else self.record.directory
 
+    @property
+    def is_further(self) -> bool:
+        """See `Record.is_further`."""
+        return isinstance(self.record, Record) and self.record.is_further
+
     def summary(self) -> dict[str, Any]:
         """An item of ``instances_list``."""
         status = self.link.status()
@@ -113,7 +118,7 @@ class Instances:
         self._known: dict[str, Known] = {}
         self._working_directory = str(working_directory)
         self._places: dict[str, str] = {}
-        self._defaults: dict[tuple[str | None, tuple[str, ...]], Known] = {}  # until anything changes
+        self._defaults: dict[tuple[str, ...], Known] = {}  # until anything changes
         self._looked = asyncio.Event()
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
@@ -231,11 +236,11 @@ class Instances:
 
     # Who is meant.
 
-    def known_now(self, name: str | None, chosen: str | None, roots: tuple[str, ...]) -> Known | None:
+    def known_now(self, name: str | None, roots: tuple[str, ...]) -> Known | None:
         """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
         if name is not None:
             return self._known.get(name) if self._looked.is_set() else None
-        known = self._defaults.get((chosen, roots))
+        known = self._defaults.get(roots)
         return None if known is None or known.is_gone else known
 
     async def named(self, name: str) -> Known:
@@ -258,39 +263,52 @@ class Instances:
             found = self._holding([await _real(name)])
         return found
 
-    async def default(self, chosen: str | None, roots: Iterable[str]) -> Known:
-        """The chosen one, else where the hub was started, else where the client's root lies, else the only one."""
-        asked = (chosen, tuple(roots))
-        known = self._defaults.get(asked)
+    async def default(self, roots: tuple[str, ...]) -> Known:
+        """Where the hub was started, else where one of the client's ``roots`` lies, else the only one."""
+        known = self._defaults.get(roots)
         if known is None or known.is_gone:
-            known = await self._find_default(*asked)
+            known = await self._find_default(roots)
             if len(self._defaults) >= PLACES_LIMIT:
                 self._defaults.clear()
-            self._defaults[asked] = known
+            self._defaults[roots] = known
         return known
 
-    async def _find_default(self, chosen: str | None, roots: tuple[str, ...]) -> Known:
-        if chosen is not None and chosen in self._known:
-            return self._known[chosen]
+    async def _find_default(self, roots: tuple[str, ...]) -> Known:
         places = [self._working_directory] + [await self._place_of(root) for root in roots]
         found = self._fitting(places)
         if not found or found[0].is_gone:
             await self.look_again()
             found = self._fitting(places)
         if not found:
-            raise NoInstances("no instance is running; start one with `brum` in a project directory", retry_after_s=2.0)
+            raise _no_instances()
         return self._only(found, "several instances run; pass `instance`, or choose one with instances_connect")
 
+    async def living(self) -> list[Known]:
+        """All instances that are there. Raises `NoInstances`."""
+        if not self._living:
+            await self.look_again()
+        if not self._living:
+            raise _no_instances()
+        return self._living
+
+    @property
+    def _living(self) -> list[Known]:
+        return [known for known in self if not known.is_gone and isinstance(known.record, Record)]
+
     def _fitting(self, places: list[str]) -> list[Known]:
-        ours = [known for known in self._known.values() if isinstance(known.record, Record)]
-        return self._holding(places) or [known for known in ours if not known.is_gone] or ours
+        return self._holding(places) or self._living or [known for known in self if isinstance(known.record, Record)]
 
     def _holding(self, places: Iterable[str]) -> list[Known]:
-        """The instance whose directory holds a place most closely; places and directories are real paths."""
+        """The instance whose directory holds a place most closely; places and directories are real paths.
+
+        Of several in one directory it is the one without a name: all others were named to be asked for by name.
+        """
         for place in places:
             holding = [known for known in self._known.values() if _holds(known.directory, place)]
             if holding:
-                return [max(holding, key=lambda known: len(known.directory))]
+                depth = max(len(known.directory) for known in holding)
+                nearest = [known for known in holding if len(known.directory) == depth]
+                return [known for known in nearest if not known.is_further] or nearest
         return []
 
     async def _place_of(self, root_uri: str) -> str:
@@ -298,8 +316,8 @@ class Instances:
         if root_uri not in self._places:
             if len(self._places) >= PLACES_LIMIT:
                 self._places.clear()
-            url = urlsplit(root_uri)
-            self._places[root_uri] = await _real(unquote(url.path)) if url.scheme == "file" else ""
+            path = _path_in(root_uri)
+            self._places[root_uri] = await _real(path) if path else ""
         return self._places[root_uri]
 
     def _only(self, found: list[Known], otherwise: str) -> Known:
@@ -309,6 +327,10 @@ class Instances:
 
     def _choices(self) -> list[dict[str, str]]:
         return [_choice(known) for known in self]
+
+
+def _no_instances() -> NoInstances:
+    return NoInstances("no instance is running; start one with `brum` in a project directory", retry_after_s=2.0)
 
 
 async def _do_nothing() -> None:
@@ -341,6 +363,15 @@ def target_of(record: Record) -> Target:
         record.protocols or (eras.LEGACY_LATEST,),
         condition_of(record),
     )
+
+
+def _path_in(root_uri: str) -> str:
+    """Empty for what names no file here."""
+    try:
+        url = urlsplit(root_uri)
+    except ValueError:  # an address in brackets that is none
+        return ""
+    return unquote(url.path) if url.scheme == "file" else ""
 
 
 async def _real(path: str) -> str:

@@ -89,7 +89,8 @@ class Router:
             return None
         try:
             named, arguments = _instance_in(call)
-            known = self._instances.known_now(named, *self._client_of(call))
+            name, roots = self._place_of(call, named)
+            known = self._instances.known_now(name, roots)
             if known is None or not isinstance(known.caller, Caller):
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
@@ -122,8 +123,9 @@ class Router:
         await self._instances.looked_at()
         if name == EVERYWHERE and call.name == "wait_for":
             return await self._wait_everywhere(call, arguments)
+        name, roots = self._place_of(call, name)
         try:
-            known = await self._meant(name, call)
+            known = await (self._instances.default(roots) if name is None else self._instances.named(name))
         except NotFound:
             if name is not None and (answer := await self._left_by(name, call.name, arguments)) is not None:
                 return answer
@@ -139,15 +141,15 @@ class Router:
         why = {"instance_id": instance_id, "state": "gone"}
         return await self._black_boxes.answer(instance_id, tool, arguments, None, why)
 
-    async def _meant(self, name: str | None, call: ToolCall) -> Known:
-        if name is not None:
-            return await self._instances.named(name)
-        return await self._instances.default(*self._client_of(call))
+    def _place_of(self, call: ToolCall, named: str | None) -> tuple[str | None, tuple[str, ...]]:
+        """Which instance the call names, or else its client has chosen; and where its client works.
 
-    def _client_of(self, call: ToolCall) -> tuple[str | None, tuple[str, ...]]:
-        """What its client has chosen, and where it works."""
+        What was chosen is meant even when nobody remembers it any more: it must not silently become another.
+        """
         session = call.request.session
-        return (self._sessions.chosen(session.id), session.roots) if session else (None, ())
+        if session is None:
+            return named, ()
+        return self._sessions.chosen(session.id) if named is None else named, session.roots
 
     async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":
@@ -193,9 +195,7 @@ class Router:
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
-        everyone = [known for known in self._instances if not known.is_gone and isinstance(known.record, Record)]
-        if not everyone:
-            await self._instances.default(None, ())  # raises, saying what to do
+        everyone = await self._instances.living()
         waits = {asyncio.ensure_future(self._wait_in(known, call, arguments)) for known in everyone}
         answers: list[dict[str, Any]] = []
         try:
