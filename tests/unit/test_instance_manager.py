@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -212,6 +213,19 @@ async def test_a_url_on_which_nobody_listens_makes_nothing_ready(manager: Manage
     run, _ = await manager.ensure(script("echo see http://localhost:9; exec sleep 600"))
     assert not await manager.until(run, "ready", 0.4)
     assert (run.state, run.urls) == ("running", ["http://localhost:9"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: who listens is looked up in /proc")
+async def test_a_url_on_which_somebody_else_listened_before_makes_nothing_ready_and_he_is_named(
+    manager: Manager,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        run, _ = await manager.ensure(script(f"echo on http://localhost:{port}; exec sleep 600"))
+        assert not await manager.until(run, "ready", 0.4)
+        await manager.look_for_its_port(run)
+        owner = run.status().port_owner
+        assert (run.state, owner.port, owner.pid) == ("running", port, os.getpid())  # type: ignore[union-attr]
 
 
 async def test_waiting_for_readiness_ends_when_the_process_does(manager: Manager) -> None:

@@ -1,5 +1,6 @@
-"""When is a server ready: a local URL it printed answers, or one of its processes listens on a TCP port. Or when what
-its script names as proof comes true.
+"""When is a server ready: one of its processes listens on a TCP port, or a local URL it printed answers, and not from a
+process that is older than the script: that has the port which the script wanted, or is another service that it uses.
+Or when what its script names as proof comes true.
 
 Nothing polls busily. A look is taken after output (at once for a new URL, else at most four times a second)
 and at a few moments after the start; after the last of them only a new URL is a reason to look again. A port or
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import NamedTuple
 
+from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
 from brummer.host.process_groups import members
 from brummer.process.patterns import Pattern, PatternTooSlow
@@ -51,6 +53,8 @@ class Readiness:
         self._output = asyncio.Event()
         self._new_url = asyncio.Event()
         self._matched = asyncio.Event()
+        self.taken_port: int | None = None
+        """One of those printed, which somebody has had since before the start."""
 
     def printed(self, lines: Iterable[str], *, new_url: bool) -> None:
         """There was output."""
@@ -115,8 +119,11 @@ class Readiness:
         if ports:
             return ports
         for port in self._printed_ports():
-            if await port_answers(port):
+            if not await port_answers(port):
+                continue
+            if not await asyncio.to_thread(_is_older, port, self._group):
                 return ports
+            self.taken_port = port
         return None
 
 
@@ -143,6 +150,15 @@ def _matches(pattern: Pattern, lines: Iterable[str]) -> bool:
         return pattern.within(BUDGET_S, lambda: any(map(pattern.matches, lines)))
     except PatternTooSlow:
         return False  # on these lines; the next may be shorter
+
+
+def _is_older(port: int, group: int) -> bool:
+    """Whether a process that is older than the group's leader listens there. One that is hidden from us, as that of a
+    container mostly is, gets the benefit of the doubt.
+    """
+    pid, _ = listeners(range(port, port + 1)).get(port, (0, ""))
+    owner, leader = identify(pid) if pid else None, identify(group)
+    return owner is not None and leader is not None and owner.start_token < leader.start_token
 
 
 def _ports_of_group(group: int) -> set[int]:
