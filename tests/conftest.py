@@ -51,7 +51,7 @@ MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/directory_watch.py", ("_rearm", "verify")),
     ("brummer/discovery/registry.py", ("_look",)),
     ("brummer/discovery/roster.py", ("_end",)),
-    ("brummer/discovery/registrar.py", ("acquire", "describe_self", "_is_intact", "publish", "withdraw")),
+    ("brummer/discovery/registrar.py", ("acquire", "describe_self", "_is_intact", "publish", "unpublish")),
 )
 
 _blocked: list[str] = []

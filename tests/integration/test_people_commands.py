@@ -16,12 +16,30 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Done
+from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Done, within
+
+SLOW_TO_END_PY = """\
+import http.server, pathlib, signal, time
+
+def end(*_):
+    pathlib.Path("ending").touch()
+    time.sleep(1)
+    raise SystemExit
+
+signal.signal(signal.SIGTERM, end)
+port = pathlib.Path("port")
+address = "127.0.0.1", int(port.read_text()) if port.exists() else 0
+server = http.server.HTTPServer(address, http.server.BaseHTTPRequestHandler)
+port.write_text(str(server.server_port))
+print(f"ready on http://127.0.0.1:{server.server_port}/", flush=True)
+server.serve_forever()
+"""
 
 PROCFILE = f"""\
 dev: {sys.executable} server.py
 tick: n=0; while true; do n=$((n+1)); echo "tick $n"; sleep 0.05; done
 hello: echo hello from the script
+slow: {sys.executable} slow.py
 fail: echo no route to the cellar; exit 3
 colourful: printf '\\033[31mred\\033[0m \\033[2J\\033]0;title\\007end\\n'
 """
@@ -32,7 +50,7 @@ class World:
 
     def __init__(self, brum: Brum, bytecode: Path) -> None:
         self.brum = brum
-        self.project = brum.project("shop", {"Procfile": PROCFILE, "server.py": SERVER_PY})
+        self.project = brum.project("shop", {"Procfile": PROCFILE, "server.py": SERVER_PY, "slow.py": SLOW_TO_END_PY})
         self.below = self.project / "src" / "deep"
         self.below.mkdir(parents=True)
         compiled = {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
@@ -193,6 +211,18 @@ def test_a_slip_in_the_projects_file_is_said_by_up_and_ps(world: World) -> None:
         assert done.status == 0
         assert "brum: .brum.toml:2: scripts.hello: autostrat can't be set; did you mean autostart?\n" in done.stderr
     assert world.type("wait", "hello", "--log", "(").status == 2
+    assert world.type("down").status == 0
+
+
+def test_what_is_started_while_the_last_run_ends_waits_for_its_ports(world: World) -> None:
+    assert world.type("up", "slow").status == 0
+    first = world.record["pid"]
+    ending = world.brum.start(BRUM, "down", "-d", world.project, **world.settings)
+    assert within(WAIT_S, (world.project / "ending").exists)
+    again = world.type("up", "slow")
+    assert (again.status, ending.wait()) == (0, 0)
+    assert world.record["pid"] != first
+    assert world.ps()["slow"]["status"] == "ready"
     assert world.type("down").status == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from brummer.discovery import registrar as module
 from brummer.discovery.record import Record, decode
-from brummer.discovery.registrar import AlreadyRunning, Registrar, last_port, lock_path
+from brummer.discovery.registrar import AlreadyRunning, Registrar, StillEnding, last_port, lock_path
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.locks import FileLock, LocksUnsupported, is_locked
 from tests.unit.discovery_support import Owner, directory_in_memory, record_of_this_process
@@ -59,6 +59,36 @@ async def test_an_instance_is_published_for_its_life(directory: Path, record: Re
     assert not registrar.path.exists()
     assert is_locked(lock_path(directory, record.instance_id)) is False
     registrar.withdraw()
+
+
+async def test_the_next_run_waits_for_the_scripts_of_one_that_ends(directory: Path, record: Record) -> None:
+    first = await running(directory, record)
+    first.unpublish()
+    assert not first.path.exists()
+    assert is_locked(lock_path(directory, record.instance_id)) is False
+    second = Registrar(directory, record.instance_id)
+    starting = asyncio.create_task(second.acquire())
+    async with asyncio.timeout(5):
+        while not is_locked(lock_path(directory, record.instance_id)):
+            await asyncio.sleep(0)
+    assert not starting.done()
+    first.withdraw()
+    await starting
+    second.withdraw()
+
+
+async def test_scripts_that_do_not_end_are_named_by_their_instance(
+    directory: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brummer.discovery.registrar.ENDING_S", 0.01)
+    first = await running(directory, record)
+    first.unpublish()
+    second = Registrar(directory, record.instance_id)
+    with pytest.raises(StillEnding) as caught:
+        await second.acquire()
+    assert caught.value.context["pid"] == os.getpid()
+    second.withdraw()
+    first.withdraw()
 
 
 async def test_a_changed_record_replaces_the_first(directory: Path, record: Record) -> None:

@@ -1,6 +1,7 @@
 """``brum up`` and ``brum restart``: see that scripts run, and show how it went."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +16,20 @@ from brummer.cli.project import NothingRuns, Project, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
-from brummer.discovery.record import displayable
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.record import instance_id_for
+from brummer.discovery.registrar import ENDING_S, lock_path
+from brummer.host.locks import is_locked
 from brummer.instance.dependencies import GRACE_S
 from brummer.instance.scripts import ScriptList
 
 CONVENTIONAL: Final = ("dev", "start")
 """What people call the script that they work with, the more common one first."""
 
-PUBLISHED_S: Final = 15.0
-"""An instance has its record out within half a second; on a machine that swaps it takes some."""
+PUBLISHED_S: Final = ENDING_S + 15.0
+"""An instance has its record out within half a second; on a machine that swaps it takes some. Before that it waits for
+the scripts of the run before.
+"""
 LOOK_S: Final = 0.02
 
 WAIT_S: Final = 30.0
@@ -113,16 +119,27 @@ async def _start(project: Project, scripts: Sequence[str]) -> None:
         return directory, Background(directory, project.name)
 
     directory, started = await asyncio.to_thread(start)
+    lock = lock_path(instances_directory(os.environ), instance_id_for(directory, project.name))
+    telling = asyncio.get_running_loop().call_later(PATIENCE_S, lambda: say(_awaited(started)))
     try:
         async with asyncio.timeout(PUBLISHED_S):
-            while (known := await project.find()) is None and not started.has_ended:  # noqa: ASYNC110 - a file, a death
-                await asyncio.sleep(LOOK_S)
+            while (known := await project.find()) is None and (not started.has_ended or is_locked(lock)):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)  # a file, a death, or a lock
     except TimeoutError:
         raise NotStarted(f"the instance does not come up; its log is {started.log}") from None
+    finally:
+        telling.cancel()
     if known is None and (known := await project.find()) is None:  # it may have found that another was faster
-        words = displayable(await asyncio.to_thread(started.last_words))
+        words = await asyncio.to_thread(started.last_words)
         raise NotStarted(f"the instance ended at once: {words or 'it said nothing'} (log: {started.log})")
     say(f"{known.record.name} runs in the background ({directory}); brum down ends it, its log is {started.log}")
+
+
+def _awaited(started: Background) -> str:
+    """Its last words, if it lives; else another was faster, and has the lock."""
+    if started.has_ended:
+        return "waiting for the instance that somebody else has just started"
+    return started.last_words() or "waiting for the instance"
 
 
 async def _listed(project: Project) -> list[dict[str, Any]]:

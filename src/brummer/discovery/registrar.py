@@ -35,6 +35,8 @@ from brummer.host.pids import is_running, own_identity, same_namespace
 
 _log = logging.getLogger(__name__)
 
+ENDING_S: Final = 20.0
+"""For the run before to stop its scripts: as long as people wait for `brum down`."""
 LOCK_WAIT_S: Final = 0.25
 """A hub's probe takes the lock for microseconds; whoever holds it longer is another owner."""
 CHECK_S: Final = (2.0, 4.0)
@@ -62,6 +64,20 @@ class AlreadyRunning(BrummerError):
         self.url = url
         self.pid = pid
         self.name = name
+
+
+class StillEnding(BrummerError):
+    """The run before was asked to end, and has not stopped its scripts in time; ``context`` has its pid."""
+
+    code = "still_ending"
+    retryable = True
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(
+            f"The run before (pid {pid or 'unknown'}) is still stopping its scripts."
+            f" Try again later, or end it at once: kill -9 {pid or 'PID'} takes them along.",
+            pid=pid,
+        )
 
 
 def lock_path(directory: Path, instance_id: str) -> Path:
@@ -99,7 +115,8 @@ def describe_self(
 class Registrar:
     """One instance's place in the directory.
 
-    Use: ``acquire``, bind the port, ``publish``, run ``keep_published`` beside the server, ``withdraw``.
+    Use: ``acquire``, bind the port, ``publish``, run ``keep_published`` beside the server, ``unpublish``, and
+    ``withdraw`` once no script runs any more.
     """
 
     def __init__(self, directory: Path, instance_id: str) -> None:
@@ -109,6 +126,7 @@ class Registrar:
         self.problem: BrummerError | None = None
         """Why the record is not published just now; None when it is."""
         self._lock: FileLock | None = None
+        self._scripts_lock: FileLock | None = None
         self._writing = threading.Lock()
         self._written: _Signature | None = None
 
@@ -120,20 +138,33 @@ class Registrar:
         return self.directory / file_name(self.instance_id)
 
     async def acquire(self) -> None:
-        """Become the instance of this project. Waits 0.25 s at the most.
+        """Become the instance of this project. Waits 0.25 s at the most for one that lives, and 20 s for the scripts of
+        one that ends: they have ports and files that ours will want.
 
-        On a file system without locks it goes by the record alone. Raises AlreadyRunning, DirectoryUnusable.
+        On a file system without locks it goes by the record alone. Raises AlreadyRunning, StillEnding,
+        DirectoryUnusable.
         """
         private_directory(self.directory)
         self._refuse_if_the_owner_lives()
         try:
             self._lock = await FileLock.acquire(self._lock_path, LOCK_WAIT_S)
+            self._scripts_lock = await self._when_its_scripts_have_ended()
         except LockTimeout as error:
             raise self._already_running() from error
         except LocksUnsupported as error:
             _log.warning("%s", error)
         except OSError as error:
             raise DirectoryUnusable.because_of(self.directory, error) from error
+
+    async def _when_its_scripts_have_ended(self) -> FileLock:
+        path = _scripts_path(self.directory, self.instance_id)
+        if (lock := FileLock.try_acquire(path)) is not None:
+            return lock
+        _log.warning("the run before (pid %s) is still stopping its scripts; waiting for that", holder_pid(path))
+        try:
+            return await FileLock.acquire(path, ENDING_S)
+        except LockTimeout as error:
+            raise StillEnding(error.holder_pid) from None
 
     async def publish(self, record: Record) -> None:
         """Write the record, the first or a changed one.
@@ -162,7 +193,14 @@ class Registrar:
             self._remember_port(record.port)
 
     def withdraw(self) -> None:
-        """Remove the record if it is still ours, then let the lock go. Never raises."""
+        """Nothing of this run is left: the next one may start. Never raises."""
+        self.unpublish()
+        if self._scripts_lock is not None:
+            self._scripts_lock.release()
+            self._scripts_lock = None
+
+    def unpublish(self) -> None:
+        """Remove the record if it is still ours, then let the life lock go: nobody is here for calls. Never raises."""
         with self._writing:
             record, self.record, self._written = self.record, None, None
             published = self._published()
@@ -264,6 +302,11 @@ def last_port(directory: Path, instance_id: str) -> int | None:
 def _port_path(directory: Path, instance_id: str) -> Path:
     """Hidden, so that it makes no hub look."""
     return directory / f".{instance_id}.port"
+
+
+def _scripts_path(directory: Path, instance_id: str) -> Path:
+    """Hidden, as above: held from before the first script starts until the last has ended."""
+    return directory / f".{instance_id}.scripts"
 
 
 def _signature(path: Path) -> _Signature | None:

@@ -1,7 +1,8 @@
 """One instance on one page: manager + server + registrar.
 
 Start: take the life lock (a second run is refused here), listen, serve, and only then publish the record:
-whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving, stop the processes.
+whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving, stop the processes; the next
+run of the same project waits for the last of that.
 """
 
 import asyncio
@@ -138,12 +139,13 @@ async def running_instance(
                 yield Instance(record, manager, scripts, counting)
             finally:
                 keeping.cancel()
-                registrar.withdraw()
+                registrar.unpublish()
                 await server.close()
                 await calls.close()
     finally:
-        registrar.withdraw()
+        registrar.unpublish()
         await guard.close()
+        registrar.withdraw()
 
 
 def _memory(limits: Limits, ledger: Ledger) -> Memory:
