@@ -6,7 +6,6 @@ readiness callbacks; no transport, no hidden buffer, no silent retry.
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 import sys
@@ -16,25 +15,14 @@ from typing import Final, Protocol
 import httptools
 import msgspec
 
-from brummer.core.errors import (
-    BadAnswer,
-    ConnectionClosed,
-    NameNotFound,
-    TlsFailed,
-    TooLarge,
-    TransportError,
-    shown,
-    transport_error,
-)
+from brummer.core.errors import BadAnswer, ConnectionClosed, TooLarge, TransportError
 from brummer.wire import http_status
+from brummer.wire.dialling import dial, socket_error
 from brummer.wire.sse import EventDecoder
 
 READ_BYTES: Final = 64 * 1024
 """What malloc takes from its heap: from 128 KiB on, each read costs it three system calls to map and unmap."""
 
-KEEPALIVE_IDLE_S: Final = 15
-KEEPALIVE_INTERVAL_S: Final = 5
-KEEPALIVE_PROBES: Final = 3
 HEADER_LIMIT_BYTES: Final = 64 * 1024
 """More than any server says before its answer; a stranger on the port must not make us keep what he says for ever."""
 
@@ -46,10 +34,6 @@ STREAM_END_S: Final = 0.25
 
 FRESH_S: Final = 0.001
 """Who answered so lately has hardly gone since; in a burst of calls, not to look saves a system call for each."""
-
-USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
-"""Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
-
 
 _FULL: Final = b"HTTP/1.1 503"
 """What a server says that takes no more connections, before it hears anything."""
@@ -141,25 +125,13 @@ class HttpConnection:
         descriptors: int = sys.maxsize,
         tls: ssl.SSLContext | None = None,
     ) -> "HttpConnection":
-        """Connect; raises `TransportError` when that fails or takes longer than ``timeout_s``.
-
-        ``host`` is an address, or a name if the network may be asked for it. ``descriptors``: the socket's must be
-        one of the first so many.
-        """
+        """Connect, as `dial` does; raises `TransportError`."""
+        sock = await dial(host, port, timeout_s=timeout_s, descriptors=descriptors, tls=tls)
         try:
-            async with asyncio.timeout(timeout_s):
-                sock = await _connected(host, port, descriptors)
-                try:
-                    if tls is not None:
-                        sock = await _secured(sock, tls, host)
-                    return cls(sock, limit_bytes=limit_bytes, on_close=on_close, room=room)
-                except BaseException:
-                    sock.close()
-                    raise
-        except OSError as error:
-            raise _mapped(error, sent=False) from None
-        except UnicodeError:
-            raise NameNotFound(f"{shown(host)} can be nobody's name", sent=False) from None
+            return cls(sock, limit_bytes=limit_bytes, on_close=on_close, room=room)
+        except OSError as error:  # it was lost in this very moment, which some systems tell whoever asks for its name
+            sock.close()
+            raise socket_error(error, sent=False) from None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
@@ -269,7 +241,7 @@ class HttpConnection:
         except _NOT_NOW:
             self._loop.add_writer(self._sock, self._on_writable)
         except OSError as error:
-            self._fail(_mapped(error, sent=self._sent))
+            self._fail(socket_error(error, sent=self._sent))
 
     def _on_writable(self) -> None:
         self._loop.remove_writer(self._sock)
@@ -283,7 +255,7 @@ class HttpConnection:
         except _NOT_NOW:
             return
         except OSError as error:
-            self._fail(_mapped(error, sent=self._sent))
+            self._fail(socket_error(error, sent=self._sent))
             return
         if self._secure is not None and self._secure.pending():
             self._loop.call_soon(self._read_on)
@@ -419,90 +391,3 @@ class HttpConnection:
         parts, self._body = self._body, []  # else an idle connection would keep its last answer
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return Response(self._parser.get_status_code(), self._headers, body)
-
-
-def _mapped(error: OSError, *, sent: bool) -> TransportError:
-    if isinstance(error, socket.gaierror):
-        return NameNotFound(error.strerror or "the name is not known", sent=sent)
-    if isinstance(error, ssl.SSLError):
-        return TlsFailed(error.reason or error.strerror or "TLS failed", sent=sent)
-    return transport_error(error, sent=sent)
-
-
-async def _connected(host: str, port: int, descriptors: int) -> socket.socket:
-    """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    addresses = [(family, (host, port))]
-    if not _is_address(host):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
-    for number, (family, address) in enumerate(addresses, 1):
-        sock = socket.socket(family)
-        try:
-            _refuse_the_last(sock, descriptors)
-            sock.setblocking(False)
-            _set_options(sock)
-            await loop.sock_connect(sock, address)
-        except OSError:
-            sock.close()
-            if number == len(addresses):
-                raise
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
-
-
-def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:
-    """As the system would if there were no more of them: it gives the lowest number that is free."""
-    if sock.fileno() >= descriptors:
-        raise OSError(errno.EMFILE, "too many files and sockets are open")
-
-
-def _is_address(host: str) -> bool:
-    return ":" in host or host.replace(".", "").isdecimal()
-
-
-async def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
-    """Shake hands without blocking: the socket says which way it has to wait."""
-    loop = asyncio.get_running_loop()
-    secure = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    try:
-        while True:
-            try:
-                secure.do_handshake()
-            except ssl.SSLWantReadError:
-                await _ready(loop.add_reader, loop.remove_reader, secure)
-            except ssl.SSLWantWriteError:
-                await _ready(loop.add_writer, loop.remove_writer, secure)
-            else:
-                return secure
-    except BaseException:
-        secure.close()
-        raise
-
-
-async def _ready(add: Callable[..., object], remove: Callable[..., object], sock: socket.socket) -> None:
-    ready = asyncio.Event()
-    add(sock, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        remove(sock)
-
-
-def _set_options(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS' name for the same
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,123 @@
+"""A TCP connection to a server, made without blocking: found by name, secured if need be, and watched by the kernel."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from brummer.core.errors import NameNotFound, TlsFailed, TransportError, shown, transport_error
+
+KEEPALIVE_IDLE_S: Final = 15
+KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVE_PROBES: Final = 3
+
+USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
+"""Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
+
+
+async def dial(
+    host: str, port: int, *, timeout_s: float, descriptors: int, tls: ssl.SSLContext | None
+) -> socket.socket:
+    """A connected, non-blocking socket. Raises `TransportError` when that fails or takes longer than ``timeout_s``.
+
+    ``host`` is an address, or a name if the network may be asked for it. ``descriptors``: the socket's must be one of
+    the first so many.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            sock = await _connected(host, port, descriptors)
+            return sock if tls is None else await _secured(sock, tls, host)
+    except OSError as error:
+        raise socket_error(error, sent=False) from None
+    except UnicodeError:
+        raise NameNotFound(f"{shown(host)} can be nobody's name", sent=False) from None
+
+
+def socket_error(error: OSError, *, sent: bool) -> TransportError:
+    """What a socket, a look for a name, or TLS raised, as one of ours."""
+    if isinstance(error, socket.gaierror):
+        return NameNotFound(error.strerror or "the name is not known", sent=sent)
+    if isinstance(error, ssl.SSLError):
+        return TlsFailed(error.reason or error.strerror or "TLS failed", sent=sent)
+    return transport_error(error, sent=sent)
+
+
+async def _connected(host: str, port: int, descriptors: int) -> socket.socket:
+    """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    addresses = [(family, (host, port))]
+    if not _is_address(host):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
+    for number, (family, address) in enumerate(addresses, 1):
+        sock = socket.socket(family)
+        try:
+            _refuse_the_last(sock, descriptors)
+            sock.setblocking(False)
+            _set_options(sock)
+            await loop.sock_connect(sock, address)
+        except OSError:
+            sock.close()
+            if number == len(addresses):
+                raise
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:
+    """As the system would if there were no more of them: it gives the lowest number that is free."""
+    if sock.fileno() >= descriptors:
+        raise OSError(errno.EMFILE, "too many files and sockets are open")
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
+
+
+async def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
+    """Shake hands without blocking: the socket says which way it has to wait."""
+    loop = asyncio.get_running_loop()
+    secure = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(loop.add_reader, loop.remove_reader, secure)
+            except ssl.SSLWantWriteError:
+                await _ready(loop.add_writer, loop.remove_writer, secure)
+            else:
+                return secure
+    except BaseException:
+        secure.close()
+        raise
+
+
+async def _ready(add: Callable[..., object], remove: Callable[..., object], sock: socket.socket) -> None:
+    ready = asyncio.Event()
+    add(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(sock)
+
+
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS' name for the same
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
+        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
