@@ -19,6 +19,7 @@ from brummer.link.budget import QUEUED_PER_PLACE, Budget, Place, Purpose
 from brummer.link.call import Call
 from brummer.link.connections import Connections
 from brummer.link.errors import Busy
+from brummer.link.opening import Probe
 from brummer.link.state import State
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http_connection import HttpConnection
@@ -285,8 +286,8 @@ async def test_who_waits_for_one_of_the_hubs_own_places_closes_no_connection_of_
 async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_connection() -> None:
     async with crowd(1, Limits(connections=LIMIT)) as here:
         link = here.links[0]
-        link._probe = asyncio.create_task(link.connections.open(Purpose.OWN))
-        await link._probe
+        link._probe = probe = Probe(link.connections, link.health, lambda: None)
+        await eventually(lambda: probe.is_over)
         link.retarget(link.target, "a new record")
         await reached(link, State.CONNECTING)
         await reached(link, State.READY)

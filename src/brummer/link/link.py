@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -36,6 +36,7 @@ from brummer.link.budget import Budget, Purpose
 from brummer.link.connections import Connections
 from brummer.link.errors import Impostor
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
+from brummer.link.opening import Opening, Probe
 from brummer.link.parking import Parking
 from brummer.link.peer import Peer
 from brummer.link.state import Event, State, next_state, standing
@@ -103,8 +104,7 @@ class Link:
         self._look_is_due = False
         self._told = asyncio.Event()
         self._has_ended = False
-        self._probe: asyncio.Task[HttpConnection] | None = None
-        self._probe_has_place = False
+        self._probe: Probe | None = None
         self._orders: deque[tuple[Event, Peer | None, str]] = deque()
         self._woken = asyncio.Event()
         self._moved = asyncio.Event()
@@ -261,7 +261,8 @@ class Link:
         self._look_is_due = False
         self._apply(Event.DIALLED, f"attempt {self.attempts + 1}")
         try:
-            connection = await self._unless_ordered(self.connections.open_within(self.health.probe_deadline_s()))
+            opening = Opening(self.connections.open_within(self.health.probe_deadline_s()), self._woken.set)
+            connection = await self._unless_ordered(opening)
         except TransportError as error:
             await self._dial_failed(error)
         else:
@@ -307,7 +308,7 @@ class Link:
             # On a path that was cut it only says that answers still come through: requests need not.
             self._became_ready(Event.PROBE_ANSWERED, "a call was answered")
         if self._probe is not None:
-            await self._await_probe()
+            await self._await_probe(self._probe)
             return
         began_s = self._loop.time()
         self._looks_at_s = due_s = self._probe_due_s()
@@ -317,18 +318,7 @@ class Link:
         if self.state is State.READY and self.health.last_proof_s > began_s:
             return  # answered calls have proved it alive meanwhile
         self._look_is_due = False
-        self.health.asked(self._loop.time())
-        self._probe_has_place = False
-        self._probe = self._loop.create_task(self._ask(), name=f"probe {self.target.instance_id}")
-        self._probe.add_done_callback(lambda _: self._woken.set())
-
-    async def _ask(self) -> HttpConnection:
-        """One probe; its time runs from when it has a place, because who waits for that can't have been answered."""
-        place = await self.connections.budget.take(Purpose.OWN, self.connections)
-        self._probe_has_place = True
-        self.health.asked(self._loop.time())
-        self._woken.set()
-        return await self.connections.open_at(place)
+        self._probe = Probe(self.connections, self.health, self._woken.set)
 
     def _probe_due_s(self) -> float:
         if self._look_is_due:
@@ -350,24 +340,22 @@ class Link:
         if self.attempts > 1:
             await self._wake(backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s()))
 
-    async def _await_probe(self) -> None:
+    async def _await_probe(self, probe: Probe) -> None:
         """Wait for the running probe; past its deadline the link is suspect, but the question stays open."""
-        probe = self._probe
-        assert probe is not None  # noqa: S101 — only called while there is one
-        due_s = math.inf  # whatever else wakes us meanwhile, the deadline stays where it is
-        if self._probe_has_place:
-            due_s = self.health.last_asked_s + self.health.probe_deadline_s()
-        if not probe.done():
+        due_s = probe.due_s  # whatever else wakes us meanwhile, it stays there
+        if not probe.is_over:
             await self._wake(due_s - self._loop.time())
-        if not probe.done():
-            if not self._orders and (late_s := self._loop.time() - due_s) >= 0:
-                self.health.fired(late_s)  # late ourselves: the answer may wait in a socket that we have not read yet
-                self._unanswered("connected, but the identity probe is not answered")
-                self.health.asked(self._loop.time())
-                if self.connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance keeps its place for hours
-                    await self._end_probe()
-            return
-        self._probe = None
+        if probe.is_over:
+            self._probe = None
+            self._probe_ended(probe)
+        elif not self._orders and (late_s := self._loop.time() - due_s) >= 0:
+            self.health.fired(late_s)  # late ourselves: the answer may wait in a socket that we have not read yet
+            self._unanswered("connected, but the identity probe is not answered")
+            probe.goes_on()
+            if self.connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance keeps its place for hours
+                await self._end_probe()
+
+    def _probe_ended(self, probe: Probe) -> None:
         asked_s = self.health.last_asked_s
         try:
             connection = probe.result()
@@ -423,22 +411,20 @@ class Link:
         """What the instance's process does, as far as it can be seen now."""
         return self.target.look()
 
-    async def _unless_ordered(self, opening: Coroutine[Any, Any, HttpConnection]) -> HttpConnection | None:
+    async def _unless_ordered(self, opening: Opening) -> HttpConnection | None:
         """The opened connection, or None when orders came first: then the target may not be the target any more."""
-        task = self._loop.create_task(opening)
-        task.add_done_callback(lambda _: self._woken.set())
         try:
-            while not task.done() and not self._orders:
+            while not opening.is_over and not self._orders:
                 self._woken.clear()
                 await self._woken.wait()
         except asyncio.CancelledError:
-            await _discard(task)
+            await opening.end()
             raise
         if self._orders:
-            await _discard(task)
+            await opening.end()
             return None
         self._woken.clear()  # whoever asked to dial has been obeyed
-        return task.result()
+        return opening.result()
 
     def _on_connection_closed(self) -> None:
         if self.state in (State.READY, State.SUSPECT):
@@ -447,13 +433,12 @@ class Link:
     def _close_connections(self) -> None:
         self.connections.close()
         if self._probe is not None:
-            self._probe.cancel()
-            self._probe.add_done_callback(_close_what_came)  # it may have been answered just now
+            self._probe.drop()
             self._probe = None
 
     async def _end_probe(self) -> None:
         if self._probe is not None:
-            await _discard(self._probe)
+            await self._probe.end()
             self._probe = None
 
     # Small things.
@@ -509,14 +494,3 @@ class Link:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
-
-
-async def _discard(task: asyncio.Task[HttpConnection]) -> None:
-    task.cancel()
-    await asyncio.wait((task,))
-    _close_what_came(task)
-
-
-def _close_what_came(task: asyncio.Task[HttpConnection]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()

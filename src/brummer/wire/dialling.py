@@ -28,7 +28,11 @@ async def dial(
     try:
         async with asyncio.timeout(timeout_s):
             sock = await _connected(host, port, descriptors)
-            return sock if tls is None else await _secured(sock, tls, host)
+            try:
+                return sock if tls is None else await _secured(sock, tls, host)
+            except BaseException:
+                sock.close()
+                raise
     except OSError as error:
         raise socket_error(error, sent=False) from None
     except UnicodeError:
