@@ -41,7 +41,7 @@ MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
     ("io.TextIOWrapper.write", "logging/__init__.py", "emit"),
 )
 
-# Short calls on files of ours: under /proc, and in the instances directory, which is local (where it is not, the
+# Short calls on files of ours: our program's, under /proc, and in the instances directory, which is local (where it is not, the
 # registry uses a thread) and mostly in memory. (end of path, functions)
 MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/interfaces.py", ("_default_interface",)),
@@ -49,6 +49,7 @@ MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/pids.py", ("_stat", "_pid_namespace", "_boot_id", "_proc_shows_our_namespace")),
     ("brummer/host/locks.py", ("try_acquire", "is_locked", "_is_at")),
     ("brummer/host/directory_watch.py", ("_rearm", "verify")),
+    ("brummer/process/guard.py", ("_spawn",)),
     ("brummer/discovery/registry.py", ("_look",)),
     ("brummer/discovery/roster.py", ("_end",)),
     ("brummer/discovery/registrar.py", ("acquire", "describe_self", "_is_intact", "publish", "unpublish")),

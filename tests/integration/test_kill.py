@@ -206,7 +206,7 @@ def test_the_guard_that_is_killed_is_replaced_and_still_guards(brum: Brum, proje
 def guard_of(instance: Instance) -> psutil.Process | None:
     for child in psutil.Process(instance.pid).children():
         try:
-            if any("guard_main.py" in part for part in child.cmdline()):
+            if instance.record["generation"] in child.cmdline():
                 return child
         except psutil.Error:
             continue

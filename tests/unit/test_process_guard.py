@@ -148,6 +148,12 @@ async def test_the_guard_is_neither_marked_nor_in_our_session(guard: Guard, monk
     await inner.close()
 
 
+async def test_who_kills_all_that_looks_like_brum_does_not_find_the_guard(guard: Guard) -> None:
+    assert guard.pid
+    command = await asyncio.to_thread(psutil.Process(guard.pid).cmdline)
+    assert "brum" not in " ".join(command)
+
+
 async def test_the_guard_ignores_the_signals_of_a_terminal(guard: Guard) -> None:
     assert guard.pid
     process = psutil.Process(guard.pid)

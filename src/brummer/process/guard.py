@@ -6,9 +6,10 @@ does then.
 
 It is spawned, not forked. A fork before asyncio would take 0.2 ms of our time and a spawn takes 0.5
 (measured; its 13 ms of start-up run on another core, and the pipe keeps what we say meanwhile). In return the
-guard has nothing of ours: no locks, no descriptors, no marked environment, no command line that looks like
-ours to `pkill`; and a guard that was killed can be replaced at any time in the same way, which a fork under
-threads could not.
+guard has nothing of ours: no locks, no descriptors, no marked environment, and no command line in which
+`pkill -f brum` finds us, for it is given its program by descriptor and the interpreter that no virtual environment
+hides. And a guard that was killed can be replaced at any time in the same way, which a fork under threads
+could not.
 
 Windows needs no guard: a job object ends our children with us.
 """
@@ -127,13 +128,15 @@ class Guard:
         read_end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", _PROGRAM, self._generation],
-                stdin=read_end,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                env=environment,
-            )
+            with _PROGRAM.open("rb") as program:
+                self._process = subprocess.Popen(
+                    [os.path.realpath(sys.executable), "-I", "-S", f"/dev/fd/{program.fileno()}", self._generation],
+                    stdin=read_end,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[program.fileno()],
+                    start_new_session=True,
+                    env=environment,
+                )
         except OSError:
             self._close_pipe()
             raise
