@@ -41,8 +41,8 @@ MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
     ("io.TextIOWrapper.write", "logging/__init__.py", "emit"),
 )
 
-# Short calls on files of ours: our program's, under /proc, and in the instances directory, which is local (where it is not, the
-# registry uses a thread) and mostly in memory. (end of path, functions)
+# Short calls on files of ours: the guard's program, under /proc, and in the instances directory, which is local (where
+# it is not, the registry uses a thread) and mostly in memory. (end of path, functions)
 MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/interfaces.py", ("_default_interface",)),
     ("brummer/host/memory.py", ("resident_bytes",)),

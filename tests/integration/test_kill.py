@@ -6,6 +6,7 @@ two seconds. A zombie is dead.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.programs import BRUM, DIES_S, MODERN_META, WAIT_S, Brum, Hub, Instance, within
+from brummer.process.guard import MARK
+from tests.integration.programs import BRUM, DIES_S, MODERN_META, WAIT_S, Brum, Hub, Instance, marked, within
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who lives")
 
@@ -102,6 +104,30 @@ def test_the_next_start_after_kill_9_is_clean(brum: Brum, project: Path) -> None
     assert [(item["instance_id"], item["pid"], item["state"]) for item in listed(brum)] == [
         (successor.id, successor.pid, "ready")
     ]
+
+
+def test_what_outlives_an_instance_and_its_guard_ends_before_the_next_begins(brum: Brum, project: Path) -> None:
+    killed = started(brum, project, "stubborn")
+    guard = guard_of(killed)
+    assert guard is not None
+    for process in (killed, guard):
+        os.kill(process.pid, signal.SIGSTOP)  # so that neither sees the other die
+    for process in (killed, guard):
+        os.kill(process.pid, signal.SIGKILL)
+    killed.wait()
+    orphans = marked(f"{MARK}={killed.record['generation']}")
+    assert len(orphans) > 3
+    successor = brum.instance(project)
+    assert marked(f"{MARK}={killed.record['generation']}") == []
+    assert successor.id == killed.id
+
+
+def test_the_scripts_of_an_instance_that_lives_are_left_alone_whatever_is_removed(brum: Brum, project: Path) -> None:
+    living = started(brum, project)
+    for path in brum.instances.glob("[!.]*"):  # as rm -rf does it
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert brum.instance(project).pid != living.pid
+    assert len(marked(f"{MARK}={living.record['generation']}")) > 3
 
 
 def test_an_instance_whose_old_port_is_taken_gets_another(brum: Brum, project: Path) -> None:

@@ -1,8 +1,8 @@
 """One instance on one page: manager + server + registrar.
 
-Start: take the life lock (a second run is refused here), listen, serve, and only then publish the record:
-whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving, stop the processes; the next
-run of the same project waits for the last of that.
+Start: take the life lock (a second run is refused here), listen, end what a killed predecessor has left, serve, and
+only then publish the record: whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving,
+stop the processes; the next run of the same project waits for the last of that.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import GRACE_S, KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
+from brummer.instance.predecessor import succession
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import instance_tools
 from brummer.process.guard import Guard
@@ -118,6 +119,7 @@ async def running_instance(
         scripts = ScriptList(project)
         output = Output(generation, max_bytes=limits.output_bytes)
         async with (
+            succession(directory, instance_id, generation),
             Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
             Manager(generation, guard, output=output, find=scripts.find) as manager,
         ):
