@@ -5,9 +5,9 @@ import io
 import os
 import select
 import sys
-import time
 
 from brummer.core.errors import BrummerError
+from brummer.host.clocks import awake
 from brummer.instance.detect import Script
 from brummer.process.guard import MARK, RUN_MARK, marked_environment
 
@@ -56,7 +56,7 @@ def _lines_of(name: str, path: str) -> dict[str, str]:
 def _content_of(path: str) -> bytes:
     """Bounded in bytes, and in time where it is a pipe. Raises OSError."""
     parts: list[bytes] = []
-    room, until_s = LIMIT_BYTES, time.monotonic() + PIPE_WAIT_S
+    room, until_s = LIMIT_BYTES, awake() + PIPE_WAIT_S
     with open(path, "rb", buffering=0, opener=_without_waiting) as file:
         while room and (part := _next_part(file, room, until_s)):
             parts.append(part)
@@ -79,6 +79,6 @@ else:
         """Empty at the end. Whoever has opened a pipe for writing may still be asking for a password."""
         coming = select.poll()
         coming.register(file, select.POLLIN)
-        if not coming.poll(max(0.0, until_s - time.monotonic()) * 1000):
+        if not coming.poll(max(0.0, until_s - awake()) * 1000):
             raise TimeoutError(errno.ETIMEDOUT, f"nobody has written into this pipe within {PIPE_WAIT_S:g} s")
         return file.read(room)
