@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brummer.cli import arguments, commands, mcp_config
+from brummer.cli import arguments, commands, mcp_config, start
 from brummer.cli.say import say
 from brummer.core.errors import NotFound
 
@@ -85,6 +85,17 @@ def test_who_mistypes_a_command_gets_no_instance(tmp_path: Path, name: str, hint
     assert hint in raised.value.message
     commands._refuse_strangers(tmp_path, [name, "hello"])
     commands._refuse_strangers(tmp_path, [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there every user is known")
+def test_a_user_whom_nobody_knows_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/known")
+    start._have_a_home()
+    assert Path.home() == Path("/home/known")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    start._have_a_home()
+    assert Path.home() == Path("/")
 
 
 def test_nothing_but_text_reaches_the_terminal_with_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """The command's first steps. A hub on stdio answers its client's opening message here, before anything heavy loads."""
 
+import os
 import sys
 from typing import Final
 
@@ -14,6 +15,7 @@ _PORT_MAX: Final = 65_535
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
     standard_streams.make_usable()
+    _have_a_home()
     if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take
 
@@ -21,6 +23,12 @@ def main(argv: list[str]) -> int:
     from brummer.cli import commands
 
     return commands.main(argv)
+
+
+def _have_a_home() -> None:
+    """A container may run as a user whom nobody knows, without HOME; then it is where Docker itself would say."""
+    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib's raises
+        os.environ["HOME"] = os.sep
 
 
 def _is_valid(argv: list[str]) -> bool:
