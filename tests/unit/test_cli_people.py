@@ -172,8 +172,6 @@ async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.
     assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
     started = [arguments["name"] for tool, arguments in project.asked if tool == "scripts_run"]
     assert started == ["nope", "dev"]
-    waited = [arguments for tool, arguments in project.asked if tool == "wait_for"]
-    assert waited == [{"process": "dev", "ready": True, "exit": True, "timeout_s": 5.0}]
 
 
 async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,28 +190,53 @@ async def test_a_script_that_is_named_twice_is_no_failure() -> None:
     assert await up._run(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
 
 
-async def waits(listed: list[dict[str, Any]], timeout_s: float | None, *processes: dict[str, Any]) -> list[float]:
-    """The seconds of each wait for dev, which never comes true; how it is after the first, second, … is given."""
-    answers = iter(processes)
-    project = Answers(lambda *_: {"matched": False, "process": next(answers)})
-    await up._wait_for_all(project, ["dev"], up.Patience(timeout_s, listed))
-    return [arguments["timeout_s"] for _, arguments in project.asked]
+async def test_all_are_waited_for_at_once_until_each_is_ready_or_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    looks = iter(
+        [
+            [process("dev", "starting"), process("test", "running"), process("other", "pending")],
+            [process("dev", "ready"), process("test", "running")],
+            [process("dev", "ready"), process("test", "failed", exit_code=3, next_restart_s=0.5)],
+        ]
+    )
+    project = Answers(lambda tool, _: {"processes": next(looks)} if tool == "scripts_status" else {})
+    settled = await up._settled(project, ["dev", "test"], up.Patience(5.0))
+    assert [each.status for each in settled] == ["ready", "failed"]
+    assert next(looks, None) is None
+    assert capsys.readouterr().err == ""
 
 
-async def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:
-    now = datetime.now(UTC)
-    waiting = process("dev", "pending")
-    young = {**process("dev", "running"), "started_at": (now - timedelta(seconds=4)).isoformat()}
-    old = {**process("dev", "running"), "started_at": (now - timedelta(seconds=11)).isoformat()}
-    assert await waits([{"name": "dev"}], None, old) == [10.0]
-    assert await waits([{"name": "dev"}], None, waiting, young, old) == [10.0, 10.0, pytest.approx(6.0, abs=0.2)]
+async def test_what_is_not_ready_in_time_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(up, "PATIENCE_S", 0.0)
+    project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
+    settled = await up._settled(project, ["dev"], up.Patience(0.05))
+    assert [each.status for each in settled] == ["starting"]
+    assert len(project.asked) > 1
+    assert capsys.readouterr().err.count("waiting until ready: dev") == 1, "once, however often it is asked"
+
+
+async def test_who_waits_for_nothing_asks_once() -> None:
+    project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
+    await up._settled(project, ["dev"], up.Patience(0.0))
+    assert len(project.asked) == 1
+
+
+def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:
+    patience = up.Patience(None, [{"name": "dev"}])
+    [old] = processes_of({"processes": [process("dev", "running")]})
+    assert old.started_at is not None
+    assert patience.is_needed_for(old, old.started_at + timedelta(seconds=9))
+    assert not patience.is_needed_for(old, old.started_at + timedelta(seconds=10))
+    [waiting] = processes_of({"processes": [process("dev", "pending")]})
+    assert patience.is_needed_for(waiting, NOW)
 
 
 def test_a_script_with_a_proof_or_a_time_of_its_own_gets_all_of_it() -> None:
     [old] = processes_of({"processes": [process("dev", "running")]})
-    assert up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]).left_s("dev", old) == up.WAIT_S
-    assert up.Patience(120.0, [{"name": "dev"}]).left_s("dev", old) == 120.0
-    assert up.Patience(None, [{"name": "dev"}]).left_s("dev", old) < 0
+    assert up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]).is_needed_for(old, NOW)
+    assert up.Patience(120.0, [{"name": "dev"}]).is_needed_for(old, NOW)
+    assert not up.Patience(None, [{"name": "dev"}]).is_needed_for(old, NOW)
 
 
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(

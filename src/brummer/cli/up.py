@@ -21,7 +21,7 @@ from brummer.discovery.record import instance_id_for
 from brummer.discovery.registrar import ENDING_S, lock_path
 from brummer.host.locks import is_locked
 from brummer.instance.dependencies import GRACE_S
-from brummer.instance.scripts import ScriptList
+from brummer.instance.scripts import NAMES_SHOWN, ScriptList
 
 CONVENTIONAL: Final = ("dev", "start")
 """What people call the script that they work with, the more common one first."""
@@ -31,6 +31,8 @@ PUBLISHED_S: Final = ENDING_S + 15.0
 the scripts of the run before.
 """
 LOOK_S: Final = 0.02
+PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1)
+"""Between two questions how the scripts are; the last for ever. One costs a tenth of a millisecond."""
 
 WAIT_S: Final = 30.0
 """For a script to be ready, where nobody says how long."""
@@ -154,10 +156,7 @@ async def _run(project: Project, tool: str, scripts: Sequence[str], patience: "P
     """Start them in this order, wait for all at once, show them all. Ctrl-C ends the waiting only: they run on."""
     wanted = list(dict.fromkeys(scripts))
     started = [script for script in wanted if await _started(project, tool, script)]
-    if patience.timeout_s:
-        await _wait_for_all(project, started, patience)
-    everything = processes_of(await project.call("scripts_status"))
-    processes = [process for process in everything if process.name in started]
+    processes = await _settled(project, started, patience)
     if processes:
         show_processes(processes, paint)
     for process in processes:
@@ -185,35 +184,32 @@ class Patience:
         names = (str(script.get("name")) for script in listed if not script.get("ready"))
         self._may_never_be_ready = frozenset(names if timeout_s is None else ())
 
-    def left_s(self, script: str, process: Process | None) -> float:
-        """Until it is worth another look; nothing for one that has run long enough."""
-        if script not in self._may_never_be_ready:
-            return self.timeout_s
-        if process is None or process.started_at is None or process.status != "running":
-            return GRACE_S
-        return GRACE_S - (datetime.now(UTC) - process.started_at).total_seconds()
+    def is_needed_for(self, process: Process, now: datetime) -> bool:
+        """Whether something may still become of it. One that has failed, and is started again by itself, has failed."""
+        if process.status == "ready" or not process.runs or process.next_restart_s is not None:
+            return False
+        may_be_enough = process.status == "running" and process.name in self._may_never_be_ready
+        return not (may_be_enough and process.started_at and (now - process.started_at).total_seconds() >= GRACE_S)
 
 
-async def _wait_for_all(project: Project, scripts: Sequence[str], patience: Patience) -> None:
-    """Each is ready, or has ended, or is neither in time; which of them, its state tells."""
+async def _settled(project: Project, scripts: Sequence[str], patience: Patience) -> list[Process]:
+    """How they are once each is ready, or has ended, or is neither in time.
+
+    They are asked for again and again, as by `brum logs -f`: to wait for each would be a call for each, and an instance
+    takes sixteen at a time.
+    """
     loop = asyncio.get_running_loop()
-    waiting = set(scripts)
-    deadline_s = loop.time() + patience.timeout_s
-
-    async def settle(script: str) -> None:
-        process = None
-        while (left_s := round(min(deadline_s - loop.time(), patience.left_s(script, process)), 1)) > 0:
-            answer = await project.call("wait_for", process=script, ready=True, exit=True, timeout_s=left_s)
-            if answer.get("matched") or not answer.get("process"):
-                break
-            [process] = processes_of({"processes": [answer["process"]]})
-        waiting.discard(script)
-
-    def tell() -> None:
-        say(f"waiting until ready: {', '.join(map(shortened, sorted(waiting)))} (Ctrl-C leaves them running)")
-
-    telling = loop.call_later(PATIENCE_S, tell)
-    try:
-        await asyncio.gather(*map(settle, scripts))
-    finally:
-        telling.cancel()
+    began_s, has_told, pauses = loop.time(), False, iter(PAUSES_S)
+    while True:
+        everything = processes_of(await project.call("scripts_status"))
+        processes = [process for process in everything if process.name in scripts]
+        waiting = [process.name for process in processes if patience.is_needed_for(process, datetime.now(UTC))]
+        waited_s = loop.time() - began_s
+        if not waiting or waited_s >= patience.timeout_s:
+            return processes
+        if not has_told and waited_s >= PATIENCE_S:
+            shown = ", ".join(map(shortened, waiting[:NAMES_SHOWN]))
+            more = f" and {len(waiting) - NAMES_SHOWN} more" if len(waiting) > NAMES_SHOWN else ""
+            say(f"waiting until ready: {shown}{more} (Ctrl-C leaves them running)")
+            has_told = True
+        await asyncio.sleep(next(pauses, PAUSES_S[-1]))
