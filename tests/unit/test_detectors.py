@@ -68,6 +68,7 @@ services:
       db2: not a service
   'web':
     <<: *common
+  <<: *more
     depends_on: [db]
 volumes:
   data:
@@ -392,6 +393,23 @@ def test_a_workspace_does_not_lead_out_of_the_project(project: Project, pattern:
     project.write("package.json", {"workspaces": [pattern], "scripts": {"dev": "x"}})
     assert list(project.commands()) == ["dev"]
     assert [problem.source for problem in project.problems()] == ["package.json"]
+
+
+def test_a_pattern_that_leads_out_hides_no_other(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["../x", "!/etc/*", "a"]})
+    project.write("a/package.json", {"scripts": {"dev": "x"}})
+    project.write("Cargo.toml", f'[workspace]\nmembers = ["../x", "crates/*"]\n{CARGO}')
+    project.write("src/main.rs", "")
+    assert list(project.commands()) == ["a:dev", "build", "test", "run"]
+    assert [problem.source for problem in project.problems()] == ["package.json", "package.json", "Cargo.toml"]
+
+
+def test_the_project_of_a_solution_that_is_broken_is_reported_and_the_others_stay(project: Project) -> None:
+    project.write("Shop.sln", SOLUTION)
+    project.write("src/Api/Api.csproj", WEB_SDK)
+    (project.directory / "Tool.csproj").write_bytes(EXE.encode("utf-16"))
+    assert project.shown()["run"] == "dotnet run --project src/Api/Api.csproj"
+    assert [problem.source for problem in project.problems()] == ["Tool.csproj"]
 
 
 def test_the_member_of_a_cargo_workspace_that_is_broken_is_reported(project: Project) -> None:

@@ -87,6 +87,29 @@ def test_the_explicit_targets_of_a_makefile_are_scripts(project: Project) -> Non
     assert project.commands()["test"] == ["make", "test"]
 
 
+DIRECTIVES = """
+ifeq ($(shell uname):x,Linux:x)
+else ifeq (a:b,c)
+endif
+$(info hello: world)
+$(if $(FOO),,$(error FOO is not set: use X))
+-include a:b
+vpath %.c src:lib
+export a: b
+export:
+"""
+
+
+def test_a_directive_with_a_colon_is_no_target(project: Project) -> None:
+    project.write("Makefile", DIRECTIVES)
+    assert list(project.commands()) == ["export"]
+
+
+def test_a_makefile_may_be_of_any_encoding(project: Project) -> None:
+    (project.directory / "Makefile").write_bytes("# Jürgen\nbuild größe:\n".encode("latin-1"))
+    assert (list(project.commands()), project.problems()) == (["build"], ())
+
+
 def test_the_makefile_that_make_would_read_is_read(project: Project) -> None:
     project.write("Makefile", "one:\n")
     project.write("GNUmakefile", "two:\n")

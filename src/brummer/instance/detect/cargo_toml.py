@@ -16,7 +16,10 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     for verb in ("build", "test"):
         yield Script(verb, ["cargo", verb, *everything], source, project.directory)
     binaries = _binaries(manifest, "", project)
-    for folder in _members(manifest, project):
+    for folder in _members(manifest, source, project):
+        if isinstance(folder, Problem):
+            yield folder
+            continue
         place = f"{folder}/{source}"
         try:
             binaries |= _binaries(toml_table(project.text(place)), folder, project)
@@ -27,13 +30,12 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         yield Script(called, ["cargo", "run", *arguments], source, project.directory)
 
 
-def _members(manifest: Table, project: Project) -> Iterator[str]:
+def _members(manifest: Table, source: str, project: Project) -> Iterator[str | Problem]:
     workspace = as_table(manifest.get("workspace", {}), "workspace")
     excluded = set(strings(workspace.get("exclude")))
-    for pattern in strings(workspace.get("members")):
-        for folder in project.matching(pattern):
-            if folder and folder not in excluded and project.exists(f"{folder}/Cargo.toml"):
-                yield folder
+    for found in project.all_matching(strings(workspace.get("members")), source):
+        if isinstance(found, Problem) or (found and found not in excluded and project.exists(f"{found}/Cargo.toml")):
+            yield found
 
 
 def _binaries(manifest: Table, folder: str, project: Project) -> dict[str, list[str]]:

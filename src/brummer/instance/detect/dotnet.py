@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import BrokenFile, Problem, Script
 from brummer.instance.detect.project import Project
 
 PREFIX = "dotnet"
@@ -18,7 +18,13 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         yield Script(verb, ["dotnet", verb, source], source, project.directory)
     is_solution = source.endswith((".sln", ".slnx"))
     names = [name.replace("\\", "/") for name in _PROJECT.findall(text)] if is_solution else [source]
-    programs = [name for name in names if project.exists(name) and _RUNS.search(project.text(name))]
+    programs = []
+    for name in filter(project.exists, names):
+        try:
+            if _RUNS.search(project.text(name)):
+                programs.append(name)
+        except BrokenFile as error:
+            yield Problem(name, error.line, error.message)
     for name in programs:
         called = "run" if len(programs) == 1 else name.rpartition("/")[2].rpartition(".")[0]
         yield Script(called, ["dotnet", "run", "--project", name], source, project.directory)

@@ -92,7 +92,8 @@ def _own(project: Project, problems: list[Problem]) -> "Declared | None":
 
 def _detected(detector: ModuleType, source: str, project: Project) -> Iterator[Script | Problem]:
     try:
-        yield from _bounded(detector.detect(project.text(source), source, project))
+        text = project.text(source, lenient=getattr(detector, "TAKES_ANY_BYTES", False))
+        yield from _bounded(detector.detect(text, source, project))
     except BrokenFile as error:
         yield Problem(source, error.line, error.message)
 

@@ -33,7 +33,10 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     manager = _manager(package, project)
     yield from _scripts(package, manager, "", source, project.directory)
     labels: set[str] = set()
-    for folder in _workspace_folders(package, project):
+    for folder in _workspace_folders(package, source, project):
+        if isinstance(folder, Problem):
+            yield folder
+            continue
         place = f"{folder}/package.json"
         if not project.exists(place):
             continue
@@ -73,16 +76,16 @@ def _label(package: Table, folder: str, labels: set[str]) -> str:
     return label
 
 
-def _workspace_folders(package: Table, project: Project) -> Iterator[str]:
+def _workspace_folders(package: Table, source: str, project: Project) -> Iterator[str | Problem]:
     """Each once, in the order of the patterns; those that begin with ``!`` take away."""
     patterns = _patterns(package, project)
-    excluded = {folder for pattern in patterns if pattern[0] == "!" for folder in project.matching(pattern[1:])}
+    excluded = list(project.all_matching((pattern[1:] for pattern in patterns if pattern[0] == "!"), source))
+    yield from (found for found in excluded if isinstance(found, Problem))
     seen = {"", *excluded}
-    for pattern in patterns:
-        for folder in project.matching(pattern) if pattern[0] != "!" else ():
-            if folder not in seen:
-                seen.add(folder)
-                yield folder
+    for found in project.all_matching((pattern for pattern in patterns if pattern[0] != "!"), source):
+        if found not in seen:
+            seen.add(found)
+            yield found
 
 
 def _patterns(package: Table, project: Project) -> list[str]:

@@ -6,11 +6,11 @@ where a path names them, never while searching.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from brummer.instance.detect import BrokenFile
+from brummer.instance.detect import BrokenFile, Problem
 
 FILE_LIMIT_BYTES = 1024 * 1024
 LISTED_LIMIT = 1_000
@@ -58,8 +58,11 @@ class Project:
                 return found
         return None
 
-    def text(self, name: str) -> str:
-        """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`."""
+    def text(self, name: str, *, lenient: bool = False) -> str:
+        """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`.
+
+        ``lenient``: what is not UTF-8 is U+FFFD, for a tool that takes bytes as they come.
+        """
         if not self.exists(name):
             raise BrokenFile(None, "there is no such file")
         try:
@@ -70,7 +73,7 @@ class Project:
         if len(content) > FILE_LIMIT_BYTES:
             raise BrokenFile(None, f"larger than {FILE_LIMIT_BYTES} bytes")
         try:
-            return content.decode("utf-8-sig").replace("\r\n", "\n")
+            return content.decode("utf-8-sig", "replace" if lenient else "strict").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise BrokenFile(content.count(b"\n", 0, error.start) + 1, "not UTF-8") from None
 
@@ -84,6 +87,14 @@ class Project:
         if pattern.startswith("/") or ".." in parts:
             raise BrokenFile(None, f"{pattern} leads out of the project")
         return self._matching("", parts, 0)
+
+    def all_matching(self, patterns: Iterable[str], source: str) -> Iterator[str | Problem]:
+        """As `matching`; a pattern that can't be followed is a problem of ``source``, and hides no other."""
+        for pattern in patterns:
+            try:
+                yield from self.matching(pattern)
+            except BrokenFile as error:
+                yield Problem(source, None, error.message)
 
     def _matching(self, base: str, parts: list[str], depth: int) -> Iterator[str]:
         if not parts:

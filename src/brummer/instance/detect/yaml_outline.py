@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_KEY = re.compile(r"""(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#"'\[{&*!|>%@`-][^\n]*?|-[^\s#][^\n]*?)):(?=[ ]|$)(.*)""")
+_KEY = re.compile(r"""(?!<<:)(?:"([^"\n]*)"|'([^'\n]*)'|([^\s#"'\[{&*!|>%@`-][^\n]*?|-[^\s#][^\n]*?)):(?=[ ]|$)(.*)""")
 _ITEM = re.compile(r"-[ ]+(.*)")
 _COMMENT = re.compile(r"(?:^|[ ])#.*")
 
