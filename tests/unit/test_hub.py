@@ -15,7 +15,8 @@ import pytest
 from brummer.core.errors import NotFound
 from brummer.discovery.record import Record, instance_id_for
 from brummer.host.clocks import SystemClock
-from brummer.hub.instances import Ambiguous, Instances, NoInstances
+from brummer.hub.addressing import Ambiguous, NoInstances
+from brummer.hub.instances import Instances
 from brummer.hub.problems import RESTART_S
 from brummer.hub.router import Router
 from brummer.hub.sessions import SESSION_LIMIT, Sessions
@@ -147,12 +148,12 @@ async def test_the_default_is_found_anew_when_a_second_one_revives(shop: Record,
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
         instances = router._instances
         instances.gone(api, "process died")
-        assert (await instances.default(())).id == shop.instance_id
+        assert (await instances.addressing.default(())).id == shop.instance_id
         instances.appeared(api)  # its link does not know yet that it lives
         with pytest.raises(Ambiguous):
-            await instances.default(())
+            await instances.addressing.default(())
         instances.gone(shop, "process died")
-        assert (await instances.default(())).id == api.instance_id
+        assert (await instances.addressing.default(())).id == api.instance_id
 
 
 async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
@@ -235,13 +236,13 @@ async def test_of_several_in_one_directory_the_one_without_a_name_is_meant(tmp_p
             for name in (None, "tests", "worker")
         ]
         async with hub_with(tests, unnamed, worker, here=here) as router:
-            assert (await router._instances.default(())).id == unnamed.instance_id
-            assert (await router._instances.named(str(here))).id == unnamed.instance_id
+            assert (await router._instances.addressing.default(())).id == unnamed.instance_id
+            assert (await router._instances.addressing.named(str(here))).id == unnamed.instance_id
         async with hub_with(tests, worker, here=here) as router:
             with pytest.raises(Ambiguous):
-                await router._instances.default(())
+                await router._instances.addressing.default(())
         async with hub_with(tests, here=here) as router:
-            assert (await router._instances.default(())).id == tests.instance_id
+            assert (await router._instances.addressing.default(())).id == tests.instance_id
 
 
 async def test_waiting_everywhere_where_nobody_is_left_says_so(shop: Record) -> None:
@@ -342,7 +343,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
         assert [known.link.state for known in instances] == [State.READY]
         instances.gone(shop, "process died")
         async with asyncio.timeout(5):
-            while (await instances.named("shop")).link.state is not State.GONE:
+            while (await instances.addressing.named("shop")).link.state is not State.GONE:
                 await asyncio.sleep(0)
         (known,) = instances
         assert (known.summary()["state"], known.summary()["reason"]) == ("gone", "process died")
@@ -350,7 +351,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
             instances.appeared(again)
             instances.gone(shop, "process died")  # late news of the old run says nothing of the new one
             async with asyncio.timeout(5):
-                while (await instances.named("shop")).link.state is not State.READY:
+                while (await instances.addressing.named("shop")).link.state is not State.READY:
                     await asyncio.sleep(0)
             assert len(list(instances)) == 1
     finally:

@@ -17,7 +17,8 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
-from brummer.hub.instances import Instances, Known
+from brummer.hub.instances import Instances
+from brummer.hub.known import Known
 from brummer.hub.recovery import Recovery
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.link.call import Call

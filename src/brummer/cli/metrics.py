@@ -20,7 +20,7 @@ from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
 from brummer.host.private_sockets import AVAILABLE
 from brummer.hub import status_socket
-from brummer.hub.instances import target_of
+from brummer.hub.known import target_of
 from brummer.wire.http_connection import HttpConnection
 
 ANSWER_S: Final = 2.0

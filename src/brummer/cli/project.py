@@ -15,7 +15,7 @@ from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
 from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.host import loop
-from brummer.hub.instances import Known
+from brummer.hub.known import Known
 from brummer.hub.service import Hub, running_hub
 from brummer.link.state import State
 

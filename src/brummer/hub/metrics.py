@@ -16,7 +16,8 @@ from brummer.core.metrics import Family, Metric
 from brummer.core.tallies import CALL_S, RECOVERY_S, Histogram
 from brummer.discovery.events import GoneReason
 from brummer.discovery.registry import Registry
-from brummer.hub.instances import Instances, Known
+from brummer.hub.instances import Instances
+from brummer.hub.known import Known
 from brummer.hub.status import in_use, limits_in_force
 from brummer.hub.timeline import Handled, Timeline
 from brummer.link.breaker import BreakerState

@@ -11,7 +11,8 @@ from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
 from brummer.host.descriptors import descriptor_limit, lowest_free_descriptor
-from brummer.hub.instances import Instances, Known
+from brummer.hub.instances import Instances
+from brummer.hub.known import Known
 from brummer.hub.problems import Observed
 from brummer.hub.timeline import Entry, Timeline
 from brummer.link.connections import RESERVED_DESCRIPTORS

@@ -13,7 +13,8 @@ from brummer.core.errors import BrummerError, InvalidArguments, NotFound, Transp
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.black_box import ANSWERED, BlackBoxes
-from brummer.hub.instances import Instances, Known
+from brummer.hub.instances import Instances
+from brummer.hub.known import Known
 from brummer.hub.sessions import Sessions
 from brummer.link import express
 from brummer.link.call import Call
@@ -69,6 +70,7 @@ class Router:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._instances = instances
+        self._addressing = instances.addressing
         self._memory = instances.memory
         self._black_boxes = black_boxes
         self._sessions = sessions
@@ -90,7 +92,7 @@ class Router:
         try:
             named, arguments = _instance_in(call)
             name, roots = self._place_of(call, named)
-            known = self._instances.known_now(name, roots)
+            known = self._addressing.now(name, roots)
             if known is None or not isinstance(known.caller, Caller):
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
@@ -125,7 +127,7 @@ class Router:
             return await self._wait_everywhere(call, arguments)
         name, roots = self._place_of(call, name)
         try:
-            known = await (self._instances.default(roots) if name is None else self._instances.named(name))
+            known = await (self._addressing.default(roots) if name is None else self._addressing.named(name))
         except NotFound:
             if name is not None and (answer := await self._left_by(name, call.name, arguments)) is not None:
                 return answer
@@ -195,7 +197,7 @@ class Router:
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
-        everyone = await self._instances.living()
+        everyone = await self._addressing.everyone()
         waits = {asyncio.ensure_future(self._wait_in(known, call, arguments)) for known in everyone}
         answers: list[dict[str, Any]] = []
         try:

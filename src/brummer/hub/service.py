@@ -95,7 +95,7 @@ class Hub:
         async with self.registry:
             await self._look()
             self.instances.looked()
-            self.instances.look_again = self._look
+            self.instances.addressing.look_again = self._look
             async for event in self.registry:
                 match event:
                     case Appeared(record) | Changed(_, record):

@@ -26,7 +26,7 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
 
     async def instances_connect(arguments: _Connect, call: ToolCall) -> object:
         await instances.settled()
-        known = await instances.named(arguments.instance)
+        known = await instances.addressing.named(arguments.instance)
         if call.session is not None:
             sessions.choose(call.session.id, known.id)
         return {"instance": known.summary(), "remembered": call.session is not None}

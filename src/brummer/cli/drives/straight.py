@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from brummer.cli.drives.answers import Answer, of_result
 from brummer.core.errors import BrummerError
-from brummer.hub.instances import target_of
+from brummer.hub.known import target_of
 from brummer.instance.service import Instance
 from brummer.link.call import Call
 from brummer.link.target import Target
