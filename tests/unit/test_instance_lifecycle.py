@@ -48,7 +48,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 DAEMON = """
 import os, pathlib, signal, sys, time
 def save(*_):
-    time.sleep(1)
+    time.sleep(0.7)
     state.write_text("saved")
     os._exit(0)
 state = pathlib.Path(sys.argv[1])
@@ -56,6 +56,8 @@ if os.fork() == 0:
     os.setsid()
     signal.signal(signal.SIGTERM, save)
     state.write_text("dirty")
+elif "exit" in sys.argv:
+    os._exit(0)
 time.sleep(600)
 """
 PATIENT_HTTP = """
@@ -594,6 +596,30 @@ async def test_what_left_its_group_has_the_same_time_to_end(world: World, tmp_pa
         await asyncio.sleep(0.01)
     await world.manager.stop(run)
     assert (tmp_path / "state").read_text() == "saved"
+
+
+@LINUX
+async def test_a_daemon_lives_on_until_a_stop_is_asked_for_and_then_has_its_time(world: World, tmp_path: Path) -> None:
+    world.script("db", python(DAEMON, tmp_path / "state", "exit"), stop_timeout_s=WITHIN_S)
+    for _ in range(2):
+        (tmp_path / "state").unlink(missing_ok=True)
+        run = await world.reached(await world.start("db"), "exit")
+        assert (run.state, (tmp_path / "state").read_text()) == ("exited", "dirty")
+        assert await world.manager.stop(run) is False
+        assert ((tmp_path / "state").read_text(), run.state) == ("saved", "exited")
+        assert await world.manager.stop(run) is True
+
+
+@LINUX
+async def test_a_restart_and_the_end_of_the_instance_stop_daemons_too(tmp_path: Path) -> None:
+    world = World()
+    async with world.manager:
+        world.script("db", python(DAEMON, tmp_path / "state", "exit"), stop_timeout_s=WITHIN_S)
+        await world.reached(await world.start("db"), "exit")
+        run = await world.manager.restart(world.script("db", python(DAEMON, tmp_path / "anew", "exit")))
+        assert (tmp_path / "state").read_text() == "saved"
+        await world.reached(run, "exit")
+    assert (tmp_path / "anew").read_text() == "saved"
 
 
 @LINUX

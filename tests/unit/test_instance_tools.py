@@ -384,6 +384,20 @@ async def test_waiting_for_what_an_ended_process_can_not_do_any_more_ends_at_onc
     assert (answer["matched"], answer["process"]["status"]) == (False, "failed")
 
 
+async def test_a_script_that_is_called_as_a_run_of_another_is_meant_by_its_name(agent: Agent) -> None:
+    with (agent.directory / "Procfile").open("a") as procfile:
+        procfile.write("quick-2: echo I am another; exec sleep 600\n")
+    for name in ("quick", "quick"):
+        await agent.call("scripts_run", name=name, wait="exit")
+    await agent.call("scripts_run", name="quick-2", wait="none")
+    assert (await agent.call("wait_for", process="quick-2", log="another"))["matched"] is True
+    assert texts(await agent.call("logs_tail", process="quick-2")) == ["I am another"]
+    assert [each["name"] for each in (await agent.call("scripts_status", name="quick-2"))["processes"]] == ["quick-2"]
+    waiting = asyncio.create_task(agent.call("wait_for", process="quick-2", exit=True, timeout_s=0.2))
+    await agent.call("scripts_run", name="quick", wait="exit")
+    assert (await waiting)["matched"] is False
+
+
 async def test_waiting_for_one_run_does_not_wait_for_those_that_follow_it(agent: Agent) -> None:
     (agent.directory / ".brum.toml").write_text('[scripts.loop]\ncommand = "exit 1"\nrestart = "always"\n')
     await agent.call("scripts_run", name="loop", wait="exit")

@@ -151,7 +151,8 @@ class Manager:
             return self._start(script)
 
     async def stop(self, run: Run, by: str = "call") -> bool:
-        """Stop the whole group of a run, or of that which followed it by itself; True if it had ended already.
+        """Stop the whole group of a run, or of that which followed it by itself, or else the daemons that the script
+        has left behind; True if all of that had ended already.
 
         Raises StopTimedOut 2 s after the script's own time.
         """
@@ -160,12 +161,17 @@ class Manager:
             await self._cancel(run, by)
             return False
         if run.has_ended or run.child is None:
-            return True
+            return not await self._end_daemons(run)
         if run.state != "stopping":
             run.stop_asked(by)
         await run.child.stop(run.script.stop_timeout_s, starting.stop_signal_of(run.script))
         await self._end_of(run)
         return False
+
+    async def _end_daemons(self, run: Run) -> bool:
+        """Of all runs of this script: the last may only have found that there was one. Whether there were any."""
+        exited = [old.child for old in self.runs() if old.name == run.name and old.state == "exited" and old.child]
+        return any(await asyncio.gather(*(child.end_daemons(run.script.stop_timeout_s) for child in exited)))
 
     async def until(self, run: Run, until: Until, timeout_s: float) -> bool:
         """Wait until the run has ended; or until it, or one that follows it by itself, is ready, or has ended for good.
@@ -193,10 +199,11 @@ class Manager:
         return [line.text for line in deque(self.lines_of(run), maxlen=count)]
 
     async def shutdown(self) -> None:
-        """Start nothing more, and stop everything: nobody before those that depend on it."""
+        """Start nothing more, and stop everything: nobody before those that depend on it, and daemons last."""
         self._closing = True
         waves = stop_waves(run for run in self.current_runs() if not run.has_ended)
-        patience_s = sum(max(run.script.stop_timeout_s for run in wave) for wave in waves)
+        waves.append([run for run in self.current_runs() if run.state == "exited"])
+        patience_s = sum(max((run.script.stop_timeout_s for run in wave), default=0.0) for wave in waves)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_s + SHUTDOWN_MARGIN_S):
                 for wave in waves:

@@ -39,6 +39,6 @@ class Runs:
         return list(self._current.values())
 
     def find(self, process: str) -> Run | None:
-        """By ``process_id`` that very run, else by name the latest."""
+        """By name the latest, else by ``process_id`` that very run: a script may be called as a run of another is."""
         by_id = (run for run in self._all if run.process_id == process)
-        return next(by_id, None) or self._current.get(process)
+        return self._current.get(process) or next(by_id, None)

@@ -136,11 +136,18 @@ class _Calls:
         """
         if wanted.name is None:
             return {"processes": [_facts(run) for run in self._manager.current_runs()]}
-        runs = [run for run in reversed(self._manager.runs()) if wanted.name in (run.name, run.process_id)]
+        runs = self._runs(wanted.name)
         past = await self._past.processes(wanted.name) if self._past else []
         if not runs and not past:
             await self._check_process(wanted.name)
         return {"processes": [*map(_facts, runs), *past]}
+
+    def _runs(self, process: str) -> list[Run]:
+        """By name all of them, the latest first; else by id that very run."""
+        found = self._manager.find(process)
+        if found is None or found.name != process:
+            return [found] if found else []
+        return [run for run in reversed(self._manager.runs()) if run.name == process]
 
     async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
         if past := await self._past_of(wanted.process):

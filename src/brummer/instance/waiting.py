@@ -86,7 +86,9 @@ class Waiting:
         return self._manager.find(self._wanted.process) if self._wanted.process is not None else None
 
     def _concerns(self, run: Run) -> bool:
-        return self._wanted.process in (None, run.name, run.process_id)
+        """A name means all runs of that script, and no run of another that happens to have it as its id."""
+        named = self._wanted.process
+        return named in (None, run.name) or (named == run.process_id and self._manager.find(named) is run)
 
     def _on_output(self, batch: Batch) -> None:
         run = self._manager.current(batch.process)

@@ -131,11 +131,11 @@ class BlackBox:
         return Kept(self.generation, [by_n[n] for n in numbers], gone)
 
     def find(self, process: str) -> list[PastRun]:
-        """By id that very run; by name all its runs, the latest first."""
+        """By name all its runs, the latest first; else by id that very run."""
+        if by_name := [run for run in self.runs if run.process["name"] == process]:
+            return by_name
         ids = [run.facts(self.generation, is_over=True)["process_id"] for run in self.runs]
-        if process in ids:
-            return [self.runs[ids.index(process)]]
-        return [run for run in self.runs if run.process["name"] == process]
+        return [self.runs[ids.index(process)]] if process in ids else []
 
     def _called(self, process: str) -> list[PastRun]:
         if found := self.find(process):

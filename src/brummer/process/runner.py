@@ -38,6 +38,9 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, but for a process inside a system call on a dead disk."""
 DRAIN_S = 0.5
+LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
+"""Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
+"""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -208,6 +211,13 @@ class Child:
             pids = [member.pid for member in await asyncio.to_thread(members, self.pid)]
             raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
 
+    async def end_daemons(self, grace_s: float) -> bool:
+        """End what has left the group of a script that has exited well, and lives on; whether there was any."""
+        if sys.platform != "linux" or not await self._ask_escapees(grace_s):
+            return False
+        await asyncio.to_thread(end_all, set(), self._mark)
+        return True
+
     async def abandon(self) -> None:
         """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
         exit.
@@ -227,8 +237,10 @@ class Child:
             await self._leader_died.wait()
             asked = self._stop_asked
             status = peek_exit(self.pid) or 0
+            if status == 0 and not asked:
+                await self._daemons_have_left()
             await self._group_is_empty()
-            if asked or status != 0:
+            if self._stop_asked or status != 0:
                 await self._escapees_are_gone()
             complete = await self._output_is_read()
             if self._stopping:  # it may still look, and must not signal a number that is no longer ours
@@ -244,6 +256,13 @@ class Child:
             self._leader_died.set()
             return None
         return watch_exit(self._loop, identity, self._leader_died.set)
+
+    async def _daemons_have_left(self) -> None:
+        """What is still in the group after this was not meant to stay."""
+        for pause_s in LEAVING_S:
+            if self._stop_asked or not await asyncio.to_thread(members, self.pid):
+                return
+            await asyncio.sleep(pause_s)
 
     async def _group_is_empty(self) -> None:
         """Members may fork while we wait for those we saw, so look again until there are none."""
@@ -263,16 +282,19 @@ class Child:
         instance.
         """
         if sys.platform == "linux":
-            await self._escapees_had_their_time()
+            rest_s = self._grace_ends_s - self._loop.time()
+            if rest_s > 0:  # as the group, they have the time to end by themselves if a stop was asked for
+                await self._ask_escapees(rest_s)
             await asyncio.to_thread(end_all, set(), self._mark, self._tree)
 
-    async def _escapees_had_their_time(self) -> None:
-        """To end by themselves; the same time as the group, if a stop was asked for. No thread is kept for that."""
-        rest_s = self._grace_ends_s - self._loop.time()
-        if rest_s > 0 and (asked := await asyncio.to_thread(_ask_escapees, self._mark, self._tree)):
+    async def _ask_escapees(self, grace_s: float) -> bool:
+        """To end; whether there were any. No thread is kept while they do."""
+        asked = await asyncio.to_thread(_ask_escapees, self._mark, self._tree)
+        if asked:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(rest_s):
+                async with asyncio.timeout(grace_s):
                     await _all_died(asked)
+        return bool(asked)
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -383,9 +405,9 @@ def _tree_of(group: int, mark: bytes) -> set[Identity]:
 def _ask_escapees(mark: bytes, tree: set[Identity]) -> list[ProcessIdentity]:
     """Whoever carries the mark or was in the tree hears that it should end, and is returned."""
     escapees, _ = find(set(), mark, tree)
+    living = [(started, identify(pid)) for pid, started in escapees]
     for escapee in escapees:
         send(escapee, signal.SIGTERM)
-    living = [(started, identify(pid)) for pid, started in escapees]
     return [identity for started, identity in living if identity and identity.start_token == started]
 
 
