@@ -131,9 +131,10 @@ def in_a_shell(brum: Brum, text: str, cwd: Path, **more: str) -> Done:
 STREAMS = {
     "closed, where it prints": ("brum ls >&-", 0, ""),
     "all closed": ("brum ls <&- >&- 2>&-", 0, ""),
-    "closed, for an instance's lines": ("timeout -s INT 3 brum hello >&-; true", 0, "answers MCP"),
+    "closed, where a table would come": ("brum up hello >&- && brum down", 0, "in the background"),
     "closed, for a hub": ("brum --mcp <&-", 0, ""),
     "of a full disk": ("brum ls >/dev/full", 1, "brum: No space left on device\n"),
+    "read by nobody, and the other with it": ("{ brum ps 2>&1; echo $? >status; } | true; cat status >&2", 0, "3\n"),
     "read by nobody": ("{ sleep 0; brum ls; echo $? >&2; } | true", 0, "141\n"),
     "of an encoding that lacks characters": ("PYTHONIOENCODING=ascii brum doctor", 0, ""),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from brummer.cli import arguments, commands, mcp_config, start
+from brummer.cli import arguments, commands, mcp_config, standard_streams, start
 from brummer.cli.say import say
 from brummer.core.errors import NotFound
 
@@ -101,6 +101,16 @@ def test_a_user_whom_nobody_knows_has_a_home(monkeypatch: pytest.MonkeyPatch) ->
 def test_nothing_but_text_reaches_the_terminal_with_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     say("no script is called \x1b[2J\nbrum: all is well")
     assert capsys.readouterr().err == "brum: no script is called \ufffd[2J\ufffdbrum: all is well\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file system that is always full")
+def test_what_can_not_be_said_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full, Path("/dev/full").open("w") as other:
+        monkeypatch.setattr(sys, "stderr", full)
+        monkeypatch.setattr(sys, "stdout", other)
+        say("no space is left")
+        standard_streams.finish()
+        assert Path(f"/proc/self/fd/{full.fileno()}").readlink() == Path(os.devnull)
 
 
 def test_an_agent_is_told_the_absolute_path_of_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,12 +54,12 @@ def main(argv: Sequence[str]) -> int:
         say(error.message)
         return 1
     except BrokenPipeError:
-        standard_streams.finish()
         return READER_LEFT
     except OSError as error:
-        standard_streams.finish()
         say(_in_words(error))
         return 1
+    finally:
+        standard_streams.finish()
     return status
 
 
