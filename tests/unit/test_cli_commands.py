@@ -76,7 +76,13 @@ def test_in_a_directory_that_was_removed_that_is_what_is_wrong(tmp_path: Path, m
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("ps", "brum ps"), ("stauts", "did you mean brum status?"), ("helo", "Did you mean hello?"), ("xyz", "there is")],
+    [
+        ("ps", "brum ps"),
+        ("stauts", "did you mean brum status?"),
+        ("helo", "Did you mean hello?"),
+        ("xyz", "there is"),
+        ("start", "did you mean brum up?"),
+    ],
 )
 def test_who_mistypes_a_command_gets_no_instance(tmp_path: Path, name: str, hint: str) -> None:
     (tmp_path / "Procfile").write_text("hello: echo hi\n")

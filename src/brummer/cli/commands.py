@@ -37,6 +37,19 @@ Scripts come from package.json, Makefile and some twenty other kinds of project 
 command is run with `brum -- NAME`. Records of running instances are kept in $BRUMMER_INSTANCES_DIR, else in the user's
 runtime directory."""
 
+_SYNONYMS: Final = {
+    "start": "up",
+    "run": "up",
+    "stop": "down",
+    "kill": "down --kill",
+    "list": "ls",
+    "tail": "logs -f",
+    "config": "--settings",
+    "help": "--help",
+    "version": "--version",
+}
+"""What similar programs call their commands."""
+
 READER_LEFT: Final = 141
 """What shells make of an end by SIGPIPE."""
 
@@ -196,7 +209,7 @@ def _refuse_strangers(project: Path, names: Sequence[str]) -> None:
 def _command_meant(name: str) -> str:
     if name in _COMMANDS:
         return f" A command stands before its options: brum {name}."
-    command = nearest(name, _COMMANDS)
+    command = _SYNONYMS.get(name) or nearest(name, _COMMANDS)
     return f" Or did you mean brum {command}?" if command else ""
 
 

@@ -73,7 +73,7 @@ def _logs(argv: Sequence[str]) -> int:
         type=_lines,
         default=100,
         metavar="N",
-        help=f"at most N lines so far (default 100, {LINES_MAX})",
+        help=f"so many of the last lines (default 100, at most {LINES_MAX}, or as many as one answer holds)",
     )
     options = _parsed(parser, argv)
     from brummer.cli import logs
