@@ -139,7 +139,7 @@ def test_a_day_with_a_project(world: World) -> None:
         left = world.type(*words)
         assert (left.status, "black box" in left.stderr) == (3, True)
         assert "hello" in left.stdout
-    for words in (["down"], ["wait", "dev"], ["ps", "--name", "x"]):
+    for words in (["down"], ["down", "dev"], ["restart", "dev"], ["wait", "dev"], ["ps", "--name", "x"]):
         nothing = world.type(*words)
         assert (nothing.status, nothing.stdout) == (3, "")
         assert "brum up" in nothing.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from brummer.cli.paint import shortened
 from brummer.cli.process_table import processes_of
-from brummer.cli.project import Project, with_project
+from brummer.cli.project import CallFailed, Project, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
@@ -45,7 +45,7 @@ def down(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float
 async def _stop(project: Project, script: str) -> int:
     try:
         answer = await project.call("scripts_stop", name=script, asked_by="command line")
-    except BrummerError as error:
+    except CallFailed as error:
         say(error.message)
         return 1
     for process in processes_of({"processes": [answer]}):

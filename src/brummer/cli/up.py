@@ -12,7 +12,7 @@ from brummer.cli.logs import print_last_lines
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, not_started, processes_of
 from brummer.cli.processes import show_processes, tell_problems
-from brummer.cli.project import NothingRuns, Project, with_project
+from brummer.cli.project import CallFailed, NothingRuns, Project, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
@@ -168,7 +168,7 @@ async def _run(project: Project, tool: str, scripts: Sequence[str], patience: "P
 async def _started(project: Project, tool: str, script: str) -> bool:
     try:
         await project.call(tool, name=script, wait="none")
-    except BrummerError as error:
+    except CallFailed as error:
         say(error.message)
         return False
     return True
