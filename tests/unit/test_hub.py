@@ -13,9 +13,12 @@ import msgspec
 import pytest
 
 from brummer.core.errors import NotFound
+from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.servers import Server
 from brummer.discovery.record import Record, instance_id_for
 from brummer.host.clocks import SystemClock
 from brummer.hub.addressing import Ambiguous, NoInstances
+from brummer.hub.black_box import BlackBoxes
 from brummer.hub.instances import Instances
 from brummer.hub.problems import RESTART_S
 from brummer.hub.router import Router
@@ -23,10 +26,12 @@ from brummer.hub.sessions import SESSION_LIMIT, Sessions
 from brummer.hub.status import Status
 from brummer.hub.timeline import Timeline
 from brummer.hub.tools import hub_tools
+from brummer.link import refusals
+from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.wire.eras import Era
 from brummer.wire.http_server import Exchange
-from brummer.wire.server import Params, Request, Session, ToolCall
+from brummer.wire.server import OnItsWay, Params, Request, Session, ToolCall
 
 from .fakes import FakeInstance, respond
 
@@ -76,8 +81,10 @@ async def served(directory: Path, answer: Any = None) -> AsyncIterator[Record]:
 
 
 @contextlib.asynccontextmanager
-async def hub_with(*records: Record, here: Path = Path("/")) -> AsyncIterator[Router]:
-    instances = Instances(here)
+async def hub_with(
+    *records: Record, here: Path = Path("/"), limits: Limits = DEFAULTS, black_boxes: BlackBoxes | None = None
+) -> AsyncIterator[Router]:
+    instances = Instances(here, limits=limits)
     for record in records:
         instances.appeared(record)
     instances.looked()
@@ -85,14 +92,18 @@ async def hub_with(*records: Record, here: Path = Path("/")) -> AsyncIterator[Ro
     try:
         clock = SystemClock()
         status = Status(instances, Timeline(clock), clock, here)
-        yield Router(instances, sessions, hub_tools(instances, sessions, status.describe))
+        yield Router(instances, sessions, hub_tools(instances, sessions, status.describe), black_boxes)
     finally:
         await instances.close()
 
 
-async def call(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> dict[str, Any]:
+def tool_call(tool: str, arguments: dict[str, Any], session: Session | None = None) -> ToolCall:
     request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, session, lambda _: None)
-    result = await router.call_tool(ToolCall(tool, msgspec.json.encode(arguments), request))
+    return ToolCall(tool, msgspec.json.encode(arguments), request)
+
+
+async def call(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> dict[str, Any]:
+    result = await router.call_tool(tool_call(tool, arguments, session))
     decoded: dict[str, Any] = msgspec.json.decode(result)
     return decoded
 
@@ -330,6 +341,40 @@ async def test_waiting_everywhere_ends_with_the_first_match_and_names_who_could_
         result = await call(router, "wait_for", {"instance": "*", "log": "x", "timeout_s": 30})
         content = result["structuredContent"]
         assert (content["matched"], content["instance"]) == (True, api.instance_id)
+
+
+@pytest.mark.parametrize("is_express", [True, False])
+async def test_an_answer_that_is_too_large_is_no_reason_to_ask_a_black_box_nor_to_ask_again(
+    tmp_path: Path, *, is_express: bool
+) -> None:
+    asked = 0
+
+    async def much(exchange: Exchange, message: dict[str, Any]) -> None:
+        nonlocal asked
+        asked += 1
+        respond(exchange, message, {"structuredContent": {"much": "x" * 2_000}, "isError": False})
+
+    limits, boxes = Limits(reply_bytes=1_000), BlackBoxes(lambda: tmp_path / "none")
+    async with served(tmp_path / "shop", much) as shop, hub_with(shop, limits=limits, black_boxes=boxes) as router:
+        await router._instances.settled()
+        if is_express:
+            answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            on_way = router.send_now(tool_call("logs_tail", {"instance": shop.instance_id}), answered.set_result)
+            assert isinstance(on_way, OnItsWay)
+            result = msgspec.json.decode(await asyncio.wait_for(answered, 5))
+        else:
+            result = await call(router, "logs_tail", {})
+        assert (result["structuredContent"]["error"]["code"], asked) == ("too_large", 1)
+
+
+async def test_a_call_to_a_server_that_is_away_waits_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "PARK_S", 0.05)
+    async with hub_with() as router:
+        ended: list[CallEnded] = []
+        router._instances.calls_ended.subscribe(ended.append)
+        router._instances.add_server(Server("docs", f"http://127.0.0.1:{unused_port()}/mcp"))
+        assert await code_of(router, "instance_call", {"instance": "docs", "tool": "x"}) == "instance_unavailable"
+        assert [each.ending for each in ended] == ["unavailable"]
 
 
 async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_next_run(

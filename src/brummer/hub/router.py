@@ -18,8 +18,8 @@ from brummer.hub.known import Known
 from brummer.hub.sessions import Sessions
 from brummer.link import express
 from brummer.link.call import Call
-from brummer.link.caller import Caller
-from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
+from brummer.link.caller import Caller, is_answer
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
 from brummer.link.foreign_results import repeatable_of
 from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
@@ -38,9 +38,6 @@ DEFAULT_WAIT_S: Final = 30.0
 EVERYWHERE: Final = "*"
 
 _EXPRESS: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
-_DOWN: Final = (ParkedTooLong, BreakerOpen, DeadlineExceeded, TransportError)
-"""What a call comes to when nobody answers it."""
-
 _decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -109,7 +106,7 @@ class Router:
     def _instead(
         self, known: Known, call: ToolCall, arguments: bytes, error: BrummerError
     ) -> Coroutine[Any, Any, bytes] | None:
-        return self._from_black_box(known, call, call.name, arguments) if isinstance(error, _DOWN) else None
+        return self._from_black_box(known, call, call.name, arguments) if _nobody_answered(error) else None
 
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
@@ -173,7 +170,9 @@ class Router:
             _hurry(made)
             try:
                 return await known.caller.call(made)
-            except _DOWN:
+            except BrummerError as error:
+                if not _nobody_answered(error):
+                    raise
                 return await self._from_black_box(known, call, tool, passed_on)
         return await known.caller.call(made)
 
@@ -187,11 +186,14 @@ class Router:
         return await known.caller.call(_tool_call(tool, arguments, call))
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
-        """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say."""
+        """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say.
+
+        Raises what that comes to where nobody answers: to wait for him again would be of no use.
+        """
         if known.repeatable is None:
             try:
                 known.repeatable = repeatable_of(await known.caller.call(_list_tools()))
-            except BrummerError:
+            except (RemoteRefusal, NoResult):
                 return frozenset()
         return known.repeatable
 
@@ -226,6 +228,12 @@ def _first_match(answers: list[dict[str, Any]]) -> dict[str, Any]:
     incomplete = [{"instance": answer["instance"], "why": answer["error"]} for answer in answers if "error" in answer]
     best = matched[0] if matched else {"matched": False, "what": None}
     return {**best, "incomplete": incomplete}
+
+
+def _nobody_answered(error: BrummerError) -> bool:
+    if isinstance(error, TransportError):
+        return not is_answer(error)
+    return isinstance(error, ParkedTooLong | BreakerOpen | DeadlineExceeded)
 
 
 def _instance_in(call: ToolCall) -> tuple[str | None, bytes]:
