@@ -19,6 +19,8 @@ from brummer.link.state import State
 from brummer.wire import http_status
 from brummer.wire.eras import LEGACY_LATEST, MODERN, Era
 from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire.jsonrpc import ProtocolError
+from brummer.wire.mirrored_headers import Body, check, mirrored_parameters
 
 from .fakes import JSON
 from .test_link import CalledLink, eventually, reached, running, tool_call
@@ -256,6 +258,44 @@ async def test_a_tools_name_cannot_become_a_header_of_its_own(name: str, header:
         assert (headers[b"mcp-name"], message["params"]["name"]) == (header, name)
         assert b"x-admin" not in headers
         assert server.methods() == ["server/discover", "tools/call"]
+
+
+async def test_arguments_that_a_tool_wants_in_headers_are_sent_there_once_it_has_asked() -> None:
+    asks = {"type": "string", "x-mcp-header": "Region"}
+    forbidden = {"name": "odd", "inputSchema": {"properties": {"a": {"x-mcp-header": "no token"}}}}
+    tools = [forbidden, {"name": "tool", "inputSchema": {"properties": {"region": asks}}}]
+    table = mirrored_parameters(msgspec.json.encode(tools[1:]))
+
+    class Asking(Modern):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            params = message["params"]
+            arguments = msgspec.json.encode(params.get("arguments", {}))
+            try:
+                check(exchange.request.headers, Body(b"1", message["method"], params.get("name"), arguments), table)
+            except ProtocolError as error:
+                self.refuse(exchange, message, error.code, 400)
+            else:
+                if message["method"] == "tools/list":
+                    self.respond(exchange, message, {"resultType": "complete", "tools": tools})
+                else:
+                    await super().answer(exchange, message)
+
+    async with linked(server := Asking()) as link:
+        for region in ("us-west1", "Zürich\r\nx: y"):
+            assert (await result(link, tool_call({"n": 1, "region": region})))["echo"]["region"] == region
+        assert server.methods() == ["server/discover", "tools/call", "tools/list", "tools/call", "tools/call"]
+        assert server.ran == {1: 2}
+
+
+async def test_a_server_that_has_moved_is_not_followed_and_said_to_have_moved() -> None:
+    class Moved(Foreign):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            exchange.respond(307, b"", [(b"location", b"http://127.0.0.1:1/mcp/")])
+
+    async with Moved() as server, running(server.target) as link:
+        await reached(link, State.RETRYING)
+        assert isinstance(link.last_error, NoResult)
+        assert "http://127.0.0.1:1/mcp/" in link.last_error.message
 
 
 async def never(_: Foreign, __: Exchange, ___: Message) -> None:

@@ -134,7 +134,7 @@ class Answers:
         except jsonrpc.ProtocolError as error:
             if not response.is_framed:
                 raise ConnectionClosed("the peer hung up in the middle of its answer", sent=True) from None
-            raise NoResult(f"HTTP {response.status}: {error.message}", sent=True, status=response.status) from None
+            raise _no_result(response, error.message) from None
         is_ours = bytes(message.id) == self._request_id
         if message.error and (
             is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
@@ -143,8 +143,15 @@ class Answers:
         if not is_ours:
             raise BadAnswer("the answer belongs to another request", sent=True)
         if not message.result:
-            raise NoResult(f"HTTP {response.status}: neither a result nor an error", sent=True, status=response.status)
+            raise _no_result(response, "neither a result nor an error")
         return bytes(message.result)
+
+
+def _no_result(response: Response, why: str) -> NoResult:
+    location = response.headers.get(b"location")
+    if response.status in http_status.REDIRECTIONS and location:
+        why = f"it is at {shown(location.decode('latin-1'))} now, where we don't follow: name that address"
+    return NoResult(f"HTTP {response.status}: {why}", sent=True, status=response.status)
 
 
 def _refusal(error: bytes, status: int) -> BrummerError:

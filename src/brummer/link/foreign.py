@@ -20,12 +20,12 @@ import msgspec
 from brummer import __version__
 from brummer.link.call import Answers, Call
 from brummer.link.errors import NoResult, RemoteRefusal
-from brummer.link.foreign_results import agreed_version, neutral
+from brummer.link.foreign_results import agreed_version, mirrored_of, neutral
 from brummer.link.health import Condition
 from brummer.wire import eras, jsonrpc
 from brummer.wire.eras import Era
 from brummer.wire.http_connection import HttpConnection
-from brummer.wire.mirrored_headers import wrapped
+from brummer.wire.mirrored_headers import Parameters, stated, wrapped
 
 CLIENT_INFO: Final = {"name": "brummer-hub", "version": __version__}
 FORGOTTEN_STATUSES: Final = frozenset({400, 401, 404, 410})
@@ -66,6 +66,8 @@ class ForeignTarget:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     dialect: Dialect | None = None
     """None until it was first spoken to."""
+    _mirrored: Parameters = field(default_factory=dict, repr=False)
+    """What its tools want repeated in headers, since it has once refused a call for want of them."""
     _begins_legacy: bool = field(default=False, repr=False)
     """On the next connection; some servers close the one on which they have refused what they did not understand."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
@@ -119,15 +121,20 @@ class ForeignTarget:
             await self._shake_hands(connection)
 
     async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:  # noqa: ARG002 — no ledger to tell
-        """Make the call; a forgotten session is begun anew first, once."""
+        """Make the call. A forgotten session, and the headers that its tool asks for, are learned first, once."""
         dialect = self.dialect or await self._shake_hands(connection)
         try:
             return neutral(await self._exchange(connection, call, dialect))
         except _NotKnown as doubt:
             if await self._understands(connection, dialect):
                 raise doubt.refusal from None
-        if self.dialect is dialect:  # else another call has begun the new session
-            await self._shake_hands(connection)
+            if self.dialect is dialect:  # else another call has begun the new session
+                await self._shake_hands(connection)
+        except RemoteRefusal as refusal:
+            if dialect.era is Era.LEGACY or refusal.context["rpc_code"] != jsonrpc.HEADER_MISMATCH:
+                raise
+            listing = Call("tools/list", {}, repeatable=True, deadline_s=0)
+            self._mirrored = mirrored_of(await self._exchange(connection, listing, dialect))
         try:
             return neutral(await self._exchange(connection, call, self.dialect or dialect))
         except _NotKnown as doubt:
@@ -187,7 +194,7 @@ class ForeignTarget:
         answers = Answers(request_id, call)
         modern = dialect.era is Era.MODERN
         meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}} if modern else {}
-        request = self._post(call.message(request_id, 0.0, meta), dialect, _mirrored(call) if modern else {})
+        request = self._post(call.message(request_id, 0.0, meta), dialect, self._repeated(call) if modern else {})
         response = await connection.exchange(request, answers.on_event)
         try:
             return answers.result(response)
@@ -195,6 +202,14 @@ class ForeignTarget:
             if not modern and _may_have_forgotten(response.status, refusal.context.get("rpc_code")):
                 raise _NotKnown(refusal) from None
             raise
+
+    def _repeated(self, call: Call) -> dict[str, str]:
+        """The headers in which the modern era repeats what the body says."""
+        name = call.params.get("name")
+        if not isinstance(name, str):
+            return {"mcp-method": call.method}
+        further = stated(name, msgspec.json.encode(call.params.get("arguments")), self._mirrored)
+        return {"mcp-method": call.method, "mcp-name": wrapped(name), **further}
 
     def _post(self, body: bytes, dialect: Dialect | None, further: Mapping[str, str] | None = None) -> bytes:
         """The whole HTTP request. ``dialect`` None: nothing is agreed on yet."""
@@ -215,9 +230,3 @@ class ForeignTarget:
 
 def _may_have_forgotten(status: int, rpc_code: object) -> bool:
     return rpc_code in FORGOTTEN_CODES or (status in FORGOTTEN_STATUSES and rpc_code != jsonrpc.METHOD_NOT_FOUND)
-
-
-def _mirrored(call: Call) -> dict[str, str]:
-    """The headers in which the modern era repeats what the body says."""
-    name = call.params.get("name")
-    return {"mcp-method": call.method, **({"mcp-name": wrapped(name)} if isinstance(name, str) else {})}

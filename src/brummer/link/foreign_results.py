@@ -1,11 +1,14 @@
 """Results of servers that are not ours, read with care: what can't be understood is told, or says nothing. Pure."""
 
+import contextlib
+
 import msgspec
 from msgspec import Raw
 
 from brummer.core.errors import BrummerError, shown
 from brummer.link.errors import NoResult
 from brummer.wire import eras
+from brummer.wire.mirrored_headers import Parameters, annotated_parameters
 
 
 class InputNeeded(BrummerError):
@@ -51,9 +54,10 @@ class _Hints(msgspec.Struct, rename="camel"):
         return bool(self.read_only_hint or self.idempotent_hint)
 
 
-class _ListedTool(msgspec.Struct):
+class _ListedTool(msgspec.Struct, rename="camel"):
     name: str
     annotations: _Hints | None = None
+    input_schema: object = None
 
 
 class _ToolsList(msgspec.Struct):
@@ -61,9 +65,23 @@ class _ToolsList(msgspec.Struct):
 
 
 def repeatable_of(tools_list: bytes) -> frozenset[str]:
-    """The names of the tools that say of themselves that they may be repeated; what can't be read says nothing."""
-    try:
-        tools = msgspec.json.decode(tools_list, type=_ToolsList).tools
-    except (msgspec.MsgspecError, RecursionError):
-        return frozenset()
+    """The names of the tools that say of themselves that they may be repeated."""
+    tools = _tools_in(tools_list)
     return frozenset(tool.name for tool in tools if tool.annotations and tool.annotations.may_be_repeated)
+
+
+def mirrored_of(tools_list: bytes) -> Parameters:
+    """Which arguments the tools want repeated in headers; of a tool that asks for what is forbidden, none."""
+    found = {}
+    for tool in _tools_in(tools_list):
+        with contextlib.suppress(ValueError):
+            found[tool.name] = annotated_parameters(tool.input_schema)
+    return found
+
+
+def _tools_in(tools_list: bytes) -> list[_ListedTool]:
+    """What can't be read says nothing."""
+    try:
+        return msgspec.json.decode(tools_list, type=_ToolsList).tools
+    except (msgspec.MsgspecError, RecursionError):
+        return []

@@ -10,6 +10,8 @@ NO_CONTENT: Final = 204
 TOO_LARGE: Final = 413
 UNAVAILABLE: Final = 503
 
+REDIRECTIONS: Final = range(300, 400)
+
 REFUSALS: Final = range(400, 500)
 """What is refused with one of these was not begun."""
 

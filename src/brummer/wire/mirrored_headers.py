@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -45,18 +45,24 @@ def mirrored_parameters(tools_json: bytes) -> Parameters:
         return {}
     table: dict[str, tuple[Parameter, ...]] = {}
     for tool in msgspec.json.decode(tools_json):
-        parameters = tuple(_annotated(tool.get("inputSchema", {}), ()))
-        if len({parameter.key for parameter in parameters}) < len(parameters):
-            raise ValueError(f"{tool['name']}: {ANNOTATION} names one header twice")
-        if parameters:
+        if parameters := annotated_parameters(tool.get("inputSchema")):
             table[tool["name"]] = parameters
     return table
 
 
-def _annotated(schema: dict[str, Any], path: tuple[str, ...]) -> list[Parameter]:
+def annotated_parameters(schema: object) -> tuple[Parameter, ...]:
+    """Of one tool's input. Raises ValueError where the specification forbids what it asks for."""
+    parameters = tuple(_annotated(schema, ()))
+    if len({parameter.key for parameter in parameters}) < len(parameters):
+        raise ValueError(f"{ANNOTATION} names one header twice")
+    return parameters
+
+
+def _annotated(schema: object, path: tuple[str, ...]) -> list[Parameter]:
     """Over `properties` alone: what stands behind any other keyword has no path of its own."""
     found: list[Parameter] = []
-    for name, inner in schema.get("properties", {}).items():
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for name, inner in properties.items() if isinstance(properties, dict) else ():
         if not isinstance(inner, dict):  # true and false are schemas too
             continue
         if (header := inner.get(ANNOTATION)) is not None:
@@ -86,6 +92,17 @@ def check(headers: Mapping[bytes, bytes], body: Body, parameters: Parameters) ->
         arguments = _decoded(body.arguments)
         for parameter in parameters[body.name]:
             _compare(headers, parameter.header, _value_at(arguments, parameter.path), body.request_id)
+
+
+def stated(name: str, arguments: bytes, parameters: Parameters) -> dict[str, str]:
+    """The other side: the headers that repeat these arguments of that tool."""
+    decoded = _decoded(arguments) if name in parameters else None
+    values = {each.header: _value_at(decoded, each.path) for each in parameters.get(name, ())}
+    return {header: wrapped(_as_text(value)) for header, value in values.items() if isinstance(value, str | int)}
+
+
+def _as_text(value: str | int) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _decoded(arguments: bytes) -> object:
