@@ -2,7 +2,9 @@
 
 import json
 import os
+import pty
 import re
+import select
 import shlex
 import signal
 import socket
@@ -176,6 +178,26 @@ def test_ctrl_c_is_no_traceback_while_modules_are_loaded(brum: Brum, moment: str
     program = brum.python("-c", INTERRUPTED_AT, moment, "ls")
     assert program.wait() == 130
     assert program.stderr.rest() == ""
+
+
+def test_a_person_can_end_a_hub_on_a_terminal(brum: Brum) -> None:
+    ours, theirs = pty.openpty()
+    hub = subprocess.Popen(
+        [BRUM, "--mcp"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=brum.home, env=brum.environment
+    )
+    os.close(theirs)
+    try:
+        os.write(ours, b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+        shown = b""
+        while b"result" not in shown:
+            assert select.select([ours], [], [], WAIT_S)[0], shown
+            shown += os.read(ours, 65_536)
+        hub.send_signal(signal.SIGINT)
+        assert hub.wait(WAIT_S) == 130
+    finally:
+        hub.kill()
+        hub.wait(WAIT_S)
+        os.close(ours)
 
 
 # Settings.

@@ -27,6 +27,16 @@ def test_the_short_form_is_a_command_for_the_shell(project: Project) -> None:
     assert project.script("dev") == Script("dev", "npm run dev | cat", ".brum.toml", str(project.directory))
 
 
+def test_a_program_of_the_project_stays_where_it_is_when_its_script_runs_elsewhere(project: Project) -> None:
+    project.write("pyproject.toml", '[project.scripts]\nserve = "a:b"\nmake = "a:c"\n')
+    project.write(".venv/bin/serve", "")
+    project.write(".brum.toml", '[scripts.serve]\ncwd = "sub"\n')
+    directory = project.directory
+    assert project.script("serve").command == [str(directory / ".venv/bin/serve")]
+    assert project.script("serve").directory == str(directory / "sub")
+    assert project.script("make").command == [".venv/bin/make"]
+
+
 WHOLE = """
 [scripts.db]
 command = ["postgres", "-D", "data"]

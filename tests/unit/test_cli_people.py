@@ -111,6 +111,20 @@ def test_the_closest_instance_is_looked_for_first(tmp_path: Path) -> None:
     assert ids_at(below, "second")[0] == instance_id_for(below, "second")
 
 
+@pytest.mark.parametrize("is_worktree", [False, True], ids=["a repository", "a worktree, or a submodule"])
+def test_a_repository_within_another_is_a_project_of_its_own(tmp_path: Path, *, is_worktree: bool) -> None:
+    inner = tmp_path / "inner"
+    below = inner / "src"
+    below.mkdir(parents=True)
+    for root in (tmp_path, inner):
+        (root / ".git").mkdir()
+    if is_worktree:
+        (inner / ".git").rmdir()
+        (inner / ".git").write_text("gitdir: elsewhere\n")
+    assert ids_at(below, None) == [instance_id_for(below), instance_id_for(inner)]
+    assert ids_at(tmp_path / "src", None) == [instance_id_for(tmp_path / "src"), instance_id_for(tmp_path)]
+
+
 def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("outer: x\n")
     repository = tmp_path / "repository"

@@ -15,7 +15,7 @@ from brummer.cli import arguments
 from brummer.core import log
 
 EPILOG: Final = """\
-The project is the one that you stand in: its directory, or one below it.
+The project is the one that you stand in: its directory, or one below it in the same repository.
 Exit status: 0 all well, 1 it failed, 2 the arguments are wrong, 3 no instance of this project runs, 4 the time was
 over first."""
 

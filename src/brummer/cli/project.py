@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,9 +130,19 @@ async def _expect_answers(known: Known) -> None:
         say(f"{name} does not answer yet; waiting for it")
 
 
+def up_to_the_repository(place: Path) -> Iterator[Path]:
+    """The directory and those above it, to the root of the repository that they belong to, if there is one."""
+    for directory in (place, *place.parents):
+        yield directory
+        if os.path.lexists(directory / ".git"):
+            break
+
+
 def ids_at(place: Path, name: str | None) -> list[str]:
-    """What an instance here, or in a directory above, is called: the closest first."""
-    return [instance_id_for(directory, name) for directory in (place, *place.parents)]
+    """What an instance of this project is called, here or in a directory above: the closest first. A repository within
+    another, such as a submodule or a worktree, is a project of its own.
+    """
+    return [instance_id_for(directory, name) for directory in up_to_the_repository(place)]
 
 
 def with_project(place: Path, name: str | None, use: Callable[[Project], Awaitable[int]]) -> int:

@@ -26,10 +26,12 @@ _taken: list[Stream] = []
 def take(*, greet: bool = False) -> Stream:
     """Claim the stream, once: descriptor 1 points to stderr from then on, so no stray print can reach it.
 
-    From here on SIGINT is ignored too: it goes to a whole terminal group, and Esc must not cost the agent its hub.
+    From here on SIGINT is ignored too: it goes to a whole terminal group, and Esc must not cost the agent its hub. On a
+    terminal of its own there is a person, who wants to be rid of it.
     """
     if not _taken:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if not os.isatty(STDIN):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()
         stdout = os.dup(1)
         os.dup2(2, 1)

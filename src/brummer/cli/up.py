@@ -12,7 +12,7 @@ from brummer.cli.logs import print_last_lines
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, not_started, processes_of
 from brummer.cli.processes import show_processes, tell_problems
-from brummer.cli.project import CallFailed, NothingRuns, Project, with_project
+from brummer.cli.project import CallFailed, NothingRuns, Project, up_to_the_repository, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
@@ -100,13 +100,13 @@ def project_directory(place: Path) -> Path:
     run.
     """
     owner = place.stat().st_uid
-    for directory in (place, *place.parents):
+    for directory in up_to_the_repository(place):
         if directory.stat().st_uid != owner:
             break
         listing = ScriptList(directory).read()
         if listing.scripts or any(problem.source == FILE_NAME for problem in listing.problems):
             return directory
-        if (directory / ".git").exists() or directory == Path.home():
+        if directory == Path.home():
             break
     raise NothingToRun(f"nothing that can be run was found in {place}: no package.json, Makefile, Procfile or the like")
 

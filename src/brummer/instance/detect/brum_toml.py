@@ -44,7 +44,7 @@ class Declared:
         """Change the scripts that were found elsewhere, and keep only dependencies that exist and go in no circle."""
         for name, options in self._changes.items():
             if name in scripts:
-                scripts[name] = msgspec.structs.replace(scripts[name], **options)
+                scripts[name] = _changed(scripts[name], options)
             else:
                 self._wrong((name,), "has no command, and no script of this name was found elsewhere", name, scripts)
         wanted = {name: self._known(script, scripts) for name, script in scripts.items() if script.depends_on}
@@ -101,3 +101,11 @@ class Declared:
             name = f"scripts.{shown(key[0])}" if key else "scripts"
             line = self._file.line_of(("scripts", *key))
             self.problems.append(Problem(FILE_NAME, line, f"{name}: {what}{meant(unknown, known)}"))
+
+
+def _changed(script: Script, options: dict[str, Any]) -> Script:
+    """A program of the project, such as ``.venv/bin/serve``, stays where it is when it runs in another directory."""
+    command = script.command
+    if "directory" in options and isinstance(command, list) and "/" in command[0]:
+        options = {**options, "command": [f"{Path(script.directory, command[0])}", *command[1:]]}
+    return msgspec.structs.replace(script, **options)
