@@ -79,6 +79,21 @@ def test_one_that_is_alone_passes_when_memory_is_given_back_late() -> None:
     in_virtual_time(main())
 
 
+def test_others_who_come_meanwhile_do_not_use_up_the_looks_of_the_first() -> None:
+    async def main() -> None:
+        asking = Asking(used=HARD)
+        for name in "abcd":
+            asking.ask(name)
+        for _ in range(2 * LOOKS):
+            asking.ask("gone")()
+        assert asking.told == []
+        asking.used = 0
+        await asyncio.sleep(LOOKS)
+        assert asking.told == [(name, True) for name in "abcd"]
+
+    in_virtual_time(main())
+
+
 @given(st.lists(st.tuples(st.integers(1, 2 * HARD // COPIES), st.floats(0, 1), st.floats(0, 3)), max_size=30))
 def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[int, float, float]]) -> None:
     """Each asks after a while, and leaves a while later: before its turn, during it, or after it was refused."""

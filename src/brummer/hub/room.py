@@ -13,7 +13,9 @@ from brummer.core.memory import COPIES, SHED_AGAIN_S, Memory
 from brummer.wire.http_connection import OnTurn
 
 LOOKS: Final = 3
-"""Though nobody else has room: what the last one took is given back only when its client has read it."""
+"""`SHED_AGAIN_S` apart, though nobody else has room: what the last one took is given back only when its client has read
+it.
+"""
 
 PASSED_S: Final = 0.05
 """After it was delivered its copies are still there, until the client's pipe has taken it."""
@@ -39,6 +41,7 @@ class Room:
         self._loop = asyncio.get_running_loop()
         self._taken_bytes = 0
         self._waiting: deque[_Passage] = deque()
+        self._next_look: asyncio.TimerHandle | None = None
 
     def ask(self, size_bytes: int, on_turn: OnTurn) -> Callable[[], None]:
         """``on_turn(True)`` when there is room, ``on_turn(False)`` when there is none though nobody else has any;
@@ -60,15 +63,19 @@ class Room:
         self._taken_bytes -= size_bytes
         self._let_in()
 
+    def _look(self) -> None:
+        self._next_look = None
+        self._let_in()
+
     def _let_in(self) -> None:
         while self._waiting:
             first = self._waiting[0]
             fits = self._memory.has_room(self._loop.time(), self._taken_bytes + first.needed_bytes)
-            if not fits and self._taken_bytes:
-                return
+            if not fits and (self._taken_bytes or self._next_look is not None):
+                return  # somebody leaves, or the time for a look comes
             if not fits and first.looks < LOOKS:
                 first.looks += 1
-                self._loop.call_later(SHED_AGAIN_S, self._let_in)
+                self._next_look = self._loop.call_later(SHED_AGAIN_S, self._look)
                 return
             self._waiting.popleft()
             if fits:
