@@ -1,10 +1,13 @@
+import pytest
+
 from brummer.process.pace import (
     CALM_S,
     CHUNK_BYTES,
     CREDIT_S,
-    DEBT_S,
     FLOOD_BYTES,
+    REST_S,
     SHARE,
+    SKIM_SHARE,
     SMALLEST_CHUNK_BYTES,
     STILL_BYTES,
     TURN_S,
@@ -19,13 +22,14 @@ def test_what_comes_now_and_then_is_never_held_back() -> None:
     assert not any(pace.rest_after(second, CREDIT_S * SHARE) for second in range(1, 100))
 
 
-def test_endless_work_gets_its_share_of_the_time() -> None:
+@pytest.mark.parametrize("share", [SHARE, SKIM_SHARE])
+def test_endless_work_gets_its_share_of_the_time(share: float) -> None:
     pace, now, worked = Pace(), 100.0, 0.0
     while now < 110:
         worked += 0.0005
         now += 0.0005
-        now += pace.rest_after(now, 0.0005)
-    assert abs(worked / 10 - SHARE) < 0.02
+        now += pace.rest_after(now, 0.0005, share)
+    assert abs(worked / 10 - share) < 0.02
 
 
 def test_rests_are_long_enough_for_a_timer() -> None:
@@ -36,7 +40,7 @@ def test_rests_are_long_enough_for_a_timer() -> None:
             rests.append(rest)
             now += rest
     assert rests
-    assert min(rests) >= DEBT_S / SHARE
+    assert min(rests) >= REST_S
 
 
 def test_two_who_share_the_time_have_no_more_than_one() -> None:

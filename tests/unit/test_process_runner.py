@@ -17,7 +17,7 @@ from brummer.host.terminals import COLUMNS, ROWS
 from brummer.process import pace as paces
 from brummer.process import runner
 from brummer.process.output import Output
-from brummer.process.pace import Pace
+from brummer.process.pace import SHARE, Pace
 from brummer.process.runner import Child, Exit, OnFlood, ScriptFailedToStart, StopTimedOut, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
@@ -280,7 +280,7 @@ class SlowPace(Pace):
         super().__init__()
         self.rest_s = rest_s
 
-    def rest_after(self, now: float, spent_s: float) -> float:
+    def rest_after(self, now: float, spent_s: float, share: float = SHARE) -> float:
         return self.rest_s
 
 
@@ -314,7 +314,11 @@ async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple
         "/",
         dict(os.environ),
         lambda stream, chunk: flood.feed(stream, chunk, 0.0),
-        on_flood=OnFlood(lambda stream, chunk: flood.skim(stream, chunk, 0.0), lambda: is_allowed),
+        on_flood=OnFlood(
+            lambda stream, chunk: flood.skim(stream, chunk, 0.0),
+            lambda stream: flood.look(stream, 0.0),
+            lambda: is_allowed,
+        ),
         pace=SlowPace(0.001),
     )
     async with asyncio.timeout(WITHIN_S):
@@ -334,7 +338,7 @@ async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_cou
     assert count == 200_000 + len(marks)
     assert len(texts) < 150_000
     assert texts[:5_000] == [f"line {number}" for number in range(5_000)]
-    assert texts[-5_000:] == [f"line {number}" for number in range(195_000, 200_000)]
+    assert texts[-2_500:] == [f"line {number}" for number in range(197_500, 200_000)]
 
 
 async def test_a_flood_of_which_somebody_needs_every_line_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +353,7 @@ async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_o
     needed = False
     stream = "stdout"
     child = flood.child
-    child._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda: not needed)
+    child._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda _: None, lambda: not needed)
     child._skim_for_a_while("stdout")
     child._watch_for_output("stdout", child._pipes["stdout"])
     async with asyncio.timeout(WITHIN_S):

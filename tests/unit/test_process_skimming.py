@@ -17,6 +17,7 @@ TAIL_BYTES = 200
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(skimming, "TAIL_BYTES", TAIL_BYTES)
+    monkeypatch.setattr(skimming, "LOOK_BYTES", 25)
     monkeypatch.setattr(skimming, "BEFORE_BYTES", 30)
     monkeypatch.setattr(skimming, "AFTER_BYTES", 60)
 
@@ -69,6 +70,14 @@ def test_the_first_sign_of_trouble_is_kept_with_what_leads_to_it_and_what_follow
     assert kept.endswith(numbered(500)[-TAIL_BYTES:])
 
 
+def test_a_look_shows_the_last_lines_and_counts_the_others() -> None:
+    skimmer = Skimmer()
+    parts = [*skimmer.take(b"begin\n" + numbered(100) + b"line 0"), skimmer.look()]
+    assert parts[-1].kept == b"line 0098\nline 0099\nline 0"
+    assert sum(part.skipped_lines for part in parts) == 98
+    assert sum(part.skipped_bytes + len(part.kept) for part in parts) == len(b"begin\n" + numbered(100) + b"line 0")
+
+
 def test_nothing_is_left_out_of_one_line_however_long() -> None:
     data = b"z" * 10_000
     parts = skimmed(Skimmer(), data + b"\n", list(range(0, 10_000, 150)))
@@ -111,3 +120,16 @@ def test_what_was_left_out_is_said_in_its_place() -> None:
     assert texts[1] == ("brum", "[… 980 lines (0.0 MB) are not kept: they came too fast to be read]")
     assert texts[2:] == [*(("stdout", f"line {number:04}") for number in range(980, 1000)), ("stdout", "calm again")]
     assert output.log.last_n == 1003
+
+
+def test_after_a_look_the_line_that_it_cut_is_whole() -> None:
+    output = Output("gen")
+    flood = output.open("flood")
+    flood.skim("stdout", numbered(100) + b"li", NOON)
+    flood.look("stdout", NOON)
+    assert [line.text for line in output.log.after(0)][-2:] == ["line 0098", "line 0099"]
+    flood.skim("stdout", b"ne 0100\n" + numbered(100), NOON)
+    flood.end(NOON)
+    texts = [line.text for line in output.log.after(0)]
+    assert "line 0100" in texts
+    assert texts[-1] == "line 0099"

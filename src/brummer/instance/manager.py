@@ -290,7 +290,9 @@ class Manager:
             environment,
             lambda stream, chunk: output.feed(stream, chunk, self._wall()),
             on_flood=OnFlood(
-                lambda stream, chunk: output.skim(stream, chunk, self._wall()), lambda: self._may_be_skimmed(run)
+                lambda stream, chunk: output.skim(stream, chunk, self._wall()),
+                lambda stream: output.look(stream, self._wall()),
+                lambda: self._may_be_skimmed(run),
             ),
             terminal=script.wants_terminal,
             pace=self._pace,

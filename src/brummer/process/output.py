@@ -161,6 +161,11 @@ class ProcessOutput:
         for part in skimmer.take(chunk):
             self._take(stream, part, at)
 
+    def look(self, stream: Stream, at: float) -> None:
+        """Read a little of what was skimmed last, and skim on."""
+        if skimmer := self._skimmers.pop(stream, None):
+            self._take(stream, skimmer.look(), at)
+
     def _end_skimming(self, stream: Stream, at: float) -> None:
         if skimmer := self._skimmers.pop(stream, None):
             self._take(stream, skimmer.rest(), at)

@@ -8,11 +8,15 @@ SHARE = 0.5
 """Of one processor, in the time that our thread really had it: the other half is for calls, and a program that prints
 without end is held back by its full pipe.
 """
-CREDIT_S = 0.05
+SKIM_SHARE = 0.3
+"""Enough for 100 MB/s. All other projects may have to live on the same processor: the program has another."""
+CREDIT_S = 0.1
 """What quiet times save up: a server's start, or the end of a build, is never held back."""
-DEBT_S = 0.002
-"""A rest pays back at least this much work; shorter ones are below a timer's resolution."""
-TURN_S = 0.004
+REST_S = 0.0005
+"""Shorter ones are not worth a timer. As short as can be, and so is the work between two of them: a scheduler lets us
+finish our slice of 3 ms, and whatever it has put on our processor waits for that, in whichever project.
+"""
+TURN_S = 0.001
 """What one chunk may take: so long a call waits at the most."""
 CHUNK_BYTES = 64 * 1024
 """What a pipe holds."""
@@ -28,8 +32,6 @@ SKIM_S = 0.25
 """So often the end of what was skimmed is read in full: what a look at it shows is no older."""
 STILL_BYTES = 1024 * 1024
 """In that time: less can be read in full."""
-SKIM_BYTES = 256 * 1024
-"""What one turn may skim: 1 ms of work."""
 PIPE_BYTES = 1024 * 1024
 """What any user may have a pipe of Linux hold. Reader and writer of a flood then need not wait for each other."""
 
@@ -42,16 +44,15 @@ def next_chunk_bytes(size_bytes: int, spent_s: float) -> int:
 class Pace:
     """Counts the time that work takes, and prescribes rests. One for all who share the time."""
 
-    def __init__(self, share: float = SHARE) -> None:
-        self._share = share
+    def __init__(self) -> None:
         self._credit_s = CREDIT_S
         self._at = 0.0
 
-    def rest_after(self, now: float, spent_s: float) -> float:
-        """Seconds to rest after work that took ``spent_s`` until ``now``; 0.0: go on."""
-        self._credit_s = min(CREDIT_S, self._credit_s + (now - self._at) * self._share) - spent_s
+    def rest_after(self, now: float, spent_s: float, share: float = SHARE) -> float:
+        """Seconds to rest after work that took ``spent_s`` until ``now`` and may take that share; 0.0: go on."""
+        self._credit_s = min(CREDIT_S, self._credit_s + now - self._at) - spent_s / share
         self._at = now
-        return -self._credit_s / self._share if self._credit_s < -DEBT_S else 0.0
+        return -self._credit_s if self._credit_s < -REST_S else 0.0
 
 
 class Flow:

@@ -30,7 +30,7 @@ from brummer.host.process_groups import end_group, kill_group, members, peek_exi
 from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find, send
-from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SKIM_BYTES, SKIM_S, Flow, Pace, next_chunk_bytes
+from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SHARE, SKIM_S, SKIM_SHARE, Flow, Pace, next_chunk_bytes
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -47,9 +47,12 @@ OnOutput = Callable[[Stream, bytes], None]
 
 
 class OnFlood(NamedTuple):
-    """Who takes what comes too fast to be read: ``skim`` in place of ``on_output``, as long as ``is_allowed()``."""
+    """Who takes what comes too fast to be read: ``skim`` in place of ``on_output`` as long as ``is_allowed()``, and now
+    and then ``look``, to read the last of it.
+    """
 
     skim: OnOutput
+    look: Callable[[Stream], None]
     is_allowed: Callable[[], bool]
 
 
@@ -320,7 +323,7 @@ class Child:
             spent_s = busy() - began
             self._chunk_bytes = next_chunk_bytes(len(chunk), spent_s)
             self._flows[stream].read(len(chunk))
-            if self._rests(stream, pipe, spent_s) and self._flows[stream].is_flood(awake()) and self._may_skim():
+            if self._rests(stream, pipe, spent_s, SHARE) and self._flows[stream].is_flood(awake()) and self._flood():
                 _widen(pipe)
                 self._skim_for_a_while(stream)
         elif chunk is not None:
@@ -328,27 +331,29 @@ class Child:
 
     def _skim(self, stream: Stream, pipe: IO[bytes]) -> None:
         """As `_read`, for a program that prints faster than its lines can be read, and would be slowed down by us."""
-        if not self._may_skim():
+        flood = self._flood()
+        if flood is None:
             self._read_in_full(stream)
             return
         began = busy()
-        chunk = _chunk(pipe, SKIM_BYTES)
-        if chunk and self._on_flood:
-            self._on_flood.skim(stream, chunk)
+        chunk = _chunk(pipe, CHUNK_BYTES)
+        if chunk:
+            flood.skim(stream, chunk)
             self._flows[stream].skimmed(len(chunk))
-            self._rests(stream, pipe, busy() - began)
+            self._rests(stream, pipe, busy() - began, SKIM_SHARE)
         elif chunk is not None:
             self._close(stream)
 
-    def _may_skim(self) -> bool:
-        return self._on_flood is not None and self._on_flood.is_allowed()
+    def _flood(self) -> OnFlood | None:
+        """None: all that comes has to be read in full."""
+        return self._on_flood if self._on_flood and self._on_flood.is_allowed() else None
 
     def _skim_for_a_while(self, stream: Stream) -> None:
         self._skimming[stream] = self._loop.call_later(SKIM_S, self._skim_on_or_read, stream)
 
     def _skim_on_or_read(self, stream: Stream) -> None:
-        if self._flows[stream].is_still_one():
-            self._on_output(stream, b"")
+        if self._flows[stream].is_still_one() and (flood := self._flood()):
+            flood.look(stream)
             self._skim_for_a_while(stream)
         else:
             self._read_in_full(stream)
@@ -363,9 +368,9 @@ class Child:
     def _watch_for_output(self, stream: Stream, pipe: IO[bytes]) -> None:
         self._loop.add_reader(pipe.fileno(), self._skim if stream in self._skimming else self._read, stream, pipe)
 
-    def _rests(self, stream: Stream, pipe: IO[bytes], spent_s: float) -> bool:
+    def _rests(self, stream: Stream, pipe: IO[bytes], spent_s: float, share: float) -> bool:
         """Whether it has to, after so much work."""
-        rest_s = self._pace.rest_after(awake(), spent_s)
+        rest_s = self._pace.rest_after(awake(), spent_s, share)
         if not rest_s or stream not in self._pipes:
             return False
         self._loop.remove_reader(pipe.fileno())
