@@ -124,8 +124,9 @@ def test_what_outlives_an_instance_and_its_guard_ends_before_the_next_begins(bru
 
 def test_the_scripts_of_an_instance_that_lives_are_left_alone_whatever_is_removed(brum: Brum, project: Path) -> None:
     living = started(brum, project)
-    for path in brum.instances.glob("[!.]*"):  # as rm -rf does it
-        path.unlink() if path.is_file() else shutil.rmtree(path)
+    for path in brum.instances.iterdir():
+        if not path.name.endswith(".generation"):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     assert brum.instance(project).pid != living.pid
     assert len(marked(f"{MARK}={living.record['generation']}")) > 3
 
