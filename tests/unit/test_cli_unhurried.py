@@ -41,6 +41,16 @@ def test_who_does_not_read_holds_up_nothing_and_is_told_what_was_missed(monkeypa
     assert stdout.getvalue() == "first line\n[… 2 lines are not shown: nobody read them in time]\nlast\n"
 
 
+def test_what_is_printed_comes_through_when_no_thread_can_be_started_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    output = UnhurriedOutput()
+    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread was started"))
+    output.write("one\n")
+    output.close()
+    assert stdout.getvalue() == "one\n"
+
+
 def test_when_the_reader_has_gone_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Broken()
     monkeypatch.setattr(sys, "stdout", broken)

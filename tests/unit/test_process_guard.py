@@ -201,6 +201,23 @@ async def test_a_guard_that_was_killed_is_replaced_and_knows_the_groups(
     assert await asyncio.to_thread(registered.wait, WITHIN_S) == -signal.SIGTERM
 
 
+async def test_a_guard_that_can_not_be_replaced_at_once_is_replaced_later(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("brummer.process.guard.RESTART_PAUSE_S", 0)
+    executable = sys.executable
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert guard.pid
+    os.kill(guard.pid, signal.SIGKILL)
+    async with asyncio.timeout(WITHIN_S):
+        while not any("no guard" in record.message for record in caplog.records):
+            await asyncio.sleep(0)
+        assert guard.pid is None
+        monkeypatch.setattr(sys, "executable", executable)
+        while guard.pid is None:
+            await asyncio.sleep(0)
+
+
 async def test_a_guard_that_can_not_be_started_is_reported_and_the_list_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

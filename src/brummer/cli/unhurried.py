@@ -19,6 +19,7 @@ class UnhurriedOutput:
     def __init__(self) -> None:
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="standard output", daemon=True)
+        self._thread.start()  # now, because a script may use up what can be started
         self._given = 0
         self._written = 0
         self._skipped = 0
@@ -28,8 +29,6 @@ class UnhurriedOutput:
         if self._given - self._written > WAITING_LIMIT:
             self._skipped += text.count("\n")
             return
-        if not self._given:
-            self._thread.start()
         if self._skipped:
             text = f"[… {self._skipped} lines are not shown: nobody read them in time]\n{text}"
             self._skipped = 0
@@ -38,9 +37,8 @@ class UnhurriedOutput:
 
     def close(self) -> None:
         """When all is written; blocks for 2 s at the most."""
-        if self._given:
-            self._texts.put(None)
-            self._thread.join(CLOSE_S)
+        self._texts.put(None)
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while (text := self._texts.get()) is not None:

@@ -24,6 +24,7 @@ from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.memory import give_back, resident_bytes
+from brummer.host.threads import start_all_threads
 from brummer.instance import ports
 from brummer.instance.black_box import Past, Recorder
 from brummer.instance.counting import CountedCalls, Counting
@@ -112,9 +113,13 @@ async def running_instance(
     try:
         await registrar.acquire()
         listener = ports.listen(options.port, last_port(directory, instance_id))
-        url = f"http://{ports.HOST}:{listener.getsockname()[1]}/mcp"
         record = describe_self(
-            project, generation=generation, url=url, token=token, name=options.name, protocols=eras.SUPPORTED
+            project,
+            generation=generation,
+            url=f"http://{ports.HOST}:{listener.getsockname()[1]}/mcp",
+            token=token,
+            name=options.name,
+            protocols=eras.SUPPORTED,
         )
         scripts = ScriptList(project)
         output = Output(generation, max_bytes=limits.output_bytes)
@@ -136,6 +141,7 @@ async def running_instance(
             server = _server(record, counted, counting, limits, token=token if demands_token else None)
             await server.start([listener])
             await registrar.publish(record)
+            await start_all_threads()
             keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
             try:
                 yield Instance(record, manager, scripts, counting)

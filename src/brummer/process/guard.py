@@ -173,11 +173,18 @@ class Guard:
         _log.warning("the guard died (status %s); starting another", status)
         self._process = None
         self._close_pipe()
-        self._restart = self._loop.call_later(RESTART_PAUSE_S, self._start_again)
+        self._start_later(self._loop)
 
-    def _start_again(self) -> None:
+    def _start_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._restart = loop.call_later(RESTART_PAUSE_S, self._start_again, loop)
+
+    def _start_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What was short a moment ago, as memory or processes, may be there in the next."""
         self.start()
-        self._watch_process()
+        if self._process is None:
+            self._start_later(loop)
+        else:
+            self._watch_process()
 
     def _close_pipe(self) -> None:
         if self._pipe is not None:

@@ -1,0 +1,23 @@
+"""Threads that are there before they are needed: when a script has started all the processes that the user, or the
+container, may have, no thread can be started any more, and just then scripts have to be stopped.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+WORKERS: Final = 8
+"""What blocks does so for milliseconds, or for the two seconds in which a process dies."""
+START_S: Final = 1.0
+
+
+async def start_all_threads() -> bool:
+    """All that `asyncio.to_thread` will use on the running loop: some milliseconds. False when not all could be
+    started; then it uses those that could.
+    """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"))
+    together = threading.Barrier(WORKERS)  # no thread is idle, and can take a second of these, before all are there
+    starts = [asyncio.to_thread(together.wait, START_S) for _ in range(WORKERS)]
+    ends = await asyncio.gather(*starts, return_exceptions=True)
+    return not any(isinstance(end, Exception) for end in ends)
