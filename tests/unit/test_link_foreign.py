@@ -24,6 +24,7 @@ from brummer.wire.mirrored_headers import Body, check, mirrored_parameters
 
 from .fakes import JSON
 from .test_link import CalledLink, eventually, reached, running, tool_call
+from .virtual_world import in_virtual_time
 
 Message = dict[str, Any]
 Tool = Callable[["Foreign", Exchange, Message], Awaitable[None]]
@@ -296,6 +297,44 @@ async def test_a_server_that_has_moved_is_not_followed_and_said_to_have_moved() 
         await reached(link, State.RETRYING)
         assert isinstance(link.last_error, NoResult)
         assert "http://127.0.0.1:1/mcp/" in link.last_error.message
+
+
+@pytest.mark.parametrize("kind", [Modern, Legacy])
+def test_a_server_that_takes_its_time_is_reached_at_once_and_not_suspected_for_it(kind: type[Foreign]) -> None:
+    async def story() -> None:
+        server = kind()
+        answer = server.answer
+
+        async def answer_late(exchange: Exchange, message: Message) -> None:
+            await asyncio.sleep(2.5)
+            await answer(exchange, message)
+
+        server.answer = answer_late  # type: ignore[method-assign]
+        async with server, running(server.target) as link:
+            await asyncio.sleep(600)
+            assert [each.after for each in link.history if each.before is not each.after] == [
+                State.CONNECTING,
+                State.READY,
+            ]
+
+    in_virtual_time(story())
+
+
+def test_a_server_elsewhere_may_take_seconds_to_connect_to() -> None:
+    async def story() -> None:
+        async with Modern() as server:
+
+            async def look_up(*_: object, **__: object) -> object:
+                await asyncio.sleep(3)
+                return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.target.port))]
+
+            asyncio.get_running_loop().getaddrinfo = look_up  # type: ignore[method-assign, assignment]
+            far = ForeignTarget("docs", f"http://docs.example:{server.target.port}/mcp")
+            async with running(far) as link:
+                await link.settled()
+                assert link.state is State.READY
+
+    in_virtual_time(story())
 
 
 async def never(_: Foreign, __: Exchange, ___: Message) -> None:

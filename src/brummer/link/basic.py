@@ -11,7 +11,7 @@ from brummer.core.errors import Outcome, TimedOut, TransportError, Unreachable
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.clocks import elapsed
 from brummer.link.call import Call
-from brummer.link.connections import CONNECT_TIMEOUT_S
+from brummer.link.connections import connect_timeout_s
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.peer import Peer
 from brummer.link.state import State
@@ -116,7 +116,7 @@ class BasicLink:
         return await HttpConnection.open(
             self.target.host,
             self.target.port,
-            timeout_s=CONNECT_TIMEOUT_S,
+            timeout_s=connect_timeout_s(self.target),
             limit_bytes=self._limits.reply_bytes,
             on_close=lambda _: None,
             tls=self.target.tls,

@@ -20,6 +20,9 @@ from brummer.wire.http_connection import HttpConnection, Room
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
 
+REMOTE_CONNECT_TIMEOUT_S: Final = 5.0
+"""Beyond this machine a name has to be found and TLS to be agreed on, and a SYN that is lost comes again after 1 s."""
+
 RESERVED_DESCRIPTORS: Final = 8
 """Of those that the system allows: for the directory, new links, and whoever asks what is wrong."""
 
@@ -123,7 +126,7 @@ class Connections:
         connection = await HttpConnection.open(
             target.host,
             target.port,
-            timeout_s=CONNECT_TIMEOUT_S,
+            timeout_s=connect_timeout_s(target),
             limit_bytes=self._reply_limit_bytes,
             on_close=partial(self._forget, place),
             room=self._room,
@@ -149,7 +152,7 @@ class Connections:
         """`open` for the hub itself; the proof may take so long, and the place what it must."""
         place = await self.budget.take(Purpose.OWN, self)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S + timeout_s):
+            async with asyncio.timeout(connect_timeout_s(self._target()) + timeout_s):
                 return await self.open_at(place)
         except TimeoutError:
             raise TransportError("connected, but the identity probe was not answered") from None
@@ -195,3 +198,8 @@ class Connections:
             pool.drop(connection)
         place.give_back()  # not before: whoever gets it would look for room among those that idle, and find this one
         self._on_closed()
+
+
+def connect_timeout_s(target: Peer) -> float:
+    """Until it is connected, TLS and all."""
+    return CONNECT_TIMEOUT_S if target.is_local else REMOTE_CONNECT_TIMEOUT_S

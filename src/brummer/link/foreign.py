@@ -73,6 +73,8 @@ class ForeignTarget:
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
+    patience_s: ClassVar[float] = 10.0
+    """To say hello takes up to three answers, and it may be far away, or have to wake up for the first."""
     has_ledger: ClassVar[bool] = False
     is_compatible: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = eras.SUPPORTED

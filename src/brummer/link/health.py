@@ -43,8 +43,12 @@ Condition = Literal["stopped", "busy", "idle", "gone", "unknown"]
 
 @dataclass(slots=True)
 class Health:
-    """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing."""
+    """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing.
 
+    ``patience_s``: a probe has at least so long.
+    """
+
+    patience_s: float = 0.0
     quality: float = 1.0
     rtt_s: float | None = None
     best_rtt_s: float | None = None
@@ -104,8 +108,8 @@ class Health:
 
     def probe_deadline_s(self) -> float:
         """Longer on a poor link, and when we are late ourselves."""
-        patience = 1.0 / max(WORST_QUALITY, self.quality)
-        return min(4.0, PROBE_DEADLINE_S * patience) * (self.lateness + 1)
+        stretched_s = PROBE_DEADLINE_S / max(WORST_QUALITY, self.quality)
+        return max(self.patience_s, min(4.0, stretched_s)) * (self.lateness + 1)
 
     def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool, wave_s: float = WAVE_S) -> float:
         """When to probe next, on the caller's clock. Quiet links are probed together: one wakeup for all of them."""

@@ -93,7 +93,7 @@ class Link:
         self.next_dial_s: float | None = None
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self._transitions: Hook[Transition] = transitions or Hook()
-        self.health = Health()
+        self.health = Health(target.patience_s)
         self.breaker = Breaker()
         self.parking = Parking()
         self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room)

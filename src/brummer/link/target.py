@@ -47,6 +47,8 @@ class Target:
     tls: ClassVar[None] = None
     is_local: ClassVar[bool] = True
     """On this machine: no route and no carrier lies between us."""
+    patience_s: ClassVar[float] = 0.0
+    """It proves itself in a millisecond: whoever takes longer has his reasons, which shall be seen."""
     has_ledger: ClassVar[bool] = True
     """It remembers the keys of calls: asked again, it tells what came of them."""
 
