@@ -39,6 +39,15 @@ class Background:
             os.close(log)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def end(self) -> None:
+        """It is not needed: another was faster, and this one must not take its place when that one ends."""
+        self._process.terminate()
+        self._process.wait()
+
+    @property
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 

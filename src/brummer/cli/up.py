@@ -17,7 +17,7 @@ from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
 from brummer.discovery.directory import instances_directory
-from brummer.discovery.record import instance_id_for
+from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import ENDING_S, lock_path
 from brummer.host.locks import is_locked
 from brummer.instance.dependencies import GRACE_S
@@ -134,6 +134,8 @@ async def _start(project: Project, scripts: Sequence[str]) -> None:
     if known is None and (known := await project.find()) is None:  # it may have found that another was faster
         words = await asyncio.to_thread(started.last_words)
         raise NotStarted(f"the instance ended at once: {words or 'it said nothing'} (log: {started.log})")
+    if isinstance(known.record, Record) and known.record.pid != started.pid:
+        await asyncio.to_thread(started.end)
     say(f"{known.record.name} runs in the background ({directory}); brum down ends it, its log is {started.log}")
 
 
