@@ -240,6 +240,9 @@ def test_a_full_directory_is_told_with_advice_and_used_again_once_there_is_room(
     assert found["second_status"] == 1
     assert "Free some space" in found["second_said"]
     assert found["left_by_second"] == []
+    assert found["problems"] == ["directory_full"], "that the record is missing is its consequence"
+    assert found["printed_first"] == "directory_full"
+    assert found["printed_later"] == "healthy"
     assert found["back_after_s"] < BACK_S + NOISE_S
     assert found["second_later"] == "ready"
 

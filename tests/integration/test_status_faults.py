@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: async
 HEALTHY: Final = "healthy"
 GHOST: Final = "ghost-00000000"
 """Its record is ours to forge: no instance sets it right."""
+PAUSE_S: Final = 6.0
+"""Over what a busy machine does to any process."""
 
 
 def told(hub: Hub) -> str:
@@ -165,17 +168,36 @@ def test_an_instance_that_hangs_is_told_as_one_that_does_not_answer(brum: Brum) 
     assert within(2 * WAIT_S, lambda: told(hub) == HEALTHY)
 
 
-def test_calls_that_queue_up_are_told_as_such(brum: Brum) -> None:
+def test_a_hub_that_was_not_run_for_a_while_says_so_before_it_accuses_anybody(brum: Brum) -> None:
     start_moody(brum)
-    hub = brum.hub("--set", "max_in_flight_per_instance=1", "--set", "max_queued_per_instance=2").greet()
+    hub = brum.hub().greet()
     hub.call("instances_list")
-    calls = ("runs", "waits", "waits too")
+    let(hub, "hangs", "hang", 3 * PAUSE_S)
+    assert within(2 * WAIT_S, lambda: told(hub) == "link_suspect")
+    hub.signal(signal.SIGSTOP)
+    time.sleep(PAUSE_S)
+    hub.signal(signal.SIGCONT)
+    assert printed(brum) == ("settling", "settling")
+    explains(brum, hub, "link_suspect")
+    assert within(3 * PAUSE_S, lambda: told(hub) == HEALTHY)
+
+
+def explains_while_calls_last(brum: Brum, hub: Hub, code: str, count: int) -> None:
+    """So many, and until they are cancelled."""
+    hub.call("instances_list")
+    calls = [f"call {number}" for number in range(count)]
     for request_id in calls:
         let(hub, request_id, "sleep", 300)
-    explains(brum, hub, "busy")
+    explains(brum, hub, code)
     for request_id in calls:
         say(hub, {"method": "notifications/cancelled", "params": {"requestId": request_id}})
     assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+
+def test_calls_that_queue_up_are_told_as_such(brum: Brum) -> None:
+    start_moody(brum)
+    hub = brum.hub("--set", "max_in_flight_per_instance=1", "--set", "max_queued_per_instance=2").greet()
+    explains_while_calls_last(brum, hub, "busy", count=3)
 
 
 def test_too_few_open_files_are_told(brum: Brum) -> None:
@@ -184,15 +206,7 @@ def test_too_few_open_files_are_told(brum: Brum) -> None:
     lifted = ("max_in_flight_per_instance", "max_queued_per_instance")
     settings = [word for name in lifted for word in ("--set", f"{name}=200")]
     command: list[str | Path] = ["sh", "-c", f'ulimit -n {allowed}; exec "$0" "$@"', BRUM, "--mcp", *settings]
-    hub = brum.hub_by(command).greet()
-    hub.call("instances_list")
-    calls = [f"call {number}" for number in range(2 * allowed)]
-    for request_id in calls:
-        let(hub, request_id, "sleep", 300)
-    explains(brum, hub, "open_files_full")
-    for request_id in calls:
-        say(hub, {"method": "notifications/cancelled", "params": {"requestId": request_id}})
-    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+    explains_while_calls_last(brum, brum.hub_by(command).greet(), "open_files_full", count=2 * allowed)
 
 
 @needs_user_namespaces

@@ -328,6 +328,23 @@ async def test_what_can_not_be_removed_is_told_and_never_listed(directory: Path,
             assert registry.snapshot() == {}
 
 
+@needs_root
+@pytest.mark.parametrize("options", ["size=16k,mode=0700", "nr_inodes=5,mode=0700"])
+async def test_a_directory_with_no_room_for_a_record_is_told_as_long_as_there_is_none(
+    directory: Path, options: str
+) -> None:
+    with mounted(directory / "small", options) as place:
+        ballast = [place / f"ballast-{number}" for number in range(4)]
+        for path in ballast:
+            await asyncio.to_thread(path.write_bytes, b"x" * 4096)
+        async with Registry(place) as registry:
+            await no_more(registry)
+            assert [problem.code for problem in registry.problems] == ["directory_full"]
+            ballast[0].unlink()
+            await registry.scan()
+            assert registry.problems == []
+
+
 async def test_a_change_within_one_tick_of_the_file_clock_is_seen(directory: Path, registry: Registry) -> None:
     """The same inode, size and times: the signature can't tell, so a young file is read again."""
     record = record_of_this_process(name="aaaa")

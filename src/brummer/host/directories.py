@@ -66,14 +66,12 @@ class DirectoryUnusable(BrummerError):
         return cls(path, _REASONS.get(error.errno or 0, "failed"), os.strerror(error.errno or 0))
 
 
-def writable_directory(path: Path) -> None:
-    """Raises DirectoryUnusable for one that can be read only, or OSError. Costs 2 µs, where no disk lets us wait."""
-    if not os.access(path, os.W_OK | os.X_OK):
-        is_read_only = sys.platform != "win32" and os.statvfs(path).f_flag & os.ST_RDONLY
-        raise DirectoryUnusable(path, "read_only" if is_read_only else "forbidden")
-
-
 if sys.platform == "win32":
+
+    def writable_directory(path: Path) -> None:
+        """Raises DirectoryUnusable for one that can be read only, or OSError."""
+        if not os.access(path, os.W_OK):
+            raise DirectoryUnusable(path, "forbidden")
 
     def private_directory(path: Path, *, create: bool = True) -> None:
         """Make sure that this is a directory, not a link. Raises DirectoryUnusable."""
@@ -90,6 +88,19 @@ if sys.platform == "win32":
 
 else:
     _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def writable_directory(path: Path) -> None:
+        """Raises DirectoryUnusable for one in which no file can be made, or OSError. Costs 2 µs, where no disk lets us
+        wait.
+        """
+        system = os.statvfs(path)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
+        is_root = os.geteuid() == 0  # for whom some room is kept
+        if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
+            raise DirectoryUnusable(path, "full", "no block is free")
+        if system.f_files and not (system.f_ffree if is_root else system.f_favail):
+            raise DirectoryUnusable(path, "full", "no inode is free")
 
     def private_directory(path: Path, *, create: bool = True) -> None:
         """Make sure that only we can read and write in this directory; make it (and its parents) if need be.

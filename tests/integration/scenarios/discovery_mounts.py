@@ -59,6 +59,7 @@ def full(brum: Brum) -> dict[str, Any]:
     time.sleep(4.5)  # another of its looks, which must not say it again
     second = brum.project("second")
     refused = brum.run("--no-tui", "-d", second)
+    within(BACK_S, lambda: problems(hub) == ["directory_full"])
     left = [path.name for path in brum.instances.iterdir() if "second" in path.name and path.stat().st_size]
     found = {
         "size_bytes": place.f_frsize * place.f_blocks,
@@ -67,6 +68,8 @@ def full(brum: Brum) -> dict[str, Any]:
         "second_status": refused.status,
         "second_said": refused.stderr,
         "left_by_second": left,
+        "problems": [each["code"] for each in hub.call("hub_status")["problems"]],
+        "printed_first": brum.run("status").stdout.partition(":")[0],
     }
     ballast.unlink()
     started = time.monotonic()
@@ -75,6 +78,8 @@ def full(brum: Brum) -> dict[str, Any]:
     late = brum.instance(second)
     assert within(BACK_S, lambda: states(hub) == ["ready", "ready"])
     found["second_later"] = {item["instance_id"]: item["state"] for item in listed(hub)}[late.id]
+    within(BACK_S, lambda: not hub.call("hub_status")["problems"])
+    found["printed_later"] = brum.run("status").stdout.partition("\n")[0]
     first.end()
     found["first_said"] = first_said + first.stderr.rest().partition(first_said)[2]
     return found
