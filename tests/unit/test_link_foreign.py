@@ -337,6 +337,35 @@ def test_a_server_elsewhere_may_take_seconds_to_connect_to() -> None:
     in_virtual_time(story())
 
 
+def test_a_server_that_closes_what_idles_is_there_all_the_same_and_its_end_is_noticed() -> None:
+    async def story() -> None:
+        async with Legacy() as server, running(server.target) as link:
+            await link.settled()
+            assert await result(link, tool_call({"n": 0})) == {"echo": {"n": 0}}
+            for number in range(1, 30):
+                await asyncio.sleep(5)
+                for connection in server.http.connections.copy():
+                    assert connection.transport
+                    connection.transport.close()
+                await asyncio.sleep(15)
+                if number % 10 == 0:
+                    assert await result(link, tool_call({"n": number})) == {"echo": {"n": number}}
+            assert [each.after for each in link.history if each.before is not each.after] == [
+                State.CONNECTING,
+                State.READY,
+            ]
+            assert link.connections.dials < 20
+            assert link.gate.budget.taken == link.connections.size
+            await link.call(tool_call({"n": 100}))
+            await server.http.close()
+            await asyncio.sleep(2)
+            assert link.state is not State.READY
+            await asyncio.sleep(2)
+            assert link.standing is State.RETRYING
+
+    in_virtual_time(story())
+
+
 async def never(_: Foreign, __: Exchange, ___: Message) -> None:
     await asyncio.Event().wait()
 

@@ -67,7 +67,10 @@ class Connections:
             gives_up=partial(self._gives_up, Purpose.CALL),
         )
         self.dials = 0
-        self._gave_up_last = False
+        self.on_left: Callable[[], None] = lambda: None
+        """Called when the last one was closed by a server that may close what idles, and may also be gone."""
+        self._needs_none = False
+        """That there is none for calls has an innocent reason."""
 
     @property
     def size(self) -> int:
@@ -89,8 +92,8 @@ class Connections:
 
     @property
     def are_lost(self) -> bool:
-        """Whether none is left for calls, and not because others wanted its place."""
-        return self.calls.size == 0 and not self._gave_up_last
+        """Whether none is left for calls, and not because others wanted its place, or its server closes what idles."""
+        return self.calls.size == 0 and not self._needs_none
 
     async def open(self, purpose: Purpose) -> HttpConnection:
         """Take a place, connect and prove identity: see `open_at`. Raises `Busy` where too many wait for a place."""
@@ -107,18 +110,18 @@ class Connections:
             place.give_back()
             raise
         if place.purpose is Purpose.CALL:
-            self._gave_up_last = False
+            self._needs_none = False
         place.was_proven()
         return connection
 
     def add(self, connection: HttpConnection) -> None:
         """Have calls use one that was opened outside."""
-        self._gave_up_last = False
+        self._needs_none = False
         self.calls.add(connection)
 
     def distrust(self) -> None:
         """One could not be opened, or failed: that there is none for calls has no innocent reason any more."""
-        self._gave_up_last = False
+        self._needs_none = False
 
     async def _proven(self, place: Place) -> HttpConnection:
         target = self._target()
@@ -169,7 +172,7 @@ class Connections:
 
     def close(self) -> None:
         """All of them, at once; calls on them fail with `ConnectionClosed`."""
-        self._gave_up_last = False
+        self._needs_none = False
         for pool in (self.calls, self.waits, self.cancellations):
             pool.close()
 
@@ -184,7 +187,7 @@ class Connections:
 
     def give_up(self, connection: HttpConnection) -> None:
         connection.close()
-        self._gave_up_last = self.calls.size == 0
+        self._needs_none = self.calls.size == 0
 
     def _gives_up(self, purpose: Purpose, connection: HttpConnection) -> bool:
         wanted = self.budget.wanted
@@ -194,6 +197,9 @@ class Connections:
         return True
 
     def _forget(self, place: Place, connection: HttpConnection) -> None:
+        if connection.was_hung_up and not self._target().keeps_idle and self.calls.connections == [connection]:
+            self._needs_none = True
+            self.on_left()
         for pool in (self.calls, self.waits, self.cancellations):
             pool.drop(connection)
         place.give_back()  # not before: whoever gets it would look for room among those that idle, and find this one

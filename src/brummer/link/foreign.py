@@ -75,6 +75,8 @@ class ForeignTarget:
 
     patience_s: ClassVar[float] = 10.0
     """To say hello takes up to three answers, and it may be far away, or have to wake up for the first."""
+    keeps_idle: ClassVar[bool] = False
+    """Most servers close what has idled for some seconds; uvicorn, under the official Python SDK, after five."""
     has_ledger: ClassVar[bool] = False
     is_compatible: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = eras.SUPPORTED

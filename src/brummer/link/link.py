@@ -97,6 +97,7 @@ class Link:
         self.breaker = Breaker()
         self.parking = Parking()
         self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room)
+        self.connections.on_left = self._look_once
         self._is_offline = False
         self._path_was_cut = False
         self._looks_at_s = 0.0
@@ -425,6 +426,9 @@ class Link:
             return None
         self._woken.clear()  # whoever asked to dial has been obeyed
         return opening.result()
+
+    def _look_once(self) -> None:
+        self._look_is_due = True
 
     def _on_connection_closed(self) -> None:
         if self.state in (State.READY, State.SUSPECT):

@@ -49,6 +49,8 @@ class Target:
     """On this machine: no route and no carrier lies between us."""
     patience_s: ClassVar[float] = 0.0
     """It proves itself in a millisecond: whoever takes longer has his reasons, which shall be seen."""
+    keeps_idle: ClassVar[bool] = True
+    """It closes no connection for idling: one that closes is news."""
     has_ledger: ClassVar[bool] = True
     """It remembers the keys of calls: asked again, it tells what came of them."""
 

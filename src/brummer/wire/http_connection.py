@@ -106,6 +106,8 @@ class HttpConnection:
         self.opened_at = 0.0
         """For whoever opened it to fill in, on a clock of his choice."""
         self.calls = 0
+        self.was_hung_up = False
+        """The peer has closed it, in good order, while it carried nothing."""
         self.heard_s = float("-inf")
         """When it last brought an answer, in loop time."""
         self.local_port: int = sock.getsockname()[1]
@@ -289,6 +291,7 @@ class HttpConnection:
 
     def _on_end(self) -> None:
         """The end of the connection is the end of an answer, if nothing else was to tell that end: RFC 9112 §6.3."""
+        self.was_hung_up = self._on_answer is None
         framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers
         if self._in_body and not framed:
             self._reusable = False
