@@ -2,16 +2,18 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import stat
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from brummer.host.pids import ProcessIdentity
 from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
 from brummer.process import pace as paces
@@ -127,6 +129,44 @@ async def test_what_a_killed_leader_leaves_behind_is_ended_too() -> None:
     exit_ = await started.exit()
     assert (exit_.signal, exit_.asked) == ("SIGKILL", False)
     assert await living(started.child.pid) == []
+
+
+@LISTS_DESCRIPTORS
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_an_end_for_which_no_descriptor_is_left_is_seen_to_once_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def look(group: int) -> list[ProcessIdentity]:
+        try:
+            return members(group)
+        except OSError:
+            loop.call_soon_threadsafe(failed.set)
+            raise
+
+    loop, failed = asyncio.get_running_loop(), asyncio.Event()
+    monkeypatch.setattr(runner, "members", look)
+    started = Started("sleep 600 & sleep 600 & echo up; wait")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    await asyncio.to_thread(members, started.child.pid)  # imports what a thread needs
+    with no_descriptor_left():
+        if how == "killed":
+            os.kill(started.child.pid, signal.SIGKILL)
+        ending = asyncio.create_task(started.child.stop() if how == "stopped" else started.exit())
+        async with asyncio.timeout(WITHIN_S):
+            await failed.wait()
+    assert (await ending).signal == ("SIGTERM" if how == "stopped" else "SIGKILL")
+    assert await living(started.child.pid) == []
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Of this process, for as long as this lasts: whatever is opened fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:

@@ -31,8 +31,8 @@ if sys.platform == "linux":
         try:
             with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
                 return int(file.read(4096).rpartition(b")")[2].split()[2])
-        except (OSError, IndexError):
-            return None  # it died while we looked
+        except (FileNotFoundError, ProcessLookupError, PermissionError, IndexError):
+            return None  # it died while we looked, or is hidden from us
 
 elif sys.platform == "darwin":
     import array
@@ -55,7 +55,7 @@ else:
 
 def members(group: int) -> list[ProcessIdentity]:
     """The living processes of a group; a zombie is not living. Looks at every process (5 ms for 500): use a
-    thread.
+    thread. Raises OSError where no descriptor is left for that.
     """
     return [identity for pid in _pids_in(group) if (identity := identify(pid))]
 

@@ -162,4 +162,7 @@ def _is_older(port: int, group: int) -> bool:
 
 
 def _ports_of_group(group: int) -> set[int]:
-    return listening_ports(members(group))
+    try:
+        return listening_ports(members(group))
+    except OSError:  # no descriptor was left to look with; the next look may have one
+        return set()

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -38,10 +38,14 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, but for a process inside a system call on a dead disk."""
 DRAIN_S = 0.5
+SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+LOOK_AGAIN_S = 0.2
+"""When one of these has kept us from looking at the processes."""
 LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 """Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
 """
 
+T = TypeVar("T")
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
 
@@ -218,7 +222,7 @@ class Child:
         """End what has left the group of a script that has exited well, and lives on; whether there was any."""
         if sys.platform != "linux" or not await self._ask_escapees(grace_s):
             return False
-        await asyncio.to_thread(end_all, set(), self._mark)
+        await _looked(end_all, set(), self._mark)
         return True
 
     async def abandon(self) -> None:
@@ -232,7 +236,10 @@ class Child:
     async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
         """The family tree first: in a moment its parents are dead, and nobody knows whose the orphans are."""
         if sys.platform == "linux":
-            self._tree = await asyncio.to_thread(_tree_of, self.pid, self._mark)
+            with contextlib.suppress(
+                OSError
+            ):  # no descriptor is left to look with, and the group is not to wait for that
+                self._tree = await asyncio.to_thread(_tree_of, self.pid, self._mark)
         self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
@@ -263,13 +270,13 @@ class Child:
     async def _daemons_have_left(self) -> None:
         """What is still in the group after this was not meant to stay."""
         for pause_s in LEAVING_S:
-            if self._stop_asked or not await asyncio.to_thread(members, self.pid):
+            if self._stop_asked or not await _looked(members, self.pid):
                 return
             await asyncio.sleep(pause_s)
 
     async def _group_is_empty(self) -> None:
         """Members may fork while we wait for those we saw, so look again until there are none."""
-        while living := await asyncio.to_thread(members, self.pid):
+        while living := await _looked(members, self.pid):
             self._end_group(LEFTOVER_GRACE_S)
             await _all_died(living)
 
@@ -288,11 +295,11 @@ class Child:
             rest_s = self._grace_ends_s - self._loop.time()
             if rest_s > 0:  # as the group, they have the time to end by themselves if a stop was asked for
                 await self._ask_escapees(rest_s)
-            await asyncio.to_thread(end_all, set(), self._mark, self._tree)
+            await _looked(end_all, set(), self._mark, self._tree)
 
     async def _ask_escapees(self, grace_s: float) -> bool:
         """To end; whether there were any. No thread is kept while they do."""
-        asked = await asyncio.to_thread(_ask_escapees, self._mark, self._tree)
+        asked = await _looked(_ask_escapees, self._mark, self._tree)
         if asked:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
@@ -399,6 +406,17 @@ class Child:
             self._watch.close()
         for stream in tuple(self._pipes):
             self._close(stream)
+
+
+async def _looked(look: Callable[..., T], *arguments: Any) -> T:
+    """What a look at /proc shows, in a thread; as soon as there are descriptors for it."""
+    while True:
+        try:
+            return await asyncio.to_thread(look, *arguments)
+        except OSError as error:
+            if error.errno not in SHORT:
+                raise
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 def _tree_of(group: int, mark: bytes) -> set[Identity]:
