@@ -10,6 +10,7 @@ script waits on, and who stops the one stops the other.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from brummer.instance.run import Ending, Run
 from brummer.instance.runs import Runs
 from brummer.instance.scripts import unknown
 from brummer.process.guard import Guard
+from brummer.process.orphans import reap_orphans
 from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
@@ -103,6 +105,7 @@ class Manager:
         self._readiness: dict[Run, Readiness] = {}
         self._pace = Pace()
         self._closing = False
+        self._reaping: asyncio.Task[None] | None = None
         self.runs = self._runs.all
         self.current = self._runs.current
         self.current_runs = self._runs.current_runs
@@ -114,6 +117,8 @@ class Manager:
 
     async def __aenter__(self) -> Self:
         self._guard.watch()
+        if os.getpid() == 1:
+            self._reaping = asyncio.create_task(reap_orphans(self._guard.children), name="reap orphans")
         return self
 
     async def __aexit__(
@@ -122,6 +127,8 @@ class Manager:
         try:
             await self.shutdown()
         finally:
+            if self._reaping is not None:
+                self._reaping.cancel()
             self._guard.unwatch()
 
     async def ensure(self, script: Script) -> tuple[Run, bool]:

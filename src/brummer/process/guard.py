@@ -78,6 +78,10 @@ class Guard:
     def groups(self) -> frozenset[int]:
         return frozenset(self._groups)
 
+    def children(self) -> set[int]:
+        """All that we have: the guard, and the leaders of the groups."""
+        return {*self._groups, *([self._process.pid] if self._process else [])}
+
     def start(self) -> None:
         """Returns before the guard runs: the pipe remembers. A failure is logged, and we go on."""
         try:
