@@ -189,6 +189,20 @@ async def test_a_session_that_is_forgotten_is_begun_anew_inside_the_call() -> No
         assert (server.begun, server.ran) == (2, {1: 1})
 
 
+async def test_a_call_whose_new_session_could_not_be_begun_has_not_run_and_is_made_later() -> None:
+    class Failing(Legacy):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if message["method"] == "initialize" and self.methods().count("initialize") == 2:
+                exchange._connection.abort()
+            else:
+                await super().answer(exchange, message)
+
+    async with linked(server := Failing()) as link:
+        server.sessions.clear()
+        assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
+        assert server.ran == {1: 1}
+
+
 async def test_a_server_that_is_replaced_by_one_of_the_other_era_is_spoken_to_in_its_way() -> None:
     class Replaced(Legacy):
         is_modern = False

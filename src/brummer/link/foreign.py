@@ -7,6 +7,7 @@ server has forgotten it. Servers say that in many ways, and some of those ways a
 refuses a call like that is asked whether he still knows us, and only if he does not, the call is made again.
 """
 
+import contextlib
 import itertools
 import ssl
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from brummer import __version__
+from brummer.core.errors import BrummerError, TransportError
 from brummer.link.call import Answers, Call
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.foreign_results import agreed_version, mirrored_of, neutral
@@ -126,19 +128,22 @@ class ForeignTarget:
 
     async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:  # noqa: ARG002 — no ledger to tell
         """Make the call. A forgotten session, and the headers that its tool asks for, are learned first, once."""
-        dialect = self.dialect or await self._shake_hands(connection)
+        with _nothing_run():
+            dialect = self.dialect or await self._shake_hands(connection)
         try:
             return neutral(await self._exchange(connection, call, dialect))
         except _NotKnown as doubt:
             if await self._understands(connection, dialect):
                 raise doubt.refusal from None
             if self.dialect is dialect:  # else another call has begun the new session
-                await self._shake_hands(connection)
+                with _nothing_run():
+                    await self._shake_hands(connection)
         except RemoteRefusal as refusal:
             if dialect.era is Era.LEGACY or refusal.context["rpc_code"] != jsonrpc.HEADER_MISMATCH:
                 raise
             listing = Call("tools/list", {}, repeatable=True, deadline_s=0)
-            self._mirrored = mirrored_of(await self._exchange(connection, listing, dialect))
+            with _nothing_run():
+                self._mirrored = mirrored_of(await self._exchange(connection, listing, dialect))
         try:
             return neutral(await self._exchange(connection, call, self.dialect or dialect))
         except _NotKnown as doubt:
@@ -230,6 +235,18 @@ class ForeignTarget:
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+@contextlib.contextmanager
+def _nothing_run() -> Iterator[None]:
+    """Around what a call needs first: whatever goes wrong there, the call itself has not run."""
+    try:
+        yield
+    except BrummerError as error:
+        error.outcome = "not_executed"
+        if isinstance(error, TransportError):
+            error.sent = False
+        raise
 
 
 def _may_have_forgotten(status: int, rpc_code: object) -> bool:
