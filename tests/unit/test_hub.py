@@ -34,6 +34,7 @@ from brummer.wire.http_server import Exchange
 from brummer.wire.server import OnItsWay, Params, Request, Session, ToolCall
 
 from .fakes import FakeInstance, respond
+from .test_link_foreign import Foreign, Message, Modern
 
 _generations = itertools.count(1)
 
@@ -365,6 +366,37 @@ async def test_an_answer_that_is_too_large_is_no_reason_to_ask_a_black_box_nor_t
         else:
             result = await call(router, "logs_tail", {})
         assert (result["structuredContent"]["error"]["code"], asked) == ("too_large", 1)
+
+
+async def test_hints_hold_until_the_server_comes_back_perhaps_as_another_version() -> None:
+    class Hinting(Modern):
+        may_be_repeated = True
+
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if message["method"] == "tools/list":
+                tool = {"name": "x", "annotations": {"idempotentHint": self.may_be_repeated}}
+                self.respond(exchange, message, {"resultType": "complete", "tools": [tool]})
+            else:
+                await super().answer(exchange, message)
+
+    async def hang_up(_: Foreign, exchange: Exchange, __: Message) -> None:
+        exchange._connection.abort()
+
+    def repeatable_call(number: int) -> dict[str, Any]:
+        return {"instance": "docs", "tool": "x", "arguments": {"n": number}}
+
+    async with hub_with() as router:
+        async with Hinting() as old:
+            router._instances.add_server(Server("docs", old.target.url))
+            await call(router, "instance_call", repeatable_call(1))
+            (known,) = router._instances
+        async with asyncio.timeout(5):
+            while known.link.state is State.READY:
+                await asyncio.sleep(0.01)
+        async with Hinting(hang_up, port=old.target.port) as new:
+            new.may_be_repeated = False
+            assert await code_of(router, "instance_call", repeatable_call(2)) == "outcome_unknown"
+            assert new.ran == {2: 1}
 
 
 async def test_a_call_to_a_server_that_is_away_waits_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:

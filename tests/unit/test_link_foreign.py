@@ -37,11 +37,11 @@ async def echo(server: "Foreign", exchange: Exchange, message: Message) -> None:
 class Foreign:
     """Listens on a port of its own. ``heard``: (headers, message) of everything; ``ran``: calls by their argument."""
 
-    def __init__(self, tool: Tool = echo) -> None:
+    def __init__(self, tool: Tool = echo, *, port: int = 0) -> None:
         self.tool = tool
         self.heard: list[tuple[dict[bytes, bytes], Message]] = []
         self.ran: Counter[object] = Counter()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.http = HttpServer(self._handle, body_limit_bytes=1 << 20)
         self.target = ForeignTarget("docs", f"http://127.0.0.1:{self._listener.getsockname()[1]}/mcp")
 

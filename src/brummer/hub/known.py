@@ -25,11 +25,20 @@ class Known:
     task: asyncio.Task[None]
     is_gone: bool = False
     """As discovery says; its link hears of it a moment later. A foreign server never is."""
-    repeatable: frozenset[str] | None = None
-    """The tools of a foreign server that may be sent twice, by its own hints; None until it was asked."""
+    repeatable: frozenset[str] = frozenset()
+    """The tools of a foreign server that may be sent twice, by its own hints."""
+    hinted_s: float | None = None
+    """Since when its link had been as it was when it gave them: who comes back may be another version of it."""
+
+    @property
+    def has_hinted(self) -> bool:
+        return self.hinted_s == self.link.since_s
+
+    def take_hints(self, repeatable: frozenset[str]) -> None:
+        self.repeatable, self.hinted_s = repeatable, self.link.since_s
 
     def forget_hints(self) -> None:
-        self.repeatable = None
+        self.hinted_s = None
 
     @property
     def id(self) -> str:

@@ -186,13 +186,14 @@ class Router:
         return await known.caller.call(_tool_call(tool, arguments, call))
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
-        """What a foreign server's own hints allow to be sent twice; asked for once, and nothing if it does not say.
+        """What a foreign server's own hints allow to be sent twice; asked for once while its link holds, and nothing if
+        it does not say.
 
         Raises what that comes to where nobody answers: to wait for him again would be of no use.
         """
-        if known.repeatable is None:
+        if not known.has_hinted:
             try:
-                known.repeatable = repeatable_of(await known.caller.call(_list_tools()))
+                known.take_hints(repeatable_of(await known.caller.call(_list_tools())))
             except (RemoteRefusal, NoResult):
                 return frozenset()
         return known.repeatable
