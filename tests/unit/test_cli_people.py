@@ -253,6 +253,24 @@ def test_a_script_with_a_proof_or_a_time_of_its_own_gets_all_of_it() -> None:
     assert not up.Patience(None, [{"name": "dev"}]).is_needed_for(old, NOW)
 
 
+def test_an_instance_that_is_ended_while_up_works_is_no_reason_to_advise_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(Answers):
+        async def find(self) -> None:
+            return None
+
+    project = Ended(lambda *_: NothingRuns("brum up starts it"))
+
+    async def start(*_: object) -> None:
+        """It is there, for a moment."""
+
+    monkeypatch.setattr(up, "_start", start)
+    monkeypatch.setattr(up, "with_project", lambda _place, _name, use: asyncio.run(use(project)))
+    with pytest.raises(up.NotStarted):
+        up.up(tmp_path, None, [], None, PLAIN)
+
+
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

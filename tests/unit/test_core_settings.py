@@ -235,8 +235,9 @@ def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
     home, project = tmp_path / "home", tmp_path / "home" / "p"
     project.mkdir(parents=True)
     (home / ".brum.toml").write_text("max_parked = 1")
-    for content in (b"\xff", b"#" * (LIMIT_BYTES + 1)):
+    for content, line in ((b"# \n\xff", 2), (b"#" * (LIMIT_BYTES + 1), None)):
         (project / ".brum.toml").write_bytes(content)
         settings = read_settings(project, {"HOME": str(home)})
         assert [problem.context["path"] for problem in settings.problems] == [str(project / ".brum.toml")]
+        assert settings.problems[0].line == line
         assert settings.limits == msgspec.structs.replace(DEFAULTS, parked=1)

@@ -63,6 +63,12 @@ def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float |
         else:
             known = await project.instance()
             say(f"{known.record.name} runs already ({known.directory})")
+        try:
+            return await run(project)
+        except NothingRuns:
+            raise NotStarted("the instance was ended meanwhile, by brum down or a signal") from None
+
+    async def run(project: Project) -> int:
         listed = await _listed(project)
         wanted = list(scripts) or chosen(listed)
         if not wanted:

@@ -20,6 +20,9 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
     for path in files_for(directory, home):
         try:
             text = _text(path)
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            unreadable.append(SettingsInvalid("this is not UTF-8", path=str(path), line=line))
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             unreadable.append(SettingsInvalid(f"it can't be read: {why}", path=str(path)))
