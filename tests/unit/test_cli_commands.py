@@ -17,6 +17,7 @@ from brummer.core.errors import NotFound
     [
         (["--folow"], "did you mean --follow?"),
         (["more"], "more is not taken"),
+        (["\x1b[2J\nmore"], "\ufffd[2J\ufffdmore is not taken"),
         (["--count"], "--count"),
         (["--count", "many"], "many"),
     ],

@@ -12,6 +12,7 @@ from brummer.core.gathering import value_from_flag
 from brummer.core.kinds import PORT_MAX
 from brummer.core.servers import Server
 from brummer.core.toml_file import SettingsInvalid, nearest
+from brummer.discovery.record import displayable
 
 DURATION_MAX_S: Final = 86_400.0
 """What the tools take (`brummer.contract.arguments`)."""
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
     """What is wrong it says in one line, without the whole usage above it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, displayable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
     def parse_args(self, args: Sequence[str], namespace: Any = None) -> Any:  # type: ignore[override]
         """An option that is not known may have been meant for one that is."""
