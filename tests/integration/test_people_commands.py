@@ -113,6 +113,8 @@ def test_a_day_with_a_project(world: World) -> None:
     assert world.type("up", "fail").status == 1
     assert world.type("wait", "dev").status == 0
     assert world.type("wait", "hello", "--timeout", "100ms").status == 4
+    assert world.type("up", "tick", "--timeout", "100ms").status == 4
+    assert world.type("down", "tick").status == 0
     assert world.type("up", "hello", "colourful").status == 0
     assert world.type("wait", "hello", "--exit").status == 0
     assert world.type("wait", "fail", "--exit").status == 1
@@ -124,7 +126,7 @@ def test_a_day_with_a_project(world: World) -> None:
         assert "hello" in unknown.stderr
 
     table = world.type("ps").stdout.splitlines()
-    assert [line.split()[0] for line in table] == ["NAME", "dev", "fail", "hello", "colourful"]
+    assert [line.split()[0] for line in table] == ["NAME", "dev", "fail", "tick", "hello", "colourful"]
     assert "failed (exit 3)" in table[2]
     assert world.type("logs", "-n", "1", "hello").stdout == "hello | hello from the script\n"
 

@@ -199,6 +199,22 @@ async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFi
     assert out.splitlines()[-1] == "dev | no route"
 
 
+@pytest.mark.parametrize(
+    ("facts", "has_last_words"),
+    [
+        (process("dev", "failed", exit_code=3), True),
+        (process("dev", "failed", signal="SIGKILL"), True),
+        (process("dev", "crash-looping", exit_code=1), True),
+        (process("dev", "pending", next_restart_s=0.5), True),
+        (process("dev", "failed", reason="no such program"), False),
+        (process("dev", "exited", exit_code=0), False),
+        (process("dev", "pending", waits_for=["db"]), False),
+    ],
+)
+def test_whose_last_lines_are_worth_a_look(facts: dict[str, Any], *, has_last_words: bool) -> None:
+    assert processes_of({"processes": [facts]})[0].has_ended_badly is has_last_words
+
+
 async def test_a_script_that_is_named_twice_is_no_failure() -> None:
     project = Answers(lambda tool, _: {"processes": [process("dev")]} if tool == "scripts_status" else {})
     assert await up._run(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
@@ -213,8 +229,8 @@ async def test_all_are_waited_for_at_once_until_each_is_ready_or_has_ended(capsy
         ]
     )
     project = Answers(lambda tool, _: {"processes": next(looks)} if tool == "scripts_status" else {})
-    settled = await up._settled(project, ["dev", "test"], up.Patience(5.0))
-    assert [each.status for each in settled] == ["ready", "failed"]
+    settled, late = await up._settled(project, ["dev", "test"], up.Patience(5.0))
+    assert ([each.status for each in settled], late) == (["ready", "failed"], [])
     assert next(looks, None) is None
     assert capsys.readouterr().err == ""
 
@@ -224,16 +240,18 @@ async def test_what_is_not_ready_in_time_is_shown_as_it_is(
 ) -> None:
     monkeypatch.setattr(up, "PATIENCE_S", 0.0)
     project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
-    settled = await up._settled(project, ["dev"], up.Patience(0.05))
-    assert [each.status for each in settled] == ["starting"]
-    assert len(project.asked) > 1
-    assert capsys.readouterr().err.count("waiting until ready: dev") == 1, "once, however often it is asked"
+    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.05), PLAIN) == EXIT_TIMED_OUT
+    assert len(project.asked) > 2
+    output = capsys.readouterr()
+    assert output.out.splitlines()[1].split()[:2] == ["dev", "starting"]
+    told = output.err.splitlines()
+    assert [line.split(":")[1].strip() for line in told] == ["waiting until ready", "not ready within 0.05 s"]
 
 
 async def test_who_waits_for_nothing_asks_once() -> None:
     project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
-    await up._settled(project, ["dev"], up.Patience(0.0))
-    assert len(project.asked) == 1
+    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 0
+    assert [tool for tool, _ in project.asked] == ["scripts_run", "scripts_status"]
 
 
 def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:

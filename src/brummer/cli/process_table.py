@@ -68,6 +68,11 @@ class Process(msgspec.Struct):
         return self.status in {"failed", "crash-looping"}
 
     @property
+    def has_ended_badly(self) -> bool:
+        """It has run, so that its last lines may say why; and perhaps is started again by itself."""
+        return self.next_restart_s is not None or (self.has_failed and (self.exit_code or self.signal) is not None)
+
+    @property
     def runs(self) -> bool:
         return self.status not in ENDED
 

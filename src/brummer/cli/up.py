@@ -12,7 +12,7 @@ from brummer.cli.logs import print_last_lines
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, not_started, processes_of
 from brummer.cli.processes import show_processes, tell_problems
-from brummer.cli.project import CallFailed, NothingRuns, Project, up_to_the_repository, with_project
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, up_to_the_repository, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.core.settings import FILE_NAME
@@ -55,7 +55,9 @@ class NothingToRun(BrummerError):
 
 
 def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float | None, paint: Paint) -> int:
-    """Returns 1 when a script could not be started or failed. ``timeout_s`` None: see `Patience`."""
+    """Returns 1 when a script could not be started or failed, 4 when one is not ready in time. ``timeout_s`` None: see
+    `Patience`.
+    """
 
     async def see_to_it(project: Project) -> int:
         if await project.find() is None:
@@ -80,7 +82,7 @@ def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float |
 
 
 def restart(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float | None, paint: Paint) -> int:
-    """Without ``scripts`` all that run. Returns 1 when one could not be started or failed."""
+    """Without ``scripts`` all that run. Returns 1 or 4 as `up` does."""
 
     async def see_to_it(project: Project) -> int:
         running = [each.name for each in processes_of(await project.call("scripts_status")) if each.runs]
@@ -164,13 +166,15 @@ async def _run(project: Project, tool: str, scripts: Sequence[str], patience: "P
     """Start them in this order, wait for all at once, show them all. Ctrl-C ends the waiting only: they run on."""
     wanted = list(dict.fromkeys(scripts))
     started = [script for script in wanted if await _started(project, tool, script)]
-    processes = await _settled(project, started, patience)
+    processes, late = await _settled(project, started, patience)
     if processes:
         show_processes(processes, paint)
     for process in processes:
-        if process.has_failed:
+        if process.has_ended_badly:
             await print_last_lines(project, process.name, LAST_LINES, paint)
-    return 1 if len(started) < len(wanted) or any(process.has_failed for process in processes) else 0
+    if len(started) < len(wanted) or any(process.has_failed for process in processes):
+        return 1
+    return EXIT_TIMED_OUT if late else 0
 
 
 async def _started(project: Project, tool: str, script: str) -> bool:
@@ -200,8 +204,8 @@ class Patience:
         return not (may_be_enough and process.started_at and (now - process.started_at).total_seconds() >= GRACE_S)
 
 
-async def _settled(project: Project, scripts: Sequence[str], patience: Patience) -> list[Process]:
-    """How they are once each is ready, or has ended, or is neither in time.
+async def _settled(project: Project, scripts: Sequence[str], patience: Patience) -> tuple[list[Process], list[str]]:
+    """How they are once each is ready, or has ended; and the names of those that are neither in time.
 
     They are asked for again and again, as by `brum logs -f`: to wait for each would be a call for each, and an instance
     takes sixteen at a time.
@@ -213,11 +217,18 @@ async def _settled(project: Project, scripts: Sequence[str], patience: Patience)
         processes = [process for process in everything if process.name in scripts]
         waiting = [process.name for process in processes if patience.is_needed_for(process, datetime.now(UTC))]
         waited_s = loop.time() - began_s
-        if not waiting or waited_s >= patience.timeout_s:
-            return processes
+        if not waiting or not patience.timeout_s:
+            return processes, []
+        if waited_s >= patience.timeout_s:
+            say(f"not ready within {patience.timeout_s:g} s: {_some(waiting)}; brum wait SCRIPT waits on")
+            return processes, waiting
         if not has_told and waited_s >= PATIENCE_S:
-            shown = ", ".join(map(shortened, waiting[:NAMES_SHOWN]))
-            more = f" and {len(waiting) - NAMES_SHOWN} more" if len(waiting) > NAMES_SHOWN else ""
-            say(f"waiting until ready: {shown}{more} (Ctrl-C leaves them running)")
+            say(f"waiting until ready: {_some(waiting)} (Ctrl-C leaves them running)")
             has_told = True
         await asyncio.sleep(next(pauses, PAUSES_S[-1]))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Not more than fit on a screen."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(map(shortened, names[:NAMES_SHOWN])) + more
