@@ -17,10 +17,11 @@ from brummer.host.pids import ProcessIdentity
 from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
 from brummer.process import pace as paces
-from brummer.process import runner
+from brummer.process import reading, runner
 from brummer.process.output import Output
 from brummer.process.pace import SHARE, Pace
-from brummer.process.runner import Child, Exit, OnFlood, ScriptFailedToStart, StopTimedOut, start
+from brummer.process.reading import OnFlood
+from brummer.process.runner import Child, Exit, ScriptFailedToStart, StopTimedOut, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
@@ -346,7 +347,7 @@ COUNTS = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n}\\n')"
 async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple[Output, int]:
     """What is kept of 200,000 lines, and how many there were."""
     monkeypatch.setattr(paces, "FLOOD_BYTES", 100_000)
-    monkeypatch.setattr(runner, "CHUNK_BYTES", 16_384)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 16_384)
     output = Output("gen", max_bytes=1 << 30)
     flood = output.open("flood")
     child = start(
@@ -391,15 +392,15 @@ async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_o
     flood = Started("exec yes", pace=SlowPace(0.0))
     skimmed: list[bytes] = []
     needed = False
-    stream = "stdout"
-    child = flood.child
-    child._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda _: None, lambda: not needed)
-    child._skim_for_a_while("stdout")
-    child._watch_for_output("stdout", child._pipes["stdout"])
+    stream: reading.Stream = "stdout"
+    reader = flood.child._readers[stream]
+    reader._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda _: None, lambda: not needed)
+    reader._skim_for_a_while()
+    reader._watch()
     async with asyncio.timeout(WITHIN_S):
         while not skimmed:
             await asyncio.sleep(0)
     read, needed = len(flood.printed[stream]), True
     await flood.until_printed(lambda printed: len(printed) > read)
-    assert not child._skimming
-    await child.stop()
+    assert not reader._skimming
+    await flood.child.stop()

@@ -38,7 +38,8 @@ from brummer.process.orphans import reap_orphans
 from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
-from brummer.process.runner import Child, OnFlood, start
+from brummer.process.reading import OnFlood
+from brummer.process.runner import Child, start
 from brummer.process.text import shortened
 
 SHUTDOWN_MARGIN_S = 5.0

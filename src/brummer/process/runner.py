@@ -12,25 +12,24 @@ when the stop was asked for. It ends with a script that was stopped or has faile
 import asyncio
 import contextlib
 import errno
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
 from brummer.core.errors import BrummerError
-from brummer.host.clocks import awake, busy
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import end_group, kill_group, members, peek_exit
 from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
 from brummer.process.guard_main import Identity, end_all, find, send
-from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SHARE, SKIM_S, SKIM_SHARE, Flow, Pace, next_chunk_bytes
+from brummer.process.pace import Pace
+from brummer.process.reading import OnFlood, OnOutput, Reader, Stream
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -46,18 +45,6 @@ LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 """
 
 T = TypeVar("T")
-Stream = Literal["stdout", "stderr"]
-OnOutput = Callable[[Stream, bytes], None]
-
-
-class OnFlood(NamedTuple):
-    """Who takes what comes too fast to be read: ``skim`` in place of ``on_output`` as long as ``is_allowed()``, and now
-    and then ``look``, to read the last of it.
-    """
-
-    skim: OnOutput
-    look: Callable[[Stream], None]
-    is_allowed: Callable[[], bool]
 
 
 class ScriptFailedToStart(BrummerError):
@@ -175,31 +162,26 @@ class Child:
         self.pid = process.pid
         self._mark = f"{RUN_MARK}={mark}".encode()
         self._process = process
-        self._on_output = on_output
-        self._on_flood = on_flood
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
         self._stopping: asyncio.Task[None] | None = None
         self._grace_ends_s = 0.0
         self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
-        self._pace = pace
-        self._chunk_bytes = CHUNK_BYTES
-        self._pipes: dict[Stream, IO[bytes]] = {}
-        self._resting: dict[Stream, asyncio.TimerHandle] = {}
-        self._flows: dict[Stream, Flow] = {}
-        self._skimming: dict[Stream, asyncio.TimerHandle] = {}
         self._all_read = asyncio.Event()
+        self._readers = {
+            stream: Reader(stream, pipe, on_output, on_flood, pace, self._note_end_of_output)
+            for stream, pipe in pipes.items()
+            if pipe is not None
+        }
         self._leader_died = asyncio.Event()
         self._watch = self._watch_leader()
-        for stream, pipe in pipes.items():
-            self._open(stream, pipe)
         self.ended: asyncio.Task[Exit] = self._loop.create_task(self._live(), name=f"child {self.pid}")
         """Await it shielded: it is shared."""
 
     def __repr__(self) -> str:
         state = "ended" if self.ended.done() else "stopping" if self._stop_asked else "alive"
-        return f"<Child pid={self.pid} {state}, open: {', '.join(self._pipes) or 'none'}>"
+        return f"<Child pid={self.pid} {state}, {list(self._readers.values())}>"
 
     async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
         """The signal to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
@@ -312,91 +294,8 @@ class Child:
                 await self._all_read.wait()
         return self._all_read.is_set()
 
-    def _open(self, stream: Stream, pipe: IO[bytes] | None) -> None:
-        if pipe is not None:
-            os.set_blocking(pipe.fileno(), False)
-            self._pipes[stream] = pipe
-            self._flows[stream] = Flow()
-            self._watch_for_output(stream, pipe)
-
-    def _read(self, stream: Stream, pipe: IO[bytes]) -> None:
-        """One chunk per turn of the loop, and none for a while when all output together has had its share of the loop's
-        time: a burst starves nobody. The full pipe holds the writer back; for a flood, see `_skim`.
-        """
-        began = busy()
-        chunk = _chunk(pipe, self._chunk_bytes)
-        if chunk:
-            self._on_output(stream, chunk)
-            spent_s = busy() - began
-            self._chunk_bytes = next_chunk_bytes(len(chunk), spent_s)
-            self._flows[stream].read(len(chunk))
-            if self._rests(stream, pipe, spent_s, SHARE) and self._flows[stream].is_flood(awake()) and self._flood():
-                _widen(pipe)
-                self._skim_for_a_while(stream)
-        elif chunk is not None:
-            self._close(stream)
-
-    def _skim(self, stream: Stream, pipe: IO[bytes]) -> None:
-        """As `_read`, for a program that prints faster than its lines can be read, and would be slowed down by us."""
-        flood = self._flood()
-        if flood is None:
-            self._read_in_full(stream)
-            return
-        began = busy()
-        chunk = _chunk(pipe, CHUNK_BYTES)
-        if chunk:
-            flood.skim(stream, chunk)
-            self._flows[stream].skimmed(len(chunk))
-            self._rests(stream, pipe, busy() - began, SKIM_SHARE)
-        elif chunk is not None:
-            self._close(stream)
-
-    def _flood(self) -> OnFlood | None:
-        """None: all that comes has to be read in full."""
-        return self._on_flood if self._on_flood and self._on_flood.is_allowed() else None
-
-    def _skim_for_a_while(self, stream: Stream) -> None:
-        self._skimming[stream] = self._loop.call_later(SKIM_S, self._skim_on_or_read, stream)
-
-    def _skim_on_or_read(self, stream: Stream) -> None:
-        if self._flows[stream].is_still_one() and (flood := self._flood()):
-            flood.look(stream)
-            self._skim_for_a_while(stream)
-        else:
-            self._read_in_full(stream)
-
-    def _read_in_full(self, stream: Stream) -> None:
-        """Again. The empty chunk says that skimming has come to an end, though nothing more may come."""
-        self._skimming.pop(stream).cancel()
-        self._on_output(stream, b"")
-        if stream in self._pipes and stream not in self._resting:
-            self._watch_for_output(stream, self._pipes[stream])
-
-    def _watch_for_output(self, stream: Stream, pipe: IO[bytes]) -> None:
-        self._loop.add_reader(pipe.fileno(), self._skim if stream in self._skimming else self._read, stream, pipe)
-
-    def _rests(self, stream: Stream, pipe: IO[bytes], spent_s: float, share: float) -> bool:
-        """Whether it has to, after so much work."""
-        rest_s = self._pace.rest_after(awake(), spent_s, share)
-        if not rest_s or stream not in self._pipes:
-            return False
-        self._loop.remove_reader(pipe.fileno())
-        self._resting[stream] = self._loop.call_later(rest_s, self._resume, stream, pipe)
-        return True
-
-    def _resume(self, stream: Stream, pipe: IO[bytes]) -> None:
-        del self._resting[stream]
-        self._watch_for_output(stream, pipe)
-
-    def _close(self, stream: Stream) -> None:
-        pipe = self._pipes.pop(stream)
-        if resting := self._resting.pop(stream, None):
-            resting.cancel()
-        if stream in self._skimming:
-            self._read_in_full(stream)
-        self._loop.remove_reader(pipe.fileno())
-        pipe.close()
-        if not self._pipes:
+    def _note_end_of_output(self) -> None:
+        if all(reader.is_closed for reader in self._readers.values()):
             self._all_read.set()
 
     def _release(self) -> None:
@@ -404,8 +303,8 @@ class Child:
             self._kill_timer.cancel()
         if self._watch:
             self._watch.close()
-        for stream in tuple(self._pipes):
-            self._close(stream)
+        for reader in self._readers.values():
+            reader.close()
 
 
 async def _looked(look: Callable[..., T], *arguments: Any) -> T:
@@ -432,27 +331,6 @@ def _ask_escapees(mark: bytes, tree: set[Identity]) -> list[ProcessIdentity]:
     for escapee in escapees:
         send(escapee, signal.SIGTERM)
     return [identity for started, identity in living if identity and identity.start_token == started]
-
-
-def _chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
-    """What is there; empty at the end, which a terminal whose last user has gone reports as EIO; None: nothing yet."""
-    try:
-        return os.read(pipe.fileno(), limit_bytes)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if error.errno == errno.EIO:
-            return b""
-        raise
-
-
-def _widen(pipe: IO[bytes]) -> None:
-    """Where the system can, and the user has not used up what it may have."""
-    if sys.platform == "linux":
-        import fcntl  # noqa: PLC0415 — there is none on Windows
-
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:
