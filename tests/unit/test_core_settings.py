@@ -1,5 +1,6 @@
 """Settings: where they come from, which wins, and what is said of one that can't be understood."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,20 @@ def test_files_are_read_where_they_stand(tmp_path: Path) -> None:
     (project / ".brum.toml").write_bytes("\ufeffmax_parked = 2\r\n# grün".encode())
     settings = read_settings(project, {"HOME": str(tmp_path / "home")})
     assert (settings.limits.parked, settings.logind, settings.problems) == (2, True, ())
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_above_the_project_is_left_out(tmp_path: Path) -> None:
+    above, project = tmp_path / ".brum.toml", tmp_path / "p"
+    project.mkdir()
+    above.write_text("max_parked = 1")
+    os.chown(above, 12_345, -1)
+    environ = {"HOME": str(tmp_path / "home")}
+    settings = read_settings(project, environ)
+    assert (settings.limits, settings.problems) == (DEFAULTS, ())
+    assert [warning.context["path"] for warning in settings.warnings] == [str(above)]
+    os.chown(project, 12_345, -1)
+    assert read_settings(project, environ).limits.parked == 1, "whose project it is, says how it runs"
 
 
 def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
