@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from brummer.core.errors import InvalidArguments, NotFound
+from brummer.core.limits import DEFAULTS
 from brummer.process import journal_files, journal_format, journal_shelf, looking_back
 from brummer.process.black_box import LOST, BlackBox, page, projects
 from brummer.process.journal import Journal
@@ -164,8 +165,11 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
     assert kept.gone == [(n - len(kept.entries), kept.entries[0].n)]
 
 
-def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_others_are_counted(tmp_path: Path) -> None:
-    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
+@pytest.mark.parametrize(("limit_bytes", "facts_bytes"), [(DEFAULTS.journal_bytes, FACTS_BYTES), (800_000, 100_000)])
+def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_others_are_counted(
+    tmp_path: Path, limit_bytes: int, facts_bytes: int
+) -> None:
+    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT, limit_bytes), stem(GENERATION, 1, "dev"))
     change = {"kind": "error", "lines": ["x" * 200] * 5}
     count = 4 * FACTS_BYTES // 1000
     for n in range(1, count + 1):
@@ -176,7 +180,7 @@ def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_oth
     kept = found.changes()
     newest = [noted.n for noted in kept.entries]
     assert newest == list(range(count - len(newest) + 1, count + 1))
-    assert FACTS_BYTES // 2 < sum(path.stat().st_size for path in files_of(tmp_path)) <= FACTS_BYTES
+    assert facts_bytes // 2 < sum(path.stat().st_size for path in files_of(tmp_path)) <= facts_bytes
     assert list(kept.gone) == [(count - len(newest), newest[0])]
 
 

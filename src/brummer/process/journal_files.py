@@ -67,6 +67,7 @@ class ProjectFiles:
     def __init__(self, find_root: Callable[[], Path], about: About, limit_bytes: int = DEFAULTS.journal_bytes) -> None:
         self._limit_bytes = limit_bytes
         self.file_bytes = limit_bytes // 8
+        self.facts_bytes = min(FACTS_BYTES, self.file_bytes)
         self.chunk_bytes = min(CHUNK_BYTES, limit_bytes // 32)
         self._find_root = find_root
         self._about = about
@@ -147,7 +148,7 @@ class RunFiles:
             self._facts = self._project.create(self._stem, self._stem.facts())
         if self._unwritten:
             frames = b"".join(journal_format.encode_noted(*one) for one in self._unwritten)
-            if self._facts_bytes + len(frames) > FACTS_BYTES:
+            if self._facts_bytes + len(frames) > self._project.facts_bytes:
                 self._facts = self._without_the_oldest(self._facts)
             write_all(self._facts, frames)
             self._facts_bytes += len(frames)
@@ -157,7 +158,7 @@ class RunFiles:
         """The older half of the facts goes; whoever reads sees the file as it was, or as it is then."""
         path, kept = self._project.directory() / self._stem.facts(), b""
         with contextlib.suppress(FileNotFoundError, FileRefused):  # somebody has put it away: begun anew
-            kept = read_bounded(path, 2 * FACTS_BYTES)[-FACTS_BYTES // 2 :]
+            kept = read_bounded(path, 2 * FACTS_BYTES)[-self._project.facts_bytes // 2 :]
         write_atomically(path, kept, durable=False)
         descriptor = open_for_appending(path)
         os.close(facts)
