@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
 from brummer.instance.manager import INCOMPLETE, LAST_LINE_LENGTH, Manager, ShuttingDown, Until
-from brummer.instance.run import Run
+from brummer.instance.run import Errors, Run
 from brummer.instance.runs import KEPT_RUNS
 from brummer.process.guard import MARK, Guard
+from brummer.process.problems import ErrorGroup, Problems
 from brummer.process.runner import ScriptFailedToStart
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
@@ -232,6 +233,19 @@ async def test_waiting_for_readiness_ends_when_the_process_does(manager: Manager
     run, _ = await manager.ensure(script("exit 1"))
     await reached(manager, run, "ready")
     assert run.state == "failed"
+
+
+async def test_output_that_can_not_be_understood_hides_nothing_that_comes_later(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> list[ErrorGroup]:
+        raise ValueError
+
+    monkeypatch.setattr(Problems, "read", read)
+    await ran(manager, "echo Error: odd")
+    monkeypatch.undo()
+    run = await ran(manager, "echo http://localhost:9; echo Error: even")
+    assert (run.urls, run.status().errors) == (["http://localhost:9"], Errors(1, "Error: even", None))
 
 
 async def test_a_url_is_told_once_and_urls_elsewhere_are_not_its_own(manager: Manager) -> None:

@@ -196,6 +196,11 @@ def test_what_merely_speaks_of_errors_is_none(text: str) -> None:
     assert Reader().read(text).settled() == []
 
 
+@pytest.mark.parametrize("address", ["http://localhost:3000", "localhost:3000", "127.0.0.1:8000"])
+def test_the_address_of_a_server_is_not_the_place_of_the_error_behind_it(address: str) -> None:
+    assert Reader().read(f"{address}\nError: no table\n").settled() == [("Error: no table", None)]
+
+
 def test_a_process_that_fails_in_ever_new_ways_is_bounded() -> None:
     reader = Reader()
     words = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(1000)]

@@ -5,6 +5,7 @@ when nothing more has come for a moment.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from brummer.instance.run import Run
 from brummer.process.output import Batch
 
 if TYPE_CHECKING:
-    from brummer.process.problems import ErrorGroup
+    from brummer.process.problems import ErrorGroup, Problems
+
+_log = logging.getLogger(__name__)
 
 SETTLE_S = 0.15
 """A stack trace is printed in one go; a busy machine may take some milliseconds between its lines."""
@@ -34,11 +37,18 @@ class Findings:
             from brummer.process.problems import Problems  # noqa: PLC0415 - not before there is something to read
 
             run.problems = Problems()
-        self._publish(run, run.problems.read(batch, loop.time()))
+        self._publish(run, self._news(run, run.problems, batch, loop.time()))
         if settling := self._settling.pop(run, None):
             settling.cancel()
         if run.problems.is_open:
             self._settling[run] = loop.call_later(SETTLE_S, self.end, run)
+
+    def _news(self, run: Run, problems: "Problems", batch: Batch, now_s: float) -> "list[ErrorGroup]":
+        try:
+            return problems.read(batch, now_s)
+        except Exception:  # noqa: BLE001 - the barrier: a line that is too much for us costs its batch, no more
+            _log.exception("some output of %s could not be read for errors", run.process_id)
+            return []
 
     def end(self, run: Run) -> None:
         """No more will come, or nothing has for a moment."""

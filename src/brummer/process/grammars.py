@@ -44,6 +44,8 @@ class Grammar(NamedTuple):
 
 
 _PYTHON_PLACE = (r'File "([^"<]+)", line (\d+)',)
+_NO_HOST = r"(?!\w+://|localhost:|[\d.]+:)"
+"""A server's address on a line of its own is no place in a file."""
 _JS_PLACES = (
     r"\((?:file://)?([^\s()]+):(\d+):\d+\)",
     r"^\s+(?:at |\u276f )(?:async )?(?:file://)?([^\s()]+):(\d+):\d+",
@@ -185,8 +187,8 @@ GRAMMARS: dict[str, Grammar] = {
         rf"(?:Uncaught |Unhandled \w+ )?(?:\w+ )?{_EXCEPTION}(?: \[\w+\])?:|(?:Uncaught )?Error(?: \[\w+\])?:",
         r"\s+\S|\}|Require stack:|- |Node\.js v\d",
         titles=(rf"^(?:Uncaught |Unhandled \w+ )?((?:\w+ )?(?:{_EXCEPTION}|Error)(?: \[\w+\])?:.*)",),
-        places=(r"\A(?:file://)?(\S+):(\d+)$", *_JS_PLACES),
-        prefix=r"(?:file://)?\S+:\d+$",
+        places=(rf"\A(?:file://)?{_NO_HOST}(\S+):(\d+)$", *_JS_PLACES),
+        prefix=rf"(?:file://)?{_NO_HOST}\S+:\d+$",
     ),
     "shell": Grammar(
         r"(?:/bin/)?\w*sh: (?:line )?(?:\d+: )?.*(?:not found|No such file|cannot open|Permission denied)"
