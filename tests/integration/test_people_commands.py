@@ -228,6 +228,15 @@ def test_what_is_started_while_the_last_run_ends_waits_for_its_ports(world: Worl
     assert world.type("down").status == 0
 
 
+def test_a_file_in_the_middle_of_a_merge_is_named_with_its_line(world: World) -> None:
+    project = world.brum.project("merged", {"package.json": "{\n<<<<<<< HEAD\n", ".git": ""})
+    for command in (["up"], ["up", "dev"], ["dev"]):
+        done = world.type(*command, cwd=project)
+        assert (done.status, done.stdout) == (1, "")
+        assert "package.json:2: " in done.stderr
+    assert world.type("down", cwd=project).status == 0
+
+
 def test_where_nothing_can_be_run_no_instance_is_started(world: World) -> None:
     done = world.type("up", cwd=world.brum.project("empty", {".git": ""}))
     assert (done.status, done.stdout) == (1, "")

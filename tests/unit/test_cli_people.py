@@ -142,6 +142,14 @@ def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(
         assert up.project_directory(repository / "src" / "deep") == repository / "src"
 
 
+def test_a_file_that_can_not_be_understood_is_no_reason_to_look_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text("outer: x\n")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "package.json").write_text("<<<<<<< HEAD\n")
+    assert up.project_directory(inner) == inner
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
 def test_what_somebody_else_has_put_above_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("trap: x\n")

@@ -15,7 +15,6 @@ from brummer.cli.processes import show_processes, tell_problems
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, up_to_the_repository, with_project
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError
-from brummer.core.settings import FILE_NAME
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import ENDING_S, lock_path
@@ -75,7 +74,7 @@ def up(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float |
         wanted = list(scripts) or chosen(listed)
         if not wanted:
             say(not_started(str(script.get("name")) for script in listed))
-            return 0
+            return 0 if listed else 1
         return await _run(project, "scripts_run", wanted, Patience(timeout_s, listed), paint)
 
     return with_project(place, name, see_to_it)
@@ -104,15 +103,15 @@ def chosen(listed: Sequence[dict[str, Any]]) -> list[str]:
 def project_directory(place: Path) -> Path:
     """The closest directory, from here up to the repository's root, that says what can be run. Raises NothingToRun.
 
-    A `.brum.toml` that holds settings only says nothing of that. What somebody else has put above, as into /tmp, is not
-    run.
+    A file that can't be understood counts: what is wrong in it is told then. A `.brum.toml` with settings only is none.
+    What somebody else has put above, as into /tmp, is not run.
     """
     owner = place.stat().st_uid
     for directory in up_to_the_repository(place):
         if directory.stat().st_uid != owner:
             break
         listing = ScriptList(directory).read()
-        if listing.scripts or any(problem.source == FILE_NAME for problem in listing.problems):
+        if listing.scripts or listing.problems:
             return directory
         if directory == Path.home():
             break

@@ -46,8 +46,14 @@ class ScriptList:
             raise unknown("script", name, list(listing.scripts), listing.problems) from None
 
 
+def _first_of(problems: tuple[Problem, ...]) -> str:
+    first, *others = problems
+    place = first.source if first.line is None else f"{first.source}:{first.line}"
+    return f"{place}: {first.message}{f' (and {len(others)} more problems)' if others else ''}"
+
+
 def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...] = ()) -> NotFound:
-    """The error for a name that is not there. Files with problems are named too: they may be why."""
+    """The error for a name that is not there. A problem in a file is named too: it may be why."""
     from brummer.core.toml_file import nearest  # noqa: PLC0415 - only for this error
 
     name = shown(name)
@@ -58,7 +64,7 @@ def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...
         else "there is none"
     )
     hint = f" Did you mean {meant}?" if meant else ""
-    broken = f" Problems in: {', '.join(sorted({problem.source for problem in problems}))}." if problems else ""
+    broken = f" What may be why: {_first_of(problems)}." if problems else ""
     return NotFound(
         f"No {kind} is called {name!r}; {there}.{hint}{broken}",
         name=name,
