@@ -13,15 +13,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from brummer.host.pids import ProcessIdentity
 from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
+from brummer.process import family, guard_main, reading
 from brummer.process import pace as paces
-from brummer.process import reading, runner
+from brummer.process.family import Looks
+from brummer.process.guard_main import Look
 from brummer.process.output import Output
 from brummer.process.pace import SHARE, Pace
 from brummer.process.reading import OnFlood
-from brummer.process.runner import Child, Exit, ScriptFailedToStart, StopTimedOut, start
+from brummer.process.runner import Child, Exit, ScriptFailedToStart, Shared, StopTimedOut, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
@@ -40,7 +41,14 @@ class Started:
     ) -> None:
         self.printed: defaultdict[str, bytes] = defaultdict(bytes)
         self._news = asyncio.Event()
-        self.child: Child = start(command, directory, dict(os.environ), self._on_output, terminal=terminal, pace=pace)
+        self.child: Child = start(
+            command,
+            directory,
+            dict(os.environ),
+            self._on_output,
+            terminal=terminal,
+            shared=Shared(pace or Pace(), Looks()),
+        )
 
     def _on_output(self, stream: str, chunk: bytes) -> None:
         self.printed[stream] += chunk
@@ -137,15 +145,15 @@ async def test_what_a_killed_leader_leaves_behind_is_ended_too() -> None:
 async def test_an_end_for_which_no_descriptor_is_left_is_seen_to_once_there_are_some(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    def look(group: int) -> list[ProcessIdentity]:
+    def look() -> Look:
         try:
-            return members(group)
+            return guard_main.look()
         except OSError:
             loop.call_soon_threadsafe(failed.set)
             raise
 
     loop, failed = asyncio.get_running_loop(), asyncio.Event()
-    monkeypatch.setattr(runner, "members", look)
+    monkeypatch.setattr(family, "look", look)
     started = Started("sleep 600 & sleep 600 & echo up; wait")
     await started.until_printed(lambda text: text.endswith(b"\n"))
     await asyncio.to_thread(members, started.child.pid)  # imports what a thread needs
@@ -360,7 +368,7 @@ async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple
             lambda stream: flood.look(stream, 0.0),
             lambda: is_allowed,
         ),
-        pace=SlowPace(0.001),
+        shared=Shared(SlowPace(0.001), Looks()),
     )
     async with asyncio.timeout(WITHIN_S):
         await asyncio.shield(child.ended)

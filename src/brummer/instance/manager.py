@@ -33,13 +33,14 @@ from brummer.instance.prerequisites import Prerequisites
 from brummer.instance.run import Ending, Run
 from brummer.instance.runs import Runs
 from brummer.instance.scripts import unknown
+from brummer.process.family import Looks
 from brummer.process.guard import Guard
 from brummer.process.orphans import reap_orphans
 from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
 from brummer.process.reading import OnFlood
-from brummer.process.runner import Child, start
+from brummer.process.runner import Child, Shared, start
 from brummer.process.text import shortened
 
 SHUTDOWN_MARGIN_S = 5.0
@@ -104,7 +105,7 @@ class Manager:
         self._pending: dict[Run, _Pending] = {}
         self._followers: dict[Run, asyncio.Task[None]] = {}
         self._readiness: dict[Run, Readiness] = {}
-        self._pace = Pace()
+        self._shared = Shared(Pace(), Looks())
         self._closing = False
         self._reaping: asyncio.Task[None] | None = None
         self.runs = self._runs.all
@@ -303,7 +304,7 @@ class Manager:
                 lambda: self._may_be_skimmed(run),
             ),
             terminal=script.wants_terminal,
-            pace=self._pace,
+            shared=self._shared,
         )
         self._guard.add(child.pid)
         run.spawned(child)

@@ -29,11 +29,15 @@ KILL_AFTER_S = 0.5
 GIVE_UP_AFTER_S = 1.8
 LOOK_EVERY_S = 0.02
 MARK = b"BRUMMER_PROCESS="
+MARKED = b"BRUMMER_"
+"""In the environment of whatever an instance has started."""
 
 Identity = tuple[int, int]
 """pid and start time."""
 Status = tuple[int, int, int]
 """Process group, parent, and start time."""
+Look = tuple[dict[int, Status], dict[int, bytes]]
+"""All that live, but for ourselves, and the environments of those that instances have started; by pid."""
 
 
 def main(generation: str) -> None:
@@ -43,9 +47,10 @@ def main(generation: str) -> None:
     os.chdir("/")
     groups = read_groups()
     if os.path.isdir("/proc/self"):
-        end_all(groups, MARK + generation.encode())
-    else:
-        end_groups(groups)
+        with contextlib.suppress(OSError):  # the whole system has no descriptor left: end at least the groups
+            end_all(groups, MARK + generation.encode())
+            return
+    end_groups(groups)
 
 
 def read_groups() -> set[int]:
@@ -76,18 +81,29 @@ def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -
         time.sleep(LOOK_EVERY_S)
 
 
-def find(groups: set[int], mark: bytes, known: set[Identity]) -> tuple[list[Identity], set[int]]:
-    """The living processes to end, and the groups that are still the instance's."""
+def look() -> Look:
+    """Raises OSError where no descriptor is left for that."""
     living: dict[int, Status] = {}
+    environments: dict[int, bytes] = {}
     for name in os.listdir("/proc"):
         status = stat(name) if name.isdigit() else None
         if status is not None and int(name) != os.getpid():
             living[int(name)] = status
+            environment = read(f"/proc/{name}/environ") or b""
+            if MARKED in environment:
+                environments[int(name)] = b"\0" + environment
+    return living, environments
+
+
+def find(
+    groups: set[int], mark: bytes, known: set[Identity], seen: Look | None = None
+) -> tuple[list[Identity], set[int]]:
+    """The living processes to end, and the groups that are still the instance's. Raises as `look` does."""
+    living, environments = seen or look()
     alive_known = {pid for pid, started in known if pid in living and living[pid][2] == started}
     ours = {living[pid][0] for pid in alive_known} & groups if known else groups
-    found = {
-        pid for pid, (group, _, _) in living.items() if group in ours or pid in alive_known or is_marked(str(pid), mark)
-    }
+    found = {pid for pid, (group, _, _) in living.items() if group in ours or pid in alive_known}
+    found |= {pid for pid, environment in environments.items() if b"\0%b\0" % mark in environment}
     found |= descendants(found, living)
     return [(pid, living[pid][2]) for pid in found], {living[pid][0] for pid in found} & groups
 
@@ -104,21 +120,17 @@ def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
 
 def stat(pid: str) -> Status | None:
     """None for a zombie and for what is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
+    fields = (read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
     return None if not fields or fields[0] in b"ZXx" else (int(fields[2]), int(fields[1]), int(fields[19]))
 
 
-def is_marked(pid: str, mark: bytes) -> bool:
-    """It inherited the mark, and kept it."""
+def read(path: str) -> bytes | None:
+    """None for what is gone, or another user's."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return b"\0%b\0" % mark in b"\0%b" % file.read()
-    except OSError:
-        return False  # gone, or another user's
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
 
 
 def send(target: Identity, number: signal.Signals) -> None:

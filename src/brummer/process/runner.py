@@ -3,10 +3,8 @@
 The order of an end: the leader dies (pidfd) → its status is noted but it stays a zombie, which keeps its
 number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
 half a second when somebody outside the group holds them open → the leader is reaped. Only then is the child
-`ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger.
-
-What has left the group (setsid, double fork) is known by the environment it inherited, and by its parents as they were
-when the stop was asked for. It ends with a script that was stopped or has failed.
+`ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger. What has left
+the group (`family`) ends with a script that was stopped or has failed.
 """
 
 import asyncio
@@ -14,20 +12,19 @@ import contextlib
 import errno
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, NamedTuple
 
 import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.host.exits import ExitWatch, watch_exit
-from brummer.host.pids import ProcessIdentity, identify
-from brummer.host.process_groups import end_group, kill_group, members, peek_exit
+from brummer.host.pids import identify
+from brummer.host.process_groups import end_group, kill_group, peek_exit
 from brummer.host.terminals import TERM, Terminal, open_terminal
+from brummer.process.family import Family, Looks, all_died
 from brummer.process.guard import RUN_MARK
-from brummer.process.guard_main import Identity, end_all, find, send
 from brummer.process.pace import Pace
 from brummer.process.reading import OnFlood, OnOutput, Reader, Stream
 
@@ -37,14 +34,9 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, but for a process inside a system call on a dead disk."""
 DRAIN_S = 0.5
-SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-LOOK_AGAIN_S = 0.2
-"""When one of these has kept us from looking at the processes."""
 LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 """Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
 """
-
-T = TypeVar("T")
 
 
 class ScriptFailedToStart(BrummerError):
@@ -72,6 +64,13 @@ class Exit(msgspec.Struct, frozen=True):
     output_complete: bool
 
 
+class Shared(NamedTuple):
+    """What all children of an instance share: the loop's time for their output, and looks at who lives."""
+
+    pace: Pace
+    looks: Looks
+
+
 def start(
     command: Sequence[str] | str,
     directory: str | Path,
@@ -80,13 +79,13 @@ def start(
     *,
     on_flood: OnFlood | None = None,
     terminal: bool = False,
-    pace: Pace | None = None,
+    shared: Shared | None = None,
 ) -> "Child":
     """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart.
 
-    ``on_output(stream, chunk)`` is called on the loop; ``pace`` is shared by all children whose output may take a share
-    of its time together. Without ``on_flood`` a flood is held back. With ``terminal`` its three standard streams are a
-    terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms until the program is loaded.
+    ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With ``terminal`` its
+    three standard streams are a terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms
+    until the program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     screen = _terminal(arguments, str(directory)) if terminal else None
@@ -115,7 +114,7 @@ def start(
         on_output,
         on_flood,
         environment.get(RUN_MARK, ""),
-        pace or Pace(),
+        shared or Shared(Pace(), Looks()),
     )
 
 
@@ -157,20 +156,19 @@ class Child:
         on_output: OnOutput,
         on_flood: OnFlood | None,
         mark: str,
-        pace: Pace,
+        shared: Shared,
     ) -> None:
         self.pid = process.pid
-        self._mark = f"{RUN_MARK}={mark}".encode()
+        self._family = Family(process.pid, f"{RUN_MARK}={mark}", shared.looks)
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
         self._stopping: asyncio.Task[None] | None = None
         self._grace_ends_s = 0.0
-        self._tree: set[Identity] = set()
         self._kill_timer: asyncio.TimerHandle | None = None
         self._all_read = asyncio.Event()
         self._readers = {
-            stream: Reader(stream, pipe, on_output, on_flood, pace, self._note_end_of_output)
+            stream: Reader(stream, pipe, on_output, on_flood, shared.pace, self._note_end_of_output)
             for stream, pipe in pipes.items()
             if pipe is not None
         }
@@ -197,15 +195,12 @@ class Child:
             async with asyncio.timeout(grace_s + KILL_WAIT_S):
                 return await asyncio.shield(self.ended)
         except TimeoutError:
-            pids = [member.pid for member in await asyncio.to_thread(members, self.pid)]
+            pids = [member.pid for member in await self._family.members()]
             raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
 
     async def end_daemons(self, grace_s: float) -> bool:
         """End what has left the group of a script that has exited well, and lives on; whether there was any."""
-        if sys.platform != "linux" or not await self._ask_escapees(grace_s):
-            return False
-        await _looked(end_all, set(), self._mark)
-        return True
+        return await self._family.end_escapees(grace_s)
 
     async def abandon(self) -> None:
         """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
@@ -216,12 +211,7 @@ class Child:
         self._release()  # a task that never began had no chance to
 
     async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
-        """The family tree first: in a moment its parents are dead, and nobody knows whose the orphans are."""
-        if sys.platform == "linux":
-            with contextlib.suppress(
-                OSError
-            ):  # no descriptor is left to look with, and the group is not to wait for that
-                self._tree = await asyncio.to_thread(_tree_of, self.pid, self._mark)
+        await self._family.remember()
         self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
@@ -252,15 +242,15 @@ class Child:
     async def _daemons_have_left(self) -> None:
         """What is still in the group after this was not meant to stay."""
         for pause_s in LEAVING_S:
-            if self._stop_asked or not await _looked(members, self.pid):
+            if self._stop_asked or not await self._family.members():
                 return
             await asyncio.sleep(pause_s)
 
     async def _group_is_empty(self) -> None:
         """Members may fork while we wait for those we saw, so look again until there are none."""
-        while living := await _looked(members, self.pid):
+        while living := await self._family.members():
             self._end_group(LEFTOVER_GRACE_S)
-            await _all_died(living)
+            await all_died(living)
 
     def _end_group(self, grace_s: float, number: signal.Signals = signal.SIGTERM) -> None:
         """The first to ask sets the grace."""
@@ -271,22 +261,9 @@ class Child:
     async def _escapees_are_gone(self) -> None:
         """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
         the way of the next run. One that ended well may have started a daemon on purpose: that lives as long as the
-        instance.
+        instance. As the group, they have the time to end by themselves if a stop was asked for.
         """
-        if sys.platform == "linux":
-            rest_s = self._grace_ends_s - self._loop.time()
-            if rest_s > 0:  # as the group, they have the time to end by themselves if a stop was asked for
-                await self._ask_escapees(rest_s)
-            await _looked(end_all, set(), self._mark, self._tree)
-
-    async def _ask_escapees(self, grace_s: float) -> bool:
-        """To end; whether there were any. No thread is kept while they do."""
-        asked = await _looked(_ask_escapees, self._mark, self._tree)
-        if asked:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await _all_died(asked)
-        return bool(asked)
+        await self._family.end_escapees(self._grace_ends_s - self._loop.time())
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -307,32 +284,6 @@ class Child:
             reader.close()
 
 
-async def _looked(look: Callable[..., T], *arguments: Any) -> T:
-    """What a look at /proc shows, in a thread; as soon as there are descriptors for it."""
-    while True:
-        try:
-            return await asyncio.to_thread(look, *arguments)
-        except OSError as error:
-            if error.errno not in SHORT:
-                raise
-            await asyncio.sleep(LOOK_AGAIN_S)
-
-
-def _tree_of(group: int, mark: bytes) -> set[Identity]:
-    """Its members, whoever carries the mark, and all who descend from them."""
-    tree, _ = find({group}, mark, set())
-    return set(tree)
-
-
-def _ask_escapees(mark: bytes, tree: set[Identity]) -> list[ProcessIdentity]:
-    """Whoever carries the mark or was in the tree hears that it should end, and is returned."""
-    escapees, _ = find(set(), mark, tree)
-    living = [(started, identify(pid)) for pid, started in escapees]
-    for escapee in escapees:
-        send(escapee, signal.SIGTERM)
-    return [identity for started, identity in living if identity and identity.start_token == started]
-
-
 def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:
     if status >= 0:
         return Exit(status, None, asked, output_complete)
@@ -344,22 +295,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"SIG{number}"  # a real-time signal
-
-
-async def _all_died(processes: list[ProcessIdentity]) -> None:
-    loop = asyncio.get_running_loop()
-    died = asyncio.Event()
-    alive = len(processes)
-
-    def one_died() -> None:
-        nonlocal alive
-        alive -= 1
-        if not alive:
-            died.set()
-
-    watches = [watch_exit(loop, process, one_died) for process in processes]
-    try:
-        await died.wait()
-    finally:
-        for watch in watches:
-            watch.close()
