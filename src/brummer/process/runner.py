@@ -219,9 +219,7 @@ class Child:
             await self._leader_died.wait()
             asked = self._stop_asked
             status = peek_exit(self.pid) or 0
-            if status == 0 and not asked:
-                await self._daemons_have_left()
-            await self._group_is_empty()
+            await self._group_is_empty(LEAVING_S if status == 0 else ())
             if self._stop_asked or status != 0:
                 await self._escapees_are_gone()
             complete = await self._output_is_read()
@@ -239,16 +237,16 @@ class Child:
             return None
         return watch_exit(self._loop, identity, self._leader_died.set)
 
-    async def _daemons_have_left(self) -> None:
-        """What is still in the group after this was not meant to stay."""
-        for pause_s in LEAVING_S:
-            if self._stop_asked or not await self._family.members():
-                return
-            await asyncio.sleep(pause_s)
-
-    async def _group_is_empty(self) -> None:
-        """Members may fork while we wait for those we saw, so look again until there are none."""
+    async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
+        """What has not left by itself after these pauses is ended. Members may fork while we wait for those we saw, so
+        look again until there are none.
+        """
+        pauses = iter(leaving_s)
         while living := await self._family.members():
+            pause_s = None if self._stop_asked else next(pauses, None)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
+                continue
             self._end_group(LEFTOVER_GRACE_S)
             await all_died(living)
 
@@ -260,8 +258,8 @@ class Child:
 
     async def _escapees_are_gone(self) -> None:
         """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
-        the way of the next run. One that ended well may have started a daemon on purpose: that lives as long as the
-        instance. As the group, they have the time to end by themselves if a stop was asked for.
+        the way of the next run. One that ended well may have started a daemon on purpose: that lives until it is
+        asked for, see `end_daemons`. As the group, they have the time to end by themselves if a stop was asked for.
         """
         await self._family.end_escapees(self._grace_ends_s - self._loop.time())
 
