@@ -309,7 +309,7 @@ class Manager:
         self._guard.add(child.pid)
         run.spawned(child)
         run.unfinished = output.unfinished
-        self._readiness[run] = Readiness(child.pid, run.printed_ports, proof)
+        self._readiness[run] = Readiness(child.family, run.printed_ports, proof)
         following = asyncio.create_task(self._follow(run, child, output), name=f"follow {run.process_id}")
         self._followers[run] = following
         following.add_done_callback(lambda _: self._followers.pop(run))

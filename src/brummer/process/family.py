@@ -48,30 +48,30 @@ class Family:
     """``group`` is the process group, ``mark`` the variable of the environment (``NAME=value``) that all inherit."""
 
     def __init__(self, group: int, mark: str, looks: Looks) -> None:
-        self._group = group
+        self.group = group
         self._mark = mark.encode()
         self._looks = looks
         self._remembered: set[Identity] = set()
 
     def __repr__(self) -> str:
-        return f"<Family {self._group}>"
+        return f"<Family {self.group}>"
 
     async def members(self) -> list[ProcessIdentity]:
         """The living ones of the group; as soon as there are descriptors to look with."""
         if sys.platform != "linux":
-            return await _as_soon_as_possible(lambda: asyncio.to_thread(members, self._group))
+            return await _as_soon_as_possible(lambda: asyncio.to_thread(members, self.group))
         return await _as_soon_as_possible(self._look_for_members)
 
     async def _look_for_members(self) -> list[ProcessIdentity]:
         living, _ = await self._looks.look()
-        pids = [pid for pid, (group, _, _) in living.items() if group == self._group]
+        pids = [pid for pid, (group, _, _) in living.items() if group == self.group]
         return [identity for pid in pids if (identity := identify(pid))]
 
     async def remember(self) -> None:
         """Who belongs to it now: in a moment its parents are dead, and nobody knows whose the orphans are."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # no descriptor is left, and no stop waits for one
-                belonging, _ = find({self._group}, self._mark, set(), await self._looks.look())
+                belonging, _ = find({self.group}, self._mark, set(), await self._looks.look())
                 self._remembered = set(belonging)
 
     async def end_escapees(self, grace_s: float) -> bool:

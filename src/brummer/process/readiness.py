@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
-from brummer.host.process_groups import members
+from brummer.process.family import Family
 from brummer.process.patterns import Pattern, PatternTooSlow
 
 LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
@@ -42,12 +42,14 @@ class Proof(NamedTuple):
 
 
 class Readiness:
-    """Watches one process group until it is ready. ``printed_ports()`` gives the ports of the local URLs so
+    """Watches what a script has started until it is ready. ``printed_ports()`` gives the ports of the local URLs so
     far.
     """
 
-    def __init__(self, group: int, printed_ports: Callable[[], Collection[int]], proof: Proof | None = None) -> None:
-        self._group = group
+    def __init__(
+        self, family: Family, printed_ports: Callable[[], Collection[int]], proof: Proof | None = None
+    ) -> None:
+        self._family = family
         self._printed_ports = printed_ports
         self._proof = proof
         self._output = asyncio.Event()
@@ -75,7 +77,7 @@ class Readiness:
         """
         if self._proof:
             await self._proved(self._proof)
-            return await asyncio.to_thread(_ports_of_group, self._group)
+            return await self._ports()
         loop = asyncio.get_running_loop()
         began = loop.time()
         for moment in LOOK_AT_S:
@@ -115,16 +117,19 @@ class Readiness:
         self._new_url.clear()
 
     async def _look(self) -> set[int] | None:
-        ports = await asyncio.to_thread(_ports_of_group, self._group)
+        ports = await self._ports()
         if ports:
             return ports
         for port in self._printed_ports():
             if not await port_answers(port):
                 continue
-            if not await asyncio.to_thread(_is_older, port, self._group):
+            if not await asyncio.to_thread(_is_older, port, self._family.group):
                 return ports
             self.taken_port = port
         return None
+
+    async def _ports(self) -> set[int]:
+        return await asyncio.to_thread(listening_ports, await self._family.members())
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -159,10 +164,3 @@ def _is_older(port: int, group: int) -> bool:
     pid, _ = listeners(range(port, port + 1)).get(port, (0, ""))
     owner, leader = identify(pid) if pid else None, identify(group)
     return owner is not None and leader is not None and owner.start_token < leader.start_token
-
-
-def _ports_of_group(group: int) -> set[int]:
-    try:
-        return listening_ports(members(group))
-    except OSError:  # no descriptor was left to look with; the next look may have one
-        return set()

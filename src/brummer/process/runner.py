@@ -159,7 +159,7 @@ class Child:
         shared: Shared,
     ) -> None:
         self.pid = process.pid
-        self._family = Family(process.pid, f"{RUN_MARK}={mark}", shared.looks)
+        self.family = Family(process.pid, f"{RUN_MARK}={mark}", shared.looks)
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
@@ -195,12 +195,12 @@ class Child:
             async with asyncio.timeout(grace_s + KILL_WAIT_S):
                 return await asyncio.shield(self.ended)
         except TimeoutError:
-            pids = [member.pid for member in await self._family.members()]
+            pids = [member.pid for member in await self.family.members()]
             raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
 
     async def end_daemons(self, grace_s: float) -> bool:
         """End what has left the group of a script that has exited well, and lives on; whether there was any."""
-        return await self._family.end_escapees(grace_s)
+        return await self.family.end_escapees(grace_s)
 
     async def abandon(self) -> None:
         """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
@@ -211,7 +211,7 @@ class Child:
         self._release()  # a task that never began had no chance to
 
     async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
-        await self._family.remember()
+        await self.family.remember()
         self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
@@ -242,7 +242,7 @@ class Child:
         look again until there are none.
         """
         pauses = iter(leaving_s)
-        while living := await self._family.members():
+        while living := await self.family.members():
             pause_s = None if self._stop_asked else next(pauses, None)
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
@@ -261,7 +261,7 @@ class Child:
         the way of the next run. One that ended well may have started a daemon on purpose: that lives until it is
         asked for, see `end_daemons`. As the group, they have the time to end by themselves if a stop was asked for.
         """
-        await self._family.end_escapees(self._grace_ends_s - self._loop.time())
+        await self.family.end_escapees(self._grace_ends_s - self._loop.time())
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
