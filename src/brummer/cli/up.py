@@ -30,7 +30,7 @@ PUBLISHED_S: Final = ENDING_S + 15.0
 the scripts of the run before.
 """
 LOOK_S: Final = 0.02
-PAUSES_S: Final = (0.01, 0.02, 0.05, 0.1)
+PAUSES_S: Final = (0.01, 0.02, 0.05)
 """Between two questions how the scripts are; the last for ever. One costs a tenth of a millisecond."""
 
 WAIT_S: Final = 30.0
