@@ -384,6 +384,16 @@ async def test_waiting_for_what_an_ended_process_can_not_do_any_more_ends_at_onc
     assert (answer["matched"], answer["process"]["status"]) == (False, "failed")
 
 
+async def test_waiting_for_a_script_goes_on_while_somebody_restarts_it(agent: Agent) -> None:
+    await agent.call("scripts_run", name="sleeper", wait="none")
+    (agent.directory / "Procfile").write_text("sleeper: echo up again; exec sleep 600\n")
+    waiting = asyncio.create_task(agent.call("wait_for", process="sleeper", log="again"))
+    await asyncio.sleep(0)
+    await agent.call("scripts_restart", name="sleeper", wait="none")
+    answer = await waiting
+    assert (answer["matched"], answer["process"]["process_id"]) == (True, "sleeper-2")
+
+
 async def test_a_script_that_is_called_as_a_run_of_another_is_meant_by_its_name(agent: Agent) -> None:
     with (agent.directory / "Procfile").open("a") as procfile:
         procfile.write("quick-2: echo I am another; exec sleep 600\n")

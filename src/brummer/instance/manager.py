@@ -99,9 +99,7 @@ class Manager:
         self._runs = Runs()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._endings = Endings(generation)
-        self._prerequisites = Prerequisites(
-            self._runs, self.changes, self.ensure, find, is_asked_for=lambda name: self._locks[name].locked()
-        )
+        self._prerequisites = Prerequisites(self._runs, self.changes, self.ensure, find, self.comes_back)
         self._pending: dict[Run, _Pending] = {}
         self._followers: dict[Run, asyncio.Task[None]] = {}
         self._readiness: dict[Run, Readiness] = {}
@@ -187,6 +185,10 @@ class Manager:
         False when the time was over first.
         """
         return await self.changes.until(lambda: _reached(run, until), timeout_s)
+
+    def comes_back(self, run: Run) -> bool:
+        """It was stopped only to be started again, by somebody who is about to do that."""
+        return run.state == "stopped" and self._locks[run.name].locked()
 
     async def look_for_its_port(self, run: Run) -> None:
         """A watcher such as nodemon lives on when what it runs has failed for a taken port: find out who has it."""

@@ -20,18 +20,18 @@ Find = Callable[[str], Script]
 
 
 class Prerequisites:
-    """``ensure`` starts a script, ``find`` gives the one of a name and may block. ``is_asked_for``: somebody is about
-    to start the one of this name, and may be stopping it for that.
+    """``ensure`` starts a script, ``find`` gives the one of a name and may block. ``comes_back``: a run was stopped
+    only to be started again.
     """
 
     def __init__(
-        self, runs: Runs, changes: Changes, ensure: Ensure, find: Find, is_asked_for: Callable[[str], bool]
+        self, runs: Runs, changes: Changes, ensure: Ensure, find: Find, comes_back: Callable[[Run], bool]
     ) -> None:
         self._runs = runs
         self._changes = changes
         self._ensure = ensure
         self._find = find
-        self._is_asked_for = is_asked_for
+        self._comes_back = comes_back
 
     async def ready(self, run: Run) -> None:
         """Returns when all of them are satisfied (see `is_satisfied`). Those that run, or have, are left alone; the
@@ -62,10 +62,6 @@ class Prerequisites:
             return self._satisfied(run)
         except DependencyFailed:
             return True
-
-    def _comes_back(self, run: Run) -> bool:
-        """It was stopped only to be started again."""
-        return run.state == "stopped" and self._is_asked_for(run.name)
 
     def _needed(self, run: Run) -> list[Run]:
         return [other for name in run.script.depends_on if (other := self._runs.current(name))]

@@ -1,8 +1,8 @@
 """wait_for: block until one of several things is true of one process, or of any.
 
 What has happened already counts, so that no race can lose it: of a named process everything in its current
-run, else everything in the runs that live now. When the named process has ended, its log and readiness can't
-come any more, and the wait ends unmatched at once.
+run, else everything in the runs that live now. When the named process has ended, and nobody is restarting it, its
+log and readiness can't come any more, and the wait ends unmatched at once.
 """
 
 import asyncio
@@ -115,7 +115,8 @@ class Waiting:
     def _is_the_last(self, run: Run) -> bool:
         """Of those that were named: by id it is the only one."""
         named = self._wanted.process
-        return named == run.process_id or (named == run.name and run.successor is None)
+        is_followed = run.successor is not None or self._manager.comes_back(run)
+        return named == run.process_id or (named == run.name and not is_followed)
 
     def _finish(self, what: str, run: Run | None, line: Line | None = None) -> None:
         if not self._found.done():
