@@ -223,6 +223,7 @@ class Manager:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await self._shared.looks.end()
 
     async def _end_of(self, run: Run) -> None:
         await self.changes.until(lambda: run.has_ended)

@@ -30,13 +30,21 @@ class Looks:
 
     def __init__(self) -> None:
         self._next: asyncio.Task[Look] | None = None
+        self._under_way: set[asyncio.Task[Look]] = set()
         self._one_at_a_time = asyncio.Lock()
 
     async def look(self) -> Look:
         """What lived at some moment since this was called. Raises OSError where no descriptor is left to look with."""
         if self._next is None:
             self._next = asyncio.create_task(self._look())
+            self._under_way.add(self._next)
+            self._next.add_done_callback(self._under_way.discard)
         return await asyncio.shield(self._next)
+
+    async def end(self) -> None:
+        """Wait for those that nobody waits for any more: some milliseconds."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def _look(self) -> Look:
         async with self._one_at_a_time:
