@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from brummer.core.errors import NotFound
+from brummer.core.errors import Internal, NotFound
 from brummer.host.pids import identify
 from brummer.instance import dependencies, environment, prerequisites
 from brummer.instance.dependencies import DependencyFailed
@@ -339,6 +339,14 @@ async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: Wor
     world.script("web", SLEEP, needs)
     run = await world.reached(await world.start("web"), "ready")
     assert (run.state, isinstance(run.start_error, DependencyFailed)) == ("failed", True)
+
+
+async def test_a_defect_of_ours_leaves_nobody_pending_for_ever(world: World) -> None:
+    for number in range(sys.getrecursionlimit()):
+        world.script(f"web{number}", SLEEP, f"web{number + 1}")
+    run = await world.reached(await world.start("web0"), "ready")
+    assert (run.state, isinstance(run.start_error, Internal)) == ("failed", True)
+    assert await world.manager.stop(run) is True
 
 
 async def test_a_pending_script_tells_what_it_waits_for_and_can_be_stopped(world: World) -> None:

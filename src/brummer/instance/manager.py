@@ -10,6 +10,7 @@ script waits on, and who stops the one stops the other.
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections import defaultdict, deque
@@ -19,7 +20,7 @@ from typing import Literal, NamedTuple, Self
 
 from msgspec import UNSET, UnsetType
 
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, Internal
 from brummer.host.out_of_memory import oom_kills
 from brummer.instance import starting
 from brummer.instance.changes import Changes
@@ -42,6 +43,8 @@ from brummer.process.readiness import Readiness
 from brummer.process.reading import OnFlood
 from brummer.process.runner import Child, Shared, start
 from brummer.process.text import shortened
+
+_log = logging.getLogger(__name__)
 
 SHUTDOWN_MARGIN_S = 5.0
 """Beyond the time that the scripts themselves may take to stop: 10 s in all, if none says otherwise."""
@@ -264,6 +267,9 @@ class Manager:
             self._spawn(run, environment)
         except BrummerError as error:
             self._never_started(run, error)
+        except Exception:  # noqa: BLE001 - the barrier: a defect of ours must not leave it pending for ever
+            _log.exception("%s could not be brought up", run.process_id)
+            self._never_started(run, Internal(f"{run.name} was not started: Brummer failed; its log has the traceback"))
         finally:
             self._pending.pop(run, None)
 
