@@ -237,6 +237,19 @@ def test_a_file_in_the_middle_of_a_merge_is_named_with_its_line(world: World) ->
     assert world.type("down", cwd=project).status == 0
 
 
+def test_who_was_asked_to_end_and_takes_its_time_can_still_be_waited_for_and_killed(world: World) -> None:
+    (world.project / ".brum.toml").write_text('[scripts.slow]\nstop_timeout_s = "60s"\n')
+    (world.project / "slow.py").write_text(SLOW_TO_END_PY.replace("time.sleep(1)", "time.sleep(60)"))
+    assert world.type("up", "slow").status == 0
+    for _ in range(2):
+        late = world.type("down", "--timeout", "500ms")
+        assert (late.status, late.stdout) == (1, "")
+        assert "--kill" in late.stderr
+    assert world.type("down", "--kill").status == 0
+    assert world.brum.gone()
+    assert world.type("down").status == 3
+
+
 def test_where_nothing_can_be_run_no_instance_is_started(world: World) -> None:
     done = world.type("up", cwd=world.brum.project("empty", {".git": ""}))
     assert (done.status, done.stdout) == (1, "")

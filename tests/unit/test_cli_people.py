@@ -552,6 +552,18 @@ async def test_an_instance_that_does_not_end_is_an_error_that_names_the_way_out(
     assert str(child.pid) in raised.value.message
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="who has a file open is told by /proc")
+def test_only_who_has_the_lock_open_is_killed_for_it(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    lock = tmp_path / ".shop.scripts"
+    lock.touch()
+    assert not down._kill_holder(lock, child.pid)
+    assert child.poll() is None
+    with lock.open() as held, subprocess.Popen(["sleep", "60"], pass_fds=[held.fileno()]) as holder:
+        assert down._kill_holder(lock, holder.pid)
+        assert holder.wait(5) == -signal.SIGKILL
+    assert not down._kill_holder(lock, holder.pid)
+
+
 def test_a_command_leaves_the_other_servers_of_a_project_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def look(project: Project) -> int:
         assert await project.find() is None

@@ -13,8 +13,11 @@ from brummer.cli.client import tool_result
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
+from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, displayable, instance_id_for
+from brummer.discovery.registrar import scripts_lock_path
 from brummer.host import loop
+from brummer.host.locks import is_locked
 from brummer.hub.known import Known
 from brummer.hub.service import Hub, running_hub
 from brummer.link.state import State
@@ -64,6 +67,12 @@ class Project:
         await self._hub.instances.looked_at()
         known = {each.id: each for each in self._hub.instances if not each.is_gone and isinstance(each.record, Record)}
         return next((known[instance_id] for instance_id in self._ids if instance_id in known), None)
+
+    def ending(self) -> Path | None:
+        """The lock of an instance that may have scripts: where none is published, one that was asked to end."""
+        directory = instances_directory(os.environ)
+        locks = (scripts_lock_path(directory, instance_id) for instance_id in self._ids)
+        return next(filter(is_locked, locks), None)
 
     async def instance(self) -> Known:
         """Raises NothingRuns."""

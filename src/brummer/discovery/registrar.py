@@ -75,7 +75,7 @@ class StillEnding(BrummerError):
     def __init__(self, pid: int | None) -> None:
         super().__init__(
             f"The run before (pid {pid or 'unknown'}) is still stopping its scripts."
-            f" Try again later, or end it at once: kill -9 {pid or 'PID'} takes them along.",
+            " Try again later, or end them at once: brum down --kill.",
             pid=pid,
         )
 
@@ -157,7 +157,7 @@ class Registrar:
             raise DirectoryUnusable.because_of(self.directory, error) from error
 
     async def _when_its_scripts_have_ended(self) -> FileLock:
-        path = _scripts_path(self.directory, self.instance_id)
+        path = scripts_lock_path(self.directory, self.instance_id)
         if (lock := FileLock.try_acquire(path)) is not None:
             return lock
         _log.warning("the run before (pid %s) is still stopping its scripts; waiting for that", holder_pid(path))
@@ -304,7 +304,7 @@ def _port_path(directory: Path, instance_id: str) -> Path:
     return directory / f".{instance_id}.port"
 
 
-def _scripts_path(directory: Path, instance_id: str) -> Path:
+def scripts_lock_path(directory: Path, instance_id: str) -> Path:
     """Hidden, as above: held from before the first script starts until the last has ended."""
     return directory / f".{instance_id}.scripts"
 
