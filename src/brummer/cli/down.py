@@ -42,8 +42,9 @@ def down(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float
             return max([await _stop(project, script) for script in scripts])
         if lock := await _unpublished(project):
             await _end_holder(project, lock, timeout_s, kill=kill)
-            print("it is down")
-            return 0
+            if await project.find() is None:
+                print("it is down")
+                return 0
         known = await project.instance()
         if isinstance(known.record, Record):
             await end_instance(known.record, timeout_s, kill=kill)
@@ -54,14 +55,14 @@ def down(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float
 
 
 async def _unpublished(project: Project) -> Path | None:
-    """The lock of one that was asked to end before, and still stops its scripts. One that starts is published soon."""
+    """The lock of one that was asked to end before, and still stops its scripts, or of one that starts."""
     if await project.find() is not None:
         return None
     return await asyncio.to_thread(project.ending)
 
 
 async def _end_holder(project: Project, lock: Path, timeout_s: float, *, kill: bool) -> None:
-    """Wait until the lock is free. Raises OutOfReach, StillRunning."""
+    """Wait until the lock is free, or is that of one that is published now. Raises OutOfReach, StillRunning."""
     pid = holder_pid(lock)
     if kill and not (pid and await asyncio.to_thread(_kill_holder, lock, pid)):
         raise OutOfReach(f"the instance that ends (pid {pid}) can't be reached from here: end it where it runs")

@@ -15,7 +15,7 @@ from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, displayable, instance_id_for
-from brummer.discovery.registrar import scripts_lock_path
+from brummer.discovery.registrar import lock_path, scripts_lock_path
 from brummer.host import loop
 from brummer.host.locks import is_locked
 from brummer.hub.known import Known
@@ -69,9 +69,9 @@ class Project:
         return next((known[instance_id] for instance_id in self._ids if instance_id in known), None)
 
     def ending(self) -> Path | None:
-        """The lock of an instance that may have scripts: where none is published, one that was asked to end."""
+        """The lock of an instance that is not published: one that was asked to end, or one that starts."""
         directory = instances_directory(os.environ)
-        locks = (scripts_lock_path(directory, instance_id) for instance_id in self._ids)
+        locks = (path(directory, instance_id) for instance_id in self._ids for path in (scripts_lock_path, lock_path))
         return next(filter(is_locked, locks), None)
 
     async def instance(self) -> Known:

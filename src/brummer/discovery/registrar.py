@@ -30,7 +30,7 @@ from brummer.discovery.record import (
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.files import FileRefused, read_bounded, write_atomically
 from brummer.host.filesystems import is_tmpfs
-from brummer.host.locks import FileLock, LocksUnsupported, LockTimeout, holder_pid
+from brummer.host.locks import FileLock, LocksUnsupported, LockTimeout, holder_pid, is_locked
 from brummer.host.pids import is_running, own_identity, same_namespace
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class Registrar:
         self._refuse_if_the_owner_lives()
         try:
             self._lock = await FileLock.acquire(self._lock_path, LOCK_WAIT_S)
-            self._scripts_lock = await self._when_its_scripts_have_ended()
+            await self._scripts_of_the_run_before_have_ended()
         except LockTimeout as error:
             raise self._already_running() from error
         except LocksUnsupported as error:
@@ -156,13 +156,13 @@ class Registrar:
         except OSError as error:
             raise DirectoryUnusable.because_of(self.directory, error) from error
 
-    async def _when_its_scripts_have_ended(self) -> FileLock:
+    async def _scripts_of_the_run_before_have_ended(self) -> None:
         path = scripts_lock_path(self.directory, self.instance_id)
-        if (lock := FileLock.try_acquire(path)) is not None:
-            return lock
+        if not is_locked(path):
+            return
         _log.warning("the run before (pid %s) is still stopping its scripts; waiting for that", holder_pid(path))
         try:
-            return await FileLock.acquire(path, ENDING_S)
+            (await FileLock.acquire(path, ENDING_S)).release()
         except LockTimeout as error:
             raise StillEnding(error.holder_pid) from None
 
@@ -200,7 +200,9 @@ class Registrar:
             self._scripts_lock = None
 
     def unpublish(self) -> None:
-        """Remove the record if it is still ours, then let the life lock go: nobody is here for calls. Never raises."""
+        """Remove the record if it is still ours, then let the life lock go: nobody is here for calls. Yet the next run
+        waits for the scripts of this one. Never raises.
+        """
         with self._writing:
             record, self.record, self._written = self.record, None, None
             published = self._published()
@@ -208,6 +210,8 @@ class Registrar:
                 with contextlib.suppress(OSError):
                     self.path.unlink()
         if self._lock is not None:
+            with contextlib.suppress(BrummerError, OSError):  # nobody can make a file there: then nobody waits
+                self._scripts_lock = FileLock.try_acquire(scripts_lock_path(self.directory, self.instance_id))
             self._lock.release()
             self._lock = None
 
@@ -305,7 +309,7 @@ def _port_path(directory: Path, instance_id: str) -> Path:
 
 
 def scripts_lock_path(directory: Path, instance_id: str) -> Path:
-    """Hidden, as above: held from before the first script starts until the last has ended."""
+    """Hidden, as above: held while a run that has withdrawn its record stops its scripts."""
     return directory / f".{instance_id}.scripts"
 
 
