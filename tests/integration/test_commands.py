@@ -17,8 +17,9 @@ import pytest
 import brummer
 from brummer.cli import commands
 from brummer.cli.mcp_config import CLIENTS
+from brummer.core.limits import DEFAULTS
 from brummer.core.settings import BY_KEY
-from tests.integration.programs import BRUM, WAIT_S, Brum, Done, Hub, within
+from tests.integration.programs import BRUM, PROCFILE, WAIT_S, Brum, Done, Hub, within
 
 COMMANDS = tuple(commands._COMMANDS)
 
@@ -204,39 +205,70 @@ def test_a_person_can_end_a_hub_on_a_terminal(brum: Brum) -> None:
 
 
 def test_settings_show_every_value_with_its_source(brum: Brum) -> None:
-    project = brum.project(
-        "shop", {".brum.toml": '\nmax_reply = "2MiB"\n[servers.docs]\nurl = "http://u:secret@h/mcp"'}
-    )
-    done = brum.run(
-        "--settings", "-d", project, "--set", "ledger_age=90", HOME=str(brum.home), BRUMMER_MAX_CONNECTIONS="5"
-    )
+    home = str(brum.home)
+    users = brum.home / ".brum.toml"
+    users.write_text('\nmax_reply = "2MiB"\n[servers.docs]\nurl = "http://u:secret@h/mcp"')
+    project = brum.project("shop", {".brum.toml": "\n\nledger_entries = 7"})
+    done = brum.run("--settings", "-d", project, "--set", "ledger_age=90", HOME=home, BRUMMER_MAX_CONNECTIONS="5")
     assert (done.status, done.stderr) == (0, "")
     heading, *rows = [re.split(" {2,}", line) for line in done.stdout.splitlines()]
     assert heading == ["SETTING", "VALUE", "SOURCE"]
     assert [row[0] for row in rows] == [*BY_KEY, "servers.docs"]
     shown = {row[0]: (row[1], row[2]) for row in rows}
-    assert shown["max_reply"] == ("2MiB", f"{project / '.brum.toml'}:2")
+    assert shown["max_reply"] == ("2MiB", f"{users}:2")
+    assert shown["ledger_entries"] == ("7", f"{project / '.brum.toml'}:3")
     assert shown["max_connections"] == ("5", "BRUMMER_MAX_CONNECTIONS")
     assert shown["ledger_age"] == ("90s", "--set")
     assert shown["max_parked"][1] == "default"
     assert "secret" not in done.stdout
-    listed = json.loads(brum.run("--settings", "--json", "-d", project, HOME=str(brum.home)).stdout)
+    listed = json.loads(brum.run("--settings", "--json", "-d", project, HOME=home).stdout)
     (reply,) = [item for item in listed["settings"] if item["key"] == "max_reply"]
     assert (reply["value"], reply["unit"], reply["source"]["line"]) == (2 * 1024**2, "bytes", 2)
 
 
 def test_a_bad_file_is_an_error_for_people_and_a_problem_for_a_hub_that_goes_on(brum: Brum) -> None:
-    project = brum.project("shop", {".brum.toml": "max_parked = 3\nmax_conections = 5"})
+    project = brum.project("shop", {".brum.toml": "ledger_entries = 3\nmax_conections = 5"})
     place = f"{project / '.brum.toml'}:2"
     for arguments in (["--settings"], []):
         done = brum.run(*arguments, cwd=project)
         assert done.status == 1
         assert place in done.stderr
         assert "max_connections" in done.stderr
-    hub = brum.hub(cwd=project, BRUMMER_MAX_REPLY="2MiB").greet()
+    hub = brum.hub(cwd=project, BRUMMER_MAX_REPLY="2MiB", BRUMMER_MAX_PARKED="3").greet()
     status = hub.call("hub_status")
     assert [problem["code"] for problem in status["problems"]] == ["settings_invalid"]
     assert (status["limits"]["parked"], status["limits"]["reply_bytes"]) == (3, 2 * 1024**2)
+
+
+def test_a_clone_opens_no_connection_and_changes_no_limit_of_a_hub(brum: Brum) -> None:
+    """Its file names a server that listens, a limit, an endpoint and the basic link."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        port = listener.getsockname()[1]
+        project = brum.project(
+            "clone",
+            {
+                "Procfile": PROCFILE,
+                ".brum.toml": f'use_robust_networking = false\nconnectivity_endpoints = ["127.0.0.1:{port}"]\n'
+                f'max_parked = 0\n[servers.docs]\nurl = "http://127.0.0.1:{port}/mcp"\n',
+            },
+        )
+        instance = brum.instance(project)
+        assert any(f"{project / '.brum.toml'}:1: " in line for line in instance.stderr.seen)
+        hub = brum.hub(cwd=project).greet()
+        assert hub.call("scripts_list", instance="clone")["scripts"]
+        status = hub.call("hub_status")
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    problems = status["problems"]
+    assert {problem["code"] for problem in problems} == {"setting_ignored"}
+    file = project / ".brum.toml"
+    for line, key in enumerate(("use_robust_networking", "connectivity_endpoints", "max_parked", "servers.docs"), 1):
+        assert any(key in each["detail"] and each["detail"].startswith(f"{file}:{line}:") for each in problems)
+    assert status["limits"]["parked"] == DEFAULTS.parked
+    assert [link["instance_id"] for link in status["links"]] == [instance.record["instance_id"]]
+    page = brum.run("status")
+    assert (page.status, "setting_ignored" in page.stdout) == (1, True)
 
 
 # ls and call.

@@ -56,8 +56,8 @@ async def announce(address: str, *, sleeping: bool) -> None:
 
 
 async def test_a_sleep_that_logind_announces_is_noted_before_it_begins(brum: Brum, bus: str) -> None:
-    project = brum.project("shop", {".brum.toml": "logind = true\n"})
-    environment = {**brum.environment, "DBUS_SYSTEM_BUS_ADDRESS": bus}
+    project = brum.project("shop")
+    environment = {**brum.environment, "BRUMMER_LOGIND": "true", "DBUS_SYSTEM_BUS_ADDRESS": bus}
     async with Client.running("env", "-C", project, BRUM, "--mcp", env=environment) as client:
         async with asyncio.timeout(WAIT_S):
             while not (timeline := (await client.call("hub_status"))["timeline"]):
@@ -71,8 +71,12 @@ async def test_a_sleep_that_logind_announces_is_noted_before_it_begins(brum: Bru
 
 
 async def test_without_a_bus_that_is_a_problem_and_the_hub_serves(brum: Brum) -> None:
-    project = brum.project("shop", {".brum.toml": "logind = true\n"})
-    environment = {**brum.environment, "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={brum.home}/nobody"}
+    project = brum.project("shop")
+    environment = {
+        **brum.environment,
+        "BRUMMER_LOGIND": "true",
+        "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={brum.home}/nobody",
+    }
     async with Client.running("env", "-C", project, BRUM, "--mcp", env=environment) as client:
         async with asyncio.timeout(WAIT_S):
             while not (problems := (await client.call("hub_status"))["problems"]):

@@ -9,19 +9,27 @@ import msgspec
 import pytest
 
 from brummer.core import servers
-from brummer.core.gathering import files_for, gather, value_from_flag
+from brummer.core.gathering import TOLD_MAX, SettingsFile, files_for, gather, value_from_flag
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.servers import Server
-from brummer.core.settings import BY_KEY, TABLE, Flags, Origin, Settings
+from brummer.core.settings import BY_KEY, PROJECT, TABLE, TABLES, USER, Flags, Origin, Settings
 from brummer.core.toml_file import SettingsInvalid
-from brummer.host.settings_files import LIMIT_BYTES, read_settings
+from brummer.host.settings_files import LIMIT_BYTES, home_directory, read_settings
 
-USER, PROJECT = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")
+USERS, PROJECTS = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
+def users(text: str) -> SettingsFile:
+    return SettingsFile(USERS, text, USER)
+
+
+def projects(text: str) -> SettingsFile:
+    return SettingsFile(PROJECTS, text, PROJECT)
+
+
 def of(text: str, **environ: str) -> Settings:
-    return gather([(PROJECT, text)], environ)
+    return gather([users(text)], environ)
 
 
 # The table.
@@ -45,10 +53,10 @@ def test_the_variables_that_have_been_promised_are_called_as_promised() -> None:
 
 
 def test_the_documentation_lists_the_same_settings() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| `(\w+)` \| (.+?) \|$", DOCUMENTATION.read_text(), re.MULTILINE)
-    assert rows == [
-        (setting.key, setting.kind.name, setting.kind.shown(setting.default), setting.variable, setting.meaning)
-        for setting in TABLE
+    row = r"^\| `(\w+)` \| (.+?) \| (.+?) \| `(\w+)` \| (user|project) \| (.+?) \|$"
+    assert re.findall(row, DOCUMENTATION.read_text(), re.MULTILINE) == [
+        (each.key, each.kind.name, each.kind.shown(each.default), each.variable, each.set_by, each.meaning)
+        for each in TABLE
     ]
 
 
@@ -62,19 +70,90 @@ def test_nothing_set_means_the_defaults() -> None:
 
 def test_files_are_read_from_the_outermost_in_and_the_users_first() -> None:
     files = files_for(Path("/home/u/p"), Path("/home/u"))
-    assert files == [Path("/home/u/.brum.toml"), Path("/.brum.toml"), Path("/home/.brum.toml"), PROJECT]
+    assert list(files.items()) == [
+        (USERS, USER),
+        (Path("/.brum.toml"), PROJECT),
+        (Path("/home/.brum.toml"), PROJECT),
+        (PROJECTS, PROJECT),
+    ]
 
 
 def test_the_later_file_wins_over_it_the_environment_and_over_that_the_command_line() -> None:
-    files = [(USER, "max_parked = 1\nmax_queued_per_instance = 1"), (PROJECT, "\nmax_parked = 2")]
+    files = [users("ledger_entries = 1\nmax_queued_per_instance = 1"), projects("\nledger_entries = 2")]
     settings = gather(files, {})
-    assert (settings.limits.parked, settings.origin_of("max_parked")) == (2, Origin("file", str(PROJECT), 2))
-    assert settings.origin_of("max_queued_per_instance") == Origin("file", str(USER), 2)
-    settings = gather(files, {"BRUMMER_MAX_PARKED": "3"})
-    assert (settings.limits.parked, settings.origin_of("max_parked")) == (3, Origin("variable", "BRUMMER_MAX_PARKED"))
-    settings = gather(files, {"BRUMMER_MAX_PARKED": "3"}, Flags(dict([value_from_flag("max_parked=4")])))
-    assert (settings.limits.parked, settings.origin_of("max_parked")) == (4, Origin("flag", "--set"))
+    assert (settings.limits.ledger_entries, settings.origin_of("ledger_entries")) == (
+        2,
+        Origin("file", str(PROJECTS), 2),
+    )
+    assert settings.origin_of("max_queued_per_instance") == Origin("file", str(USERS), 2)
+    settings = gather(files, environ := {"BRUMMER_LEDGER_ENTRIES": "3"})
+    assert settings.limits.ledger_entries == 3
+    assert settings.origin_of("ledger_entries") == Origin("variable", "BRUMMER_LEDGER_ENTRIES")
+    settings = gather(files, environ, Flags(dict([value_from_flag("ledger_entries=4")])))
+    assert (settings.limits.ledger_entries, settings.origin_of("ledger_entries")) == (4, Origin("flag", "--set"))
     assert settings.origin_of("max_reply") == Origin()
+
+
+# What a project's file may set.
+
+
+def test_a_project_may_set_what_concerns_its_own_instance_and_the_list_is_explicit() -> None:
+    assert {setting.key for setting in TABLE if setting.set_by == PROJECT} == {
+        "ledger_entries",
+        "ledger_size",
+        "ledger_age",
+        "output_size",
+        "journal_size",
+    }
+    assert {name for name, set_by in TABLES.items() if set_by == PROJECT} == {"scripts"}
+
+
+@pytest.mark.parametrize("setting", [each for each in TABLE if each.set_by == USER], ids=lambda each: each.key)
+def test_what_only_the_user_may_set_is_ignored_in_a_projects_file_and_said(setting: Any) -> None:
+    in_words = {"true or false": "true", "addresses": '["192.0.2.7:443"]'}.get(setting.kind.name, "70_000_000")
+    settings = gather([projects(f"ledger_entries = 7\n{setting.key} = {in_words}")], {})
+    assert (settings.value_of(setting), settings.origin_of(setting.key)) == (setting.default, Origin())
+    assert settings.limits.ledger_entries == 7
+    assert settings.problems == (), "an instance of this project starts"
+    (warning,) = settings.warnings
+    assert warning.code == "setting_ignored"
+    assert (warning.context["path"], warning.context["line"], warning.context["key"]) == (str(PROJECTS), 2, setting.key)
+    assert setting.variable in warning.message
+
+
+def test_a_project_adds_no_server_and_replaces_none() -> None:
+    named = '[servers.docs]\nurl = "http://127.0.0.1:2/mcp"\n[servers.db]\nurl = "https://db.example/mcp"'
+    for files in ([users('[servers.docs]\nurl = "http://127.0.0.1:1/mcp"'), projects(named)], [projects(named)]):
+        settings = gather(files, {})
+        assert [server.url for server in settings.servers] == ["http://127.0.0.1:1/mcp"] * (len(files) - 1)
+        assert [(each.code, each.context["key"], each.line) for each in settings.warnings] == [
+            ("setting_ignored", "servers.docs", 1),
+            ("setting_ignored", "servers.db", 3),
+        ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'servers = {docs = {url = "http://127.0.0.1:2/mcp"}}',
+        'servers.docs.url = "http://127.0.0.1:2/mcp"',
+        '["servers"."docs"]\n"url" = "http://127.0.0.1:2/mcp"',
+        '"\\u0073ervers" = {docs = {url = "http://127.0.0.1:2/mcp"}}',
+    ],
+)
+def test_a_server_is_ignored_however_a_project_writes_its_name(text: str) -> None:
+    settings = gather([projects(text)], {})
+    assert settings.servers == ()
+    assert [each.context["key"] for each in settings.warnings] == ["servers.docs"]
+
+
+def test_a_file_with_many_faults_fills_no_list_of_problems() -> None:
+    servers_ = "".join(f'[servers.s{n}]\nurl = "http://h/"\n' for n in range(1_000))
+    unknown = "".join(f"unknown_{n} = 1\n" for n in range(1_000))
+    settings = gather([projects(unknown + servers_)], {})
+    assert (len(settings.problems), len(settings.warnings)) == (TOLD_MAX + 1, TOLD_MAX + 1)
+    assert settings.problems[-1].message == f"{PROJECTS}: {1_000 - TOLD_MAX} more in this file"
+    assert settings.warnings[-1].code == "setting_ignored"
 
 
 @pytest.mark.parametrize(
@@ -138,23 +217,24 @@ def test_the_environment_takes_true_or_false_in_the_usual_words_and_nothing_else
 def test_what_will_not_do_is_named_with_file_and_line_and_costs_nothing_else(
     text: str, key: str, nearest: str | None
 ) -> None:
-    settings = gather([(USER, "max_parked = 1"), (PROJECT, f"max_request = 100000\n{text}")], {})
+    settings = of(f"max_request = 100000\n{text}", BRUMMER_MAX_PARKED="1")
     (problem,) = settings.problems
-    assert (problem.context["path"], problem.context["line"], problem.context["key"]) == (str(PROJECT), 2, key)
+    assert (problem.context["path"], problem.context["line"], problem.context["key"]) == (str(USERS), 2, key)
     assert problem.context.get("nearest") == nearest
     assert settings.limits == Limits(parked=1, request_bytes=100_000)
 
 
 def test_a_value_that_will_not_do_leaves_the_one_before_it_in_force() -> None:
-    settings = gather([(USER, "max_parked = 1"), (PROJECT, "max_parked = -1")], {"BRUMMER_MAX_PARKED": "many"})
-    assert settings.limits.parked == 1
-    assert [problem.context["key"] for problem in settings.problems] == ["max_parked", "BRUMMER_MAX_PARKED"]
+    environ = {"BRUMMER_LEDGER_ENTRIES": "many"}
+    settings = gather([users("ledger_entries = 1"), projects("ledger_entries = -1")], environ)
+    assert settings.limits.ledger_entries == 1
+    assert [problem.context["key"] for problem in settings.problems] == ["ledger_entries", "BRUMMER_LEDGER_ENTRIES"]
 
 
 def test_a_file_that_is_no_toml_costs_only_itself() -> None:
-    settings = gather([(USER, "max_parked = 1"), (PROJECT, "\na = = b")], {})
+    settings = gather([users("max_parked = 1"), projects("\na = = b")], {})
     (problem,) = settings.problems
-    assert (problem.context["path"], problem.context["line"]) == (str(PROJECT), 2)
+    assert (problem.context["path"], problem.context["line"]) == (str(PROJECTS), 2)
     assert settings.limits.parked == 1
 
 
@@ -178,13 +258,16 @@ def test_a_flag_that_will_not_do_is_refused(text: str) -> None:
 
 
 def test_servers_are_collected_and_a_later_one_of_the_same_name_replaces_the_earlier() -> None:
-    files = [
-        (USER, '[servers.docs]\nurl = "http://127.0.0.1:1/mcp"\nheaders = {authorization = "x"}'),
-        (PROJECT, '[servers.docs]\nurl = "http://127.0.0.1:2/mcp"\n[servers.db]\nurl = "https://db.example/mcp"'),
-    ]
-    settings = gather(files, {}, Flags(servers=(servers.from_flag("db=http://127.0.0.1:3/mcp"),)))
-    assert settings.servers == (Server("docs", "http://127.0.0.1:2/mcp"), Server("db", "http://127.0.0.1:3/mcp"))
-    assert settings.origin_of("servers.docs") == Origin("file", str(PROJECT), 1)
+    file = users(
+        '[servers.docs]\nurl = "http://127.0.0.1:1/mcp"\nheaders = {authorization = "x"}\n'
+        '[servers.db]\nurl = "https://db.example/mcp"'
+    )
+    settings = gather([file], {}, Flags(servers=(servers.from_flag("db=http://127.0.0.1:3/mcp"),)))
+    assert settings.servers == (
+        Server("docs", "http://127.0.0.1:1/mcp", {"authorization": "x"}),
+        Server("db", "http://127.0.0.1:3/mcp"),
+    )
+    assert settings.origin_of("servers.docs") == Origin("file", str(USERS), 1)
     assert settings.origin_of("servers.db") == Origin("flag", "--server")
 
 
@@ -223,36 +306,124 @@ def test_a_server_flag_is_name_and_url() -> None:
 # Files.
 
 
-def test_files_are_read_where_they_stand(tmp_path: Path) -> None:
-    project = tmp_path / "home" / "p"
-    project.mkdir(parents=True)
-    (tmp_path / "home" / ".brum.toml").write_text("max_parked = 1\nlogind = true")
-    (project / ".brum.toml").write_bytes("\ufeffmax_parked = 2\r\n# grün".encode())
-    settings = read_settings(project, {"HOME": str(tmp_path / "home")})
-    assert (settings.limits.parked, settings.logind, settings.problems) == (2, True, ())
+class Tree:
+    """A home directory with a clone in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "home"
+        self.project = self.home / "p"
+        self.project.mkdir(parents=True)
+        self.environ = {"HOME": str(self.home)}
+
+    def users(self, text: str | bytes) -> None:
+        (self.home / ".brum.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def projects(self, text: str | bytes) -> None:
+        (self.project / ".brum.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def read(self) -> Settings:
+        return read_settings(self.project, self.environ)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+SERVER = '[servers.docs]\nurl = "http://127.0.0.1:2/mcp"\n'
+
+
+def test_files_are_read_where_they_stand(tree: Tree) -> None:
+    tree.users("ledger_entries = 1\nlogind = true")
+    tree.projects("\ufeffledger_entries = 2\r\n# grün")
+    settings = tree.read()
+    assert (settings.limits.ledger_entries, settings.logind, settings.problems) == (2, True, ())
+
+
+def test_a_file_in_a_parent_directory_is_no_more_the_users_than_the_projects(tree: Tree) -> None:
+    inner = tree.project / "a" / "b"
+    inner.mkdir(parents=True)
+    tree.projects(f"max_parked = 2\n{SERVER}")
+    settings = read_settings(inner, tree.environ)
+    assert (settings.limits, settings.servers) == (DEFAULTS, ())
+    assert [warning.context["key"] for warning in settings.warnings] == ["max_parked", "servers.docs"]
+
+
+def test_in_the_home_directory_itself_the_file_is_the_users(tree: Tree) -> None:
+    tree.users(f"max_parked = 2\n{SERVER}")
+    settings = read_settings(tree.home, tree.environ)
+    assert (settings.limits.parked, len(settings.servers), settings.warnings) == (2, 1, ())
+
+
+def test_the_users_file_may_be_a_link_into_a_repository(tree: Tree) -> None:
+    (tree.home / "dotfiles").mkdir()
+    (tree.home / "dotfiles" / "brum.toml").write_text(SERVER)
+    (tree.home / ".brum.toml").symlink_to(tree.home / "dotfiles" / "brum.toml")
+    assert len(tree.read().servers) == 1
+
+
+def test_a_home_directory_with_two_paths_has_one_file(tree: Tree) -> None:
+    tree.users(f"max_parked = 2\n{SERVER}")
+    (tree.home.parent / "link").symlink_to(tree.home)
+    settings = read_settings(tree.project, {"HOME": str(tree.home.parent / "link")})
+    assert (settings.limits.parked, len(settings.servers), settings.warnings) == (2, 1, ())
+
+
+def test_a_projects_link_to_the_users_file_says_nothing_new(tree: Tree) -> None:
+    tree.users(f"max_parked = 2\n{SERVER}")
+    (tree.project / ".brum.toml").symlink_to(tree.home / ".brum.toml")
+    settings = tree.read()
+    assert (settings.limits.parked, len(settings.servers), settings.warnings) == (2, 1, ())
+
+
+def test_a_projects_link_to_another_file_gives_it_no_power(tree: Tree) -> None:
+    elsewhere = tree.home / "elsewhere.toml"
+    elsewhere.write_text(SERVER)
+    (tree.project / ".brum.toml").symlink_to(elsewhere)
+    settings = tree.read()
+    assert settings.servers == ()
+    assert [warning.code for warning in settings.warnings] == ["setting_ignored"]
+
+
+@pytest.mark.parametrize("home", ["", ".", "p", "../p"])
+def test_a_relative_home_does_not_make_a_projects_file_the_users(
+    tree: Tree, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree.project)
+    tree.projects(SERVER)
+    settings = read_settings(tree.project, {"HOME": home})
+    assert settings.servers == ()
+    assert [warning.code for warning in settings.warnings] == ["setting_ignored"]
+    found = home_directory({"HOME": home})
+    assert found is not None
+    assert found.is_absolute()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_another_user_above_the_project_is_left_out(tmp_path: Path) -> None:
-    above, project = tmp_path / ".brum.toml", tmp_path / "p"
-    project.mkdir()
-    above.write_text("max_parked = 1")
+def test_a_file_of_another_user_above_the_project_is_left_out(tree: Tree) -> None:
+    above = tree.home.parent / ".brum.toml"
+    above.write_text("ledger_entries = 1")
     os.chown(above, 12_345, -1)
-    environ = {"HOME": str(tmp_path / "home")}
-    settings = read_settings(project, environ)
+    settings = tree.read()
     assert (settings.limits, settings.problems) == (DEFAULTS, ())
     assert [warning.context["path"] for warning in settings.warnings] == [str(above)]
-    os.chown(project, 12_345, -1)
-    assert read_settings(project, environ).limits.parked == 1, "whose project it is, says how it runs"
+    os.chown(tree.project, 12_345, -1)
+    assert tree.read().limits.ledger_entries == 1, "whose project it is, says how it runs"
 
 
-def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
-    home, project = tmp_path / "home", tmp_path / "home" / "p"
-    project.mkdir(parents=True)
-    (home / ".brum.toml").write_text("max_parked = 1")
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_the_owner_of_a_project_has_no_say_in_the_users_own_file(tree: Tree) -> None:
+    tree.users(SERVER)
+    os.chown(tree.home / ".brum.toml", 12_345, -1)
+    os.chown(tree.project, 12_345, -1)
+    assert tree.read().servers == ()
+
+
+def test_a_file_that_cannot_be_read_costs_only_itself(tree: Tree) -> None:
+    tree.users("max_parked = 1")
     for content, line in ((b"# \n\xff", 2), (b"#" * (LIMIT_BYTES + 1), None)):
-        (project / ".brum.toml").write_bytes(content)
-        settings = read_settings(project, {"HOME": str(home)})
-        assert [problem.context["path"] for problem in settings.problems] == [str(project / ".brum.toml")]
+        tree.projects(content)
+        settings = tree.read()
+        assert [problem.context["path"] for problem in settings.problems] == [str(tree.project / ".brum.toml")]
         assert settings.problems[0].line == line
         assert settings.limits == msgspec.structs.replace(DEFAULTS, parked=1)

@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brummer.core.gathering import gather
+from brummer.core.gathering import SettingsFile, gather
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import COPIES, LARGE_BYTES, LOOK_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
+from brummer.core.settings import USER
 from brummer.host.memory import give_back, resident_bytes
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import CallForgotten, Ledger
@@ -148,7 +149,7 @@ async def test_an_instance_without_room_refuses_new_work_and_answers_for_what_it
 
 
 def test_a_soft_limit_over_the_hard_one_is_an_error_and_neither_holds() -> None:
-    chosen = gather([(Path("/p/.brum.toml"), 'logind = true\nmemory_soft = "2GiB"\n')], {})
+    chosen = gather([SettingsFile(Path("/p/.brum.toml"), 'logind = true\nmemory_soft = "2GiB"\n', USER)], {})
     assert (chosen.limits, chosen.logind) == (DEFAULTS, True)
     assert [(problem.line, problem.context["key"]) for problem in chosen.problems] == [(2, "memory_soft")]
     hard = gather([], {"BRUMMER_MEMORY_HARD": "128MiB"})

@@ -2,38 +2,72 @@
 
 Later wins: the user's ``~/.brum.toml``, those of the parent directories from the outermost in, the project's own, the
 environment, the command line. What can't be understood is a problem, and costs nothing but itself.
+
+Only the file in the user's home is the user's own. The others may have come with a clone, those of the parent
+directories, too: what they may not set (`Setting.set_by`) is ignored, with a warning.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from brummer.core import servers, toml_file
 from brummer.core.errors import shown
 from brummer.core.limits import Limits
 from brummer.core.servers import Server
-from brummer.core.settings import BY_KEY, FILE_NAME, NO_FLAGS, PREFIX, TABLE, Flags, Origin, Setting, Settings
+from brummer.core.settings import (
+    BY_KEY,
+    FILE_NAME,
+    NO_FLAGS,
+    PREFIX,
+    PROJECT,
+    SERVERS,
+    TABLE,
+    TABLES,
+    USER,
+    Flags,
+    Origin,
+    SetBy,
+    Setting,
+    Settings,
+)
 from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
 
-SCRIPTS: Final = "scripts"
-"""A table of its own, read by those who run scripts."""
+TOLD_MAX: Final = 20
+"""Problems, and warnings, that are told of one file: a file of a megabyte could have a hundred thousand."""
 
 _OTHER_VARIABLES: Final = frozenset(
     {"BRUMMER_INSTANCES_DIR", "BRUMMER_HTTP_TOKEN", "BRUMMER_LOOP", "BRUMMER_TRACES", "BRUMMER_PROCESS", "BRUMMER_RUN"}
 )
 
 
-def files_for(directory: Path, home: Path) -> list[Path]:
-    """Where settings may stand for somebody in this directory; the last wins."""
-    places = [home, *reversed(directory.parents), directory]
-    return list(dict.fromkeys(place / FILE_NAME for place in places))
+class SettingsFile(NamedTuple):
+    """``of``: whose word it is."""
+
+    path: Path
+    text: str
+    of: SetBy
 
 
-def gather(files: Iterable[tuple[Path, str]], environ: Mapping[str, str], flags: Flags = NO_FLAGS) -> Settings:
+class SettingIgnored(SettingsInvalid):
+    """A project's settings file sets what only the user may set; ``context`` as there."""
+
+    code = "setting_ignored"
+
+
+def files_for(directory: Path, home: Path | None) -> dict[Path, SetBy]:
+    """Where settings may stand that hold in this directory, and whose word they are; the last wins."""
+    places: dict[Path, SetBy] = {home / FILE_NAME: USER} if home else {}
+    for place in (*reversed(directory.parents), directory):
+        places.setdefault(place / FILE_NAME, PROJECT)
+    return places
+
+
+def gather(files: Iterable[SettingsFile], environ: Mapping[str, str], flags: Flags = NO_FLAGS) -> Settings:
     """Raises nothing: see `Settings.problems`."""
     gathered = _Gathered()
-    for path, text in files:
-        gathered.take_file(path, text)
+    for file in files:
+        gathered.take_file(file)
     gathered.take_environment(environ)
     gathered.take_flags(flags)
     return gathered.settings()
@@ -64,30 +98,38 @@ class _Gathered:
         self._problems: list[SettingsInvalid] = []
         self._warnings: list[SettingsInvalid] = []
 
-    def take_file(self, path: Path, text: str) -> None:
+    def take_file(self, given: SettingsFile) -> None:
         try:
-            file = toml_file.load(path, text)
+            file = toml_file.load(given.path, given.text)
         except SettingsInvalid as error:
             self._problems.append(error)
             return
+        problems: list[SettingsInvalid] = []
+        ignored: list[SettingsInvalid] = []
         for key, value in file.table.items():
-            if setting := BY_KEY.get(key):
-                origin = Origin("file", str(path), file.line_of((key,)))
-                self._set(setting, value, origin)
-            elif key == "servers":
-                self._take_servers(file)
-            elif key != SCRIPTS:
-                what, meant = _unknown(key, (*BY_KEY, "servers", SCRIPTS))
-                self._problems.append(file.invalid(what, (key,), nearest=meant))
+            setting = BY_KEY.get(key)
+            set_by = setting.set_by if setting else TABLES.get(key)
+            if set_by is None:
+                what, meant = _unknown(key, (*BY_KEY, *TABLES))
+                problems.append(file.invalid(what, (key,), nearest=meant))
+            elif set_by == USER and given.of != USER:
+                ignored += _ignored(file, key)
+            elif setting:
+                self._set(setting, value, Origin("file", str(given.path), file.line_of((key,))), problems)
+            elif key == SERVERS:
+                self._take_servers(file, problems)
+        self._problems += _told(problems)
+        self._warnings += _told(ignored)
 
-    def _take_servers(self, file: TomlFile) -> None:
-        for name, server in servers.from_table(file, self._problems.append).items():
-            self._add_server(server, Origin("file", str(file.path), file.line_of(("servers", name))))
+    def _take_servers(self, file: TomlFile, problems: list[SettingsInvalid]) -> None:
+        for name, server in servers.from_table(file, problems.append).items():
+            self._add_server(server, Origin("file", str(file.path), file.line_of((SERVERS, name))))
 
     def take_environment(self, environ: Mapping[str, str]) -> None:
         for setting in TABLE:
             if text := environ.get(setting.variable, "").strip():
-                self._set(setting, setting.kind.from_text(text), Origin("variable", setting.variable))
+                origin = Origin("variable", setting.variable)
+                self._set(setting, setting.kind.from_text(text), origin, self._problems)
         for variable in environ:
             if variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES:
                 self._look_at(variable)
@@ -106,13 +148,13 @@ class _Gathered:
         for server in flags.servers:
             self._add_server(server, Origin("flag", "--server"))
 
-    def _set(self, setting: Setting, value: object, origin: Origin) -> None:
+    def _set(self, setting: Setting, value: object, origin: Origin, problems: list[SettingsInvalid]) -> None:
         try:
             self._values[setting.key] = setting.read(value)
             self._origins[setting.key] = origin
         except ValueError as error:
             name, path = (origin.name, None) if origin.kind == "variable" else (setting.key, origin.name)
-            self._problems.append(SettingsInvalid(f"{name} {error}", path=path, line=origin.line, key=name))
+            problems.append(SettingsInvalid(f"{name} {error}", path=path, line=origin.line, key=name))
 
     def _add_server(self, server: Server, origin: Origin) -> None:
         self._servers[server.name] = server
@@ -146,6 +188,33 @@ class _Gathered:
             problems=tuple(self._problems),
             warnings=tuple(self._warnings),
         )
+
+
+def _ignored(file: TomlFile, key: str) -> Iterator[SettingsInvalid]:
+    """One for each server that is named, so that each can be found and moved."""
+    if key == SERVERS:
+        named = file.table[key]
+        for name in named if isinstance(named, dict) else ():
+            what = (
+                f"a project's file can't name servers: [servers.{shown(name)}] is ignored; "
+                f"to connect to it, put it into {FILE_NAME} in your home directory"
+            )
+            yield file.invalid(what, (key, name), kind=SettingIgnored)
+        return
+    what = (
+        f"a project's file can't set {key}: it is ignored; "
+        f"to set it, put it into {FILE_NAME} in your home directory, or set {BY_KEY[key].variable}"
+    )
+    yield file.invalid(what, (key,), kind=SettingIgnored)
+
+
+def _told(found: list[SettingsInvalid]) -> list[SettingsInvalid]:
+    """All of one file, or the first of them and how many more there are."""
+    if len(found) <= TOLD_MAX:
+        return found
+    first = found[0]
+    more = type(first)(f"{len(found) - TOLD_MAX} more in this file", path=first.path)
+    return [*found[:TOLD_MAX], more]
 
 
 def _unknown(key: str, known: Iterable[str]) -> tuple[str, str | None]:

@@ -14,16 +14,26 @@ from brummer.core.toml_file import SettingsInvalid
 FILE_NAME: Final = ".brum.toml"
 PREFIX: Final = "BRUMMER_"
 
+SetBy = Literal["user", "project"]
+USER: Final = "user"
+PROJECT: Final = "project"
+"""Who may set something in a file. A project's file comes with a clone, so it is a stranger's word: it may set what
+concerns the project's own instance, and nothing that a hub reads. The user's own file, the environment and flags may
+set everything.
+"""
+
 
 class Setting(msgspec.Struct, frozen=True):
     """``limit``: the field of `Limits` that it sets; others are fields of `Settings` and are called like their key.
 
-    Numbers must be ``least`` or more.
+    ``set_by`` "project": a project's settings file may set it, too. It has no default, so that each new setting
+    decides. Numbers must be ``least`` or more.
     """
 
     key: str
     kind: Kind
     default: Any
+    set_by: SetBy
     meaning: str
     limit: str | None = None
     least: float = 0
@@ -45,8 +55,8 @@ class Setting(msgspec.Struct, frozen=True):
         return found
 
 
-def _limit(key: str, kind: Kind, field: str, meaning: str, *, least: float = 1) -> Setting:
-    return Setting(key, kind, getattr(DEFAULTS, field), meaning, field, least)
+def _limit(key: str, kind: Kind, field: str, set_by: SetBy, meaning: str, *, least: float = 1) -> Setting:
+    return Setting(key, kind, getattr(DEFAULTS, field), set_by, meaning, field, least)
 
 
 MIB: Final = 1024**2
@@ -54,27 +64,46 @@ SMALL: Final = 64_000
 """Bytes: less would cut ordinary answers."""
 
 TABLE: Final = (
-    Setting("use_robust_networking", BOOLEAN, True, "false: one connection per call, and nothing is recovered"),
-    Setting("logind", BOOLEAN, False, "true: note a sleep before it begins; needs brummer[logind]"),
-    Setting("connectivity_endpoints", ADDRESSES, (), "we are online if one of them takes a connection"),
-    _limit("max_connections", COUNT, "connections", "connections of a hub to all instances", least=4),
-    _limit("max_in_flight", COUNT, "in_flight", "calls under way to all instances"),
-    _limit("max_in_flight_per_instance", COUNT, "in_flight_per_instance", "calls under way to one instance"),
-    _limit("max_waiting_per_instance", COUNT, "waiting_per_instance", "calls that wait for an event in one instance"),
-    _limit("max_queued_per_instance", COUNT, "queued_per_instance", "calls that wait for a place", least=0),
-    _limit("max_parked", COUNT, "parked", "calls that wait for an instance that is away", least=0),
-    _limit("max_reply", SIZE, "reply_bytes", "one reply of an instance", least=SMALL),
-    _limit("max_request", SIZE, "request_bytes", "one request, to the hub or to an instance", least=SMALL),
-    _limit("ledger_entries", COUNT, "ledger_entries", "calls whose results an instance keeps for a lost connection"),
-    _limit("ledger_size", SIZE, "ledger_bytes", "those results together", least=SMALL),
-    _limit("ledger_age", DURATION, "ledger_age_s", "how long they are kept"),
-    _limit("output_size", SIZE, "output_bytes", "memory for what the scripts of an instance print", least=SMALL),
-    _limit("journal_size", SIZE, "journal_bytes", "on disk, what is readable after an instance died", least=SMALL),
-    _limit("memory_soft", SIZE, "memory_soft_bytes", "from here on caches are given up", least=64 * MIB),
-    _limit("memory_hard", SIZE, "memory_hard_bytes", "from here on new work is refused", least=64 * MIB),
-    _limit("open_files", COUNT, "open_files", "files and sockets of a hub, as far as the system lets it", least=64),
+    Setting("use_robust_networking", BOOLEAN, True, USER, "false: one connection per call, and nothing is recovered"),
+    Setting("logind", BOOLEAN, False, USER, "true: note a sleep before it begins; needs brummer[logind]"),
+    Setting("connectivity_endpoints", ADDRESSES, (), USER, "we are online if one of them takes a connection"),
+    _limit("max_connections", COUNT, "connections", USER, "connections of a hub to all instances", least=4),
+    _limit("max_in_flight", COUNT, "in_flight", USER, "calls under way to all instances"),
+    _limit("max_in_flight_per_instance", COUNT, "in_flight_per_instance", USER, "calls under way to one instance"),
+    _limit(
+        "max_waiting_per_instance", COUNT, "waiting_per_instance", USER, "calls that wait for an event in one instance"
+    ),
+    _limit("max_queued_per_instance", COUNT, "queued_per_instance", USER, "calls that wait for a place", least=0),
+    _limit("max_parked", COUNT, "parked", USER, "calls that wait for an instance that is away", least=0),
+    _limit("max_reply", SIZE, "reply_bytes", USER, "one reply of an instance", least=SMALL),
+    _limit("max_request", SIZE, "request_bytes", USER, "one request, to the hub or to an instance", least=SMALL),
+    _limit(
+        "ledger_entries",
+        COUNT,
+        "ledger_entries",
+        PROJECT,
+        "calls whose results an instance keeps for a lost connection",
+    ),
+    _limit("ledger_size", SIZE, "ledger_bytes", PROJECT, "those results together", least=SMALL),
+    _limit("ledger_age", DURATION, "ledger_age_s", PROJECT, "how long they are kept"),
+    _limit(
+        "output_size", SIZE, "output_bytes", PROJECT, "memory for what the scripts of an instance print", least=SMALL
+    ),
+    _limit(
+        "journal_size", SIZE, "journal_bytes", PROJECT, "on disk, what is readable after an instance died", least=SMALL
+    ),
+    _limit("memory_soft", SIZE, "memory_soft_bytes", USER, "from here on caches are given up", least=64 * MIB),
+    _limit("memory_hard", SIZE, "memory_hard_bytes", USER, "from here on new work is refused", least=64 * MIB),
+    _limit(
+        "open_files", COUNT, "open_files", USER, "files and sockets of a hub, as far as the system lets it", least=64
+    ),
 )
 BY_KEY: Final = {setting.key: setting for setting in TABLE}
+
+SERVERS: Final = "servers"
+SCRIPTS: Final = "scripts"
+TABLES: Final[dict[str, SetBy]] = {SERVERS: USER, SCRIPTS: PROJECT}
+"""The tables of a settings file, and who may set them. The detectors read the scripts."""
 
 
 class Origin(msgspec.Struct, frozen=True):

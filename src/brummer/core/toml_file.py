@@ -24,6 +24,7 @@ class SettingsInvalid(BrummerError):
         place = path if line is None else f"{path}:{line}"
         super().__init__(f"{place}: {what}" if place else what)
         self.what = what
+        self.path = path
         self.line = line
         self.context = {"path": path, "line": line, **context}
 
@@ -48,9 +49,12 @@ class TomlFile:
             key = key[:-1]
         return self._lines.get(key)
 
-    def invalid(self, what: str, key: tuple[str, ...], **context: object) -> SettingsInvalid:
-        """The error for what stands at this key."""
-        return SettingsInvalid(what, path=str(self.path), line=self.line_of(key), key=".".join(key), **context)
+    def invalid(
+        self, what: str, key: tuple[str, ...], kind: type[SettingsInvalid] | None = None, **context: object
+    ) -> SettingsInvalid:
+        """The error, of that ``kind``, for what stands at this key."""
+        path, line = str(self.path), self.line_of(key)
+        return (kind or SettingsInvalid)(what, path=path, line=line, key=".".join(key), **context)
 
 
 def load(path: Path, text: str) -> TomlFile:

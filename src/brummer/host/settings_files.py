@@ -8,29 +8,30 @@ from typing import Final
 
 import msgspec
 
-from brummer.core.gathering import files_for, gather
-from brummer.core.settings import NO_FLAGS, Flags, Settings
+from brummer.core.gathering import SettingsFile, files_for, gather
+from brummer.core.settings import NO_FLAGS, PROJECT, USER, Flags, Settings
 from brummer.core.toml_file import SettingsInvalid
 
 LIMIT_BYTES: Final = 1 << 20
 
 
 class _OfSomebodyElse(Exception):
-    """The file is neither ours, nor root's, nor of whoever owns the project."""
+    """The file is neither ours, nor root's, nor of whoever owns the directory that it is trusted with."""
 
 
 def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO_FLAGS) -> Settings:
     """Those that hold in this directory, an absolute path. Raises nothing: see `Settings.problems`.
 
-    A file that somebody else has put above the project, as into /tmp, is left out with a warning: it could name servers
-    that an agent would trust.
+    A file that another user has put above the project, as into /tmp, is left out with a warning. So is what a project's
+    file may not set.
     """
-    home = Path(environ.get("HOME") or Path.home())
-    trusted = _trusted(directory)
+    home = home_directory(environ)
+    trusted = {USER: _trusted(home), PROJECT: _trusted(directory)}
+    seen: set[tuple[int, int]] = set()
     files, unreadable, foreign = [], [], []
-    for path in files_for(directory, home):
+    for path, of in files_for(directory, home).items():
         try:
-            text = _text(path, trusted)
+            text = _text(path, trusted[of], seen)
         except _OfSomebodyElse:
             foreign.append(SettingsInvalid("it belongs to another user, and is left out", path=str(path)))
         except UnicodeDecodeError as error:
@@ -41,25 +42,44 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
             unreadable.append(SettingsInvalid(f"it can't be read: {why}", path=str(path)))
         else:
             if text is not None:
-                files.append((path, text))
+                files.append(SettingsFile(path, text, of))
     settings = gather(files, environ, flags)
     return msgspec.structs.replace(
         settings, problems=(*unreadable, *settings.problems), warnings=(*foreign, *settings.warnings)
     )
 
 
-def _trusted(directory: Path) -> frozenset[int]:
-    """Users whose files count. In a container the project is often another's than who runs there."""
+def home_directory(environ: Mapping[str, str]) -> Path | None:
+    """The user's, an absolute path. A relative HOME would make a project's file the user's own, so the system is asked
+    instead, as without one. None where it knows of none.
+    """
+    named = environ.get("HOME", "")
+    if Path(named).is_absolute():
+        return Path(named)
+    if sys.platform == "win32":
+        return Path.home()
+    import pwd  # noqa: PLC0415 — HOME is nearly always set
+
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        return None
+
+
+def _trusted(directory: Path | None) -> frozenset[int]:
+    """Users whose files count there. In a container the project is often another's than who runs there."""
     own = {0} if sys.platform == "win32" else {0, os.geteuid()}
     try:
-        return frozenset(own | {directory.stat().st_uid})
+        return frozenset(own | {directory.stat().st_uid}) if directory else frozenset(own)
     except OSError:
         return frozenset(own)
 
 
-def _text(path: Path, trusted: Collection[int]) -> str | None:
-    """None where there is no file, or none that we may see. Raises _OfSomebodyElse, OSError, and ValueError for what is
-    no text.
+def _text(path: Path, trusted: Collection[int], seen: set[tuple[int, int]]) -> str | None:
+    """None where there is no file, none that we may see, or one that was ``seen`` before by another name: a home
+    directory has another path where a part of it is a link, and a project may link to the user's own file.
+
+    Raises _OfSomebodyElse, OSError, and ValueError for what is no text.
     """
     try:
         if not path.is_file():
@@ -67,7 +87,11 @@ def _text(path: Path, trusted: Collection[int]) -> str | None:
     except OSError:
         return None
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_uid not in trusted:
+        facts = os.fstat(file.fileno())
+        if (facts.st_dev, facts.st_ino) in seen:
+            return None
+        seen.add((facts.st_dev, facts.st_ino))
+        if facts.st_uid not in trusted:
             raise _OfSomebodyElse
         content = file.read(LIMIT_BYTES + 1)
     if len(content) > LIMIT_BYTES:

@@ -231,6 +231,12 @@ KINDS: Final[dict[str, Kind]] = {
     "settings_invalid": Kind(
         "a setting can't be understood", "warning", "left out; the rest holds", "brum --settings names the line"
     ),
+    "setting_ignored": Kind(
+        "a project's settings file sets what only you may set",
+        "warning",
+        "ignored; the rest holds",
+        "put it into .brum.toml in your home directory, or set its variable",
+    ),
     "metrics_not_served": Kind("metrics can't be served", "warning", _GOES_ON, "choose another port with --metrics"),
     "traces_unavailable": Kind("calls are not traced", "warning", _GOES_ON, "pip install 'brummer[otel]'"),
     "logind_unavailable": Kind(
