@@ -17,6 +17,7 @@ from brummer.discovery.record import Record, decode
 from brummer.discovery.registrar import AlreadyRunning, Registrar, StillEnding, last_port, lock_path
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.locks import FileLock, LocksUnsupported, is_locked
+from brummer.host.system import System
 from tests.unit.discovery_support import Owner, directory_in_memory, record_of_this_process
 from tests.unit.test_host_files import make_read_only, mounted, needs_root
 
@@ -259,7 +260,7 @@ async def test_a_read_only_directory_is_refused_with_what_to_do(directory: Path,
 async def test_without_locks_the_record_alone_decides(
     directory: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> FileLock:
+    def refuse(path: Path, system: System) -> FileLock:
         raise LocksUnsupported(path)
 
     monkeypatch.setattr(FileLock, "try_acquire", refuse)

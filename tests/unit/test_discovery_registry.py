@@ -21,10 +21,13 @@ from brummer.discovery.record import LIMIT_BYTES, Record, encode, file_name
 from brummer.discovery.registrar import lock_path
 from brummer.discovery.registry import Registry
 from brummer.discovery.scan import SETTLED_NS, Scan, Sighting
+from brummer.host import filesystems
 from brummer.host.directory_watch import DirectoryWatch
 from brummer.host.files import temporary_name
 from brummer.host.locks import FileLock
 from brummer.host.pids import own_identity
+from brummer.host.real_system import REAL
+from brummer.host.system import Files
 from tests.unit.discovery_support import Owner, directory_in_memory, put, record_of_this_process
 from tests.unit.test_host_files import make_read_only, mounted, needs_root
 
@@ -171,7 +174,7 @@ async def test_a_record_whose_owner_is_dead_is_never_listed_and_is_removed(
 async def test_on_a_shared_file_system_another_boot_may_be_another_machine(
     directory: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "filesystem_has_events", lambda path: False)
+    monkeypatch.setattr(filesystems, "filesystem_has_events", lambda path: False)
     path = await asyncio.to_thread(put, directory, record_of_this_process(boot_id="another-machine"))
     await no_more(registry)
     assert [problem.code for problem in registry.problems] == ["other_machine"]
@@ -401,7 +404,7 @@ async def test_a_hint_that_comes_during_a_look_causes_another(
     await registry.scan()
     loop = asyncio.get_running_loop()
     assert registry._scan_at > loop.time() + 1
-    monkeypatch.setattr(module, "filesystem_has_events", hint)
+    monkeypatch.setattr(filesystems, "filesystem_has_events", hint)
     await registry.scan()
     assert registry._scan_at <= loop.time()
 
@@ -439,8 +442,8 @@ async def test_the_removal_of_a_dead_record_spares_a_new_one_of_that_name(
     alive = record_of_this_process(Path("/projects/frontend"))
     real, reads = owners._read, []
 
-    def read_then_replace(path: Path, name: str) -> Record | None:
-        found = real(path, name)
+    def read_then_replace(path: Path, name: str, files: Files) -> Record | None:
+        found = real(path, name, files)
         reads.append(path)
         if len(reads) == 1:
             owner.path.write_bytes(encode(alive))
@@ -448,7 +451,7 @@ async def test_the_removal_of_a_dead_record_spares_a_new_one_of_that_name(
 
     monkeypatch.setattr(owners, "_read", read_then_replace)
     assert await asyncio.to_thread(owners.reap, directory, dead)
-    assert real(owner.path, owner.path.name) == alive
+    assert real(owner.path, owner.path.name, REAL.files) == alive
     assert sorted(path.suffix for path in directory.iterdir()) == [".json", ".lock"]
 
 

@@ -24,6 +24,7 @@ from brummer.host.files import (
 )
 from brummer.host.filesystems import filesystem_has_events, filesystem_name, is_tmpfs
 from brummer.host.pids import own_identity
+from brummer.host.system import Files
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root may mount and chown")
 
@@ -94,7 +95,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "record.json"
     write_atomically(path, b"old")
 
-    def refuse(source: Path, target: Path) -> None:
+    def refuse(source: Path, target: Path, system: Files) -> None:
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(files, "_replace", refuse)

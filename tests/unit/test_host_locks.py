@@ -13,6 +13,7 @@ import pytest
 from brummer.host import locks
 from brummer.host.files import FileRefused
 from brummer.host.locks import FileLock, LockTimeout, is_locked
+from brummer.host.system import System
 
 HOLDER = """
 import sys, time, pathlib
@@ -74,11 +75,11 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_taken_for_the_lock(
 ) -> None:
     path, real, turns = tmp_path / "x.lock", locks._locked, []
 
-    def locked(path: Path, descriptor: int, *, shared: bool) -> bool:
+    def locked(path: Path, descriptor: int, system: System, *, shared: bool) -> bool:
         turns.append(descriptor)
         if len(turns) == 1:
             path.unlink()
-        return real(path, descriptor, shared=shared)
+        return real(path, descriptor, system, shared=shared)
 
     monkeypatch.setattr(locks, "_locked", locked)
     lock = FileLock.try_acquire(path)

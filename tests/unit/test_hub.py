@@ -16,6 +16,7 @@ from brummer.core.errors import NotFound
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.servers import Server
 from brummer.discovery.record import Record, instance_id_for
+from brummer.host import clocks
 from brummer.host.clocks import SystemClock
 from brummer.hub.addressing import Ambiguous, NoInstances
 from brummer.hub.black_box import BlackBoxes
@@ -111,7 +112,8 @@ async def call(router: Router, tool: str, arguments: dict[str, Any], session: Se
 
 def a_restart_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as the ages of what links tell are concerned."""
-    monkeypatch.setattr("brummer.link.link.elapsed", lambda: SystemClock().elapsed() + RESTART_S)
+    real = clocks.elapsed
+    monkeypatch.setattr(clocks, "elapsed", lambda: real() + RESTART_S)
 
 
 async def code_of(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> str:

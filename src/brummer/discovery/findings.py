@@ -2,12 +2,13 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brummer.discovery.events import Problem
 from brummer.discovery.record import Record, displayable
-from brummer.host.clocks import elapsed
+from brummer.host import clocks
 
 if TYPE_CHECKING:
     from brummer.discovery.scan import Signature
@@ -22,7 +23,8 @@ class Findings:
     Each kind of problem is logged when its first case turns up; `problems` has them all.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, elapsed: Callable[[], float] = clocks.elapsed) -> None:
+        self._elapsed = elapsed
         self.directory = directory
         self.files: dict[str, Record | Problem] = {}
         self.signatures: dict[str, Signature | None] = {}
@@ -65,7 +67,7 @@ class Findings:
         if new is not None:
             self.counts[new.code] += 1
             if self.counts[new.code] == 1 and getattr(old, "code", "") != new.code:
-                self.since_s[new.code] = elapsed()
+                self.since_s[new.code] = self._elapsed()
             first = self.counts[new.code] == 1 and old != new
             level = logging.WARNING if first else logging.DEBUG
             _log.log(level, "%s: %s (%s)", new.path, new.detail, new.code)

@@ -10,7 +10,6 @@ just there, its owner publishes it again. That needs no lock, so a hub that is s
 """
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -18,71 +17,74 @@ from brummer.discovery.record import LIMIT_BYTES, Record, decode, file_name
 from brummer.discovery.registrar import lock_path
 from brummer.host.files import FileRefused, is_abandoned, read_bounded, temporary_name
 from brummer.host.locks import is_locked
-from brummer.host.pids import is_running, same_boot, same_namespace
+from brummer.host.real_system import REAL
+from brummer.host.system import Files, System
 
 Verdict = Literal["alive", "dead", "elsewhere"]
 """elsewhere: another boot, perhaps of another machine that shares the directory; its loopback is not ours."""
 
 
-def judge(directory: Path, record: Record, *, is_shared: bool) -> Verdict:
+def judge(directory: Path, record: Record, *, is_shared: bool, system: System = REAL) -> Verdict:
     """``is_shared``: other machines may write in this directory. Costs 20 µs."""
-    if not same_boot(record.identity):
+    processes = system.processes
+    if not processes.same_boot(record.identity):
         return "elsewhere" if is_shared else "dead"
-    if same_namespace(record.identity):
-        return "alive" if is_running(record.identity) else "dead"
-    return "dead" if is_locked(lock_path(directory, record.instance_id)) is False else "alive"
+    if processes.same_namespace(record.identity):
+        return "alive" if processes.is_running(record.identity) else "dead"
+    return "dead" if is_locked(lock_path(directory, record.instance_id), system) is False else "alive"
 
 
-def reap(directory: Path, record: Record) -> bool:
+def reap(directory: Path, record: Record, system: System = REAL) -> bool:
     """Remove the file of this record, whose owner is proven dead; False when it is there and can't be removed."""
     path = directory / file_name(record.instance_id)
-    aside = path.with_name(temporary_name(path.name))
-    if _read(path, path.name) != record:
+    files = system.files
+    aside = path.with_name(temporary_name(path.name, system))
+    if _read(path, path.name, files) != record:
         return True
     try:
-        path.rename(aside)
+        files.replace(path, aside)
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    if _read(aside, path.name) == record:
-        aside.unlink()
+    if _read(aside, path.name, files) == record:
+        files.unlink(aside)
     else:
-        _put_back(aside, path)
+        _put_back(aside, path, files)
     return True
 
 
-def _put_back(aside: Path, path: Path) -> None:
+def _put_back(aside: Path, path: Path, files: Files) -> None:
     """Unless a still newer one is there by now. Its owner would restore it within five seconds in any case."""
     with contextlib.suppress(OSError):
-        path.hardlink_to(aside)
-    aside.unlink()
+        files.link(aside, path)
+    files.unlink(aside)
 
 
-def _read(path: Path, name: str) -> Record | None:
+def _read(path: Path, name: str, files: Files) -> Record | None:
     try:
-        found = decode(read_bounded(path, LIMIT_BYTES), name)
+        found = decode(read_bounded(path, LIMIT_BYTES, files), name)
     except (OSError, FileRefused):
         return None
     return found if isinstance(found, Record) else None
 
 
-def sweep(directory: Path) -> int:
+def sweep(directory: Path, system: System = REAL) -> int:
     """Remove temporary files whose writers died before they were done; says how many."""
     swept = 0
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+    with contextlib.suppress(OSError), system.files.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.endswith(".tmp") and is_abandoned(Path(entry.path)):
+            if entry.name.endswith(".tmp") and is_abandoned(Path(entry.path), system):
                 with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
+                    system.files.unlink(Path(entry.path))
                     swept += 1
     return swept
 
 
-def does_not_exist(path: Path) -> bool:
+def does_not_exist(path: Path, files: Files = REAL.files) -> bool:
     """It is certain that nothing is there; a directory that we may not enter leaves it open."""
     try:
-        path.lstat()
+        files.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +28,9 @@ from brummer.discovery.record import (
 )
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.files import FileRefused, read_bounded, write_atomically
-from brummer.host.filesystems import is_tmpfs
 from brummer.host.locks import FileLock, LocksUnsupported, LockTimeout, holder_pid, is_locked
-from brummer.host.pids import is_running, own_identity, same_namespace
+from brummer.host.real_system import REAL
+from brummer.host.system import Files, System
 
 _log = logging.getLogger(__name__)
 
@@ -93,9 +92,10 @@ def describe_self(
     token: str,
     name: str | None = None,
     protocols: tuple[str, ...] = (),
+    system: System = REAL,
 ) -> Record:
     """The record of this process as the instance of ``project``; ``name`` only for a further one there."""
-    own = own_identity()
+    own = system.processes.own_identity()
     return Record(
         instance_id=instance_id_for(project, name),
         generation=generation,
@@ -106,7 +106,9 @@ def describe_self(
         start_token=own.start_token,
         boot_id=own.boot_id,
         pid_namespace=own.pid_namespace,
-        started_at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        started_at=datetime.fromtimestamp(system.clock.wall(), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z"),
         token=token,
         protocols=protocols,
     )
@@ -119,8 +121,9 @@ class Registrar:
     ``withdraw`` once no script runs any more.
     """
 
-    def __init__(self, directory: Path, instance_id: str) -> None:
+    def __init__(self, directory: Path, instance_id: str, system: System = REAL) -> None:
         self.directory = directory
+        self._system = system
         self.instance_id = instance_id
         self.record: Record | None = None
         self.problem: BrummerError | None = None
@@ -144,10 +147,10 @@ class Registrar:
         On a file system without locks it goes by the record alone. Raises AlreadyRunning, StillEnding,
         DirectoryUnusable.
         """
-        private_directory(self.directory)
+        private_directory(self.directory, files=self._system.files)
         self._refuse_if_the_owner_lives()
         try:
-            self._lock = await FileLock.acquire(self._lock_path, LOCK_WAIT_S)
+            self._lock = await FileLock.acquire(self._lock_path, LOCK_WAIT_S, self._system)
             await self._scripts_of_the_run_before_have_ended()
         except LockTimeout as error:
             raise self._already_running() from error
@@ -158,11 +161,13 @@ class Registrar:
 
     async def _scripts_of_the_run_before_have_ended(self) -> None:
         path = scripts_lock_path(self.directory, self.instance_id)
-        if not is_locked(path):
+        if not is_locked(path, self._system):
             return
-        _log.warning("the run before (pid %s) is still stopping its scripts; waiting for that", holder_pid(path))
+        _log.warning(
+            "the run before (pid %s) is still stopping its scripts; waiting for that", holder_pid(path, self._system)
+        )
         try:
-            (await FileLock.acquire(path, ENDING_S)).release()
+            (await FileLock.acquire(path, ENDING_S, self._system)).release()
         except LockTimeout as error:
             raise StillEnding(error.holder_pid) from None
 
@@ -173,7 +178,7 @@ class Registrar:
         """
         if record.instance_id != self.instance_id:
             raise ValueError(f"{record.instance_id} is not {self.instance_id}")
-        if is_tmpfs(self.directory):
+        if self._system.filesystems.is_tmpfs(self.directory):
             self._publish(record)
         else:
             await asyncio.to_thread(self._publish, record)  # it waits for the disk
@@ -184,8 +189,8 @@ class Registrar:
 
     def _write(self, record: Record) -> None:
         try:
-            write_atomically(self.path, encode(record))
-            self._written = _signature(self.path)
+            write_atomically(self.path, encode(record), system=self._system)
+            self._written = self._signature()
         except OSError as error:
             raise DirectoryUnusable.because_of(self.directory, error) from error
         self.record = record
@@ -208,17 +213,19 @@ class Registrar:
             published = self._published()
             if record is not None and published is not None and published.generation == record.generation:
                 with contextlib.suppress(OSError):
-                    self.path.unlink()
+                    self._system.files.unlink(self.path)
         if self._lock is not None:
             with contextlib.suppress(BrummerError, OSError):  # nobody can make a file there: then nobody waits
-                self._scripts_lock = FileLock.try_acquire(scripts_lock_path(self.directory, self.instance_id))
+                self._scripts_lock = FileLock.try_acquire(
+                    scripts_lock_path(self.directory, self.instance_id), self._system
+                )
             self._lock.release()
             self._lock = None
 
     async def keep_published(self) -> None:
         """Publish again, within five seconds, whatever was removed or overwritten. Runs until cancelled."""
         while True:
-            await asyncio.sleep(random.uniform(*CHECK_S))  # noqa: S311 - jitter
+            await asyncio.sleep(self._system.random.uniform(*CHECK_S))
             if not self._is_intact():
                 await asyncio.to_thread(self.check)
 
@@ -237,23 +244,23 @@ class Registrar:
         record = self.record
         if record is None or self._is_intact():
             return
-        private_directory(self.directory)
+        private_directory(self.directory, files=self._system.files)
         self._take_lock_again()
         if self._published() == record:
-            self._written = _signature(self.path)
+            self._written = self._signature()
         else:
             _log.info("publishing %s again: its file was removed or changed", self.instance_id)
             self._write(record)
 
     def _is_intact(self) -> bool:
         locked = self._lock is None or self._lock.is_in_place()
-        return locked and self._written is not None and _signature(self.path) == self._written
+        return locked and self._written is not None and self._signature() == self._written
 
     def _take_lock_again(self) -> None:
         """The lock file may be gone with its directory; then another run may have taken our place."""
         if self._lock is None or self._lock.is_in_place():
             return
-        lock = FileLock.try_acquire(self._lock_path)
+        lock = FileLock.try_acquire(self._lock_path, self._system)
         if lock is None:
             raise self._already_running()
         self._lock.release()
@@ -270,34 +277,41 @@ class Registrar:
 
     def _published(self) -> Record | None:
         try:
-            found = decode(read_bounded(self.path, LIMIT_BYTES), self.path.name)
+            found = decode(read_bounded(self.path, LIMIT_BYTES, self._system.files), self.path.name)
         except (OSError, FileRefused):
             return None
         return found if isinstance(found, Record) else None
 
     def _refuse_if_the_owner_lives(self) -> None:
         """Also when its lock file was removed, or when there are no locks here."""
-        record = self._published()
-        if record is None or record.identity == own_identity() or not same_namespace(record.identity):
+        record, processes = self._published(), self._system.processes
+        if record is None or record.identity == processes.own_identity():
             return
-        if is_running(record.identity):
+        if processes.same_namespace(record.identity) and processes.is_running(record.identity):
             raise self._already_running()
 
     def _already_running(self) -> AlreadyRunning:
         record = self._published()
         if record is None:
-            return AlreadyRunning(self.instance_id, url=None, pid=holder_pid(self._lock_path), name=None)
+            return AlreadyRunning(self.instance_id, url=None, pid=holder_pid(self._lock_path, self._system), name=None)
         return AlreadyRunning(record.directory, url=record.url, pid=record.pid, name=record.name)
 
     def _remember_port(self, port: int) -> None:
-        if last_port(self.directory, self.instance_id) != port:
-            write_atomically(_port_path(self.directory, self.instance_id), b"%d\n" % port)
+        if last_port(self.directory, self.instance_id, self._system.files) != port:
+            write_atomically(_port_path(self.directory, self.instance_id), b"%d\n" % port, system=self._system)
+
+    def _signature(self) -> _Signature | None:
+        try:
+            status = self._system.files.lstat(self.path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def last_port(directory: Path, instance_id: str) -> int | None:
+def last_port(directory: Path, instance_id: str, files: Files = REAL.files) -> int | None:
     """The port this project had when it last ran: worth trying first, so that addresses stay."""
     try:
-        port = int(read_bounded(_port_path(directory, instance_id), 16))
+        port = int(read_bounded(_port_path(directory, instance_id), 16, files))
     except (OSError, FileRefused, ValueError):
         return None
     return port if 0 < port < _PORTS else None
@@ -311,14 +325,6 @@ def _port_path(directory: Path, instance_id: str) -> Path:
 def scripts_lock_path(directory: Path, instance_id: str) -> Path:
     """Hidden, as above: held while a run that has withdrawn its record stops its scripts."""
     return directory / f".{instance_id}.scripts"
-
-
-def _signature(path: Path) -> _Signature | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _as_ours(directory: Path, error: BrummerError | OSError) -> BrummerError:

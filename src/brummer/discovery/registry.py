@@ -9,8 +9,6 @@ All state changes happen between awaits, one file at a time: a scan that is canc
 """
 
 import asyncio
-import random
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -24,10 +22,10 @@ from brummer.discovery.owners import sweep
 from brummer.discovery.record import Record
 from brummer.discovery.roster import Roster
 from brummer.discovery.scan import STEP_S, Scan, Sighting
-from brummer.host.clocks import elapsed
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.directory_watch import DirectoryWatch
-from brummer.host.filesystems import filesystem_has_events
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 
 _T = TypeVar("_T")
 
@@ -55,11 +53,13 @@ class Statistics(msgspec.Struct, frozen=True):
 class Registry:
     """``async with Registry(directory) as registry: async for event in registry: …`` (one consumer)."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, system: System = REAL) -> None:
         self.directory = directory
+        self._system = system
+        self._clock = system.clock
         self._loop = asyncio.get_running_loop()
-        self._findings = Findings(directory)
-        self._roster = Roster(self._loop, self._findings, self._tell)
+        self._findings = Findings(directory, system.clock.elapsed)
+        self._roster = Roster(self._loop, self._findings, self._tell, system)
         self._pending: deque[Event] = deque()
         self._wakeup = asyncio.Event()
         self._scanning = asyncio.Lock()
@@ -67,7 +67,7 @@ class Registry:
         self._hinted = self._closed = False
         self._scans = 0
         self._last_scan_s = self._scan_at = self._not_before = self._sweep_at = 0.0
-        self._watch = DirectoryWatch(self._loop, self.directory, self.rescan_now)
+        self._watch = DirectoryWatch(self._loop, self.directory, self.rescan_now, system)
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,7 +107,7 @@ class Registry:
     def seen_for_s(self, code: str) -> float | None:
         """For how long there has been such a problem."""
         since_s = self._findings.since_s.get(code)
-        return None if since_s is None else elapsed() - since_s
+        return None if since_s is None else self._clock.elapsed() - since_s
 
     def missing(self) -> dict[str, float]:
         """Listed instances whose record is not there (any more), and for how many seconds."""
@@ -145,14 +145,14 @@ class Registry:
         async with self._scanning:
             if self._closed:
                 return
-            started, hinted = time.perf_counter(), self._hinted
+            started, hinted = self._clock.awake(), self._hinted
             self._scan_at, self._hinted = float("inf"), False
             try:
                 await self._look()
             except BaseException:
                 self._scan_at = self._loop.time()
                 raise
-            self._last_scan_s = time.perf_counter() - started
+            self._last_scan_s = self._clock.awake() - started
             self._plan_next(was_hinted=hinted)
 
     def _tell(self, event: Event) -> None:
@@ -177,7 +177,7 @@ class Registry:
         now = self._loop.time()
         self._scans += 1
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
-        interval_s = (POLL_S if self.is_polling else RESCAN_S) * random.uniform(*JITTER)  # noqa: S311 - jitter
+        interval_s = (POLL_S if self.is_polling else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.is_unsettled:
             interval_s = FOLLOW_UP_S
         self._scan_at = min(self._scan_at, now + interval_s)
@@ -187,15 +187,15 @@ class Registry:
 
     async def _look(self) -> None:
         self._watch.verify()
-        self._roster.is_shared = not filesystem_has_events(self.directory)
-        scan = Scan(self.directory, self._findings.signatures)
+        self._roster.is_shared = not self._system.filesystems.filesystem_has_events(self.directory)
+        scan = Scan(self.directory, self._findings.signatures, self._system)
         await self._take_in(scan)
         await self._in_turns(self._roster.forget_if_gone, self._findings.files.keys() - scan.seen)
         self._roster.settle()
         await self._in_turns(self._roster.review, self._roster.listed())
         if self._loop.time() >= self._sweep_at:
             self._sweep_at = self._loop.time() + RESCAN_S / 2
-            await self._run(sweep, self.directory)
+            await self._run(sweep, self.directory, self._system)
 
     async def _take_in(self, scan: Scan) -> None:
         """Apply what has changed. A listing that fails halfway does no harm: absentees are looked for by name."""
@@ -219,12 +219,12 @@ class Registry:
 
     async def _in_turns(self, work: Callable[[_T], None], items: Collection[_T]) -> None:
         """Do it for all, and give way to others every 3 ms."""
-        until = time.perf_counter() + STEP_S
+        until = self._clock.awake() + STEP_S
         for item in items:
             work(item)
-            if time.perf_counter() >= until:
+            if self._clock.awake() >= until:
                 await asyncio.sleep(0)
-                until = time.perf_counter() + STEP_S
+                until = self._clock.awake() + STEP_S
 
 
 def _next_step(steps: Iterator[list[Sighting]]) -> list[Sighting] | None:

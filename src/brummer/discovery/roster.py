@@ -20,7 +20,8 @@ from brummer.discovery.registrar import lock_path
 from brummer.discovery.scan import Refused, Sighting
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.locks import is_locked
-from brummer.host.pids import same_namespace
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 
 RETURN_S: Final = 15.0
 """Three times what an owner may take to publish again."""
@@ -44,8 +45,15 @@ class _Listed:
 class Roster:
     """Turns sightings into events, which go to ``tell`` at once; every method is done without an await."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, findings: Findings, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        findings: Findings,
+        tell: Callable[[Event], None],
+        system: System = REAL,
+    ) -> None:
         self._loop = loop
+        self._system = system
         self._findings = findings
         self._tell = tell
         self._listed: dict[str, _Listed] = {}
@@ -83,12 +91,12 @@ class Roster:
 
     def forget_if_gone(self, filename: str) -> None:
         """A name that is replaced while we list may be skipped by the kernel: ask for it by name."""
-        if does_not_exist(self._directory / filename):
+        if does_not_exist(self._directory / filename, self._system.files):
             self._findings.forget(filename)
 
     def _apply_record(self, record: Record) -> None:
         filename = file_name(record.instance_id)
-        verdict = judge(self._directory, record, is_shared=self.is_shared)
+        verdict = judge(self._directory, record, is_shared=self.is_shared, system=self._system)
         if verdict == "alive":
             self._findings.use(filename, self._list(record))
         elif verdict == "elsewhere":
@@ -118,8 +126,9 @@ class Roster:
     def _watch(self, listed: _Listed) -> None:
         identity = listed.record.identity
         self._listed[listed.record.instance_id] = listed
-        if same_namespace(identity):
-            listed.watch = watch_exit(self._loop, identity, partial(self._end, listed, "process died"))
+        if self._system.processes.same_namespace(identity):
+            on_exit = partial(self._end, listed, "process died")
+            listed.watch = watch_exit(self._loop, identity, on_exit, self._system.processes)
 
     def _bury(self, record: Record) -> None:
         """A record whose owner is proven dead: gone if it was listed, and removed."""
@@ -149,14 +158,14 @@ class Roster:
             listed.watch.check_now()
         else:
             self.is_unsettled = True
-            if judge(self._directory, record, is_shared=self.is_shared) == "dead":
+            if judge(self._directory, record, is_shared=self.is_shared, system=self._system) == "dead":
                 self._end(listed, "life lock free")
 
     def _review_missing(self, listed: _Listed) -> None:
         now = self._loop.time()
         if listed.missing_since is None:
             listed.missing_since = now
-        is_held = is_locked(lock_path(self._directory, listed.record.instance_id))
+        is_held = is_locked(lock_path(self._directory, listed.record.instance_id), self._system)
         stayed_away = now - listed.missing_since > RETURN_S
         if is_held is False:
             self._end(listed, "withdrawn")
@@ -175,7 +184,7 @@ class Roster:
 
     def _remove_file(self, record: Record) -> None:
         filename = file_name(record.instance_id)
-        if reap(self._directory, record):
+        if reap(self._directory, record, self._system):
             self._findings.forget(filename)  # and read whatever has taken its place
         else:
             self._findings.signatures[filename] = None  # look at it again next time

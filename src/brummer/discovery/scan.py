@@ -6,7 +6,6 @@ next look (the "racy" entries of git's index).
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,8 @@ import msgspec
 from brummer.discovery.record import LIMIT_BYTES, Malformed, Newer, Record, decode
 from brummer.host.directories import private_directory, writable_directory
 from brummer.host.files import FileRefused, open_for_reading, read_descriptor, refusal_of
+from brummer.host.real_system import REAL
+from brummer.host.system import Entry, System
 
 STEP_S: Final = 0.003
 SETTLED_NS: Final = 100_000_000
@@ -47,11 +48,13 @@ class Scan:
         self,
         directory: Path,
         known: Mapping[str, Signature | None],
-        clock: Callable[[], float] = time.perf_counter,
+        system: System = REAL,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._directory = directory
+        self._system = system
         self._known = known
-        self._clock = clock
+        self._clock = clock or system.clock.awake
         self.seen: set[str] = set()
         """Names of all candidates; complete when the steps have ended."""
 
@@ -60,10 +63,10 @@ class Scan:
 
         Of one in which nobody can publish all is listed before that is raised.
         """
-        private_directory(self._directory, create=False)
+        private_directory(self._directory, create=False, files=self._system.files)
         sightings: list[Sighting] = []
         until = self._clock() + STEP_S
-        with os.scandir(self._directory) as entries:
+        with self._system.files.scandir(self._directory) as entries:
             for entry in entries:
                 if entry.name.endswith(".json") and not entry.name.startswith("."):
                     sightings.extend(self._look_at(entry))
@@ -72,20 +75,20 @@ class Scan:
                     sightings = []
                     until = self._clock() + STEP_S
         yield sightings
-        writable_directory(self._directory)
+        writable_directory(self._directory, self._system.files)
 
-    def _look_at(self, entry: os.DirEntry[str]) -> Iterator[Sighting]:
+    def _look_at(self, entry: Entry) -> Iterator[Sighting]:
         self.seen.add(entry.name)
         try:
             status = entry.stat(follow_symlinks=False)
             signature = _signature(status)
             if self._known.get(entry.name) == signature:
                 return
-            if refusal := refusal_of(status, LIMIT_BYTES):
+            if refusal := refusal_of(status, LIMIT_BYTES, self._system.files):
                 refused = Refused(entry.name, refusal, f"{refusal.replace('_', ' ')}: not read")
                 yield Sighting(entry.name, signature, refused)
             else:
-                yield _read(self._directory / entry.name)
+                yield _read(self._directory / entry.name, self._system)
         except FileNotFoundError:
             self.seen.discard(entry.name)
         except FileRefused as error:
@@ -99,14 +102,15 @@ def _signature(status: os.stat_result) -> Signature:
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-def _read(path: Path) -> Sighting:
+def _read(path: Path, system: System) -> Sighting:
     """Signature and content are those of one and the same file, whatever the path names by now."""
-    now_ns = time.time_ns()
-    descriptor = open_for_reading(path, LIMIT_BYTES)
+    files = system.files
+    now_ns = int(system.clock.wall() * 1e9)
+    descriptor = open_for_reading(path, LIMIT_BYTES, files)
     try:
-        status = os.fstat(descriptor)
-        data = read_descriptor(path, descriptor, LIMIT_BYTES)
+        status = files.fstat(descriptor)
+        data = read_descriptor(path, descriptor, LIMIT_BYTES, files)
     finally:
-        os.close(descriptor)
+        files.close(descriptor)
     settled = now_ns - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED_NS
     return Sighting(path.name, _signature(status) if settled else None, decode(data, path.name))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from brummer.core.errors import BrummerError
+from brummer.host.system import Files
 
 DirectoryRefusal = Literal[
     "missing",
@@ -68,17 +69,17 @@ class DirectoryUnusable(BrummerError):
 
 if sys.platform == "win32":
 
-    def writable_directory(path: Path) -> None:
+    def writable_directory(path: Path, files: Files = os) -> None:
         """Raises DirectoryUnusable for one that can be read only, or OSError."""
-        if not os.access(path, os.W_OK):
+        if not files.access(path, os.W_OK):
             raise DirectoryUnusable(path, "forbidden")
 
-    def private_directory(path: Path, *, create: bool = True) -> None:
+    def private_directory(path: Path, *, create: bool = True, files: Files = os) -> None:
         """Make sure that this is a directory, not a link. Raises DirectoryUnusable."""
         try:
             if create:
                 path.mkdir(parents=True, exist_ok=True)
-            status = os.lstat(path)
+            status = files.lstat(path)
         except OSError as error:
             raise DirectoryUnusable.because_of(path, error) from error
         if status.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
@@ -89,51 +90,61 @@ if sys.platform == "win32":
 else:
     _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def writable_directory(path: Path) -> None:
+    def writable_directory(path: Path, files: Files = os) -> None:
         """Raises DirectoryUnusable for one in which no file can be made, or OSError. Costs 2 µs, where no disk lets us
         wait.
         """
-        system = os.statvfs(path)
-        if not os.access(path, os.W_OK | os.X_OK):
+        system = files.statvfs(path)
+        if not files.access(path, os.W_OK | os.X_OK):
             raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
-        is_root = os.geteuid() == 0  # for whom some room is kept
+        is_root = files.geteuid() == 0  # for whom some room is kept
         if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
             raise DirectoryUnusable(path, "full", "no block is free")
         if system.f_files and not (system.f_ffree if is_root else system.f_favail):
             raise DirectoryUnusable(path, "full", "no inode is free")
 
-    def private_directory(path: Path, *, create: bool = True) -> None:
+    def private_directory(path: Path, *, create: bool = True, files: Files = os) -> None:
         """Make sure that only we can read and write in this directory; make it (and its parents) if need be.
 
         A directory of ours that others may enter is closed to them. Raises DirectoryUnusable.
         """
         try:
             if create:
-                _make(path)
-            descriptor = os.open(path, _DIRECTORY)
+                _make(path, files)
+            descriptor = files.open(path, _DIRECTORY)
         except OSError as error:
-            raise _refused_directory(path, error) from error
+            raise _refused_directory(path, error, files) from error
         try:
-            _close_to_others(path, descriptor)
+            _close_to_others(path, descriptor, files)
         finally:
-            os.close(descriptor)
+            files.close(descriptor)
 
-    def _make(path: Path) -> None:
+    def _make(path: Path, files: Files) -> None:
         """As mkdir -p does, but each with mode 0700: Python gives the parents the mode of the umask."""
-        for place in reversed([path, *itertools.takewhile(lambda parent: not parent.exists(), path.parents)]):
+        for place in reversed([path, *itertools.takewhile(lambda parent: not _is_there(parent, files), path.parents)]):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(place, 0o700)
+                files.mkdir(place, 0o700)
 
-    def _refused_directory(path: Path, error: OSError) -> DirectoryUnusable:
+    def _is_there(path: Path, files: Files) -> bool:
+        try:
+            files.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def _refused_directory(path: Path, error: OSError, files: Files) -> DirectoryUnusable:
         """Linux answers ENOTDIR for a link when asked for a directory, so look."""
-        return DirectoryUnusable(path, "symlink") if path.is_symlink() else DirectoryUnusable.because_of(path, error)
+        with contextlib.suppress(OSError):
+            if stat.S_ISLNK(files.lstat(path).st_mode):
+                return DirectoryUnusable(path, "symlink")
+        return DirectoryUnusable.because_of(path, error)
 
-    def _close_to_others(path: Path, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid():
+    def _close_to_others(path: Path, descriptor: int, files: Files) -> None:
+        status = files.fstat(descriptor)
+        if status.st_uid != files.geteuid():
             raise DirectoryUnusable(path, "foreign_owner", f"user {status.st_uid}")
         if status.st_mode & 0o077:
             try:
-                os.fchmod(descriptor, 0o700)
+                files.fchmod(descriptor, 0o700)
             except OSError as error:
                 raise DirectoryUnusable(path, "open_to_others", os.strerror(error.errno or 0)) from error

@@ -7,12 +7,14 @@ which the owner calls at each of its own periodic looks. No thread, and no polli
 """
 
 import asyncio
-import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from brummer.host.directory_events import Happening, Source, source_for
+from brummer.host.directory_events import Happening, Source
+from brummer.host.real_system import REAL
+from brummer.host.system import Files, System
 
 Hint = Literal["watching", "changed", "overflow", "lost"]
 """watching: the directory is there and watched from now on. lost: it is gone, or is no longer the one at that path.
@@ -26,8 +28,15 @@ class DirectoryWatch:
     dot don't count. A directory that does not exist, and a system that gives no events, are no errors.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, path: Path, on_hint: Callable[[Hint], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: Path,
+        on_hint: Callable[[Hint], None],
+        system: System = REAL,
+    ) -> None:
         self._loop = loop
+        self._system = system
         self.path = path
         self._on_hint = on_hint
         self._closed = False
@@ -52,7 +61,7 @@ class DirectoryWatch:
 
     def verify(self) -> None:
         """Watch what the path names now, should that be another directory than the one we watch. Costs 2 µs."""
-        if not self._closed and (not self.is_watching or _inode(self.path) != self._inode):
+        if not self._closed and (not self.is_watching or _inode(self.path, self._system.files) != self._inode):
             self._rearm()
 
     def close(self) -> None:
@@ -62,8 +71,8 @@ class DirectoryWatch:
     def _rearm(self) -> None:
         """The tree may change between our look and our watch: after each watch, look again."""
         for _ in range(_REARM_TRIES):
-            place = _nearest_directory(self.path)
-            if not self._add(place) or _nearest_directory(self.path) == place:
+            place = _nearest_directory(self.path, self._system.files)
+            if not self._add(place) or _nearest_directory(self.path, self._system.files) == place:
                 break
         if self.is_watching:
             self._hint("watching")
@@ -71,14 +80,14 @@ class DirectoryWatch:
     def _add(self, place: Path) -> bool:
         self._drop()
         try:
-            self._source = source_for(self._loop)
+            self._source = self._system.directory_events(self._loop)
             self._watch = self._source.add(place, self._happened)
         except FileNotFoundError:
             return True  # it went away again: look again
         except (OSError, NotImplementedError):
             return False
         self._place = place
-        self._inode = _inode(place)
+        self._inode = _inode(place, self._system.files)
         return True
 
     def _drop(self) -> None:
@@ -117,13 +126,20 @@ def _says_nothing(happening: Happening, name: str) -> bool:
     return name.startswith(".") or (happening == "created" and name.endswith(".lock"))
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _inode(path: Path, files: Files) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)
+        status = files.stat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
-def _nearest_directory(path: Path) -> Path:
-    return next((place for place in (path, *path.parents) if place.is_dir()), Path(path.anchor))
+def _nearest_directory(path: Path, files: Files) -> Path:
+    return next((place for place in (path, *path.parents) if _is_directory(place, files)), Path(path.anchor))
+
+
+def _is_directory(path: Path, files: Files) -> bool:
+    try:
+        return stat.S_ISDIR(files.stat(path).st_mode)
+    except OSError:
+        return False

@@ -17,7 +17,9 @@ import sys
 from collections.abc import Callable
 from typing import Final, Literal
 
+from brummer.host import pids
 from brummer.host.pids import ProcessIdentity, identify, is_running, same_namespace
+from brummer.host.system import Processes
 
 POLL_S: Final = 5.0
 Kind = Literal["pidfd", "kqueue", "handle", "polling"]
@@ -129,11 +131,32 @@ else:
         return close
 
 
+class SystemProcesses:
+    """The `brummer.host.system.Processes` of this machine."""
+
+    own_identity = staticmethod(pids.own_identity)
+    same_boot = staticmethod(pids.same_boot)
+    same_namespace = staticmethod(same_namespace)
+    is_running = staticmethod(is_running)
+    process_state = staticmethod(pids.process_state)
+    subscribe_exit = staticmethod(_subscribe)
+
+
+SYSTEM_PROCESSES: Final = SystemProcesses()
+
+
 class ExitWatch:
     """Calls ``on_exit()`` once, on the loop, when the process has died; never after `close`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        identity: ProcessIdentity,
+        on_exit: Callable[[], None],
+        processes: Processes = SYSTEM_PROCESSES,
+    ) -> None:
         self._loop = loop
+        self._processes = processes
         self.identity = identity
         self._on_exit = on_exit
         self.kind: Kind = KIND
@@ -144,7 +167,7 @@ class ExitWatch:
 
     def _start(self) -> _Close:
         try:
-            close = _subscribe(self._loop, self.identity, self._fire)
+            close = self._processes.subscribe_exit(self._loop, self.identity, self._fire)
         except OSError:
             self.kind = "polling"
             return self._poll_later()
@@ -161,7 +184,7 @@ class ExitWatch:
             self._poll()
 
     def _poll(self) -> None:
-        if is_running(self.identity):
+        if self._processes.is_running(self.identity):
             self._close = self._poll_later()
         else:
             self._fire()
@@ -177,14 +200,19 @@ class ExitWatch:
             close()
 
 
-def watch_exit(loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]) -> ExitWatch:
+def watch_exit(
+    loop: asyncio.AbstractEventLoop,
+    identity: ProcessIdentity,
+    on_exit: Callable[[], None],
+    processes: Processes = SYSTEM_PROCESSES,
+) -> ExitWatch:
     """Call ``on_exit()`` once when this very process has died; soon, if it is dead already.
 
     Raises ValueError for a process of another boot or pid namespace: its pid says nothing here.
     """
-    if not same_namespace(identity):
+    if not processes.same_namespace(identity):
         raise ValueError(f"pid {identity.pid} belongs to another pid namespace or boot")
-    return ExitWatch(loop, identity, on_exit)
+    return ExitWatch(loop, identity, on_exit, processes)
 
 
 def signal_process(identity: ProcessIdentity, number: signal.Signals) -> bool:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from brummer.core.errors import BrummerError
-from brummer.host.filesystems import is_tmpfs
-from brummer.host.pids import ProcessIdentity, is_running, own_identity, same_namespace
+from brummer.host.pids import ProcessIdentity
+from brummer.host.real_system import REAL
+from brummer.host.system import Files, System
 
 FileRefusal = Literal["symlink", "not_regular", "foreign_owner", "too_large"]
 
@@ -38,14 +39,14 @@ if sys.platform == "win32":
     _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_BINARY | os.O_NOINHERIT
     _REPLACE_TRIES: Final = 10
 
-    def _foreign(status: os.stat_result) -> bool:  # noqa: ARG001
+    def _foreign(status: os.stat_result, files: Files) -> bool:  # noqa: ARG001
         return False  # the profile's access list already keeps others out
 
-    def _replace(source: Path, target: Path) -> None:
+    def _replace(source: Path, target: Path, files: Files) -> None:
         """A reader without FILE_SHARE_DELETE makes it fail for as long as it has the file open: 1 to 50 ms."""
         for attempt in range(_REPLACE_TRIES):
             try:
-                os.replace(source, target)
+                files.replace(source, target)
             except PermissionError:
                 if attempt == _REPLACE_TRIES - 1:
                     raise
@@ -53,7 +54,7 @@ if sys.platform == "win32":
             else:
                 return
 
-    def _sync_directory(path: Path) -> None:
+    def _sync_directory(path: Path, files: Files) -> None:
         """A directory can't be opened for that on Windows."""
 
 else:
@@ -61,17 +62,18 @@ else:
     _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def _foreign(status: os.stat_result) -> bool:
-        return status.st_uid != os.geteuid()
+    def _foreign(status: os.stat_result, files: Files) -> bool:
+        return status.st_uid != files.geteuid()
 
-    _replace = os.replace
+    def _replace(source: Path, target: Path, files: Files) -> None:
+        files.replace(source, target)
 
-    def _sync_directory(path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def _sync_directory(path: Path, files: Files) -> None:
+        descriptor = files.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            files.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            files.close(descriptor)
 
 
 _counter = itertools.count()
@@ -80,9 +82,9 @@ _ABANDONED_AFTER_S: Final = 3600.0
 """A write takes milliseconds. So long after, one whose writer we can't look up has been left behind."""
 
 
-def temporary_name(name: str) -> str:
+def temporary_name(name: str, system: System = REAL) -> str:
     """A hidden name, unique to this write, that tells who writes: see `is_abandoned`."""
-    own = own_identity()
+    own = system.processes.own_identity()
     return f".{name}.{_boot_prefix(own)}-{own.pid_namespace}-{own.pid}-{own.start_token}-{next(_counter)}.tmp"
 
 
@@ -90,44 +92,47 @@ def _boot_prefix(identity: ProcessIdentity) -> str:
     return identity.boot_id.replace("-", "")[:8]
 
 
-def is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path, system: System = REAL) -> bool:
     """A temporary file of ours whose writer died before it was done."""
     found = _TEMPORARY.fullmatch(path.name)
     if not found:
         return False
-    own = own_identity()
+    own = system.processes.own_identity()
     boot, namespace, pid, start = found[1], *map(int, found.groups()[1:])
     writer = ProcessIdentity(own.boot_id, namespace, pid, start)
-    if boot == _boot_prefix(own) and same_namespace(writer):
-        return not is_running(writer)
+    if boot == _boot_prefix(own) and system.processes.same_namespace(writer):
+        return not system.processes.is_running(writer)
     try:
-        return time.time() - os.lstat(path).st_mtime > _ABANDONED_AFTER_S
+        return system.clock.wall() - system.files.lstat(path).st_mtime > _ABANDONED_AFTER_S
     except OSError:
         return False
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, system: System = REAL
+) -> None:
     """Replace the file, so that a reader sees the old or the new content, never a part; if ``durable``, even after a
     power cut.
 
     Raises OSError (ENOSPC, EROFS, EACCES, ENOENT…), and then the old file is unchanged and nothing is left behind.
     """
-    durable = durable and not is_tmpfs(path.parent)
-    temporary = path.with_name(temporary_name(path.name))
+    files = system.files
+    durable = durable and not system.filesystems.is_tmpfs(path.parent)
+    temporary = path.with_name(temporary_name(path.name, system))
     try:
-        _write_new(temporary, data, mode, durable=durable)
-        _replace(temporary, path)
+        _write_new(temporary, data, mode, files, durable=durable)
+        _replace(temporary, path, files)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            files.unlink(temporary)
         raise
     if durable:
-        _sync_directory(path.parent)
+        _sync_directory(path.parent, files)
 
 
-def create(path: Path, mode: int = 0o600) -> int:
+def create(path: Path, mode: int = 0o600, files: Files = REAL.files) -> int:
     """A descriptor of a new file, for writing. Raises OSError (FileExistsError, whatever it is that is there)."""
-    return os.open(path, _CREATE, mode)
+    return files.open(path, _CREATE, mode)
 
 
 def open_for_appending(path: Path) -> int:
@@ -135,65 +140,65 @@ def open_for_appending(path: Path) -> int:
     return os.open(path, _APPEND)
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes, files: Files = REAL.files) -> None:
     """Raises OSError (ENOSPC…); then a part of it may have been written."""
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        rest = rest[files.write(descriptor, rest) :]
 
 
-def _write_new(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
-    descriptor = create(path, mode)
+def _write_new(path: Path, data: bytes, mode: int, files: Files, *, durable: bool) -> None:
+    descriptor = create(path, mode, files)
     try:
-        write_all(descriptor, data)
+        write_all(descriptor, data, files)
         if durable:
-            os.fsync(descriptor)
+            files.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        files.close(descriptor)
 
 
-def refusal_of(status: os.stat_result, limit_bytes: int) -> FileRefusal | None:
+def refusal_of(status: os.stat_result, limit_bytes: int, files: Files = REAL.files) -> FileRefusal | None:
     """Why we would not read a file with this status; None when we would."""
     if stat.S_ISLNK(status.st_mode):
         return "symlink"
     if not stat.S_ISREG(status.st_mode):
         return "not_regular"
-    if _foreign(status):
+    if _foreign(status, files):
         return "foreign_owner"
     return "too_large" if status.st_size > limit_bytes else None
 
 
-def open_for_reading(path: Path, limit_bytes: int) -> int:
+def open_for_reading(path: Path, limit_bytes: int, files: Files = REAL.files) -> int:
     """A descriptor of a regular file of ours; never blocks, whatever is there. Raises FileRefused, OSError."""
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = files.open(path, _READ)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileRefused(path, "symlink") from error
         if error.errno == errno.ENXIO:  # a socket
             raise FileRefused(path, "not_regular") from error
         raise
-    refusal = refusal_of(os.fstat(descriptor), limit_bytes)
+    refusal = refusal_of(files.fstat(descriptor), limit_bytes, files)
     if refusal is None:
         return descriptor
-    os.close(descriptor)
+    files.close(descriptor)
     raise FileRefused(path, refusal)
 
 
-def read_bounded(path: Path, limit_bytes: int) -> bytes:
+def read_bounded(path: Path, limit_bytes: int, files: Files = REAL.files) -> bytes:
     """The whole of a small regular file of ours. Raises FileRefused, OSError (FileNotFoundError when there is none)."""
-    descriptor = open_for_reading(path, limit_bytes)
+    descriptor = open_for_reading(path, limit_bytes, files)
     try:
-        return read_descriptor(path, descriptor, limit_bytes)
+        return read_descriptor(path, descriptor, limit_bytes, files)
     finally:
-        os.close(descriptor)
+        files.close(descriptor)
 
 
-def read_descriptor(path: Path, descriptor: int, limit_bytes: int) -> bytes:
+def read_descriptor(path: Path, descriptor: int, limit_bytes: int, files: Files = REAL.files) -> bytes:
     """All of it, from where it stands; a file that grows past the limit while we read is refused, too."""
     parts: list[bytes] = []
     room = limit_bytes + 1
-    while room > 0 and (part := os.read(descriptor, min(room, 1 << 16))):
+    while room > 0 and (part := files.read(descriptor, min(room, 1 << 16))):
         parts.append(part)
         room -= len(part)
     if room <= 0:

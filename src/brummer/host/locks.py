@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import random
 import stat
 import sys
 import weakref
@@ -25,6 +24,8 @@ from typing import Final
 
 from brummer.core.errors import BrummerError
 from brummer.host.files import FileRefused
+from brummer.host.real_system import REAL
+from brummer.host.system import Files, Locks, System
 
 _REPLACED_TRIES: Final = 3
 _POLL_S: Final = (0.002, 0.02)
@@ -66,7 +67,7 @@ if sys.platform == "win32":
     _FAR: Final = 0x7FFF0000
     """Locks are mandatory there: lock a byte behind the end, so that the holder's pid stays readable."""
 
-    def _try_lock(descriptor: int, *, shared: bool) -> bool:  # noqa: ARG001 - there is one kind
+    def _try_lock(descriptor: int, locks: Locks, *, shared: bool) -> bool:  # noqa: ARG001 - there is one kind
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -76,11 +77,11 @@ if sys.platform == "win32":
             raise
         return True
 
-    def _unlock(descriptor: int) -> None:
+    def _unlock(descriptor: int, locks: Locks) -> None:  # noqa: ARG001 - as above
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
-    def _write_holder(descriptor: int, text: bytes) -> None:
+    def _write_holder(descriptor: int, text: bytes, files: Files) -> None:  # noqa: ARG001 - as above
         os.lseek(descriptor, 0, os.SEEK_SET)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, text)
@@ -91,20 +92,20 @@ else:
     _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     _PROBE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+    def _try_lock(descriptor: int, locks: Locks, *, shared: bool) -> bool:
         """Probes take the shared kind, so that they don't disturb each other."""
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            locks.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    def _unlock(descriptor: int, locks: Locks) -> None:
+        locks.flock(descriptor, fcntl.LOCK_UN)
 
-    def _write_holder(descriptor: int, text: bytes) -> None:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text, 0)
+    def _write_holder(descriptor: int, text: bytes, files: Files) -> None:
+        files.ftruncate(descriptor, 0)
+        files.pwrite(descriptor, text, 0)
 
     def _forget_after_fork() -> None:
         for lock in _held:
@@ -116,10 +117,11 @@ else:
 class FileLock:
     """A lock that is held. Keep it; `release` gives it up, and so does the death of the process."""
 
-    __slots__ = ("__weakref__", "_descriptor", "path")
+    __slots__ = ("__weakref__", "_descriptor", "_system", "path")
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, system: System = REAL) -> None:
         self.path = path
+        self._system = system
         self._descriptor: int | None = descriptor
         _held.add(self)
 
@@ -127,98 +129,99 @@ class FileLock:
         return f"<FileLock {self.path} {'held' if self._descriptor is not None else 'released'}>"
 
     @classmethod
-    def try_acquire(cls, path: Path) -> "FileLock | None":
+    def try_acquire(cls, path: Path, system: System = REAL) -> "FileLock | None":
         """The lock, or None when somebody else has it. Creates the file, not its directory.
 
         Raises LocksUnsupported, FileRefused (not a regular file), OSError (missing or read-only directory…).
         """
+        files = system.files
         for _ in range(_REPLACED_TRIES):
-            descriptor = os.open(path, _OPEN, 0o600)
+            descriptor = files.open(path, _OPEN, 0o600)
             try:
-                if not _locked(path, descriptor, shared=False):
-                    os.close(descriptor)
+                if not _locked(path, descriptor, system, shared=False):
+                    files.close(descriptor)
                     return None
-                if _is_at(path, descriptor):
+                if _is_at(path, descriptor, files):
                     with contextlib.suppress(OSError):  # a full disk takes our name, not the lock
-                        _write_holder(descriptor, b"%d\n" % os.getpid())
-                    return cls(path, descriptor)
+                        _write_holder(descriptor, b"%d\n" % system.processes.own_identity().pid, files)
+                    return cls(path, descriptor, system)
             except BaseException:
-                os.close(descriptor)
+                files.close(descriptor)
                 raise
-            os.close(descriptor)
+            files.close(descriptor)
         return None
 
     @classmethod
-    async def acquire(cls, path: Path, timeout_s: float) -> "FileLock":
+    async def acquire(cls, path: Path, timeout_s: float, system: System = REAL) -> "FileLock":
         """The lock, waited for at most ``timeout_s``. Raises LockTimeout and what `try_acquire` raises."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        while (lock := cls.try_acquire(path)) is None:
+        while (lock := cls.try_acquire(path, system)) is None:
             if loop.time() >= deadline:
-                raise LockTimeout(path, holder_pid(path), timeout_s)
-            await asyncio.sleep(random.uniform(*_POLL_S))  # noqa: S311 - jitter
+                raise LockTimeout(path, holder_pid(path, system), timeout_s)
+            await asyncio.sleep(system.random.uniform(*_POLL_S))
         return lock
 
     def is_in_place(self) -> bool:
         """The path still names the file that we locked, so that others see the lock."""
-        return self._descriptor is not None and _is_at(self.path, self._descriptor)
+        return self._descriptor is not None and _is_at(self.path, self._descriptor, self._system.files)
 
     def release(self) -> None:
         """Let go, at once even for a child that has inherited the descriptor."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
-                _unlock(self._descriptor)
+                _unlock(self._descriptor, self._system.locks)
         self.forget()
 
     def forget(self) -> None:
         """Close the file without unlocking: others that share the descriptor keep the lock."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._system.files.close(self._descriptor)
             self._descriptor = None
 
 
 _held: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 
 
-def _locked(path: Path, descriptor: int, *, shared: bool) -> bool:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def _locked(path: Path, descriptor: int, system: System, *, shared: bool) -> bool:
+    if not stat.S_ISREG(system.files.fstat(descriptor).st_mode):
         raise FileRefused(path, "not_regular")
     try:
-        return _try_lock(descriptor, shared=shared)
+        return _try_lock(descriptor, system.locks, shared=shared)
     except OSError as error:
         raise LocksUnsupported(path) from error
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+def _is_at(path: Path, descriptor: int, files: Files) -> bool:
     try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+        return os.path.samestat(files.lstat(path), files.fstat(descriptor))
     except OSError:
         return False
 
 
-def holder_pid(path: Path) -> int | None:
+def holder_pid(path: Path, system: System = REAL) -> int | None:
     """The pid that the last holder wrote down, in its own pid namespace."""
     with contextlib.suppress(OSError, ValueError):
-        descriptor = os.open(path, _PROBE)
+        descriptor = system.files.open(path, _PROBE)
         try:
-            return int(os.read(descriptor, 32))
+            return int(system.files.read(descriptor, 32))
         finally:
-            os.close(descriptor)
+            system.files.close(descriptor)
     return None
 
 
-def is_locked(path: Path) -> bool | None:
+def is_locked(path: Path, system: System = REAL) -> bool | None:
     """Somebody holds this lock; None when nobody can tell (no such file, no locks there). Costs 6 µs.
 
     It takes the lock for a microsecond, so whoever wants it must try more than once.
     """
     try:
-        descriptor = os.open(path, _PROBE)
+        descriptor = system.files.open(path, _PROBE)
     except OSError:
         return None
     try:
-        return not _locked(path, descriptor, shared=True)
+        return not _locked(path, descriptor, system, shared=True)
     except (LocksUnsupported, FileRefused):
         return None
     finally:
-        os.close(descriptor)
+        system.files.close(descriptor)

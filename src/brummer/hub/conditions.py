@@ -3,20 +3,21 @@
 from collections.abc import Callable
 
 from brummer.discovery.record import Record
-from brummer.host.pids import is_running, process_state, same_namespace
+from brummer.host.real_system import REAL
+from brummer.host.system import Processes
 from brummer.link.health import Condition
 
 
-def condition_of(record: Record) -> Callable[[], Condition]:
+def condition_of(record: Record, processes: Processes = REAL.processes) -> Callable[[], Condition]:
     """Looks at the process when called (16 µs on Linux). ``busy``: it used CPU time since the last look."""
-    if not same_namespace(record.identity):
+    if not processes.same_namespace(record.identity):
         return lambda: "unknown"
     ticks = 0
 
     def look() -> Condition:
         nonlocal ticks
-        state = process_state(record.pid)
-        if state is None or state.state == "zombie" or not is_running(record.identity):
+        state = processes.process_state(record.pid)
+        if state is None or state.state == "zombie" or not processes.is_running(record.identity):
             return "gone"
         before, ticks = ticks, state.cpu_ticks
         if state.state == "stopped":

@@ -10,7 +10,8 @@ from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import Memory
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
-from brummer.host.memory import give_back, resident_bytes
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from brummer.hub.addressing import Addressing
 from brummer.hub.known import Known, target_of
 from brummer.hub.room import Room
@@ -48,14 +49,18 @@ class Instances:
         use_robust_networking: bool = True,
         limits: Limits = DEFAULTS,
         concerns: Concerns = lambda _: True,
+        system: System = REAL,
     ) -> None:
+        self._system = system
         self._concerns = concerns
         self._use_robust_networking = use_robust_networking
         self._known: dict[str, Known] = {}
         self._looked = asyncio.Event()
         self.addressing = Addressing(self._known, str(working_directory), self._looked.is_set)
         self.gate = Gate(limits)
-        self.memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, self._shed)
+        self.memory = Memory(
+            limits.memory_soft_bytes, limits.memory_hard_bytes, system.memory.resident_bytes, self._shed
+        )
         self._room = Room(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
@@ -81,14 +86,14 @@ class Instances:
             return
         self.addressing.changed()
         self._forget_long_gone()
-        target = target_of(record)
+        target = target_of(record, self._system.processes)
         known = self._known.get(record.instance_id)
         if known is None:
             self._known[record.instance_id] = self._new(record, target)
             return
         if isinstance(known.record, Server):
             return  # the user gave this name to something else
-        if target != target_of(known.record) or known.is_gone:
+        if target != target_of(known.record, self._system.processes) or known.is_gone:
             known.link.retarget(target, "a new record")
         known.record, known.is_gone = record, False
 
@@ -109,10 +114,11 @@ class Instances:
                 transitions=self.transitions,
                 budget=self.gate.budget,
                 room=self._room,
+                system=self._system,
             )
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
-            link = caller = BasicLink(target, self.gate.limits)
+            link = caller = BasicLink(target, self.gate.limits, self._system)
         task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")
         return Known(record, link, caller, task)
 
@@ -161,7 +167,7 @@ class Instances:
         for known in self._known.values():
             if isinstance(known.link, Link):
                 known.link.connections.drop_spares()
-        give_back()
+        self._system.memory.give_back()
 
     async def close(self) -> None:
         await asyncio.gather(*(_end(known) for known in self._known.values()), *self._ending)

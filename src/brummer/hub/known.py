@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
+from brummer.host.real_system import REAL
+from brummer.host.system import Processes
 from brummer.hub.conditions import condition_of
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
@@ -71,7 +73,7 @@ class Known:
         return {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
 
 
-def target_of(record: Record) -> Target:
+def target_of(record: Record, processes: Processes = REAL.processes) -> Target:
     """What a link needs to know of a record."""
     url = urlsplit(record.url)
     return Target(
@@ -81,5 +83,5 @@ def target_of(record: Record) -> Target:
         url.port or 80,
         record.token,
         record.protocols or (eras.LEGACY_LATEST,),
-        condition_of(record),
+        condition_of(record, processes),
     )

@@ -10,7 +10,8 @@ from brummer.core.clock import Clock
 from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
-from brummer.host.descriptors import descriptor_limit, lowest_free_descriptor
+from brummer.host.real_system import REAL
+from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
 from brummer.hub.known import Known
 from brummer.hub.problems import Observed
@@ -89,10 +90,10 @@ def of_memory(instances: Instances) -> Iterator[Observed]:
         yield Observed(code, f"{memory.resident_bytes >> 20} MiB are in use")
 
 
-def of_descriptors() -> Iterator[Observed]:
+def of_descriptors(descriptors: Descriptors = REAL.descriptors) -> Iterator[Observed]:
     """Of our own process."""
-    limit = descriptor_limit()
-    if lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
+    limit = descriptors.descriptor_limit()
+    if descriptors.lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
         what = f"{limit} files and sockets may be open, and but for the last {RESERVED_DESCRIPTORS} all are"
         yield Observed("open_files_full", what)
 

@@ -24,12 +24,12 @@ from brummer.core.settings import NO_FLAGS, Flags, Settings
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
-from brummer.host.clocks import SystemClock
-from brummer.host.descriptors import raise_descriptor_limit
 from brummer.host.exits import watch_exit
 from brummer.host.logind import LogindUnavailable, watch_sleep
-from brummer.host.pids import identify, own_identity
+from brummer.host.pids import identify
+from brummer.host.real_system import REAL
 from brummer.host.settings_files import read_settings
+from brummer.host.system import System
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.instances import Concerns, Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
@@ -44,7 +44,7 @@ from brummer.hub.status import Status
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
 from brummer.hub.traces import TracesUnavailable, tracing
-from brummer.network.monitor import Monitor
+from brummer.network.monitor import Monitor, Sources
 from brummer.network.wake import GoingToSleep
 from brummer.wire.doorkeeper import LOOPBACK_NAMES, TOKEN_VARIABLE
 from brummer.wire.greeting import Greeting
@@ -74,15 +74,17 @@ class Hub:
         directory: Path,
         black_boxes: BlackBoxes,
         further_tools: Iterable[Tool] = (),
+        system: System = REAL,
     ) -> None:
+        self._system = system
         self.registry = registry
         self.instances = instances
-        self._clock = clock = SystemClock()
+        self._clock = clock = system.clock
         self._started_s = clock.elapsed()
-        self.recovery = Recovery(instances, self._look, clock)
+        self.recovery = Recovery(instances, self._look, clock, rng=system.random)
         narrate(instances, self.recovery.timeline)
         self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
-        self._status = Status(instances, self.recovery.timeline, clock, directory)
+        self._status = Status(instances, self.recovery.timeline, clock, directory, system.descriptors)
         self.problems: list[BrummerError] = []
         """What was wrong when the hub started."""
         self.sessions = Sessions()
@@ -123,7 +125,10 @@ class Hub:
 
     def describe_metrics(self) -> dict[str, Any]:
         """What `brum metrics` is told."""
-        return {"hub": msgspec.to_builtins(own_identity()), "families": msgspec.to_builtins(self.metrics.families())}
+        return {
+            "hub": msgspec.to_builtins(self._system.processes.own_identity()),
+            "families": msgspec.to_builtins(self.metrics.families()),
+        }
 
 
 @contextlib.asynccontextmanager
@@ -140,29 +145,49 @@ async def running_hub(
     ``flags``: what the command line sets.
     """
     chosen = await asyncio.to_thread(read_settings, working_directory, environ, flags)
+    async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns) as hub:
+        yield hub
+
+
+@contextlib.asynccontextmanager
+async def hub_on(
+    system: System,
+    chosen: Settings,
+    environ: Mapping[str, str],
+    working_directory: Path,
+    further_tools: Iterable[Tool] = (),
+    concerns: Concerns = lambda _: True,
+    sources: Sources | None = None,
+) -> AsyncIterator[Hub]:
+    """As `running_hub`, on this system and with these settings. ``sources``: what its monitor looks at."""
     problems = _problems(chosen)
     instances = Instances(
         working_directory,
         use_robust_networking=chosen.use_robust_networking,
         limits=chosen.limits,
         concerns=concerns,
+        system=system,
     )
     try:
         if (traces := tracing(environ)) is not None:
             instances.make_caller = traces.caller
     except TracesUnavailable as error:
         problems.append(error)
-    raise_descriptor_limit(chosen.limits.open_files)
+    system.descriptors.raise_descriptor_limit(chosen.limits.open_files)
     for server in chosen.servers:
         instances.add_server(server)
     black_boxes = BlackBoxes(lambda: black_box_directory(environ))
-    hub = Hub(Registry(instances_directory(environ)), instances, working_directory, black_boxes, further_tools)
+    registry = Registry(instances_directory(environ), system)
+    hub = Hub(registry, instances, working_directory, black_boxes, further_tools, system)
     hub.problems = problems
     tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
     try:
         if chosen.use_robust_networking:
             monitor = Monitor(
-                hub.recovery.on_event, endpoints=chosen.connectivity_endpoints, on_beat=instances.memory.look
+                hub.recovery.on_event,
+                sources=sources,
+                endpoints=chosen.connectivity_endpoints,
+                on_beat=instances.memory.look,
             )
             tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
             if chosen.logind:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from brummer import __version__
 from brummer.core.clock import Clock
 from brummer.core.limits import Limits
+from brummer.host.real_system import REAL
+from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
 from brummer.hub.observing import of_descriptors, of_links, of_machine, of_memory, of_places
 from brummer.hub.problems import Observed, explain
@@ -50,7 +52,15 @@ def in_use(instances: Instances) -> dict[str, float]:
 class Status:
     """Of one hub. ``directory``: where it was started."""
 
-    def __init__(self, instances: Instances, timeline: Timeline, clock: Clock, directory: Path) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        timeline: Timeline,
+        clock: Clock,
+        directory: Path,
+        descriptors: Descriptors = REAL.descriptors,
+    ) -> None:
+        self._descriptors = descriptors
         self._instances = instances
         self._timeline = timeline
         self._clock = clock
@@ -65,7 +75,7 @@ class Status:
             of_links(self._instances, links),
             of_places(self._instances),
             of_memory(self._instances),
-            of_descriptors(),
+            of_descriptors(self._descriptors),
             of_machine(self._timeline, self._instances, self._clock),
             problems,
         )

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from brummer.core.errors import Outcome, TimedOut, TransportError, Unreachable
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.host.clocks import elapsed
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from brummer.link.call import Call
 from brummer.link.connections import connect_timeout_s
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
@@ -24,13 +25,15 @@ TIMEOUT_S: Final = 30.0
 class BasicLink:
     """Stands where a `Link` and its `Caller` stand."""
 
-    def __init__(self, target: Peer, limits: Limits = DEFAULTS) -> None:
+    def __init__(self, target: Peer, limits: Limits = DEFAULTS, system: System = REAL) -> None:
+        self._sockets = system.sockets
+        self._elapsed = system.clock.elapsed
         self._loop = asyncio.get_running_loop()
         self.target = target
         self._limits = limits
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
-        self._elapsed_since_s = elapsed()
+        self._elapsed_since_s = self._elapsed()
         self.last_error: TransportError | None = None
         self._looked = asyncio.Event()
         self._in_flight = 0
@@ -45,7 +48,7 @@ class BasicLink:
 
     @property
     def unready_s(self) -> float:
-        return 0.0 if self.state is State.READY else elapsed() - self._elapsed_since_s
+        return 0.0 if self.state is State.READY else self._elapsed() - self._elapsed_since_s
 
     @property
     def path_is_cut(self) -> bool:
@@ -93,7 +96,7 @@ class BasicLink:
         return {
             "instance_id": self.target.instance_id,
             "state": self.state.value,
-            "since_s": round(elapsed() - self._elapsed_since_s, 3),
+            "since_s": round(self._elapsed() - self._elapsed_since_s, 3),
             "reason": "basic link",
             "condition": self.target.look(),
             "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
@@ -120,6 +123,7 @@ class BasicLink:
             limit_bytes=self._limits.reply_bytes,
             on_close=lambda _: None,
             tls=self.target.tls,
+            sockets=self._sockets,
         )
 
     async def _look(self) -> None:
@@ -133,4 +137,4 @@ class BasicLink:
 
     def _become(self, state: State) -> None:
         if state is not self.state:
-            self.state, self.since_s, self._elapsed_since_s = state, self._loop.time(), elapsed()
+            self.state, self.since_s, self._elapsed_since_s = state, self._loop.time(), self._elapsed()

@@ -10,8 +10,8 @@ from typing import Final
 
 from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.host.clocks import elapsed
-from brummer.host.descriptors import descriptor_limit
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
@@ -43,7 +43,9 @@ class Connections:
         limits: Limits = DEFAULTS,
         budget: Budget | None = None,
         room: Room | None = None,
+        system: System = REAL,
     ) -> None:
+        self._system = system
         self.budget = budget = budget or Budget(limits.connections)
         self._target = target
         self._on_closed = on_closed
@@ -133,8 +135,9 @@ class Connections:
             limit_bytes=self._reply_limit_bytes,
             on_close=partial(self._forget, place),
             room=self._room,
-            descriptors=descriptor_limit() - RESERVED_DESCRIPTORS,
+            descriptors=self._system.descriptors.descriptor_limit() - RESERVED_DESCRIPTORS,
             tls=target.tls,
+            sockets=self._system.sockets,
         )
         try:
             await target.prove(connection)
@@ -148,7 +151,7 @@ class Connections:
             raise TransportError("the record changed while the connection was made")
         if connection.closed:
             raise ConnectionClosed("it closes every connection after one answer, or went away just now")
-        connection.opened_at = elapsed()
+        connection.opened_at = self._system.clock.elapsed()
         return connection
 
     async def open_within(self, timeout_s: float) -> HttpConnection:

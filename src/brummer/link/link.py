@@ -29,7 +29,8 @@ from brummer.core.errors import (
 )
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
-from brummer.host.clocks import elapsed
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
 from brummer.link.budget import Budget, Purpose
@@ -77,13 +78,15 @@ class Link:
         transitions: Hook[Transition] | None = None,
         budget: Budget | None = None,
         room: Room | None = None,
+        system: System = REAL,
     ) -> None:
         """``transitions`` is told of every transition, when the link is already in its new state.
 
         ``budget``: for the connections of all links together. ``room``: for large answers, in memory.
         """
         self._loop = asyncio.get_running_loop()
-        self._rng = rng or Random()  # noqa: S311 — jitter, not a secret
+        self._elapsed = elapsed = system.clock.elapsed
+        self._rng = rng or system.random
         self.target = target
         self.state = State.DISCOVERED
         self.since_s = self._loop.time()
@@ -96,7 +99,7 @@ class Link:
         self.health = Health(target.patience_s)
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room)
+        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room, system)
         self.connections.on_left = self._look_once
         self._is_offline = False
         self._path_was_cut = False
@@ -127,7 +130,7 @@ class Link:
     @property
     def unready_s(self) -> float:
         """For how long it has not been ready; 0 while it is."""
-        return 0.0 if self.state is State.READY else elapsed() - self._unready_since_s
+        return 0.0 if self.state is State.READY else self._elapsed() - self._unready_since_s
 
     @property
     def path_is_cut(self) -> bool:
@@ -460,7 +463,7 @@ class Link:
         before, self.state = self.state, next_state(self.state, event)
         now = self._loop.time()
         if self.state is not before:
-            self.since_s, self._elapsed_since_s = now, elapsed()
+            self.since_s, self._elapsed_since_s = now, self._elapsed()
             self._moved.set()
             if before is State.READY:
                 self._unready_since_s = self._elapsed_since_s
@@ -477,7 +480,7 @@ class Link:
         return {
             "instance_id": self.target.instance_id,
             "state": self.state.value,
-            "since_s": round(elapsed() - self._elapsed_since_s, 3),
+            "since_s": round(self._elapsed() - self._elapsed_since_s, 3),
             "reason": self.history[-1].reason if self.history else "seen in the instances directory",
             "condition": self.condition,
             "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
@@ -488,7 +491,7 @@ class Link:
             "rtt_ms": _ms(self.health.rtt_s),
             "latency_ms": {f"p{percent}": _ms(self.health.latency_s(percent)) for percent in (50, 90, 99)},
             "connections": self.connections.size,
-            "connection_age_s": oldest and round(elapsed() - oldest.opened_at, 3),
+            "connection_age_s": oldest and round(self._elapsed() - oldest.opened_at, 3),
             "local_port": oldest and oldest.local_port,
             "dials": self.connections.dials,
             "in_flight": self.connections.busy,

@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
 from brummer.core.errors import NameNotFound, TlsFailed, TransportError, shown, transport_error
 
@@ -17,8 +17,28 @@ USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPA
 """Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
 
 
+Address = tuple[int, tuple[str, int]]
+"""Family, and host with port."""
+
+
+class Sockets(Protocol):
+    """Where connections come from; see `brummer.host.system`."""
+
+    async def addresses(self, host: str, port: int, /) -> list[Address]:
+        """Those that the name has. Raises OSError."""
+
+    async def connect(self, family: int, address: tuple[str, int], descriptors: int, /) -> Any:
+        """A connected, non-blocking socket, whose descriptor must be one of the first so many. Raises OSError."""
+
+
 async def dial(
-    host: str, port: int, *, timeout_s: float, descriptors: int, tls: ssl.SSLContext | None
+    host: str,
+    port: int,
+    *,
+    timeout_s: float,
+    descriptors: int,
+    tls: ssl.SSLContext | None,
+    sockets: Sockets | None = None,
 ) -> socket.socket:
     """A connected, non-blocking socket. Raises `TransportError` when that fails or takes longer than ``timeout_s``.
 
@@ -27,7 +47,7 @@ async def dial(
     """
     try:
         async with asyncio.timeout(timeout_s):
-            sock = await _connected(host, port, descriptors)
+            sock = await _connected(host, port, descriptors, sockets or SYSTEM_SOCKETS)
             try:
                 return sock if tls is None else await _secured(sock, tls, host)
             except BaseException:
@@ -48,31 +68,46 @@ def socket_error(error: OSError, *, sent: bool) -> TransportError:
     return transport_error(error, sent=sent)
 
 
-async def _connected(host: str, port: int, descriptors: int) -> socket.socket:
+async def _connected(host: str, port: int, descriptors: int, sockets: Sockets) -> socket.socket:
     """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
-    loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    addresses = [(family, (host, port))]
+    addresses: list[Address] = [(family, (host, port))]
     if not _is_address(host):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
-    for number, (family, address) in enumerate(addresses, 1):
+        addresses = await sockets.addresses(host, port)
+    for number, (kind, address) in enumerate(addresses, 1):
+        try:
+            sock: socket.socket = await sockets.connect(kind, address, descriptors)
+        except OSError:
+            if number == len(addresses):
+                raise
+        else:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+class SystemSockets:
+    """The sockets of this machine, as connections get them unless they are given others."""
+
+    @staticmethod
+    async def addresses(host: str, port: int) -> list[Address]:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
+
+    @staticmethod
+    async def connect(family: int, address: tuple[str, int], descriptors: int) -> socket.socket:
         sock = socket.socket(family)
         try:
             _refuse_the_last(sock, descriptors)
             sock.setblocking(False)
             _set_options(sock)
-            await loop.sock_connect(sock, address)
-        except OSError:
-            sock.close()
-            if number == len(addresses):
-                raise
+            await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise
-        else:
-            return sock
-    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+        return sock
+
+
+SYSTEM_SOCKETS: Final = SystemSockets()
 
 
 def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:

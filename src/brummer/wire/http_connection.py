@@ -17,7 +17,7 @@ import msgspec
 
 from brummer.core.errors import BadAnswer, ConnectionClosed, TooLarge, TransportError
 from brummer.wire import http_status
-from brummer.wire.dialling import dial, socket_error
+from brummer.wire.dialling import Sockets, dial, socket_error
 from brummer.wire.sse import EventDecoder
 
 READ_BYTES: Final = 64 * 1024
@@ -126,9 +126,10 @@ class HttpConnection:
         room: Room | None = None,
         descriptors: int = sys.maxsize,
         tls: ssl.SSLContext | None = None,
+        sockets: Sockets | None = None,
     ) -> "HttpConnection":
         """Connect, as `dial` does; raises `TransportError`."""
-        sock = await dial(host, port, timeout_s=timeout_s, descriptors=descriptors, tls=tls)
+        sock = await dial(host, port, timeout_s=timeout_s, descriptors=descriptors, tls=tls, sockets=sockets)
         try:
             return cls(sock, limit_bytes=limit_bytes, on_close=on_close, room=room)
         except OSError as error:  # it was lost in this very moment, which some systems tell whoever asks for its name

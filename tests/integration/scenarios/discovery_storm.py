@@ -37,6 +37,7 @@ from brummer.discovery.registry import Registry
 from brummer.host import files, locks
 from brummer.host.files import FileRefused, read_bounded
 from brummer.host.libc import function
+from brummer.host.system import Files
 
 HUBS: Final = 3
 SETTLES_S: Final = 15.0
@@ -67,19 +68,19 @@ def arm(point: str, longest_s: float) -> None:
         spared -= 1
         return spared >= 0
 
-    def half_written(path: Path, data: bytes, mode: int, *, durable: bool) -> None:
+    def half_written(path: Path, data: bytes, mode: int, system: Files, *, durable: bool) -> None:
         whole = is_spared()
-        write(path, data if whole else data[: len(data) // 2], mode, durable=durable)
+        write(path, data if whole else data[: len(data) // 2], mode, system, durable=durable)
         if not whole:
             die()
 
-    def not_renamed(source: Path, target: Path) -> None:
+    def not_renamed(source: Path, target: Path, system: Files) -> None:
         if not is_spared():
             die()
-        replace(source, target)
+        replace(source, target, system)
 
-    def just_renamed(source: Path, target: Path) -> None:
-        replace(source, target)
+    def just_renamed(source: Path, target: Path, system: Files) -> None:
+        replace(source, target, system)
         die()
 
     if point == "random":

@@ -1,0 +1,25 @@
+"""The system that this process runs on. Composition roots pass it down; only tests and the simulator pass another."""
+
+import fcntl
+import os
+from random import Random
+from typing import Final
+
+from brummer.host import descriptors, filesystems, memory
+from brummer.host.clocks import SystemClock
+from brummer.host.directory_events import source_for
+from brummer.host.exits import SYSTEM_PROCESSES
+from brummer.host.system import System
+
+REAL: Final = System(
+    files=os,
+    locks=fcntl,
+    filesystems=filesystems,
+    processes=SYSTEM_PROCESSES,
+    sockets=None,
+    descriptors=descriptors,
+    memory=memory,
+    clock=SystemClock(),
+    random=Random(),  # noqa: S311 — jitter, not a secret
+    directory_events=source_for,
+)
