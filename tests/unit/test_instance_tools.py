@@ -308,7 +308,7 @@ async def test_lines_are_searched_for_a_text_or_an_expression(agent: Agent) -> N
         ("logs_tail", {"limit": 0}),
         ("wait_for", {}),
         ("wait_for", {"log": "["}),
-        ("changes_since", {"cursor": ""}),
+        ("changes_since", {"cursor": "nonsense"}),
         ("scripts_run", {"name": "quick", "wait": "forever"}),
         ("scripts_run", {"name": "quick", "surprise": 1}),
     ],
@@ -516,6 +516,41 @@ async def test_lines_are_chosen_by_time(agent: Agent) -> None:
     assert texts(await agent.call("logs_tail", since="2001-09-09T01:46:40Z"))[0] == "long ago"
     assert "long ago" not in texts(await agent.call("logs_tail", since="2001-09-09T01:46:41+00:00"))
     assert (await agent.error("logs_tail", since="yesterday"))["context"]["argument"] == "since"
+
+
+@pytest.mark.parametrize("since", ["10m", "600", 600, "600s", "0.5h", "2 min"])
+async def test_how_long_ago_may_be_seconds_or_a_duration(agent: Agent, since: object) -> None:
+    agent.manager.output.add("web", "stdout", "long ago", time.time() - 7_200)
+    agent.manager.output.add("web", "stdout", "just now", time.time() - 1)
+    assert texts(await agent.call("logs_tail", since=since)) == ["just now"]
+
+
+async def test_a_time_of_day_as_the_lines_show_it_is_that_of_the_last_24_hours(agent: Agent) -> None:
+    now_s = time.time()
+    for ago_s in (86_000, 3_600, 60):
+        agent.manager.output.add("web", "stdout", f"{ago_s} ago", now_s - ago_s)
+    for ago_s, shown in ((86_000, 3), (3_600, 2), (60, 1)):
+        since = time.strftime("%H:%M:%S", time.gmtime(now_s - ago_s))
+        assert len((await agent.call("logs_tail", since=since))["lines"]) == shown
+        assert len((await agent.call("logs_tail", since=f"{since}.000Z"))["lines"]) == shown
+
+
+@pytest.mark.parametrize(
+    "since", ["yesterday", "-5m", "1764460800", 1764460800, "20261130", "25:00:00", "5 apples", "²"]
+)
+async def test_a_time_that_could_mean_two_things_or_nothing_is_refused(agent: Agent, since: object) -> None:
+    for tool, arguments in (("logs_tail", {}), ("logs_search", {"query": "x"}), ("wait_for", {"log": "x"})):
+        error = await agent.error(tool, **{"since": since, **arguments})
+        assert (error["code"], error["context"]["argument"]) == ("invalid_arguments", "since")
+
+
+async def test_a_framework_that_fills_in_every_parameter_can_wait_for_an_end(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="none", timeout_s="30")
+    nothing = {"log": None, "since": "", "ready": False, "port": 0}
+    answer = await agent.call("wait_for", process="quick", exit=True, timeout_s=30.0, **nothing)
+    assert (answer["matched"], answer["what"]) == (True, "exit")
+    filled = {"process": "", "level": None, "since": "", "limit": 5.0, "limit_bytes": "2000", "cursor": ""}
+    assert sorted(texts(await agent.call("logs_tail", **filled))) == ["one", "two"]
 
 
 async def test_a_hit_is_shown_with_its_neighbours(agent: Agent) -> None:

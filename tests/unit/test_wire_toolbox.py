@@ -60,7 +60,7 @@ async def test_arguments_are_decoded_into_their_type() -> None:
     [
         b"{}",
         b'{"name":5}',
-        b'{"name":"x","count":"1"}',
+        b'{"name":"x","count":"one"}',
         b'{"name":"x","count":1.5}',
         b'{"name":"x","typo":1}',
         b'{"name":null}',
@@ -76,7 +76,7 @@ async def test_arguments_that_do_not_fit_are_an_error_that_names_the_tool(argume
     error = error_of(await answers({}, arguments))
     assert error["code"] == "invalid_arguments"
     assert error["outcome"] == "not_executed"
-    assert error["context"] == {"tool": "tool"}
+    assert error["context"]["tool"] == "tool"
 
 
 async def test_an_error_of_ours_is_a_result_with_its_fields() -> None:

@@ -1,23 +1,34 @@
-"""Arguments of the tools, decoded strictly: an unknown or mistyped argument is an error that names it.
+"""Arguments of the tools: their types, defaults and bounds, as `brummer.contract.tools` shows them to agents.
 
-``instance`` never appears here: the hub takes it out before it passes a call on.
+They are decoded by `brummer.wire.tool_arguments`. ``instance`` never appears here: the hub takes it out before it
+passes a call on.
 """
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from brummer.contract.tools import PATTERN_LENGTH
+
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 """A day bounds every wait: longer than any dev server needs, short enough for every timer."""
 
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 
-
 Since = str | Annotated[float, Meta(ge=0)]
+"""A time, or how long ago: see `brummer.process.line_questions.is_since`."""
+
+Query = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
 
 
 class NoArguments(Struct, forbid_unknown_fields=True):
     """Takes nothing."""
+
+
+class Listing(Struct, forbid_unknown_fields=True):
+    """A list that may take several answers; ``cursor`` goes on after an earlier one."""
+
+    cursor: str | None = None
 
 
 class RunScript(Struct, forbid_unknown_fields=True):
@@ -48,7 +59,7 @@ class RestartScript(PickProcess, forbid_unknown_fields=True):
     timeout_s: Seconds = 30.0
 
 
-class ScriptsStatus(Struct, forbid_unknown_fields=True):
+class ScriptsStatus(Listing, forbid_unknown_fields=True):
     """Of one script, or of all."""
 
     name: str | None = None
@@ -57,8 +68,8 @@ class ScriptsStatus(Struct, forbid_unknown_fields=True):
 class TailLogs(Struct, forbid_unknown_fields=True):
     """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it.
 
-    ``level``: of those at least as serious, stack traces included. ``since``: a time as RFC 3339, or seconds ago.
-    ``limit_bytes`` bounds the lines of the answer, before JSON's escapes; one line is always given.
+    ``level``: of those at least as serious, stack traces included. ``limit_bytes`` bounds the answer as it goes over
+    the wire; one line is always given.
     """
 
     process: str | None = None
@@ -74,22 +85,22 @@ class SearchLogs(TailLogs, forbid_unknown_fields=True, kw_only=True):
     each, of the same process.
     """
 
-    query: str
+    query: Query
     regex: bool = False
     around: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class WaitFor(Struct, forbid_unknown_fields=True):
     """The first condition that comes true ends the wait. ``log`` is a regular expression; lines from before ``since``
-    do not count.
+    do not count. ``port`` 0 is none.
     """
 
     process: str | None = None
-    log: str | None = None
+    log: Query | None = None
     since: Since | None = None
     ready: bool = False
     exit: bool = False
-    port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
     timeout_s: Seconds = 30.0
 
 
@@ -98,3 +109,9 @@ class ChangesSince(Struct, forbid_unknown_fields=True):
 
     cursor: str | None = None
     limit: LineLimit = 200
+
+
+class Connect(Struct, forbid_unknown_fields=True):
+    """Of `instances_connect`."""
+
+    instance: str

@@ -1,8 +1,9 @@
 """The tools' definitions as literals: one table, from which the hub's frozen list and an instance's list are made.
 
 Descriptions are read by agents on every turn, so each is two sentences and the hub's whole list stays under 12 KiB.
-Output schemas name no required field, because a failed call answers ``{"error": …}`` through the same schema and some
-clients validate that too.
+Schemas keep to what every provider's converter takes: one type for each property, no ``default``, no combinations. The
+bounds are those of `brummer.contract.arguments`. There are no output schemas: they cost a third of the list, and
+clients that validate them fail on the results of foreign servers.
 """
 
 from typing import Any
@@ -11,6 +12,9 @@ import msgspec
 
 Schema = dict[str, Any]
 
+PATTERN_LENGTH = 1_000
+"""Characters of a query or an expression: longer ones are text pasted by mistake."""
+
 
 class ToolDefinition(msgspec.Struct, frozen=True):
     """One tool as agents see it. ``routed`` tools run in an instance and take ``instance`` at the hub."""
@@ -18,7 +22,6 @@ class ToolDefinition(msgspec.Struct, frozen=True):
     name: str
     description: str
     properties: dict[str, Schema]
-    output: dict[str, Schema]
     required: tuple[str, ...] = ()
     read_only: bool = False
     idempotent: bool = False
@@ -39,7 +42,6 @@ class ToolDefinition(msgspec.Struct, frozen=True):
             "name": self.name,
             "description": self.description,
             "inputSchema": schema,
-            "outputSchema": {"type": "object", "properties": self.output},
             "annotations": {
                 "readOnlyHint": self.read_only,
                 "destructiveHint": self.destructive,
@@ -49,66 +51,46 @@ class ToolDefinition(msgspec.Struct, frozen=True):
         }
 
 
-STRING: Schema = {"type": "string"}
-INTEGER: Schema = {"type": "integer"}
-NUMBER: Schema = {"type": "number"}
-BOOLEAN: Schema = {"type": "boolean"}
-OBJECT: Schema = {"type": "object"}
-STRINGS: Schema = {"type": "array", "items": STRING}
-OBJECTS: Schema = {"type": "array", "items": OBJECT}
-NULLABLE_STRING: Schema = {"type": ["string", "null"]}
-NULLABLE_INTEGER: Schema = {"type": ["integer", "null"]}
-INSTANCE: Schema = {
-    "type": "string",
-    "description": "id, name or directory; may be left out when only one fits",
-}
-CURSOR: Schema = {"type": "string", "description": "next_cursor of an earlier answer"}
-WAIT: Schema = {"type": "string", "enum": ["none", "ready", "exit"], "default": "ready"}
-TIMEOUT: Schema = {"type": "number", "default": 30}
-LIMIT: Schema = {"type": "integer", "default": 100}
-SINCE: Schema = {"type": ["string", "number"], "description": "time or seconds ago"}
-FILTERS: dict[str, Schema] = {
-    "process": STRING,
-    "level": {"type": "string", "enum": ["error", "warning", "info", "debug"]},
-    "since": SINCE,
-    "limit": LIMIT,
-    "limit_bytes": {"type": "integer", "default": 32768},
-    "cursor": CURSOR,
-}
-PICK: dict[str, Schema] = {"name": STRING, "process_id": STRING}
+def _string(description: str, *, most: int | None = None) -> Schema:
+    return {"type": "string", "description": description} | ({} if most is None else {"maxLength": most})
 
-PROCESS: dict[str, Schema] = {
-    "process_id": STRING,
-    "name": STRING,
-    "status": {
-        "type": "string",
-        "enum": [
-            "pending",
-            "starting",
-            "running",
-            "ready",
-            "stopping",
-            "stopped",
-            "exited",
-            "failed",
-            "crash-looping",
-        ],
-    },
-    "pid": NULLABLE_INTEGER,
-    "urls": STRINGS,
-    "exit_code": NULLABLE_INTEGER,
-    "signal": NULLABLE_STRING,
+
+def _choice(description: str, *names: str) -> Schema:
+    return {"type": "string", "enum": list(names), "description": description}
+
+
+def _integer(description: str, least: int, most: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most, "description": description}
+
+
+def _boolean(description: str) -> Schema:
+    return {"type": "boolean", "description": description}
+
+
+INSTANCE: Schema = _string("id, name or directory; may be left out when only one fits")
+NAME: Schema = _string("script, as scripts_list names it")
+CURSOR: Schema = _string("next_cursor of an earlier answer; left out: from the start")
+LATEST_CURSOR: Schema = _string("next_cursor of an earlier answer: what came after it; left out: the latest")
+WAIT: Schema = _choice("what to wait for (default ready)", "none", "ready", "exit")
+TIMEOUT: Schema = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 86_400,
+    "description": "seconds to wait at most (default 30)",
 }
-LINES: dict[str, Schema] = {
-    "lines": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"n": INTEGER, "process": STRING, "stream": STRING, "at": STRING, "text": STRING},
-        },
-    },
-    "next_cursor": STRING,
-    "dropped": INTEGER,
+SINCE: Schema = _string('only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)')
+PROCESS: Schema = _string("script, or process_id of one run; left out: all")
+FILTERS: dict[str, Schema] = {
+    "process": PROCESS,
+    "level": _choice("lines at least so serious", "error", "warning", "info", "debug"),
+    "since": SINCE,
+    "limit": _integer("lines at most (default 100)", 1, 5_000),
+    "limit_bytes": _integer("size of the answer (default 32768)", 1, 262_144),
+    "cursor": LATEST_CURSOR,
+}
+PICK: dict[str, Schema] = {
+    "name": _string("script: its current run"),
+    "process_id": _string("that very run; name or process_id is needed"),
 }
 
 TOOLS: tuple[ToolDefinition, ...] = (
@@ -116,16 +98,14 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "instances_list",
         "List every project that has a Brummer instance, with its state and why it is in it. Start here when you do not"
         " know what is running.",
-        {},
-        {"instances": OBJECTS},
+        {"cursor": CURSOR},
         read_only=True,
         routed=False,
     ),
     ToolDefinition(
         "instances_connect",
         "Choose the instance that later calls go to when they name none. Takes an id, a name or a directory.",
-        {"instance": STRING},
-        {"instance": OBJECT, "remembered": BOOLEAN},
+        {"instance": _string("id, name or directory")},
         required=("instance",),
         idempotent=True,
         routed=False,
@@ -134,23 +114,20 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "instances_disconnect",
         "Forget the instance chosen by instances_connect. Nothing is stopped.",
         {},
-        {"disconnected": NULLABLE_STRING},
         idempotent=True,
         routed=False,
     ),
     ToolDefinition(
         "scripts_list",
         "List what can be run in a project, and where each script comes from. The list is fresh when files change.",
-        {},
-        {"scripts": OBJECTS, "problems": OBJECTS},
+        {"cursor": CURSOR},
         read_only=True,
     ),
     ToolDefinition(
         "scripts_run",
         "Make sure that a script runs, and return its process with URLs and readiness; one that runs already is"
         " returned, not started twice. Use wait=exit for scripts that end, such as builds and tests.",
-        {"name": STRING, "wait": WAIT, "timeout_s": TIMEOUT},
-        {**PROCESS, "already_running": BOOLEAN, "last_lines": STRINGS},
+        {"name": NAME, "wait": WAIT, "timeout_s": TIMEOUT},
         required=("name",),
     ),
     ToolDefinition(
@@ -158,7 +135,6 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "Stop a script's whole process tree, gently and then firmly, and return when it is gone. Only what the instance"
         " started can be stopped.",
         PICK,
-        {**PROCESS, "already_stopped": BOOLEAN},
         idempotent=True,
         destructive=True,
     ),
@@ -166,29 +142,33 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "scripts_restart",
         "Stop a script if it runs and start it anew. Waits as scripts_run does.",
         {**PICK, "wait": WAIT, "timeout_s": TIMEOUT},
-        {**PROCESS, "last_lines": STRINGS},
         destructive=True,
     ),
     ToolDefinition(
         "scripts_status",
         "Tell the state of the processes: status, pid, URLs, exit code or signal. Without a name, of all of them.",
-        {"name": STRING},
-        {"processes": OBJECTS},
+        {
+            "name": _string("script, or process_id of one run: all its runs; left out: the latest run of each"),
+            "cursor": CURSOR,
+        },
         read_only=True,
     ),
     ToolDefinition(
         "logs_tail",
         "Read the last lines of output, or with a cursor the lines after it. dropped counts lines that are gone.",
         FILTERS,
-        LINES,
         read_only=True,
     ),
     ToolDefinition(
         "logs_search",
         "Find lines of output that contain a text or match a regular expression, newest last. A cursor continues"
         " after an earlier answer.",
-        {"query": STRING, "regex": BOOLEAN, "around": INTEGER, **FILTERS},
-        LINES,
+        {
+            "query": _string("text, or the regular expression", most=PATTERN_LENGTH),
+            "regex": _boolean("query is a regular expression (default false)"),
+            "around": _integer("lines shown before and after each (default 0)", 0, 100),
+            **FILTERS,
+        },
         required=("query",),
         read_only=True,
     ),
@@ -197,20 +177,17 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "Block until a process logs a matching line, is ready, exits, or a port opens, instead of polling. instance=*"
         " waits on all instances and returns the first match.",
         {
-            "process": STRING,
-            "log": {"type": "string", "description": "regular expression"},
+            "process": PROCESS,
+            "log": _string("a line matches this regular expression", most=PATTERN_LENGTH),
             "since": SINCE,
-            "ready": BOOLEAN,
-            "exit": BOOLEAN,
-            "port": INTEGER,
+            "ready": _boolean("it is ready"),
+            "exit": _boolean("it has ended"),
+            "port": _integer(
+                "TCP port of this machine takes connections; 0: none. One of log, ready, exit, port is needed",
+                0,
+                65_535,
+            ),
             "timeout_s": TIMEOUT,
-        },
-        {
-            "matched": BOOLEAN,
-            "what": NULLABLE_STRING,
-            "line": {"type": ["object", "null"]},
-            "process": {"type": ["object", "null"]},
-            "waited_s": NUMBER,
         },
         read_only=True,
     ),
@@ -218,16 +195,14 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "changes_since",
         "Tell what happened since a cursor: starts, exits, readiness, URLs, errors and their place. Without a cursor,"
         " the latest changes.",
-        {"cursor": CURSOR, "limit": {"type": "integer", "default": 200}},
-        {"changes": OBJECTS, "next_cursor": STRING, "dropped": INTEGER},
+        {"cursor": LATEST_CURSOR, "limit": _integer("changes at most (default 200)", 1, 5_000)},
         read_only=True,
     ),
     ToolDefinition(
         "hub_status",
         "Tell how the hub and its links are: problems first, then each link with state, last error and next retry."
         " Use it when calls fail.",
-        {},
-        {"hub": OBJECT, "links": OBJECTS, "problems": OBJECTS, "timeline": OBJECTS, "limits": OBJECT},
+        {"cursor": CURSOR},
         read_only=True,
         routed=False,
     ),
@@ -235,14 +210,15 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "instance_tools",
         "List the tools that an instance itself offers, with their schemas. Call one with instance_call.",
         {},
-        {"tools": OBJECTS},
         read_only=True,
     ),
     ToolDefinition(
         "instance_call",
         "Call any tool that an instance offers, by name. The result is passed on unchanged.",
-        {"tool": STRING, "arguments": OBJECT},
-        {},
+        {
+            "tool": _string("name, as instance_tools lists it"),
+            "arguments": {"type": "object", "description": "the tool's own arguments (default none)"},
+        },
         required=("tool",),
         destructive=True,
     ),

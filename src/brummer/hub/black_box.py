@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from brummer.core.errors import BrummerError, InvalidArguments, NotFound, shown
+from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import instance_id_for
+from brummer.wire.tool_arguments import ArgumentDecoder
 from brummer.wire.toolbox import structured
 
 if TYPE_CHECKING:
@@ -87,18 +88,15 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
 
     match tool:
         case "scripts_status":
-            return {"processes": box.processes(_decoded(arguments, tools.ScriptsStatus).name, is_over=is_over)}
+            return {"processes": box.processes(_decoded(tool, arguments, tools.ScriptsStatus).name, is_over=is_over)}
         case "logs_tail":
-            return await looking_back.lines(box, _decoded(arguments, tools.TailLogs), is_over=is_over)
+            return await looking_back.lines(box, _decoded(tool, arguments, tools.TailLogs), is_over=is_over)
         case "logs_search":
-            return await looking_back.lines(box, _decoded(arguments, tools.SearchLogs), is_over=is_over)
+            return await looking_back.lines(box, _decoded(tool, arguments, tools.SearchLogs), is_over=is_over)
         case _:
-            since = _decoded(arguments, tools.ChangesSince)
+            since = _decoded(tool, arguments, tools.ChangesSince)
             return await looking_back.changes(box, cursor=since.cursor, limit=since.limit)
 
 
-def _decoded(arguments: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(arguments, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidArguments(str(error)) from None
+def _decoded(tool: str, arguments: bytes, kind: type[T]) -> T:
+    return ArgumentDecoder(tool, kind).decode(arguments)

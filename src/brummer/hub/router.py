@@ -22,6 +22,7 @@ from brummer.link.caller import Caller, is_answer
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
 from brummer.link.foreign_results import repeatable_of
 from brummer.wire.server import OnItsWay, ToolCall
+from brummer.wire.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
 
 ANSWER_S: Final = 30.0
@@ -44,6 +45,10 @@ _decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
 class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
     tool: str
     arguments: Raw = Raw(b"{}")
+    """An object, or a text that holds one: so some models write what a tool takes."""
+
+
+_inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall)
 
 
 class NotAnInstance(BrummerError):
@@ -155,8 +160,7 @@ class Router:
             return structured(msgspec.Raw(await known.caller.call(_list_tools())))
         tool, passed_on = call.name, arguments
         if call.name == "instance_call":
-            inner = _inner_call(passed_on)
-            tool, passed_on = inner.tool, bytes(inner.arguments)
+            tool, passed_on = _inner_call(passed_on)
         elif isinstance(known.record, Server):
             raise NotAnInstance(
                 f"{known.id} is a server of its own kind and has no {tool}; see instance_tools, and use instance_call",
@@ -254,7 +258,7 @@ def _object(tool: str, arguments: bytes) -> dict[str, Raw]:
 
 
 def _string(tool: str, name: str, raw: Raw | None) -> str | None:
-    if raw is None or bytes(raw) == b"null":
+    if raw is None or bytes(raw) in NOT_GIVEN:
         return None
     try:
         return msgspec.json.decode(raw, type=str)
@@ -262,11 +266,18 @@ def _string(tool: str, name: str, raw: Raw | None) -> str | None:
         raise InvalidArguments(f"{tool}: `{name}` must be a string", tool=tool, argument=name) from None
 
 
-def _inner_call(arguments: bytes) -> _InstanceCall:
-    try:
-        return msgspec.json.decode(arguments, type=_InstanceCall)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidArguments(f"instance_call: {error}", tool="instance_call") from None
+def _inner_call(arguments: bytes) -> tuple[str, bytes]:
+    """The tool's name, and its own arguments. Raises `InvalidArguments`."""
+    inner = _inner_calls.decode(arguments)
+    given = bytes(inner.arguments)
+    if given.startswith(b'"'):
+        given = msgspec.json.decode(given, type=str).encode()
+        _object("instance_call", given)
+    if not given.lstrip().startswith(b"{"):
+        raise InvalidArguments(
+            "instance_call: `arguments` must be an object", tool="instance_call", argument="arguments"
+        )
+    return inner.tool, given
 
 
 def _list_tools() -> Call:
@@ -297,7 +308,7 @@ def _hurry(made: Call) -> None:
 
 
 class _Wait(msgspec.Struct):
-    timeout_s: float = DEFAULT_WAIT_S
+    timeout_s: float | None = None
 
 
 def _wait_s(arguments: bytes) -> float:
@@ -305,6 +316,7 @@ def _wait_s(arguments: bytes) -> float:
     if b"timeout_s" not in arguments:
         return DEFAULT_WAIT_S
     try:
-        return max(0.0, min(86_400.0, msgspec.json.decode(arguments, type=_Wait).timeout_s))
+        timeout_s = msgspec.json.decode(arguments, type=_Wait, strict=False).timeout_s
+        return DEFAULT_WAIT_S if timeout_s is None else max(0.0, min(86_400.0, timeout_s))
     except (msgspec.DecodeError, RecursionError):
         return DEFAULT_WAIT_S

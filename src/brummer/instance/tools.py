@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.contract.arguments import (
     ChangesSince,
-    NoArguments,
+    Listing,
     PickProcess,
     RestartScript,
     RunScript,
@@ -59,7 +59,7 @@ def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = No
     """The instance's tools in the contract's order, working on these."""
     calls = _Calls(manager, scripts, past)
     table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, CallContext], Awaitable[object]]]] = {
-        "scripts_list": (NoArguments, calls.list_scripts),
+        "scripts_list": (Listing, calls.list_scripts),
         "scripts_run": (RunScript, calls.run),
         "scripts_stop": (StopProcess, calls.stop),
         "scripts_restart": (RestartScript, calls.restart),
@@ -79,7 +79,7 @@ class _Calls:
         self._past = past
         self._stopping: set[asyncio.Task[None]] = set()
 
-    async def list_scripts(self, _: NoArguments, _context: CallContext) -> Answer:
+    async def list_scripts(self, _: Listing, _context: CallContext) -> Answer:
         listing = await asyncio.to_thread(self._scripts.read)
         return {
             "scripts": [_shown(script) for script in listing.scripts.values()],
@@ -160,7 +160,7 @@ class _Calls:
         return search_log(self._manager, wanted, await self._process(wanted.process), wall())
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
-        if wanted.log is None and wanted.port is None and not wanted.ready and not wanted.exit:
+        if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):
             raise InvalidArguments("wait_for needs at least one of log, ready, exit and port")
         if wanted.process is not None:
             await self._check_process(wanted.process)

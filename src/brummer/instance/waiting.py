@@ -58,7 +58,7 @@ class Waiting:
             cleanup.callback(self._manager.output.follow(self._on_output, every_line=self._pattern is not None))
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
-            if self._wanted.port is not None and not self._found.done():
+            if self._wanted.port and not self._found.done():
                 if await port_answers(self._wanted.port):  # it may have for long; that counts, however short the time
                     self._finish("port", self._named())
                 cleanup.callback(self._loop.create_task(self._watch_port(self._wanted.port)).cancel)
@@ -109,7 +109,7 @@ class Waiting:
             self._finish("ready", run)
         elif self._wanted.exit and run.has_ended:
             self._finish("exit", run)
-        elif run.has_ended and self._wanted.port is None and self._is_the_last(run):
+        elif run.has_ended and not self._wanted.port and self._is_the_last(run):
             self._end_unmatched(run)
 
     def _is_the_last(self, run: Run) -> bool:

@@ -1,31 +1,58 @@
 """What may be asked of lines, wherever they are kept: since when, how serious, and what stands around them. Pure."""
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from brummer.core.errors import InvalidArguments
+from brummer.core.errors import InvalidArguments, shown
+from brummer.core.units import seconds
 from brummer.process.numbered import Page
 from brummer.process.output import Line, Stamp, size_of
 
 Holds = Callable[[Line], bool]
 
+LONGEST_AGO_S: Final = 100 * 86_400
+"""Of a bare number of seconds: below any date written as digits (20261130), and over the age of any output."""
+
+_TIME_OF_DAY: Final = re.compile(r"(\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z| ?UTC)?", re.ASCII)
+
 
 def is_since(since: str | float, now: float) -> Holds:
-    """Whether a line came at that time or later; ``now`` in seconds since the epoch. Raises InvalidArguments for a text
-    that is no time.
-    """
-    if isinstance(since, str):
-        from datetime import UTC, datetime  # noqa: PLC0415 - not on the start path
+    """Whether a line came at that time or later; ``now`` in seconds since the epoch. Raises InvalidArguments.
 
-        try:
-            moment = datetime.fromisoformat(since)
-        except ValueError:
-            raise InvalidArguments(f"since {since!r} is neither a time nor seconds ago", argument="since") from None
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    else:
-        at = now - since
-    stamp = Stamp()(max(0.0, at))
+    ``since``: a time (RFC 3339, or only the time of day in UTC as log lines show it), a duration ("5m"), or seconds.
+    """
+    at = _time_of(since, now) if isinstance(since, str) else None
+    stamp = Stamp()(max(0.0, now - _seconds_ago(since) if at is None else at))
     return lambda line: line.at >= stamp
+
+
+def _time_of(since: str, now: float) -> float | None:
+    """Seconds since the epoch; None for what is no time. The time of day is that of the last 24 hours."""
+    from datetime import UTC, datetime, time, timedelta  # noqa: PLC0415 - not on the start path
+
+    if since.isdigit():  # seconds, though it could be read as a date
+        return None
+    try:
+        if match := _TIME_OF_DAY.fullmatch(since):
+            today = datetime.combine(datetime.fromtimestamp(now, UTC), time.fromisoformat(match[1]), UTC)
+            return (today if today.timestamp() <= now else today - timedelta(days=1)).timestamp()
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds_ago(since: str | float) -> float:
+    """A bare number that is too large is rather a date or a time since 1970, and refused."""
+    try:
+        ago_s = seconds(since)
+    except ValueError:
+        ago_s = None
+    if ago_s is None or (ago_s > LONGEST_AGO_S and (not isinstance(since, str) or since[-1:].isdigit())):
+        what = f"since {shown(str(since))!r} is neither a time (2026-11-30T12:03:11Z) nor how long ago (5m, or seconds)"
+        raise InvalidArguments(what, argument="since")
+    return ago_s
 
 
 def at_least(level: str, is_in_an_error: Holds) -> Holds:

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from brummer.core.errors import BrummerError, Internal, InvalidArguments
+from brummer.core.errors import BrummerError, Internal
 from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.server import ToolCall
+from brummer.wire.tool_arguments import ArgumentDecoder
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class ToolTable:
     """The tools of one server, in their order."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools = {tool.name: (tool, msgspec.json.Decoder(tool.arguments)) for tool in tools}
+        self._tools = {tool.name: (tool, ArgumentDecoder(tool.name, tool.arguments)) for tool in tools}
         self.list_json = msgspec.json.encode([tool.definition for tool in tools])
 
     def __contains__(self, name: str) -> bool:
@@ -74,11 +75,7 @@ class ToolTable:
         """Run a tool; returns the encoded ``CallToolResult``. Raises KeyError when there is no such tool."""
         tool, decoder = self._tools[name]
         try:
-            try:
-                decoded = decoder.decode(arguments or b"{}")
-            except (msgspec.DecodeError, RecursionError) as error:
-                raise InvalidArguments(f"{name}: {error}", tool=name) from None
-            return _successful(await tool.run(decoded, context))
+            return _successful(await tool.run(decoder.decode(arguments), context))
         except ProtocolError:
             raise
         except BrummerError as error:
