@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import secrets
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
@@ -27,6 +29,11 @@ class Gate:
         self.budget = Budget(limits.connections)
         self.parked = 0
         self._lanes: deque[Lane] = deque()
+        self._keys = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
+
+    def next_key(self) -> str:
+        """Names one call in logs, and in the ledger of the instance that it goes to."""
+        return next(self._keys)
 
     def lane(self, name: str, *, limit: int) -> "Lane":
         """One kind of calls to one instance."""

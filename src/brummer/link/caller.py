@@ -9,8 +9,6 @@ A call that has nothing to wait for but its answer takes the short way (`express
 """
 
 import asyncio
-import itertools
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Final
 
@@ -33,9 +31,6 @@ SENT_AT_ONCE: Final = 4
 """So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second
 at the most: a server that drops every connection on this very call must fill neither its core nor ours.
 """
-
-_numbers: Final = itertools.count(1)
-_process: Final = secrets.token_hex(6)
 
 
 class Caller:
@@ -112,7 +107,7 @@ class Caller:
         self._ended.publish(CallEnded(self.link.target.instance_id, call.tool, call.key, ending, code, took_s))
 
     def give_key(self, call: Call) -> None:
-        call.key = f"{_process}-{next(_numbers)}"
+        call.key = self._gate.next_key()
 
     def way_of(self, call: Call) -> tuple[Lane, Pool]:
         """Where it waits its turn, and for what."""

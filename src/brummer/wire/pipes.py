@@ -24,6 +24,15 @@ UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """Answers that the client has not taken; above this we stop reading its requests."""
 
 
+class Descriptors(Protocol):
+    """Reading and writing of open descriptors: the module `os`."""
+
+    def read(self, fd: int, length: int, /) -> bytes: ...
+    def write(self, fd: int, data: memoryview, /) -> int: ...
+    def fstat(self, fd: int, /) -> os.stat_result: ...
+    def set_blocking(self, fd: int, blocking: bool, /) -> None: ...  # noqa: FBT001 — as the module has it
+
+
 class LineReader:
     """Splits a byte stream into lines, bounded. An overlong line is dropped while it comes in, not kept."""
 
@@ -85,13 +94,15 @@ class Reader(Protocol):
     def pause(self) -> None: ...
 
 
-def start_reading(loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> Reader:
+def start_reading(
+    loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: Descriptors = os
+) -> Reader:
     """Start at once. Nothing is set on the descriptor: a flag like O_NONBLOCK would reach everybody who shares it."""
     reader: Reader
-    if sys.platform == "win32" or not _tells_readiness(fd):
+    if sys.platform == "win32" or not _tells_readiness(fd, descriptors):
         reader = _ThreadReader(loop, fd, on_data)
     else:
-        reader = _ReadinessReader(loop, fd, on_data)
+        reader = _ReadinessReader(loop, fd, on_data, descriptors)
     try:
         reader.resume()
     except OSError:  # a device that cannot be watched, such as /dev/null
@@ -100,16 +111,19 @@ def start_reading(loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[b
     return reader
 
 
-def _tells_readiness(fd: int) -> bool:
+def _tells_readiness(fd: int, descriptors: Descriptors) -> bool:
     """Not a file (``< requests``), which counts as ready at any time and yet makes its reader wait for the disk."""
     try:
-        return not stat.S_ISREG(os.fstat(fd).st_mode)
+        return not stat.S_ISREG(descriptors.fstat(fd).st_mode)
     except OSError:
         return False
 
 
 class _ReadinessReader:
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: Descriptors
+    ) -> None:
+        self._descriptors = descriptors
         self._loop = loop
         self._fd = fd
         self._on_data = on_data
@@ -122,7 +136,7 @@ class _ReadinessReader:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._fd, READ_BYTES)
+            data = self._descriptors.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -187,7 +201,9 @@ class Writer:
         on_full: Callable[[], None],
         on_drained: Callable[[], None],
         on_broken: Callable[[], None],
+        descriptors: Descriptors = os,
     ) -> None:
+        self._descriptors = descriptors
         self._fd = fd
         self._on_full, self._on_drained, self._on_broken = on_full, on_drained, on_broken
         self._loop = asyncio.get_running_loop()
@@ -197,9 +213,9 @@ class Writer:
         self._scheduled = self._blocked = self._full = False
         self.broken = False
         self._drained: asyncio.Future[None] | None = None
-        mode = os.fstat(fd).st_mode
+        mode = descriptors.fstat(fd).st_mode
         if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
-            os.set_blocking(fd, False)
+            descriptors.set_blocking(fd, False)
 
     def write(self, message: bytes, *, is_last: bool = False) -> None:
         """``is_last``: nothing is likely to follow in this turn, so it need not wait for company."""
@@ -240,7 +256,7 @@ class Writer:
     def _send(self, chunk: memoryview) -> None:
         sent = 0
         try:
-            sent = os.write(self._fd, chunk)
+            sent = self._descriptors.write(self._fd, chunk)
         finally:
             self._pending_bytes -= sent
             if sent < len(chunk):

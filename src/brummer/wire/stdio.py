@@ -7,6 +7,7 @@ it has taken standard output away from the rest of the process (`brummer.cli.str
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from brummer.wire.jsonrpc import (
     id_of,
     id_of_truncated,
 )
-from brummer.wire.pipes import LineReader, Reader, Writer, start_reading
+from brummer.wire.pipes import Descriptors, LineReader, Reader, Writer, start_reading
 from brummer.wire.server import CLIENT_GONE, McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,10 @@ _ROOTS_REQUEST_ID: Final = b'"brummer-roots"'
 class StdioServer:
     """Serves one client until its stdin ends. Create it in a running loop, then await `serve`."""
 
-    def __init__(self, server: McpServer, *, stdin: int, stdout: int, limit_bytes: int) -> None:
+    def __init__(
+        self, server: McpServer, *, stdin: int, stdout: int, limit_bytes: int, descriptors: Descriptors = os
+    ) -> None:
+        self._descriptors = descriptors
         self._server = server
         self._stdin = stdin
         self._stdout = stdout
@@ -48,7 +52,9 @@ class StdioServer:
         self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
         self._in_flight: dict[bytes, asyncio.Task[None] | OnItsWay] = {}
         self._emptied: asyncio.Future[None] | None = None
-        self._writer = Writer(stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close)
+        self._writer = Writer(
+            stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close, descriptors=descriptors
+        )
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._reader: Reader | None = None
@@ -56,7 +62,7 @@ class StdioServer:
 
     async def serve(self, already_read: bytes = b"") -> None:
         """Serve until EOF, a broken stdout or `close`; calls in flight then get a moment to answer."""
-        self._reader = start_reading(self._loop, self._stdin, self._on_data)
+        self._reader = start_reading(self._loop, self._stdin, self._on_data, self._descriptors)
         try:
             if already_read:
                 self._lines.feed(already_read)
