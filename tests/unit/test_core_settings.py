@@ -12,8 +12,9 @@ from brummer.core import servers
 from brummer.core.gathering import TOLD_MAX, SettingsFile, files_for, gather, value_from_flag
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.servers import Server
-from brummer.core.settings import BY_KEY, PROJECT, TABLE, TABLES, USER, Flags, Origin, Settings
+from brummer.core.settings import BY_KEY, PROJECT, TABLE, TABLES, USER, Flags, Origin, Setting, Settings
 from brummer.core.toml_file import SettingsInvalid
+from brummer.core.units import LARGEST
 from brummer.host.settings_files import LIMIT_BYTES, home_directory, read_settings
 
 USERS, PROJECTS = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")
@@ -188,6 +189,46 @@ def test_the_environment_takes_true_or_false_in_the_usual_words_and_nothing_else
         assert gather([], {"BRUMMER_USE_ROBUST_NETWORKING": word}).use_robust_networking is value
     (problem,) = gather([], {"BRUMMER_USE_ROBUST_NETWORKING": "maybe"}).problems
     assert problem.context["key"] == "BRUMMER_USE_ROBUST_NETWORKING"
+
+
+NUMBERS = [setting for setting in TABLE if setting.kind.most is not None]
+
+
+def numbers_for(setting: Setting) -> set[float]:
+    most = setting.kind.most or 0
+    return {0, 1, setting.least - 1, setting.least, setting.default, most, most + 1, 10**15, 10**30}
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda each: each.key)
+def test_a_number_holds_as_it_was_set_or_is_refused_with_what_would_do(setting: Setting) -> None:
+    """In a file, as a variable and as a flag."""
+    least, most = setting.kind.shown(setting.least), setting.kind.shown(setting.kind.most)
+    for number in sorted(numbers_for(setting)):
+        value = int(number)
+        in_range = setting.least <= value <= (setting.kind.most or 0)
+        by_file = of(f"{setting.key} = {value}")
+        by_variable = gather([], {setting.variable: str(value)})
+        if setting.key.startswith("memory_") and in_range:  # the two depend on each other
+            assert setting.read(value) == value
+            continue
+        for settings in (by_file, by_variable):
+            assert settings.value_of(setting) == (value if in_range else setting.default)
+            assert len(settings.problems) == (0 if in_range else 1)
+        if in_range:
+            assert value_from_flag(f"{setting.key}={value}") == (setting.key, value)
+        else:
+            with pytest.raises(SettingsInvalid):
+                value_from_flag(f"{setting.key}={value}")
+        if 0 <= value <= LARGEST and not in_range:
+            assert by_file.problems[0].message.endswith(f"set it to something from {least} to {most}")
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda each: each.key)
+@pytest.mark.parametrize("text", ["-1", "-0.5", "nan", "inf", "-inf", "true", "[]", '""', '"-1s"', '"1e3"', '"٣"'])
+def test_what_is_no_number_of_its_kind_is_refused(setting: Setting, text: str) -> None:
+    settings = of(f"{setting.key} = {text}")
+    assert settings.value_of(setting) == setting.default
+    assert [problem.context["key"] for problem in settings.problems] == [setting.key]
 
 
 # What can't be understood.

@@ -8,6 +8,9 @@ if sys.platform == "win32":
     def raise_descriptor_limit(wanted: int) -> None:
         """Sockets are not limited there."""
 
+    def set_descriptor_limit(wanted: int) -> None:
+        """As above."""
+
     def descriptor_limit() -> int:
         """How many it may have open."""
         return sys.maxsize
@@ -16,13 +19,17 @@ else:
     import resource
 
     def raise_descriptor_limit(wanted: int) -> None:
+        """To as many as are wanted, where there are fewer: see `set_descriptor_limit`."""
+        if descriptor_limit() < wanted:
+            set_descriptor_limit(wanted)
+
+    def set_descriptor_limit(wanted: int) -> None:
         """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
         still use select(2), which can't count beyond 1024.
         """
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
     def descriptor_limit() -> int:
         """How many it may have open."""

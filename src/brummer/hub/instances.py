@@ -53,7 +53,7 @@ class Instances:
     ) -> None:
         self._system = system
         self._concerns = concerns
-        self._use_robust_networking = use_robust_networking
+        self.are_robust = use_robust_networking
         self._known: dict[str, Known] = {}
         self._looked = asyncio.Event()
         self.addressing = Addressing(self._known, str(working_directory), self._looked.is_set)
@@ -107,7 +107,7 @@ class Instances:
     def _new(self, record: Record | Server, target: Peer) -> Known:
         link: Link | BasicLink
         caller: Caller | BasicLink
-        if self._use_robust_networking:
+        if self.are_robust:
             link = Link(
                 target,
                 limits=self.gate.limits,

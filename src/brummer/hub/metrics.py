@@ -175,7 +175,7 @@ class HubMetrics:
         yield WAKE.single(self._wake_to_ready)
         yield EVENTS.family({(kind,): count for kind, count in self._events.items()})
         yield TRANSITIONS.family({(event,): count for event, count in self._transitions.items()})
-        yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances.gate.limits).items()})
+        yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances).items()})
 
         yield IN_USE.family({(name,): value for name, value in in_use(self._instances).items()})
         yield GIVEN_UP.single(self._instances.gate.budget.given_up)

@@ -76,7 +76,7 @@ def of_places(instances: Instances) -> Iterator[Observed]:
     gate = instances.gate
     for name in sorted(gate.full_queues()):
         yield Observed("busy", f"{gate.limits.queued_per_instance} calls wait for a place", instances=(name,))
-    if gate.parked >= gate.limits.parked:
+    if gate.parked >= max(1, gate.limits.parked):  # where none may wait, that none does is no problem
         yield Observed("parked_full", f"{gate.parked} calls wait for instances that are away")
     if gate.budget.is_full:
         yield Observed("connections_full", f"all {gate.budget.taken} connections are busy, and calls wait for them")

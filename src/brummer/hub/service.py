@@ -173,7 +173,7 @@ async def hub_on(
             instances.make_caller = traces.caller
     except TracesUnavailable as error:
         problems.append(error)
-    system.descriptors.raise_descriptor_limit(chosen.limits.open_files)
+    system.descriptors.set_descriptor_limit(chosen.limits.open_files)
     for server in chosen.servers:
         instances.add_server(server)
     black_boxes = BlackBoxes(lambda: black_box_directory(environ))

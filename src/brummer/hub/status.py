@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from brummer import __version__
 from brummer.core.clock import Clock
-from brummer.core.limits import Limits
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
@@ -17,36 +16,32 @@ from brummer.hub.problems import Observed, explain
 from brummer.hub.timeline import Timeline
 from brummer.link.refusals import PARK_S
 
-_LIMITS: Final = (
+_OF_CALLS: Final = (
     "connections",
     "in_flight",
     "in_flight_per_instance",
     "waiting_per_instance",
     "queued_per_instance",
     "parked",
-    "reply_bytes",
-    "request_bytes",
-    "open_files",
-    "memory_soft_bytes",
-    "memory_hard_bytes",
 )
-"""Those that a hub enforces."""
+"""What a basic link does not bound."""
+
+_OF_BYTES: Final = ("reply_bytes", "request_bytes", "memory_soft_bytes", "memory_hard_bytes")
 
 
-def limits_in_force(limits: Limits) -> dict[str, float]:
-    """What a hub's calls are bounded by, with the unit in each name."""
-    return {**{name: getattr(limits, name) for name in _LIMITS}, "park_s": PARK_S}
+def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descriptors) -> dict[str, float]:
+    """What a hub's calls are bounded by, with the unit in each name. ``open_files`` is what the system allows."""
+    limits = instances.gate.limits
+    of_calls = {**{name: getattr(limits, name) for name in _OF_CALLS}, "park_s": PARK_S}
+    of_bytes = {name: getattr(limits, name) for name in _OF_BYTES}
+    return {**(of_calls if instances.are_robust else {}), **of_bytes, "open_files": descriptors.descriptor_limit()}
 
 
 def in_use(instances: Instances) -> dict[str, float]:
     """How much of some of these limits is taken now."""
     gate = instances.gate
-    return {
-        "connections": gate.budget.taken,
-        "in_flight": gate.total.taken,
-        "parked": gate.parked,
-        "memory_hard_bytes": instances.memory.resident_bytes,
-    }
+    of_calls = {"connections": gate.budget.taken, "in_flight": gate.total.taken, "parked": gate.parked}
+    return {**(of_calls if instances.are_robust else {}), "memory_hard_bytes": instances.memory.resident_bytes}
 
 
 class Status:
@@ -90,7 +85,7 @@ class Status:
             "links": links,
             "timeline": self._timeline.describe(),
             "limits": {
-                **limits_in_force(self._instances.gate.limits),
+                **limits_in_force(self._instances, self._descriptors),
                 "in_use": in_use(self._instances),
             },
         }

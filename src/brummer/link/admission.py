@@ -43,7 +43,7 @@ class Gate:
 
     def full_queues(self) -> set[str]:
         """Names of lanes that refuse the next call."""
-        return {lane.name for lane in self._lanes if lane.slots.queued >= self.limits.queued_per_instance}
+        return {lane.name for lane in self._lanes if lane.slots.is_full}
 
     def close(self, lane: "Lane") -> None:
         self._lanes.remove(lane)
@@ -56,7 +56,7 @@ class Gate:
         """
         if self.parked >= self.limits.parked and not may_have_run:
             raise Busy(
-                f"{name} is away, and {self.parked} calls wait for instances that are",
+                f"{name} is away, and {self.parked} calls wait for instances that are (max_parked)",
                 retry_after_s=AWAY_RETRY_AFTER_S,
                 parked=self.parked,
             )

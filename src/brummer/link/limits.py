@@ -35,6 +35,17 @@ class Slots(Generic[T]):
     queued: int = 0
     _queues: OrderedDict[Hashable, deque[T]] = field(default_factory=OrderedDict, repr=False)
 
+    @property
+    def must_wait(self) -> bool:
+        """Whether the next call gets no slot at once: there is none, or others wait for it already."""
+        total = self.total
+        return self.queued > 0 or self.taken >= self.limit or total.taken >= total.limit
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next call is refused. A queue that may hold nothing is not full while there are slots."""
+        return self.queued >= self.queue_limit and self.must_wait
+
     def take(self) -> bool:
         """A slot, if there is one and nobody waits for it already."""
         total = self.total
