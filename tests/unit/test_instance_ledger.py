@@ -15,6 +15,8 @@ from brummer.wire.eras import Era
 from brummer.wire.server import Meta, Params, Request, ToolCall
 from brummer.wire.toolbox import structured
 
+from .virtual_world import in_virtual_time
+
 
 def test_a_finished_call_is_found_with_its_original_result() -> None:
     ledger = Ledger()
@@ -51,6 +53,15 @@ def test_results_go_when_they_are_old() -> None:
     ledger.close(ledger.open("old", 0.0, 0.0), b"", 1.0)
     ledger.close(ledger.open("new", 11.5, 11.5), b"", 12.0)
     assert (ledger.find("old"), ledger.find("new") is not None) == (None, True)
+
+
+def test_the_ended_calls_are_forgotten_in_the_order_in_which_they_ended() -> None:
+    ledger = Ledger(max_entries=3)
+    first, second, third = (ledger.open(f"k{number}", float(number), float(number)) for number in range(3))
+    for now_s, entry in enumerate((second, third, first), 10):
+        ledger.close(entry, b"", float(now_s))
+    ledger.close(ledger.open("k3", 20.0, 20.0), b"", 21.0)
+    assert [bool(ledger.find(f"k{number}")) for number in range(4)] == [True, False, True, True]
 
 
 class Counting:
@@ -139,6 +150,60 @@ async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkey
     waiting.cancel()
     async with asyncio.timeout(5):
         await tools.cancelled.wait()
+
+
+async def ended(calls: KeyedCalls, tools: Counting, lost: asyncio.Task[bytes]) -> None:
+    """The connection of a call was lost."""
+    await asyncio.sleep(0)
+    await tools.started.wait()
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+
+
+def test_asking_again_ends_the_grace_period() -> None:
+    async def story() -> None:
+        tools = Counting()
+        calls = KeyedCalls(tools, frozenset())
+        await ended(calls, tools, asyncio.create_task(calls.call_tool(keyed("k"))))
+        await asyncio.sleep(keyed_calls.GRACE_S - 1)
+        again = asyncio.create_task(calls.call_tool(keyed("k")))
+        await asyncio.sleep(2 * keyed_calls.GRACE_S)
+        assert not tools.cancelled.is_set()
+        tools.may_end.set()
+        assert content(await again) == {"runs": 1}
+
+    in_virtual_time(story())
+
+
+def test_no_grace_period_begins_while_another_request_waits_for_the_work() -> None:
+    async def story() -> None:
+        tools = Counting()
+        calls = KeyedCalls(tools, frozenset())
+        first = asyncio.create_task(calls.call_tool(keyed("k")))
+        await tools.started.wait()
+        second = asyncio.create_task(calls.call_tool(keyed("k")))
+        await asyncio.sleep(0)
+        await ended(calls, tools, first)
+        await asyncio.sleep(2 * keyed_calls.GRACE_S)
+        assert not tools.cancelled.is_set()
+        tools.may_end.set()
+        assert content(await second) == {"runs": 1}
+
+    in_virtual_time(story())
+
+
+def test_each_lost_request_gives_the_work_a_whole_grace_period() -> None:
+    async def story() -> None:
+        tools = Counting()
+        calls = KeyedCalls(tools, frozenset())
+        for _ in range(3):
+            await ended(calls, tools, asyncio.create_task(calls.call_tool(keyed("k"))))
+            await asyncio.sleep(keyed_calls.GRACE_S - 1)
+            assert not tools.cancelled.is_set()
+        await asyncio.sleep(2)
+        assert tools.cancelled.is_set()
+
+    in_virtual_time(story())
 
 
 async def test_progress_goes_to_whoever_is_attached_and_a_cancelled_waiter_hears_no_more() -> None:

@@ -2,20 +2,23 @@
 
 import asyncio
 import dataclasses
+import errno
 import math
 from typing import Any
 
 import msgspec
 import pytest
 
+from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.deadline import GRACE_S, Deadlines
 from brummer.link.errors import Busy
-from brummer.link.health import LATE_S
+from brummer.link.health import LATE_S, Condition
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
+from brummer.link.target import Target
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http_server import Exchange
 from brummer.wire.server import CALL_KEY, CLIENT_GONE, SENT_S_AGO, OnItsWay
@@ -27,10 +30,10 @@ from .test_link import CalledLink, cancellations, has_heard, never, reached, run
 class Asked:
     """A call on the short way, and what came of it."""
 
-    def __init__(self, link: CalledLink, call: Call) -> None:
+    def __init__(self, link: CalledLink, call: Call, instead: express.Instead | None = None) -> None:
         self.results: list[dict[str, Any]] = []
         self.answered = asyncio.Event()
-        on_way = express.send(link.caller, call, self._done)
+        on_way = express.send(link.caller, call, self._done, instead)
         assert on_way is not None
         self.on_way: OnItsWay = on_way
 
@@ -356,3 +359,35 @@ async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket
     assert not overdue.expired
     assert overdue.due_s > loop.time() + GRACE_S / 2
     deadlines.close()
+
+
+def unseeable(instance: FakeInstance) -> Target:
+    """An instance whose process can't be looked at, because no descriptor is left."""
+
+    def look() -> Condition:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    return dataclasses.replace(instance.target, look=look)
+
+
+@pytest.mark.parametrize("number", [0, DEFAULTS.in_flight_per_instance], ids=["in flight", "queued"])
+async def test_a_call_whose_refusal_fails_is_answered_all_the_same(number: int) -> None:
+    async with FakeInstance(answer=never) as instance, running(unseeable(instance)) as link:
+        await ready(link)
+        asked = [Asked(link, tool_call(deadline_s=0.05)) for _ in range(DEFAULTS.in_flight_per_instance + 1)]
+        error = await asked[number].error()
+        assert error["retryable"] is False
+        for each in asked:
+            await each.error()
+        assert nothing_is_held(link)
+
+
+async def test_a_call_is_answered_though_what_should_answer_instead_fails() -> None:
+    def instead(_: BrummerError) -> None:
+        raise RuntimeError("a defect")
+
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call(deadline_s=0.05), instead)
+        assert (await asked.error())["code"] == "deadline_exceeded"
+        assert nothing_is_held(link)

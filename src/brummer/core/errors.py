@@ -32,7 +32,8 @@ class BrummerError(Exception):
     """
 
     code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
+    """Whether the same call may succeed later."""
     default_outcome: ClassVar[Outcome] = "not_executed"
 
     def __init__(
@@ -50,13 +51,18 @@ class BrummerError(Exception):
         self.outcome: Outcome = outcome or self.default_outcome
         self.context = context
 
+    @property
+    def retryable(self) -> bool:
+        """Whether to make the call again, which is safe only if it has not run: so the outcome decides."""
+        return self.transient and self.outcome == "not_executed"
+
     def as_data(self) -> dict[str, object]:
         """The shape agents get: ``structuredContent.error`` of a tool result, ``data`` of a JSON-RPC error."""
         return {
             "code": self.code,
             "message": self.message,
             "retryable": self.retryable,
-            "retry_after_s": self.retry_after_s,
+            "retry_after_s": self.retry_after_s if self.retryable else None,
             "outcome": self.outcome,
             "context": self.context,
         }
@@ -85,7 +91,7 @@ class TransportError(BrummerError):
     """A connection could not be made, or was lost; ``sent`` says whether bytes of the request reached the kernel."""
 
     code = "connection_lost"
-    retryable = True
+    transient = True
 
     def __init__(self, message: str, *, sent: bool = False, **context: object) -> None:
         super().__init__(message, outcome="unknown" if sent else "not_executed")
@@ -151,7 +157,7 @@ class TooLarge(BadAnswer):
     """More bytes than a limit allows, in the answer or, as the peer says, in the request; asked again, it is again."""
 
     code = "too_large"
-    retryable = False
+    transient = False
 
 
 _BY_ERRNO: dict[int, type[TransportError]] = {

@@ -30,7 +30,7 @@ class MemoryFull(BrummerError):
     """Our process takes as much memory as it may; what is under way goes on."""
 
     code = "busy"
-    retryable = True
+    transient = True
 
 
 class Memory:

@@ -69,7 +69,7 @@ class StillEnding(BrummerError):
     """The run before was asked to end, and has not stopped its scripts in time; ``context`` has its pid."""
 
     code = "still_ending"
-    retryable = True
+    transient = True
 
     def __init__(self, pid: int | None) -> None:
         super().__init__(

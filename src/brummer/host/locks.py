@@ -35,7 +35,7 @@ class LockTimeout(BrummerError):
     """Somebody else has the lock and did not let go in time. ``holder_pid`` is what it wrote down, if it did."""
 
     code = "lock_timeout"
-    retryable = True
+    transient = True
 
     def __init__(self, path: Path, holder_pid: int | None, waited_s: float) -> None:
         holder = f"process {holder_pid}" if holder_pid else "an unknown process"

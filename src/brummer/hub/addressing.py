@@ -24,7 +24,7 @@ class NoInstances(BrummerError):
     """Nothing runs that a call could go to."""
 
     code = "no_instances"
-    retryable = True
+    transient = True
 
 
 class Addressing:

@@ -1,27 +1,54 @@
 """What an instance's process does, seen from outside: it tells a stopped one from a busy one from one that hangs."""
 
 from collections.abc import Callable
+from typing import Final
 
 from brummer.discovery.record import Record
+from brummer.host.clocks import awake
+from brummer.host.pids import ProcessState
 from brummer.host.real_system import REAL
 from brummer.host.system import Processes
 from brummer.link.health import Condition
 
+SAMPLE_S: Final = 0.5
+"""CPU time is counted in ticks of 10 ms: over half a second, one tick is 2 % of a processor."""
 
-def condition_of(record: Record, processes: Processes = REAL.processes) -> Callable[[], Condition]:
-    """Looks at the process when called (16 µs on Linux). ``busy``: it used CPU time since the last look."""
+STALE_S: Final = 5.0
+"""CPU time that was used since an older sample says nothing of now."""
+
+
+def condition_of(
+    record: Record, processes: Processes = REAL.processes, now: Callable[[], float] = awake
+) -> Callable[[], Condition]:
+    """Looks at the process when called (16 µs on Linux); never raises. ``busy``: it used CPU time lately."""
     if not processes.same_namespace(record.identity):
         return lambda: "unknown"
-    ticks = 0
+    usage = _Usage()
 
     def look() -> Condition:
-        nonlocal ticks
-        state = processes.process_state(record.pid)
-        if state is None or state.state == "zombie" or not processes.is_running(record.identity):
-            return "gone"
-        before, ticks = ticks, state.cpu_ticks
-        if state.state == "stopped":
-            return "stopped"
-        return "busy" if state.state == "running" or ticks > before > 0 else "idle"
+        try:
+            state = processes.process_state(record.pid)
+            if state is None or state.state == "zombie" or not processes.is_running(record.identity):
+                return "gone"
+        except OSError:  # no descriptor is left for /proc, say
+            return "unknown"
+        return "stopped" if state.state == "stopped" else usage.condition(state, now())
 
     return look
+
+
+class _Usage:
+    """The CPU time of one process, sampled at fixed distances, so that two looks in a row say the same."""
+
+    def __init__(self) -> None:
+        self._sampled_s = float("-inf")
+        self._ticks = 0
+        self._condition: Condition = "unknown"
+
+    def condition(self, state: ProcessState, now_s: float) -> Condition:
+        age_s = now_s - self._sampled_s
+        if age_s >= SAMPLE_S:
+            is_busy = state.state == "running" if age_s > STALE_S else state.cpu_ticks > self._ticks
+            self._condition = "busy" if is_busy else "idle"
+            self._sampled_s, self._ticks = now_s, state.cpu_ticks
+        return self._condition

@@ -35,6 +35,8 @@ Concerns = Callable[[Record | Server], bool]
 
 
 _EXPLAINED: Final = frozenset({"stopped", "gone"})
+EXPLAINED_S: Final = 0.1
+"""How long a look at all processes holds: when many links fail, many calls fail, and each one asks."""
 
 
 class Instances:
@@ -54,6 +56,9 @@ class Instances:
         self._system = system
         self._concerns = concerns
         self.are_robust = use_robust_networking
+        self._loop = asyncio.get_running_loop()
+        self._explained_until_s = float("-inf")
+        self._is_explained = False
         self._known: dict[str, Known] = {}
         self._looked = asyncio.Event()
         self.addressing = Addressing(self._known, str(working_directory), self._looked.is_set)
@@ -76,7 +81,13 @@ class Instances:
         Then the cause is rather here (the network, a firewall, our own lateness) than in all of them.
         """
         left = [known.link for known in self._known.values() if not known.is_gone]
-        return len(left) > 1 and all(link.is_failing and link.target.look() not in _EXPLAINED for link in left)
+        if len(left) < 2 or not all(link.is_failing for link in left):  # noqa: PLR2004 — several
+            return False
+        now_s = self._loop.time()
+        if now_s >= self._explained_until_s:
+            self._explained_until_s = now_s + EXPLAINED_S
+            self._is_explained = any(link.target.look() in _EXPLAINED for link in left)
+        return not self._is_explained
 
     # What discovery tells.
 

@@ -62,7 +62,7 @@ class ShuttingDown(BrummerError):
     """The instance is about to end and starts nothing more."""
 
     code = "shutting_down"
-    retryable = True
+    transient = True
 
 
 class _Pending(NamedTuple):

@@ -52,7 +52,7 @@ class StillStopping(BrummerError):
     """A script was asked for while it was being stopped, and that took longer than the caller had time."""
 
     code = "still_stopping"
-    retryable = True
+    transient = True
 
 
 def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = None) -> list[Tool]:

@@ -19,7 +19,7 @@ class ParkedTooLong(BrummerError):
     """The instance is known, but was not ready within the time that a call may wait for it."""
 
     code = "instance_unavailable"
-    retryable = True
+    transient = True
 
 
 class OutcomeUnknown(BrummerError):
@@ -33,7 +33,7 @@ class DeadlineExceeded(BrummerError):
     """The call was not answered in the time that its kind may take."""
 
     code = "deadline_exceeded"
-    retryable = True
+    transient = True
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
@@ -41,7 +41,7 @@ class Busy(BrummerError):
     """All places are taken, and so is the queue for them."""
 
     code = "busy"
-    retryable = True
+    transient = True
 
 
 class RemoteRefusal(BrummerError):
@@ -54,4 +54,4 @@ class BreakerOpen(BrummerError):
     """Calls to this instance failed one after the other; for a while none is tried."""
 
     code = "breaker_open"
-    retryable = True
+    transient = True

@@ -91,8 +91,13 @@ class Express(OnItsWay):
     def expire(self) -> None:
         """Its deadline has passed."""
         self._let_go()
-        self._caller.count_failure()
-        self._fail(refusals.deadline_exceeded(self._caller.link, self._call))
+        failure: Exception
+        try:
+            self._caller.count_failure()
+            failure = refusals.deadline_exceeded(self._caller.link, self._call)
+        except Exception as error:  # noqa: BLE001 — what can't be explained must be answered all the same
+            failure = error
+        self._fail(failure)
 
     def _extend(self) -> None:
         self.due_s = min(self._latest_s, self._caller.loop.time() + self._call.deadline_s)
@@ -188,13 +193,20 @@ class Express(OnItsWay):
         ending, code = ending_of_error(failure)
         self._caller.tell_end(self._call, self._started_s, ending, code)
         error = self._known(failure)
-        answering = self._instead(error) if self._instead is not None else None
+        answering = self._substitute(error)
         if answering is None:
             self._done(failed(error))
             return
         self._is_over = False
         self._task = self._caller.run(answering, f"instead of call {self._call.key}")
         self._task.add_done_callback(self._on_answered_instead)
+
+    def _substitute(self, error: BrummerError) -> Coroutine[Any, Any, bytes] | None:
+        try:
+            return self._instead(error) if self._instead is not None else None
+        except Exception:  # noqa: BLE001 — a defect there must not cost the answer
+            _log.exception("call %s failed, and so did its substitute", self._call.key)
+            return None
 
     def _on_answered_instead(self, task: asyncio.Task[bytes]) -> None:
         error = None if task.cancelled() else task.exception()

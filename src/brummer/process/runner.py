@@ -49,7 +49,7 @@ class StopTimedOut(BrummerError):
     """Some of the group live on after SIGKILL, or may not be signalled by us; ``context.pids`` names them."""
 
     code = "stop_timed_out"
-    retryable = True
+    transient = True
     default_outcome = "failed"
 
 
