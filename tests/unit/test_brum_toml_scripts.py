@@ -155,6 +155,8 @@ def test_settings_in_the_same_file_are_left_to_others(project: Project) -> None:
         ("ready = { port = 70000 }", "65535"),
         ("ready = { http = 'localhost:3000' }", "http://"),
         ("ready = { http = 'http://:3000/' }", "host"),
+        ("ready = { http = 'http://localhost:3000/ HTTP/1.1' }", "blanks"),
+        ('ready = { http = "http://localhost:3000/\\r\\nx: y" }', "blanks"),
         ("ready = { http = 'http://localhost:99999/' }", "port"),
         ("depends_on = 'db'", "list"),
         ("depends_on = ['wbe']", "did you mean web?"),

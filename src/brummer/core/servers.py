@@ -4,13 +4,21 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from brummer.core.errors import shown
+from brummer.core.http_text import header_faults, is_sendable_url
 from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
 
 _KEYS = ("url", "headers")
 
+NAME_MAX = 64
+"""Characters: it stands in each line about the server."""
+
 
 class Server(msgspec.Struct, frozen=True):
-    """``headers`` hold credentials, and so may parts of the URL: `shown_url` is for people's eyes, and so is `repr`."""
+    """``headers`` hold credentials, and so may parts of the URL: `shown_url` is for people's eyes, and so is `repr`.
+
+    The names of headers are in lower case.
+    """
 
     name: str
     url: str
@@ -32,7 +40,7 @@ class Server(msgspec.Struct, frozen=True):
 def from_flag(text: str) -> Server:
     """``NAME=URL`` as given on the command line. Raises `SettingsInvalid`."""
     name, equals, url = text.partition("=")
-    if not equals or not name or not _is_url(url):
+    if not equals or not _is_name(name) or not _is_url(url):
         example = "docs=http://127.0.0.1:9000/mcp"
         raise SettingsInvalid(f"{text!r} is not NAME=URL, for example {example}", key="--server")
     return Server(name, url)
@@ -55,6 +63,9 @@ def from_table(file: TomlFile, complain: Callable[[SettingsInvalid], None]) -> d
 
 def _server(file: TomlFile, name: str, entry: object) -> Server:
     place = ("servers", name)
+    if not _is_name(name):
+        what = f"a server's name has up to {NAME_MAX} characters, all of which can be seen; this is {shown(name)!r}"
+        raise file.invalid(what, place)
     if not isinstance(entry, dict) or not _is_url(entry.get("url")):
         raise file.invalid(f'[servers.{name}] needs url = "http://…", or "https://…"', (*place, "url"))
     for key in entry:
@@ -64,14 +75,22 @@ def _server(file: TomlFile, name: str, entry: object) -> Server:
     headers = entry.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise file.invalid(f"servers.{name}.headers must be a table of strings", (*place, "headers"))
-    return Server(name, entry["url"], headers)
+    for header, why in header_faults(headers):
+        raise file.invalid(f"servers.{name}.headers can't be sent: {why}", (*place, "headers", header))
+    return Server(name, entry["url"], {header.lower(): value for header, value in headers.items()})
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= NAME_MAX and text.isprintable()
 
 
 def _is_url(text: object) -> bool:
     from urllib.parse import urlsplit  # noqa: PLC0415 — as above
 
+    if not isinstance(text, str) or not is_sendable_url(text):
+        return False
     try:
-        parts = urlsplit(text) if isinstance(text, str) else None
-        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # an address or a port that is none
         return False
