@@ -46,7 +46,7 @@ check: ## format, lint, types, floors, docs, lock
 chaos: ## faults against the real thing
 	@sh tools/when_there.sh bench/chaos.py
 
-bench: ## the numbers: start, hop, throughput, memory
+bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects
 	@sh tools/when_there.sh bench/run.py
 
 soak: ## the same for hours
@@ -64,6 +64,6 @@ lock: ## bring uv.lock up to pyproject.toml; UPGRADE=--upgrade takes the newest 
 	@sh tools/lock.sh $(UPGRADE)
 
 clean: ## take away what the other targets made
-	@rm -rf .venv .venv.lock .venv-mcp1 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+	@rm -rf .bench .clients .venv .venv.lock .venv-mcp1 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
 		dist tests/integration/js/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -196,7 +196,6 @@ def flood(manager: Manager, peer: Peer, folder: Path) -> tuple[float, float, flo
 
 
 def measure(report: Report, folder: Path) -> None:
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode, as the peers have
     peers, missing = fetched(folder)
     runs = folder / "runs"
     runs.mkdir()

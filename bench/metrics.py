@@ -5,7 +5,6 @@ Both stand over the same instance; rounds alternate, so that whatever else the m
 
 import asyncio
 import contextlib
-import os
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,7 +62,6 @@ async def run(report: Report, folder: Path) -> None:
 
 
 def starts(report: Report, folder: Path) -> None:
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     flags = ("--metrics", f"127.0.0.1:{free_port()}")
     took: dict[tuple[str, str], list[float]] = {}
     for _ in range(STARTS):

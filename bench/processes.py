@@ -11,21 +11,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from driver import INITIALIZE
+
 BRUM = str(Path(sys.executable).with_name("brum"))
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "bench", "version": "0"},
-    },
-}
 
 
 def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "BRUMMER_INSTANCES_DIR": str(folder / "instances")}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as if installed
+    return {**kept, "BRUMMER_INSTANCES_DIR": str(folder / "instances")}
 
 
 @contextlib.contextmanager
@@ -133,7 +126,7 @@ async def hub(
         stderr=None,
     )
     try:
-        await client.send("initialize", INITIALIZE["params"])  # type: ignore[arg-type]
+        await client.send("initialize", INITIALIZE)
         yield client
     finally:
         await client.close()

@@ -1,19 +1,24 @@
-"""``make bench``: every measurement into one report, or those that are named into one of their own.
+"""``make bench``: every measurement of this tree into one report, or those that ``ONLY`` names into one of their own.
 
-Ratios are taken within one run: machines are noisy.
+Ratios are taken within one run: machines are noisy. With ``BASE=COMMIT`` this tree is compared with that commit instead
+(`compare`).
 """
 
 import importlib
+import os
 import sys
 import tempfile
 from pathlib import Path
 
+import compare
 from tables import Report
 
 ALL = ("start", "hop", "relay", "metrics", "discovery", "managers")
 
 
 def main(names: list[str]) -> int:
+    if base := os.environ.get("BASE"):
+        return compare.main(base, names)
     unknown = set(names) - set(ALL)
     if unknown:
         print(f"unknown: {', '.join(unknown)}; there is {', '.join(ALL)}", file=sys.stderr)
@@ -27,4 +32,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(os.environ.get("ONLY", "").split()))

@@ -1,7 +1,5 @@
 """Process start → first answer, for the hub and for an instance, beside a bare interpreter in the same run."""
 
-import json
-import os
 import socket
 import subprocess
 import sys
@@ -9,7 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from processes import BRUM, INITIALIZE, environment, wait_for_record
+from driver import INITIALIZE, Tree
+from processes import BRUM, environment, wait_for_record
 from tables import Report, median, percentile
 
 ROUNDS = 15
@@ -22,24 +21,14 @@ def bare_ms(code: str) -> float:
 
 
 def hub_ms(folder: Path, then: str | None = None, flags: Sequence[str] = ()) -> float:
-    """To the answer of the opening message, or to that of a second one, which needs the whole hub."""
+    """To the answer of the opening message, or to that of a second one."""
+    tree = Tree("this", Path(BRUM), folder)
     started = time.perf_counter()
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([BRUM, "--mcp", *flags], env=environment(folder), stdin=pipe, stdout=pipe)
-    assert process.stdin
-    assert process.stdout
-    process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
-    if then:
-        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": then, "params": {}}).encode() + b"\n")
-    process.stdin.flush()
-    process.stdout.readline()
-    if then:
-        process.stdout.readline()
-    took = (time.perf_counter() - started) * 1000
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
-    return took
+    with tree.hub(flags) as hub:
+        hub.ask("initialize", INITIALIZE)
+        if then:
+            hub.ask(then, {})
+        return (time.perf_counter() - started) * 1000
 
 
 def instance_ms(folder: Path, port: int) -> tuple[float, float]:
@@ -71,7 +60,6 @@ def free_port() -> int:
 
 
 def measure(report: Report, folder: Path) -> None:
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     hub_ms(folder, "tools/list")
     samples: dict[str, list[float]] = {}
 
