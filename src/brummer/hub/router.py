@@ -20,7 +20,8 @@ from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.caller import Caller, is_answer
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
-from brummer.link.foreign_results import repeatable_of
+from brummer.link.foreign_results import repeatable_of, tool_result
+from brummer.wire.eras import Era
 from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
@@ -170,7 +171,8 @@ class Router:
         if isinstance(known.record, Server):
             made.repeatable = tool in await self._repeatable(known)
             made.on_list_changed = known.forget_hints
-        elif self._black_boxes is not None and tool in ANSWERED:
+            return tool_result(await known.caller.call(made), modern=call.request.era is Era.MODERN)
+        if self._black_boxes is not None and tool in ANSWERED:
             _hurry(made)
             try:
                 return await known.caller.call(made)

@@ -1,6 +1,7 @@
 """Results of servers that are not ours, read with care: what can't be understood is told, or says nothing. Pure."""
 
 import contextlib
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -17,17 +18,105 @@ class InputNeeded(BrummerError):
     code = "input_required"
 
 
+_RESERVED: Final = "io.modelcontextprotocol/"
+"""Members of ``_meta`` that belong to one hop, as the specification reserves them."""
+
+
 def neutral(result: bytes) -> bytes:
-    """Without what belongs to the era in which it was asked for. Raises `InputNeeded`, `NoResult`."""
+    """Without what belongs to the era in which it was asked for. Raises `InputNeeded`, `NoResult`.
+
+    The server's own ``_meta`` stands first, where `brummer.wire.eras.modern_result` looks for it.
+    """
     try:
         members = msgspec.json.decode(result, type=dict[str, Raw])
     except (msgspec.MsgspecError, RecursionError):
         raise NoResult("the result is no object", sent=True) from None
     if bytes(members.pop("resultType", Raw(b'"complete"'))) == b'"input_required"':
         raise InputNeeded("the server asks for input from the user, which can't be passed on through this call")
-    for member in ("_meta", "ttlMs", "cacheScope"):
+    for member in ("ttlMs", "cacheScope"):
         members.pop(member, None)
+    if meta := _object(members.pop("_meta", None)):
+        kept = {name: value for name, value in meta.items() if not name.startswith(_RESERVED)}
+        members = {"_meta": Raw(msgspec.json.encode(kept)), **members} if kept else members
     return msgspec.json.encode(members)
+
+
+def tool_result(result: bytes, *, modern: bool) -> bytes:
+    """A neutral ``CallToolResult`` as the specification has it: the same bytes, but for what clients can't take.
+
+    Servers leave ``content`` out, or put something else there. Where it is missing it repeats the structured content as
+    text, and a block that is none becomes text. Structured content that is no object goes to a ``modern`` client as it
+    is, and to a legacy one as ``{"result": …}``, which is how the official SDKs wrap it.
+    """
+    members = msgspec.json.decode(result, type=dict[str, Raw])
+    mended = _without_nulls(members)
+    structured = mended.get("structuredContent")
+    if structured is not None and not modern and _first(structured) != b"{":
+        mended["structuredContent"] = Raw(b'{"result":%b}' % bytes(structured))
+    mended["content"] = _content(mended.get("content", structured))
+    is_error = mended.get("isError")
+    if is_error is not None and _first(is_error) not in b"tf":
+        mended["isError"] = Raw(b"false" if bytes(is_error) in (b"0", b'"false"', b'""') else b"true")
+    return result if mended == members else msgspec.json.encode(mended)
+
+
+def _content(content: Raw | None) -> Raw:
+    """As it is if it consists of what clients can take."""
+    if content is None:
+        return Raw(b"[]")
+    blocks = msgspec.json.decode(content, type=list[Raw]) if _first(content) == b"[" else [content]
+    known = [_block(block) for block in blocks]
+    return content if known == blocks and _first(content) == b"[" else Raw(msgspec.json.encode(known))
+
+
+def _block(block: Raw) -> Raw:
+    """A content block that clients can take: of a known type, with what the specification requires of that."""
+    members = _object(block)
+    kept = _without_nulls(members)
+    required = _REQUIRED.get(bytes(kept.get("type", b"")))
+    if required is None or not all(_first(kept.get(name)) == start for name, start in required):
+        return _as_text(block)
+    if (resource := kept.get("resource")) is not None:
+        inside = _object(resource)
+        kept_inside = _without_nulls(inside)
+        if _first(kept_inside.get("uri")) != b'"' or b'"' not in (
+            _first(kept_inside.get("text")),
+            _first(kept_inside.get("blob")),
+        ):
+            return _as_text(block)
+        if len(kept_inside) < len(inside):
+            kept["resource"] = Raw(msgspec.json.encode(kept_inside))
+    return block if kept == members else Raw(msgspec.json.encode(kept))
+
+
+_REQUIRED: Final[dict[bytes, tuple[tuple[str, bytes], ...]]] = {
+    b'"text"': (("text", b'"'),),
+    b'"image"': (("data", b'"'), ("mimeType", b'"')),
+    b'"audio"': (("data", b'"'), ("mimeType", b'"')),
+    b'"resource_link"': (("uri", b'"'), ("name", b'"')),
+    b'"resource"': (("resource", b"{"),),
+}
+"""How the JSON of a content block's members begins, by its type (2026-07-28/schema, ContentBlock)."""
+
+
+def _as_text(block: Raw) -> Raw:
+    text = msgspec.json.decode(block, type=str) if _first(block) == b'"' else bytes(block).decode()
+    return Raw(msgspec.json.encode({"type": "text", "text": text}))
+
+
+def _object(raw: Raw | None) -> dict[str, Raw]:
+    """Its members; of anything else, none."""
+    return msgspec.json.decode(raw, type=dict[str, Raw]) if raw is not None and _first(raw) == b"{" else {}
+
+
+def _without_nulls(members: dict[str, Raw]) -> dict[str, Raw]:
+    """Some encoders write what is missing as null, which the official clients refuse."""
+    return {name: value for name, value in members.items() if _first(value) != b"n"}
+
+
+def _first(raw: Raw | None) -> bytes:
+    """The first byte of a JSON value, which tells its kind; the value itself may be large and is not copied."""
+    return b"" if raw is None else bytes(memoryview(raw)[:1])
 
 
 class _Initialized(msgspec.Struct):

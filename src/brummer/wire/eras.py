@@ -71,6 +71,14 @@ def complete_result_prefix(server_info_json: bytes, *, cacheable: bool) -> bytes
     return b'{"resultType":"complete",%b"_meta":{"%b":%b}' % (cache, META_SERVER_INFO.encode(), server_info_json)
 
 
+_META_FIRST: Final = b'{"_meta":{'
+
+
 def modern_result(prefix: bytes, era_neutral: bytes) -> bytes:
-    """Splice an era-neutral result object (no ``resultType``, no ``_meta``) behind a prefix, without decoding it."""
+    """Splice an era-neutral result object behind a prefix, without decoding it.
+
+    It has no ``resultType``; a ``_meta`` must have members and stand first, in this very spelling.
+    """
+    if era_neutral.startswith(_META_FIRST):
+        return b"%b,%b" % (prefix[:-1], era_neutral[len(_META_FIRST) :])
     return prefix + (b"}" if era_neutral == b"{}" else b"," + era_neutral[1:])
