@@ -16,7 +16,11 @@ from brummer.hub.instances import Instances
 from brummer.hub.known import Known
 from brummer.hub.problems import Observed
 from brummer.hub.timeline import Entry, Timeline
+from brummer.link.basic import BasicLink
 from brummer.link.connections import RESERVED_DESCRIPTORS
+from brummer.link.foreign import ForeignTarget
+from brummer.link.foreign_refusals import Refused
+from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import Paused, Slept
@@ -59,8 +63,12 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
     if status["condition"] == "stopped" and isinstance(known.record, Record):
         since_s = None if stands is State.READY else link.unready_s
         return Observed("link_stopped", f"kill -CONT {known.record.pid} lets it go on", since_s, names)
-    code = _CODES.get(stands)
-    if code is None:
+    target = link.target
+    if isinstance(target, ForeignTarget) and (refusal := _refusal(target, link)) is not None:
+        code = "server_busy" if refusal.transient else "server_refuses"
+        return Observed(code, refusal.message, target.refused_s, names)
+    code = _CODES.get(stands, "")
+    if not code:
         return None
     if not isinstance(known.record, Record):
         code = "server_down"
@@ -69,6 +77,13 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
     error = status["last_error"]
     detail = error["message"] if error and stands.value != status["state"] else status["reason"]
     return Observed(code, detail, link.unready_s, names)
+
+
+def _refusal(target: ForeignTarget, link: Link | BasicLink) -> Refused | None:
+    """What the server says instead of serving us, if that is the last that was heard of it."""
+    if link.standing is State.READY:
+        return target.refusal
+    return link.last_error if isinstance(link.last_error, Refused) else None
 
 
 def of_places(instances: Instances) -> Iterator[Observed]:

@@ -43,6 +43,8 @@ _LINK: Final = (
     "link_impostor",
     "link_incompatible",
     "server_down",
+    "server_refuses",
+    "server_busy",
     "link_cut",
     "link_suspect",
     "link_retrying",
@@ -144,6 +146,19 @@ KINDS: Final[dict[str, Kind]] = {
         "start it, or mend its URL in [servers]",
         _ALL_CUT,
         RESTART_S,
+    ),
+    "server_refuses": Kind(
+        "the server refuses to serve this hub",
+        "error",
+        "asked again when a call needs it, and every few minutes",
+        "see the detail; mend url or headers in [servers]",
+    ),
+    "server_busy": Kind(
+        "the server does not serve now",
+        "warning",
+        "asked again at the time that it has set, or after a pause",
+        "ask it for less, or wait",
+        time_to_visible_s=RESTART_S,
     ),
     "link_cut": Kind(
         "the instance lives, and no connection to it can be made",

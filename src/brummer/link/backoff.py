@@ -12,6 +12,11 @@ CAP_S: Final = 15.0
 LOCAL_CAP_S: Final = 1.0
 """The same for an instance whose process is known to live here: a refused dial on loopback costs 50 µs."""
 
+REFUSED_CAP_S: Final = 300.0
+"""The same for a server that answers and refuses: only a person ends that, and a call dials at once. On average 600
+dials a day.
+"""
+
 MULTIPLIER: Final = 2.0
 
 STABLE_S: Final = 30.0

@@ -7,13 +7,13 @@ problem, and the baseline that the benchmarks and the fault tests compare it aga
 import asyncio
 from typing import Any, Final
 
-from brummer.core.errors import Outcome, TimedOut, TransportError, Unreachable
+from brummer.core.errors import Outcome, TimedOut, TooLarge, TransportError, Unreachable
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.call import Call
 from brummer.link.connections import connect_timeout_s
-from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
+from brummer.link.errors import DeadlineExceeded, NoResult, OutcomeUnknown
 from brummer.link.peer import Peer
 from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
@@ -83,7 +83,7 @@ class BasicLink:
             raise DeadlineExceeded(f"no answer within {TIMEOUT_S:g} s", outcome=outcome) from None
         except TransportError as error:
             self.last_error = error
-            if error.sent and not call.repeatable:
+            if error.sent and not call.repeatable and not isinstance(error, NoResult | TooLarge):
                 raise OutcomeUnknown("the connection was lost after the call was sent", cause=error.code) from None
             raise
         finally:

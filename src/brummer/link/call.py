@@ -85,10 +85,14 @@ class Call(msgspec.Struct, eq=False):
             meta[SENT_S_AGO] = now_s - self.first_sent_s
         return jsonrpc.request(request_id, self.method, _encode({**self.params, "_meta": meta}))
 
-    def notified(self, method: str | None, notification: bytes) -> None:
-        """Something was said before its answer."""
+    def extend_deadline(self) -> None:
+        """A sign of life, or a wait that is no silence of the server."""
         if self.on_sign_of_life is not None:
             self.on_sign_of_life()
+
+    def notified(self, method: str | None, notification: bytes) -> None:
+        """Something was said before its answer."""
+        self.extend_deadline()
         if method == "notifications/tools/list_changed":
             if self.on_list_changed is not None:
                 self.on_list_changed()
@@ -140,7 +144,7 @@ class Answers:
             is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
         ):
             raise _refusal(bytes(message.error), response.status)  # by then some have forgotten, or never read, our id
-        if not is_ours:
+        if not is_ours and message.id:
             raise BadAnswer("the answer belongs to another request", sent=True)
         if not message.result:
             raise _no_result(response, "neither a result nor an error")

@@ -159,6 +159,8 @@ class Caller:
                 await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
                 continue
             except TransportError as error:
+                if is_answer(error):  # to a further connection's hello: the server is there, and refuses
+                    raise
                 link.distrust(error)
                 await self._park(call)
                 continue

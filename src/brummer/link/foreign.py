@@ -5,8 +5,12 @@ again only if the server's own hints allow that. How it is spoken to is found by
 specification says); a legacy server's session is kept over all connections, and begun anew inside the call when the
 server has forgotten it. Servers say that in many ways, and some of those ways are also how a tool fails. So whoever
 refuses a call like that is asked whether he still knows us, and only if he does not, the call is made again.
+
+A server that says when to come back (``Retry-After``) gets no request before. A call waits for that time if it is
+short, and fails at once with the server's own refusal if it is long.
 """
 
+import asyncio
 import contextlib
 import itertools
 import ssl
@@ -19,14 +23,23 @@ from urllib.parse import urlsplit
 import msgspec
 
 from brummer import __version__
-from brummer.core.errors import BrummerError, TransportError
+from brummer.core.errors import BadAnswer, BrummerError, TransportError
+from brummer.host.clocks import elapsed, wall
 from brummer.link.call import Answers, Call
 from brummer.link.errors import NoResult, RemoteRefusal
+from brummer.link.foreign_refusals import (
+    COME_BACK_S,
+    HelloRefused,
+    NotMcp,
+    Refused,
+    refusal_by_content,
+    refusal_by_status,
+)
 from brummer.link.foreign_results import agreed_version, mirrored_of, neutral
 from brummer.link.health import Condition
 from brummer.wire import eras, jsonrpc
 from brummer.wire.eras import Era
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http_connection import HttpConnection, Response
 from brummer.wire.mirrored_headers import Parameters, stated, wrapped
 
 CLIENT_INFO: Final = {"name": "brummer-hub", "version": __version__}
@@ -72,6 +85,11 @@ class ForeignTarget:
     """What its tools want repeated in headers, since it has once refused a call for want of them."""
     _begins_legacy: bool = field(default=False, repr=False)
     """On the next connection; some servers close the one on which they have refused what they did not understand."""
+    refusal: Refused | None = field(default=None, repr=False)
+    """Its last answer over HTTP was this refusal; None after any other answer."""
+    _refused_since_s: float = field(default=0.0, repr=False)
+    _closed_until_s: float = field(default=float("-inf"), repr=False)
+    """Loop time, as the refusal's ``Retry-After`` says."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
@@ -118,16 +136,68 @@ class ForeignTarget:
         """Its process, if it is on this machine at all, is not ours to look at."""
         return "unknown"
 
+    @property
+    def refused_s(self) -> float | None:
+        """How long ago it began to refuse; None while it does not."""
+        return None if self.refusal is None else elapsed() - self._refused_since_s
+
     # As a link uses it.
 
     async def prove(self, connection: HttpConnection) -> None:
         """Say hello: find out how it is spoken to, or check that what we know still holds."""
         dialect = self.dialect
-        if dialect is None or not await self._understands(connection, dialect):
-            await self._shake_hands(connection)
+        with _nothing_run(), self._noting_refusal():
+            self._refuse_early(0.0)
+            try:
+                if dialect is None or not await self._understands(connection, dialect):
+                    await self._shake_hands(connection)
+            except Refused:
+                raise
+            except BadAnswer as error:
+                raise NotMcp(error.message, began=False) from None
+            except RemoteRefusal as error:
+                raise HelloRefused(f"the server refuses our hello: {error.message}", began=False) from None
 
-    async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:  # noqa: ARG002 — no ledger to tell
-        """Make the call. A forgotten session, and the headers that its tool asks for, are learned first, once."""
+    async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
+        """Make the call; again, within `COME_BACK_S`, where the server refuses it and says when to come back."""
+        latest_s = now_s + min(COME_BACK_S, call.deadline_s)
+        loop = asyncio.get_running_loop()
+        while True:
+            self._refuse_early(latest_s - loop.time())
+            if (closed_s := self._closed_until_s - loop.time()) > 0:
+                await asyncio.sleep(closed_s)
+                call.extend_deadline()  # the server was not asked meanwhile
+            try:
+                with self._noting_refusal():
+                    return await self._ask(connection, call)
+            except Refused as refusal:
+                if refusal.outcome != "not_executed" or not self._closed_until_s - loop.time() > 0:
+                    raise
+
+    def _refuse_early(self, patience_s: float) -> None:
+        """Raise the last refusal if its server wants to hear from us only after more than ``patience_s``."""
+        left_s = self._closed_until_s - asyncio.get_running_loop().time()
+        if self.refusal is not None and left_s > max(0.0, patience_s):
+            raise self.refusal.after(round(left_s, 3))
+
+    @contextlib.contextmanager
+    def _noting_refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except Refused as refusal:
+            if self.refusal is None:
+                self._refused_since_s = elapsed()
+            self.refusal = refusal
+            self._closed_until_s = asyncio.get_running_loop().time() + (refusal.retry_after_s or 0.0)
+            raise
+        except BrummerError as error:
+            if isinstance(error, NoResult) or not isinstance(error, TransportError):
+                self.refusal = None
+            raise
+        self.refusal = None
+
+    async def _ask(self, connection: HttpConnection, call: Call) -> bytes:
+        """A forgotten session, and the headers that its tool asks for, are learned first, once."""
         with _nothing_run():
             dialect = self.dialect or await self._shake_hands(connection)
         try:
@@ -176,6 +246,10 @@ class ForeignTarget:
             await self._exchange(connection, Call(question, {}, repeatable=True, deadline_s=0), dialect)
         except RemoteRefusal:
             return dialect.era is Era.LEGACY
+        except Refused as refusal:
+            if refusal.transient:  # whatever else is asked, it is not served now
+                raise
+            return False
         except (NoResult, _NotKnown):
             return False
         return True
@@ -187,7 +261,7 @@ class ForeignTarget:
         answers = Answers(request_id)
         response = await connection.exchange(self._post(body, None), answers.on_event)
         session_id = response.headers.get(b"mcp-session-id")
-        version = agreed_version(answers.result(response))
+        version = agreed_version(_result(answers, response))
         dialect = Dialect(Era.LEGACY, version, session_id.decode("latin-1") if session_id else None)
         initialized = jsonrpc.notification("notifications/initialized", {})
         await connection.exchange(self._post(initialized, dialect))
@@ -206,7 +280,7 @@ class ForeignTarget:
         request = self._post(call.message(request_id, 0.0, meta), dialect, self._repeated(call) if modern else {})
         response = await connection.exchange(request, answers.on_event)
         try:
-            return answers.result(response)
+            return _result(answers, response)
         except (RemoteRefusal, NoResult) as refusal:
             if not modern and _may_have_forgotten(response.status, refusal.context.get("rpc_code")):
                 raise _NotKnown(refusal) from None
@@ -247,6 +321,19 @@ def _nothing_run() -> Iterator[None]:
         if isinstance(error, TransportError):
             error.sent = False
         raise
+
+
+def _result(answers: Answers, response: Response) -> bytes:
+    """As `Answers.result`; what is no MCP answer is a `Refused` that says what it is."""
+    wall_s = wall()
+    if (refusal := refusal_by_status(response, wall_s)) is not None:
+        raise refusal
+    try:
+        return answers.result(response)
+    except BadAnswer:
+        if (refusal := refusal_by_content(response, wall_s)) is None:
+            raise
+        raise refusal from None
 
 
 def _may_have_forgotten(status: int, rpc_code: object) -> bool:

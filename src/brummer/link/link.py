@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -34,8 +35,10 @@ from brummer.host.system import System
 from brummer.link import backoff
 from brummer.link.breaker import Breaker
 from brummer.link.budget import Budget, Purpose
+from brummer.link.call import Call
 from brummer.link.connections import Connections
 from brummer.link.errors import Impostor
+from brummer.link.foreign_refusals import COME_BACK_S, RateLimited, Refused
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
 from brummer.link.opening import Opening, Probe
 from brummer.link.parking import Parking
@@ -284,12 +287,30 @@ class Link:
         self._told.set()
         if self._is_offline:
             await self._wake(None)
+        elif isinstance(error, Refused):
+            await self._stay_away(error, max(delay_s, error.retry_after_s or 0.0))
         else:
             self.next_dial_s = self._loop.time() + delay_s
             await self._wake(delay_s)
             self.next_dial_s = None
 
+    async def _stay_away(self, refusal: Refused, delay_s: float) -> None:
+        """Until the next dial. A waiting call brings it forward, but never before the time that the server has set."""
+        now_s = self._loop.time()
+        closed_until_s = now_s + (refusal.retry_after_s or 0.0)
+        self.next_dial_s = now_s + delay_s
+        while True:
+            self.parking.fail(partial(_refused, refusal, max(0.0, closed_until_s - self._loop.time())))
+            was_woken = await self._wake(self.next_dial_s - self._loop.time())
+            if not was_woken or self._orders or self._loop.time() >= closed_until_s:
+                break
+            self._woken.clear()
+            self._told.set()
+        self.next_dial_s = None
+
     def _backoff_cap_s(self) -> float:
+        if isinstance(self.last_error, Refused) and not self.parking:
+            return backoff.REFUSED_CAP_S
         return backoff.CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
 
     def _became_ready(self, event: Event, reason: str) -> None:
@@ -384,18 +405,33 @@ class Link:
 
     def _probe_failed(self, error: TransportError) -> None:
         self.last_error = error
+        if isinstance(error, RateLimited):
+            self._rate_limited(error)
+            return
         if isinstance(error, NoDescriptorLeft):  # that is our own trouble, and says nothing of the instance
             self._told.set()
             return
         if isinstance(error, Impostor):
             self._close_connections()
             self._apply(Event.STRANGER_ANSWERED, error.message)
+        elif isinstance(error, Refused):
+            self.connections.drop_idle()  # calls under way may still be answered
+            self._apply(Event.CONNECTION_LOST, error.message)
         elif isinstance(error, ConnectionRefused) and self.state is State.SUSPECT and self.connections.calls.size == 0:
             self._apply(Event.CONNECTION_LOST, error.message)
         else:
             if not isinstance(error, _OVER_A_PATH_THAT_WORKS):
                 self._path_was_cut = True
             self._unanswered(error.message)
+
+    def _rate_limited(self, error: RateLimited) -> None:
+        """It answers, so it is there; calls learn by themselves whether they are served."""
+        self.health.answered(self._loop.time())
+        if self.state is State.SUSPECT:
+            self._became_ready(Event.PROBE_ANSWERED, error.message)
+        else:
+            self.parking.release()
+            self._told.set()
 
     def _unanswered(self, reason: str) -> None:
         """Accuse nobody while we are late ourselves, or were away a moment ago."""
@@ -497,6 +533,15 @@ class Link:
             "in_flight": self.connections.busy,
             "parked": len(self.parking),
         }
+
+
+def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
+    """What is said to a call that waits for a server which refuses for ``closed_s`` more; None while it may wait.
+
+    A call that may have run is not answered by that.
+    """
+    waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
+    return None if waits or call.may_have_run else refusal.after(round(closed_s, 3) or None)
 
 
 def _ms(seconds: float | None) -> float | None:

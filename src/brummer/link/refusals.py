@@ -5,6 +5,7 @@ from typing import Final
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
+from brummer.link.foreign_refusals import Refused
 from brummer.link.link import Link
 
 PARK_S: Final = 20.0
@@ -30,6 +31,8 @@ def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
 
 def parked_too_long(link: Link, call: Call) -> BrummerError:
     """Its link did not become ready in time."""
+    if isinstance(link.last_error, Refused) and not call.may_have_run:
+        return link.last_error.after(link.last_error.retry_after_s)
     return ParkedTooLong(
         f"{link.target.instance_id} is {link.state.value} ({link.history[-1].reason if link.history else 'new'})"
         f" and did not become ready within {PARK_S:g} s; {_advice(link)}",
