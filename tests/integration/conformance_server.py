@@ -1,10 +1,11 @@
-"""The real thing with the diagnostic tools that the official conformance suite calls, and without a token.
+"""The real thing with the diagnostic tools that the official conformance suite calls.
 
     python conformance_server.py instance DIRECTORY
     python conformance_server.py hub DIRECTORY
 
-Both print their URL and serve until SIGTERM. What each tool has to do stands in the suite's scenarios; where Brummer
-lacks a feature (it never asks its client for anything), its tool does without, and the scenario stands in the baseline.
+Both print their URL, then their token, and serve until SIGTERM. What each tool has to do stands in the suite's
+scenarios; where Brummer lacks a feature (it never asks its client for anything), its tool does without, and the
+scenario stands in the baseline.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from brummer.host import loop
 from brummer.hub import service as hub
 from brummer.instance.service import Options, running_instance
 from brummer.wire.jsonrpc import ProtocolError
+from brummer.wire.listening import Port
 from brummer.wire.server import ToolCall
 from brummer.wire.toolbox import Content, Tool
 
+TOKEN: Final = "conformance"
 MISSING_CLIENT_CAPABILITY: Final = -32021
 
 IMAGE: Final = {
@@ -147,8 +150,8 @@ def diagnostic_tools() -> list[Tool]:
     ]
 
 
-def announce(url: str) -> None:
-    sys.stdout.write(f"{url}\n")
+def announce(url: str, token: str) -> None:
+    sys.stdout.write(f"{url}\n{token}\n")
     sys.stdout.flush()
 
 
@@ -156,15 +159,19 @@ async def serve_instance(directory: Path) -> int:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     options = Options(directory)
-    async with running_instance(options, os.environ, further_tools=diagnostic_tools(), demands_token=False) as instance:
-        announce(instance.record.url)
+    async with running_instance(options, os.environ, further_tools=diagnostic_tools()) as instance:
+        announce(instance.record.url, instance.record.token)
         await ended.wait()
     return 0
 
 
 async def serve_hub(directory: Path) -> int:
     return await hub.serve_http(
-        ("127.0.0.1", 0), os.environ, directory, announce=announce, further_tools=diagnostic_tools()
+        Port(("127.0.0.1", 0), lambda: TOKEN),
+        os.environ,
+        directory,
+        announce=lambda url: announce(url, TOKEN),
+        further_tools=diagnostic_tools(),
     )
 
 

@@ -21,7 +21,8 @@ def way_to(front: str, brum: Brum, instance: Instance, mode: str) -> dict[str, A
     """The scripts' one argument: a URL with headers, or else a command with its surroundings."""
     project = instance.record["directory"]
     if front == "http":
-        return {"mode": mode, "url": brum.hub_over_http(cwd=Path(project)).url, "headers": {}}
+        url = brum.hub_over_http(cwd=Path(project)).url
+        return {"mode": mode, "url": url, "headers": brum.authorization}
     if front == "instance":
         return {"mode": mode, "url": instance.url, "headers": {"Authorization": f"Bearer {instance.token}"}}
     surroundings = {"env": brum.environment, "cwd": project}

@@ -270,7 +270,22 @@ class Brum:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BRUMMER_INST")}
         name, _, value = self.mark.partition("=")
-        return {**kept, "BRUMMER_INSTANCES_DIR": str(self.instances), name: value}
+        own = {"BRUMMER_INSTANCES_DIR": str(self.instances), "XDG_STATE_HOME": str(self.home / "state")}
+        return {**kept, **own, name: value}
+
+    @property
+    def http_token_file(self) -> Path:
+        return self.home / "state" / "brummer" / "http-token"
+
+    @property
+    def http_token(self) -> str:
+        """The user's token, which exists once a program needed it."""
+        return self.http_token_file.read_text().strip()
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that shows it."""
+        return {"Authorization": f"Bearer {self.http_token}"}
 
     def project(self, name: str, files: Mapping[str, str] | None = None) -> Path:
         """A directory with these files, else with a dev server and scripts that end, fail, and do nothing."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,6 +21,7 @@ from brummer.cli.mcp_config import CLIENTS
 from brummer.core.limits import DEFAULTS
 from brummer.core.settings import BY_KEY
 from tests.integration.programs import BRUM, PROCFILE, WAIT_S, Brum, Done, Hub, within
+from tests.integration.scenarios.http_client import HttpClient
 
 COMMANDS = tuple(commands._COMMANDS)
 
@@ -385,6 +387,27 @@ def test_what_mcp_config_says_to_type_for_claude_code_starts_a_hub(brum: Brum) -
         hub.end()
 
 
+@pytest.mark.parametrize(("client", "key"), [("cursor", "mcpServers"), ("vscode", "servers")])
+async def test_what_mcp_config_says_to_add_for_http_is_served_by_a_hub(brum: Brum, client: str, key: str) -> None:
+    hub = brum.hub_over_http()
+    text = brum.run("mcp-config", client, "--http", urlsplit(hub.url).netloc).stdout
+    server = json.loads(text[text.index("{") :])[key]["brummer"]
+    assert server["url"] == hub.url
+    token = server["headers"]["Authorization"].removeprefix("Bearer ")
+    connected = await HttpClient.connected(server["url"], token=token)
+    assert await connected.call("instances_list") == {"instances": []}
+
+
+def test_what_mcp_config_says_for_http_has_one_token_for_all_and_an_option_for_its_own(brum: Brum) -> None:
+    everything = brum.run("mcp-config", "--http").stdout
+    assert everything.count(f"Bearer {brum.http_token}") == 3
+    for client in CLIENTS:
+        assert brum.run("mcp-config", "--http", client).stdout == brum.run("mcp-config", client, "--http").stdout
+    assert "Bearer chosen" in brum.run("mcp-config", "--http", "cursor", BRUMMER_HTTP_TOKEN="chosen").stdout
+    line = next(line for line in everything.splitlines() if "claude mcp" in line)
+    assert shlex.split(line)[-1] == f"Authorization: Bearer {brum.http_token}"
+
+
 # An instance.
 
 
@@ -501,12 +524,6 @@ def test_a_hub_whose_instances_directory_cannot_be_still_answers(brum: Brum) -> 
     hub = brum.hub(BRUMMER_INSTANCES_DIR="/dev/null").greet()
     assert hub.call("instances_list") == {"instances": []}
     assert hub.call("hub_status")["problems"]
-
-
-def test_http_for_others_needs_a_token_and_demands_it(brum: Brum) -> None:
-    done = brum.run("--mcp", "--http", "0.0.0.0:0")
-    assert done.status == 1
-    assert "BRUMMER_HTTP_TOKEN" in done.stderr
 
 
 def test_a_taken_port_for_http_is_named(brum: Brum) -> None:

@@ -7,13 +7,15 @@ import json
 import re
 import subprocess
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.programs import LEGACY, MODERN, Brum, Program
+from tests.integration.programs import LEGACY, MODERN, Brum
+from tests.integration.token_proxy import proxy_with_token
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "conformance_baseline.yml"
@@ -118,18 +120,27 @@ def summary_of(output: str) -> str:
 
 
 @pytest.fixture(params=["instance", "hub"])
-def served(request: pytest.FixtureRequest, brum: Brum) -> Program:
-    """The real instance and the real hub, each with the suite's diagnostic tools and without a token."""
+def served(request: pytest.FixtureRequest, brum: Brum) -> Iterator[str]:
+    """The way to the real instance and to the real hub, each with the suite's diagnostic tools."""
     program = brum.python(HERE / "conformance_server.py", request.param, brum.project("conforming"))
-    program.url = program.stdout.line().strip()
-    return program
+    url, token = program.stdout.line().strip(), program.stdout.line().strip()
+    with proxy_with_token(url, token) as proxied:
+        yield proxied
+
+
+@pytest.fixture
+def hub(brum: Brum) -> Iterator[str]:
+    """The way to the hub that people start."""
+    url = brum.hub_over_http().url
+    with proxy_with_token(url, brum.http_token) as proxied:
+        yield proxied
 
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_every_scenario_passes_but_those_in_the_baseline(
-    conformance: list[str], served: Program, revision: str, tmp_path: Path
+    conformance: list[str], served: str, revision: str, tmp_path: Path
 ) -> None:
-    run = run_suite(conformance, served.url, revision, tmp_path / "results", "--suite", "all")
+    run = run_suite(conformance, served, revision, tmp_path / "results", "--suite", "all")
     assert run.status == 0, run.said
     assert run.passed() >= MUST_PASS[revision], run.said
     if revision == MODERN:
@@ -138,23 +149,22 @@ def test_every_scenario_passes_but_those_in_the_baseline(
 
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_the_hub_that_people_start_passes_what_needs_no_diagnostic_tool(
-    conformance: list[str], brum: Brum, revision: str, tmp_path: Path
+    conformance: list[str], hub: str, revision: str, tmp_path: Path
 ) -> None:
-    hub = brum.hub_over_http()
     for scenario in WITHOUT_DIAGNOSTICS[revision]:
-        run = run_suite(conformance, hub.url, revision, tmp_path / scenario, "--scenario", scenario)
+        run = run_suite(conformance, hub, revision, tmp_path / scenario, "--scenario", scenario)
         assert run.status == 0, run.said
         assert scenario == "caching" or scenario in run.passed(), run.said
 
 
 @pytest.mark.parametrize(("listed", "scenario"), [("", "prompts-list"), ("server:\n  - tools-list\n", "tools-list")])
 def test_the_comparison_bites_both_ways(
-    conformance: list[str], brum: Brum, listed: str, scenario: str, tmp_path: Path
+    conformance: list[str], hub: str, listed: str, scenario: str, tmp_path: Path
 ) -> None:
     baseline = tmp_path / "baseline.yml"
     baseline.write_text(listed)
-    url, results = brum.hub_over_http().url, tmp_path / "results"
-    assert run_suite(conformance, url, LEGACY, results, "--scenario", scenario, baseline=baseline).status == 1
+    results = tmp_path / "results"
+    assert run_suite(conformance, hub, LEGACY, results, "--scenario", scenario, baseline=baseline).status == 1
 
 
 def test_every_entry_of_the_baseline_names_a_scenario_and_none_of_them_must_pass(conformance: list[str]) -> None:

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.programs import WAIT_S, Brum, Program
+from tests.integration.programs import BRUM, WAIT_S, Brum, Program, within
+from tests.integration.scenarios.ports import free_port
 
 PING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
 
@@ -39,19 +40,120 @@ def test_an_instance_answers_nobody_without_its_token(brum: Brum) -> None:
     assert status_of(instance) == 401
 
 
-def test_a_hub_over_http_demands_the_token_that_it_was_given(brum: Brum) -> None:
+def test_a_hub_over_http_demands_the_users_token_which_outlives_it(brum: Brum) -> None:
+    first = brum.hub_over_http()
+    token = brum.http_token
+    assert status_of(first, Authorization=f"Bearer {token}") == 200
+    assert status_of(first) == 401
+    assert status_of(first, Authorization=f"Bearer {token}x") == 401
+    first.end()
+    assert status_of(brum.hub_over_http(), Authorization=f"Bearer {token}") == 200
+
+
+def test_hubs_that_start_at_once_agree_on_the_token(brum: Brum) -> None:
+    programs = [brum.start(BRUM, "--mcp", "--http", "127.0.0.1:0") for _ in range(5)]
+    for program in programs:
+        program.url = program.stdout.until("http://").split()[-1]
+    statuses = [status_of(program, **brum.authorization) for program in programs]
+    assert statuses == [200] * len(programs)
+
+
+def test_the_variable_overrides_the_token_and_creates_none(brum: Brum) -> None:
     hub = brum.hub_over_http(BRUMMER_HTTP_TOKEN="secret")
     assert status_of(hub, Authorization="Bearer secret") == 200
     assert status_of(hub, Authorization="Bearer other") == 401
     assert status_of(hub) == 401
+    assert not brum.http_token_file.exists()
+
+
+@pytest.mark.parametrize("kind", ["readable", "link", "directory", "empty"])
+def test_a_token_file_that_proves_nothing_is_refused_with_its_path(brum: Brum, kind: str) -> None:
+    file = brum.http_token_file
+    file.parent.mkdir(parents=True)
+    if kind == "link":
+        file.symlink_to(brum.home / "elsewhere")
+    elif kind == "directory":
+        file.mkdir()
+    else:
+        file.write_text("known\n" if kind == "readable" else "")
+        file.chmod(0o644 if kind == "readable" else 0o600)
+    for command in (["--mcp", "--http", "127.0.0.1:0"], ["mcp-config", "--http"]):
+        done = brum.run(*command)
+        assert (done.status, done.stdout) == (1, "")
+        assert str(file) in done.stderr
+        assert "known" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["--mcp", "--http"], ["--mcp", "--metrics"], ["--metrics"]], ids=" ".join)
+def test_every_port_refuses_whoever_lacks_the_token_in_the_same_words(brum: Brum, command: list[str]) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    if "--http" in command:
+        program: Program = brum.start(BRUM, *command, address)
+        program.stdout.until("http://")
+    elif "--mcp" in command:
+        program = brum.hub("--metrics", address).greet()
+    else:
+        program = brum.instance(brum.project("shop"), "--metrics", address)
+    program.url = f"http://{address}/"
+    assert within(WAIT_S, lambda: answers(program))
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        for path in ("/", "/mcp", "/metrics", "/identity?nonce=0123456789abcdef"):
+            assert status_of(program, method, path) == 401
+            assert status_of(program, method, path, Host="evil.example") == 403
+            assert status_of(program, method, path, Origin="http://evil.example") == 403
+    served = ("GET", "/metrics") if "--metrics" in command else ("POST", "/mcp")
+    assert status_of(program, *served, **brum.authorization) == 200
+    assert status_of(program, *served, Host="my-machine.example", **brum.authorization) == 200
+    assert status_of(program, *served, Origin="http://evil.example", **brum.authorization) == 403
+
+
+def answers(program: Program) -> bool:
+    try:
+        status_of(program)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("started", ["instance", "in the background"])
+def test_no_script_inherits_the_token(brum: Brum, started: str) -> None:
+    told = "echo token=${BRUMMER_HTTP_TOKEN-none}"
+    project = brum.project("shop", {"Procfile": f"tell: {told}\n"})
+    if started == "instance":
+        brum.instance(project, BRUMMER_HTTP_TOKEN="secret")
+    else:
+        brum.run("up", cwd=project, BRUMMER_HTTP_TOKEN="secret")
+    content = json.loads(brum.run("call", "shop", "scripts_run", '{"name": "tell", "wait": "exit"}').stdout)
+    assert content["exit_code"] == 0
+    try:
+        assert "token=none" in brum.run("logs", "tell", cwd=project).stdout
+    finally:
+        brum.run("down", cwd=project)
+
+
+def test_a_hub_for_others_is_served_by_its_name_to_whoever_has_the_token(brum: Brum) -> None:
+    hub = brum.start(BRUM, "--mcp", "--http", "0.0.0.0:0")
+    hub.url = hub.stdout.until("http://").split()[-1].replace("0.0.0.0", "127.0.0.1")
+    for host in ("192.0.2.7:7700", "my-machine.example", "localhost"):
+        assert status_of(hub, Host=host, **brum.authorization) == 200
+    assert status_of(hub, Host="my-machine.example") == 403
+    assert status_of(hub, Host="localhost") == 401
+
+
+def test_localhost_is_served_at_both_addresses(brum: Brum) -> None:
+    hub = brum.start(BRUM, "--mcp", "--http", "localhost:0")
+    url = hub.stdout.until("http://").split()[-1]
+    for address in ("127.0.0.1", "[::1]"):
+        hub.url = url.replace("localhost", address)
+        assert status_of(hub, **brum.authorization) == 200
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:7777", "", "localhost@evil.example"]
 )
-def test_a_strange_host_is_turned_away_even_with_the_token(brum: Brum, host: str) -> None:
+def test_a_strange_host_is_turned_away_without_the_token(brum: Brum, host: str) -> None:
     instance = brum.instance(brum.project("shop"))
-    assert status_of(instance, Authorization=f"Bearer {instance.token}", Host=host) in (400, 403)
+    assert status_of(instance, Host=host) in (400, 403)
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "file://", "http://localhost.evil.example"])
@@ -63,9 +165,9 @@ def test_a_strange_origin_is_turned_away_even_with_the_token(brum: Brum, origin:
 def test_a_browser_on_this_machine_may_come_in(brum: Brum) -> None:
     hub = brum.hub_over_http()
     for origin in ("http://localhost:3000", "http://127.0.0.1", "https://localhost", "http://[::1]:5173"):
-        assert status_of(hub, Origin=origin) == 200
+        assert status_of(hub, Origin=origin, **brum.authorization) == 200
     for host in ("localhost", "localhost:99", "127.0.0.1", "[::1]:80"):
-        assert status_of(hub, Host=host) == 200
+        assert status_of(hub, Host=host, **brum.authorization) == 200
 
 
 def test_other_doors_are_closed(brum: Brum) -> None:

@@ -123,7 +123,7 @@ async def test_a_cancelled_call_over_stdio_ends_the_whole_group_that_it_started(
 async def test_a_cancelled_call_to_a_hub_over_http_does_the_same(
     brum: Brum, instance: Instance, project: Path, modern: bool
 ) -> None:
-    client = await HttpClient.connected(brum.hub_over_http().url, modern=modern)
+    client = await HttpClient.connected(brum.hub_over_http().url, token=brum.http_token, modern=modern)
     arguments = {"name": "tree", "wait": "exit", "timeout_s": 300}
     async with client.asking("tools/call", name="scripts_run", arguments=arguments) as asked:
         group = await family(project)
@@ -139,7 +139,7 @@ async def test_a_cancelled_call_to_a_hub_over_http_does_the_same(
 async def test_an_older_client_that_hangs_up_on_a_hub_cancels_nothing(
     brum: Brum, instance: Instance, project: Path
 ) -> None:
-    client = await HttpClient.connected(brum.hub_over_http().url)
+    client = await HttpClient.connected(brum.hub_over_http().url, token=brum.http_token)
     arguments = {"name": "tree", "wait": "exit", "timeout_s": 300}
     async with client.asking("tools/call", name="scripts_run", arguments=arguments):
         group = await family(project)

@@ -39,8 +39,9 @@ def promtool(*arguments: str, stdin: str = "") -> str:
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def text_of(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S) as answer:
+def text_of(brum: Brum, port: int) -> str:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=brum.authorization)
+    with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
         return str(answer.read().decode())
 
 
@@ -60,6 +61,7 @@ class Prometheus:
                     "scrape_configs": [
                         {
                             "job_name": "brummer",
+                            "authorization": {"credentials_file": str(brum.http_token_file)},
                             "static_configs": [
                                 {"targets": [f"127.0.0.1:{port}"], "labels": {"role": role}}
                                 for role, port in ports.items()
@@ -116,7 +118,7 @@ def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     assert prometheus.comes_to(answered, 1)
     assert prometheus.comes_to('brummer_script_events_total{kind="exited"}', 1)
     for port in ports.values():
-        assert promtool("check", "metrics", stdin=text_of(port)) == ""
+        assert promtool("check", "metrics", stdin=text_of(brum, port)) == ""
 
     arguments = {"instance": instance.id, "name": "quiet", "wait": "exit"}
     call = {

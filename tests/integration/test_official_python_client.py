@@ -43,12 +43,12 @@ async def client_to(front: str, brum: Brum, instance: Instance, mode: str) -> As
         if front == "stdio":
             stdio = StdioServerParameters(command=str(BRUM), args=["--mcp"], env=brum.environment, cwd=str(brum.home))
             client = Client(stdio, mode=mode)
-        elif front == "http":
-            client = Client(brum.hub_over_http().url, mode=mode)
         else:
-            headers = {"Authorization": f"Bearer {instance.token}"}
+            url = brum.hub_over_http().url if front == "http" else instance.url
+            token = brum.http_token if front == "http" else instance.token
+            headers = {"Authorization": f"Bearer {token}"}
             http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=30))
-            client = Client(streamable_http_client(instance.url, http_client=http), mode=mode)
+            client = Client(streamable_http_client(url, http_client=http), mode=mode)
         yield await stack.enter_async_context(client)
 
 

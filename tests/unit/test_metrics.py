@@ -19,6 +19,7 @@ from brummer.core.metrics import Family, Metric, Sample, merged
 from brummer.core.tallies import CALL_S, Histogram
 from brummer.discovery.registry import Registry
 from brummer.host.clocks import SystemClock
+from brummer.host.http_token import TokenUnusable
 from brummer.hub import metrics as hub_metrics
 from brummer.hub.instances import Instances
 from brummer.hub.metrics import HubMetrics
@@ -31,6 +32,7 @@ from brummer.link.state import Event, State, next_state
 from brummer.network.wake import ClockSet, Slept
 from brummer.wire import exposition
 from brummer.wire.eras import Era
+from brummer.wire.listening import Port
 from brummer.wire.metrics_front import serving_metrics
 from brummer.wire.server import Params, Request, ToolCall
 
@@ -227,39 +229,49 @@ def free_port() -> int:
     return port
 
 
+BEARER = "authorization: Bearer secret"
+
+
 @contextlib.asynccontextmanager
-async def served(token: str | None = None) -> AsyncIterator[int]:
+async def served() -> AsyncIterator[int]:
     port = free_port()
     families = [SIZE.family({("a",): 1})]
-    async with serving_metrics(("127.0.0.1", port), token, lambda: families, os.getpid()) as problem:
+    asked = Port(("127.0.0.1", port), lambda: "secret")
+    async with serving_metrics(asked, lambda: families, os.getpid()) as problem:
         assert problem is None
         yield port
 
 
-async def test_a_scraper_gets_the_text_and_nobody_gets_anything_else() -> None:
+async def test_a_scraper_gets_the_text_and_nothing_else() -> None:
     async with served() as port:
-        status, body = await fetched(port)
+        status, body = await fetched(port, BEARER)
         assert status == 200
         assert 'brummer_size_bytes{thing="a"} 1.0' in body
-        assert (await fetched(port, path="/mcp"))[0] == 404
+        assert (await fetched(port, BEARER, path="/mcp"))[0] == 404
+        assert (await fetched(port, BEARER, "origin: http://evil.example"))[0] == 403
+        assert (await fetched(port, BEARER, host="evil.example"))[0] == 200
+
+
+async def test_metrics_demand_the_token() -> None:
+    async with served() as port:
+        for path in ("/metrics", "/mcp"):
+            assert (await fetched(port, path=path))[0] == 401
+            assert (await fetched(port, "authorization: Bearer wrong", path=path))[0] == 401
         assert (await fetched(port, host="evil.example"))[0] == 403
-        assert (await fetched(port, "origin: http://evil.example"))[0] == 403
 
 
-async def test_where_a_token_is_set_it_must_be_shown() -> None:
-    async with served("secret") as port:
-        assert (await fetched(port))[0] == 401
-        assert (await fetched(port, "authorization: Bearer wrong"))[0] == 401
-        assert (await fetched(port, "authorization: Bearer secret"))[0] == 200
+def no_token() -> str:
+    raise TokenUnusable("there is none")
 
 
-async def test_a_port_that_is_taken_and_a_public_name_are_problems_and_no_more() -> None:
+async def test_a_port_that_is_taken_and_a_token_that_is_unusable_are_problems_and_no_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        for address, told in (
-            (("127.0.0.1", taken.getsockname()[1]), {"host": "127.0.0.1", "port": taken.getsockname()[1]}),
-            (("0.0.0.0", 0), {"host": "0.0.0.0"}),
+        port = taken.getsockname()[1]
+        for asked, told in (
+            (Port(("127.0.0.1", port), lambda: "secret"), {"host": "127.0.0.1", "port": port}),
+            (Port(("127.0.0.1", 0), no_token), {}),
         ):
-            async with serving_metrics(address, None, list, os.getpid()) as problem:
+            async with serving_metrics(asked, list, os.getpid()) as problem:
                 assert problem is not None
                 assert (problem.code, problem.context) == ("metrics_not_served", told)
 

@@ -29,6 +29,7 @@ from .wire_support import (
     INSTRUCTIONS,
     META,
     MODERN,
+    TOKEN,
     WAIT_S,
     Answer,
     RawClient,
@@ -41,8 +42,6 @@ from .wire_support import (
     serving,
     until,
 )
-
-TOKEN = "t0ken-" + "x" * 37
 
 
 class Served:
@@ -64,15 +63,19 @@ class Served:
         return answer.headers["mcp-session-id"]
 
     async def asked(self, head: str) -> Answer:
+        """The answer to this request, with the token."""
+        return await self.asked_as_a_stranger(f"{head}\nauthorization: Bearer {TOKEN}")
+
+    async def asked_as_a_stranger(self, head: str) -> Answer:
         self.client.send(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
         return await self.client.answer()
 
 
 @contextlib.asynccontextmanager
-async def served(token: str | None = None, extra_hosts: frozenset[str] = frozenset()) -> AsyncIterator[Served]:
+async def served(extra_hosts: frozenset[str] = frozenset()) -> AsyncIterator[Served]:
     tools = Tools()
     routes = {b"/identity": lambda request: (200, b'{"target":"%b"}' % request.target)}
-    handler = StreamableHttp(tools.server(), token=token, routes=routes, extra_hosts=extra_hosts)
+    handler = StreamableHttp(tools.server(), token=TOKEN, routes=routes, extra_hosts=extra_hosts)
     async with serving(handler) as (server, port), connected(port) as client:
         yield Served(tools, handler, server, client, port)
 
@@ -135,23 +138,24 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", OURS)
-async def test_a_host_that_names_us_is_welcome(host: str) -> None:
+async def test_without_the_token_a_host_of_ours_learns_that_it_needs_one(host: str) -> None:
     async with served(extra_hosts=frozenset({"Hub.internal"})) as it:
-        assert (await it.client.post(legacy("ping"), host=host)).status == 200
-        assert (await it.client.post(legacy("ping"), origin=f"http://{host.lower()}")).status == 200
-        assert (await it.client.post(legacy("ping"), origin=f"https://{host.lower()}")).status == 200
+        for sent in ({"host": host}, {"origin": f"http://{host.lower()}"}, {"origin": f"https://{host.lower()}"}):
+            assert (await it.client.post(legacy("ping"), **sent)).status == 200
+            assert (await it.client.post(legacy("ping"), authorization=None, **sent)).status == 401
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-async def test_a_host_or_origin_that_does_not_is_refused_before_anything_else(host: str) -> None:
-    async with served(TOKEN) as it:
-        bearer = f"Bearer {TOKEN}"
-        assert (await it.client.post(legacy("ping"), host=host, authorization=bearer)).status == 403
+async def test_a_foreign_host_is_served_with_the_token_only_and_a_foreign_origin_never(host: str) -> None:
+    async with served() as it:
+        assert (await it.client.post(legacy("ping"), host=host)).status == 200
+        assert (await it.client.post(legacy("ping"), host=host, authorization=None)).status == 403
+        assert (await it.client.post(legacy("ping"), host=host, authorization="Bearer wrong")).status == 403
         for origin in (f"http://{host}", f"https://{host}"):
-            answer = await it.client.post(legacy("ping"), origin=origin, authorization=bearer)
+            answer = await it.client.post(legacy("ping"), origin=origin)
             assert answer.status == 403
             assert TOKEN.encode() not in answer.body
-        assert (await it.client.post(legacy("ping"), authorization=bearer)).status == 200
+        assert (await it.client.post(legacy("ping"))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -178,14 +182,11 @@ async def test_an_origin_that_is_no_web_page_of_ours_is_refused(origin: str) -> 
         assert (await it.client.post(legacy("ping"), origin=origin)).status == 403
 
 
-async def test_no_host_at_all_is_refused() -> None:
+async def test_no_host_and_two_hosts_are_none_of_ours() -> None:
     async with served() as it:
-        assert (await it.client.post(legacy("ping"), host=None)).status == 403
-
-
-async def test_two_hosts_are_none_of_ours() -> None:
-    async with served() as it:
-        assert (await it.asked("GET /identity HTTP/1.1\nhost: localhost\nhost: localhost")).status == 403
+        assert (await it.client.post(legacy("ping"), host=None, authorization=None)).status == 403
+        two = "GET /identity HTTP/1.1\nhost: localhost\nhost: localhost"
+        assert (await it.asked_as_a_stranger(two)).status == 403
 
 
 async def test_what_was_judged_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,25 +218,35 @@ async def test_what_was_judged_is_forgotten_in_time(monkeypatch: pytest.MonkeyPa
     ],
 )
 async def test_who_does_not_show_the_token_gets_no_further(authorization: str | None) -> None:
-    async with served(TOKEN) as it:
+    async with served() as it:
         answer = await it.client.post(call("echo"), authorization=authorization)
         assert answer.status == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert it.tools.calls == []
 
 
+@pytest.mark.parametrize("target", ["/", "/mcp", "/metrics", "/nothing"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT", "OPTIONS", "HEAD"])
+async def test_without_the_token_every_path_and_method_gets_the_same_answer(method: str, target: str) -> None:
+    async with served() as it:
+        it.client.send(f"{method} {target} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        answer = await it.client.answer(has_body=method != "HEAD")
+        assert answer.status == 401
+        assert set(answer.headers) <= {"www-authenticate", "content-type", "content-length", "connection"}
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_who_shows_the_token_is_served(scheme: str) -> None:
-    async with served(TOKEN) as it:
+    async with served() as it:
         assert (await it.client.post(call("echo"), authorization=f"{scheme} {TOKEN}")).status == 200
 
 
 async def test_a_plain_route_needs_no_token_but_the_right_host_and_method() -> None:
-    async with served(TOKEN) as it:
-        answer = await it.asked("GET /identity?nonce=1 HTTP/1.1\nhost: localhost")
+    async with served() as it:
+        answer = await it.asked_as_a_stranger("GET /identity?nonce=1 HTTP/1.1\nhost: localhost")
         assert (answer.status, answer.json) == (200, {"target": "/identity?nonce=1"})
-        assert (await it.asked("GET /identity HTTP/1.1\nhost: evil.com")).status == 403
-        assert (await it.asked("DELETE /identity HTTP/1.1\nhost: localhost")).status == 404
+        assert (await it.asked_as_a_stranger("GET /identity HTTP/1.1\nhost: evil.com")).status == 403
+        assert (await it.asked_as_a_stranger("DELETE /identity HTTP/1.1\nhost: localhost")).status == 401
 
 
 @pytest.mark.parametrize("target", ["/", "/mcp/", "/MCP", "/mcpx", "/mcp/../identity", "*", "/%6dcp"])

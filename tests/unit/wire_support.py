@@ -20,6 +20,7 @@ from brummer.wire.toolbox import Content, Tool, ToolTable
 
 WAIT_S: Final = 10.0
 LIMIT_BYTES: Final = 1 << 20
+TOKEN: Final = "t0ken-" + "x" * 37
 INFO: Final = {"name": "tested", "version": "1.2.3"}
 INSTRUCTIONS: Final = "Ask, and it shall be answered: “at once”."
 
@@ -373,6 +374,7 @@ def post(message: object, **headers: str | None) -> bytes:
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     usual: dict[str, str | None] = {
         "host": "127.0.0.1",
+        "authorization": f"Bearer {TOKEN}",
         "content-type": "application/json",
         "accept": "application/json, text/event-stream",
         "content-length": str(len(body)),

@@ -27,7 +27,7 @@ brum [options] [SCRIPT ...]      run this project's instance, and start the scri
   brum status                      show what the running hubs see, what went wrong, and what they did about it
   brum metrics                     print their metrics, and those of the instances
   brum call INSTANCE TOOL [JSON]   call one tool of one instance, and print its result
-  brum mcp-config [CLIENT]         show how to add the hub to a coding agent
+  brum mcp-config [CLIENT]         show how to add the hub to a coding agent; --http: with the token of HTTP
   brum doctor                      check what discovery rests on, and say what to do
   brum --settings [--json]         show every setting that holds here, and where it was set
   brum --test-resource-limits      see every limit hold, with the values that are set here"""
@@ -169,8 +169,7 @@ def _hub(options: argparse.Namespace, flags: Flags) -> int:
 
     if options.http is None:
         return hub.serve_stdio(flags, options.metrics)
-    host, port = options.http
-    return hub.serve_http(host, port, flags, options.metrics)
+    return hub.serve_http(options.http, flags, options.metrics)
 
 
 def _instance(options: argparse.Namespace, flags: Flags) -> int:
@@ -293,8 +292,31 @@ def _mcp_config(argv: Sequence[str]) -> int:
 
     parser = arguments.parser("brum mcp-config", description="Show how to add the hub to a coding agent.")
     parser.add_argument("client", nargs="?", choices=mcp_config.CLIENTS, help="default: all of them")
-    print(mcp_config.text(parser.parse_args(argv).client))
+    parser.add_argument(
+        "--http",
+        type=arguments.address,
+        nargs="?",
+        const=mcp_config.HTTP_ADDRESS,
+        metavar="HOST:PORT",
+        help="for a hub over HTTP, with the token that it demands; default: 127.0.0.1:7700",
+    )
+    options = parser.parse_args(_http_last(argv))
+    if options.http:
+        print(mcp_config.text_for_http(options.client, options.http))
+    else:
+        print(mcp_config.text(options.client))
     return 0
+
+
+def _http_last(argv: Sequence[str]) -> list[str]:
+    """``--http CLIENT`` as ``CLIENT --http``: an option whose value may be left out takes the next word otherwise."""
+    from brummer.cli import mcp_config
+
+    words = list(argv)
+    if "--http" in words[:-1] and words[words.index("--http") + 1] in mcp_config.CLIENTS:
+        words.remove("--http")
+        words.append("--http")
+    return words
 
 
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {

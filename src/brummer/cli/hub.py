@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
+from brummer.cli.ports import port_of, user_token
 from brummer.cli.stream import take
 from brummer.core.settings import Flags
 from brummer.host import loop
 from brummer.hub import service
-from brummer.wire.metrics_front import Address
+from brummer.wire.listening import Address, Port
 
 
 def serve_stdio(flags: Flags, metrics: Address | None) -> int:
@@ -15,15 +16,28 @@ def serve_stdio(flags: Flags, metrics: Address | None) -> int:
     stream = take()
     return loop.run(
         service.serve_stdio(
-            stream.stdin, stream.stdout, stream.greeting, os.environ, Path.cwd(), flags=flags, metrics=metrics
+            stream.stdin,
+            stream.stdout,
+            stream.greeting,
+            os.environ,
+            Path.cwd(),
+            flags=flags,
+            metrics=port_of(metrics),
         )
     )
 
 
-def serve_http(host: str, port: int, flags: Flags, metrics: Address | None) -> int:
-    """Serve until SIGTERM or Ctrl-C; the URL is printed once the port is open."""
+def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
+    """Serve until SIGTERM or Ctrl-C; the URL is printed once the port is open. Raises TokenUnusable."""
     return loop.run(
-        service.serve_http((host, port), os.environ, Path.cwd(), announce=_announce, flags=flags, metrics=metrics)
+        service.serve_http(
+            Port(address, user_token),
+            os.environ,
+            Path.cwd(),
+            announce=_announce,
+            flags=flags,
+            metrics=port_of(metrics),
+        )
     )
 
 

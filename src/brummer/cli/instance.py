@@ -70,11 +70,10 @@ async def _serving_metrics(address: tuple[str, int] | None, instance: Instance) 
     if address is None:
         yield None
         return
-    from brummer.wire.doorkeeper import TOKEN_VARIABLE
+    from brummer.cli.ports import port_of
     from brummer.wire.metrics_front import serving_metrics
 
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    async with serving_metrics(address, token, instance.families, os.getpid()) as problem:
+    async with serving_metrics(port_of(address), instance.families, os.getpid()) as problem:
         yield problem
 
 

@@ -5,13 +5,34 @@ import os
 import shlex
 import shutil
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from brummer.wire.listening import Address
+
+T = TypeVar("T")
+
+HTTP_ADDRESS: Final[Address] = ("127.0.0.1", 7700)
+"""The one that the documentation uses; a hub over HTTP has no default port."""
 
 
 def text(client: str | None) -> str:
-    """The instructions for one of `CLIENTS`, or for all of them."""
-    chosen = [client] if client else list(CLIENTS)
-    return "\n\n".join(CLIENTS[name]() for name in chosen)
+    """How one of `CLIENTS`, or each of them, starts a hub of its own."""
+    return "\n\n".join(shown() for shown in _chosen(CLIENTS, client))
+
+
+def text_for_http(client: str | None, address: Address) -> str:
+    """How one of `CLIENTS`, or each of them, reaches a hub that serves HTTP at this address. Raises TokenUnusable."""
+    from brummer.cli.ports import user_token
+
+    host, port = address
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
+    shown = [_hub_over_http(address), *(of(url, user_token()) for of in _chosen(HTTP_CLIENTS, client))]
+    return "\n\n".join(shown)
+
+
+def _chosen(clients: dict[str, T], client: str | None) -> list[T]:
+    return [clients[client]] if client else list(clients.values())
 
 
 def _command() -> list[str]:
@@ -24,6 +45,9 @@ def _command() -> list[str]:
 
 def _json(config: dict[str, Any]) -> str:
     return json.dumps(config, indent=2)
+
+
+# A hub of the client's own, over stdio.
 
 
 def _server() -> dict[str, Any]:
@@ -48,9 +72,53 @@ def _claude_desktop() -> str:
     return f"Claude Desktop, in claude_desktop_config.json:\n\n{_json({'mcpServers': {'brummer': _server()}})}"
 
 
-CLIENTS = {
+CLIENTS: Final[dict[str, Callable[[], str]]] = {
     "claude-code": _claude_code,
     "cursor": _cursor,
     "vscode": _vscode,
     "claude-desktop": _claude_desktop,
+}
+
+
+# One hub for all clients, over HTTP.
+
+
+def _hub_over_http(address: Address) -> str:
+    host, port = address
+    command = shlex.join([*_command(), "--mcp", "--http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"])
+    return (
+        f"The hub, which must run before its clients:\n\n    {command}\n\n"
+        "The token below is a secret: with it, anybody on this machine can run your scripts."
+    )
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _claude_code_http(url: str, token: str) -> str:
+    header = shlex.quote(f"Authorization: Bearer {token}")
+    command = f"claude mcp add --scope user --transport http brummer {url} --header {header}"
+    return f"Claude Code, once per user:\n\n    {command}"
+
+
+def _cursor_http(url: str, token: str) -> str:
+    server = {"url": url, "headers": _headers(token)}
+    return f"Cursor, in ~/.cursor/mcp.json:\n\n{_json({'mcpServers': {'brummer': server}})}"
+
+
+def _vscode_http(url: str, token: str) -> str:
+    server = {"type": "http", "url": url, "headers": _headers(token)}
+    return f"VS Code, in .vscode/mcp.json:\n\n{_json({'servers': {'brummer': server}})}"
+
+
+def _claude_desktop_http(_: str, __: str) -> str:
+    return "Claude Desktop starts its servers itself: see brum mcp-config claude-desktop"
+
+
+HTTP_CLIENTS: Final[dict[str, Callable[[str, str], str]]] = {
+    "claude-code": _claude_code_http,
+    "cursor": _cursor_http,
+    "vscode": _vscode_http,
+    "claude-desktop": _claude_desktop_http,
 }

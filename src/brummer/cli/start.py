@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 from brummer.cli import standard_streams
+from brummer.host import http_token
 
 _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 """Command lines made of these are valid for sure, so the first answer need not wait for the argument parser."""
@@ -15,6 +16,7 @@ _PORT_MAX: Final = 65_535
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
     standard_streams.make_usable()
+    http_token.take_override(os.environ)
     _have_a_home()
     if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take

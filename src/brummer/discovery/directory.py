@@ -34,6 +34,11 @@ def black_box_directory(environ: Mapping[str, str]) -> Path:
     return _state_directory(environ) / "black-box"
 
 
+def http_token_file(environ: Mapping[str, str]) -> Path:
+    """Where the user's HTTP token is kept: one file, whichever instances directory a program uses."""
+    return _state_directory(environ) / "http-token"
+
+
 def log_directory(environ: Mapping[str, str]) -> Path:
     """Where an instance in the background says what it has to say about itself; found as the black box is."""
     if environ.get(VARIABLE):

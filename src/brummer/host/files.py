@@ -130,6 +130,24 @@ def write_atomically(
         _sync_directory(path.parent, files)
 
 
+def write_once(path: Path, data: bytes, system: System = REAL) -> bool:
+    """Create the file with this content, mode 0600, unless one is there; returns whether this call created it.
+
+    Of several writers exactly one succeeds, and a reader never sees a part. Raises OSError.
+    """
+    files = system.files
+    temporary = path.with_name(temporary_name(path.name, system))
+    try:
+        _write_new(temporary, data, 0o600, files, durable=not system.filesystems.is_tmpfs(path.parent))
+        files.link(temporary, path)  # fails if the name is taken, which a rename does not
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            files.unlink(temporary)
+    return True
+
+
 def create(path: Path, mode: int = 0o600, files: Files = REAL.files) -> int:
     """A descriptor of a new file, for writing. Raises OSError (FileExistsError, whatever it is that is there)."""
     return files.open(path, _CREATE, mode)

@@ -46,10 +46,10 @@ from brummer.hub.tools import hub_tools
 from brummer.hub.traces import TracesUnavailable, tracing
 from brummer.network.monitor import Monitor, Sources
 from brummer.network.wake import GoingToSleep
-from brummer.wire.doorkeeper import LOOPBACK_NAMES, TOKEN_VARIABLE
 from brummer.wire.greeting import Greeting
 from brummer.wire.http_server import HttpServer
-from brummer.wire.metrics_front import Address, serving_metrics
+from brummer.wire.listening import Address, Port, listen
+from brummer.wire.metrics_front import serving_metrics
 from brummer.wire.server import McpServer
 from brummer.wire.stdio import StdioServer
 from brummer.wire.streamable_http import StreamableHttp
@@ -210,12 +210,11 @@ def _problems(chosen: Settings) -> list[BrummerError]:
 
 
 @contextlib.asynccontextmanager
-async def _telling(hub: Hub, environ: Mapping[str, str], metrics: Address | None) -> AsyncIterator[None]:
+async def _telling(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
     """Whoever asks from outside: `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
-    token = environ.get(TOKEN_VARIABLE) or None
     async with (
         serving_status(hub.registry.directory, hub.describe, hub.describe_metrics),
-        serving_metrics(metrics, token, hub.metrics.families, os.getpid()) as problem,
+        serving_metrics(metrics, hub.metrics.families, os.getpid()) as problem,
     ):
         if problem is not None:
             _log.warning("%s", problem.message)
@@ -231,12 +230,12 @@ async def serve_stdio(
     working_directory: Path,
     *,
     flags: Flags = NO_FLAGS,
-    metrics: Address | None = None,
+    metrics: Port | None = None,
 ) -> int:
     """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
     async with (
         running_hub(environ, working_directory, flags=flags) as hub,
-        _telling(hub, environ, metrics),
+        _telling(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
         front.session.capabilities = greeting.capabilities
@@ -246,44 +245,42 @@ async def serve_stdio(
 
 
 async def serve_http(
-    address: Address,
+    port: Port,
     environ: Mapping[str, str],
     working_directory: Path,
     *,
     announce: Callable[[str], None],
     flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
-    metrics: Address | None = None,
+    metrics: Port | None = None,
 ) -> int:
-    """Serve any number of clients until SIGTERM or Ctrl-C. Raises `NotServed`.
+    """Serve any number of clients, until SIGTERM or Ctrl-C. Raises NotServed, TokenUnusable.
 
     ``further_tools`` are served after the frozen ones; no command line reaches that.
     """
-    host, port = address
-    token = environ.get(TOKEN_VARIABLE) or None
-    if host not in LOOPBACK_NAMES and token is None:
-        raise NotServed(f"{host} can be reached by others: set {TOKEN_VARIABLE} to a secret that clients must show")
+    host = port.address[0]
+    token = await asyncio.to_thread(port.token)
     ended = asyncio.Event()
     async with (
         running_hub(environ, working_directory, flags=flags, further_tools=further_tools) as hub,
-        _telling(hub, environ, metrics),
+        _telling(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         server = HttpServer(handler, body_limit_bytes=hub.instances.gate.limits.request_bytes)
-        listener = _listen(host, port)
-        await server.start([listener])
+        listeners = await asyncio.to_thread(_listen, port.address)
+        await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host
         with _ending_on_signals(ended.set, also=(signal.SIGINT,)):
-            announce(f"http://{shown}:{listener.getsockname()[1]}/mcp")
+            announce(f"http://{shown}:{listeners[0].getsockname()[1]}/mcp")
             await ended.wait()
         await server.close()
     return 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(address: Address) -> list[socket.socket]:
+    host, port = address
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        return listen(host, port)
     except OSError as error:
         raise NotServed(f"can't listen on {host}:{port}: {error.strerror}", host=host, port=port) from None
 

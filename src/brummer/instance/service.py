@@ -96,13 +96,10 @@ async def running_instance(
     *,
     limits: Limits = DEFAULTS,
     further_tools: Iterable[Tool] = (),
-    demands_token: bool = True,
 ) -> AsyncIterator[Instance]:
     """An instance that serves and is published, for as long as the block lasts.
 
-    Raises AlreadyRunning, DirectoryUnusable, PortTaken. ``further_tools`` are served beside its own. Without
-    ``demands_token`` anybody on this machine may call: for clients that cannot show one, such as a conformance
-    suite; no command line reaches it.
+    Raises AlreadyRunning, DirectoryUnusable, PortTaken. ``further_tools`` are served beside its own.
     """
     project = options.project.resolve()
     generation, token = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
@@ -138,7 +135,7 @@ async def running_instance(
             calls = KeyedCalls(tools, REPEATABLE, ledger, memory.admit)
             counted = CountedCalls(calls)
             counting = Counting(manager, counted, ledger, memory)
-            server = _server(record, counted, counting, limits, token=token if demands_token else None)
+            server = _server(record, counted, counting, limits)
             await server.start([listener])
             await registrar.publish(record)
             await start_all_threads()
@@ -167,7 +164,7 @@ def _memory(limits: Limits, ledger: Ledger) -> Memory:
     return Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, shed)
 
 
-def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits, *, token: str | None) -> HttpServer:
+def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits) -> HttpServer:
     def prove(request: HttpRequest) -> tuple[int, bytes]:
         return identity.answer(record.token, record.instance_id, record.generation, request.target)
 
@@ -175,7 +172,9 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
         return 200, msgspec.json.encode(_families(counting))
 
     mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
-    handler = StreamableHttp(mcp, token=token, routes={identity.PATH: prove}, private_routes={FAMILIES_PATH: tell})
+    handler = StreamableHttp(
+        mcp, token=record.token, routes={identity.PATH: prove}, private_routes={FAMILIES_PATH: tell}
+    )
     return HttpServer(handler, body_limit_bytes=limits.request_bytes)
 
 

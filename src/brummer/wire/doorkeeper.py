@@ -1,44 +1,54 @@
-"""Who may speak to an HTTP server of ours: Host and Origin must name it (DNS rebinding), and the token must fit."""
+"""Who may speak to an HTTP server of ours: the client must send the token, and no foreign web page may be behind it.
+
+Without the token a request learns nothing but its refusal: 403 for a foreign Host or Origin (DNS rebinding), else 401.
+With it any Host is accepted, because a page behind a rebound name has no token; a foreign Origin stays refused.
+"""
 
 import hmac
 import re
 from typing import Final
 
-from brummer.wire.http_server import HttpRequest
+from brummer.wire.http_server import HttpRequest, Refusal
 
 JUDGED_LIMIT: Final = 100
 """Pairs of Host and Origin whose verdict is kept."""
-
-TOKEN_VARIABLE: Final = "BRUMMER_HTTP_TOKEN"  # noqa: S105 — its name, not its value
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 """Host and port, and nothing else: general URL parsers find a host in much more."""
 
+_JSON: Final = (b"content-type", b"application/json")
+FOREIGN: Final = Refusal(403, b'{"error":"Host or Origin is not allowed"}', (_JSON,))
+TOKEN_NEEDED: Final = Refusal(401, b'{"error":"a bearer token is needed"}', (_JSON, (b"www-authenticate", b"Bearer")))
+
 
 class Doorkeeper:
-    """``token`` None means that nobody need show one."""
+    """``extra_hosts``: names of ours beside those of the loopback."""
 
-    def __init__(self, token: str | None, extra_hosts: frozenset[str] = frozenset()) -> None:
-        self._token = None if token is None else token.encode()
+    def __init__(self, token: str, extra_hosts: frozenset[str] = frozenset()) -> None:
+        self._token = token.encode()
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in extra_hosts}
-        self._judged: dict[tuple[bytes, bytes], bool] = {}
+        self._judged: dict[tuple[bytes, bytes | None], tuple[bool, bool]] = {}
 
-    def comes_from_here(self, request: HttpRequest) -> bool:
-        """Host and, if there is one, Origin must name us. Judged once each: a client says the same every time."""
-        said = (request.headers.get(b"host", b""), request.headers.get(b"origin", b""))
-        if said not in self._judged:
+    def refusal_of(self, request: HttpRequest) -> Refusal | None:
+        """The answer to a request that may not be served; None for one that has shown the token."""
+        has_token = self._has_token(request)
+        host_is_ours, origin_is_ours = self._judge(request)
+        if not origin_is_ours or not (host_is_ours or has_token):
+            return FOREIGN
+        return None if has_token else TOKEN_NEEDED
+
+    def _judge(self, request: HttpRequest) -> tuple[bool, bool]:
+        """Whether Host, and Origin if there is one, name us. Judged once each: a client sends the same every time."""
+        host, origin = sent = request.headers.get(b"host", b""), request.headers.get(b"origin")
+        if sent not in self._judged:
             if len(self._judged) >= JUDGED_LIMIT:
                 self._judged.clear()
-            host, origin = said
-            is_ours = _host_name(host) in self._hosts
-            self._judged[said] = is_ours and (b"origin" not in request.headers or self._is_own_origin(origin))
-        return self._judged[said]
+            self._judged[sent] = _host_name(host) in self._hosts, origin is None or self._is_own_origin(origin)
+        return self._judged[sent]
 
-    def is_authorized(self, request: HttpRequest) -> bool:
-        if self._token is None:
-            return True
+    def _has_token(self, request: HttpRequest) -> bool:
         scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
 

@@ -49,6 +49,16 @@ class HttpRequest(msgspec.Struct):
 
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A whole answer to a request that is not served."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
 Handler = Callable[["Exchange"], Awaitable[None]]
 
 
@@ -68,6 +78,9 @@ class Exchange:
         if self.request.method == b"HEAD":
             body = b""
         self._connection.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.respond(refusal.status, refusal.body, refusal.headers)
 
     def start_stream(self, status: int, headers: Headers = ()) -> None:
         """Begin an answer whose length is not known; chunks follow, for HTTP/1.0 plain bytes up to the close."""

@@ -12,14 +12,14 @@ from typing import Final
 
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family
-from brummer.wire.doorkeeper import LOOPBACK_NAMES, TOKEN_VARIABLE, Doorkeeper
+from brummer.wire.doorkeeper import Doorkeeper
 from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire.listening import Port, listen
 
 PATH: Final = b"/metrics"
 BODY_LIMIT_BYTES: Final = 4096
 """A scrape has no body."""
 
-Address = tuple[str, int]
 Snapshot = Callable[[], list[Family]]
 
 
@@ -30,40 +30,35 @@ class MetricsNotServed(BrummerError):
 
 
 @contextlib.asynccontextmanager
-async def serving_metrics(
-    address: Address | None, token: str | None, snapshot: Snapshot, pid: int
-) -> AsyncIterator[MetricsNotServed | None]:
+async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> AsyncIterator[MetricsNotServed | None]:
     """Serve what ``snapshot`` returns for as long as the block lasts; yields what is wrong, if something is.
 
-    ``pid``: the process whose memory and CPU time are told beside it. Without an ``address`` nothing is served.
+    ``pid``: the process whose memory and CPU time are told beside it. Without a ``port`` nothing is served.
     """
-    if address is None:
+    if port is None:
         yield None
         return
     try:
-        listener = _listen(address, token)
+        token, listeners = await asyncio.to_thread(_opened, port)
     except MetricsNotServed as error:
         yield error
         return
-    door = Doorkeeper(token, frozenset({address[0]}))
+    door = Doorkeeper(token, frozenset({port.address[0]}))
     server = HttpServer(_Front(door, snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES)
-    await server.start([listener])
+    await server.start(listeners)
     try:
         yield None
     finally:
         await server.close()
 
 
-def _listen(address: Address, token: str | None) -> socket.socket:
-    host, port = address
-    if host not in LOOPBACK_NAMES and token is None:
-        raise MetricsNotServed(
-            f"metrics are not served on {host}, which others can reach: set {TOKEN_VARIABLE} to a secret that the"
-            " scraper must show",
-            host=host,
-        )
+def _opened(asked: Port) -> tuple[str, list[socket.socket]]:
+    """The token and the listeners. Raises MetricsNotServed."""
+    host, port = asked.address
     try:
-        return socket.create_server(address, family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return asked.token(), listen(host, port)
+    except BrummerError as error:
+        raise MetricsNotServed(f"metrics are not served: {error.message}") from None
     except OSError as error:
         raise MetricsNotServed(
             f"metrics are not served: can't listen on {host}:{port}: {error.strerror}; choose another with --metrics",
@@ -82,10 +77,8 @@ class _Front:
 
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        if not self._door.comes_from_here(request):
-            exchange.respond(403)
-        elif not self._door.is_authorized(request):
-            exchange.respond(401, b"", [(b"www-authenticate", b"Bearer")])
+        if (refusal := self._door.refusal_of(request)) is not None:
+            exchange.refuse(refusal)
         elif request.target.partition(b"?")[0] != PATH:
             exchange.respond(404, b"metrics are at /metrics\n")
         elif request.method not in (b"GET", b"HEAD"):

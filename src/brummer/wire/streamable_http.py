@@ -1,7 +1,7 @@
 """The MCP endpoint: Streamable HTTP of both eras on one path, plus whatever plain routes its owner adds.
 
-Who may speak at all is decided first, in this order: Host and Origin (DNS rebinding), the route, the bearer token. Then
-the era: a modern request says so in header and body, which must agree; all else is legacy. Sources:
+Whether the client may speak at all is decided first (`brummer.wire.doorkeeper`); open routes need no token. Then the
+era: a modern request says so in header and body, which must agree; all else is legacy. Sources:
 modelcontextprotocol, docs/specification/2026-07-28/basic/transports/streamable-http and
 docs/specification/2025-11-25/basic/transports.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from brummer.wire import eras, mirrored_headers
-from brummer.wire.doorkeeper import Doorkeeper
+from brummer.wire.doorkeeper import FOREIGN, Doorkeeper
 from brummer.wire.eras import Era
 from brummer.wire.http_server import Exchange, HttpRequest
 from brummer.wire.jsonrpc import (
@@ -55,16 +55,13 @@ Route = Callable[[HttpRequest], tuple[int, bytes]]
 
 
 class StreamableHttp:
-    """The handler for an `HttpServer`. ``token`` None means that nobody need show one.
-
-    ``routes`` are open to everybody on this machine, ``private_routes`` to those who show the token.
-    """
+    """The handler for an `HttpServer`. ``routes`` need no token, but a Host of ours; ``private_routes`` do."""
 
     def __init__(
         self,
         server: McpServer,
         *,
-        token: str | None,
+        token: str,
         routes: Mapping[bytes, Route] | None = None,
         private_routes: Mapping[bytes, Route] | None = None,
         extra_hosts: frozenset[str] = frozenset(),
@@ -80,18 +77,17 @@ class StreamableHttp:
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
         path = request.target.partition(b"?")[0]
-        if not self._door.comes_from_here(request):
-            exchange.respond(403, b'{"error":"Host or Origin is not allowed"}', [JSON])
-        elif (route := self._routes.get(path)) is not None and request.method == b"GET":
+        refusal = self._door.refusal_of(request)
+        if (route := self._routes.get(path)) is not None and request.method == b"GET" and refusal is not FOREIGN:
             status, body = route(request)
             exchange.respond(status, body, [JSON])
-        elif path != ENDPOINT and path not in self._private_routes:
-            exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
-        elif not self._door.is_authorized(request):
-            exchange.respond(401, b'{"error":"a bearer token is needed"}', [JSON, (b"www-authenticate", b"Bearer")])
+        elif refusal is not None:
+            exchange.refuse(refusal)
         elif (route := self._private_routes.get(path)) is not None:
             status, body = route(request) if request.method == b"GET" else (405, b"")
             exchange.respond(status, body, [JSON])
+        elif path != ENDPOINT:
+            exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
         elif request.method == b"POST":
             await self._post(exchange)
         elif request.method == b"DELETE":
