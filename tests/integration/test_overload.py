@@ -199,6 +199,17 @@ def test_with_few_open_files_a_hub_does_what_it_can(brum: Brum, open_files: int)
     all_is_well(hub, instances)
 
 
+def test_a_wait_on_more_instances_than_connections_has_one_deadline_and_names_who_was_not_asked(brum: Brum) -> None:
+    crowd(brum, 150)
+    hub = brum.hub().greet()
+    instances = set(all_ready(hub, 150))
+    for takes_s in (0, WAIT_S):  # one after the other, the latter would take five times as long as anybody waits here
+        answer = hub.call("wait_for", instance="*", log="x", timeout_s=1, takes_s=takes_s)
+        not_asked = {each["instance"] for each in answer["incomplete"]}
+        assert (answer["matched"], not_asked) == (False, instances if takes_s else set())
+    all_is_well(hub, sorted(instances))
+
+
 def test_an_instance_without_open_files_refuses_and_recovers(brum: Brum) -> None:
     project = brum.project("shop")
     command: list[str | Path] = ["sh", "-c", 'ulimit -n 128; exec "$0" --no-tui -d "$1"', BRUM, project]

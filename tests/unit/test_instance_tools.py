@@ -586,6 +586,15 @@ async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(a
     assert later["line"]["text"] == "ready again"
 
 
+async def test_waiting_since_a_time_finds_what_has_ended_since(agent: Agent) -> None:
+    since = Stamp()(time.time())
+    await agent.call("scripts_run", name="broken", wait="exit")
+    for wanted in ({"exit": True}, {"log": "about to fail"}):
+        assert (await agent.call("wait_for", since=since, timeout_s=0, **wanted))["process"]["name"] == "broken"
+        assert (await agent.call("wait_for", timeout_s=0, **wanted))["matched"] is False
+    assert (await agent.call("wait_for", exit=True, since=Stamp()(time.time() + 60), timeout_s=0))["matched"] is False
+
+
 async def test_while_somebody_waits_for_a_line_none_may_be_left_out(agent: Agent) -> None:
     (agent.directory / "Procfile").write_text("on: sleep 600\n")
     await agent.call("scripts_run", name="on", wait="none")

@@ -13,6 +13,7 @@ from brummer.core.errors import BrummerError, InvalidArguments, NotFound, Transp
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.black_box import ANSWERED, BlackBoxes
+from brummer.hub.fan_out import GRACE_S, FanOut
 from brummer.hub.instances import Instances
 from brummer.hub.known import Known
 from brummer.hub.sessions import Sessions
@@ -206,35 +207,26 @@ class Router:
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
+        given = {name: value for name, value in _object(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
+
+        async def ask(known: Known, wait_s: float, since: str | None) -> dict[str, Any]:
+            asked = {**given, "timeout_s": wait_s, **({} if since is None else {"since": since})}
+            made = _tool_call(call.name, msgspec.json.encode(asked), call)
+            made.deadline_s, made.meta, made.on_notification = wait_s + GRACE_S, {}, None
+            try:
+                result = msgspec.json.decode(await known.caller.call(made))
+            except BrummerError as error:
+                return {"error": {"code": error.code, "message": error.message}}
+            content: dict[str, Any] = result.get("structuredContent", {})
+            return content
+
         everyone = await self._addressing.everyone()
-        waits = {asyncio.ensure_future(self._wait_in(known, call, arguments)) for known in everyone}
-        answers: list[dict[str, Any]] = []
-        try:
-            for wait in asyncio.as_completed(waits):
-                answer = await wait
-                answers.append(answer)
-                if answer.get("matched"):
-                    break
-        finally:
-            for wait in waits:
-                wait.cancel()
-        return structured(_first_match(answers))
-
-    async def _wait_in(self, known: Known, call: ToolCall, arguments: bytes) -> dict[str, Any]:
-        who = known.id
-        try:
-            result = msgspec.json.decode(await self._in_instance(known, call, arguments))
-        except BrummerError as error:
-            return {"matched": False, "instance": who, "error": error.as_data()}
-        content: dict[str, Any] = result.get("structuredContent", {})
-        return {"matched": False, **content, "instance": who}
-
-
-def _first_match(answers: list[dict[str, Any]]) -> dict[str, Any]:
-    matched = [answer for answer in answers if answer.get("matched")]
-    incomplete = [{"instance": answer["instance"], "why": answer["error"]} for answer in answers if "error" in answer]
-    best = matched[0] if matched else {"matched": False, "what": None}
-    return {**best, "incomplete": incomplete}
+        fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, _wait_s(arguments), ask)
+        answer = await fan_out.result()
+        wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
+        if len(wrong) == len(everyone):
+            raise InvalidArguments(wrong[0]["message"], tool=call.name)
+        return structured(answer)
 
 
 def _nobody_answered(error: BrummerError) -> bool:

@@ -1,8 +1,8 @@
 """wait_for: block until one of several things is true of one process, or of any.
 
-What has happened already counts, so that no race can lose it: of a named process everything in its current
-run, else everything in the runs that live now. When the named process has ended, and nobody is restarting it, its
-log and readiness can't come any more, and the wait ends unmatched at once.
+What has happened already counts, so that no race can lose it: of a named process everything in its current run, else
+everything in the runs that live now and, with ``since``, in those that have ended since. When the named process has
+ended, and nobody is restarting it, its log and readiness can't come any more, and the wait ends unmatched at once.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
-from brummer.process.line_questions import is_since
+from brummer.process.line_questions import stamp_of
 from brummer.process.output import Batch, Line
 from brummer.process.patterns import BUDGET_S, Pattern, PatternTooSlow
 
@@ -47,7 +47,7 @@ class Waiting:
         self._manager = manager
         self._wanted = wanted
         self._pattern = Pattern(wanted.log, argument="log") if wanted.log is not None else None
-        self._counts = is_since(wanted.since, wall()) if wanted.since is not None else lambda _: True
+        self._since = stamp_of(wanted.since, wall()) if wanted.since is not None else ""
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._found: asyncio.Future[Match] = self._loop.create_future()
@@ -72,12 +72,16 @@ class Waiting:
         if self._wanted.process is not None:
             runs = [named] if (named := self._named()) else []
         else:
-            runs = [run for run in self._manager.current_runs() if not run.has_ended]
+            runs = [run for run in self._manager.runs() if self._is_of_now(run)]
         for run in runs:
-            lines = filter(self._counts, self._manager.lines_of(run))
+            lines = (line for line in self._manager.lines_of(run) if line.at >= self._since)
             if self._pattern and (line := self._first_line(self._pattern, lines)):
                 self._finish("log", run, line)
             self._check_state(run)
+
+    def _is_of_now(self, run: Run) -> bool:
+        """Whether it lives, or has ended after the time from which on things count."""
+        return not run.has_ended or bool(self._since and (run.ended_at or "") >= self._since)
 
     def _first_line(self, pattern: Pattern, lines: Iterable[Line], budget_s: float = BUDGET_S) -> Line | None:
         return pattern.within(budget_s, lambda: next((line for line in lines if pattern.matches(line.text)), None))

@@ -18,13 +18,19 @@ _TIME_OF_DAY: Final = re.compile(r"(\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z| ?UTC)?", 
 
 
 def is_since(since: str | float, now: float) -> Holds:
-    """Whether a line came at that time or later; ``now`` in seconds since the epoch. Raises InvalidArguments.
+    """Whether a line came at that time or later; see `stamp_of`."""
+    stamp = stamp_of(since, now)
+    return lambda line: line.at >= stamp
+
+
+def stamp_of(since: str | float, now: float) -> str:
+    """``since`` as RFC 3339 in UTC, which compares as text; ``now`` in seconds since the epoch.
 
     ``since``: a time (RFC 3339, or only the time of day in UTC as log lines show it), a duration ("5m"), or seconds.
+    Raises InvalidArguments.
     """
     at = _time_of(since, now) if isinstance(since, str) else None
-    stamp = Stamp()(max(0.0, now - _seconds_ago(since) if at is None else at))
-    return lambda line: line.at >= stamp
+    return Stamp()(max(0.0, now - _seconds_ago(since) if at is None else at))
 
 
 def _time_of(since: str, now: float) -> float | None:

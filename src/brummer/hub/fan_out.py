@@ -1,0 +1,102 @@
+"""wait_for on all instances: the first match ends it, and one deadline holds for all of them.
+
+Each wait holds a connection, and there may be more instances than connections for waits. While there are enough, each
+instance is asked once, for the whole time. Else they take turns: first every instance is asked what is true already,
+then each in turn for a second at a time, for what has happened since the wait began (``since``: an instance looks back
+on it, also on runs that have ended). When the time is over, those that wait for their turn are asked once more.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+GRACE_S: Final = 2.0
+"""After its deadline, for answers that are on their way. A frozen instance must not hold up the others' answer."""
+
+TURN_S: Final = 1.0
+"""How long an instance is watched before the next has the place: some hundred times what it costs to ask it."""
+
+Answer = dict[str, Any]
+
+NOT_ANSWERED: Final = {"code": "not_answered", "message": "it did not answer in time, or no connection was free to ask"}
+
+
+class Instance(Protocol):
+    """Who is asked."""
+
+    @property
+    def id(self) -> str: ...
+
+
+Ask = Callable[[Any, float, str | None], Awaitable[Answer]]
+"""Wait in an instance for so many seconds; None, or only what happened since then counts. A failure is the answer's
+``error``.
+"""
+
+
+class FanOut:
+    """One such wait; await `result`. ``places``: how many instances may be asked at a time."""
+
+    def __init__(self, everyone: Sequence[Instance], places: int, timeout_s: float, ask: Ask) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._everyone = everyone
+        self._goes_round = len(everyone) > places
+        self._count = min(len(everyone), places)
+        self._timeout_s = timeout_s
+        self._ask = ask
+        self._began_s = self._loop.time()
+        self._began_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._turns: deque[tuple[Instance, str | None]] = deque((instance, None) for instance in everyone)
+        self._answers: dict[str, Answer] = {}
+        self._working: list[asyncio.Task[None]] = []
+        self._match: Answer | None = None
+
+    async def result(self) -> Answer:
+        """The match, or ``matched: false``. ``incomplete``: who could not be asked, or did not answer, and why."""
+        self._working = [self._loop.create_task(self._work(), name=f"wait everywhere {n}") for n in range(self._count)]
+        try:
+            await asyncio.wait(self._working, timeout=self._timeout_s + GRACE_S, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self._end()
+            ends = await asyncio.gather(*self._working, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):  # a defect, not to be taken for silence
+                raise end
+        waited_s = round(self._loop.time() - self._began_s, 3)
+        never = [] if self._match else [each for each in self._everyone if each.id not in self._answers]
+        return {
+            **(self._match or {"matched": False, "what": None, "waited_s": waited_s}),
+            "incomplete": [*self._failed(), *({"instance": each.id, "why": NOT_ANSWERED} for each in never)],
+        }
+
+    def _end(self) -> None:
+        for task in self._working:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    async def _work(self) -> None:
+        while self._turns:
+            instance, since = self._turns.popleft()
+            left_s = max(0.0, self._began_s + self._timeout_s - self._loop.time())
+            wait_s = left_s
+            if self._goes_round:
+                wait_s = 0.0 if since is None else min(TURN_S, left_s)
+            answer = await self._ask(instance, wait_s, since)
+            self._answers[instance.id] = answer
+            if answer.get("matched"):
+                self._match = {**answer, "instance": instance.id}
+                self._end()
+                return
+            if self._goes_round and left_s and _waited_in_vain(answer, wait_s):
+                self._turns.append((instance, self._began_at))
+
+    def _failed(self) -> list[Answer]:
+        answers = ((each.id, self._answers[each.id]) for each in self._everyone if each.id in self._answers)
+        return [{"instance": name, "why": answer["error"]} for name, answer in answers if "error" in answer]
+
+
+def _waited_in_vain(answer: Answer, wait_s: float) -> bool:
+    """Whether it may still come true there: an instance that answers before the time is over knows that it can't."""
+    return "error" not in answer and answer.get("waited_s", 0.0) >= wait_s
