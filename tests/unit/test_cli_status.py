@@ -15,6 +15,7 @@ import pytest
 from brummer.cli import status
 from brummer.cli.status import Asked, Hubs
 from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, Status, gist, page, problem_of
+from brummer.core.supervisor import Supervisor
 from brummer.core.units import span
 from brummer.host.directories import DirectoryUnusable
 from brummer.hub.status_socket import serving_status
@@ -351,7 +352,7 @@ def problem_in(answer: dict[str, Any]) -> str:
 
 async def test_a_hub_is_asked_again_over_the_same_connection(directory: Path) -> None:
     counted = iter(range(9))
-    async with serving_status(directory, lambda: {"n": next(counted)}), hubs_in(directory) as hubs:
+    async with serving_status(directory, Supervisor(), lambda: {"n": next(counted)}), hubs_in(directory) as hubs:
         async with asyncio.timeout(5):
             while not await hubs.ask():
                 pass
@@ -514,7 +515,7 @@ async def test_watching_prints_anew_when_something_has_changed(
             answered.clear()
             await answered.wait()
 
-    async with serving_status(directory, describe), asyncio.timeout(10):
+    async with serving_status(directory, Supervisor(), describe), asyncio.timeout(10):
         async with hubs_in(directory) as hubs:
             while not await hubs.ask():
                 pass

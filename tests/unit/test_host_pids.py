@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brummer.host import exits
+from brummer.host import exits, pids
+from brummer.host.descriptors import lowest_free_descriptor
 from brummer.host.exits import ExitWatch, open_exit_fd, watch_exit
 from brummer.host.pids import (
     ProcessIdentity,
@@ -19,6 +20,7 @@ from brummer.host.pids import (
     is_running,
     own_identity,
     process_state,
+    same_boot,
     same_namespace,
 )
 
@@ -216,3 +218,72 @@ async def test_a_stranger_of_another_namespace_can_not_be_watched(start: Start) 
     identity = msgspec.structs.replace(identity_of(start()), pid_namespace=1)
     with pytest.raises(ValueError, match="namespace"):
         await watch(identity, Death())
+
+
+# Looks that fail.
+
+
+@pytest.fixture
+def no_descriptor(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and nothing under /proc can be opened any more."""
+    return lambda: monkeypatch.setattr(pids, "open", _refused, raising=False)
+
+
+def test_a_process_that_can_not_be_looked_up_is_not_proven_dead(
+    start: Start, no_descriptor: Callable[[], None]
+) -> None:
+    identity = identity_of(start())
+    no_descriptor()
+    assert is_running(identity)
+
+
+def test_a_descriptor_is_not_lost_when_its_process_can_not_be_looked_up(
+    start: Start, no_descriptor: Callable[[], None]
+) -> None:
+    identity = identity_of(start())
+    lowest = lowest_free_descriptor()
+    no_descriptor()
+    with pytest.raises(OSError, match="Too many open files"):
+        open_exit_fd(identity)
+    assert lowest_free_descriptor() == lowest
+
+
+def test_a_boot_id_that_could_not_be_read_once_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = pids._boot_id()
+    pids._boot_id.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(pids, "open", _refused, raising=False)
+        with pytest.raises(OSError, match="Too many open files"):
+            pids._boot_id()
+    assert pids._boot_id() == known
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_an_unknown_boot_proves_no_other_boot() -> None:
+    own = own_identity()
+    hidden = msgspec.structs.replace(own, boot_id=pids.UNKNOWN_BOOT)
+    assert same_boot(hidden)
+    assert not same_namespace(hidden)
+    assert not same_boot(msgspec.structs.replace(own, boot_id="another"))
+
+
+async def test_a_death_is_told_although_looks_had_failed_for_a_while(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a watch that has no descriptor and so polls."""
+    process, death = start(), Death()
+    identity = identity_of(process)
+    monkeypatch.setattr(exits, "_open", _refused)
+    monkeypatch.setattr(exits, "POLL_S", 0.01)
+    watch = watch_exit(asyncio.get_running_loop(), identity, death)
+    with monkeypatch.context() as patched:
+        patched.setattr(pids, "open", _refused, raising=False)
+        watch.check_now()
+        await asyncio.sleep(0.05)
+    assert death.count == 0
+    make_zombie(process)
+    await death.wait()
+    assert death.count == 1

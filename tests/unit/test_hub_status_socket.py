@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from brummer.core.supervisor import Supervisor
 from brummer.host import private_sockets
 from brummer.host.private_sockets import ADDRESS_LIMIT_BYTES, address_of, is_dead, own_socket, remove, remove_dead
 from brummer.hub import status_socket
@@ -109,7 +110,7 @@ async def until(condition: Callable[[], object]) -> None:
 @contextlib.asynccontextmanager
 async def served(path: Path, describe: Callable[[], dict[str, Any]] = lambda: STATUS) -> AsyncIterator[None]:
     """The socket is there, under this name."""
-    async with serving_status(path.parent, describe):
+    async with serving_status(path.parent, Supervisor(), describe):
         await until(lambda: own_socket(path))
         yield
 
@@ -130,7 +131,7 @@ async def test_the_socket_goes_with_the_hub_and_takes_its_clients_along(path: Pa
 
 
 async def test_a_hub_that_ends_before_its_socket_is_open_leaves_nothing(directory: Path) -> None:
-    async with serving_status(directory, lambda: STATUS):
+    async with serving_status(directory, Supervisor(), lambda: STATUS):
         pass
     assert list(directory.iterdir()) == []
 
@@ -176,7 +177,7 @@ async def test_a_name_is_there_only_once_somebody_listens(path: Path, monkeypatc
 async def test_what_a_dead_hub_of_our_pid_left_is_replaced(path: Path) -> None:
     left_by_the_dead(path)
     dead = own_socket(path)
-    async with serving_status(path.parent, lambda: STATUS):
+    async with serving_status(path.parent, Supervisor(), lambda: STATUS):
         await until(lambda: own_socket(path) not in (None, dead))
         assert await ask(path) == STATUS
 
@@ -284,7 +285,7 @@ async def test_a_hub_makes_no_directory_and_is_there_once_somebody_has(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = directory / "run" / "instances" / f"hub-{os.getpid()}.sock"
-    async with serving_status(path.parent, lambda: STATUS):
+    async with serving_status(path.parent, Supervisor(), lambda: STATUS):
         await asyncio.sleep(0.02)
         assert list(directory.iterdir()) == []
         path.parent.mkdir(parents=True)
@@ -336,12 +337,17 @@ async def test_a_directory_that_cannot_be_used_is_told_of_once(
 ) -> None:
     place = directory / "instances"
     place.symlink_to(directory)
-    async with serving_status(place, lambda: STATUS):
+    supervisor = Supervisor()
+    async with serving_status(place, supervisor, lambda: STATUS):
         await until(lambda: said(caplog))
         for number in range(3):
             (directory / f"{number}.json").touch()
             await asyncio.sleep(0.01)
-    assert [(level, "brum status" in message) for level, message in said(caplog)] == [(logging.WARNING, True)]
+        await asyncio.sleep(0.5)  # in which it is tried again
+        [failure] = supervisor.failures()
+        assert (failure.name, failure.code) == ("status socket", "status_socket_failed")
+        assert failure.count > 1
+    assert [(level, "status socket" in message) for level, message in said(caplog)] == [(logging.WARNING, True)]
 
 
 async def test_a_read_only_disk_is_told_of(
@@ -351,7 +357,7 @@ async def test_a_read_only_disk_is_told_of(
         raise OSError(30, os.strerror(30))
 
     monkeypatch.setattr(private_sockets, "_bind_privately", refuse)
-    async with serving_status(path.parent, lambda: STATUS):
+    async with serving_status(path.parent, Supervisor(), lambda: STATUS):
         await until(lambda: said(caplog))
     assert "Read-only" in caplog.text
 
@@ -360,10 +366,10 @@ async def test_a_loop_without_unix_sockets_costs_nothing_but_a_word(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status_socket._Door, "_client", property(lambda _: 1 / 0))
-    async with serving_status(path.parent, lambda: STATUS):
+    async with serving_status(path.parent, Supervisor(), lambda: STATUS):
         await until(lambda: said(caplog))
         await until(lambda: not path.exists())
-    assert "the status socket failed" in caplog.text
+    assert "status socket failed" in caplog.text
 
 
 # Bounds.

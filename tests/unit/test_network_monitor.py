@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from brummer.core.supervisor import CAP_S, STABLE_S, Supervisor
 from brummer.host import clocks, interfaces
 from brummer.network import monitor as monitor_module
 from brummer.network.monitor import BEAT_S, DEBOUNCE_S, Event, Monitor, NetworkChanged, Sources
@@ -24,9 +26,12 @@ OFFLINE = Snapshot()
 class Watch:
     def __init__(self) -> None:
         self.hint: Callable[[], None] | None = None
+        self.fail: Callable[[OSError], None] = lambda _: None
 
-    def __call__(self, _: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> "Watch":
-        self.hint = on_hint
+    def __call__(
+        self, _: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: Callable[[OSError], None]
+    ) -> "Watch":
+        self.hint, self.fail = on_hint, on_failed
         return self
 
     def close(self) -> None:
@@ -40,27 +45,35 @@ def refused(*_: Any) -> Any:
 class Scene:
     """What the monitor sees, and what it has told, with the second it told it in."""
 
-    def __init__(self, *, sandboxed: bool) -> None:
+    def __init__(self, *, sandboxed: bool, on_beat: Callable[[float], object]) -> None:
         loop = asyncio.get_running_loop()
         self.told: list[tuple[float, Event]] = []
+        self.supervisor = Supervisor()
         self.network = ONLINE
         self.clock = VirtualClock(loop)
         self.clocks, self.links = Watch(), Watch()
         watches = (refused, refused) if sandboxed else (self.clocks, self.links)
         sources = Sources(self.clock, lambda: self.network, *watches)
-        self.monitor = Monitor(lambda event: self.told.append((loop.time() - START_S, event)), sources=sources)
+        self.monitor = Monitor(
+            lambda event: self.told.append((loop.time() - START_S, event)), sources=sources, on_beat=on_beat
+        )
+
+    def failed(self) -> list[tuple[str, str]]:
+        """Name and code of what failed lately."""
+        return [(failure.name, failure.code) for failure in self.supervisor.failures()]
 
 
 @contextlib.asynccontextmanager
-async def watching(*, sandboxed: bool = False) -> AsyncIterator[Scene]:
-    scene = Scene(sandboxed=sandboxed)
-    task = asyncio.create_task(scene.monitor.run())
+async def watching(
+    *, sandboxed: bool = False, on_beat: Callable[[float], object] = lambda _: None
+) -> AsyncIterator[Scene]:
+    scene = Scene(sandboxed=sandboxed, on_beat=on_beat)
+    scene.monitor.start(scene.supervisor)
     await asyncio.sleep(0)
     try:
         yield scene
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await scene.supervisor.close()
         assert (scene.clocks.hint, scene.links.hint) == (None, None)
 
 
@@ -124,6 +137,44 @@ def test_a_heartbeat_that_comes_late_tells_of_a_pause() -> None:
     in_virtual_time(main())
 
 
+def test_an_exception_in_what_the_heartbeat_calls_ends_neither_it_nor_the_other_looks_and_is_a_problem() -> None:
+    async def main() -> None:
+        beats: list[float] = []
+
+        def on_beat(now_s: float) -> None:
+            beats.append(now_s)
+            raise ZeroDivisionError("a defect")
+
+        async with watching(sandboxed=True, on_beat=on_beat) as scene:
+            await asyncio.sleep(20 * BEAT_S)
+            assert len(beats) >= 5
+            assert ("heartbeat", "task_failed") in scene.failed()
+            scene.network = OFFLINE
+            scene.clock.asleep_s = 30
+            await asyncio.sleep(CAP_S + 2 * BEAT_S)
+            assert sorted(event.kind for _, event in scene.told) == ["network", "slept"]
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.ENOTCONN])
+def test_a_watch_that_can_not_be_read_any_more_is_opened_again_and_told_of_meanwhile(number: int) -> None:
+    async def main() -> None:
+        async with watching() as scene:
+            scene.clocks.fail(OSError(number, "broken"))
+            scene.links.fail(OSError(number, "broken"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert scene.monitor.watches == []
+            assert sorted(scene.failed()) == [("hints of the clocks", "no_hints"), ("hints of the network", "no_hints")]
+            await asyncio.sleep(1)
+            assert sorted(scene.monitor.watches) == ["clocks", "network"]
+            await asyncio.sleep(STABLE_S)
+            assert scene.failed() == []
+
+    in_virtual_time(main())
+
+
 async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connection() -> None:
     """In real time: sockets that refuse do so when they please."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -134,7 +185,8 @@ async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connec
     watch = Watch()
     sources = Sources(clocks.SystemClock(), lambda: network, refused, watch)
     monitor = Monitor(told.put_nowait, sources=sources, endpoints=endpoints)
-    task = asyncio.create_task(monitor.run())
+    supervisor = Supervisor()
+    monitor.start(supervisor)
     await asyncio.sleep(0)
     try:
         async with asyncio.timeout(10):
@@ -148,15 +200,14 @@ async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connec
             assert (await told.get()).kind == "network"  # the route: still believed to be online
             assert await told.get() == NetworkChanged(("no endpoint answers",), online=False, loopback=True)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await supervisor.close()
 
 
 async def test_the_real_sources_open_tell_something_and_close() -> None:
     loop = asyncio.get_running_loop()
     hints: list[str] = []
     for watch in (clocks.watch_clocks, interfaces.watch_network):
-        watch(loop, lambda: hints.append("hint")).close()
+        watch(loop, lambda: hints.append("hint"), lambda _: None).close()
     reading = clocks.SystemClock().reading()
     assert reading.asleep_s >= -0.01
     assert isinstance(interfaces.loopback_is_up(), bool)
@@ -177,7 +228,8 @@ async def test_an_old_answer_of_an_endpoint_says_nothing_of_a_new_network(monkey
     watch = Watch()
     sources = Sources(clocks.SystemClock(), lambda: next(networks), refused, watch)
     monitor = Monitor(told.put_nowait, sources=sources, endpoints=[("192.0.2.7", 443)])
-    task = asyncio.create_task(monitor.run())
+    supervisor = Supervisor()
+    monitor.start(supervisor)
     await asyncio.sleep(0)
     try:
         async with asyncio.timeout(10):
@@ -191,5 +243,4 @@ async def test_an_old_answer_of_an_endpoint_says_nothing_of_a_new_network(monkey
             asked[1].set_result(True)
             assert await told.get() == NetworkChanged(("an endpoint answers",), online=True, loopback=True)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await supervisor.close()

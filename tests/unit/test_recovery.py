@@ -52,6 +52,22 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
     in_virtual_time(main())
 
 
+def test_a_wake_whose_work_fails_is_over_and_says_so() -> None:
+    async def main() -> None:
+        async with world(1, seed=1) as here:
+
+            async def rescan() -> None:
+                raise OSError(24, "Too many open files")
+
+            here.recovery._rescan = rescan
+            here.sleep(30.0)
+            await asyncio.sleep(5)
+            (entry,) = here.recovery.timeline.describe()
+            assert entry["did"].startswith("failed")
+
+    in_virtual_time(main())
+
+
 @pytest.mark.parametrize("seconds", [3.0, 10.0, 120.0])
 def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: float) -> None:
     async def main() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from brummer.core.errors import BrummerError
+from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
 from brummer.hub.instances import Instances
 from brummer.hub.known import Known
@@ -129,7 +130,8 @@ class World:
         self.rng = rng
         self.clock = VirtualClock(self.loop)
         self.network = LO
-        self.instances = Instances(Path("/"))
+        self.supervisor = Supervisor()
+        self.instances = Instances(Path("/"), supervisor=self.supervisor)
         self.projects = [VirtualInstance(f"project{number}") for number in range(count)]
         self.recovery = Recovery(self.instances, self._rescan, self.clock, rng=rng)
         self.scans = 0
@@ -142,11 +144,11 @@ class World:
     async def _rescan(self) -> None:
         self.scans += 1
 
-    def _watch_clocks(self, _: object, on_hint: Any) -> Any:
+    def _watch_clocks(self, _: object, on_hint: Any, __: object) -> Any:
         self._clock_hint = on_hint
         return _Open()
 
-    def _watch_network(self, _: object, on_hint: Any) -> Any:
+    def _watch_network(self, _: object, on_hint: Any, __: object) -> Any:
         self._network_hint = on_hint
         return _Open()
 
@@ -214,17 +216,16 @@ class _Open:
 async def world(count: int, seed: int) -> AsyncIterator[World]:
     """With all instances up and every link ready."""
     made = World(count, Random(seed))
-    watching = asyncio.create_task(made.monitor.run())
+    made.monitor.start(made.supervisor)
     try:
         for project in made.projects:
             await made.start(project)
         await made.all_ready(5)
         yield made
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
         await made.recovery.close()
         await made.instances.close()
+        await made.supervisor.close()
         for project in made.projects:
             if project.record is not None:
                 await project.die()

@@ -6,7 +6,7 @@ at the edge where it enters.
 
 import errno
 import os
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Outcome = Literal["not_executed", "failed", "unknown"]
 """What is known of the work a failed call asked for.
@@ -159,6 +159,9 @@ class TooLarge(BadAnswer):
     code = "too_large"
     transient = False
 
+
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Of descriptors or memory: the same may well succeed in a moment, so it says nothing of what was asked for."""
 
 _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ECONNREFUSED: ConnectionRefused,

@@ -39,6 +39,11 @@ class Findings:
         of_files = [outcome for outcome in self.files.values() if isinstance(outcome, Problem)]
         return [self._of_directory, *of_files] if self._of_directory else of_files
 
+    @property
+    def has_directory_failed(self) -> bool:
+        """It is there, and could not be used at the last look."""
+        return self._of_directory is not None
+
     def use(self, filename: str, record: Record) -> None:
         self._count(self.files.get(filename), None)
         self.files[filename] = record

@@ -47,18 +47,12 @@ def reap(directory: Path, record: Record, system: System = REAL) -> bool:
         return True
     except OSError:
         return False
-    if _read(aside, path.name, files) == record:
+    if _read(aside, path.name, files) != record:
+        with contextlib.suppress(OSError):  # a still newer one is there; its owner restores it within five seconds
+            files.link(aside, path)
+    with contextlib.suppress(OSError):  # `sweep` tries again
         files.unlink(aside)
-    else:
-        _put_back(aside, path, files)
     return True
-
-
-def _put_back(aside: Path, path: Path, files: Files) -> None:
-    """Unless a still newer one is there by now. Its owner would restore it within five seconds in any case."""
-    with contextlib.suppress(OSError):
-        files.link(aside, path)
-    files.unlink(aside)
 
 
 def _read(path: Path, name: str, files: Files) -> Record | None:

@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 RESCAN_S: Final = 30.0
 POLL_S: Final = 2.0
-"""Where no hints come: no watch to be had, or other machines write there."""
+"""Where no hints come: no watch to be had, other machines write there, or the last look failed."""
 COALESCE_S: Final = 0.01
 FOLLOW_UP_S: Final = 0.2
 """The kernel announces that a file is closed just before it frees its lock: look once more."""
@@ -177,7 +177,8 @@ class Registry:
         now = self._loop.time()
         self._scans += 1
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
-        interval_s = (POLL_S if self.is_polling else RESCAN_S) * self._system.random.uniform(*JITTER)
+        polls = self.is_polling or self._findings.has_directory_failed  # no hint tells that it can be used again
+        interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.is_unsettled:
             interval_s = FOLLOW_UP_S
         self._scan_at = min(self._scan_at, now + interval_s)

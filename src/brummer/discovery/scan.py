@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from brummer.core.errors import SHORTAGES
 from brummer.discovery.record import LIMIT_BYTES, Malformed, Newer, Record, decode
 from brummer.host.directories import private_directory, writable_directory
 from brummer.host.files import FileRefused, open_for_reading, read_descriptor, refusal_of
@@ -94,6 +95,8 @@ class Scan:
         except FileRefused as error:
             yield Sighting(entry.name, None, Refused(entry.name, error.reason, "changed while it was read"))
         except OSError as error:
+            if error.errno in SHORTAGES:
+                raise  # the fault is ours, and not the file's
             detail = os.strerror(error.errno or 0)
             yield Sighting(entry.name, None, Refused(entry.name, "unreadable", detail))
 

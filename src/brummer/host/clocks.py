@@ -116,8 +116,14 @@ def _suspend_stats() -> int | None:
     return None
 
 
+OnFailed = Callable[[OSError], None]
+
+
 class ClockHints:
-    """Calls ``on_hint`` soon after a clock may have jumped; it may call for nothing. Close it when done."""
+    """Calls ``on_hint`` soon after a clock may have jumped; it may call for nothing. Close it when done.
+
+    ``on_failed`` is called when no more hints will come.
+    """
 
     def __init__(self, close: Callable[[], None]) -> None:
         self.close = close
@@ -128,6 +134,7 @@ if sys.platform == "linux":
     import errno
 
     from brummer.host.libc import check, function
+    from brummer.host.readers import read_when_ready
 
     _ABSTIME_AND_CANCEL_ON_SET: Final = 0x1 | 0x2
     _FAR_OFF_S: Final = 10**9
@@ -139,7 +146,7 @@ if sys.platform == "linux":
     class _TimerSpec(ctypes.Structure):
         _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
 
-    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: OnFailed) -> ClockHints:
         """A timer on the wall clock that the kernel cancels when that clock jumps, as it does at every resume.
 
         No thread, no wakeup, no right needed. Raises OSError where the kernel has no such timer.
@@ -151,11 +158,9 @@ if sys.platform == "linux":
             spec = _TimerSpec(_TimeSpec(0, 0), _TimeSpec(int(wall()) + _FAR_OFF_S, 0))
             check(function("timerfd_settime")(descriptor, _ABSTIME_AND_CANCEL_ON_SET, ctypes.byref(spec), None))
 
-        def on_readable() -> None:
+        def read() -> None:
             try:
                 os.read(descriptor, 8)
-            except BlockingIOError:
-                return
             except OSError as error:
                 if error.errno != errno.ECANCELED:
                     raise
@@ -168,10 +173,10 @@ if sys.platform == "linux":
 
         try:
             arm()
+            read_when_ready(loop, descriptor, read, on_failed)
         except OSError:
             os.close(descriptor)
             raise
-        loop.add_reader(descriptor, on_readable)
         return ClockHints(close)
 
 elif sys.platform == "darwin":
@@ -180,7 +185,11 @@ elif sys.platform == "darwin":
     _NAMES: Final = (b"com.apple.powermanagement.systempowerstate", b"com.apple.system.clock_set")
     """kIOPMSystemPowerStateNotify and kNotifyClockSet."""
 
-    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+    def watch_clocks(
+        loop: asyncio.AbstractEventLoop,
+        on_hint: Callable[[], None],
+        on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
+    ) -> ClockHints:
         """notify(3) posts at sleep, at wake, and when the clock is set."""
         return ClockHints(watch_notifications(loop, _NAMES, on_hint))
 
@@ -194,7 +203,11 @@ else:
     class _Subscription(ctypes.Structure):
         _fields_ = (("callback", _Callback), ("context", ctypes.c_void_p))
 
-    def watch_clocks(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> ClockHints:
+    def watch_clocks(
+        loop: asyncio.AbstractEventLoop,
+        on_hint: Callable[[], None],
+        on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
+    ) -> ClockHints:
         """PowerRegisterSuspendResumeNotification calls from a thread of the system's; works without a window."""
         power = ctypes.WinDLL("powrprof")
 

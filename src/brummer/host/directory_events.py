@@ -8,11 +8,14 @@ Linux is tested; macOS and Windows are untested on hardware.
 """
 
 import asyncio
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal, Protocol
+
+_log = logging.getLogger(__name__)
 
 Happening = Literal["created", "changed", "lost", "overflow"]
 Listener = Callable[[Happening, str | None], None]
@@ -39,10 +42,20 @@ def source_for(loop: asyncio.AbstractEventLoop) -> Source:
     return source
 
 
+def _tell_all(listeners: Iterable[Listener], happening: Happening, name: str | None = None) -> None:
+    """A listener that fails costs the others, and what is still to be read, nothing."""
+    for listener in tuple(listeners):
+        try:
+            listener(happening, name)
+        except Exception:  # noqa: BLE001 — the barrier: as above
+            _log.exception("a listener to a directory failed")
+
+
 if sys.platform == "linux":
     import struct
 
     from brummer.host.libc import check, function
+    from brummer.host.readers import read_when_ready
 
     _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
     _DELETE_SELF, _MOVE_SELF, _UNMOUNT, _OVERFLOW, _IGNORED = 0x400, 0x800, 0x2000, 0x4000, 0x8000
@@ -60,7 +73,11 @@ if sys.platform == "linux":
             self._loop = loop
             self._listeners: dict[int, list[Listener]] = {}
             self._descriptor = check(function("inotify_init1")(os.O_NONBLOCK | os.O_CLOEXEC))
-            loop.add_reader(self._descriptor, self._read)
+            try:
+                read_when_ready(loop, self._descriptor, self._read, self._failed)
+            except OSError:
+                os.close(self._descriptor)
+                raise
 
         def add(self, path: Path, listener: Listener) -> int:
             try:
@@ -82,16 +99,21 @@ if sys.platform == "linux":
             self._close_if_idle()
 
         def _close_if_idle(self) -> None:
-            if not self._listeners and id(self._loop) in _sources:
+            if not self._listeners and _sources.get(id(self._loop)) is self:
                 del _sources[id(self._loop)]
                 self._loop.remove_reader(self._descriptor)
                 os.close(self._descriptor)
 
+        def _failed(self, error: OSError) -> None:
+            """Nothing more can be heard here: whoever listens begins anew with another source."""
+            _log.warning("changes of directories can't be read any more: %s", error)
+            _sources.pop(id(self._loop), None)
+            for watch in tuple(self._listeners):
+                self._lose(watch)
+            os.close(self._descriptor)
+
         def _read(self) -> None:
-            try:
-                data = os.read(self._descriptor, _BUFFER_BYTES)
-            except BlockingIOError:
-                return
+            data = os.read(self._descriptor, _BUFFER_BYTES)
             at = 0
             while at < len(data):
                 watch, mask, _, length = _HEADER.unpack_from(data, at)
@@ -100,21 +122,19 @@ if sys.platform == "linux":
 
         def _tell(self, watch: int, mask: int, name: bytes) -> None:
             if mask & _OVERFLOW:
-                for listener in [each for listeners in self._listeners.values() for each in listeners]:
-                    listener("overflow", None)
+                _tell_all([each for listeners in self._listeners.values() for each in listeners], "overflow")
             elif mask & _LOST:
                 self._lose(watch)
             else:
-                for listener in list(self._listeners.get(watch, ())):
-                    listener("created" if mask & _CREATE else "changed", os.fsdecode(name))
+                happening: Happening = "created" if mask & _CREATE else "changed"
+                _tell_all(self._listeners.get(watch, ()), happening, os.fsdecode(name))
 
         def _lose(self, watch: int) -> None:
             """A moved directory keeps its watch, at a place that nobody asked for: end it."""
             listeners = self._listeners.pop(watch, [])
             if listeners:
                 function("inotify_rm_watch")(self._descriptor, watch)
-            for listener in listeners:
-                listener("lost", None)
+            _tell_all(listeners, "lost")
             self._close_if_idle()
 
     def _open_source(loop: asyncio.AbstractEventLoop) -> Source:

@@ -107,10 +107,13 @@ else:
             descriptor = _open(identity.pid)
         except (ProcessLookupError, FileNotFoundError):  # ENOENT: by now the id of a thread
             return None
-        if identify(identity.pid) == identity:
-            return descriptor
-        os.close(descriptor)
-        return None
+        is_it = False
+        try:
+            is_it = identify(identity.pid) == identity
+        finally:
+            if not is_it:
+                os.close(descriptor)
+        return descriptor if is_it else None
 
     def _subscribe(
         loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
@@ -120,8 +123,12 @@ else:
         descriptor = open_exit_fd(identity)
         if descriptor is None:
             return None
+        try:
+            loop.add_reader(descriptor, on_exit)
+        except BaseException:
+            os.close(descriptor)
+            raise
         _open_descriptors.add(descriptor)
-        loop.add_reader(descriptor, on_exit)
 
         def close() -> None:
             _open_descriptors.discard(descriptor)
@@ -218,7 +225,7 @@ def watch_exit(
 def signal_process(identity: ProcessIdentity, number: signal.Signals) -> bool:
     """Signal this very process, and nobody who has its pid by now; False when it has died. Only for `same_namespace`.
 
-    Raises PermissionError for a process of another user.
+    Raises PermissionError for a process of another user, and OSError where it can't be looked up.
     """
     if hasattr(signal, "pidfd_send_signal"):
         try:
@@ -227,7 +234,7 @@ def signal_process(identity: ProcessIdentity, number: signal.Signals) -> bool:
             pass  # no descriptor is to be had: what follows is exact but for the moment between look and signal
         else:
             return descriptor is not None and _signal_by_descriptor(descriptor, number)
-    if not is_running(identity):
+    if identify(identity.pid) != identity:
         return False
     os.kill(identity.pid, number)
     return True

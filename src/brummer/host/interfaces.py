@@ -37,8 +37,14 @@ def _source(family: int, address: str) -> str | None:
         return None
 
 
+OnFailed = Callable[[OSError], None]
+
+
 class NetworkHints:
-    """Calls back soon after the network may have changed; it may call for nothing. Close it when done."""
+    """Calls back soon after the network may have changed; it may call for nothing. Close it when done.
+
+    ``on_failed`` is called when no more hints will come.
+    """
 
     def __init__(self, close: Callable[[], None]) -> None:
         self.close = close
@@ -65,6 +71,8 @@ if sys.platform != "win32":
 
 
 if sys.platform == "linux":
+    from brummer.host.readers import read_when_ready
+
     _ROUTE_LINES: Final = 64
     """The default route stands first; a machine with thousands of routes must not cost us a heartbeat."""
 
@@ -96,16 +104,13 @@ if sys.platform == "linux":
                         return name
         return None
 
-    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+    def watch_network(
+        loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: OnFailed
+    ) -> NetworkHints:
         """The kernel's own announcements. Raises OSError where a sandbox refuses the socket."""
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-        try:
-            sock.bind((0, _GROUPS))
-        except OSError:
-            sock.close()
-            raise
 
-        def on_readable() -> None:
+        def read() -> None:
             try:
                 while sock.recv(_MESSAGES_BYTES):
                     pass
@@ -120,11 +125,17 @@ if sys.platform == "linux":
             loop.remove_reader(sock)
             sock.close()
 
-        loop.add_reader(sock, on_readable)
+        try:
+            sock.bind((0, _GROUPS))
+            read_when_ready(loop, sock.fileno(), read, on_failed)
+        except OSError:
+            sock.close()
+            raise
         return NetworkHints(close)
 
 elif sys.platform == "darwin":
     from brummer.host.notifications import watch_notifications
+    from brummer.host.readers import read_when_ready
 
     _RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR = 0x7, 0xF, 0x10
     _TYPE_AT: Final = 3
@@ -137,16 +148,17 @@ elif sys.platform == "darwin":
         """Not seen: the route goes away with the carrier there."""
         return None
 
-    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+    def watch_network(
+        loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: OnFailed
+    ) -> NetworkHints:
         """The routing socket, route(4), and the notification of a changed configuration."""
         sock = socket.socket(socket.AF_ROUTE, socket.SOCK_RAW, 0)
         sock.setblocking(False)
 
-        def on_readable() -> None:
-            with contextlib.suppress(BlockingIOError):
-                message = sock.recv(4096)
-                if message[_TYPE_AT] not in (_RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR):
-                    on_hint()
+        def read() -> None:
+            message = sock.recv(4096)
+            if message[_TYPE_AT] not in (_RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR):
+                on_hint()
 
         end = watch_notifications(loop, (b"com.apple.system.config.network_change",), on_hint)
 
@@ -155,7 +167,7 @@ elif sys.platform == "darwin":
             loop.remove_reader(sock)
             sock.close()
 
-        loop.add_reader(sock, on_readable)
+        read_when_ready(loop, sock.fileno(), read, on_failed)
         return NetworkHints(close)
 
 else:
@@ -172,7 +184,11 @@ else:
         """Not seen: the route goes away with the carrier there."""
         return None
 
-    def watch_network(loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None]) -> NetworkHints:
+    def watch_network(
+        loop: asyncio.AbstractEventLoop,
+        on_hint: Callable[[], None],
+        on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
+    ) -> NetworkHints:
         """The IP helper's callbacks, which come on threads of the system's."""
         helper = ctypes.WinDLL("iphlpapi")
 

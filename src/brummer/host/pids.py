@@ -16,6 +16,8 @@ import msgspec
 
 State = Literal["running", "sleeping", "stopped", "zombie"]
 
+UNKNOWN_BOOT: Final = "unknown"
+
 
 class ProcessIdentity(msgspec.Struct, frozen=True):
     """One process, now and for ever. ``start_token`` counts clock ticks since boot on Linux, microseconds of the
@@ -46,7 +48,10 @@ if sys.platform == "linux":
     }
 
     def _stat(process: int | str) -> tuple[State, int, int] | None:
-        """(state, CPU ticks, start time) from /proc/PID/stat; the name in it may hold spaces and brackets."""
+        """(state, CPU ticks, start time) from /proc/PID/stat; the name in it may hold spaces and brackets.
+
+        Raises OSError where it can't be read (no descriptor or no memory is left), which says nothing of the process.
+        """
         try:
             with open(f"/proc/{process}/stat", "rb", buffering=0) as file:
                 fields = file.read(4096).rpartition(b")")[2].split()
@@ -56,11 +61,12 @@ if sys.platform == "linux":
 
     @functools.cache
     def _boot_id() -> str:
+        """Raises OSError where it could not be read just now, which is not remembered."""
         try:
             with open("/proc/sys/kernel/random/boot_id") as file:
                 return file.read().strip()
-        except OSError:
-            return "unknown"  # some sandboxes hide it; the start time still tells processes apart
+        except (FileNotFoundError, PermissionError):
+            return UNKNOWN_BOOT  # some sandboxes hide it; the start time still tells processes apart
 
     def _pid_namespace() -> int:
         try:
@@ -118,7 +124,7 @@ elif sys.platform == "darwin":
         answer = ctypes.create_string_buffer(64)
         size = ctypes.c_size_t(len(answer))
         failed = function("sysctlbyname")(b"kern.bootsessionuuid", answer, ctypes.byref(size), None, 0)
-        return "unknown" if failed else answer.value.decode()
+        return UNKNOWN_BOOT if failed else answer.value.decode()
 
     def _pid_namespace() -> int:
         return 0
@@ -173,7 +179,10 @@ else:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this pid in our namespace; None when nobody has it, or only a zombie. Costs 16 µs."""
+    """Who has this pid in our namespace; None when nobody has it, or only a zombie. Costs 16 µs.
+
+    Raises OSError where the system does not let us look, which says nothing of the process.
+    """
     status = _stat(pid)
     if status is None or status[0] == "zombie":
         return None
@@ -193,7 +202,8 @@ def _identity_of_self(pid: int) -> ProcessIdentity:
 
 def same_boot(identity: ProcessIdentity) -> bool:
     """The machine has not booted since, as far as boots can be told apart there."""
-    return identity.boot_id == own_identity().boot_id
+    boots = {identity.boot_id, own_identity().boot_id}
+    return len(boots) == 1 or UNKNOWN_BOOT in boots
 
 
 def same_namespace(identity: ProcessIdentity) -> bool:
@@ -204,11 +214,17 @@ def same_namespace(identity: ProcessIdentity) -> bool:
 
 
 def is_running(identity: ProcessIdentity) -> bool:
-    """It has not died: neither gone, nor a zombie, nor replaced by another of its pid. Only for `same_namespace`."""
-    return identify(identity.pid) == identity
+    """It is not proven dead: neither gone, nor a zombie, nor replaced by another of its pid. Only for `same_namespace`.
+
+    A look that fails proves nothing.
+    """
+    try:
+        return identify(identity.pid) == identity
+    except OSError:
+        return True
 
 
 def process_state(pid: int) -> ProcessState | None:
-    """What it does, to tell a stopped from a busy from an idle server; None when there is none."""
+    """What it does, to tell a stopped from a busy from an idle server; None when there is none. Raises OSError."""
     status = _stat(pid)
     return ProcessState(status[0], status[1]) if status else None

@@ -1,7 +1,7 @@
 """Every instance the hub knows, each with its link."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +9,7 @@ from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import Memory
 from brummer.core.servers import Server
+from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
 from brummer.host.real_system import REAL
 from brummer.host.system import System
@@ -41,19 +42,21 @@ EXPLAINED_S: Final = 0.1
 
 class Instances:
     """Follows the registry's events; answers who is there. ``working_directory`` is a real path.
-    Whom it ``concerns`` it links to; of others it knows nothing.
+    Whom it ``concerns`` it links to; of others it knows nothing. ``supervisor`` runs the links.
     """
 
     def __init__(
         self,
         working_directory: Path,
         *,
+        supervisor: Supervisor | None = None,
         use_robust_networking: bool = True,
         limits: Limits = DEFAULTS,
         concerns: Concerns = lambda _: True,
         system: System = REAL,
     ) -> None:
         self._system = system
+        self._supervisor = supervisor or Supervisor()
         self._concerns = concerns
         self.are_robust = use_robust_networking
         self._loop = asyncio.get_running_loop()
@@ -130,7 +133,7 @@ class Instances:
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target, self.gate.limits, self._system)
-        task = asyncio.get_running_loop().create_task(link.run(), name=f"link {target.instance_id}")
+        task = self._supervisor.start(f"link {target.instance_id}", link.run)
         return Known(record, link, caller, task)
 
     def gone(self, record: Record, reason: str) -> None:
@@ -139,6 +142,12 @@ class Instances:
         if known is not None and isinstance(known.record, Record) and known.record.generation == record.generation:
             known.link.owner_gone(reason)
             known.is_gone = True
+
+    def keep_only(self, records: Mapping[str, Record]) -> None:
+        """Those that are there; of another's end we may have missed the event."""
+        for known in self._known.values():
+            if isinstance(known.record, Record) and not known.is_gone and known.id not in records:
+                self.gone(known.record, "not there any more")
 
     def looked(self) -> None:
         """The directory has been read once: who is not known now is not there."""

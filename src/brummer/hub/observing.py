@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from brummer.core.clock import Clock
+from brummer.core.supervisor import Supervisor
 from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
@@ -14,7 +15,7 @@ from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
 from brummer.hub.known import Known
-from brummer.hub.problems import Observed
+from brummer.hub.problems import KINDS, Observed
 from brummer.hub.timeline import Entry, Timeline
 from brummer.link.basic import BasicLink
 from brummer.link.connections import RESERVED_DESCRIPTORS
@@ -128,6 +129,14 @@ def of_directory(registry: Registry) -> Iterator[Observed]:
         yield Observed("record_missing", "its process lives, and its record is not there", since_s, (name,))
     if registry.is_polling:
         yield Observed("polling", f"{registry.directory} gives no hints of changes")
+
+
+def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
+    """Long tasks that have failed, and may fail again. ``now_s`` is the loop's time."""
+    for failure in supervisor.failures():
+        more = {"task": failure.name, "count": failure.count}
+        code = failure.code if failure.code in KINDS else "task_failed"
+        yield Observed(code, f"{failure.name}: {failure.detail}", now_s - failure.since_s, more=more)
 
 
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:

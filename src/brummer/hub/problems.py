@@ -107,6 +107,13 @@ KINDS: Final[dict[str, Kind]] = {
         "calls wait until some are closed",
         "raise open_files and the system's limit (ulimit -n), or lower max_connections",
     ),
+    "task_failed": Kind(
+        "a part of the hub has failed",
+        "warning",
+        "it is started again, after a pause that grows with each failure",
+        "see the detail and the hub's log; if it stays so, restart the agent",
+        ("open_files_full", *DIRECTORY),
+    ),
     "memory_full": Kind(
         "the hub takes as much memory as it may",
         "error",
@@ -256,6 +263,19 @@ KINDS: Final[dict[str, Kind]] = {
     "traces_unavailable": Kind("calls are not traced", "warning", _GOES_ON, "pip install 'brummer[otel]'"),
     "logind_unavailable": Kind(
         "a sleep is not announced", "warning", "it is noticed afterwards", "logind = false, or see the detail"
+    ),
+    "status_socket_failed": Kind(
+        "brum status can't see this hub",
+        "warning",
+        "its socket is opened again and again",
+        "see the detail, and brum doctor",
+        ("open_files_full", *DIRECTORY),
+    ),
+    "no_hints": Kind(
+        "the system does not tell of changes to clocks or network",
+        "info",
+        "looked at every 5 s, and tried again",
+        "none is needed in a sandbox; else see the detail",
     ),
     "polling": Kind(
         "the directory tells of no changes",

@@ -6,8 +6,10 @@ connected stays connected until that question fails; breakers are not touched. A
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -17,6 +19,8 @@ from brummer.hub.timeline import Entry, Timeline
 from brummer.link.link import Link
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
+
+_log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 0.5
 SETTLE_MAX_S: Final = 3.0
@@ -72,14 +76,21 @@ class Recovery:
                 self.timeline.finished(entry, "nothing: what is under way goes on after it")
             case Slept(seconds) | Paused(seconds):
                 self._settle(seconds)
-                self._start(self._recover(entry, seconds))
+                self._start(entry, partial(self._recover, entry, seconds))
             case NetworkChanged():
-                self._start(self._follow_network(entry, event))
+                self._start(entry, partial(self._follow_network, entry, event))
 
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _start(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.ensure_future(self._carried_out(entry, work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    async def _carried_out(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 — the barrier: else the hub would settle for ever
+            _log.exception("what a wake or the network asked for has failed")
+            self.timeline.finished(entry, f"failed: {error}")
 
     # A wake, or a pause.
 

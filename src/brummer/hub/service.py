@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.core.settings import NO_FLAGS, Flags, Settings
+from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
 from brummer.host.exits import watch_exit
-from brummer.host.logind import LogindUnavailable, watch_sleep
+from brummer.host.logind import watch_sleep
 from brummer.host.pids import identify
 from brummer.host.real_system import REAL
 from brummer.host.settings_files import read_settings
@@ -35,7 +37,7 @@ from brummer.hub.instances import Concerns, Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.metrics import HubMetrics
 from brummer.hub.narrator import narrate
-from brummer.hub.observing import of_directory
+from brummer.hub.observing import of_directory, of_supervisor
 from brummer.hub.problems import Observed
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
@@ -73,11 +75,13 @@ class Hub:
         instances: Instances,
         directory: Path,
         black_boxes: BlackBoxes,
+        supervisor: Supervisor,
         further_tools: Iterable[Tool] = (),
         system: System = REAL,
     ) -> None:
         self._system = system
         self.registry = registry
+        self.supervisor = supervisor
         self.instances = instances
         self._clock = clock = system.clock
         self._started_s = clock.elapsed()
@@ -93,24 +97,21 @@ class Hub:
         self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS, send_now=self.router.send_now)
 
     async def follow_registry(self) -> None:
-        """Pass on what stands in the directory, for ever."""
-        async with self.registry:
-            await self._look()
-            self.instances.looked()
-            self.instances.addressing.look_again = self._look
-            async for event in self.registry:
-                match event:
-                    case Appeared(record) | Changed(_, record):
-                        self.instances.appeared(record)
-                    case Gone(record, reason):
-                        self.instances.gone(record, reason)
+        """Pass on what stands in the directory, for ever. After a failure it begins with what stands there then."""
+        await self._look()
+        self.instances.keep_only(self.registry.snapshot())
+        self.instances.looked()
+        self.instances.addressing.look_again = self._look
+        async for event in self.registry:
+            match event:
+                case Appeared(record) | Changed(_, record):
+                    self.instances.appeared(record)
+                case Gone(record, reason):
+                    self.instances.gone(record, reason)
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
-        """Note what it announces; that it can't be heard is a problem to show, and no more."""
-        try:
-            await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
-        except LogindUnavailable as error:
-            self.problems.append(error)
+        """Note what it announces. Raises LogindUnavailable, which is a problem to show, and no more."""
+        await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
 
     async def _look(self) -> None:
         await self.registry.scan()
@@ -121,7 +122,8 @@ class Hub:
         """See `Status`."""
         uptime_s = self._clock.elapsed() - self._started_s
         of_start = (Observed(each.code, each.message, uptime_s) for each in self.problems)
-        return self._status.describe(chain(of_start, of_directory(self.registry)))
+        of_tasks = of_supervisor(self.supervisor, asyncio.get_running_loop().time())
+        return self._status.describe(chain(of_start, of_directory(self.registry), of_tasks))
 
     def describe_metrics(self) -> dict[str, Any]:
         """What `brum metrics` is told."""
@@ -161,8 +163,10 @@ async def hub_on(
 ) -> AsyncIterator[Hub]:
     """As `running_hub`, on this system and with these settings. ``sources``: what its monitor looks at."""
     problems = _problems(chosen)
+    supervisor = Supervisor()
     instances = Instances(
         working_directory,
+        supervisor=supervisor,
         use_robust_networking=chosen.use_robust_networking,
         limits=chosen.limits,
         concerns=concerns,
@@ -178,9 +182,9 @@ async def hub_on(
         instances.add_server(server)
     black_boxes = BlackBoxes(lambda: black_box_directory(environ))
     registry = Registry(instances_directory(environ), system)
-    hub = Hub(registry, instances, working_directory, black_boxes, further_tools, system)
+    hub = Hub(registry, instances, working_directory, black_boxes, supervisor, further_tools, system)
     hub.problems = problems
-    tasks = [asyncio.create_task(hub.follow_registry(), name="registry")]
+    following = supervisor.start("registry", hub.follow_registry)
     try:
         if chosen.use_robust_networking:
             monitor = Monitor(
@@ -189,16 +193,16 @@ async def hub_on(
                 endpoints=chosen.connectivity_endpoints,
                 on_beat=instances.memory.look,
             )
-            tasks.append(asyncio.create_task(monitor.run(), name="monitor"))
+            monitor.start(supervisor)
             if chosen.logind:
-                tasks.append(asyncio.create_task(hub.listen_to_logind(monitor), name="logind"))
+                supervisor.start("logind", partial(hub.listen_to_logind, monitor))
         yield hub
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        following.cancel()
         await hub.recovery.close()
         await hub.instances.close()
+        await supervisor.close()
+        registry.close()
 
 
 def _problems(chosen: Settings) -> list[BrummerError]:
@@ -213,7 +217,7 @@ def _problems(chosen: Settings) -> list[BrummerError]:
 async def _telling(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
     """Whoever asks from outside: `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
     async with (
-        serving_status(hub.registry.directory, hub.describe, hub.describe_metrics),
+        serving_status(hub.registry.directory, hub.supervisor, hub.describe, hub.describe_metrics),
         serving_metrics(metrics, hub.metrics.families, os.getpid()) as problem,
     ):
         if problem is not None:

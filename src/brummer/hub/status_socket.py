@@ -3,9 +3,9 @@
 Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again. All is
 bounded: `CLIENTS` at once, `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
 
-The socket may be missing, and that never costs the hub more than a line in its log. Like an instance's record it is put
-back when it was removed, or when the directory is made again; a hub makes no directory itself. What no hint tells of (a
-parent of the directory was moved, or the system gives no hints at all) leaves the hub unseen.
+The socket may be missing, and that never costs the hub more than a problem in its status. Like an instance's record it
+is put back when it was removed, or when the directory is made again; a hub makes no directory itself. Only when a
+parent of the directory was moved, which no hint tells of, the hub stays unseen.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from brummer.core.errors import BrummerError
+from brummer.core.supervisor import Supervisor
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.directory_watch import DirectoryWatch, Hint
 from brummer.host.filesystems import filesystem_has_events
@@ -49,10 +50,20 @@ SILENT_S: Final = 60.0
 RETURN_S: Final = 1.0
 """Before we put our socket back: who removes the directory, file by file, must find it empty in the end."""
 
+LOOK_AGAIN_S: Final = 30.0
+"""Where the system gives no hints (any more): as often as the records are read anyway."""
+
 NAMES: Final = 8
 """In containers that share the directory many hubs have one and the same pid."""
 
 _NAME: Final = re.compile(r"hub-([0-9]{1,10})(-[0-9])?\.sock")
+
+
+class StatusSocketFailed(BrummerError):
+    """The socket can't be opened in its place."""
+
+    code = "status_socket_failed"
+
 
 Describe = Callable[[], dict[str, Any]]
 """Returns what is JSON-compatible."""
@@ -73,7 +84,9 @@ def sweep(directory: Path) -> int:
 
 
 @contextlib.asynccontextmanager
-async def serving_status(directory: Path, describe: Describe, metrics: Describe = dict) -> AsyncIterator[None]:
+async def serving_status(
+    directory: Path, supervisor: Supervisor, describe: Describe, metrics: Describe = dict
+) -> AsyncIterator[None]:
     """Answer `brum status` with what ``describe`` returns, `brum metrics` with ``metrics``, until the block ends.
 
     Opens the socket beside the block: nobody waits for it.
@@ -82,12 +95,14 @@ async def serving_status(directory: Path, describe: Describe, metrics: Describe 
         yield
         return
     door = _Door(directory, {STATUS: describe, METRICS: metrics})
-    keeping = asyncio.create_task(door.keep(), name="status socket")
+    keeping = supervisor.start("status socket", door.keep, may_end=True)
     try:
         yield
     finally:
         door.leave()
-        await asyncio.gather(keeping, return_exceptions=True)
+        if not door.is_kept:  # it has not begun, or pauses after a failure
+            keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 class _Place:
@@ -130,7 +145,7 @@ class _Door:
         self._loop = asyncio.get_running_loop()
         self._stirred = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._has_complained = False
+        self.is_kept = False
         self._place: _Place | None = None
         self._server: asyncio.AbstractServer | None = None
         self.clients: set[_Client] = set()
@@ -148,8 +163,9 @@ class _Door:
         """Be there, and be there again whenever the directory stirs and we are not.
 
         A directory that was removed says so only when nobody has a socket or a file in it any more: so we close ours,
-        and verify what we watch.
+        and verify what we watch. Raises StatusSocketFailed when it can't be there; nothing is left behind then.
         """
+        self.is_kept = True
         watch = DirectoryWatch(self._loop, self._directory, self._on_hint)
         try:
             while not self.is_leaving:
@@ -161,27 +177,27 @@ class _Door:
                 if self._place is None:
                     await self._open()
                 watch.verify()
-                await self._stirred.wait()
-        except Exception:  # noqa: BLE001 — the barrier: whatever it is, the hub lives on
-            _log.exception("the status socket failed")
+                await _within(None if watch.kind != "polling" else LOOK_AGAIN_S, self._stirred)
         finally:
             watch.close()
             await self._close()
+            self.is_kept = False
 
     async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETURN_S):
-                await self._leaving.wait()
+        await _within(RETURN_S, self._leaving)
 
     def _on_hint(self, _: Hint) -> None:
         self._stirred.set()
 
     async def _open(self) -> None:
+        """A directory that is not there yet is no problem: we wait for it. Raises StatusSocketFailed."""
         try:
             place = await asyncio.to_thread(_Place.taken, self._directory)
         except (BrummerError, OSError) as error:
-            self._complain(error)
-            return
+            missing = isinstance(error, DirectoryUnusable) and error.reason == "missing"
+            if missing or isinstance(error, FileNotFoundError):
+                return
+            raise StatusSocketFailed(f"brum status can't see this hub: {error}") from error
         self._place = place
         try:
             self._server = await self._loop.create_unix_server(
@@ -190,13 +206,6 @@ class _Door:
         except BaseException:
             place.listener.close()
             raise
-
-    def _complain(self, error: Exception) -> None:
-        """Once. A directory that is not there yet is no problem: we wait for it."""
-        missing = isinstance(error, DirectoryUnusable) and error.reason == "missing"
-        if not self._has_complained and not missing and not isinstance(error, FileNotFoundError):
-            self._has_complained = True
-            _log.warning("brum status can't see this hub: %s", error)
 
     async def _close(self) -> None:
         server, self._server = self._server, None
@@ -223,6 +232,13 @@ class _Door:
         except Exception:  # noqa: BLE001 — the barrier: as above
             _log.exception("the %s can't be told", request.decode())
             return None
+
+
+async def _within(seconds: float | None, event: asyncio.Event) -> None:
+    """Until it is set, or the time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _encode(status: dict[str, Any]) -> bytes:

@@ -215,6 +215,7 @@ class Link:
 
     async def run(self) -> None:
         """Keep the link; ends by cancellation only, and leaves no connection open."""
+        self._has_ended = False
         try:
             while True:
                 try:

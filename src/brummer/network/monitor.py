@@ -6,17 +6,17 @@ of it comes as a burst of messages. Nothing here is a verdict on any link.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from brummer.core.clock import Clock
+from brummer.core.errors import BrummerError
+from brummer.core.supervisor import Supervisor
 from brummer.host import clocks, interfaces
 from brummer.network.snapshot import Snapshot, differences
 from brummer.network.wake import GoingToSleep, Wake, WakeDetector
-
-_log = logging.getLogger(__name__)
 
 BEAT_S: Final = 5.0
 """What no hint told of is found this late; 0.2 wakeups a second."""
@@ -41,6 +41,15 @@ class NetworkChanged:
     kind: str = "network"
 
 
+class NoHints(BrummerError):
+    """The system does not tell of changes, so that only the heartbeat finds them."""
+
+    code = "no_hints"
+
+    def __init__(self, of: str, error: OSError) -> None:
+        super().__init__(f"no hints from the {of}, so only a look every {BEAT_S:g} s: {error}")
+
+
 Event = Wake | GoingToSleep | NetworkChanged
 Endpoint = tuple[str, int]
 
@@ -61,7 +70,7 @@ class Sources:
 
 
 class Monitor:
-    """Await `run` in a task of its own. ``endpoints``: being online means that one of them takes a connection."""
+    """`start` it. ``endpoints``: being online means that one of them takes a connection."""
 
     def __init__(
         self,
@@ -91,31 +100,58 @@ class Monitor:
         """Whether the outside can be reached: endpoints decide, if there are any, else routes and carrier."""
         return self._network.is_online if self._reached is None else self._reached
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        watches = []
-        for name, watch, on_hint in (
-            ("clocks", self._sources.watch_clocks, self.look_at_clocks),
-            ("network", self._sources.watch_network, self._on_network_hint),
-        ):
-            try:
-                watches.append(watch(self._loop, on_hint))
-                self.watches.append(name)
-            except OSError as error:
-                _log.info("no hints from the %s, so only a look every %g s: %s", name, BEAT_S, error)
+    def start(self, supervisor: Supervisor) -> None:
+        """Watch until the supervisor is closed."""
+        clocks_hint = partial(self._hints, "clocks", self._sources.watch_clocks, self.look_at_clocks)
+        network_hint = partial(self._hints, "network", self._sources.watch_network, self._on_network_hint)
+        supervisor.start("heartbeat", self._beat)
+        supervisor.start("hints of the clocks", clocks_hint)
+        supervisor.start("hints of the network", network_hint)
+
+    async def _hints(self, name: str, watch: Callable[..., Any], on_hint: Callable[[], None]) -> None:
+        """Raises NoHints when there are none (any more)."""
+        failed: asyncio.Future[None] = self._loop.create_future()
+
+        def on_failed(error: OSError) -> None:
+            if not failed.done():
+                failed.set_exception(error)
+
+        try:
+            opened = watch(self._loop, on_hint, on_failed)
+        except OSError as error:
+            raise NoHints(name, error) from error
+        self.watches.append(name)
+        try:
+            await failed
+        except OSError as error:
+            raise NoHints(name, error) from error
+        finally:
+            self.watches.remove(name)
+            opened.close()
+
+    async def _beat(self) -> None:
+        """Each look is taken although another fails. Raises what the first has raised."""
         try:
             while True:
                 due_s = self._loop.time() + BEAT_S
                 await asyncio.sleep(BEAT_S)
-                self.look_at_clocks(self._loop.time() - due_s)
-                self._look_at_network()
-                self._on_beat(self._loop.time())
+                late_s, failures = self._loop.time() - due_s, []
+                for look in (
+                    partial(self.look_at_clocks, late_s),
+                    self._look_at_network,
+                    partial(self._on_beat, self._loop.time()),
+                ):
+                    try:
+                        look()
+                    except Exception as error:  # noqa: BLE001 — raised below
+                        failures.append(error)
+                if failures:
+                    raise failures[0]
         finally:
-            for opened in watches:
-                opened.close()
             for timer in (self._debounce, self._reaching):
                 if timer is not None:
                     timer.cancel()
+            self._debounce = None
 
     # Clocks.
 

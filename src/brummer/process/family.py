@@ -7,18 +7,17 @@ scripts that end at the same time share theirs.
 
 import asyncio
 import contextlib
-import errno
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
 
+from brummer.core.errors import SHORTAGES
 from brummer.host.exits import watch_exit
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import members
 from brummer.process.guard_main import Identity, Look, end_all, find, look, send
 
-SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 LOOK_AGAIN_S: Final = 0.2
 """When one of these has kept us from looking."""
 
@@ -138,6 +137,6 @@ async def _as_soon_as_possible(look_at: Callable[[], Awaitable[T]]) -> T:
         try:
             return await look_at()
         except OSError as error:
-            if error.errno not in SHORT:
+            if error.errno not in SHORTAGES:
                 raise
             await asyncio.sleep(LOOK_AGAIN_S)
