@@ -6,9 +6,13 @@ import msgspec
 
 from brummer.core.errors import shown
 from brummer.core.http_text import header_faults, is_sendable_url
+from brummer.core.kinds import DURATION
 from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
 
-_KEYS = ("url", "headers")
+_TIMES = {"timeout": "timeout_s", "max_timeout": "max_timeout_s", "connect_timeout": "connect_timeout_s"}
+"""Keys that are durations, and the fields that they set."""
+
+_KEYS = ("url", "headers", *_TIMES)
 
 NAME_MAX = 64
 """Characters: it stands in each line about the server."""
@@ -17,12 +21,17 @@ NAME_MAX = 64
 class Server(msgspec.Struct, frozen=True):
     """``headers`` hold credentials, and so may parts of the URL: `shown_url` is for people's eyes, and so is `repr`.
 
-    The names of headers are in lower case.
+    The names of headers are in lower case. ``timeout_s``: how long the server may be silent during a call; 60 s is what
+    most MCP clients give. ``max_timeout_s``: how long a call may take that reports progress. ``connect_timeout_s``: how
+    long the hello may take, which is up to three answers, from a server that may have to wake up for the first.
     """
 
     name: str
     url: str
     headers: Mapping[str, str] = {}
+    timeout_s: float = 60.0
+    max_timeout_s: float = 3600.0
+    connect_timeout_s: float = 10.0
 
     def __repr__(self) -> str:
         return f"<Server {self.name} at {self.shown_url}>"
@@ -70,14 +79,26 @@ def _server(file: TomlFile, name: str, entry: object) -> Server:
         raise file.invalid(f'[servers.{name}] needs url = "http://…", or "https://…"', (*place, "url"))
     for key in entry:
         if key not in _KEYS:
-            hint = f"[servers.{name}] knows url and headers, not {key}"
+            hint = f"[servers.{name}] knows {', '.join(_KEYS)}, not {key}"
             raise file.invalid(hint, (*place, key), nearest=nearest(key, _KEYS))
     headers = entry.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise file.invalid(f"servers.{name}.headers must be a table of strings", (*place, "headers"))
     for header, why in header_faults(headers):
         raise file.invalid(f"servers.{name}.headers can't be sent: {why}", (*place, "headers", header))
-    return Server(name, entry["url"], {header.lower(): value for header, value in headers.items()})
+    times = {field: _time(file, entry[key], (*place, key)) for key, field in _TIMES.items() if key in entry}
+    return Server(name, entry["url"], {header.lower(): value for header, value in headers.items()}, **times)
+
+
+def _time(file: TomlFile, value: object, place: tuple[str, ...]) -> float:
+    try:
+        seconds = float(DURATION.read(value))
+        wanted = f"a duration over 0, up to {DURATION.shown(DURATION.most)}"
+    except ValueError as error:
+        seconds, wanted = 0.0, str(error)
+    if not 0 < seconds <= (DURATION.most or 0):
+        raise file.invalid(f"{'.'.join(place)} is {shown(repr(value))}; set it to {wanted}", place)
+    return seconds
 
 
 def _is_name(text: str) -> bool:

@@ -116,7 +116,8 @@ class Instances:
         if not self._concerns(server):
             return
         self.addressing.changed()
-        self._known[server.name] = self._new(server, ForeignTarget(server.name, server.url, server.headers))
+        target = ForeignTarget(server.name, server.url, server.headers, server.connect_timeout_s)
+        self._known[server.name] = self._new(server, target)
 
     def _new(self, record: Record | Server, target: Peer) -> Known:
         link: Link | BasicLink

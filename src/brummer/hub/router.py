@@ -159,7 +159,7 @@ class Router:
 
     async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":
-            return structured(msgspec.Raw(await known.caller.call(_list_tools())))
+            return structured(msgspec.Raw(await known.caller.call(_list_tools(known))))
         tool, passed_on = call.name, arguments
         if call.name == "instance_call":
             tool, passed_on = _inner_call(passed_on)
@@ -172,6 +172,7 @@ class Router:
         if isinstance(known.record, Server):
             made.repeatable = tool in await self._repeatable(known)
             made.on_list_changed = known.forget_hints
+            made.deadline_s, made.max_deadline_s = known.record.timeout_s, known.record.max_timeout_s
             return tool_result(await known.caller.call(made), modern=call.request.era is Era.MODERN)
         if self._black_boxes is not None and tool in ANSWERED:
             _hurry(made)
@@ -200,7 +201,7 @@ class Router:
         """
         if not known.has_hinted:
             try:
-                known.take_hints(repeatable_of(await known.caller.call(_list_tools())))
+                known.take_hints(repeatable_of(await known.caller.call(_list_tools(known))))
             except (RemoteRefusal, NoResult):
                 return frozenset()
         return known.repeatable
@@ -274,8 +275,9 @@ def _inner_call(arguments: bytes) -> tuple[str, bytes]:
     return inner.tool, given
 
 
-def _list_tools() -> Call:
-    return Call("tools/list", {}, repeatable=True, deadline_s=ANSWER_S)
+def _list_tools(known: Known) -> Call:
+    patience_s = known.record.timeout_s if isinstance(known.record, Server) else ANSWER_S
+    return Call("tools/list", {}, repeatable=True, deadline_s=patience_s)
 
 
 def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:

@@ -13,6 +13,7 @@ from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.call import Call
 from brummer.link.connections import connect_timeout_s
+from brummer.link.deadline import Deadline
 from brummer.link.errors import DeadlineExceeded, NoResult, OutcomeUnknown
 from brummer.link.peer import Peer
 from brummer.link.state import State
@@ -20,6 +21,7 @@ from brummer.wire.http_connection import HttpConnection
 
 POLL_S: Final = 5.0
 TIMEOUT_S: Final = 30.0
+"""Of a call to an instance; a foreign server has the time that its settings give it."""
 
 
 class BasicLink:
@@ -74,13 +76,15 @@ class BasicLink:
 
     async def call(self, call: Call) -> bytes:
         """One connection, one try. Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
+        silence_s = min(call.deadline_s, TIMEOUT_S) if self.target.has_ledger else call.deadline_s
         self._in_flight += 1
         try:
-            async with asyncio.timeout(min(call.deadline_s, TIMEOUT_S)):
+            with Deadline(self._loop, silence_s, max_s=call.max_deadline_s) as deadline:
+                call.on_sign_of_life = deadline.extend
                 return await self._once(call)
         except TimeoutError:
             outcome: Outcome = "not_executed" if call.repeatable else "unknown"
-            raise DeadlineExceeded(f"no answer within {TIMEOUT_S:g} s", outcome=outcome) from None
+            raise DeadlineExceeded(f"no answer within {silence_s:g} s", outcome=outcome) from None
         except TransportError as error:
             self.last_error = error
             if error.sent and not call.repeatable and not isinstance(error, NoResult | TooLarge):

@@ -40,6 +40,10 @@ class Call(msgspec.Struct, eq=False):
     """Called when the server says that its tools have changed; nobody else is told, because our own list is frozen."""
     on_sign_of_life: Callable[[], None] | None = None
     """Called with every notification: who tells of its progress may take longer."""
+    max_deadline_s: float = 3600.0
+    """What signs of life can extend the deadline to. An agent's own client gives up long before; a loop that reports
+    progress never does.
+    """
     key: str = ""
     sent_to: str | None = None
     """The generation that bytes of this call went to."""

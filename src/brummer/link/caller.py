@@ -116,7 +116,7 @@ class Caller:
 
     async def _in_time(self, call: Call, left_s: float, way: Callable[[Call], Awaitable[bytes]]) -> bytes:
         try:
-            with Deadline(self.loop, call.deadline_s, left_s) as deadline:
+            with Deadline(self.loop, call.deadline_s, left_s, call.max_deadline_s) as deadline:
                 call.on_sign_of_life = deadline.extend
                 return await way(call)
         except TimeoutError:  # the lost connection ends what the call waits for; what it has started stays

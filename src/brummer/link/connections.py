@@ -211,4 +211,6 @@ class Connections:
 
 def connect_timeout_s(target: Peer) -> float:
     """Until it is connected, TLS and all."""
-    return CONNECT_TIMEOUT_S if target.is_local else REMOTE_CONNECT_TIMEOUT_S
+    if target.is_local:
+        return CONNECT_TIMEOUT_S
+    return max(REMOTE_CONNECT_TIMEOUT_S, target.patience_s / 2)  # the other half is for the hello

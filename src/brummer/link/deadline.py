@@ -11,10 +11,6 @@ from typing import Final, Protocol, Self
 
 from brummer.link.health import LATE_S
 
-LONGEST_S: Final = 3600.0
-"""What progress can extend a call to. An agent's own client gives up long before; a loop that tells of itself never."""
-
-
 GRACE_S: Final = 2.0
 """What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
 
@@ -22,17 +18,20 @@ GRACE_S: Final = 2.0
 class Deadline:
     """Cancels what runs inside when ``silence_s`` have passed without `extend`, and raises TimeoutError there.
 
-    ``left_s``: what is left of the first silence, where that has begun before.
+    ``left_s``: what is left of the first silence, where that has begun before. ``max_s``: the most that `extend` can
+    extend it to.
     """
 
     __slots__ = ("_cancelling", "_due_s", "_last_s", "_loop", "_silence_s", "_task", "_timer", "expired")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, silence_s: float, left_s: float | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, silence_s: float, left_s: float | None = None, max_s: float = 0.0
+    ) -> None:
         self._loop = loop
         self._silence_s = silence_s
         now = loop.time()
         self._due_s = now + (silence_s if left_s is None else left_s)
-        self._last_s = now + max(silence_s, LONGEST_S)
+        self._last_s = now + max(silence_s, max_s)
         self.expired = False
 
     def extend(self) -> None:

@@ -15,7 +15,6 @@ from brummer.core.errors import BrummerError, Internal, TransportError
 from brummer.link import refusals
 from brummer.link.call import Answers, Call
 from brummer.link.caller import Caller, is_answer
-from brummer.link.deadline import LONGEST_S
 from brummer.link.outcome import ending_of_error
 from brummer.link.state import State
 from brummer.link.target import Target
@@ -64,7 +63,7 @@ class Express(OnItsWay):
         self._lane, self._pool = caller.way_of(call)
         self._started_s = now_s = caller.loop.time()
         self.due_s = now_s + call.deadline_s
-        self._latest_s = now_s + max(call.deadline_s, LONGEST_S)
+        self._latest_s = now_s + max(call.deadline_s, call.max_deadline_s)
         call.on_sign_of_life = self._extend
         caller.give_key(call)
         at_once = self._lane.slots.take()

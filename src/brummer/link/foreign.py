@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from brummer import __version__
 from brummer.core.errors import BadAnswer, BrummerError, TransportError
+from brummer.core.http_text import header_faults, is_sendable_url
 from brummer.host.clocks import elapsed, wall
 from brummer.link.call import Answers, Call
 from brummer.link.errors import NoResult, RemoteRefusal
@@ -31,6 +32,7 @@ from brummer.link.foreign_refusals import (
     COME_BACK_S,
     HelloRefused,
     NotMcp,
+    NotSendable,
     Refused,
     refusal_by_content,
     refusal_by_status,
@@ -48,6 +50,9 @@ FORGOTTEN_STATUSES: Final = frozenset({400, 401, 404, 410})
 
 FORGOTTEN_CODES: Final = frozenset({-32001, -32000, -32600})
 """JSON-RPC codes of "session not found" and "not initialized" in the wild."""
+
+_IN_PATHS: Final = "!#$%&'()*+,/:;=?@[]~"
+"""What a path with a query may hold as it is (RFC 3986 §3.3 and §3.4), and what is encoded already."""
 
 _Refusal = RemoteRefusal | NoResult
 
@@ -79,6 +84,8 @@ class ForeignTarget:
     name: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    patience_s: float = 10.0
+    """For the hello; see `brummer.core.servers.Server`."""
     dialect: Dialect | None = None
     """None until it was first spoken to."""
     _mirrored: Parameters = field(default_factory=dict, repr=False)
@@ -93,8 +100,6 @@ class ForeignTarget:
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
-    patience_s: ClassVar[float] = 10.0
-    """To say hello takes up to three answers, and it may be far away, or have to wake up for the first."""
     keeps_idle: ClassVar[bool] = False
     """Most servers close what has idled for some seconds; uvicorn, under the official Python SDK, after five."""
     has_ledger: ClassVar[bool] = False
@@ -110,7 +115,7 @@ class ForeignTarget:
     def _parts(self) -> tuple[str, int, str, bool]:
         url = urlsplit(self.url)
         secure = url.scheme == "https"
-        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        path = quote((url.path or "/") + (f"?{url.query}" if url.query else ""), safe=_IN_PATHS)
         return url.hostname or "", url.port or (443 if secure else 80), path, secure
 
     @property
@@ -276,9 +281,13 @@ class ForeignTarget:
         call.request_id = request_id = self._next_id()
         answers = Answers(request_id, call)
         modern = dialect.era is Era.MODERN
-        meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}} if modern else {}
+        meta: dict[str, object] = {}
+        if modern:
+            meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}}
+        if call.method == "tools/call" and "progressToken" not in call.meta:  # it extends the deadline
+            meta["progressToken"] = int(request_id)
         request = self._post(call.message(request_id, 0.0, meta), dialect, self._repeated(call) if modern else {})
-        response = await connection.exchange(request, answers.on_event)
+        response = await connection.exchange(request, answers.on_event, call.extend_deadline)
         try:
             return _result(answers, response)
         except (RemoteRefusal, NoResult) as refusal:
@@ -294,17 +303,27 @@ class ForeignTarget:
         further = stated(name, msgspec.json.encode(call.params.get("arguments")), self._mirrored)
         return {"mcp-method": call.method, "mcp-name": wrapped(name), **further}
 
+    @cached_property
+    def _checked_headers(self) -> dict[str, str]:
+        """Those of the settings, names in lower case. Raises `NotSendable` for what would be read as something else."""
+        if not is_sendable_url(self.url):
+            raise NotSendable("the URL has blanks, or characters that nobody sees", began=False)
+        for _, why in header_faults(self.headers):
+            raise NotSendable(f"the server's headers can't be sent: {why}", began=False)
+        return {name.lower(): value for name, value in self.headers.items()}
+
     def _post(self, body: bytes, dialect: Dialect | None, further: Mapping[str, str] | None = None) -> bytes:
-        """The whole HTTP request. ``dialect`` None: nothing is agreed on yet."""
-        host, port, path, _ = self._parts
+        """The whole HTTP request. ``dialect`` None: nothing is agreed on yet. Raises `NotSendable`."""
+        host, port, path, secure = self._parts
+        authority = f"[{host}]" if ":" in host else host
         lines = {
-            "host": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "host": authority if port == (443 if secure else 80) else f"{authority}:{port}",
             "content-type": "application/json",
             "accept": "application/json, text/event-stream",
             **({"mcp-protocol-version": dialect.version} if dialect else {}),
             **({"mcp-session-id": dialect.session_id} if dialect and dialect.session_id else {}),
             **(further or {}),
-            **self.headers,
+            **self._checked_headers,
             "content-length": str(len(body)),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

@@ -71,6 +71,12 @@ class NotMcp(Refused):
     code = "not_mcp"
 
 
+class NotSendable(Refused):
+    """The settings hold what can't stand in the head of an HTTP request; nothing was sent."""
+
+    code = "not_sendable"
+
+
 class RateLimited(Refused):
     """HTTP 429: too many requests."""
 

@@ -92,6 +92,7 @@ class HttpConnection:
         self._parser = httptools.HttpResponseParser(self)
         self._on_answer: OnAnswer | None = None
         self._on_event: OnEvent | None = None
+        self._on_bytes: Callable[[], None] | None = None
         self._response: Response | None = None
         self._events: EventDecoder | None = None
         self._unsent: bytes | memoryview = b""
@@ -144,10 +145,13 @@ class HttpConnection:
     def busy(self) -> bool:
         return self._on_answer is not None
 
-    async def exchange(self, request: bytes, on_event: OnEvent | None = None) -> Response:
+    async def exchange(
+        self, request: bytes, on_event: OnEvent | None = None, on_bytes: Callable[[], None] | None = None
+    ) -> Response:
         """Send one request and return its response; an event stream's events go to ``on_event`` as they come.
 
-        After the one that answers, the stream has `STREAM_END_S` to end.
+        ``on_bytes`` is called whenever a part of the response's body has come, such as a comment of an event stream.
+        After the event that answers, the stream has `STREAM_END_S` to end.
 
         Raises `TransportError`. Cancelling it closes the connection, because the answer is still on its way.
         """
@@ -162,14 +166,20 @@ class HttpConnection:
                 answered.set_result(outcome)
 
         try:
-            self.send(request, on_answer, on_event)
+            self.send(request, on_answer, on_event, on_bytes)
             return await answered
         except BaseException:
             answered.cancel()
             self.close()
             raise
 
-    def send(self, request: bytes, on_answer: OnAnswer, on_event: OnEvent | None = None) -> None:
+    def send(
+        self,
+        request: bytes,
+        on_answer: OnAnswer,
+        on_event: OnEvent | None = None,
+        on_bytes: Callable[[], None] | None = None,
+    ) -> None:
         """As `exchange`, without a task: ``on_answer`` gets the response or the error, once, and must not raise.
 
         An error may come before this returns. Raises `TransportError` where nothing was sent.
@@ -177,6 +187,7 @@ class HttpConnection:
         if self.closed or self._loop.time() - self.heard_s > FRESH_S:
             self._notice_what_came()
         self._on_answer, self._on_event, self._sent = on_answer, on_event, False
+        self._on_bytes = on_bytes
         self._head_bytes, self._parsing, self._in_body = 0, False, False
         self.calls += 1
         self._unsent = request
@@ -345,6 +356,8 @@ class HttpConnection:
             self._ask_for_room(length)
 
     def on_body(self, body: bytes) -> None:
+        if self._on_bytes is not None:
+            self._on_bytes()
         if self._events is not None:
             for event in self._events.feed(body):
                 if self._on_event is not None and self._on_event(event) and self._stream_end is None:
