@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test integration-test suspend-test check chaos bench soak quiet format lock clean
+.PHONY: help setup demo test integration-test clients-test suspend-test check chaos bench soak quiet format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -29,6 +29,10 @@ integration-test: ## other people's clients and the conformance suite against th
 	$(SETUP) integration
 	@sh tools/integration_tools.sh
 	@$(VENV)/pytest tests/integration $(T)
+
+clients-test: ## MCP clients of other frameworks, each in an environment of its own; ONLY="…" selects
+	$(SETUP)
+	@$(VENV)/python -m tests.clients.run
 
 suspend-test: ## a real suspend, in QEMU
 	$(SETUP)

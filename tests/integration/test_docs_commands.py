@@ -118,6 +118,7 @@ COMMANDS: dict[str, Fate] = {
     "make bench BASE=main": TAKES_LONG,
     'make bench BASE=f244a83 ONLY="hop calls"': TAKES_LONG,
     "make bench BASE=HEAD ROUNDS=15": TAKES_LONG,
+    "make clients-test": TAKES_LONG,
     "make chaos": TAKES_LONG,
     "make soak": TAKES_LONG,
     "make quiet": TAKES_LONG,
