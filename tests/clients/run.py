@@ -195,7 +195,7 @@ def main(selected: list[str]) -> int:
         own, sdk = versions(python, framework)
         with tempfile.TemporaryDirectory(prefix="brummer-clients-") as folder, ThreadPoolExecutor() as pool:
             homes = {kind: Path(folder, kind) for kind in FRONTS}
-            reports = pool.map(lambda kind, f=framework, p=python, h=homes: report_of(f, p, kind, h[kind]), FRONTS)  # type: ignore[misc]
+            reports = pool.map(lambda kind, f=framework, p=python, h=homes: report_of(f, p, kind, h[kind]), FRONTS)
             for kind, report in zip(FRONTS, reports, strict=True):
                 rows.append((framework.name, own, sdk, kind, *row(report)))
                 failed += [(framework.name, kind, what, _one_line(said)) for what, said in faults(report, kind)]
