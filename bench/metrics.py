@@ -19,6 +19,7 @@ SCRAPE_S = 1.0
 """Fifteen times as often as Prometheus does by default."""
 
 STARTS = 25
+TOKEN = "bench"
 
 
 @contextlib.asynccontextmanager
@@ -38,14 +39,16 @@ async def scraped(port: int) -> AsyncIterator[None]:
 
 
 def fetch(port: int) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return len(answer.read())
 
 
 async def run(report: Report, folder: Path) -> None:
     port = free_port()
     with instance(folder, "backend"):
-        async with hub(folder) as without, hub(folder, flags=("--metrics", f"127.0.0.1:{port}")) as watched:
+        flags, settings = ("--metrics", f"127.0.0.1:{port}"), {"BRUMMER_HTTP_TOKEN": TOKEN}
+        async with hub(folder) as without, hub(folder, settings=settings, flags=flags) as watched:
             ways: dict[str, StdioClient] = {"without": without, "with --metrics": watched}
             p50: dict[str, list[float]] = {way: [] for way in ways}
             for client in ways.values():
