@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BadAnswer, BrummerError, NotFound, TransportError
+from brummer.core.memory import MemoryFull
 from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.toolbox import Content, Tool, ToolTable, failed, structured
 
@@ -80,14 +81,14 @@ async def test_arguments_that_do_not_fit_are_an_error_that_names_the_tool(argume
 
 
 async def test_an_error_of_ours_is_a_result_with_its_fields() -> None:
-    raised = NotFound("there is no x", retry_after_s=2.5, outcome="failed", known=["a"])
+    raised = MemoryFull("there is no room", retry_after_s=2.5, known=["a"])
     error = error_of(await answers(raised))
     assert error == {
-        "code": "not_found",
-        "message": "there is no x",
-        "retryable": False,
+        "code": "busy",
+        "message": "there is no room",
+        "retryable": True,
         "retry_after_s": 2.5,
-        "outcome": "failed",
+        "outcome": "not_executed",
         "context": {"known": ["a"]},
     }
 
