@@ -239,11 +239,22 @@ def consumption(pid: int) -> tuple[int, float]:
     return wakeups, cpu_ns / 1e9
 
 
+async def listed_by(client: Any) -> list[dict[str, Any]]:
+    """Every instance, over as many answers as that takes."""
+    found: list[dict[str, Any]] = []
+    arguments: dict[str, str] = {}
+    while True:
+        content = json.loads(await client.call("instances_list", arguments))["result"]["structuredContent"]
+        found += content["instances"]
+        if "next_cursor" not in content:
+            return found
+        arguments = {"cursor": content["next_cursor"]}
+
+
 async def idle_row(parent: Path, count: int) -> tuple[object, ...]:
     with tempfile.TemporaryDirectory(prefix="brummer-bench-", dir=parent) as folder:
         async with many_instances(Path(folder) / "instances", count), hub(Path(folder)) as client:
-            listed = json.loads(await client.call("instances_list", {}))["result"]["structuredContent"]["instances"]
-            states = Counter(item["state"] for item in listed)
+            states = Counter(item["state"] for item in await listed_by(client))
             assert states["ready"] == count, states
             await asyncio.sleep(SETTLE_S)
             wakeups, cpu_s = consumption(client.pid)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from brummer.contract.texts import lines_of
 from brummer.contract.tools import INSTANCE_TOOLS, TOOLS
 from tests.integration.programs import BRUM, Brum, Instance
 
@@ -56,7 +57,7 @@ def check(report: dict[str, Any], front: str, protocol: str) -> None:
     assert [script["name"] for script in scripts] == ["dev", "hello", "fail", "quiet"]
     ended = report["ended"]["content"]
     assert (ended["status"], ended["exit_code"]) == ("exited", 0)
-    assert [line["process"] for line in report["found"]["content"]["lines"]] == ["hello"]
+    assert [line["process"] for line in lines_of(report["found"]["content"])] == ["hello"]
     assert report["running"]["content"]["status"] == "ready"
     assert report["failed"]["is_error"] is True
     assert report["failed"]["content"]["error"]["code"] == "not_found"

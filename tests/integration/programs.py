@@ -237,6 +237,15 @@ class Hub(Program):
         assert result["isError"] is ("error" in content)
         return content
 
+    def every(self, tool: str, section: str, **arguments: Any) -> list[dict[str, Any]]:
+        """All entries of a list, over as many answers as it takes."""
+        content = self.call(tool, **arguments)
+        found: list[dict[str, Any]] = content[section]
+        while "next_cursor" in content:
+            content = self.call(tool, **arguments, cursor=content["next_cursor"])
+            found += content[section]
+        return found
+
     def greet(self, *, roots: Iterable[Path] | None = None) -> Self:
         """The handshake of the older era; with ``roots`` as a client that has some."""
         self.roots = [root.as_uri() for root in roots or ()]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from brummer.contract.texts import lines_of
 from tests.integration.programs import DIES_S, WAIT_S, Brum, Hub, Instance, within
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: a death is told by a pidfd")
@@ -87,7 +88,7 @@ def check_last_words(hub: Hub, instance: Instance, last: dict[str, int]) -> None
         assert len(numbers) > number
         assert (answer["from"], answer["dropped"]) == ("black box", 0)
     found = hub.call("logs_search", instance=instance.id, query=r"no route to \w+", regex=True)
-    assert [(line["process"], line["stream"]) for line in found["lines"]] == [("bad", "stderr")]
+    assert [(line["process"], line["stream"]) for line in lines_of(found)] == [("bad", "stderr")]
     kinds = [
         (change["process"], change["kind"]) for change in hub.call("changes_since", instance=instance.id)["changes"]
     ]
@@ -136,13 +137,13 @@ def test_the_next_run_still_tells_of_the_one_before(brum: Brum, project: Path, h
     process_id = before[0]["process_id"]
     assert process_id == f"tree2-1@{instance.record['generation']}"
     tail = hub.call("logs_tail", instance=second.id, process=process_id, limit=2)
-    assert [line["process"] for line in tail["lines"]] == ["tree2", "tree2"]
+    assert [line["process"] for line in lines_of(tail)] == ["tree2", "tree2"]
     assert tail["from"] == "black box"
     rest = hub.call("logs_search", instance=second.id, process=process_id, query="line 1", cursor=tail["next_cursor"])
     assert (rest["lines"], rest["next_cursor"]) == ([], tail["next_cursor"])
     live = hub.call("logs_tail", instance=second.id, cursor=tail["next_cursor"])
     assert live["cursor_reset"] is True
-    assert {line["process"] for line in live["lines"]} == {"bad"}
+    assert {line["process"] for line in lines_of(live)} == {"bad"}
 
 
 def ask_until_alive(hub: Hub, instance: Instance, name: str) -> list[dict[str, Any]]:

@@ -262,7 +262,7 @@ async def test_the_state_is_that_of_the_latest_runs_or_of_all_runs_of_one(agent:
     for name in ("quick", "broken", "quick"):
         await agent.call("scripts_run", name=name, wait="exit")
     every = (await agent.call("scripts_status"))["processes"]
-    assert [process["process_id"] for process in every] == ["quick-2", "broken-1"]
+    assert [process["process_id"] for process in every] == ["broken-1", "quick-2"]  # what failed comes first
     one = (await agent.call("scripts_status", name="quick"))["processes"]
     assert [process["process_id"] for process in one] == ["quick-2", "quick-1"]
     assert (await agent.call("scripts_status", name="slow"))["processes"] == []

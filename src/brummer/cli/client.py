@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def list_instances(*, as_json: bool) -> int:
     """Print a table, or JSON; returns the exit status."""
 
     async def show(hub: Hub) -> int:
-        instances = (await tool_result(hub, "instances_list", b"{}"))["structuredContent"]["instances"]
+        instances = (await whole_list(partial(tool_result, hub, "instances_list")))["structuredContent"]["instances"]
         if as_json:
             _print_json({"instances": instances})
         elif instances:
@@ -96,6 +97,31 @@ async def tool_result(hub: Hub, tool: str, arguments: bytes) -> dict[str, Any]:
     request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, None, lambda _: None)
     result: dict[str, Any] = msgspec.json.decode(await hub.router.call_tool(ToolCall(tool, arguments, request)))
     return result
+
+
+async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **arguments: object) -> dict[str, Any]:
+    """The result of a tool that lists something, over as many answers as it takes. ``ask`` takes the arguments; the
+    result of a call that failed is returned as it is.
+    """
+    result = whole = await ask(msgspec.json.encode(arguments))
+    while cursor := result.get("structuredContent", {}).pop("next_cursor", None):
+        result = await ask(msgspec.json.encode({**arguments, "cursor": cursor}))
+        if result.get("isError"):
+            return result
+        for name, part in result["structuredContent"].items():
+            if isinstance(part, list):
+                whole["structuredContent"][name] = _joined(whole["structuredContent"][name], part)
+    return whole
+
+
+def _joined(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What has changed meanwhile is told again; the later word counts."""
+    ids = {_id_of(each) for each in after} - {None}
+    return [*(each for each in before if _id_of(each) not in ids), *after]
+
+
+def _id_of(entry: dict[str, Any]) -> object:
+    return entry.get("instance_id") or entry.get("process_id")
 
 
 def _object(text: str) -> bytes:

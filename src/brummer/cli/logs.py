@@ -18,6 +18,7 @@ from typing import Any, Final
 from brummer.cli.paint import Paint, Prefixes
 from brummer.cli.project import EXIT_NOTHING_RUNS, NothingRuns, Project, with_project
 from brummer.cli.say import say
+from brummer.contract.texts import lines_of
 from brummer.core.errors import BrummerError
 
 PAGE: Final = 1_000
@@ -55,7 +56,7 @@ class Reader:
     async def read(self, ask: Ask, limit: int) -> Page:
         answer = await ask("logs_tail", process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES)
         page = Page(
-            answer.get("lines", []),
+            lines_of(answer),
             str(answer.get("next_cursor", "")),
             answer.get("dropped", 0) if self.cursor else 0,
             answer.get("omitted", 0),

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.client import tool_result
+from brummer.cli.client import tool_result, whole_list
 from brummer.cli.say import say
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.core.servers import Server
@@ -25,6 +26,9 @@ from brummer.link.state import State
 EXIT_WRONG: Final = 2
 EXIT_NOTHING_RUNS: Final = 3
 EXIT_TIMED_OUT: Final = 4
+
+LISTS: Final = frozenset({"scripts_list", "scripts_status"})
+"""The tools whose answers may be parts of a list."""
 
 SETTLE_S: Final = 2.0
 """An instance proves who it is within milliseconds; after this a person wants to know what is being waited for."""
@@ -104,7 +108,8 @@ class Project:
 
     async def _ask(self, instance_id: str, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
         asked = {"instance": instance_id, **{key: value for key, value in arguments.items() if value is not None}}
-        result = await tool_result(self._hub, tool, msgspec.json.encode(asked))
+        ask = partial(tool_result, self._hub, tool)
+        result = await (whole_list(ask, **asked) if tool in LISTS else ask(msgspec.json.encode(asked)))
         content: dict[str, Any] = result.get("structuredContent", {})
         if result.get("isError"):
             error = content.get("error")

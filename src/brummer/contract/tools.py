@@ -6,6 +6,7 @@ bounds are those of `brummer.contract.arguments`. There are no output schemas: t
 clients that validate them fail on the results of foreign servers.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -231,3 +232,14 @@ REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.read_only or tool.ide
 WAITING = frozenset({"scripts_run", "scripts_restart", "scripts_stop", "wait_for"})
 """These may rightly be silent for as long as they were told to wait."""
 INSTANCE_TOOLS: tuple[ToolDefinition, ...] = tuple(tool for tool in TOOLS if tool.name not in HUB_ONLY)
+
+
+def renderer(tool: str) -> Callable[[dict[str, Any]], str]:
+    """What writes the text of the tool's answers; see `brummer.contract.texts`."""
+
+    def render(answer: dict[str, Any]) -> str:
+        from brummer.contract.texts import rendered  # noqa: PLC0415 - no start needs it
+
+        return rendered(tool, answer)
+
+    return render

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from brummer.contract.tools import renderer
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import instance_id_for
+from brummer.host.clocks import wall
 from brummer.wire.tool_arguments import ArgumentDecoder
+from brummer.wire.tool_results import BUDGET_BYTES
 from brummer.wire.toolbox import structured
 
 if TYPE_CHECKING:
@@ -45,9 +48,10 @@ class BlackBoxes:
         box = await asyncio.to_thread(self._box, instance_id)
         if box is None or not box.runs:
             return None
-        found = await _found(box, tool, arguments, is_over=box.generation != running)
+        found, limit_bytes = await _found(box, tool, arguments, is_over=box.generation != running)
         why = {key: instance[key] for key in _WHY if key in instance}
-        return structured({**found, "from": "black box", "written_at": box.written_at, "instance": why})
+        answer = {**found, "from": "black box", "written_at": box.written_at, "instance": why}
+        return structured(answer, renderer(tool), limit_bytes)
 
     async def named(self, name: str) -> str | None:
         """The id of the project that is called this, by id, name or directory. Raises NotFound when several are."""
@@ -82,20 +86,27 @@ class BlackBoxes:
         return by_id or [about for about in known if about.name == name]
 
 
-async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> Answer:
+async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> tuple[Answer, int]:
+    """What it has, and how many bytes the answer may have."""
     from brummer.contract import arguments as tools  # noqa: PLC0415 - see above
+    from brummer.contract import paging, texts  # noqa: PLC0415 - see above
     from brummer.process import looking_back  # noqa: PLC0415 - see above
 
     match tool:
         case "scripts_status":
-            return {"processes": box.processes(_decoded(tool, arguments, tools.ScriptsStatus).name, is_over=is_over)}
-        case "logs_tail":
-            return await looking_back.lines(box, _decoded(tool, arguments, tools.TailLogs), is_over=is_over)
-        case "logs_search":
-            return await looking_back.lines(box, _decoded(tool, arguments, tools.SearchLogs), is_over=is_over)
-        case _:
+            status = _decoded(tool, arguments, tools.ScriptsStatus)
+            processes = box.processes(status.name, is_over=is_over)
+            if status.name is not None:
+                return paging.processes_of_one(processes, status.cursor), BUDGET_BYTES
+            return paging.latest_processes(processes, status.cursor, now_s=wall()), BUDGET_BYTES
+        case "changes_since":
             since = _decoded(tool, arguments, tools.ChangesSince)
-            return await looking_back.changes(box, cursor=since.cursor, limit=since.limit)
+            return await looking_back.changes(box, cursor=since.cursor, limit=since.limit), BUDGET_BYTES
+        case _:
+            kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
+            wanted = _decoded(tool, arguments, kind)
+            lines = await looking_back.lines(box, wanted, is_over=is_over)
+            return texts.with_common(msgspec.to_builtins(lines)), max(wanted.limit_bytes, BUDGET_BYTES)
 
 
 def _decoded(tool: str, arguments: bytes, kind: type[T]) -> T:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING
+from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING, renderer
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound, TransportError
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
@@ -227,7 +227,7 @@ class Router:
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
         if len(wrong) == len(everyone):
             raise InvalidArguments(wrong[0]["message"], tool=call.name)
-        return structured(answer)
+        return structured(answer, renderer(call.name))
 
 
 def _nobody_answered(error: BrummerError) -> bool:

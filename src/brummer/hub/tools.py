@@ -1,22 +1,38 @@
 """The tools that the hub answers itself."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
 
 from brummer.contract.arguments import Connect, Listing, NoArguments
-from brummer.contract.tools import BY_NAME
+from brummer.contract.tools import BY_NAME, renderer
+from brummer.host.clocks import wall
 from brummer.hub.instances import Instances
+from brummer.hub.known import Known
+from brummer.hub.observing import WITHDRAWN
 from brummer.hub.sessions import Sessions
+from brummer.link.state import State
 from brummer.wire.server import ToolCall
 from brummer.wire.toolbox import Tool
+
+_FAILS, _WORKS, _GONE = range(3)
+_FAILING: Final = frozenset({State.SUSPECT, State.RETRYING, State.IMPOSTOR, State.INCOMPATIBLE})
 
 
 def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], dict[str, Any]]) -> list[Tool]:
     """``describe`` returns what `hub_status` answers."""
 
-    async def instances_list(_: Listing, __: ToolCall) -> object:
+    async def instances_list(wanted: Listing, __: ToolCall) -> object:
+        from brummer.contract.paging import Entry, paged  # noqa: PLC0415 - no start needs it
+
         await instances.settled()
-        return {"instances": [known.summary() for known in instances]}
+        now_s = wall()
+        entries = [
+            Entry(_key(0, known), "instances", each, now_s - each["since_s"])
+            for known, each in ((known, known.summary()) for known in instances)
+        ]
+        return paged("instances_list", entries, wanted.cursor, now_s=now_s)
 
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
         await instances.settled()
@@ -28,13 +44,35 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
         return {"disconnected": sessions.forget(call.session.id) if call.session else None}
 
-    async def hub_status(_: Listing, __: ToolCall) -> object:
-        await instances.settled()
-        return describe()
+    async def hub_status(wanted: Listing, __: ToolCall) -> object:
+        """Problems, links and what happened to the machine: a list each, and one after the other if they are long."""
+        from brummer.contract.paging import Entry, paged  # noqa: PLC0415 - no start needs it
 
-    return [
-        Tool(BY_NAME["instances_list"].as_hub_tool(), Listing, instances_list),
-        Tool(BY_NAME["instances_connect"].as_hub_tool(), Connect, instances_connect),
-        Tool(BY_NAME["instances_disconnect"].as_hub_tool(), NoArguments, instances_disconnect),
-        Tool(BY_NAME["hub_status"].as_hub_tool(), Listing, hub_status),
-    ]
+        await instances.settled()
+        status, now_s = describe(), wall()
+        links = zip(instances, status["links"], strict=True)
+        entries = [
+            *(Entry(f"0|{number:06}", "problems", each) for number, each in enumerate(status["problems"])),
+            *(Entry(_key(1, known), "links", each, now_s - each["since_s"]) for known, each in links),
+            *(Entry(f"9|{number:06}", "timeline", each) for number, each in enumerate(status["timeline"])),
+        ]
+        return paged("hub_status", entries, wanted.cursor, now_s=now_s, hub=status["hub"], limits=status["limits"])
+
+    table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, ToolCall], Awaitable[object]]]] = {
+        "instances_list": (Listing, instances_list),
+        "instances_connect": (Connect, instances_connect),
+        "instances_disconnect": (NoArguments, instances_disconnect),
+        "hub_status": (Listing, hub_status),
+    }
+    return [Tool(BY_NAME[name].as_hub_tool(), *row, renderer(name)) for name, row in table.items()]
+
+
+def _key(first: int, known: Known) -> str:
+    """The place of an instance in a list: those that fail come first."""
+    return f"{first + _rank(known)}|{known.id}"
+
+
+def _rank(known: Known) -> int:
+    if known.is_gone:
+        return _GONE if known.link.status()["reason"] == WITHDRAWN else _FAILS
+    return _FAILS if known.link.standing in _FAILING else _WORKS

@@ -5,9 +5,9 @@ from typing import Any
 from brummer.contract.arguments import SearchLogs, TailLogs
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run
-from brummer.process.line_questions import Holds, at_least, is_since, with_neighbours
+from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
 from brummer.process.numbered import Page
-from brummer.process.output import Line
+from brummer.process.output import Line, answer_size_of
 from brummer.process.patterns import BUDGET_S, Pattern
 
 Answer = dict[str, Any]
@@ -32,14 +32,20 @@ def search_log(manager: Manager, wanted: SearchLogs, process: Run | str | None, 
     if not wanted.around:
         return {"lines": page.entries, **page.position()}
     around = manager.output.log.around
-    return {**with_neighbours(page, wanted.limit_bytes, lambda hit: around(hit, wanted.around)), **page.position()}
+    return {
+        **with_neighbours(page, lines_room(wanted.limit_bytes, wanted.around), lambda hit: around(hit, wanted.around)),
+        **page.position(),
+    }
 
 
 def _read(manager: Manager, wanted: TailLogs, process: Run | str | None, filters: list[Holds]) -> Page[Line]:
     name, since_n = (process.name, process.first_n) if isinstance(process, Run) else (process, 0)
     chosen = (lambda line: all(holds(line) for holds in filters)) if filters else None
     log = manager.output.log
-    return log.read(wanted.cursor, wanted.limit, chosen, process=name, since_n=since_n, limit_size=wanted.limit_bytes)
+    room = lines_room(wanted.limit_bytes, wanted.around if isinstance(wanted, SearchLogs) else 0)
+    return log.read(
+        wanted.cursor, wanted.limit, chosen, process=name, since_n=since_n, limit_size=room, size_of=answer_size_of
+    )
 
 
 def _filters(manager: Manager, wanted: TailLogs, process: Run | str | None, now: float) -> list[Holds]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from brummer.contract.arguments import (
     TailLogs,
     WaitFor,
 )
-from brummer.contract.tools import INSTANCE_TOOLS
+from brummer.contract.tools import INSTANCE_TOOLS, renderer
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import wall
 from brummer.instance.black_box import Past
@@ -33,8 +34,10 @@ from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Match, Waiting
+from brummer.process.numbered import twice_encoded
 from brummer.process.text import shortened
 from brummer.wire.server import CLIENT_GONE
+from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 from brummer.wire.toolbox import CallContext, Tool
 
 _log = logging.getLogger(__name__)
@@ -69,7 +72,10 @@ def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = No
         "wait_for": (WaitFor, calls.wait_for),
         "changes_since": (ChangesSince, calls.changes_since),
     }
-    return [Tool(definition.as_instance_tool(), *table[definition.name]) for definition in INSTANCE_TOOLS]
+    return [
+        Tool(definition.as_instance_tool(), *table[definition.name], renderer(definition.name))
+        for definition in INSTANCE_TOOLS
+    ]
 
 
 class _Calls:
@@ -79,12 +85,13 @@ class _Calls:
         self._past = past
         self._stopping: set[asyncio.Task[None]] = set()
 
-    async def list_scripts(self, _: Listing, _context: CallContext) -> Answer:
+    async def list_scripts(self, wanted: Listing, _context: CallContext) -> Answer:
+        """What could not be understood comes first."""
         listing = await asyncio.to_thread(self._scripts.read)
-        return {
-            "scripts": [_shown(script) for script in listing.scripts.values()],
-            "problems": listing.problems,
-        }
+        problems = [("problems", msgspec.structs.asdict(problem)) for problem in listing.problems]
+        scripts = [("scripts", _shown(script)) for script in listing.scripts.values()]
+        answer: Answer = _paging().listed("scripts_list", [problems, scripts], wanted.cursor)
+        return answer
 
     async def run(self, wanted: RunScript, context: CallContext) -> Answer:
         """A live run is returned even if its script has vanished from the files meanwhile."""
@@ -131,16 +138,20 @@ class _Calls:
             return await self._until(run, wanted.wait, wanted.timeout_s, context)
 
     async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
-        """Without a name the latest run of each script, with one every remembered run of it, newest first; those of
-        earlier generations last.
+        """Without a name the latest run of each script, those that failed first; with one every remembered run of it,
+        newest first, and those of earlier generations last.
         """
+        answer: Answer
         if wanted.name is None:
-            return {"processes": [_facts(run) for run in self._manager.current_runs()]}
-        runs = self._runs(wanted.name)
+            found = map(_facts, self._manager.current_runs())
+            answer = _paging().latest_processes(found, wanted.cursor, now_s=wall())
+            return answer
+        runs = [_facts(run) for run in self._runs(wanted.name)]
         past = await self._past.processes(wanted.name) if self._past else []
         if not runs and not past:
             await self._check_process(wanted.name)
-        return {"processes": [*map(_facts, runs), *past]}
+        answer = _paging().processes_of_one([*runs, *past], wanted.cursor)
+        return answer
 
     def _runs(self, process: str) -> list[Run]:
         """By name all of them, the latest first; else by id that very run."""
@@ -151,13 +162,13 @@ class _Calls:
 
     async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
         if past := await self._past_of(wanted.process):
-            return await past.lines(wanted)
-        return read_log(self._manager, wanted, await self._process(wanted.process), wall())
+            return _lines(await past.lines(wanted))
+        return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
     async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
         if past := await self._past_of(wanted.process):
-            return await past.lines(wanted)
-        return search_log(self._manager, wanted, await self._process(wanted.process), wall())
+            return _lines(await past.lines(wanted))
+        return _lines(search_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
         if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):
@@ -169,7 +180,8 @@ class _Calls:
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         await self._manager.findings.settled()
-        page = self._manager.changes.log.read(wanted.cursor, wanted.limit)
+        room = BUDGET_BYTES - ENVELOPE_BYTES
+        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
         return {"changes": page.entries, **page.position()}
 
     @contextlib.contextmanager
@@ -263,6 +275,18 @@ def _shown(script: Script) -> Answer:
     if script.ready:
         shown["ready"] = {how: value for how, value in msgspec.structs.asdict(script.ready).items() if value}
     return shown
+
+
+def _paging() -> ModuleType:
+    from brummer.contract import paging  # noqa: PLC0415 - no start needs it
+
+    return paging
+
+
+def _lines(answer: Answer) -> Answer:
+    from brummer.contract.texts import with_common  # noqa: PLC0415 - no start needs it
+
+    return with_common(msgspec.to_builtins(answer))
 
 
 def _facts(run: Run) -> Answer:

@@ -19,8 +19,8 @@ from brummer.host.files import read_bounded
 from brummer.process import journal_format
 from brummer.process.journal_format import About, Noted
 from brummer.process.journal_shelf import FILES, Shelved, shelved
-from brummer.process.numbered import PAGE_BYTES, Page, parse_cursor
-from brummer.process.output import Line, Stamp, size_of
+from brummer.process.numbered import PAGE_BYTES, Page, parse_cursor, twice_encoded
+from brummer.process.output import Line, Stamp
 
 READ_BYTES: Final = 16 * 1024 * 1024
 """Of all asked runs together; one alone never has more. As objects it is five times as much."""
@@ -179,7 +179,13 @@ def projects(root: Path) -> list[About]:
 
 
 def page(
-    kept: Kept, cursor: str | None, limit: int, wanted: Callable[[Any], bool], limit_size: int = PAGE_BYTES
+    kept: Kept,
+    cursor: str | None,
+    limit: int,
+    wanted: Callable[[Any], bool],
+    *,
+    limit_size: int = PAGE_BYTES,
+    size_of: Callable[[Any], int] = twice_encoded,
 ) -> Page[Any]:
     """As `NumberedLog.read`; ``dropped`` is never too small. Raises InvalidArguments.
 
@@ -189,26 +195,28 @@ def page(
     settled = [entry for entry in entries if kept.unsettled_from is None or entry.n < kept.unsettled_from]
     last_n = settled[-1].n if settled else 0
     if cursor is None:
-        found, omitted = _newest(entries, limit, wanted, limit_size)
+        found, omitted = _newest(entries, limit, wanted, limit_size, size_of)
         dropped = 0 if omitted else sum(count for count, _ in kept.gone)
         return Page(found, f"{kept.generation}.{last_n}", dropped, {}, omitted, more=False, cursor_reset=False)
     generation, position = parse_cursor(cursor)
     is_ours = generation == kept.generation
     position = position if is_ours else 0
-    found, is_cut = _first((entry for entry in settled if entry.n > position), limit, wanted, limit_size)
+    found, is_cut = _first((entry for entry in settled if entry.n > position), limit, wanted, limit_size, size_of)
     dropped = sum(max(0, min(count, before - 1 - position)) for count, before in kept.gone)
     next_n = found[-1].n if is_cut else max(position, last_n)
     withheld = sum(map(wanted, entries[len(settled) :]))
     return Page(found, f"{kept.generation}.{next_n}", dropped, {}, withheld, more=is_cut, cursor_reset=not is_ours)
 
 
-def _newest(entries: Sequence[T], limit: int, wanted: Callable[[T], bool], room: int) -> tuple[list[T], int]:
+def _newest(
+    entries: Sequence[T], limit: int, wanted: Callable[[T], bool], room: int, size_of: Callable[[T], int]
+) -> tuple[list[T], int]:
     found: deque[T] = deque()
     omitted = 0
     for entry in reversed(entries):
         if not wanted(entry):
             continue
-        room -= size_of(entry) if isinstance(entry, Line) else 0
+        room -= size_of(entry)
         if omitted or len(found) == limit or (room < 0 and found):
             omitted += 1
         else:
@@ -216,10 +224,12 @@ def _newest(entries: Sequence[T], limit: int, wanted: Callable[[T], bool], room:
     return list(found), omitted
 
 
-def _first(entries: Iterable[T], limit: int, wanted: Callable[[T], bool], room: int) -> tuple[list[T], bool]:
+def _first(
+    entries: Iterable[T], limit: int, wanted: Callable[[T], bool], room: int, size_of: Callable[[T], int]
+) -> tuple[list[T], bool]:
     found: list[T] = []
     for entry in filter(wanted, entries):
-        room -= size_of(entry) if isinstance(entry, Line) else 0
+        room -= size_of(entry)
         if len(found) == limit or (room < 0 and found):
             return found, True
         found.append(entry)

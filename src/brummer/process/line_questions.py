@@ -7,7 +7,8 @@ from typing import Any, Final
 from brummer.core.errors import InvalidArguments, shown
 from brummer.core.units import seconds
 from brummer.process.numbered import Page
-from brummer.process.output import Line, Stamp, size_of
+from brummer.process.output import Line, Stamp, answer_size_of
+from brummer.wire.tool_results import ENVELOPE_BYTES
 
 Holds = Callable[[Line], bool]
 
@@ -70,18 +71,23 @@ def at_least(level: str, is_in_an_error: Holds) -> Holds:
     return lambda line: level_of(line.text) in serious or is_in_an_error(line)
 
 
+def lines_room(limit_bytes: int, around: int) -> int:
+    """Bytes for the lines of an answer (`answer_size_of`); with neighbours half of it for the hits, half for those."""
+    return max(0, limit_bytes - ENVELOPE_BYTES) // (2 if around else 1)
+
+
 def with_neighbours(
-    page: Page[Line], limit_bytes: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
+    page: Page[Line], room: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
 ) -> dict[str, Any]:
-    """``lines`` and ``hits``. What is ``around`` the hits, before and after, fills as many bytes again;
-    ``without_context`` counts the hits whose own did not fit.
+    """``lines`` and ``hits``. What is ``around`` the hits, before and after, has ``room`` bytes; ``without_context``
+    counts the hits whose own did not fit.
     """
     shown = {line.n: line for line in page.entries}
-    room, without = limit_bytes, 0
+    without = 0
     for hit in page.entries:
         before, after = around(hit)
         new = [line for line in (*before, *after) if line.n not in shown]
-        if (size := sum(map(size_of, new))) > room:
+        if (size := sum(map(answer_size_of, new))) > room:
             without += 1
             continue
         room -= size

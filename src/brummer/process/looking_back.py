@@ -17,11 +17,12 @@ import msgspec
 
 from brummer.host.clocks import wall
 from brummer.process.black_box import BlackBox, Kept, page
-from brummer.process.line_questions import Holds, at_least, is_since, with_neighbours
-from brummer.process.numbered import PAGE_BYTES
-from brummer.process.output import Batch, Line
+from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
+from brummer.process.numbered import twice_encoded
+from brummer.process.output import Batch, Line, answer_size_of
 from brummer.process.patterns import BUDGET_S, Pattern
 from brummer.process.problems import Problems
+from brummer.wire.tool_results import BUDGET_BYTES
 
 SLICE: Final = 500
 """Lines: under a millisecond for an ordinary expression."""
@@ -37,7 +38,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     process: str | None = None
     cursor: str | None = None
     limit: int = 100
-    limit_bytes: int = PAGE_BYTES
+    limit_bytes: int = BUDGET_BYTES
     level: str | None = None
     since: str | float | None = None
     query: str = ""
@@ -59,10 +60,18 @@ def _answer(kept: Kept, wanted: Wanted, matching: set[int] | None) -> Answer:
         holds.append(is_since(wanted.since, wall()))
     if wanted.level is not None:
         holds.append(at_least(wanted.level, _is_in_an_error(kept.entries)))
-    found = page(kept, wanted.cursor, wanted.limit, lambda line: all(hold(line) for hold in holds), wanted.limit_bytes)
+    room = lines_room(wanted.limit_bytes, wanted.around)
+    found = page(
+        kept,
+        wanted.cursor,
+        wanted.limit,
+        lambda line: all(hold(line) for hold in holds),
+        limit_size=room,
+        size_of=answer_size_of,
+    )
     if not wanted.around:
         return {"lines": found.entries, **found.position()}
-    return {**with_neighbours(found, wanted.limit_bytes, _around(kept.entries, wanted.around)), **found.position()}
+    return {**with_neighbours(found, room, _around(kept.entries, wanted.around)), **found.position()}
 
 
 def _contains(query: str) -> Holds:
@@ -97,7 +106,14 @@ def _around(lines: Sequence[Line], count: int) -> Callable[[Line], tuple[list[Li
 
 async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> Answer:
     """As `changes_since`. Raises NotFound, InvalidArguments."""
-    found = page(await asyncio.to_thread(box.changes), cursor, limit, lambda _: True)
+    found = page(
+        await asyncio.to_thread(box.changes),
+        cursor,
+        limit,
+        lambda _: True,
+        limit_size=lines_room(BUDGET_BYTES, 0),
+        size_of=lambda noted: twice_encoded(noted.change),
+    )
     return {"changes": [noted.change for noted in found.entries], **found.position()}
 
 

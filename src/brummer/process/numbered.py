@@ -11,6 +11,7 @@ that holds most: a flood displaces itself, and whoever stays under an equal shar
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -24,6 +25,14 @@ MAX_DIGITS = 19
 """Of a number in a cursor: nobody prints so many lines."""
 PAGE_BYTES = 256 * 1024
 """What one answer may hold: 5,000 ordinary lines, and far less than an agent's context."""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def twice_encoded(entry: object) -> int:
+    """What an entry takes in an answer, as data and as text for reading, which is not longer than the JSON."""
+    return 2 * len(_encode(entry))
 
 
 class _Numbered(Protocol):
@@ -191,44 +200,38 @@ class NumberedLog(Generic[T]):
         process: str | None = None,
         since_n: int = 0,
         limit_size: int = PAGE_BYTES,
+        size_of: Callable[[T], int] | None = None,
     ) -> Page[T]:
         """Without a cursor the newest ``limit`` wanted entries, else the first ``limit`` after it; oldest
-        first. One entry is given even if it alone is larger than ``limit_size``. What was dropped up to ``since_n``
-        does not concern the reader.
+        first. One entry is given even if it alone is larger than ``limit_size``, by ``size_of``. What was dropped up to
+        ``since_n`` does not concern the reader.
 
         Raises InvalidArguments for a cursor that is none.
         """
+        fill = partial(_fill, limit=limit, wanted=wanted, room=limit_size, size_of=size_of or self._size_of)
         if cursor is None:
-            return self._newest(limit, wanted, process, since_n, limit_size)
+            return self._newest(fill, wanted, process, since_n)
         position, is_ours = self._position(cursor)
         position = max(position, since_n)
-        found, more = self._fill(self.after(position, process), limit, wanted, limit_size)
+        found, more = fill(self.after(position, process))
         return self._page(found, position, process, more=more, cursor_reset=not is_ours)
 
     def _newest(
-        self, limit: int, wanted: Callable[[T], bool] | None, process: str | None, since_n: int, limit_size: int
+        self,
+        fill: Callable[[Iterable[T]], tuple[list[T], bool]],
+        wanted: Callable[[T], bool] | None,
+        process: str | None,
+        since_n: int,
     ) -> Page[T]:
         shares = self._of(process)
         newest = merge(*(reversed(share.entries) for share in shares), key=_number, reverse=True)
-        found, more = self._fill(newest, limit, wanted, limit_size)
+        found, more = fill(newest)
         found.reverse()
         if not more:
             return self._page(found, since_n, process)
         every = (entry for share in shares for entry in share.entries)
         fitting = sum(len(share.entries) for share in shares) if wanted is None else sum(map(wanted, every))
         return Page(found, self.cursor(), 0, {}, fitting - len(found), more=False, cursor_reset=False)
-
-    def _fill(
-        self, entries: Iterable[T], limit: int, wanted: Callable[[T], bool] | None, room: int
-    ) -> tuple[list[T], bool]:
-        """The first wanted that fit, and whether there are more."""
-        found: list[T] = []
-        for entry in entries if wanted is None else filter(wanted, entries):
-            room -= self._size_of(entry)
-            if len(found) == limit or (room < 0 and found):
-                return found, True
-            found.append(entry)
-        return found, False
 
     def _page(
         self, found: list[T], position: int, process: str | None, *, more: bool = False, cursor_reset: bool = False
@@ -259,6 +262,24 @@ class NumberedLog(Generic[T]):
         if generation != self._generation:
             return 0, False
         return min(n, self.last_n), True
+
+
+def _fill(
+    entries: Iterable[T],
+    *,
+    limit: int,
+    wanted: Callable[[T], bool] | None,
+    room: int,
+    size_of: Callable[[T], int],
+) -> tuple[list[T], bool]:
+    """The first wanted that fit, and whether there are more."""
+    found: list[T] = []
+    for entry in entries if wanted is None else filter(wanted, entries):
+        room -= size_of(entry)
+        if len(found) == limit or (room < 0 and found):
+            return found, True
+        found.append(entry)
+    return found, False
 
 
 def parse_cursor(cursor: str) -> tuple[str, int]:

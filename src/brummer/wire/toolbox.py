@@ -1,6 +1,6 @@
 """Tools as one table: what they look like to a client, how their arguments are decoded, what runs.
 
-A tool returns any msgspec-encodable object, its structured content; the same JSON stands beside it as text. One that
+A tool returns any msgspec-encodable object, its structured content; `Tool.render` writes the text beside it. One that
 has something else to show, such as an image, returns `Content`. A `BrummerError` becomes a tool result with
 ``isError``, because the agent is the one who can act on it; a `ProtocolError` is the client's business and passes.
 """
@@ -15,6 +15,9 @@ from brummer.core.errors import BrummerError, Internal
 from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.server import ToolCall
 from brummer.wire.tool_arguments import ArgumentDecoder
+from brummer.wire.tool_results import BUDGET_BYTES, Render, failed, of_blocks, structured
+
+__all__ = ["CallContext", "Content", "Tool", "ToolTable", "failed", "structured"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +30,16 @@ class CallContext(Protocol):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """One tool: its definition as clients see it, the type of its arguments, and what it does."""
+    """One tool: its definition as clients see it, the type of its arguments, and what it does.
+
+    ``render`` writes the text for reading; without it that is the JSON. Arguments may have a ``limit_bytes`` that
+    allows an answer to be larger than the budget.
+    """
 
     definition: dict[str, Any]
     arguments: type[msgspec.Struct]
     run: Callable[[Any, Any], Awaitable[object]]
+    render: Render | None = None
 
     @property
     def name(self) -> str:
@@ -75,7 +83,12 @@ class ToolTable:
         """Run a tool; returns the encoded ``CallToolResult``. Raises KeyError when there is no such tool."""
         tool, decoder = self._tools[name]
         try:
-            return _successful(await tool.run(decoder.decode(arguments), context))
+            decoded = decoder.decode(arguments)
+            answer = await tool.run(decoded, context)
+            if isinstance(answer, Content):
+                return of_blocks(answer.blocks)
+            limit_bytes = max(getattr(decoded, "limit_bytes", 0), BUDGET_BYTES)
+            return structured(answer, tool.render, limit_bytes)
         except ProtocolError:
             raise
         except BrummerError as error:
@@ -83,33 +96,3 @@ class ToolTable:
         except Exception:  # noqa: BLE001 — the barrier: a defect in one tool costs one call
             _log.exception("tool %s failed", name)
             return failed(Internal(f"{name} failed inside Brummer; its log has the traceback", tool=name))
-
-
-def _successful(answer: object) -> bytes:
-    if isinstance(answer, Content):
-        return b'{"content":%b,"isError":false}' % _encode(answer.blocks)
-    return structured(answer)
-
-
-def structured(content: object) -> bytes:
-    """A successful tool result: structured content, and the same as text."""
-    return _result(_encode(content), b"false")
-
-
-def failed(error: BrummerError) -> bytes:
-    """A failed tool result, ``structuredContent.error`` holding the error's fields."""
-    return _result(_encode({"error": error.as_data()}), b"true")
-
-
-def _encode(content: object) -> bytes:
-    try:
-        return msgspec.json.encode(content, enc_hook=str)
-    except UnicodeEncodeError:  # a file name that is not UTF-8, say: shown with "?" rather than not at all
-        import json  # noqa: PLC0415 — 3 ms, for a rare one
-
-        return json.dumps(msgspec.to_builtins(content, enc_hook=str), ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _result(content: bytes, is_error: bytes) -> bytes:
-    text = msgspec.json.encode(content.decode())
-    return b'{"content":[{"type":"text","text":%b}],"structuredContent":%b,"isError":%b}' % (text, content, is_error)

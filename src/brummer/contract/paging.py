@@ -1,0 +1,130 @@
+"""Lists that take several answers: as many entries as fit into the budget, and a cursor after the last of them.
+
+A cursor is the key of the last entry that was given, and keys sort as the entries do, so what comes and goes between
+two answers shifts nothing. An entry may also move: an instance fails, and its place is then among those that were given
+already. So a cursor also has the time of the first answer, and what has changed since then comes (again) at the end.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from brummer.contract import texts
+from brummer.core.errors import InvalidArguments, shown
+from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
+
+_CURSOR: Final = re.compile(r"(\d\|[^\x00-\x1f]+)@(\d{1,15})(\+?)")
+
+ENTRY_BYTES: Final = 2
+"""Around an entry: a comma, and the end of a line."""
+
+FAILED: Final = frozenset({"failed", "crash-looping", "lost"})
+"""The states of a process that are shown first. ``lost``: its instance died before it."""
+
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Entry(NamedTuple):
+    """``key``: a digit, ``|`` and a text, in the order of the list. ``section``: the member of the answer for it.
+
+    ``changed_s``: when it has changed last, in seconds since the epoch; 0: it keeps its place.
+    """
+
+    key: str
+    section: str
+    content: dict[str, Any]
+    changed_s: float = 0.0
+
+
+class _Cursor(NamedTuple):
+    """The last ``key`` that was given. ``began_ms``: the time of the first answer. ``repeats``: all have been given,
+    and now those that have changed since.
+    """
+
+    key: str = ""
+    began_ms: int = 0
+    repeats: bool = False
+
+    def is_before(self, changed_s: float) -> bool:
+        """Whether what changed then was not yet so in the first answer."""
+        return changed_s > 0 and changed_s * 1000 >= self.began_ms
+
+    def __str__(self) -> str:
+        return f"{self.key}@{self.began_ms}{'+' if self.repeats else ''}"
+
+
+def _cursor(text: str | None, now_s: float) -> _Cursor:
+    """Raises InvalidArguments."""
+    if text is None:
+        return _Cursor(began_ms=int(now_s * 1000))
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise InvalidArguments(f"cursor {shown(text)!r} is not one that an earlier answer gave", argument="cursor")
+    return _Cursor(match[1], int(match[2]), bool(match[3]))
+
+
+def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: float, **head: Any) -> dict[str, Any]:
+    """The answer: ``head``, each list of the tool (`texts.SECTIONS`) with its entries, and ``next_cursor`` where there
+    are more. ``now_s``: seconds since the epoch. Raises InvalidArguments for a cursor that is none.
+    """
+    place = _cursor(cursor, now_s)
+    answer: dict[str, Any] = {**head, **{section: [] for section in texts.SECTIONS[tool]}}
+    room = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(_encode(head))
+    last = None
+    for entry, repeats in _rest(entries, place):
+        room -= _size_of(entry.content, texts.entry(tool, entry.section, entry.content))
+        if room < 0 and last is not None:
+            return {**answer, "next_cursor": str(last)}
+        answer[entry.section].append(entry.content)
+        last = _Cursor(entry.key, place.began_ms, repeats)
+    return answer
+
+
+def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
+    """What is to be given yet, and whether it is given for having changed."""
+    ordered = sorted(entries, key=lambda entry: entry.key)
+    after = [entry for entry in ordered if entry.key > place.key]
+    if place.repeats:
+        return [(entry, True) for entry in after if place.is_before(entry.changed_s)]
+    changed = [entry for entry in ordered if entry.key <= place.key and place.is_before(entry.changed_s)]
+    return [*((entry, False) for entry in after), *((entry, True) for entry in changed)]
+
+
+def _size_of(content: object, text: str) -> int:
+    """Of an entry in an answer: as data, and as text for reading."""
+    return len(_encode(content)) + len(_encode(text)) + ENTRY_BYTES
+
+
+def listed(tool: str, groups: Sequence[Sequence[tuple[str, dict[str, Any]]]], cursor: str | None) -> dict[str, Any]:
+    """`paged`, for entries that have no order but that in which they come: (section, content), group by group."""
+    entries = (
+        Entry(f"{rank}|{number:06}", section, content)
+        for rank, group in enumerate(groups)
+        for number, (section, content) in enumerate(group)
+    )
+    return paged(tool, entries, cursor, now_s=0.0)
+
+
+def latest_processes(found: Iterable[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
+    """The answer of scripts_status for the latest run of each script: those that failed first, by name."""
+    entries = (
+        Entry(f"{int(each['status'] not in FAILED)}|{each['name']}", "processes", each, _changed_s(each))
+        for each in found
+    )
+    return paged("scripts_status", entries, cursor, now_s=now_s)
+
+
+def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None) -> dict[str, Any]:
+    """The answer of scripts_status for the runs of one script, in their order."""
+    return listed("scripts_status", [[("processes", each) for each in found]], cursor)
+
+
+def _changed_s(process: dict[str, Any]) -> float:
+    """When it came to its state, as far as that is known."""
+    try:
+        return datetime.fromisoformat(process.get("ended_at") or process["started_at"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,315 @@
+"""The text of each tool's answer: for reading, with everything that the next call needs.
+
+It is written from the structured content, so that a live instance and a black box read alike. Members that are not
+known, or not there, are passed over: files and instances of another version may have others.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+Answer = dict[str, Any]
+
+
+def lines_of(answer: Answer) -> list[Answer]:
+    """The lines of an answer, each with what all of them have in common and the answer says once."""
+    return [{**answer.get("common", {}), **line} for line in answer.get("lines", [])]
+
+
+def with_common(answer: Answer) -> Answer:
+    """The same, in which ``common`` has what all lines share."""
+    lines = answer["lines"]
+    common = (
+        {name: lines[0][name] for name in ("process", "stream") if len({line[name] for line in lines}) == 1}
+        if len(lines) > 1
+        else {}
+    )
+    if not common:
+        return answer
+    rest = [{name: value for name, value in line.items() if name not in common} for line in lines]
+    return {**answer, "common": common, "lines": rest}
+
+
+def rendered(tool: str, answer: Answer) -> str:
+    """The text of an answer of this tool."""
+    return "\n".join([*_from(answer), *_TOOLS[tool](answer)])
+
+
+def entry(tool: str, section: str, content: Answer) -> str:
+    """One entry of a list in the answer of this tool."""
+    return SECTIONS[tool][section](content)
+
+
+def _from(answer: Answer) -> Iterator[str]:
+    if "from" not in answer:
+        return
+    instance = answer.get("instance", {})
+    why = (
+        f" of {instance['instance_id']}, which is {instance.get('state')} ({instance.get('reason', '')})"
+        if instance
+        else ""
+    )
+    written = f", written at {answer['written_at']}" if "written_at" in answer else ""
+    yield f"[from the {answer['from']}{why}{written}]"
+
+
+# Lines and changes.
+
+
+def line(content: Answer) -> str:
+    """``12:03:11 dev | …``; what Brummer itself says has ``dev brum``."""
+    name = content.get("process", "")
+    return f"{_time(content)} {name}{' brum' if content.get('stream') == 'brum' else ''} | {content.get('text', '')}"
+
+
+def change(content: Answer) -> str:
+    """What happened to a run, with the lines that belong to it below."""
+    words = [_time(content), str(content.get("process_id", "")), str(content.get("kind", ""))]
+    if "title" in content:
+        words.append(content["title"])
+    if "where" in content:
+        words.append(f"({content['where']})")
+    if content.get("count", 1) > 1:
+        words.append(f"x{content['count']}")
+    words += content.get("urls", [])
+    head = " ".join(words) + _facts(
+        content, ("pid", "exit_code", "signal", "reason", "stop_asked_by", "next_restart_s", "first_error")
+    )
+    return "\n".join([head, *(f"    {text}" for text in (*content.get("lines", ()), *content.get("last_lines", ())))])
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    hits = set(answer.get("hits", ()))
+    for content in lines_of(answer):
+        mark = "" if "hits" not in answer else "> " if content["n"] in hits else "  "
+        yield mark + line(content)
+    if not answer["lines"]:
+        yield "no lines"
+    yield _position(answer, "lines")
+
+
+def _changes(answer: Answer) -> Iterator[str]:
+    yield from map(change, answer["changes"]) if answer["changes"] else ["nothing has happened"]
+    yield _position(answer, "changes")
+
+
+def _position(answer: Answer, what: str) -> str:
+    """Where the answer ends, and what it leaves out."""
+    entries = answer[what]
+    says = [f"next_cursor: {answer['next_cursor']}"]
+    if answer.get("more"):
+        says.append(f"there are newer {what}: go on with it")
+    if answer.get("dropped"):
+        of = ", ".join(f"{name} {count}" for name, count in answer.get("dropped_of", {}).items())
+        says.append(f"dropped: {answer['dropped']}" + (f" ({of})" if of else ""))
+    if answer.get("omitted"):
+        says.append(
+            f"omitted: {answer['omitted']} older {what}" if not answer.get("from") else f"omitted: {answer['omitted']}"
+        )
+    if answer.get("without_context"):
+        says.append(f"without_context: {answer['without_context']}")
+    if answer.get("cursor_reset"):
+        says.append("cursor_reset: the cursor was of an earlier run of the instance")
+    if entries:
+        days = sorted({str(each.get("at", ""))[:10] for each in (entries[0], entries[-1])})
+        says.append(f"times are UTC, {' to '.join(days)}")
+    return f"[{'; '.join(says)}]"
+
+
+# Processes.
+
+
+def process(content: Answer) -> str:
+    """One run: state, pid, URLs, and why it is as it is."""
+    known = {
+        "process_id",
+        "name",
+        "status",
+        "urls",
+        "pid",
+        "exit_code",
+        "signal",
+        "started_at",
+        "ended_at",
+        "last_lines",
+        "errors",
+        "port_owner",
+    }
+    words = [content["process_id"], content["status"], *content.get("urls", ())]
+    if not content["process_id"].startswith(content["name"]):
+        words.insert(0, content["name"])
+    head = " ".join(words) + _facts(content, ("pid", "exit_code", "signal", "started_at", "ended_at"))
+    below = [
+        f"    {name}: {_plain(value)}" for name, value in content.items() if name not in known and value is not None
+    ]
+    if errors := content.get("errors"):
+        where = f" ({errors['where']})" if errors.get("where") else ""
+        below.append(f"    errors: {errors['count']}, the first: {errors['first']}{where}")
+    if owner := content.get("port_owner"):
+        below.append(f"    port_owner: {_plain(owner)}")
+    return "\n".join([head, *below])
+
+
+def _run(answer: Answer) -> Iterator[str]:
+    yield process(answer)
+    if last := answer.get("last_lines"):
+        yield "last lines:"
+        yield from (f"    {text}" for text in last)
+
+
+def _wait(answer: Answer) -> Iterator[str]:
+    if answer["matched"]:
+        where = f" in {answer['instance']}" if "instance" in answer else ""
+        yield f"matched: {answer.get('what')}{where}, after {answer.get('waited_s')} s"
+    else:
+        yield f"not matched in {answer.get('waited_s')} s"
+    if found := answer.get("line"):
+        yield line(found)
+        yield f"[at {found.get('at')}]"
+    if about := answer.get("process"):
+        yield process(about)
+    if incomplete := answer.get("incomplete"):
+        yield f"{len(incomplete)} instances could not be asked or did not answer:"
+        yield from (
+            f"    {each['instance']}: {each['why']['code']}: {each['why'].get('message', '')}" for each in incomplete
+        )
+
+
+# Lists.
+
+
+def _list(tool: str, nothing: str) -> Callable[[Answer], Iterator[str]]:
+    def text(answer: Answer) -> Iterator[str]:
+        given = [entry(tool, section, content) for section in SECTIONS[tool] for content in answer[section]]
+        yield from given
+        if not given:
+            yield nothing
+        if "next_cursor" in answer:
+            yield f"[there are more: cursor={answer['next_cursor']}]"
+
+    return text
+
+
+def instance(content: Answer) -> str:
+    """State and address; of one that is not ready why, and when it is tried again."""
+    words = [content["instance_id"], content["state"], f"since {_age(content['since_s'])}"]
+    if not content["instance_id"].startswith(str(content["name"])):
+        words.insert(1, f"({content['name']})")
+    return " ".join([*words, str(content["url"]), content["directory"]]) + _why(content)
+
+
+def link(content: Answer) -> str:
+    """A link's state; of one that fails why, of one that works how well, where there is something to say."""
+    usual = {"breaker": "closed", "condition": "unknown", "in_flight": 0, "parked": 0, "attempts": 0}
+    numbers = ("condition", "attempts", "breaker", "quality", "in_flight", "parked")
+    told = {name: content.get(name) for name in numbers if content.get(name) != usual.get(name)}
+    head = f"{content['instance_id']} {content['state']} since {_age(content['since_s'])}"
+    return head + _facts(told, numbers) + _why(content)
+
+
+def _why(content: Answer) -> str:
+    if content["state"] == "ready":
+        return ""
+    error = content.get("last_error")
+    says = [str(content.get("reason"))]
+    if error:
+        says.append(f"last error {error['code']}: {error['message']}")
+    if content.get("next_retry_s") is not None:
+        says.append(f"next try in {content['next_retry_s']:g} s")
+    return f": {'; '.join(says)}"
+
+
+def _script(content: Answer) -> str:
+    more = [f"{name}: {_plain(content[name])}" for name in ("autostart", "ready") if name in content]
+    return f"{content['name']}: {content['command']} ({', '.join([content['source'], content['directory'], *more])})"
+
+
+def _file_problem(content: Answer) -> str:
+    place = content["source"] if content.get("line") is None else f"{content['source']}:{content['line']}"
+    return f"problem: {place}: {content['message']}"
+
+
+def _problem(content: Answer) -> str:
+    whom = content.get("instance") or ", ".join(content.get("instances", ()))
+    known = {"code", "severity", "title", "detail", "since_s", "doing", "advice", "hides", "instance", "instances"}
+    more = _facts(content, tuple(name for name in content if name not in known))
+    age = "" if content.get("since_s") is None else f", since {_age(content['since_s'])}"
+    hides = f"; hides {content['hides']} consequences" if content.get("hides") else ""
+    head = f"{content['severity']} {content['code']} {whom}".rstrip()
+    return (
+        f"{head}: {content['title']}{age}: {content['detail']}{more}{hides}"
+        f"\n    being done: {content['doing']}\n    advice: {content['advice']}"
+    )
+
+
+def _event(content: Answer) -> str:
+    says = [*content["reasons"], *([content["did"]] if content.get("did") else [])]
+    return f"{_time(content)} {content['kind']} ({_age(content['ago_s'])} ago): {'; '.join(says)}"
+
+
+def _hub(answer: Answer) -> Iterator[str]:
+    hub, limits = answer["hub"], answer["limits"]
+    yield f"hub {hub['version']}, pid {hub['pid']}, in {hub['directory']}, up {_age(hub['uptime_s'])}"
+    yield from _list("hub_status", "no instances and no problems")(answer)
+    yield "in use: " + ", ".join(
+        f"{name} {value:g} of {limits[name]:g}" for name, value in limits["in_use"].items() if name in limits
+    )
+
+
+def _connected(answer: Answer) -> Iterator[str]:
+    yield f"connected to {instance(answer['instance'])}"
+    if not answer["remembered"]:
+        yield "not remembered, because this client has no session: pass `instance` in each call"
+
+
+def _disconnected(answer: Answer) -> Iterator[str]:
+    yield f"disconnected: {answer['disconnected'] or 'no instance was chosen'}"
+
+
+# Words.
+
+
+def _time(content: Answer) -> str:
+    """Of day; the date is said once, at the end."""
+    return str(content.get("at", ""))[11:19]
+
+
+def _age(seconds: float) -> str:
+    from brummer.core.units import span  # noqa: PLC0415 - not on the start path
+
+    return span(max(0.0, seconds))
+
+
+def _facts(content: Answer, names: tuple[str, ...]) -> str:
+    given = [f"{name} {_plain(content[name])}" for name in names if content.get(name) is not None]
+    return f" ({', '.join(given)})" if given else ""
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+
+
+SECTIONS: Final[dict[str, dict[str, Callable[[Answer], str]]]] = {
+    "instances_list": {"instances": instance},
+    "scripts_list": {"problems": _file_problem, "scripts": _script},
+    "scripts_status": {"processes": process},
+    "hub_status": {"problems": _problem, "links": link, "timeline": _event},
+}
+"""The lists in the answers that may take several, in the order in which they are given."""
+
+_TOOLS: Final[dict[str, Callable[[Answer], Iterator[str]]]] = {
+    "instances_list": _list("instances_list", "no instance runs; start one with `brum` in a project directory"),
+    "instances_connect": _connected,
+    "instances_disconnect": _disconnected,
+    "scripts_list": _list("scripts_list", "nothing that can be run was found"),
+    "scripts_run": _run,
+    "scripts_stop": _run,
+    "scripts_restart": _run,
+    "scripts_status": _list("scripts_status", "nothing has been started yet"),
+    "logs_tail": _lines,
+    "logs_search": _lines,
+    "wait_for": _wait,
+    "changes_since": _changes,
+    "hub_status": _hub,
+}

@@ -1,0 +1,346 @@
+"""Every answer of ours fits into its budget, whatever there is, and goes on where it ended; its text suffices."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from brummer.contract.paging import latest_processes, paged
+from brummer.contract.texts import lines_of, rendered
+from brummer.core.errors import InvalidArguments, NotFound
+from brummer.hub.router import Router
+from brummer.wire.tool_results import BUDGET_BYTES, failed
+from tests.unit.test_hub import hub_with, record_of, served, tool_call, unused_port
+from tests.unit.test_instance_tools import Agent, agent
+
+__all__ = ["agent"]
+
+MESSAGE_BYTES: Final = 256
+"""Around a result: the JSON-RPC message, and what the newer era adds."""
+
+INSTANCES: Final = 150
+DOWN: Final = 3
+
+
+@contextlib.asynccontextmanager
+async def crowded_hub(tmp_path: Path) -> AsyncIterator[Router]:
+    async with contextlib.AsyncExitStack() as stack:
+        there = [
+            await stack.enter_async_context(served(tmp_path / f"project-{number:03}"))
+            for number in range(INSTANCES - DOWN)
+        ]
+        down = [record_of(tmp_path / f"zz-down-{number}", unused_port()) for number in range(DOWN)]
+        yield await stack.enter_async_context(hub_with(*there, *down))
+
+
+def within_budget(result: bytes) -> dict[str, Any]:
+    assert len(result) + MESSAGE_BYTES <= BUDGET_BYTES
+    decoded: dict[str, Any] = msgspec.json.decode(result)
+    return decoded
+
+
+def text_of(result: dict[str, Any]) -> str:
+    [block] = result["content"]
+    text: str = block["text"]
+    assert not text.startswith("{"), "the text is for reading, not the JSON again"
+    return text
+
+
+# At the hub.
+
+
+@pytest.mark.parametrize(("tool", "section"), [("instances_list", "instances"), ("hub_status", "links")])
+async def test_a_list_of_150_instances_takes_several_answers_and_those_that_fail_come_first(
+    tmp_path: Path, tool: str, section: str
+) -> None:
+    async with crowded_hub(tmp_path) as router:
+        seen: list[dict[str, Any]] = []
+        cursor, answers = None, 0
+        await router.call_tool(tool_call("hub_status", {}))
+        while True:
+            result = within_budget(await router.call_tool(tool_call(tool, {"cursor": cursor})))
+            content, text, answers = result["structuredContent"], text_of(result), answers + 1
+            seen += content[section]
+            for each in content[section]:
+                assert each["instance_id"] in text
+                assert each["state"] in text
+            cursor = content.get("next_cursor")
+            if cursor is None:
+                break
+            assert f"cursor={cursor}" in text
+        assert answers > 1
+        names = [each["instance_id"] for each in seen]
+        assert len(names) == len(set(names)) == INSTANCES
+        assert all(name.startswith("zz-down") for name in names[:DOWN])
+        assert all(each["state"] == "ready" for each in seen[DOWN:])
+
+
+async def test_the_text_of_a_list_says_why_an_instance_is_not_ready_and_where_one_is(tmp_path: Path) -> None:
+    async with served(tmp_path / "shop") as shop, hub_with(shop, record_of(tmp_path / "down", unused_port())) as router:
+        text = text_of(msgspec.json.decode(await router.call_tool(tool_call("instances_list", {}))))
+        down, up = text.splitlines()
+        assert "connection_refused" in down
+        assert "next try in" in down
+        assert shop.url in up
+        assert shop.directory in up
+
+
+async def test_an_error_that_lists_hundreds_of_choices_fits(tmp_path: Path) -> None:
+    records = [record_of(tmp_path / f"{'long-name-' * 10}{number}", 9) for number in range(300)]
+    async with hub_with(*records) as router:
+        result = within_budget(await router.call_tool(tool_call("logs_tail", {})))
+        error = result["structuredContent"]["error"]
+        assert error["code"] == "ambiguous_instance"
+        assert error["context"]["instances"]
+        assert "cut" in result["structuredContent"]
+        assert error["context"]["instances"][0]["instance_id"] in text_of(result)
+
+
+async def test_a_wait_on_150_instances_names_in_its_text_who_was_not_asked(tmp_path: Path) -> None:
+    """Whatever is said of each of them."""
+    why: dict[str, str] = {
+        "code": "instance_unavailable",
+        "message": "it is retrying and did not become ready; start it " * 5,
+    }
+    incomplete: list[dict[str, Any]] = [{"instance": f"project-{number:03}", "why": why} for number in range(INSTANCES)]
+    answer = {"matched": False, "what": None, "waited_s": 2.0, "incomplete": incomplete}
+    text = rendered("wait_for", answer)
+    assert text.startswith("not matched in 2.0 s")
+    assert all(each["instance"] in text for each in incomplete)
+
+
+# In an instance.
+
+
+async def raw(agent: Agent, tool: str, **arguments: object) -> dict[str, Any]:
+    return within_budget(await agent.table.call(tool, msgspec.json.encode(arguments), agent))
+
+
+LINES: Final = {
+    "ordinary": "2026-11-30 12:03:11 GET /api/items/17 200 in 12 ms",
+    "quotes": '"' * 300,
+    "not ASCII": "Zürich → 東京 " * 20,
+    "empty": "",
+    "long": "x" * 16_000,
+    "long, and longer as JSON": '\\"' * 8_000,
+}
+
+
+@pytest.mark.parametrize("text", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("arguments", [{}, {"limit": 5_000}, {"limit": 1}])
+@pytest.mark.parametrize("tool", ["logs_tail", "logs_search"])
+async def test_lines_fit_and_the_rest_is_counted_or_behind_the_cursor(
+    agent: Agent, tool: str, text: str, arguments: dict[str, Any]
+) -> None:
+    for number in range(400):
+        agent.manager.output.add("web", "stdout", f"{number} {text}", 1_000_000_000)
+    query = {"query": " ", "around": 2} if tool == "logs_search" else {}
+    result = await raw(agent, tool, **query, **arguments)
+    content = result["structuredContent"]
+    assert lines_of(content)[-1]["text"].startswith("399 ")
+    if not query:
+        assert len(content["lines"]) + content["omitted"] == 400
+    assert content["next_cursor"] in text_of(result)
+    seen, cursor, pages = [], f"{content['next_cursor'].rpartition('.')[0]}.0", 0
+    while pages < 20:
+        page = (await raw(agent, "logs_tail", cursor=cursor, **arguments))["structuredContent"]
+        seen += [line["n"] for line in lines_of(page)]
+        cursor, pages = page["next_cursor"], pages + 1
+        if not page.get("more"):
+            break
+    assert seen == list(range(1, len(seen) + 1))
+
+
+async def test_a_line_that_is_cut_says_so_and_a_larger_limit_shows_it_whole(agent: Agent) -> None:
+    agent.manager.output.add("web", "stdout", '"' * 16_000, 0)
+    cut = await raw(agent, "logs_tail")
+    assert "cut" in cut["structuredContent"]
+    assert "cut to fit" in text_of(cut)
+    whole = msgspec.json.decode(await agent.table.call("logs_tail", b'{"limit_bytes":262144}', agent))
+    assert whole["structuredContent"]["lines"][0]["text"] == '"' * 16_000
+    assert '"' * 16_000 in whole["content"][0]["text"]
+
+
+async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) -> None:
+    for _ in range(2_000):
+        agent.manager.output.add("web", "stdout", "x" * 80, 0)
+    sizes = []
+    for limit_bytes in (2_000, 8_000, 32_768, 131_072, 262_144):
+        arguments = msgspec.json.encode({"limit": 5_000, "limit_bytes": limit_bytes})
+        sizes.append(len(await agent.table.call("logs_tail", arguments, agent)))
+        assert sizes[-1] <= limit_bytes
+    assert sizes == sorted(set(sizes))
+
+
+async def test_what_all_lines_share_is_said_once(agent: Agent) -> None:
+    for _ in range(3):
+        agent.manager.output.add("web", "stdout", "up", 0)
+    content = (await raw(agent, "logs_tail"))["structuredContent"]
+    assert content["common"] == {"process": "web", "stream": "stdout"}
+    assert all(line.keys() == {"n", "at", "text"} for line in content["lines"])
+    assert [(line["process"], line["stream"]) for line in lines_of(content)] == [("web", "stdout")] * 3
+    agent.manager.output.add("api", "stdout", "up", 0)
+    assert (await raw(agent, "logs_tail"))["structuredContent"]["common"] == {"stream": "stdout"}
+
+
+async def test_a_line_reads_as_time_process_and_text(agent: Agent) -> None:
+    agent.manager.output.add("dev", "stdout", "ready in 5 ms", 1_000_000_000)
+    agent.manager.output.add("dev", "brum", "some lines are not kept", 1_000_000_000)
+    text = text_of(await raw(agent, "logs_tail"))
+    first, second, position = text.splitlines()
+    assert (first, second) == ("01:46:40 dev | ready in 5 ms", "01:46:40 dev brum | some lines are not kept")
+    assert "2001-09-09" in position
+
+
+async def test_many_scripts_take_several_answers(agent: Agent) -> None:
+    names = [f"script-{number}" for number in range(400)]
+    (agent.directory / "Procfile").write_text("".join(f"{name}: echo {'x' * 300}\n" for name in names[:150]))
+    (agent.directory / "Makefile").write_text("".join(f"{name}:\n\ttrue\n" for name in names[150:300]))
+    (agent.directory / "package.json").write_text("{")
+    seen: list[str] = []
+    result = await raw(agent, "scripts_list")
+    assert text_of(result).startswith("problem: package.json:1: ")
+    while True:
+        content = result["structuredContent"]
+        seen += [script["name"] for script in content["scripts"]]
+        if (cursor := content.get("next_cursor")) is None:
+            break
+        assert f"cursor={cursor}" in text_of(result)
+        result = await raw(agent, "scripts_list", cursor=cursor)
+    assert sorted(seen) == sorted(names[:300])
+
+
+def facts(name: str, status: str, ended_at: str | None = None) -> dict[str, Any]:
+    urls = ["http://x/" * 9]
+    return {"process_id": f"{name}-1", "name": name, "status": status, "pid": None, "urls": urls, "ended_at": ended_at}
+
+
+def all_pages(answers: Callable[[str | None], dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    pages, cursor = [], None
+    while True:
+        answer = answers(cursor)
+        assert len(msgspec.json.encode(answer)) + len(rendered("scripts_status", answer)) <= BUDGET_BYTES
+        pages.append(answer["processes"])
+        if (cursor := answer.get("next_cursor")) is None:
+            return pages
+
+
+def test_many_processes_take_several_answers_and_what_failed_comes_first() -> None:
+    every = [facts(f"s{number:03}", "failed" if number % 50 == 7 else "running") for number in range(300)]
+    seen = list(chain(*all_pages(lambda cursor: latest_processes(every, cursor, now_s=1e9))))
+    assert [each["status"] for each in seen] == ["failed"] * 6 + ["running"] * 294
+    assert {each["name"] for each in seen} == {each["name"] for each in every}
+
+
+def test_what_fails_between_two_answers_is_in_a_later_one() -> None:
+    every = {f"s{number:03}": facts(f"s{number:03}", "running") for number in range(300)}
+
+    def answers(cursor: str | None) -> dict[str, Any]:
+        answer = latest_processes(every.values(), cursor, now_s=1e9)
+        if cursor is None:  # one that was given, and two that were not
+            for name in ("s001", "s200", "s299"):
+                every[name] = facts(name, "failed", "2001-09-09T01:46:41Z")
+        return answer
+
+    seen = list(chain(*all_pages(answers)))
+    assert {each["name"] for each in seen} == every.keys()
+    assert [each["name"] for each in seen if each["status"] == "failed"] == ["s001", "s200", "s299"]
+
+
+async def test_changes_fit_and_all_of_them_are_behind_the_cursor(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    for number in range(300):
+        run = agent.manager.current_runs()[0]
+        agent.manager.changes.publish(
+            "url", run, "2026-11-30T12:03:11.000Z", urls=[f"http://localhost:{number}/{'x' * 99}"]
+        )
+    last_n = agent.manager.changes.log.last_n
+    newest = await raw(agent, "changes_since", limit=5_000)
+    assert newest["structuredContent"]["omitted"]
+    assert newest["structuredContent"]["next_cursor"] in text_of(newest)
+    seen, cursor = [], f"{newest['structuredContent']['next_cursor'].rpartition('.')[0]}.0"
+    while True:
+        page = (await raw(agent, "changes_since", cursor=cursor, limit=5_000))["structuredContent"]
+        seen += [change["n"] for change in page["changes"]]
+        cursor = page["next_cursor"]
+        if not page.get("more"):
+            break
+    assert seen == list(range(1, last_n + 1))
+
+
+async def test_the_last_lines_and_urls_of_a_noisy_script_fit(agent: Agent) -> None:
+    (agent.directory / "noisy.py").write_text(
+        "for n in range(30):\n    print('http://localhost:%d/' % (3000 + n) + '\"' * 2 + 'p' * 5000)\n" * 2
+    )
+    (agent.directory / "Procfile").write_text("noisy: python3 noisy.py\n")
+    result = await raw(agent, "scripts_run", name="noisy", wait="exit")
+    assert result["structuredContent"]["exit_code"] == 0
+    assert result["structuredContent"]["last_lines"]
+    assert text_of(result).startswith("noisy-1 exited ")
+    await raw(agent, "wait_for", log="http", process="noisy")
+    await raw(agent, "changes_since")
+    await raw(agent, "scripts_status")
+
+
+async def test_the_text_of_a_run_has_what_the_next_call_needs(agent: Agent) -> None:
+    server = await raw(agent, "scripts_run", name="server")
+    content, text = server["structuredContent"], text_of(server)
+    for needed in (
+        content["process_id"],
+        content["urls"][0],
+        f"pid {content['pid']}",
+        "ready",
+        "already_running: false",
+    ):
+        assert needed in text
+    broken = text_of(await raw(agent, "scripts_run", name="broken", wait="exit"))
+    for needed in ("broken-1 failed", "exit_code 3", "about to fail"):
+        assert needed in broken
+    waited = await raw(agent, "wait_for", process="server", log="on http")
+    assert waited["structuredContent"]["line"]["at"] in text_of(waited)
+    assert "server-1 ready" in text_of(waited)
+    happened = text_of(await raw(agent, "changes_since"))
+    assert "broken-1 failed (exit_code 3" in happened
+    assert f"server-1 ready {content['urls'][0]}" in happened
+    unknown = text_of(await raw(agent, "scripts_run", name="serve"))
+    for needed in ("error not_found", "Did you mean server?", "outcome: not_executed; not retryable"):
+        assert needed in unknown
+
+
+async def test_the_time_in_a_text_is_one_that_since_takes(agent: Agent) -> None:
+    agent.manager.output.add("dev", "stdout", "long ago", time.time() - 3_600)
+    agent.manager.output.add("dev", "stdout", "just now", time.time())
+    last = text_of(await raw(agent, "logs_tail")).splitlines()[-2]
+    found = await raw(agent, "logs_tail", since=last.split()[0])
+    assert [line["text"] for line in lines_of(found["structuredContent"])] == ["just now"]
+
+
+# What holds for all.
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "9", "|", "1|\n@5", "x|1@5", "gen.5", "1|x", "1|x@"])
+def test_a_cursor_that_no_answer_gave_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidArguments) as refused:
+        paged("instances_list", [], cursor, now_s=0.0)
+    assert refused.value.context["argument"] == "cursor"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"names": ["n" * 50] * 5_000},
+        {"text": "t" * 200_000},
+        {"deep": {"er": [{"text": ["t" * 999] * 99}] * 99}},
+        {"quotes": ['"' * 5_000] * 100},
+        {f"key-{number}": "v" * 100 for number in range(100)},
+    ],
+)
+def test_an_error_fits_whatever_it_holds(context: dict[str, Any]) -> None:
+    result = within_budget(failed(NotFound("there is no x", **context)))
+    assert result["structuredContent"]["error"]["code"] == "not_found"
+    assert text_of(result).startswith("error not_found: there is no x")
