@@ -6,12 +6,13 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from brummer.host.pids import identify
-from tests.integration.programs import DIES_S, WAIT_S, Brum, Hub, Instance, within
+from tests.integration.programs import BRUM, DIES_S, WAIT_S, Brum, Hub, Instance, within
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who lives")
 
@@ -201,3 +202,16 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def test_scripts_end_although_whoever_started_the_instance_ignored_the_ends_of_children(brum: Brum) -> None:
+    """That a signal is ignored survives an exec."""
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command: list[str | Path] = [sys.executable, "-c", ignoring, BRUM, "--no-tui", "-d", brum.project("web"), "quiet"]
+    brum.instance_by(command).published()
+    hub = brum.hub().greet()
+    ran = hub.call("scripts_run", name="fail", wait="exit")
+    assert (ran["status"], ran["exit_code"]) == ("failed", 3)
+    assert hub.call("scripts_stop", name="quiet")["status"] == "stopped"

@@ -1,16 +1,19 @@
 """What is short for a while, such as file descriptors, ends nothing for good and is told of while it lasts."""
 
+import json
 import resource
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.programs import WAIT_S, Brum, Hub, Program, within
+from tests.integration.programs import MODERN, MODERN_META, WAIT_S, Brum, Hub, Instance, Program, within
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: prlimit is Linux' own")
 
@@ -68,3 +71,44 @@ def test_a_directory_that_is_made_anew_while_the_hub_has_no_descriptor_is_found(
     assert within(WAIT_S, lambda: not any(code.startswith(("directory", "open")) for code in codes(hub))), hub.call(
         "hub_status"
     )["problems"]
+
+
+@contextmanager
+def kept_open(instance: Instance) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Calls one tool after the other on a connection that is there already."""
+    url = urlsplit(instance.record["url"])
+    connection = HTTPConnection(str(url.hostname), url.port, timeout=WAIT_S)
+
+    def call(tool: str, **arguments: object) -> dict[str, Any]:
+        params = {"name": tool, "arguments": arguments, "_meta": MODERN_META}
+        headers = {
+            "authorization": f"Bearer {instance.token}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": MODERN,
+            "mcp-method": "tools/call",
+            "mcp-name": tool,
+        }
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        connection.request("POST", url.path, body, headers)
+        content: dict[str, Any] = json.loads(connection.getresponse().read())["result"]["structuredContent"]
+        return content
+
+    with closing(connection):
+        yield call
+
+
+def test_an_instance_without_descriptors_for_a_while_publishes_runs_and_ends_scripts_afterwards(brum: Brum) -> None:
+    web = brum.instance(brum.project("web"), "quiet")
+    with kept_open(web) as call:
+        assert within(WAIT_S, lambda: [run["pid"] for run in call("scripts_status")["processes"]] not in ([], [None]))
+        with no_descriptor_for(web):
+            (brum.instances / f"{web.id}.json").unlink()
+            failed = call("scripts_run", name="hello", wait="exit")["error"]
+            assert failed["code"] == "no_descriptor_left", failed
+            assert failed["retryable"]
+    hub = brum.hub().greet()
+    assert within(WAIT_S, lambda: listed(hub) == {web.id: "ready"})
+    ran = hub.call("scripts_run", name="hello", wait="exit")
+    assert (ran["status"], ran["exit_code"]) == ("exited", 0)
+    assert hub.call("scripts_stop", name="quiet")["status"] == "stopped"

@@ -3,7 +3,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from brummer.host.ports import listening_ports
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
 from brummer.instance.manager import INCOMPLETE, LAST_LINE_LENGTH, Manager, ShuttingDown, Until
@@ -19,7 +20,7 @@ from brummer.instance.run import Errors, Run
 from brummer.instance.runs import KEPT_RUNS
 from brummer.process.guard import MARK, Guard
 from brummer.process.problems import ErrorGroup, Problems
-from brummer.process.runner import ScriptFailedToStart
+from brummer.process.runner import ScriptFailedToStart, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
@@ -343,3 +344,123 @@ async def test_on_a_terminal_people_get_the_colours_and_agents_plain_text(manage
     run, _ = await manager.ensure(Script("web", command, "test", "/", wants_terminal=True))
     await reached(manager, run, "exit")
     assert (raw, manager.last_lines(run, 5)) == (["\x1b[32mgreen\x1b[0m"], ["green"])
+
+
+# What must not cost a run its end.
+
+
+@pytest.fixture
+def sigchld_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+async def test_a_script_whose_status_the_kernel_has_taken_ends_and_is_no_success(
+    manager: Manager, sigchld_ignored: None
+) -> None:
+    run = await ran(manager, "true")
+    status = run.status()
+    assert (status.status, status.exit_code, status.signal) == ("failed", None, None)
+    assert "not known" in str(status.reason)
+
+
+async def test_a_script_whose_status_the_kernel_will_take_can_be_stopped(
+    manager: Manager, sigchld_ignored: None
+) -> None:
+    run, _ = await manager.ensure(script("exec sleep 600"))
+    assert await manager.stop(run) is False
+    assert run.state == "stopped"
+
+
+async def test_a_listener_of_changes_that_raises_costs_no_other_and_no_start(manager: Manager) -> None:
+    def raises(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    for _ in range(3):
+        manager.changes.listen(raises)
+    waits = [asyncio.create_task(manager.changes.until(lambda: last(manager) == "exited", WITHIN_S)) for _ in range(3)]
+    await asyncio.sleep(0)
+    manager.changes.listen(raises)
+    await ran(manager, "true")
+    assert await asyncio.gather(*waits) == [True] * 3
+
+
+def last(manager: Manager) -> str:
+    return (kinds(manager) or [""])[-1]
+
+
+async def test_a_run_ends_although_why_it_ended_can_not_be_found_out(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("brummer.instance.failure.failure_of", refused)
+    run = await ran(manager, "exit 3")
+    assert (run.state, run.status().exit_code) == ("failed", 3)
+    assert "could not be found out" in str(run.reason)
+
+
+async def test_a_run_ends_although_following_its_child_has_failed(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("brummer.process.runner.peek_exit", refused)
+    run = await ran(manager, "true")
+    assert run.state == "failed"
+
+
+async def test_readiness_is_found_although_looks_had_failed(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, real = 0, listening_ports
+
+    def sometimes(processes: Any) -> set[int]:
+        nonlocal looks
+        looks += 1
+        if looks <= 2:
+            raise OSError(24, "Too many open files")
+        return real(processes)
+
+    monkeypatch.setattr("brummer.process.readiness.listening_ports", sometimes)
+    run, _ = await manager.ensure(python(SERVER.format(say=PRINTS_ITS_URL)))
+    assert (await reached(manager, run, "ready")).state == "ready"
+    assert looks > 2
+
+
+async def test_a_kill_by_another_while_it_stops_is_told_as_that(manager: Manager) -> None:
+    ignores = (
+        "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+    )
+    run, _ = await manager.ensure(replace(python(ignores), stop_timeout_s=WITHIN_S))
+    assert await manager.changes.until(lambda: run.state == "running")
+    async with asyncio.timeout(WITHIN_S):
+        while not manager.last_lines(run, 1):
+            await asyncio.sleep(0.001)
+    stopping = asyncio.create_task(manager.stop(run))
+    while run.state != "stopping":
+        await asyncio.sleep(0)
+    assert run.pid
+    os.kill(run.pid, signal.SIGKILL)
+    await stopping
+    assert last(manager) == "stopped"
+    assert str(run.reason).startswith("killed by SIGKILL, which nobody here sent")
+
+
+async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may kill it in its first moment."""
+    kills = 7
+
+    def killed_at_once(*arguments: Any, **more: Any) -> Any:
+        nonlocal kills
+        kills += 1
+        return start(*arguments, **more)
+
+    monkeypatch.setattr("brummer.instance.manager.start", killed_at_once)
+    for module in ("brummer.instance.manager", "brummer.instance.failure"):
+        monkeypatch.setattr(f"{module}.oom_kills", lambda: kills)
+    run = await ran(manager, "kill -KILL $$")
+    assert "the kernel killed 1 process for lack of memory" in str(run.reason)

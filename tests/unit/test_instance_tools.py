@@ -87,7 +87,7 @@ def texts(answer: dict[str, Any]) -> list[str]:
     return [line["text"] for line in answer["lines"]]
 
 
-def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
+async def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
     tools = instance_tools(Manager(GENERATION, Guard(GENERATION)), ScriptList(tmp_path))
     assert [tool.definition for tool in tools] == [tool.as_instance_tool() for tool in INSTANCE_TOOLS]
 
@@ -437,7 +437,7 @@ async def test_a_cancelled_wait_leaves_nobody_listening(agent: Agent) -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     assert len(agent.manager.output._followers) == 1  # the manager itself
-    assert agent.manager.changes._listeners == set()
+    assert agent.manager.changes._hook._subscribers == ()
 
 
 async def test_long_waits_report_progress(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,5 +38,26 @@ def test_an_end_is_told_in_words(exit_: Exit, oom_kills: int | None, words: str 
 def test_a_stop_has_something_to_say_only_when_it_was_not_heard() -> None:
     assert stopped_in_words(killed("SIGTERM", asked=True), "SIGTERM", 5) is None
     assert stopped_in_words(killed("SIGKILL", asked=True), "SIGKILL", 5) is None
-    told = stopped_in_words(killed("SIGKILL", asked=True), "SIGINT", 2.5)
+    told = stopped_in_words(Exit(None, "SIGKILL", True, True, was_forced=True), "SIGINT", 2.5)
     assert told == "it did not end within 2.5 s of SIGINT, so it was killed"
+
+
+@pytest.mark.parametrize(
+    ("oom_kills", "guess"),
+    [
+        (None, ": out of memory?"),
+        (0, "; nor did the kernel for lack of memory"),
+        (1, ": the kernel killed 1 process for lack of memory meanwhile"),
+    ],
+)
+def test_a_kill_by_another_while_it_is_stopped_is_not_blamed_on_the_grace(oom_kills: int | None, guess: str) -> None:
+    told = stopped_in_words(killed("SIGKILL", asked=True), "SIGTERM", 5, oom_kills=oom_kills)
+    assert told == f"killed by SIGKILL, which nobody here sent{guess}"
+
+
+def test_an_exit_status_that_is_not_known_is_no_success() -> None:
+    for asked in (True, False):
+        lost = Exit(None, None, asked, output_complete=True)
+        words = stopped_in_words(lost, "SIGTERM", 5) if asked else in_words(lost)
+        assert words is not None
+        assert "not known" in words

@@ -14,6 +14,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from brummer.core.supervisor import Supervisor
 from brummer.process.guard import MARK, Guard, marked_environment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: a job object does it there")
@@ -128,8 +129,10 @@ def test_an_instance_that_ends_in_order_takes_its_guard_and_its_escapees_with_it
 async def guard() -> AsyncIterator[Guard]:
     guard = Guard(uuid4().hex)
     guard.start()
-    guard.watch()
+    supervisor = Supervisor()
+    supervisor.start("guard", guard.keep)
     yield guard
+    await supervisor.close()
     await guard.close()
 
 
@@ -186,9 +189,8 @@ async def test_groups_that_are_empty_again_and_strangers_are_left_alone(guard: G
 
 
 async def test_a_guard_that_was_killed_is_replaced_and_knows_the_groups(
-    guard: Guard, monkeypatch: pytest.MonkeyPatch
+    guard: Guard,
 ) -> None:
-    monkeypatch.setattr("brummer.process.guard.RESTART_PAUSE_S", 0)
     registered = group_of_its_own()
     guard.add(registered.pid)
     first = guard.pid
@@ -204,18 +206,42 @@ async def test_a_guard_that_was_killed_is_replaced_and_knows_the_groups(
 async def test_a_guard_that_can_not_be_replaced_at_once_is_replaced_later(
     guard: Guard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("brummer.process.guard.RESTART_PAUSE_S", 0)
     executable = sys.executable
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     assert guard.pid
     os.kill(guard.pid, signal.SIGKILL)
     async with asyncio.timeout(WITHIN_S):
-        while not any("no guard" in record.message for record in caplog.records):
+        while not any("lives on" in record.message for record in caplog.records if "No such file" in record.message):
             await asyncio.sleep(0)
         assert guard.pid is None
         monkeypatch.setattr(sys, "executable", executable)
         while guard.pid is None:
             await asyncio.sleep(0)
+
+
+async def test_a_guard_is_watched_again_although_its_process_could_not_be_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    guard, supervisor = Guard(uuid4().hex), Supervisor()
+    guard.start()
+    with monkeypatch.context() as short:
+        short.setattr("brummer.process.guard.identify", refused)
+        supervisor.start("guard", guard.keep)
+        async with asyncio.timeout(WITHIN_S):
+            while not supervisor.failures():
+                await asyncio.sleep(0)
+    first = guard.pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(WITHIN_S):
+        while guard.pid in {first, None}:
+            await asyncio.sleep(0)
+    assert [failure.code for failure in supervisor.failures()] == ["guard_missing"]
+    await supervisor.close()
+    await guard.close()
 
 
 async def test_a_guard_that_can_not_be_started_is_reported_and_the_list_goes_on(

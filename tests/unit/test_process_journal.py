@@ -1,10 +1,12 @@
 """What is written into the black box, and what of it can be read again whatever has happened to it."""
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 
 from brummer.core.errors import InvalidArguments, NotFound
 from brummer.core.limits import DEFAULTS
+from brummer.host.files import write_all
+from brummer.process import journal as journal_module
 from brummer.process import journal_files, journal_format, journal_shelf, looking_back
 from brummer.process.black_box import LOST, BlackBox, page, projects
 from brummer.process.journal import Journal
@@ -113,6 +117,77 @@ async def test_an_unwritable_place_costs_one_complaint_and_no_more(
         await journal.close()
     assert journal.problem is not None
     assert len([record for record in caplog.records if record.name.startswith("brummer")]) == 1
+
+
+async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses, start = True, threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if refuses and thread.name == "black box":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr("brummer.process.journal.RETRY_S", 0.01)
+    run = journal.open("dev")
+    run.add([line(1)])
+    async with asyncio.timeout(5):
+        while journal.problem is None:
+            await asyncio.sleep(0.001)
+        assert "thread" in journal.problem
+        run.add([line(2)])
+        refuses = False
+    run.note(1, {"n": 1, "kind": "started"}, facts())
+    found = await read_when(lambda box: bool(box.runs and box.runs[0].files.segments), tmp_path / "state" / "black-box")
+    assert (await asyncio.to_thread(found.lines, "dev")).entries == [line(1), line(2)]
+    assert journal.problem is None
+
+
+async def test_a_full_disk_is_tried_once_a_second_and_a_problem_until_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, handed_over, is_full = Journal(lambda: tmp_path, ABOUT, GENERATION), 0, True
+    real_put = journal_module._Writer.write
+
+    def write(descriptor: int, data: bytes) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_all(descriptor, data)
+
+    def put(writer: Any, batches: Any) -> None:
+        nonlocal handed_over
+        handed_over += 1
+        assert batches
+        real_put(writer, batches)
+
+    monkeypatch.setattr(journal_files, "write_all", write)
+    monkeypatch.setattr(journal_module._Writer, "write", put)
+    monkeypatch.setattr(journal_module, "RETRY_S", 0.3)
+    run = journal.open("dev")
+    for number in range(1, 31):
+        run.add([line(number)])
+        await asyncio.sleep(0.02)
+    assert journal.problem is not None
+    assert "No space left" in journal.problem
+    assert handed_over <= 6, "more than one for each pause"
+    is_full = False
+    async with asyncio.timeout(5):
+        while journal.problem is not None:
+            await asyncio.sleep(0.001)
+    run.close()
+    await journal.close()
+
+
+async def test_the_end_of_a_run_waits_for_no_pause_of_another(journal: Journal, tmp_path: Path) -> None:
+    slow, quick = journal.open("slow"), journal.open("quick")
+    slow.not_before_s = asyncio.get_running_loop().time() + 3600
+    slow.add([line(1)])
+    quick.note(1, {"n": 1, "kind": "started"}, facts("quick-1"))
+    quick.close()
+    root = tmp_path / "state" / "black-box"
+    await read_when(lambda box: [run.process["name"] for run in box.runs] == ["quick"], root)
 
 
 def test_lines_that_could_not_be_written_are_counted_when_the_disk_has_room_again(

@@ -138,11 +138,16 @@ def test_a_follower_gets_the_lines_and_their_raw_texts_until_it_leaves() -> None
     assert seen == [(1, "\x1b[1mbold\x1b[0m")]
 
 
-def test_a_follower_that_fails_harms_nobody_and_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_follower_that_fails_costs_the_others_nothing_and_gets_the_next_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     output = Output("gen")
     seen: list[int] = []
 
+    given: list[int] = []
+
     def broken(batch: Batch) -> None:
+        given.extend(line.n for line in batch.lines)
         raise BrokenPipeError
 
     output.follow(broken)
@@ -150,7 +155,7 @@ def test_a_follower_that_fails_harms_nobody_and_is_dropped(caplog: pytest.LogCap
     with caplog.at_level(logging.CRITICAL):
         output.add("web", "stdout", "one", NOON)
         output.add("web", "stdout", "two", NOON)
-    assert seen == [1, 2]
+    assert seen == given == [1, 2]
 
 
 def test_a_hundred_thousand_lines_cost_the_same_as_ten_thousand_each() -> None:

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import stat
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from brummer.core.errors import SystemFailed
+from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
 from brummer.process import family, guard_main, reading
@@ -120,7 +123,7 @@ async def test_a_tree_that_ignores_sigterm_is_killed_when_the_grace_is_over() ->
     await started.until_printed(lambda text: text.count(b"on") == 2)
     assert len(await living(started.child.pid)) == 2
     exit_ = await started.child.stop(grace_s=0.1)
-    assert exit_ == Exit(None, "SIGKILL", asked=True, output_complete=True)
+    assert exit_ == Exit(None, "SIGKILL", asked=True, output_complete=True, was_forced=True)
     assert await living(started.child.pid) == []
 
 
@@ -412,3 +415,71 @@ async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_o
     await flood.until_printed(lambda printed: len(printed) > read)
     assert not reader._skimming
     await flood.child.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no_process_left"),
+        (OSError(errno.EMFILE, "Too many open files"), "no_descriptor_left"),
+    ],
+    ids=["no memory", "no memory of ours", "no process", "no descriptor"],
+)
+async def test_what_is_short_at_a_start_is_an_error_of_its_own_with_advice(
+    error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(SystemFailed) as caught:
+        Started(["true"])
+    assert (caught.value.code, caught.value.retryable, caught.value.outcome) == (code, True, "not_executed")
+    assert caught.value.message.endswith(").")
+
+
+async def test_a_child_that_can_not_be_watched_at_once_is_watched_as_soon_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def short(pid: int) -> ProcessIdentity | None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return identify(pid)
+
+    monkeypatch.setattr("brummer.process.runner.identify", short)
+    assert (await Started("exit 5").exit()).exit_code == 5
+    assert looks == 2
+
+
+async def test_a_child_whose_output_can_not_be_read_is_ended_and_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as epoll_ctl does beyond max_user_watches
+
+    before = set(psutil.Process().children())
+    monkeypatch.setattr("brummer.process.runner.Reader", refused)
+    with pytest.raises(ScriptFailedToStart):
+        Started(["sleep", "600"])
+    assert set(psutil.Process().children()) == before
+
+
+async def test_a_pipe_that_can_not_be_read_for_a_while_is_read_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, read = 0, os.read
+
+    def short(descriptor: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return read(descriptor, size)
+
+    started = Started(["sh", "-c", "echo hello; sleep 0.2; echo on"])
+    monkeypatch.setattr("brummer.process.reading.os.read", short)
+    assert (await started.exit()).exit_code == 0
+    assert started.printed["stdout"] == b"hello\non\n"
+    assert reads < 20

@@ -6,7 +6,7 @@ at the edge where it enters.
 
 import errno
 import os
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 Outcome = Literal["not_executed", "failed", "unknown"]
 """What is known of the work a failed call asked for.
@@ -85,6 +85,70 @@ class Internal(BrummerError):
 
     code = "internal"
     default_outcome = "unknown"
+
+
+class SystemFailed(BrummerError):
+    """A system call failed, in what is no connection; ``context.errno`` is the error's name."""
+
+    code = "system_failed"
+
+
+class NoDescriptorFree(SystemFailed):
+    """No further file or socket may be opened, by us or on this machine."""
+
+    code = "no_descriptor_left"
+    transient = True
+
+
+class OutOfMemory(SystemFailed):
+    """The system, or our limit, has no memory left, as for another process."""
+
+    code = "out_of_memory"
+    transient = True
+
+
+class NoProcessLeft(SystemFailed):
+    """The user, or the control group, may have no further process or thread."""
+
+    code = "no_process_left"
+    transient = True
+
+
+class DiskFull(SystemFailed):
+    """The disk, or the user's share of it, is full."""
+
+    code = "disk_full"
+    transient = True
+
+
+_SYSTEM: Final[dict[int, tuple[type[SystemFailed], str]]] = {
+    errno.EMFILE: (NoDescriptorFree, "End what is not needed, or raise the limit on open files (ulimit -n)."),
+    errno.ENFILE: (NoDescriptorFree, "End programs that have many files open (fs.file-max)."),
+    errno.ENOMEM: (OutOfMemory, "End what is not needed, or raise the memory limit (ulimit -v, memory.max)."),
+    errno.EAGAIN: (NoProcessLeft, "End what is not needed, or raise the limit on processes (ulimit -u, pids.max)."),
+    errno.ENOSPC: (DiskFull, "Make room on the disk."),
+    errno.EDQUOT: (DiskFull, "Make room in your quota."),
+}
+
+
+def system_error(error: OSError | MemoryError, doing: str, *, outcome: Outcome, **context: Any) -> SystemFailed:
+    """The one place where the failure of a system call that is no connection's becomes one of ours, by its number.
+
+    ``doing``: what failed, as the beginning of the sentence.
+    """
+    number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0
+    kind, advice = _SYSTEM.get(number, (SystemFailed, ""))
+    what = os.strerror(number) if number else str(error) or type(error).__name__
+    return kind(f"{doing}: {what}. {advice}".rstrip(), outcome=outcome, **context, errno=errno.errorcode.get(number))
+
+
+def unforeseen(error: Exception, doing: str, *, outcome: Outcome = "unknown", **context: Any) -> BrummerError:
+    """Of whatever has reached a barrier."""
+    if isinstance(error, BrummerError):
+        return error
+    if isinstance(error, OSError | MemoryError):
+        return system_error(error, doing, outcome=outcome, **context)
+    return Internal(f"{doing} inside Brummer; its log has the traceback", outcome=outcome, **context)
 
 
 class TransportError(BrummerError):

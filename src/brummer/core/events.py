@@ -18,14 +18,21 @@ class Hook(Generic[E]):
     __slots__ = ("_subscribers",)
 
     def __init__(self) -> None:
-        self._subscribers: tuple[Callable[[E], object], ...] = ()
+        self._subscribers: tuple[tuple[Callable[[E], object]], ...] = ()
 
-    def subscribe(self, subscriber: Callable[[E], object]) -> None:
-        self._subscribers += (subscriber,)
+    def subscribe(self, subscriber: Callable[[E], object]) -> Callable[[], None]:
+        """Returns what ends that, which may be called twice."""
+        entry = (subscriber,)
+        self._subscribers += (entry,)
+
+        def end() -> None:
+            self._subscribers = tuple(each for each in self._subscribers if each is not entry)
+
+        return end
 
     def publish(self, event: E) -> None:
         """Tell everybody. One who fails costs the publisher, and the others, nothing."""
-        for subscriber in self._subscribers:
+        for (subscriber,) in self._subscribers:
             try:
                 subscriber(event)
             except Exception:  # noqa: BLE001 — the barrier: whoever it is, the logic goes on

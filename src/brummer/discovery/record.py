@@ -19,6 +19,8 @@ from brummer.core.errors import BrummerError
 from brummer.host.pids import ProcessIdentity
 
 VERSION: Final = 1
+TROUBLES: Final = 8
+"""An instance has three long tasks and one black box."""
 LIMIT_BYTES: Final = 1 << 20
 """A record takes 600 bytes; nobody has business writing a megabyte."""
 
@@ -42,9 +44,22 @@ Token = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{32,256}\Z")]
 Protocol = Annotated[str, Meta(pattern=_TEXT, max_length=64)]
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What is wrong with the instance itself, such as that its black box can't be written."""
+
+    code: Annotated[str, Meta(pattern=r"\A[a-z_]{1,64}\Z")]
+    detail: Annotated[str, Meta(pattern=_TEXT, max_length=300)]
+
+    @classmethod
+    def of(cls, code: str, detail: str) -> "Trouble":
+        """With a detail that any record may hold."""
+        return cls(code, displayable(detail)[:300] or code)
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one instance. ``url`` is on loopback, always; ``started_at`` is RFC 3339 in UTC; ``token`` is the
-    secret that the instance demands, and never shown.
+    secret that the instance demands, and never shown. ``troubles``: of now; the record is written anew when they
+    change.
     """
 
     version: Annotated[int, Meta(ge=1)] = VERSION
@@ -60,6 +75,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     started_at: Utc
     token: Token
     protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()
+    troubles: Annotated[tuple[Trouble, ...], Meta(max_length=TROUBLES)] = ()
 
     def __repr__(self) -> str:
         return f"Record({self.instance_id} {self.generation} pid={self.pid} {self.url})"

@@ -12,14 +12,18 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import (
     LIMIT_BYTES,
     Record,
+    Trouble,
     decode,
     displayable,
     encode,
@@ -132,6 +136,8 @@ class Registrar:
         self._scripts_lock: FileLock | None = None
         self._writing = threading.Lock()
         self._written: _Signature | None = None
+        self.find_troubles: Callable[[], tuple[Trouble, ...]] = tuple
+        """What is wrong with the instance itself, now."""
 
     def __repr__(self) -> str:
         return f"<Registrar {self.instance_id} {'published' if self._written else 'not published'}>"
@@ -223,9 +229,14 @@ class Registrar:
             self._lock = None
 
     async def keep_published(self) -> None:
-        """Publish again, within five seconds, whatever was removed or overwritten. Runs until cancelled."""
+        """Publish again, within five seconds, whatever was removed or overwritten, and what is wrong by now. Runs until
+        cancelled.
+        """
         while True:
             await asyncio.sleep(self._system.random.uniform(*CHECK_S))
+            troubles = self.find_troubles()
+            if self.record is not None and self.record.troubles != troubles:
+                self.record, self._written = msgspec.structs.replace(self.record, troubles=troubles), None
             if not self._is_intact():
                 await asyncio.to_thread(self.check)
 
@@ -249,7 +260,7 @@ class Registrar:
         if self._published() == record:
             self._written = self._signature()
         else:
-            _log.info("publishing %s again: its file was removed or changed", self.instance_id)
+            _log.info("publishing %s again: its file was removed or changed, or it has troubles", self.instance_id)
             self._write(record)
 
     def _is_intact(self) -> bool:

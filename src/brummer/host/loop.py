@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -14,6 +15,9 @@ GC_THRESHOLD: Final = 20_000
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command's main coroutine to its exit status. ``BRUMMER_LOOP=asyncio`` forces the standard loop."""
+    if sys.platform != "win32":
+        # Ignored, which survives an exec, the kernel itself would take the exit status of every child of ours.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
     with contextlib.closing(main), asyncio.Runner(loop_factory=_loop_factory()) as runner:

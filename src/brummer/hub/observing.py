@@ -139,6 +139,15 @@ def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
         yield Observed(code, f"{failure.name}: {failure.detail}", now_s - failure.since_s, more=more)
 
 
+def of_records(instances: Instances) -> Iterator[Observed]:
+    """What instances say of themselves."""
+    for known in instances:
+        if isinstance(known.record, Record) and not known.is_gone:
+            for trouble in known.record.troubles:
+                code = trouble.code if trouble.code in KINDS else "task_failed"
+                yield Observed(code, trouble.detail, instances=(known.id,))
+
+
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
     """What the last event of its kind says of now."""
     now_s = clock.elapsed()

@@ -108,10 +108,10 @@ KINDS: Final[dict[str, Kind]] = {
         "raise open_files and the system's limit (ulimit -n), or lower max_connections",
     ),
     "task_failed": Kind(
-        "a part of the hub has failed",
+        "a part of the hub, or of the instance, has failed",
         "warning",
         "it is started again, after a pause that grows with each failure",
-        "see the detail and the hub's log; if it stays so, restart the agent",
+        "see the detail and the log; if it stays so, restart the agent, or the instance",
         ("open_files_full", *DIRECTORY),
     ),
     "memory_full": Kind(
@@ -219,6 +219,20 @@ KINDS: Final[dict[str, Kind]] = {
         ("cut_off", *_LINK),
     ),
     # Of files in the directory.
+    "guard_missing": Kind(
+        "the instance has no guard",
+        "warning",
+        "another is started, after a pause that grows with each failure",
+        "see the detail; until then, if the instance is killed, its scripts live on",
+        _LINK,
+    ),
+    "journal_failed": Kind(
+        "the instance's black box can't be written",
+        "warning",
+        "tried again every second; what is printed meanwhile is lost if the instance dies",
+        "see the detail: make room on the disk, or the directory writable",
+        _LINK,
+    ),
     "record_missing": Kind(
         "the instance's record is not there",
         "warning",

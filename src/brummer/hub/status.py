@@ -11,7 +11,7 @@ from brummer.core.clock import Clock
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
-from brummer.hub.observing import of_descriptors, of_links, of_machine, of_memory, of_places
+from brummer.hub.observing import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
 from brummer.hub.problems import Observed, explain
 from brummer.hub.timeline import Timeline
 from brummer.link.refusals import PARK_S
@@ -70,6 +70,7 @@ class Status:
             of_links(self._instances, links),
             of_places(self._instances),
             of_memory(self._instances),
+            of_records(self._instances),
             of_descriptors(self._descriptors),
             of_machine(self._timeline, self._instances, self._clock),
             problems,

@@ -49,6 +49,11 @@ class Recorder:
         if self._journal is not None:
             await self._journal.close()
 
+    @property
+    def problem(self) -> str | None:
+        """Why it can't be written just now; None when it can."""
+        return self._journal.problem if self._journal is not None else None
+
     def listen_to(self, manager: Manager) -> None:
         """From now on."""
         self._current = manager.current

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from brummer.core.events import Hook
 from brummer.instance.run import Run
 from brummer.process.numbered import NumberedLog
 
@@ -53,12 +54,11 @@ class Changes:
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
         self.log: NumberedLog[Change] = NumberedLog(generation, max_changes)
-        self._listeners: set[Callable[[Change, Run], None]] = set()
+        self._hook: Hook[tuple[Change, Run]] = Hook()
 
     def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:
         """Call it after every change, when the run is already in its new state; returns what ends that."""
-        self._listeners.add(listener)
-        return lambda: self._listeners.discard(listener)
+        return self._hook.subscribe(lambda event: listener(*event))
 
     def publish(
         self,
@@ -94,8 +94,7 @@ class Changes:
             first_n=error.first_n if error else UNSET,
         )
         self.log.append(change)
-        for listener in tuple(self._listeners):
-            listener(change, run)
+        self._hook.publish((change, run))
 
     async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Wait until it holds, asking now and after each change; False when the time was over first."""

@@ -30,8 +30,8 @@ class Endings:
         self._restarts[script.name] = Restarts(script.restart, script.max_restarts)
 
     async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: int | None) -> Ending:
-        """Of a run that has ended, with its last lines, and how many processes the kernel had killed at its start."""
-        from brummer.instance.failure import failure_of, with_its_error  # noqa: PLC0415 - a start needs none of it
+        """Of a run that has ended, with its last lines, and how often the kernel had killed before its start."""
+        from brummer.instance.failure import failure_of, kills_since, with_its_error  # noqa: PLC0415 - no start does
         from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above
 
         lasted_s = asyncio.get_running_loop().time() - run.spawned_s
@@ -46,7 +46,9 @@ class Endings:
                 generation=self._generation,
             )
         if run.state == "stopping":  # by now: a stop may be asked for in that thread's time
-            return Ending(stopped_in_words(exit_, run.script.stop_signal, run.script.stop_timeout_s))
+            kills = await asyncio.to_thread(kills_since, killed_before) if exit_.signal == "SIGKILL" else None
+            script = run.script
+            return Ending(stopped_in_words(exit_, script.stop_signal, script.stop_timeout_s, oom_kills=kills))
         decision = self._restarts[run.name].ended(
             lasted_s,
             well=exit_.exit_code == 0,

@@ -18,10 +18,15 @@ def failure_of(
     """In words, if there is more to say than its exit code; and who has the port that it complains of. Reads /proc: use
     a thread.
     """
-    killed_now = oom_kills() if killed_before is not None else None
-    words = in_words(exit_, oom_kills=None if killed_now is None else killed_now - (killed_before or 0))
+    words = in_words(exit_, oom_kills=kills_since(killed_before))
     complaint, owner = taken_port(lines, wanted_port, generation)
     return "; ".join(filter(None, (words, complaint))) or None, owner
+
+
+def kills_since(killed_before: int | None) -> int | None:
+    """How many processes the kernel has killed for lack of memory since it had killed so many. Reads files."""
+    killed_now = oom_kills() if killed_before is not None else None
+    return None if killed_now is None or killed_before is None else killed_now - killed_before
 
 
 def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -> tuple[str | None, PortOwner | None]:

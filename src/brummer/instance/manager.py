@@ -15,12 +15,14 @@ import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from msgspec import UNSET, UnsetType
 
-from brummer.core.errors import BrummerError, Internal
+from brummer.core.errors import BrummerError, unforeseen
+from brummer.core.supervisor import Supervisor
 from brummer.host.out_of_memory import oom_kills
 from brummer.instance import starting
 from brummer.instance.changes import Changes
@@ -41,7 +43,7 @@ from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
 from brummer.process.readiness import Readiness
 from brummer.process.reading import OnFlood
-from brummer.process.runner import Child, Shared, start
+from brummer.process.runner import Child, Exit, Shared, start
 from brummer.process.text import shortened
 
 _log = logging.getLogger(__name__)
@@ -91,7 +93,9 @@ class Manager:
         output: Output | None = None,
         wall: Callable[[], float] = time.time,
         find: Callable[[str], Script] = _no_other,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = supervisor or Supervisor()
         self.output = output or Output(generation)
         self.changes = Changes(generation)
         self.findings = Findings(self.changes, self._now)
@@ -108,7 +112,7 @@ class Manager:
         self._readiness: dict[Run, Readiness] = {}
         self._shared = Shared(Pace(), Looks())
         self._closing = False
-        self._reaping: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.runs = self._runs.all
         self.current = self._runs.current
         self.current_runs = self._runs.current_runs
@@ -119,9 +123,9 @@ class Manager:
         return f"<Manager {', '.join(map(repr, self.current_runs())) or 'of nothing'}>"
 
     async def __aenter__(self) -> Self:
-        self._guard.watch()
+        self._tasks.append(self._supervisor.start("guard", self._guard.keep))
         if os.getpid() == 1:
-            self._reaping = asyncio.create_task(reap_orphans(self._guard.children), name="reap orphans")
+            self._tasks.append(self._supervisor.start("reap orphans", partial(reap_orphans, self._guard.children)))
         return self
 
     async def __aexit__(
@@ -130,9 +134,9 @@ class Manager:
         try:
             await self.shutdown()
         finally:
-            if self._reaping is not None:
-                self._reaping.cancel()
-            self._guard.unwatch()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
 
     async def ensure(self, script: Script) -> tuple[Run, bool]:
         """The live run of a script, and whether it ran already. One that is stopping is waited for; one that waits
@@ -241,9 +245,10 @@ class Manager:
             return run
         try:
             self._spawn(run, environment_of(script, self._generation, run.process_id))
-        except BrummerError as error:
-            self._never_started(run, error)
-            raise
+        except Exception as error:
+            known = self._why_not_started(run, error)
+            self._never_started(run, known)
+            raise known from error
         return run
 
     def _refuse_when_closing(self, script: Script) -> None:
@@ -265,13 +270,15 @@ class Manager:
             environment = await asyncio.to_thread(environment_of, run.script, self._generation, run.process_id)
             await self._look_at_its_port(run)
             self._spawn(run, environment)
-        except BrummerError as error:
-            self._never_started(run, error)
-        except Exception:  # noqa: BLE001 - the barrier: a defect of ours must not leave it pending for ever
-            _log.exception("%s could not be brought up", run.process_id)
-            self._never_started(run, Internal(f"{run.name} was not started: Brummer failed; its log has the traceback"))
+        except Exception as error:  # noqa: BLE001 - the barrier: a defect of ours must not leave it pending for ever
+            self._never_started(run, self._why_not_started(run, error))
         finally:
             self._pending.pop(run, None)
+
+    def _why_not_started(self, run: Run, error: Exception) -> BrummerError:
+        if not isinstance(error, BrummerError):
+            _log.error("%s could not be started", run.process_id, exc_info=error)
+        return unforeseen(error, f"{run.name} was not started: it failed", outcome="not_executed")
 
     async def _restart_is_due(self, run: Run) -> None:
         if run.restart_at_s is not None:
@@ -302,6 +309,7 @@ class Manager:
         starting.stop_signal_of(script)
         proof = starting.proof_of(script, run.port_owner)
         run.start_due(self._now(), asyncio.get_running_loop().time())
+        killed_before = oom_kills()  # before the start: it may be killed in its first moment
         child = start(
             script.command,
             script.directory,
@@ -319,20 +327,26 @@ class Manager:
         run.spawned(child)
         run.unfinished = output.unfinished
         self._readiness[run] = Readiness(child.family, run.printed_ports, proof)
-        following = asyncio.create_task(self._follow(run, child, output), name=f"follow {run.process_id}")
+        following = asyncio.create_task(
+            self._follow(run, child, output, killed_before), name=f"follow {run.process_id}"
+        )
         self._followers[run] = following
         following.add_done_callback(lambda _: self._followers.pop(run))
         self.changes.publish("started", run, self._now())
 
-    async def _follow(self, run: Run, child: Child, output: ProcessOutput) -> None:
+    async def _follow(self, run: Run, child: Child, output: ProcessOutput, killed_before: int | None) -> None:
         """To its end; only a shutdown that runs out of time cancels this."""
-        watching = asyncio.create_task(self._watch_readiness(run), name=f"readiness {run.process_id}")
+        watching = self._supervisor.start(
+            f"readiness of {run.process_id}", partial(self._watch_readiness, run), may_end=True
+        )
         try:
-            killed_before = await asyncio.to_thread(oom_kills)
             exit_ = await asyncio.shield(child.ended)
         except asyncio.CancelledError:
             await child.abandon()
             raise
+        except Exception:  # noqa: BLE001 - the barrier: a defect of ours must not leave it running for ever
+            _log.exception("%s could not be followed to its end", run.process_id)
+            exit_ = Exit(None, None, asked=run.state == "stopping", output_complete=False)
         finally:
             watching.cancel()
             await asyncio.wait([watching])
@@ -341,10 +355,17 @@ class Manager:
         output.end(self._wall())
         if not exit_.output_complete:
             output.say(INCOMPLETE, self._wall())
-        self.findings.end(run)
-        ending = await self._endings.of(run, exit_, self.last_lines(run, SEEN_LINES), killed_before)
+        ending = await self._ending_of(run, exit_, killed_before)
         run.ended(exit_, ending, self._now(), self.output.log.last_n)
         self._follow_up(run, ending)
+
+    async def _ending_of(self, run: Run, exit_: Exit, killed_before: int | None) -> Ending:
+        try:
+            self.findings.end(run)
+            return await self._endings.of(run, exit_, self.last_lines(run, SEEN_LINES), killed_before)
+        except Exception as error:  # noqa: BLE001 - the barrier: as above
+            _log.exception("why %s ended could not be found out", run.process_id)
+            return Ending(f"why it ended could not be found out: {error}")
 
     def _never_started(self, run: Run, error: BrummerError) -> None:
         self.output.open(run.name).say(error.message, self._wall())

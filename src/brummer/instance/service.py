@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +20,10 @@ from brummer.contract.tools import REPEATABLE
 from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import Memory
+from brummer.core.supervisor import Supervisor
 from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import black_box_directory, instances_directory
-from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.memory import give_back, resident_bytes
 from brummer.host.threads import start_all_threads
@@ -105,6 +107,7 @@ async def running_instance(
     generation, token = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
     directory, instance_id = instances_directory(environ), instance_id_for(project, options.name)
     registrar = Registrar(directory, instance_id)
+    supervisor = Supervisor()
     guard = Guard(generation)
     guard.start()
     try:
@@ -123,7 +126,7 @@ async def running_instance(
         async with (
             succession(directory, instance_id, generation),
             Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
-            Manager(generation, guard, output=output, find=scripts.find) as manager,
+            Manager(generation, guard, output=output, find=scripts.find, supervisor=supervisor) as manager,
         ):
             recorder.listen_to(manager)
             past = Past(lambda: black_box_directory(environ) / instance_id, generation)
@@ -137,20 +140,38 @@ async def running_instance(
             counting = Counting(manager, counted, ledger, memory)
             server = _server(record, counted, counting, limits)
             await server.start([listener])
-            await registrar.publish(record)
-            await start_all_threads()
-            keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
+            registrar.find_troubles = partial(_troubles, supervisor, recorder)
             try:
-                yield Instance(record, manager, scripts, counting)
+                async with _published(registrar, record, supervisor):
+                    yield Instance(record, manager, scripts, counting)
             finally:
-                keeping.cancel()
-                registrar.unpublish()
                 await server.close()
                 await calls.close()
     finally:
         registrar.unpublish()
+        await supervisor.close()
         await guard.close()
         registrar.withdraw()
+
+
+@contextlib.asynccontextmanager
+async def _published(registrar: Registrar, record: Record, supervisor: Supervisor) -> AsyncIterator[None]:
+    await registrar.publish(record)
+    await start_all_threads()
+    keeping = supervisor.start("keep published", registrar.keep_published)
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        registrar.unpublish()
+
+
+def _troubles(supervisor: Supervisor, recorder: Recorder) -> tuple[Trouble, ...]:
+    """What is wrong with the instance itself."""
+    found = [Trouble.of(failure.code, f"{failure.name}: {failure.detail}") for failure in supervisor.failures()]
+    if recorder.problem is not None:
+        found.append(Trouble.of("journal_failed", recorder.problem))
+    return tuple(found[:TROUBLES])
 
 
 def _memory(limits: Limits, ledger: Ledger) -> Memory:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from brummer.core.errors import BrummerError, Internal, TransportError
+from brummer.core.errors import BrummerError, Internal, TransportError, unforeseen
 from brummer.link import refusals
 from brummer.link.call import Answers, Call
 from brummer.link.caller import Caller, is_answer
@@ -219,7 +219,7 @@ class Express(OnItsWay):
         if isinstance(error, BrummerError):
             return error
         _log.error("call %s failed", self._call.key, exc_info=error)
-        return Internal("the call failed inside the hub; the log on stderr has the traceback")
+        return unforeseen(error, "the call failed") if isinstance(error, Exception) else Internal("the call failed")
 
     def _let_go(self) -> None:
         """Whatever comes of it concerns nobody any more."""

@@ -6,6 +6,7 @@ from brummer.process.runner import Exit
 
 _BY_SHELLS: Final = {126: "found, but it can't be executed", 127: "command not found"}
 """What shells, env and xargs mean by these."""
+UNKNOWN: Final = "how it ended is not known: its exit status was taken by another process"
 _SIGNALLED: Final = 128
 """A shell adds the number of the signal that ended its command."""
 _SIGNAL_NUMBERS: Final = {130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV", 143: "SIGTERM"}
@@ -24,18 +25,20 @@ def in_words(exit_: Exit, *, oom_kills: int | None = None) -> str | None:
     kernel has killed for lack of memory while it lived, None where that can't be known.
     """
     if exit_.signal is None:
-        return _of_code(exit_.exit_code or 0, oom_kills)
+        return UNKNOWN if exit_.exit_code is None else _of_code(exit_.exit_code, oom_kills)
     if exit_.signal in _CRASHES:
         return f"killed by {exit_.signal}: {_CRASHES[exit_.signal]}"
     guess = _out_of_memory(oom_kills) if exit_.signal == "SIGKILL" else ""
     return f"killed by {exit_.signal}, which nobody here sent{guess}"
 
 
-def stopped_in_words(exit_: Exit, stop_signal: str, grace_s: float) -> str | None:
-    """What there is to say of a stop that was asked for: only that it was not heard."""
-    if exit_.signal != "SIGKILL" or stop_signal == "SIGKILL":
-        return None
-    return f"it did not end within {grace_s:g} s of {stop_signal}, so it was killed"
+def stopped_in_words(exit_: Exit, stop_signal: str, grace_s: float, *, oom_kills: int | None = None) -> str | None:
+    """What there is to say of a stop that was asked for: that it was not heard, or that another was faster."""
+    if exit_.was_forced:
+        return f"it did not end within {grace_s:g} s of {stop_signal}, so it was killed"
+    if exit_.exit_code is None and exit_.signal is None:
+        return UNKNOWN
+    return None if exit_.signal in (None, stop_signal) else in_words(exit_, oom_kills=oom_kills)
 
 
 def _of_code(code: int, oom_kills: int | None) -> str | None:

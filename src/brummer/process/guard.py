@@ -23,15 +23,16 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from brummer.host.exits import ExitWatch, watch_exit
+from brummer.core.errors import BrummerError
+from brummer.host.exits import watch_exit
 from brummer.host.pids import identify
 
 MARK: Final = "BRUMMER_PROCESS"
 """An environment variable that every process of an instance inherits; its value is the generation."""
 CLOSE_TIMEOUT_S = 3.0
 """The guard itself gives up after 1.8 s."""
-RESTART_PAUSE_S = 1.0
 _PROGRAM = Path(__file__).with_name("guard_main.py")
+_MISSING: Final = "if this process is killed, what it started lives on"
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +53,14 @@ def marked_environment(generation: str, process_id: str = "") -> dict[str, str]:
     return {"PYTHONUNBUFFERED": "1", **ours, MARK: generation, RUN_MARK: f"{generation}/{process_id}"}
 
 
+class GuardMissing(BrummerError):
+    """Nothing ends our scripts should we be killed."""
+
+    code = "guard_missing"
+
+
 class Guard:
-    """`start` it first of all, `watch` it while the loop runs, `close` it last of all.
+    """`start` it first of all, `keep` it while the loop runs, `close` it last of all.
 
     Before `start`, and on Windows, `add` and `remove` only keep the list.
     """
@@ -63,9 +70,7 @@ class Guard:
         self._groups: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._watch: ExitWatch | None = None
-        self._restart: asyncio.TimerHandle | None = None
+        self._is_wanted = False
 
     def __repr__(self) -> str:
         return f"<Guard pid={self.pid} of {len(self._groups)} groups>"
@@ -84,6 +89,7 @@ class Guard:
 
     def start(self) -> None:
         """Returns before the guard runs: the pipe remembers. A failure is logged, and we go on."""
+        self._is_wanted = True
         try:
             if sys.platform == "win32":
                 from brummer.host.jobs import end_children_with_us  # noqa: PLC0415 - exists there only
@@ -92,7 +98,7 @@ class Guard:
             else:
                 self._spawn()
         except OSError as error:
-            _log.warning("no guard: if this process is killed, what it started lives on (%s)", error)
+            _log.warning("no guard: %s (%s)", _MISSING, error)
 
     def add(self, group: int) -> None:
         self._groups.add(group)
@@ -103,22 +109,25 @@ class Guard:
         self._groups.discard(group)
         self._say(f"-{group}\n")
 
-    def watch(self) -> None:
-        """On the running loop: replace the guard when it dies."""
-        self._loop = asyncio.get_running_loop()
-        self._watch_process()
+    async def keep(self) -> None:
+        """On the running loop: start it if there is none, and watch it; on Windows, and before `start`, nothing.
 
-    def unwatch(self) -> None:
-        """Before the loop ends."""
-        self._loop = None
-        if self._watch:
-            self._watch.close()
-        if self._restart:
-            self._restart.cancel()
+        Raises GuardMissing when it has died or can't be started; call again then.
+        """
+        if sys.platform == "win32" or not self._is_wanted:
+            await asyncio.Event().wait()
+        if self._process is None:
+            try:
+                self._spawn()
+            except OSError as error:
+                raise GuardMissing(f"{_MISSING} ({error})") from error
+        status = await self._died()
+        self._process = None
+        self._close_pipe()
+        raise GuardMissing(f"the guard died (status {status}); until there is another, {_MISSING}")
 
     async def close(self) -> None:
-        """Let the guard sweep and leave: 40 ms as a rule, at most 3 s. Needs no `unwatch` before it."""
-        self.unwatch()
+        """Let the guard sweep and leave: 40 ms as a rule, at most 3 s. Nobody may `keep` it any more."""
         self._close_pipe()
         if self._process is not None:
             await asyncio.to_thread(_reaped, self._process)
@@ -150,7 +159,7 @@ class Guard:
             self._say(f"+{group}\n")
 
     def _say(self, line: str) -> None:
-        """A guard that is gone, or stopped for so long that the pipe is full, is replaced by `_died`."""
+        """A guard that is gone, or stopped for so long that the pipe is full, is replaced by `keep`."""
         if self._pipe is None:
             return
         try:
@@ -160,35 +169,21 @@ class Guard:
         except BrokenPipeError:
             pass
 
-    def _watch_process(self) -> None:
-        if self._loop is None or self._process is None:
-            return
-        identity = identify(self._process.pid)
-        if identity is None:
-            self._died()
-        else:
-            self._watch = watch_exit(self._loop, identity, self._died)
-
-    def _died(self) -> None:
-        """Another one, after a pause: whatever killed it may come round again."""
-        if self._loop is None or self._process is None:
-            return
-        status = self._process.wait()
-        _log.warning("the guard died (status %s); starting another", status)
-        self._process = None
-        self._close_pipe()
-        self._start_later(self._loop)
-
-    def _start_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._restart = loop.call_later(RESTART_PAUSE_S, self._start_again, loop)
-
-    def _start_again(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What was short a moment ago, as memory or processes, may be there in the next."""
-        self.start()
-        if self._process is None:
-            self._start_later(loop)
-        else:
-            self._watch_process()
+    async def _died(self) -> int | None:
+        """Wait for that; returns its exit status. Raises OSError where it can't be watched just now."""
+        process = self._process
+        if process is None:
+            return None
+        died = asyncio.Event()
+        identity = identify(process.pid)
+        watch = watch_exit(asyncio.get_running_loop(), identity, died.set) if identity else None
+        try:
+            if watch is not None:
+                await died.wait()
+        finally:
+            if watch is not None:
+                watch.close()
+        return process.wait()
 
     def _close_pipe(self) -> None:
         if self._pipe is not None:

@@ -9,6 +9,7 @@ missing. A disk that is full or can't be written costs lines, and one complaint 
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -52,8 +53,11 @@ class Journal:
         self._runs = 0
         self._open: set[RunJournal] = set()
         self._waiting: set[RunJournal] = set()
+        self._handed_over: list[RunJournal] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
         self._not_before_s = 0.0
+        self._no_thread: str | None = None
         self._writer: _Writer | None = None
 
     def __repr__(self) -> str:
@@ -61,8 +65,8 @@ class Journal:
 
     @property
     def problem(self) -> str | None:
-        """Why it could not be written, if ever it could not."""
-        return self._files.problem
+        """Why it can't be written just now; None when it can."""
+        return self._no_thread or self._files.problem
 
     def open(self, script: str) -> "RunJournal":
         """For a new run of a script, on the running loop."""
@@ -87,23 +91,46 @@ class Journal:
     def _is_waiting(self, run: "RunJournal") -> None:
         """It has something to write."""
         self._waiting.add(run)
+        self._plan()
+
+    def _plan(self) -> None:
+        """Set the timer for the first moment at which some may be written; none while the thread writes."""
+        if not self._waiting or (self._writer is not None and self._writer.is_busy):
+            return
+        due_s = max(self._not_before_s, min(run.not_before_s for run in self._waiting))
+        if self._timer is not None and due_s < self._timer_s:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_at(self._not_before_s, self._write)
+            self._timer, self._timer_s = self._loop.call_at(due_s, self._write), due_s
 
     def _write(self) -> None:
-        """Hand over what may be written now; what may not is looked at again."""
+        """Hand over what may be written now."""
         now_s = self._loop.time()
         self._timer, self._not_before_s = None, now_s + GATHER_S
-        if self._writer is None or not self._writer.is_busy:
-            self._hand_over([run for run in self._waiting if run.may_be_written(now_s)], now_s)
-        if self._waiting:
-            self._timer = self._loop.call_at(self._not_before_s, self._write)
+        if due := [run for run in self._waiting if run.not_before_s <= now_s]:
+            self._hand_over(due, now_s)
+        self._plan()
 
     def _hand_over(self, runs: list["RunJournal"], now_s: float) -> None:
-        self._writer = self._writer or _Writer()
+        """Without a thread it all waits on, and the oldest goes."""
+        if self._writer is None or not self._writer.is_alive:
+            try:
+                self._writer = _Writer(self._loop, self._written)
+            except RuntimeError as error:  # the user, or the container, may have no further thread
+                self._no_thread, self._not_before_s = f"no thread can be started: {error}", now_s + RETRY_S
+                return
+            self._no_thread = None
         self._waiting.difference_update(runs)
         self._open.difference_update(run for run in runs if run.is_closed)
+        self._handed_over = runs
         self._writer.write([run.batch(now_s) for run in runs])
+
+    def _written(self) -> None:
+        """What could not be written is tried again, although nothing more may be printed."""
+        for run in self._handed_over:
+            run.retry_if_failed()
+        self._plan()
 
 
 class RunJournal:
@@ -117,7 +144,8 @@ class RunJournal:
         self._cost = 0
         self._lost = Lost()
         self._noted: list[Noted] = []
-        self._not_before_s = 0.0
+        self.not_before_s = 0.0
+        """It has to wait so long: the pause that its last write has earned. Its end waits for nothing."""
         self.is_closed = False
 
     def add(self, lines: Sequence[Line]) -> None:
@@ -138,20 +166,21 @@ class RunJournal:
 
     def close(self) -> None:
         """The run is over."""
-        self.is_closed = True
+        self.is_closed, self.not_before_s = True, 0.0
         self._wait()
+
+    def retry_if_failed(self) -> None:
+        """The last write is done."""
+        if self._files.has_failed and not self.is_closed:
+            self._wait()
 
     def _wait(self) -> None:
         self._is_waiting = True
         self._on_waiting(self)
 
-    def may_be_written(self, now_s: float) -> bool:
-        """Whether it has had the pause that its last write has earned; its end waits for nothing."""
-        return self.is_closed or now_s >= self._not_before_s
-
     def batch(self, now_s: float) -> Batch:
         """All that there is to write, for the thread."""
-        self._not_before_s = now_s + (RETRY_S if self._files.has_failed else self._cost / RATE_BYTES_S)
+        self.not_before_s = now_s + (RETRY_S if self._files.has_failed else self._cost / RATE_BYTES_S)
         batch = self._files, list(self._lines), self._noted, self._lost, self.is_closed
         self._lines.clear()
         self._noted, self._lost, self._cost = [], Lost(), 0
@@ -160,13 +189,22 @@ class RunJournal:
 
 
 class _Writer:
-    """The thread. It is a daemon: a disk that never answers must not keep us from ending."""
+    """The thread. It is a daemon: a disk that never answers must not keep us from ending.
 
-    def __init__(self) -> None:
+    ``on_written`` is called on the loop. Raises RuntimeError where no thread can be started.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_written: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_written = on_written
         self._batches: queue.SimpleQueue[list[Batch] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
-        self._thread.start()
         self.is_busy = False
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def write(self, batches: list[Batch]) -> None:
         """Returns at once; `is_busy` until they are written."""
@@ -183,3 +221,5 @@ class _Writer:
             for files, lines, noted, lost, is_last in batches:
                 files.write(lines, noted, lost, is_last=is_last)
             self.is_busy = False
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._on_written)

@@ -74,7 +74,7 @@ class ProjectFiles:
         self._directory: Path | None = None
         self._live: set[Stem] = set()
         self.problem: str | None = None
-        """Why it could not be written, if ever it could not."""
+        """Why the last write failed; None when it did not."""
 
     def create(self, stem: Stem, filename: str) -> int:
         """A file of this run, once there is room for it. Raises BrummerError, OSError."""
@@ -100,7 +100,7 @@ class ProjectFiles:
         return self._directory
 
     def failed(self, error: Exception) -> None:
-        """Said once. The directory may have been removed, so it is made again with the next try."""
+        """Said once, until a write succeeds. The directory may have been removed, so the next try makes it again."""
         self._directory = None
         if self.problem is None:
             self.problem = str(error)
@@ -137,7 +137,7 @@ class RunFiles:
             self._project.failed(error)
             self.has_failed = True
         else:
-            self.has_failed = False
+            self.has_failed, self._project.problem = False, None
         finally:
             if is_last:
                 self._close()

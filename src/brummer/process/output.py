@@ -132,8 +132,8 @@ class Output:
         self.log.extend(lines)
         if self._followers:
             batch = Batch(lines, raw, text)
-            for key, follower in tuple(self._followers.items()):
-                self._tell(key, follower, batch)
+            for follower in tuple(self._followers.values()):
+                _tell(follower, batch)
 
     def skip(self, process: str, part: Part, at: float) -> None:
         """Lines that were not kept, if there are any; a line of our own says so in their place."""
@@ -141,13 +141,13 @@ class Output:
             self.log.skip(process, part.skipped_lines)
             self.add(process, "brum", SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
 
-    def _tell(self, key: object, follower: Follower, batch: Batch) -> None:
-        try:
-            follower(batch)
-        except Exception:  # noqa: BLE001 - whoever it is, the output goes on
-            _log.exception("a follower of the output failed and gets no more lines")
-            self._followers.pop(key, None)
-            self._need_every_line.discard(key)
+
+def _tell(follower: Follower, batch: Batch) -> None:
+    """One that fails has lost this batch; it gets the next."""
+    try:
+        follower(batch)
+    except Exception:  # noqa: BLE001 - the barrier: the output goes on
+        _log.exception("a follower of the output failed")
 
 
 class ProcessOutput:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,9 +12,15 @@ from typing import IO, Literal, NamedTuple
 from brummer.host.clocks import awake, busy
 from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SHARE, SKIM_S, SKIM_SHARE, Flow, Pace, next_chunk_bytes
 
+RETRY_S = 0.2
+"""Before a pipe that could not be read is tried again."""
+
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
 """Called on the loop."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class OnFlood(NamedTuple):
@@ -82,7 +89,7 @@ class Reader:
         time: a burst starves nobody. The full pipe holds the writer back; for a flood, see `_skim`.
         """
         began = busy()
-        chunk = _chunk(self._pipe, self._chunk_bytes)
+        chunk = self._chunk(self._chunk_bytes)
         if chunk:
             self._on_output(self._stream, chunk)
             spent_s = busy() - began
@@ -101,13 +108,22 @@ class Reader:
             self._read_in_full()
             return
         began = busy()
-        chunk = _chunk(self._pipe, CHUNK_BYTES)
+        chunk = self._chunk(CHUNK_BYTES)
         if chunk:
             flood.skim(self._stream, chunk)
             self._flow.skimmed(len(chunk))
             self._rests(busy() - began, SKIM_SHARE)
         elif chunk is not None:
             self.close()
+
+    def _chunk(self, limit_bytes: int) -> bytes | None:
+        """As `_read_chunk`; a pipe that can't be read just now is left alone for a while."""
+        try:
+            return _read_chunk(self._pipe, limit_bytes)
+        except OSError as error:
+            _log.warning("%s of a script can't be read, and is tried again: %s", self._stream, error)
+            self._rest(RETRY_S)
+            return None
 
     def _flood(self) -> OnFlood | None:
         """None: all that comes has to be read in full."""
@@ -137,16 +153,19 @@ class Reader:
         rest_s = self._pace.rest_after(awake(), spent_s, share)
         if not rest_s or self.is_closed:
             return False
-        self._loop.remove_reader(self._pipe.fileno())
-        self._resting = self._loop.call_later(rest_s, self._resume)
+        self._rest(rest_s)
         return True
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._pipe.fileno())
+        self._resting = self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         self._resting = None
         self._watch()
 
 
-def _chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
+def _read_chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
     """What is there; empty at the end, which a terminal whose last user has gone reports as EIO; None: nothing yet."""
     try:
         return os.read(pipe.fileno(), limit_bytes)

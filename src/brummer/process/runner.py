@@ -12,18 +12,18 @@ import contextlib
 import errno
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
 
-from brummer.core.errors import BrummerError
-from brummer.host.exits import ExitWatch, watch_exit
+from brummer.core.errors import SHORTAGES, BrummerError, system_error
+from brummer.host.exits import watch_exit
 from brummer.host.pids import identify
 from brummer.host.process_groups import end_group, kill_group, peek_exit
 from brummer.host.terminals import TERM, Terminal, open_terminal
-from brummer.process.family import Family, Looks, all_died
+from brummer.process.family import LOOK_AGAIN_S, Family, Looks, all_died
 from brummer.process.guard import RUN_MARK
 from brummer.process.pace import Pace
 from brummer.process.reading import OnFlood, OnOutput, Reader, Stream
@@ -54,14 +54,17 @@ class StopTimedOut(BrummerError):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How it ended: ``exit_code``, or ``signal`` by name. ``asked``: after `Child.stop`. ``output_complete``
-    is False when a process outside the group kept a pipe open, so that more might have come.
+    """How it ended: ``exit_code``, or ``signal`` by name; both None where another has taken its status.
+
+    ``asked``: after `Child.stop`. ``output_complete`` is False when a process outside the group kept a pipe open, so
+    that more might have come. ``was_forced``: by our own SIGKILL, because the grace of a stop was over.
     """
 
     exit_code: int | None
     signal: str | None
     asked: bool
     output_complete: bool
+    was_forced: bool = False
 
 
 class Shared(NamedTuple):
@@ -81,7 +84,7 @@ def start(
     terminal: bool = False,
     shared: Shared | None = None,
 ) -> "Child":
-    """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart.
+    """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart, SystemFailed.
 
     ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With ``terminal`` its
     three standard streams are a terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms
@@ -100,7 +103,7 @@ def start(
             bufsize=0,
             start_new_session=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         if screen:
             screen.outside.close()
         raise _failed_to_start(arguments, str(directory), error) from None
@@ -108,20 +111,25 @@ def start(
         if screen:
             screen.inside.close()
     pipes: dict[Stream, IO[bytes] | None] = {"stdout": process.stdout, "stderr": process.stderr}
-    return Child(
-        process,
-        {"stdout": screen.outside} if screen else pipes,
-        on_output,
-        on_flood,
-        environment.get(RUN_MARK, ""),
-        shared or Shared(Pace(), Looks()),
-    )
+    pipes = {"stdout": screen.outside} if screen else pipes
+    try:
+        return Child(
+            process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Pace(), Looks())
+        )
+    except OSError as error:  # it runs, and can't be read: nobody would ever end it
+        kill_group(process.pid)
+        process.wait()
+        for pipe in filter(None, pipes.values()):
+            pipe.close()
+        raise _failed_to_start(arguments, str(directory), error) from None
 
 
 def _terminal(arguments: list[str], directory: str) -> Terminal:
     try:
         return open_terminal()
     except OSError as error:
+        if error.errno in SHORTAGES:
+            raise _failed_to_start(arguments, directory, error) from None
         raise ScriptFailedToStart(
             f"could not start {arguments[0]}: no terminal is to be had: {error.strerror}",
             command=arguments,
@@ -130,8 +138,12 @@ def _terminal(arguments: list[str], directory: str) -> Terminal:
         ) from None
 
 
-def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError) -> ScriptFailedToStart:
+def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError | MemoryError) -> BrummerError:
     number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number in SHORTAGES or number == errno.EAGAIN:
+        doing = f"could not start {arguments[0]}"
+        facts = {"command": arguments, "directory": directory}
+        return system_error(error, doing, outcome="not_executed", **facts)  # type: ignore[arg-type]
     if isinstance(error, OSError) and str(error.filename) == directory:
         why = f"its directory {directory} can't be entered: {error.strerror}"
     elif number == errno.ENOENT:
@@ -166,6 +178,7 @@ class Child:
         self._stopping: asyncio.Task[None] | None = None
         self._grace_ends_s = 0.0
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._was_forced = False
         self._all_read = asyncio.Event()
         self._readers = {
             stream: Reader(stream, pipe, on_output, on_flood, shared.pace, self._note_end_of_output)
@@ -173,7 +186,8 @@ class Child:
             if pipe is not None
         }
         self._leader_died = asyncio.Event()
-        self._watch = self._watch_leader()
+        self._unwatch: Callable[[], None] = lambda: None
+        self._watch_leader()
         self.ended: asyncio.Task[Exit] = self._loop.create_task(self._live(), name=f"child {self.pid}")
         """Await it shielded: it is shared."""
 
@@ -217,8 +231,8 @@ class Child:
     async def _live(self) -> Exit:
         try:
             await self._leader_died.wait()
-            asked = self._stop_asked
-            status = peek_exit(self.pid) or 0
+            asked, was_forced = self._stop_asked, self._was_forced
+            status = await self._status()
             await self._group_is_empty(LEAVING_S if status == 0 else ())
             if self._stop_asked or status != 0:
                 await self._escapees_are_gone()
@@ -226,16 +240,33 @@ class Child:
             if self._stopping:  # it may still look, and must not signal a number that is no longer ours
                 await asyncio.wait([self._stopping])
             self._process.wait()
-            return _exit(status, asked=asked, output_complete=complete)
+            code, name = (None, _signal_name(-status)) if status is not None and status < 0 else (status, None)
+            return Exit(code, name, asked, complete, was_forced and name == "SIGKILL")
         finally:
             self._release()
 
-    def _watch_leader(self) -> ExitWatch | None:
-        identity = identify(self.pid)
+    def _watch_leader(self) -> None:
+        """As soon as there is a descriptor to look with."""
+        try:
+            identity = identify(self.pid)
+        except OSError:
+            self._unwatch = self._loop.call_later(LOOK_AGAIN_S, self._watch_leader).cancel
+            return
         if identity is None:
             self._leader_died.set()
-            return None
-        return watch_exit(self._loop, identity, self._leader_died.set)
+        else:
+            self._unwatch = watch_exit(self._loop, identity, self._leader_died.set).close
+
+    async def _status(self) -> int | None:
+        """Of the dead leader; None where another has taken it, as the kernel does while SIGCHLD is ignored."""
+        while True:
+            try:
+                status = peek_exit(self.pid)
+            except ChildProcessError:
+                return None
+            if status is not None:
+                return status
+            await asyncio.sleep(LOOK_AGAIN_S)  # it only seemed dead: /proc is hidden from us
 
     async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
         """What has not left by itself after these pauses is ended. Members may fork while we wait for those we saw, so
@@ -254,7 +285,11 @@ class Child:
         """The first to ask sets the grace."""
         if self._kill_timer is None:
             end_group(self.pid, number)
-            self._kill_timer = self._loop.call_later(grace_s, kill_group, self.pid)
+            self._kill_timer = self._loop.call_later(grace_s, self._kill_group)
+
+    def _kill_group(self) -> None:
+        self._was_forced = True
+        kill_group(self.pid)
 
     async def _escapees_are_gone(self) -> None:
         """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
@@ -276,16 +311,10 @@ class Child:
     def _release(self) -> None:
         if self._kill_timer:
             self._kill_timer.cancel()
-        if self._watch:
-            self._watch.close()
+        self._unwatch()
         for reader in self._readers.values():
             reader.close()
-
-
-def _exit(status: int, *, asked: bool, output_complete: bool) -> Exit:
-    if status >= 0:
-        return Exit(status, None, asked, output_complete)
-    return Exit(None, _signal_name(-status), asked, output_complete)
+        self._process.poll()  # after a defect of ours, too, nobody else would take its status
 
 
 def _signal_name(number: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from brummer.core.errors import BrummerError, Internal
+from brummer.core.errors import BrummerError, unforeseen
 from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.server import ToolCall
 from brummer.wire.tool_arguments import ArgumentDecoder
@@ -93,6 +93,6 @@ class ToolTable:
             raise
         except BrummerError as error:
             return failed(error)
-        except Exception:  # noqa: BLE001 — the barrier: a defect in one tool costs one call
+        except Exception as error:  # noqa: BLE001 — the barrier: a defect in one tool costs one call
             _log.exception("tool %s failed", name)
-            return failed(Internal(f"{name} failed inside Brummer; its log has the traceback", tool=name))
+            return failed(unforeseen(error, f"{name} failed", tool=name))
