@@ -200,7 +200,7 @@ async def stand_in(directory: Path, number: int) -> None:
 
     tools = McpServer(ToolTable([]), name="stand-in", version="0", instructions="")
     handler = StreamableHttp(tools, token=record.token, routes={identity.PATH: prove})
-    server = HttpServer(handler, body_limit_bytes=1 << 20)
+    server = HttpServer(handler, body_limit_bytes=1 << 20, admit=handler.admit)
     await server.start([listener])
     kept.append((await register(directory, record), server))
 

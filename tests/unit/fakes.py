@@ -65,6 +65,9 @@ class FakeInstance:
     async def __aexit__(self, *_: object) -> None:
         await self._server.close()
 
+    def take_no_more_connections(self) -> None:
+        self._server.places.proven_limit = 0
+
     def drop_connections(self) -> None:
         for connection in list(self._server.connections):
             connection.abort()

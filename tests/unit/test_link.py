@@ -382,12 +382,12 @@ async def test_an_answer_that_is_none_is_told_and_not_asked_for_again(*, repeata
         assert link.state is State.READY
 
 
-async def test_a_server_that_is_full_is_no_impostor_and_costs_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_full_is_no_impostor_and_costs_no_connection() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         call = asyncio.create_task(link.call(tool_call()))
         await has_heard(instance, 1)
         port = link.connections.calls.connections[0].local_port
-        monkeypatch.setattr("brummer.wire.http_server.CONNECTION_LIMIT", 1)
+        instance.take_no_more_connections()
         await link.look()
         assert link.state is not State.IMPOSTOR
         assert link.last_error is not None

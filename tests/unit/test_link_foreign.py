@@ -217,7 +217,7 @@ async def test_a_server_that_is_replaced_by_one_of_the_other_era_is_spoken_to_in
         for number, era in enumerate([Era.LEGACY, Era.MODERN, Era.LEGACY]):
             server.is_modern = era is Era.MODERN
             dials = link.connections.dials
-            for connection in server.http.connections.copy():
+            for connection in server.http.connections:
                 connection.abort()
             await eventually(lambda before=dials: link.connections.dials > before)  # type: ignore[misc]
             assert await result(link, tool_call({"n": number})) == {"echo": {"n": number}}
@@ -358,7 +358,7 @@ def test_a_server_that_closes_what_idles_is_there_all_the_same_and_its_end_is_no
             assert await result(link, tool_call({"n": 0})) == {"echo": {"n": 0}}
             for number in range(1, 30):
                 await asyncio.sleep(5)
-                for connection in server.http.connections.copy():
+                for connection in server.http.connections:
                     assert connection.transport
                     connection.transport.close()
                 await asyncio.sleep(15)

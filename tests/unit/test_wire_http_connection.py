@@ -17,8 +17,8 @@ from brummer.core.errors import (
     TooLarge,
     TransportError,
 )
-from brummer.wire import dialling
 from brummer.wire import http_connection as module
+from brummer.wire import tcp_options
 from brummer.wire.http_connection import HttpConnection, Response
 from brummer.wire.http_server import Exchange
 from brummer.wire.sse import KEEP_ALIVE, encode_event
@@ -493,7 +493,7 @@ async def test_the_kernel_watches_over_an_idle_connection() -> None:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == dialling.KEEPALIVE_IDLE_S
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == tcp_options.KEEPALIVE_IDLE_S
         await asyncio.to_thread(sock.sendall, GET)  # lets the peer end
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+import resource
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,9 +11,10 @@ from typing import Any
 import pytest
 
 from brummer.wire import http_server as module
-from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire import places, tcp_options
+from brummer.wire.http_server import Admit, Exchange, HttpRequest, HttpServer, Refusal
 
-from .wire_support import WAIT_S, RawClient, connected, serving, until
+from .wire_support import LIMIT_BYTES, WAIT_S, RawClient, connected, serving, until
 
 pytest_plugins = ("tests.unit.wire_loops",)
 
@@ -62,9 +65,11 @@ class Handler:
 
 
 @contextlib.asynccontextmanager
-async def served(**limits: int) -> AsyncIterator[tuple[Handler, RawClient, HttpServer]]:
+async def served(
+    limit_bytes: int = LIMIT_BYTES, admit: Admit | None = None
+) -> AsyncIterator[tuple[Handler, RawClient, HttpServer]]:
     handler = Handler()
-    async with serving(handler, **limits) as (server, port), connected(port) as client:
+    async with serving(handler, limit_bytes=limit_bytes, admit=admit) as (server, port), connected(port) as client:
         yield handler, client, server
 
 
@@ -351,7 +356,7 @@ async def test_a_refused_peer_that_stays_is_dropped(monkeypatch: pytest.MonkeyPa
         await until(lambda: not server.connections)
 
 
-async def test_connections_over_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proven_connections_over_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECTION_LIMIT", 2)
     handler = Handler()
     async with serving(handler) as (server, port):
@@ -360,12 +365,187 @@ async def test_connections_over_the_limit_are_turned_away(monkeypatch: pytest.Mo
                 client.send(GET)
                 assert (await client.answer()).status == 200
             async with connected(port) as third:
+                third.send(GET)
                 assert (await third.answer()).status == 503
                 assert await third.rest() == b""
         await until(lambda: not server.connections)
         async with connected(port) as fourth:
             fourth.send(GET)
             assert (await fourth.answer()).status == 200
+
+
+# Unproven connections.
+
+SECRET = b"secret"
+NO = Refusal(401, b"no", ((b"www-authenticate", b"Bearer"),))
+
+
+def admit(request: HttpRequest) -> bool | Refusal:
+    """``/open`` needs no secret, and proves nothing."""
+    if request.headers.get(b"authorization") == SECRET:
+        return True
+    return False if request.target == b"/open" else NO
+
+
+PROVEN = request("/", authorization=SECRET.decode())
+
+BEGINNINGS = {
+    "silent": b"",
+    "half a request": b"POST / HTTP/1.1\r\nhost: a\r\n",
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "blank lines": b"\r\n\r\n",
+    "a request without the secret": GET,
+    "a body without the secret": request("/", "POST", b"x" * 1000)[:-1],
+    "an open request": request("/open"),
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+async def test_any_number_of_unproven_connections_leaves_room_for_others(
+    beginning: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONNECTION_LIMIT", 2)
+    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 4)
+    handler = Handler()
+    async with (
+        serving(handler, admit=admit) as (server, port),
+        connected(port) as early,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        early.send(PROVEN)
+        assert (await early.answer()).status == 200
+        for _ in range(20):
+            other = await stack.enter_async_context(connected(port))
+            other.send(BEGINNINGS[beginning])
+        await until(lambda: len(server.connections) <= 1 + 4)
+        late = await stack.enter_async_context(connected(port))
+        for client in (early, late, early):
+            client.send(PROVEN)
+            assert (await client.answer()).status == 200
+
+
+async def test_the_oldest_silent_connection_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
+    monkeypatch.setattr(places, "GRACE_S", 0.01)
+    async with serving(Handler(), admit=admit) as (_, port), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(port)) for _ in range(10)]
+        clients[-1].send(PROVEN)
+        assert (await clients[-1].answer()).status == 200
+        for client in clients[:-1]:
+            assert await client.rest() == b""
+
+
+async def test_a_connection_that_sends_at_once_is_read_before_it_could_be_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All come in one turn of the loop, and the request of the first is there by then."""
+    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
+    async with serving(Handler(), admit=admit) as (_, port):
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            first.sendall(PROVEN)
+            for _ in range(20):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            first.setblocking(False)
+            async with asyncio.timeout(WAIT_S):
+                answer = await asyncio.get_running_loop().sock_recv(first, 1000)
+            assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("soft", "kept"), [(20, 2), (64, 8), (10**6, 9)])
+async def test_unproven_connections_take_a_small_share_of_the_open_files(
+    soft: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 9)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    async with serving(Handler(), admit=admit) as (server, port), contextlib.AsyncExitStack() as stack:
+        for _ in range(12):
+            (await stack.enter_async_context(connected(port))).send(b"G")
+        async with connected(port) as last:
+            last.send(PROVEN)
+            assert (await last.answer()).status == 200
+            assert len(server.connections) == kept  # the last one took one of these places for a moment
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET / HTTP/1.1\r\nhost:", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n"])
+async def test_an_unproven_connection_has_little_time(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
+    async with served(admit=admit) as (handler, client, server):
+        client.send(begun)
+        said = await client.rest()
+        assert said == b"" if not begun else said.startswith(b"HTTP/1.1 408 ")
+        await client.close()
+        await until(lambda: not server.connections)
+        assert handler.seen == []
+
+
+async def test_bytes_that_drip_in_win_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.05)
+    async with served(admit=admit) as (_, client, server):
+
+        async def drip() -> None:
+            for byte in itertools.cycle(b"x"):
+                client.send(bytes([byte]))
+                await asyncio.sleep(0.005)
+
+        client.send(b"GET / HTTP/1.1\r\nx-filler: ")
+        dripping = asyncio.create_task(drip())
+        assert (await client.answer()).status == 408
+        dripping.cancel()
+        await client.close()
+        await until(lambda: not server.connections)
+
+
+async def test_a_body_may_take_its_time_once_the_head_has_proven_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
+    async with served(admit=admit) as (_, client, _):
+        whole = request("/", "POST", b"slow", authorization=SECRET.decode())
+        client.send(whole[:-1])
+        await asyncio.sleep(0.1)
+        client.send(whole[-1:])
+        assert (await client.answer()).body == b"POST / slow"
+
+
+async def test_an_open_request_is_served_and_its_connection_may_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
+    async with served(admit=admit) as (handler, client, server):
+        client.send(request("/open"))
+        assert (await client.answer()).status == 200
+        await asyncio.sleep(0.1)
+        assert len(server.connections) == 1
+        client.send(PROVEN)
+        assert (await client.answer()).status == 200
+        assert [each.is_authorized for each in handler.seen] == [False, True]
+
+
+async def test_a_request_without_the_secret_is_refused_at_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(admit=admit) as (handler, client, _):
+        client.send(request("/", "POST", b"x" * 1000, expect="100-continue")[:-1000])
+        answer = await client.answer()
+        assert (answer.status, answer.body, answer.headers["www-authenticate"]) == (401, b"no", "Bearer")
+        client.send(b"x" * 500)
+        assert await client.rest() == b""
+        assert handler.seen == []
+
+
+async def test_a_proven_connection_is_refused_as_well_where_it_leaves_the_secret_out() -> None:
+    async with served(admit=admit) as (handler, client, _):
+        client.send(PROVEN + GET)
+        assert [(await client.answer()).status for _ in range(2)] == [200, 401]
+        assert len(handler.seen) == 1
+
+
+async def test_the_kernel_watches_over_the_connection_of_a_client() -> None:
+    async with served() as (_, client, server):
+        client.send(GET)
+        await client.answer()
+        (connection,) = server.connections
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == tcp_options.USER_TIMEOUT_MS
 
 
 # Peers that do not read, or are gone.
@@ -468,7 +648,7 @@ async def test_closing_ends_what_runs_and_leaves_nothing() -> None:
         await until(lambda: len(server.connections) == 3)
         async with asyncio.timeout(WAIT_S):
             await server.close()
-        assert (server.connections, server.running) == (set(), set())
+        assert (server.connections, server.running) == ([], set())
         assert handler.cancelled.is_set()
         for client in (waiting, half, idle):
             assert await client.rest() == b""

@@ -98,3 +98,27 @@ def test_the_first_nonce_counts() -> None:
     _, body = identity.answer(TOKEN, "shop-1", "g1", f"/identity?nonce={first}&nonce={second}".encode())
     assert holds(body, first)
     assert not holds(body, second)
+
+
+# The hub's own proof.
+
+
+def test_who_knows_the_token_proves_it_without_showing_it() -> None:
+    nonce = secrets.token_urlsafe(18)
+    shown = identity.asker_proof(TOKEN, nonce)
+    assert TOKEN not in shown
+    assert identity.asker_is_proven(TOKEN, f"/identity?nonce={nonce}".encode(), shown.encode())
+
+
+@pytest.mark.parametrize("shown", [b"", b"x", b"\xff", identity.asker_proof("another", "n" * 16).encode()])
+def test_who_does_not_know_it_proves_nothing(shown: bytes) -> None:
+    assert not identity.asker_is_proven(TOKEN, b"/identity?nonce=" + b"n" * 16, shown)
+
+
+def test_a_proof_holds_for_its_nonce_only_and_the_instances_own_is_none() -> None:
+    nonce = "n" * 16
+    target = f"/identity?nonce={nonce}".encode()
+    assert not identity.asker_is_proven(TOKEN, target, identity.asker_proof(TOKEN, "m" * 16).encode())
+    assert not identity.asker_is_proven(TOKEN, target, identity.proof(TOKEN, nonce, **WHO).encode())
+    _, body = asked(nonce)
+    assert not identity.asker_is_proven(TOKEN, target, msgspec.json.decode(body)["proof"].encode())

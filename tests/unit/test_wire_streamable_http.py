@@ -70,13 +70,18 @@ class Served:
         self.client.send(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
         return await self.client.answer()
 
+    async def posted_alone(self, **headers: str | None) -> Answer:
+        """The answer to a ping on a connection of its own: one that is refused is closed."""
+        async with connected(self.port) as client:
+            return await client.post(legacy("ping"), **headers)
+
 
 @contextlib.asynccontextmanager
 async def served(extra_hosts: frozenset[str] = frozenset()) -> AsyncIterator[Served]:
     tools = Tools()
     routes = {b"/identity": lambda request: (200, b'{"target":"%b"}' % request.target)}
     handler = StreamableHttp(tools.server(), token=TOKEN, routes=routes, extra_hosts=extra_hosts)
-    async with serving(handler) as (server, port), connected(port) as client:
+    async with serving(handler, admit=handler.admit) as (server, port), connected(port) as client:
         yield Served(tools, handler, server, client, port)
 
 
@@ -141,21 +146,21 @@ FOREIGN = [
 async def test_without_the_token_a_host_of_ours_learns_that_it_needs_one(host: str) -> None:
     async with served(extra_hosts=frozenset({"Hub.internal"})) as it:
         for sent in ({"host": host}, {"origin": f"http://{host.lower()}"}, {"origin": f"https://{host.lower()}"}):
-            assert (await it.client.post(legacy("ping"), **sent)).status == 200
-            assert (await it.client.post(legacy("ping"), authorization=None, **sent)).status == 401
+            assert (await it.posted_alone(**sent)).status == 200
+            assert (await it.posted_alone(authorization=None, **sent)).status == 401
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 async def test_a_foreign_host_is_served_with_the_token_only_and_a_foreign_origin_never(host: str) -> None:
     async with served() as it:
-        assert (await it.client.post(legacy("ping"), host=host)).status == 200
-        assert (await it.client.post(legacy("ping"), host=host, authorization=None)).status == 403
-        assert (await it.client.post(legacy("ping"), host=host, authorization="Bearer wrong")).status == 403
+        assert (await it.posted_alone(host=host)).status == 200
+        assert (await it.posted_alone(host=host, authorization=None)).status == 403
+        assert (await it.posted_alone(host=host, authorization="Bearer wrong")).status == 403
         for origin in (f"http://{host}", f"https://{host}"):
-            answer = await it.client.post(legacy("ping"), origin=origin)
+            answer = await it.posted_alone(origin=origin)
             assert answer.status == 403
             assert TOKEN.encode() not in answer.body
-        assert (await it.client.post(legacy("ping"))).status == 200
+        assert (await it.posted_alone()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -179,12 +184,12 @@ async def test_a_foreign_host_is_served_with_the_token_only_and_a_foreign_origin
 )
 async def test_an_origin_that_is_no_web_page_of_ours_is_refused(origin: str) -> None:
     async with served() as it:
-        assert (await it.client.post(legacy("ping"), origin=origin)).status == 403
+        assert (await it.posted_alone(origin=origin)).status == 403
 
 
 async def test_no_host_and_two_hosts_are_none_of_ours() -> None:
     async with served() as it:
-        assert (await it.client.post(legacy("ping"), host=None, authorization=None)).status == 403
+        assert (await it.posted_alone(host=None, authorization=None)).status == 403
         two = "GET /identity HTTP/1.1\nhost: localhost\nhost: localhost"
         assert (await it.asked_as_a_stranger(two)).status == 403
 
@@ -193,8 +198,8 @@ async def test_what_was_judged_is_forgotten_in_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doorkeeper, "JUDGED_LIMIT", 5)
     async with served() as it:
         for number in range(20):
-            assert (await it.client.post(legacy("ping"), origin=f"http://localhost:{number}")).status == 200
-            assert (await it.client.post(legacy("ping"), origin=f"http://evil.com:{number}")).status == 403
+            assert (await it.posted_alone(origin=f"http://localhost:{number}")).status == 200
+            assert (await it.posted_alone(origin=f"http://evil.com:{number}")).status == 403
         assert len(it.handler._door._judged) <= 5
 
 
@@ -241,12 +246,29 @@ async def test_who_shows_the_token_is_served(scheme: str) -> None:
         assert (await it.client.post(call("echo"), authorization=f"{scheme} {TOKEN}")).status == 200
 
 
-async def test_a_plain_route_needs_no_token_but_the_right_host_and_method() -> None:
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /identity HTTP/1.1\nhost: evil.com", 403),
+        ("DELETE /identity HTTP/1.1\nhost: localhost", 401),
+        ("GET /identity HTTP/1.1\nhost: localhost\ncontent-length: 1", 401),
+        ("GET /identity HTTP/1.1\nhost: localhost\ntransfer-encoding: chunked", 401),
+    ],
+)
+async def test_a_plain_route_needs_no_token_but_the_right_host_and_method_and_no_body(head: str, status: int) -> None:
     async with served() as it:
         answer = await it.asked_as_a_stranger("GET /identity?nonce=1 HTTP/1.1\nhost: localhost")
         assert (answer.status, answer.json) == (200, {"target": "/identity?nonce=1"})
-        assert (await it.asked_as_a_stranger("GET /identity HTTP/1.1\nhost: evil.com")).status == 403
-        assert (await it.asked_as_a_stranger("DELETE /identity HTTP/1.1\nhost: localhost")).status == 401
+        assert (await it.asked_as_a_stranger(head)).status == status
+
+
+async def test_a_server_that_admits_anybody_opens_no_door() -> None:
+    """The handler without its `admit`: nobody is authorized."""
+    tools = Tools()
+    handler = StreamableHttp(tools.server(), token=TOKEN)
+    async with serving(handler) as (_, port), connected(port) as client:
+        assert (await client.post(call("echo"))).status == 401
+        assert tools.calls == []
 
 
 @pytest.mark.parametrize("target", ["/", "/mcp/", "/MCP", "/mcpx", "/mcp/../identity", "*", "/%6dcp"])

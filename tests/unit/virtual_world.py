@@ -77,7 +77,7 @@ class VirtualInstance:
             await self.answers.wait()
             await front(exchange)
 
-        self._server = HttpServer(handle, body_limit_bytes=1 << 20)
+        self._server = HttpServer(handle, body_limit_bytes=1 << 20, admit=front.admit)
         await self._server.start([listener])
         self.record = _record(self.id, generation, port)
         return self.record

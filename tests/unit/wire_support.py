@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from brummer.core.errors import NotFound
-from brummer.wire.http_server import Handler, HttpServer
+from brummer.wire.http_server import Admit, Handler, HttpServer
 from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.server import McpServer, ToolCall
 from brummer.wire.stdio import StdioServer
@@ -270,10 +270,12 @@ async def _writer(fd: int) -> asyncio.StreamWriter:
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Handler, *, limit_bytes: int = LIMIT_BYTES) -> AsyncIterator[tuple[HttpServer, int]]:
+async def serving(
+    handler: Handler, *, limit_bytes: int = LIMIT_BYTES, admit: Admit | None = None
+) -> AsyncIterator[tuple[HttpServer, int]]:
     """An HTTP server on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(handler, body_limit_bytes=limit_bytes)
+    server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=admit)
     await server.start([listener])
     try:
         yield server, listener.getsockname()[1]

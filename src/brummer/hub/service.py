@@ -270,7 +270,8 @@ async def serve_http(
         _telling(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
-        server = HttpServer(handler, body_limit_bytes=hub.instances.gate.limits.request_bytes)
+        limit_bytes = hub.instances.gate.limits.request_bytes
+        server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit)
         listeners = await asyncio.to_thread(_listen, port.address)
         await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host

@@ -192,11 +192,19 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
     def tell(_: HttpRequest) -> tuple[int, bytes]:
         return 200, msgspec.json.encode(_families(counting))
 
+    def proves_token(request: HttpRequest) -> bool:
+        shown = request.headers.get(identity.ASKER_HEADER.encode(), b"")
+        return identity.asker_is_proven(record.token, request.target, shown)
+
     mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
     handler = StreamableHttp(
-        mcp, token=record.token, routes={identity.PATH: prove}, private_routes={FAMILIES_PATH: tell}
+        mcp,
+        token=record.token,
+        routes={identity.PATH: prove},
+        private_routes={FAMILIES_PATH: tell},
+        proves_token=proves_token,
     )
-    return HttpServer(handler, body_limit_bytes=limits.request_bytes)
+    return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit)
 
 
 def _families(counting: Counting) -> "list[Family]":

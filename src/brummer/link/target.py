@@ -94,7 +94,10 @@ class Target:
     async def prove(self, connection: HttpConnection) -> None:
         """Return when whoever answers is this very run. Raises `Impostor`, or another `TransportError`."""
         nonce = secrets.token_urlsafe(18)
-        head = f"GET {identity.PATH.decode()}?nonce={nonce} HTTP/1.1\r\nhost: {self.authority}\r\n\r\n"
+        head = (
+            f"GET {identity.PATH.decode()}?nonce={nonce} HTTP/1.1\r\nhost: {self.authority}\r\n"
+            f"{identity.ASKER_HEADER}: {identity.asker_proof(self.token, nonce)}\r\n\r\n"
+        )
         try:
             response = await connection.exchange(head.encode())
         except BadAnswer as error:

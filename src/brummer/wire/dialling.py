@@ -8,14 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from brummer.core.errors import NameNotFound, TlsFailed, TransportError, shown, transport_error
-
-KEEPALIVE_IDLE_S: Final = 15
-KEEPALIVE_INTERVAL_S: Final = 5
-KEEPALIVE_PROBES: Final = 3
-
-USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
-"""Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
-
+from brummer.wire.tcp_options import set_tcp_options
 
 Address = tuple[int, tuple[str, int]]
 """Family, and host with port."""
@@ -99,7 +92,7 @@ class SystemSockets:
         try:
             _refuse_the_last(sock, descriptors)
             sock.setblocking(False)
-            _set_options(sock)
+            set_tcp_options(sock)
             await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()
@@ -146,17 +139,3 @@ async def _ready(add: Callable[..., object], remove: Callable[..., object], sock
         await ready.wait()
     finally:
         remove(sock)
-
-
-def _set_options(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
-        ("TCP_KEEPALIVE", KEEPALIVE_IDLE_S),  # macOS' name for the same
-        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
-        ("TCP_KEEPCNT", KEEPALIVE_PROBES),
-        ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -31,13 +31,13 @@ class Doorkeeper:
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in extra_hosts}
         self._judged: dict[tuple[bytes, bytes | None], tuple[bool, bool]] = {}
 
-    def refusal_of(self, request: HttpRequest) -> Refusal | None:
-        """The answer to a request that may not be served; None for one that has shown the token."""
+    def admit(self, request: HttpRequest) -> Refusal | bool:
+        """True for a request that has shown the token, else how it is refused."""
         has_token = self._has_token(request)
         host_is_ours, origin_is_ours = self._judge(request)
         if not origin_is_ours or not (host_is_ours or has_token):
             return FOREIGN
-        return None if has_token else TOKEN_NEEDED
+        return has_token or TOKEN_NEEDED
 
     def _judge(self, request: HttpRequest) -> tuple[bool, bool]:
         """Whether Host, and Origin if there is one, name us. Judged once each: a client sends the same every time."""

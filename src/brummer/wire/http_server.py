@@ -5,6 +5,9 @@ connection are answered in order, one at a time; a peer that sends the next one 
 is not read any further until it may go on. Whatever we have to say of our own accord (100, 408, 431, …) waits for its
 turn too. What the server does with a request is the `Handler`'s business; it answers through `Exchange`.
 
+A connection is *unproven* until `Admit` accepted the head of one of its requests. Unproven connections have little time
+and places of their own (`brummer.wire.places`). A request is refused at its head: its body is not kept.
+
 Why not uvicorn: docs/decisions/0002-own-http-server.md.
 """
 
@@ -12,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
@@ -19,6 +23,9 @@ import httptools
 import msgspec
 
 from brummer.wire import http_status
+from brummer.wire.accepting import Acceptor
+from brummer.wire.places import Places
+from brummer.wire.tcp_options import set_tcp_options
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +39,16 @@ LINGER_S: Final = 2.0
 """How long a refused peer may go on sending. Closing at once would reset the connection, and the refusal be lost."""
 
 CONNECTION_LIMIT: Final = 256
-"""Some twenty hubs with every connection they may open, and room for people with curl."""
+"""Proven ones: some twenty hubs with every connection they may open, and room for people with curl."""
+
+UNPROVEN_LIMIT: Final = 128
+"""More than clients open at one time; behind a flood of 1,000 connections a client waits for less than a second."""
+
+UNPROVEN_SHARE: Final = 8
+"""Unproven connections take at most one in so many of the files that this process may open."""
+
+UNPROVEN_TIMEOUT_S: Final = 2.0
+"""From the connection to a head that proves it, or to the end of its first request. Programs send at once."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
@@ -46,6 +62,7 @@ class HttpRequest(msgspec.Struct):
     headers: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     body: bytes = b""
     http_version: str = "1.1"
+    is_authorized: bool = False
 
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -60,6 +77,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[["Exchange"], Awaitable[None]]
+Admit = Callable[[HttpRequest], bool | Refusal]
+"""Judges a request by its head. True: its sender is authorized. False: it may be served, and proves nothing."""
 
 
 class Exchange:
@@ -121,33 +140,56 @@ def _head(status: int, headers: Headers) -> bytes:
 
 
 class HttpServer:
-    """Listens on sockets that are bound already, so that a port is ours before anybody is told of it."""
+    """Listens on sockets that are bound already, so that a port is ours before anybody is told of it.
 
-    def __init__(self, handler: Handler, *, body_limit_bytes: int) -> None:
+    Without ``admit`` the head of any request proves its connection, and authorizes nothing.
+    """
+
+    def __init__(self, handler: Handler, *, body_limit_bytes: int, admit: Admit | None = None) -> None:
         self.handler = handler
+        self.admit = admit
         self.body_limit_bytes = body_limit_bytes
-        self.connections: set[_Connection] = set()
+        self.places: Places[_Connection] = Places(
+            proven=CONNECTION_LIMIT, unproven=min(UNPROVEN_LIMIT, _open_files() // UNPROVEN_SHARE)
+        )
         self.running: set[asyncio.Task[None]] = set()
         self.closed = False
-        self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def connections(self) -> "list[_Connection]":
+        return list(self.places)
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve what these listeners accept; `close` closes them."""
         loop = asyncio.get_running_loop()
-        for listener in sockets:
-            self._listeners.append(listener)
-            self._servers.append(await loop.create_server(lambda: _Connection(self), sock=listener))
+        self._acceptor = Acceptor(sockets, wait_s=lambda: self.places.wait_s(loop.time()), take=self._take)
+
+    def _take(self, sock: socket.socket) -> None:
+        if (oldest := self.places.make_room()) is not None:
+            oldest.abort()
+        loop, connection = asyncio.get_running_loop(), _Connection(self)
+        self.places.add(connection, loop.time())
+        task = loop.create_task(self._connect(connection, sock))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: "_Connection", sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+        except OSError:  # the peer has gone already
+            self.places.remove(connection)
+            sock.close()
 
     async def close(self) -> None:
         """Stop listening, drop every connection and cancel what runs, also for peers that have gone already."""
         self.closed = True
-        loop = asyncio.get_running_loop()
-        while self._listeners:  # first of all: the standard loop forgets what it accepts while its server closes
-            loop.remove_reader(self._listeners.pop())
-        await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
-        for connection in list(self.connections):
+        if self._acceptor is not None:
+            self._acceptor.close()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+        for connection in self.places:
             connection.on_lost = None  # every task is cancelled below, and once
             connection.abort()
         running = list(self.running)
@@ -155,8 +197,9 @@ class HttpServer:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        while self.connections:  # noqa: ASYNC110 — the loop closes their sockets within its next turns
+        while len(self.places):  # noqa: ASYNC110 — the loop closes their sockets within its next turns
             await asyncio.sleep(0)
+        await asyncio.sleep(0)  # and those of connections that had to give way
 
 
 class _Connection(asyncio.Protocol):
@@ -172,10 +215,10 @@ class _Connection(asyncio.Protocol):
         self._unparsed_bytes = 0  # fed to the parser since it last told us something
         self._receiving = self._in_headers = self._continue_due = False
         self._queued: list[tuple[HttpRequest, bool]] = []
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: Refusal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writable = True
-        self._hung_up = self._paused = False
+        self._hung_up = self._paused = self._is_proven = False
         self.keep_alive = True
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
@@ -185,18 +228,16 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # what create_server makes; uvloop's is no subclass
-        if self._server.closed or len(self._server.connections) >= CONNECTION_LIMIT:
-            transport.write(_head(http_status.UNAVAILABLE, [_CLOSE]) + b"content-length: 0\r\n\r\n")
-            transport.close()
+        if self._server.closed or self not in self._server.places:  # it had to give way already
+            transport.abort()
             return
-        _keep_watch(transport.get_extra_info("socket"))
         self.transport = transport
-        self._server.connections.add(self)
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.transport = None
         del self._parser  # it holds us too: such a circle would stay until a full collection, which is hours away
-        self._server.connections.discard(self)
+        self._server.places.remove(self)
         self._stop_timer()
         if self.task is not None and self.on_lost is not None:
             self.on_lost()
@@ -205,17 +246,19 @@ class _Connection(asyncio.Protocol):
         if self.transport is None or self._refusal is not None:
             return
         self._unparsed_bytes += len(data)
+        if not self._is_proven:
+            self._server.places.hear(self)
         try:
             while data:
                 data = self._feed(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            self._refuse(*(cause.args if isinstance(cause, _RefusedError) else (400, "malformed request")))
+            self._refuse(cause.refusal if isinstance(cause, _RefusedError) else _MALFORMED)
         except httptools.HttpParserError:
-            self._refuse(400, "malformed request")
+            self._refuse(_MALFORMED)
         else:
             if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would hoard
-                self._refuse(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+                self._refuse(_HEADERS_TOO_LARGE)
             elif self._receiving and self.task is None:  # most requests come in one piece, and need no timer
                 self._start_timer()
 
@@ -243,18 +286,18 @@ class _Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Answer what can't be parsed, in its turn, and hang up: where the next request would begin is not known."""
-        self._refusal = status, reason
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what can't be parsed or served, in its turn, and hang up: the next request has no known beginning."""
+        self._refusal = refusal
         self._stop_timer()
         if self.task is None:
             self._go_on()
 
-    def _hang_up(self, transport: asyncio.Transport, status: int, reason: str) -> None:
+    def _hang_up(self, transport: asyncio.Transport, refusal: Refusal) -> None:
         """Say why, end our side, and let the peer's last bytes come in."""
-        text = reason.encode()
-        head = _head(status, [_CLOSE, (b"content-type", b"text/plain")])
-        transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(text), text))
+        head = _head(refusal.status, [_CLOSE, *refusal.headers])
+        body = b"" if self._request.method == b"HEAD" else refusal.body
+        transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(refusal.body), body))
         transport.write_eof()
         self._hung_up = True
         self._resume_reading(transport)
@@ -283,21 +326,41 @@ class _Connection(asyncio.Protocol):
         self._unparsed_bytes = 0
         self._header_bytes += size
         if self._header_bytes > HEADER_LIMIT_BYTES:
-            raise _RefusedError(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+            raise _RefusedError(_HEADERS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._request.method = self._parser.get_method()
         self._request.http_version = self._parser.get_http_version()
+        self._admit()
         headers = self._request.headers
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._server.body_limit_bytes:
-            raise _RefusedError(413, f"body exceeds {self._server.body_limit_bytes} bytes")
+            raise self._body_too_large()
         if self._parser.should_upgrade() and (length.strip(b"0") or b"transfer-encoding" in headers):
-            raise _RefusedError(400, "a request that offers to upgrade can't have a body here")  # the parser skips it
+            raise _RefusedError(_UPGRADE_WITH_BODY)  # the parser skips it
         self._continue_due = headers.get(b"expect", b"").lower() == b"100-continue"
         if self.task is None:
             self._say_continue()
+
+    def _admit(self) -> None:
+        """Raises _RefusedError."""
+        if self._server.admit is not None:
+            verdict = self._server.admit(self._request)
+            if isinstance(verdict, Refusal):
+                raise _RefusedError(verdict)
+            self._request.is_authorized = verdict
+            if not verdict:
+                return
+        if not self._is_proven and self.transport is not None:
+            if not self._server.places.prove(self):
+                raise _RefusedError(_FULL)
+            self._is_proven = True
+            self._stop_timer()
+            _keep_watch(self.transport.get_extra_info("socket"))
+
+    def _body_too_large(self) -> "_RefusedError":
+        return _RefusedError(_plain(413, f"body exceeds {self._server.body_limit_bytes} bytes"))
 
     def on_body(self, body: bytes) -> None:
         self._unparsed_bytes = 0
@@ -305,7 +368,7 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
         self._body_bytes += len(body)
         if self._body_bytes > self._server.body_limit_bytes:
-            raise _RefusedError(413, f"body exceeds {self._server.body_limit_bytes} bytes")
+            raise self._body_too_large()
 
     def on_message_complete(self) -> None:
         self._stop_timer()
@@ -356,7 +419,7 @@ class _Connection(asyncio.Protocol):
         if self._queued:
             self._serve_next()
         elif self._refusal is not None:
-            self._hang_up(self.transport, *self._refusal)
+            self._hang_up(self.transport, self._refusal)
         else:
             self._resume_reading(self.transport)
             self._say_continue()
@@ -375,7 +438,14 @@ class _Connection(asyncio.Protocol):
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(REQUEST_TIMEOUT_S, self._refuse, 408, "request took too long")
+            delay_s = REQUEST_TIMEOUT_S if self._is_proven else UNPROVEN_TIMEOUT_S
+            self._timer = self._loop.call_later(delay_s, self._on_timeout)
+
+    def _on_timeout(self) -> None:
+        if self._receiving:
+            self._refuse(_TOO_SLOW)
+        else:
+            self.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -384,18 +454,38 @@ class _Connection(asyncio.Protocol):
 
 
 class _RefusedError(Exception):
-    """(status, reason): carried through the parser out of a callback."""
+    """Carried through the parser out of a callback."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+def _plain(status: int, reason: str) -> Refusal:
+    return Refusal(status, reason.encode(), ((b"content-type", b"text/plain"),))
+
+
+_MALFORMED: Final = _plain(400, "malformed request")
+_UPGRADE_WITH_BODY: Final = _plain(400, "a request that offers to upgrade can't have a body here")
+_TOO_SLOW: Final = _plain(408, "request took too long")
+_HEADERS_TOO_LARGE: Final = _plain(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+_FULL: Final = _plain(http_status.UNAVAILABLE, "too many connections")
 
 
 def _keep_watch(sock: socket.socket) -> None:
-    """Notice a peer that vanished without a word, within half a minute (idle 15 s, then 3 probes of 5 s)."""
+    """Notice a peer that vanished without a word, within half a minute."""
     with contextlib.suppress(OSError):  # it has vanished already, which macOS tells here
-        _set_options(sock)
+        set_tcp_options(sock)
 
 
-def _set_options(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPALIVE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+if sys.platform == "win32":
+
+    def _open_files() -> int:
+        return UNPROVEN_LIMIT * UNPROVEN_SHARE
+
+else:
+    import resource
+
+    def _open_files() -> int:
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return UNPROVEN_LIMIT * UNPROVEN_SHARE if soft == resource.RLIM_INFINITY else soft

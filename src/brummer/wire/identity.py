@@ -1,7 +1,8 @@
 """The probe: "are you (still) you?", asked and answered without the token ever leaving either side.
 
 The hub sends a nonce; the instance answers with its id, its generation and an HMAC over all three under the record's
-token. A stranger on the port can't make that proof, and learns nothing it could use.
+token. A stranger on the port can't make that proof, and learns nothing it could use. The hub proves itself in the same
+way, so that its idle connections do not count among those of strangers.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 PATH: Final = b"/identity"
+ASKER_HEADER: Final = "x-brummer-proof"
+"""Carries `asker_proof`. A connection gains its place by it and nothing else: calls still need the token."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -31,9 +34,23 @@ def proof(token: str, nonce: str, instance_id: str, generation: str) -> str:
     return hmac.new(token.encode(), message, hashlib.sha256).hexdigest()
 
 
+def asker_proof(token: str, nonce: str) -> str:
+    """As `proof`, for the side that asks. No nonce is short enough for one to pass as the other."""
+    return hmac.new(token.encode(), f"asker\n{nonce}".encode(), hashlib.sha256).hexdigest()
+
+
+def asker_is_proven(token: str, target: bytes, shown: bytes) -> bool:
+    """The instance's side: whether who asks with this ``GET /identity?nonce=…`` and this header knows the token."""
+    return bool(shown) and hmac.compare_digest(shown, asker_proof(token, _nonce_of(target)).encode())
+
+
+def _nonce_of(target: bytes) -> str:
+    return parse_qs(target.partition(b"?")[2].decode("latin-1")).get("nonce", [""])[0]
+
+
 def answer(token: str, instance_id: str, generation: str, target: bytes) -> tuple[int, bytes]:
     """The instance's side: (status, body) for ``GET /identity?nonce=…``."""
-    nonce = parse_qs(target.partition(b"?")[2].decode("latin-1")).get("nonce", [""])[0]
+    nonce = _nonce_of(target)
     if not _NONCE.fullmatch(nonce):  # no line break above all: it would shift the fields of the proof
         return 400, b'{"error":"a nonce of 16 to 128 URL-safe characters is needed"}'
     identity = Identity(instance_id, generation, proof(token, nonce, instance_id, generation))

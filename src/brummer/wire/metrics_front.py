@@ -44,7 +44,7 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
         yield error
         return
     door = Doorkeeper(token, frozenset({port.address[0]}))
-    server = HttpServer(_Front(door, snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES)
+    server = HttpServer(_Front(snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES, admit=door.admit)
     await server.start(listeners)
     try:
         yield None
@@ -70,16 +70,13 @@ def _opened(asked: Port) -> tuple[str, list[socket.socket]]:
 class _Front:
     """The snapshot is taken on the loop, whose numbers they are; the text is made in a thread."""
 
-    def __init__(self, door: Doorkeeper, snapshot: Snapshot, pid: int) -> None:
-        self._door = door
+    def __init__(self, snapshot: Snapshot, pid: int) -> None:
         self._snapshot = snapshot
         self._pid = pid
 
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        if (refusal := self._door.refusal_of(request)) is not None:
-            exchange.refuse(refusal)
-        elif request.target.partition(b"?")[0] != PATH:
+        if request.target.partition(b"?")[0] != PATH:
             exchange.respond(404, b"metrics are at /metrics\n")
         elif request.method not in (b"GET", b"HEAD"):
             exchange.respond(405, b"", [(b"allow", b"GET, HEAD")])

@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from brummer.wire import eras, mirrored_headers
-from brummer.wire.doorkeeper import FOREIGN, Doorkeeper
+from brummer.wire.doorkeeper import FOREIGN, TOKEN_NEEDED, Doorkeeper
 from brummer.wire.eras import Era
-from brummer.wire.http_server import Exchange, HttpRequest
+from brummer.wire.http_server import Exchange, HttpRequest, Refusal
 from brummer.wire.jsonrpc import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -55,7 +55,11 @@ Route = Callable[[HttpRequest], tuple[int, bytes]]
 
 
 class StreamableHttp:
-    """The handler for an `HttpServer`. ``routes`` need no token, but a Host of ours; ``private_routes`` do."""
+    """The handler for an `HttpServer`, which must be given its `admit`.
+
+    ``routes`` need no token, but a Host of ours; ``private_routes`` need it. ``proves_token`` says whether a request to
+    an open route proves without the token that its sender knows it.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,9 @@ class StreamableHttp:
         routes: Mapping[bytes, Route] | None = None,
         private_routes: Mapping[bytes, Route] | None = None,
         extra_hosts: frozenset[str] = frozenset(),
+        proves_token: Callable[[HttpRequest], bool] = lambda _: False,
     ) -> None:
+        self._proves_token = proves_token
         self._server = server
         self._door = Doorkeeper(token, extra_hosts)
         self._routes = routes or {}
@@ -74,15 +80,26 @@ class StreamableHttp:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
 
+    def admit(self, request: HttpRequest) -> bool | Refusal:
+        """See `brummer.wire.http_server.Admit`."""
+        verdict = self._door.admit(request)
+        if verdict is True or verdict is FOREIGN or self._open_route(request) is None:
+            return verdict
+        return self._proves_token(request)
+
+    def _open_route(self, request: HttpRequest) -> Route | None:
+        """A request without the token has no body: nobody's bytes are kept for it."""
+        has_body = request.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in request.headers
+        return None if has_body or request.method != b"GET" else self._routes.get(_path_of(request))
+
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        path = request.target.partition(b"?")[0]
-        refusal = self._door.refusal_of(request)
-        if (route := self._routes.get(path)) is not None and request.method == b"GET" and refusal is not FOREIGN:
+        path = _path_of(request)
+        if (route := self._open_route(request)) is not None:
             status, body = route(request)
             exchange.respond(status, body, [JSON])
-        elif refusal is not None:
-            exchange.refuse(refusal)
+        elif not request.is_authorized:
+            exchange.refuse(TOKEN_NEEDED)
         elif (route := self._private_routes.get(path)) is not None:
             status, body = route(request) if request.method == b"GET" else (405, b"")
             exchange.respond(status, body, [JSON])
@@ -299,6 +316,10 @@ def _answer(exchange: Exchange, status: int, message: bytes) -> None:
 def _cancelled(request_id: bytes) -> bytes:
     """HTTP needs some answer to a request that was cancelled by message; its sender no longer waits for it."""
     return ProtocolError(INVALID_REQUEST, "Request cancelled", request_id=request_id).as_message()
+
+
+def _path_of(request: HttpRequest) -> bytes:
+    return request.target.partition(b"?")[0]
 
 
 def _body_of(request: HttpRequest) -> bytes:

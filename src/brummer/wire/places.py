@@ -1,0 +1,83 @@
+"""Which connections a server keeps: proven and unproven ones have limits of their own. Pure.
+
+When all unproven places are taken, the next connection takes the place of another: of the oldest that has sent
+something and proven nothing by it; else of the oldest that has sent nothing, once it had `GRACE_S` to do so. Until then
+the next one waits in the kernel's queue, which loses nothing: what its client sends is there when it is accepted.
+So a flood costs a client that can prove itself a moment, however fast or slow either of them is.
+"""
+
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+GRACE_S: Final = 0.1
+"""From a connection to its first bytes. Programs send at once, but on a busy machine they may wait for a core."""
+
+C = TypeVar("C")
+
+
+class Places(Generic[C]):
+    """``now_s``: any clock that goes forward."""
+
+    def __init__(self, *, proven: int, unproven: int) -> None:
+        self.proven_limit = proven
+        self._unproven_limit = max(1, unproven)
+        self._silent: dict[C, float] = {}  # since when; the oldest first
+        self._heard: dict[C, None] = {}  # the oldest first
+        self._proven: set[C] = set()
+
+    def __repr__(self) -> str:
+        return f"<Places {len(self._proven)} proven, {len(self._heard)} heard, {len(self._silent)} silent>"
+
+    def __len__(self) -> int:
+        return len(self._proven) + self._unproven
+
+    def __iter__(self) -> Iterator[C]:
+        """All connections; may be changed meanwhile."""
+        return iter([*self._proven, *self._heard, *self._silent])
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._proven or connection in self._silent or connection in self._heard
+
+    @property
+    def _unproven(self) -> int:
+        return len(self._silent) + len(self._heard)
+
+    def wait_s(self, now_s: float) -> float:
+        """How long the next connection must wait before `make_room` and `add`; 0 if it need not."""
+        if self._heard or self._unproven < self._unproven_limit:
+            return 0.0
+        return max(0.0, next(iter(self._silent.values())) + GRACE_S - now_s)
+
+    def make_room(self) -> C | None:
+        """Take out the connection that gives way to the next; None if there is room."""
+        if self._unproven < self._unproven_limit:
+            return None
+        group = self._heard or self._silent
+        oldest = next(iter(group))
+        self.remove(oldest)
+        return oldest
+
+    def add(self, connection: C, now_s: float) -> None:
+        """A new one, which is unproven."""
+        self._silent[connection] = now_s
+
+    def hear(self, connection: C) -> None:
+        """It has sent something; if it is unproven, it gives way first."""
+        if self._silent.pop(connection, None) is not None:
+            self._heard[connection] = None
+
+    def prove(self, connection: C) -> bool:
+        """Move it to the proven ones. False if these have no place left; then it stays where it is."""
+        if connection in self._proven:
+            return True
+        if len(self._proven) >= self.proven_limit:
+            return False
+        self.remove(connection)
+        self._proven.add(connection)
+        return True
+
+    def remove(self, connection: C) -> None:
+        """Any, also one that is not here."""
+        self._silent.pop(connection, None)
+        self._heard.pop(connection, None)
+        self._proven.discard(connection)
