@@ -101,17 +101,15 @@ async def test_an_error_that_lists_hundreds_of_choices_fits(tmp_path: Path) -> N
         assert error["context"]["instances"][0]["instance_id"] in text_of(result)
 
 
-async def test_a_wait_on_150_instances_names_in_its_text_who_was_not_asked(tmp_path: Path) -> None:
-    """Whatever is said of each of them."""
-    why: dict[str, str] = {
-        "code": "instance_unavailable",
-        "message": "it is retrying and did not become ready; start it " * 5,
-    }
-    incomplete: list[dict[str, Any]] = [{"instance": f"project-{number:03}", "why": why} for number in range(INSTANCES)]
-    answer = {"matched": False, "what": None, "waited_s": 2.0, "incomplete": incomplete}
-    text = rendered("wait_for", answer)
-    assert text.startswith("not matched in 2.0 s")
-    assert all(each["instance"] in text for each in incomplete)
+async def test_a_wait_on_150_instances_names_all_that_could_not_be_asked_in_text_and_data(tmp_path: Path) -> None:
+    records = [record_of(tmp_path / f"project-{number:03}", unused_port()) for number in range(INSTANCES)]
+    async with hub_with(*records) as router:
+        arguments = {"instance": "*", "log": "x", "timeout_s": 0}
+        result = within_budget(await router.call_tool(tool_call("wait_for", arguments)))
+        text, content = text_of(result), result["structuredContent"]
+        assert text.startswith("not matched in ")
+        assert {each["instance"] for each in content["incomplete"]} == {record.instance_id for record in records}
+        assert all(record.instance_id in text for record in records)
 
 
 # In an instance.

@@ -73,8 +73,9 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
     place = _cursor(cursor, now_s)
     answer: dict[str, Any] = {**head, **{section: [] for section in texts.SECTIONS[tool]}}
     room = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(_encode(head))
+    rest = _rest(entries, place)
     last = None
-    for entry, repeats in _rest(entries, place):
+    for entry, repeats in rest:
         room -= _size_of(entry.content, texts.entry(tool, entry.section, entry.content))
         if room < 0 and last is not None:
             return {**answer, "next_cursor": str(last)}
@@ -108,10 +109,17 @@ def listed(tool: str, groups: Sequence[Sequence[tuple[str, dict[str, Any]]]], cu
     return paged(tool, entries, cursor, now_s=0.0)
 
 
-def latest_processes(found: Iterable[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
+def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
     """The answer of scripts_status for the latest run of each script: those that failed first, by name."""
+    if cursor is None and len(_encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2:  # the text is not longer
+        return {"processes": sorted(found, key=lambda each: (each["status"] not in FAILED, each["name"]))}
     entries = (
-        Entry(f"{int(each['status'] not in FAILED)}|{each['name']}", "processes", each, _changed_s(each))
+        Entry(
+            f"{int(each['status'] not in FAILED)}|{each['name']}",
+            "processes",
+            each,
+            _changed_s(each) if cursor is not None else 0.0,
+        )
         for each in found
     )
     return paged("scripts_status", entries, cursor, now_s=now_s)

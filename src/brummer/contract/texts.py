@@ -4,10 +4,12 @@ It is written from the structured content, so that a live instance and a black b
 known, or not there, are passed over: files and instances of another version may have others.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
+
+from brummer.core.units import span
 
 Answer = dict[str, Any]
 
@@ -18,22 +20,23 @@ def lines_of(answer: Answer) -> list[Answer]:
 
 
 def with_common(answer: Answer) -> Answer:
-    """The same, in which ``common`` has what all lines share."""
+    """The answer for its ``lines``, which have attributes: as data, with what all of several share in ``common``."""
     lines = answer["lines"]
-    common = (
-        {name: lines[0][name] for name in ("process", "stream") if len({line[name] for line in lines}) == 1}
-        if len(lines) > 1
-        else {}
-    )
-    if not common:
-        return answer
-    rest = [{name: value for name, value in line.items() if name not in common} for line in lines]
-    return {**answer, "common": common, "lines": rest}
+    common = {}
+    if len(lines) > 1:
+        for name in ("process", "stream"):
+            value = getattr(lines[0], name)
+            if all(getattr(each, name) == value for each in lines):
+                common[name] = value
+    names = [name for name in ("n", "process", "stream", "at", "text") if name not in common]
+    told = [{name: getattr(each, name) for name in names} for each in lines]
+    return {**answer, **({"common": common} if common else {}), "lines": told}
 
 
 def rendered(tool: str, answer: Answer) -> str:
     """The text of an answer of this tool."""
-    return "\n".join([*_from(answer), *_TOOLS[tool](answer)])
+    lines = _TOOLS[tool](answer)
+    return "\n".join([_from(answer), *lines] if "from" in answer else lines)
 
 
 def entry(tool: str, section: str, content: Answer) -> str:
@@ -41,26 +44,22 @@ def entry(tool: str, section: str, content: Answer) -> str:
     return SECTIONS[tool][section](content)
 
 
-def _from(answer: Answer) -> Iterator[str]:
-    if "from" not in answer:
-        return
-    instance = answer.get("instance", {})
-    why = (
-        f" of {instance['instance_id']}, which is {instance.get('state')} ({instance.get('reason', '')})"
-        if instance
-        else ""
-    )
-    written = f", written at {answer['written_at']}" if "written_at" in answer else ""
-    yield f"[from the {answer['from']}{why}{written}]"
+def _from(answer: Answer) -> str:
+    says = f"from the {answer['from']}"
+    if instance := answer.get("instance"):
+        says += f" of {instance['instance_id']}, which is {instance.get('state')} ({instance.get('reason', '')})"
+    return f"[{says}, written at {answer['written_at']}]" if "written_at" in answer else f"[{says}]"
 
 
 # Lines and changes.
 
 
-def line(content: Answer) -> str:
+def line(content: Answer, common: Answer) -> str:
     """``12:03:11 dev | …``; what Brummer itself says has ``dev brum``."""
-    name = content.get("process", "")
-    return f"{_time(content)} {name}{' brum' if content.get('stream') == 'brum' else ''} | {content.get('text', '')}"
+    name = content.get("process") or common.get("process", "")
+    if (content.get("stream") or common.get("stream")) == "brum":
+        name += " brum"
+    return f"{_time(content)} {name} | {content.get('text', '')}"
 
 
 def change(content: Answer) -> str:
@@ -80,10 +79,10 @@ def change(content: Answer) -> str:
 
 
 def _lines(answer: Answer) -> Iterator[str]:
-    hits = set(answer.get("hits", ()))
-    for content in lines_of(answer):
+    hits, common = set(answer.get("hits", ())), answer.get("common", {})
+    for content in answer["lines"]:
         mark = "" if "hits" not in answer else "> " if content["n"] in hits else "  "
-        yield mark + line(content)
+        yield mark + line(content, common)
     if not answer["lines"]:
         yield "no lines"
     yield _position(answer, "lines")
@@ -120,35 +119,36 @@ def _position(answer: Answer, what: str) -> str:
 # Processes.
 
 
+_IN_ITS_HEAD: Final = frozenset(
+    {
+        *("process_id", "name", "status", "urls", "pid", "exit_code", "signal", "started_at", "ended_at"),
+        "last_lines",
+    }
+)
+"""What is told of a process in its first line, and the lines that come after all else."""
+
+
 def process(content: Answer) -> str:
     """One run: state, pid, URLs, and why it is as it is."""
-    known = {
-        "process_id",
-        "name",
-        "status",
-        "urls",
-        "pid",
-        "exit_code",
-        "signal",
-        "started_at",
-        "ended_at",
-        "last_lines",
-        "errors",
-        "port_owner",
-    }
-    words = [content["process_id"], content["status"], *content.get("urls", ())]
-    if not content["process_id"].startswith(content["name"]):
-        words.insert(0, content["name"])
-    head = " ".join(words) + _facts(content, ("pid", "exit_code", "signal", "started_at", "ended_at"))
-    below = [
-        f"    {name}: {_plain(value)}" for name, value in content.items() if name not in known and value is not None
-    ]
-    if errors := content.get("errors"):
-        where = f" ({errors['where']})" if errors.get("where") else ""
-        below.append(f"    errors: {errors['count']}, the first: {errors['first']}{where}")
-    if owner := content.get("port_owner"):
-        below.append(f"    port_owner: {_plain(owner)}")
-    return "\n".join([head, *below])
+    process_id, name, urls = content["process_id"], content["name"], content.get("urls")
+    head = (
+        f"{process_id} {content['status']}"
+        if process_id.startswith(name)
+        else f"{name} {process_id} {content['status']}"
+    )
+    if urls:
+        head += f" {' '.join(urls)}"
+    head += _facts(content, ("pid", "exit_code", "signal", "started_at", "ended_at"))
+    if content.keys() <= _IN_ITS_HEAD:
+        return head
+    below = [head]
+    for member, value in content.items():
+        if member == "errors":
+            where = f" ({value['where']})" if value.get("where") else ""
+            below.append(f"    errors: {value['count']}, the first: {value['first']}{where}")
+        elif member not in _IN_ITS_HEAD and value is not None:
+            below.append(f"    {member}: {_plain(value)}")
+    return "\n".join(below)
 
 
 def _run(answer: Answer) -> Iterator[str]:
@@ -165,28 +165,30 @@ def _wait(answer: Answer) -> Iterator[str]:
     else:
         yield f"not matched in {answer.get('waited_s')} s"
     if found := answer.get("line"):
-        yield line(found)
+        yield line(found, {})
         yield f"[at {found.get('at')}]"
     if about := answer.get("process"):
         yield process(about)
     if incomplete := answer.get("incomplete"):
         yield f"{len(incomplete)} instances could not be asked or did not answer:"
-        yield from (
-            f"    {each['instance']}: {each['why']['code']}: {each['why'].get('message', '')}" for each in incomplete
-        )
+        by_code: dict[str, list[Answer]] = {}
+        for each in incomplete:
+            by_code.setdefault(each["why"]["code"], []).append(each)
+        for code, those in by_code.items():
+            yield f"    {code} ({those[0]['why'].get('message', '')}): {', '.join(each['instance'] for each in those)}"
 
 
 # Lists.
 
 
-def _list(tool: str, nothing: str) -> Callable[[Answer], Iterator[str]]:
-    def text(answer: Answer) -> Iterator[str]:
-        given = [entry(tool, section, content) for section in SECTIONS[tool] for content in answer[section]]
-        yield from given
-        if not given:
-            yield nothing
+def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
+    sections = SECTIONS[tool]
+
+    def text(answer: Answer) -> list[str]:
+        given = [write(content) for section, write in sections.items() for content in answer[section]] or [nothing]
         if "next_cursor" in answer:
-            yield f"[there are more: cursor={answer['next_cursor']}]"
+            given.append(f"[there are more: cursor={answer['next_cursor']}]")
+        return given
 
     return text
 
@@ -276,13 +278,11 @@ def _time(content: Answer) -> str:
 
 
 def _age(seconds: float) -> str:
-    from brummer.core.units import span  # noqa: PLC0415 - not on the start path
-
     return span(max(0.0, seconds))
 
 
 def _facts(content: Answer, names: tuple[str, ...]) -> str:
-    given = [f"{name} {_plain(content[name])}" for name in names if content.get(name) is not None]
+    given = [f"{name} {_plain(value)}" for name in names if (value := content.get(name)) is not None]
     return f" ({', '.join(given)})" if given else ""
 
 
@@ -298,7 +298,7 @@ SECTIONS: Final[dict[str, dict[str, Callable[[Answer], str]]]] = {
 }
 """The lists in the answers that may take several, in the order in which they are given."""
 
-_TOOLS: Final[dict[str, Callable[[Answer], Iterator[str]]]] = {
+_TOOLS: Final[dict[str, Callable[[Answer], Iterable[str]]]] = {
     "instances_list": _list("instances_list", "no instance runs; start one with `brum` in a project directory"),
     "instances_connect": _connected,
     "instances_disconnect": _disconnected,

@@ -7,6 +7,7 @@ clients that validate them fail on the results of foreign servers.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -238,8 +239,13 @@ def renderer(tool: str) -> Callable[[dict[str, Any]], str]:
     """What writes the text of the tool's answers; see `brummer.contract.texts`."""
 
     def render(answer: dict[str, Any]) -> str:
-        from brummer.contract.texts import rendered  # noqa: PLC0415 - no start needs it
-
-        return rendered(tool, answer)
+        return _texts().rendered(tool, answer)
 
     return render
+
+
+@cache
+def _texts() -> Any:
+    from brummer.contract import texts  # noqa: PLC0415 - no start needs it
+
+    return texts

@@ -106,7 +106,7 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
             lines = await looking_back.lines(box, wanted, is_over=is_over)
-            return texts.with_common(msgspec.to_builtins(lines)), max(wanted.limit_bytes, BUDGET_BYTES)
+            return texts.with_common(lines), max(wanted.limit_bytes, BUDGET_BYTES)
 
 
 def _decoded(tool: str, arguments: bytes, kind: type[T]) -> T:

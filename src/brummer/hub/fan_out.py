@@ -18,6 +18,9 @@ GRACE_S: Final = 2.0
 TURN_S: Final = 1.0
 """How long an instance is watched before the next has the place: some hundred times what it costs to ask it."""
 
+MESSAGES: Final = 20
+"""Of instances that could not be asked: enough to see what is wrong."""
+
 Answer = dict[str, Any]
 
 NOT_ANSWERED: Final = {"code": "not_answered", "message": "it did not answer in time, or no connection was free to ask"}
@@ -65,11 +68,8 @@ class FanOut:
             if isinstance(end, Exception):  # a defect, not to be taken for silence
                 raise end
         waited_s = round(self._loop.time() - self._began_s, 3)
-        never = [] if self._match else [each for each in self._everyone if each.id not in self._answers]
-        return {
-            **(self._match or {"matched": False, "what": None, "waited_s": waited_s}),
-            "incomplete": [*self._failed(), *({"instance": each.id, "why": NOT_ANSWERED} for each in never)],
-        }
+        found = self._match or {"matched": False, "what": None, "waited_s": waited_s}
+        return {**found, "incomplete": self._incomplete()}
 
     def _end(self) -> None:
         for task in self._working:
@@ -92,9 +92,16 @@ class FanOut:
             if self._goes_round and left_s and _waited_in_vain(answer, wait_s):
                 self._turns.append((instance, self._began_at))
 
-    def _failed(self) -> list[Answer]:
-        answers = ((each.id, self._answers[each.id]) for each in self._everyone if each.id in self._answers)
-        return [{"instance": name, "why": answer["error"]} for name, answer in answers if "error" in answer]
+    def _incomplete(self) -> list[Answer]:
+        """Who failed and, without a match, who was not asked. Only the first have a message, so that all fit."""
+        silent: Answer = {} if self._match else {"error": NOT_ANSWERED}
+        answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
+        failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
+        told = [{"instance": name, "why": {"code": why["code"], "message": why["message"]}} for name, why in failed]
+        return [
+            *told[:MESSAGES],
+            *({"instance": name, "why": {"code": why["code"]}} for name, why in failed[MESSAGES:]),
+        ]
 
 
 def _waited_in_vain(answer: Answer, wait_s: float) -> bool:

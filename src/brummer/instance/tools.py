@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,7 @@ from brummer.instance.log_reading import read_log, search_log
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
-from brummer.instance.waiting import Match, Waiting
+from brummer.instance.waiting import Waiting
 from brummer.process.numbered import twice_encoded
 from brummer.process.text import shortened
 from brummer.wire.server import CLIENT_GONE
@@ -143,7 +144,7 @@ class _Calls:
         """
         answer: Answer
         if wanted.name is None:
-            found = map(_facts, self._manager.current_runs())
+            found = [_facts(run) for run in self._manager.current_runs()]
             answer = _paging().latest_processes(found, wanted.cursor, now_s=wall())
             return answer
         runs = [_facts(run) for run in self._runs(wanted.name)]
@@ -170,19 +171,20 @@ class _Calls:
             return _lines(await past.lines(wanted))
         return _lines(search_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
-    async def wait_for(self, wanted: WaitFor, context: CallContext) -> Match:
+    async def wait_for(self, wanted: WaitFor, context: CallContext) -> Answer:
         if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):
             raise InvalidArguments("wait_for needs at least one of log, ready, exit and port")
         if wanted.process is not None:
             await self._check_process(wanted.process)
         with _progress(context, wanted.timeout_s, f"waiting for {wanted.process or 'any process'}"):
-            return await Waiting(self._manager, wanted).result()
+            match: Answer = msgspec.to_builtins(await Waiting(self._manager, wanted).result())
+            return match
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         await self._manager.findings.settled()
         room = BUDGET_BYTES - ENVELOPE_BYTES
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
-        return {"changes": page.entries, **page.position()}
+        return {"changes": msgspec.to_builtins(page.entries), **page.position()}
 
     @contextlib.contextmanager
     def _taking_back(self, run: Run) -> Iterator[None]:
@@ -277,6 +279,7 @@ def _shown(script: Script) -> Answer:
     return shown
 
 
+@cache
 def _paging() -> ModuleType:
     from brummer.contract import paging  # noqa: PLC0415 - no start needs it
 
@@ -286,7 +289,7 @@ def _paging() -> ModuleType:
 def _lines(answer: Answer) -> Answer:
     from brummer.contract.texts import with_common  # noqa: PLC0415 - no start needs it
 
-    return with_common(msgspec.to_builtins(answer))
+    return with_common(answer)
 
 
 def _facts(run: Run) -> Answer:

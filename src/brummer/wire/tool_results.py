@@ -24,14 +24,14 @@ Render = Callable[[Any], str]
 """Writes the text for a structured content."""
 
 
-def structured(content: object, render: Render | None = None, limit_bytes: int = BUDGET_BYTES) -> bytes:
-    """A successful ``CallToolResult``. Without ``render`` the text is the structured content as JSON, and nothing is
-    cut: what others have made passes whole.
+def structured(content: Any, render: Render | None = None, limit_bytes: int = BUDGET_BYTES) -> bytes:
+    """A successful ``CallToolResult``. ``render`` writes the text, and takes plain dicts and lists. Without it the text
+    is the structured content as JSON, and nothing is cut: what others have made passes whole.
     """
     if render is None:
         encoded = _encode(content)
         return _result(encoded.decode(), encoded, b"false")
-    return _within(limit_bytes, msgspec.to_builtins(content, enc_hook=str), render, b"false")
+    return _within(limit_bytes, content, render, b"false")
 
 
 def failed(error: BrummerError) -> bytes:
