@@ -239,7 +239,7 @@ def test_what_fails_between_two_answers_is_in_a_later_one() -> None:
     every = {f"s{number:03}": facts(f"s{number:03}", "running") for number in range(300)}
 
     def answers(cursor: str | None) -> dict[str, Any]:
-        answer = latest_processes(every.values(), cursor, now_s=1e9)
+        answer = latest_processes(list(every.values()), cursor, now_s=1e9)
         if cursor is None:  # one that was given, and two that were not
             for name in ("s001", "s200", "s299"):
                 every[name] = facts(name, "failed", "2001-09-09T01:46:41Z")

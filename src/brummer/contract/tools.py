@@ -239,7 +239,8 @@ def renderer(tool: str) -> Callable[[dict[str, Any]], str]:
     """What writes the text of the tool's answers; see `brummer.contract.texts`."""
 
     def render(answer: dict[str, Any]) -> str:
-        return _texts().rendered(tool, answer)
+        text: str = _texts().rendered(tool, answer)
+        return text
 
     return render
 
