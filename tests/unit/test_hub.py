@@ -314,6 +314,25 @@ async def test_the_arguments_of_instance_call_may_be_a_text_that_holds_an_object
         assert result["structuredContent"] == {"deep": {"n": 1.5}}
 
 
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ({"instance": "shop", "tool": "custom", "arguments": {"n": 1}}, {"n": 1}),
+        ({"tool": "custom", "arguments": {"n": 1}}, {"n": 1}),
+        ({"instance": "shop", "tool": "custom"}, {}),
+        ({"tool": "custom"}, {"tool": "custom"}),  # a tool may take one argument of this name
+        ({"tool": "another", "arguments": {}}, {"tool": "another", "arguments": {}}),
+        ({"tool": "custom", "n": 1}, {"tool": "custom", "n": 1}),
+    ],
+)
+async def test_a_call_that_is_repeated_within_its_own_arguments_is_understood(
+    shop: Record, given: dict[str, Any], own: dict[str, Any]
+) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, "instance_call", {"tool": "custom", "arguments": given})
+        assert result["structuredContent"] == own
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 async def test_an_instance_or_arguments_that_are_nothing_are_not_given(shop: Record, nothing: object) -> None:
     async with hub_with(shop) as router:

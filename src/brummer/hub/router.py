@@ -264,7 +264,7 @@ def _string(tool: str, name: str, raw: Raw | None) -> str | None:
 def _inner_call(arguments: bytes) -> tuple[str, bytes]:
     """The tool's name, and its own arguments. Raises `InvalidArguments`."""
     inner = _inner_calls.decode(arguments)
-    given = bytes(inner.arguments)
+    given = _own_arguments(inner.tool, bytes(inner.arguments))
     if given.startswith(b'"'):
         given = msgspec.json.decode(given, type=str).encode()
         _object("instance_call", given)
@@ -273,6 +273,20 @@ def _inner_call(arguments: bytes) -> tuple[str, bytes]:
             "instance_call: `arguments` must be an object", tool="instance_call", argument="arguments"
         )
     return inner.tool, given
+
+
+def _own_arguments(tool: str, given: bytes) -> bytes:
+    """What stands for the tool's arguments, also where a client repeats the whole call in their place.
+
+    Semantic Kernel does: it gives a parameter that is called `arguments` all arguments of its call.
+    """
+    if b'"tool"' not in given or not given.lstrip().startswith(b"{"):
+        return given
+    members = _object("instance_call", given)
+    repeats = len(members) > 1 and members.keys() <= {"instance", "tool", "arguments"}
+    if not repeats or bytes(members.get("tool", b"")) != msgspec.json.encode(tool):
+        return given
+    return bytes(members.get("arguments", b"{}"))
 
 
 def _list_tools(known: Known) -> Call:
