@@ -21,6 +21,7 @@ from brummer.instance.environment import EnvFileUnusable
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.process.guard import Guard
+from brummer.process.patterns import RESERVE_S, Reserve
 from brummer.process.restarts import LOOP_ENDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
@@ -125,6 +126,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummer.process.restarts.BASE_S", 0.01)
 
 
+@pytest.fixture
+def reserve(monkeypatch: pytest.MonkeyPatch) -> Reserve:
+    """What the expressions of this test's files share."""
+    fresh = Reserve(RESERVE_S)
+    monkeypatch.setattr("brummer.process.patterns.OF_FILES", fresh)
+    return fresh
+
+
 def python(code: str, *arguments: object) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
 
@@ -191,6 +200,38 @@ async def test_which_ends_are_followed_by_a_restart(
     world.script("web", command, restart=restart, max_restarts=1)
     await world.reached(await world.start("web"), "ready")
     assert [run.state for run in world.manager.runs()] == states
+
+
+async def test_an_expression_that_is_too_slow_for_what_a_script_prints_is_given_up_and_said(
+    world: World, reserve: Reserve
+) -> None:
+    slow = f"yes {'a' * 40}b | head -n 5000; {SLEEP}"
+    world.script("web", slow, ready=Ready(log=f"({uuid4().hex}|(a+)+$)"))
+    world.script("api", f"echo up; {SLEEP}", ready=Ready(log="^up$"))
+    said = asyncio.Event()
+    world.manager.output.follow(lambda batch: said.set() if batch.stream == "brum" else None)
+    run = await world.start("web")
+    async with asyncio.timeout(WITHIN_S):
+        await said.wait()
+    reason = run.status().reason
+    assert isinstance(reason, str)
+    assert "ready.log of web" in reason
+    assert [line.text for line in world.manager.lines_of(run) if line.stream == "brum"] == [reason]
+    assert run.state == "running"
+    await world.reached(await world.start("api"), "ready")
+    said.clear()
+    again = await world.manager.restart(run.script)
+    async with asyncio.timeout(WITHIN_S):
+        await said.wait()
+    assert again.status().reason == reason
+    assert reserve.left_s(0.0) < RESERVE_S / 2
+
+
+async def test_long_lines_do_not_make_an_ordinary_expression_too_slow(world: World, reserve: Reserve) -> None:
+    lines = f"for i in $(seq 20); do printf '%016000d\\n' 0; done; echo up; {SLEEP}"
+    world.script("web", lines, ready=Ready(log=".*up$"))
+    await world.reached(await world.start("web"), "ready")
+    assert reserve.left_s(0.0) > 0
 
 
 async def test_a_script_that_mends_itself_becomes_ready_for_whoever_waited(

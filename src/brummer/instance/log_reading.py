@@ -8,7 +8,7 @@ from brummer.instance.run import Run
 from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
 from brummer.process.numbered import Page
 from brummer.process.output import Line, answer_size_of
-from brummer.process.patterns import BUDGET_S, Pattern
+from brummer.process.patterns import OF_CALLS, Meter, Pattern
 
 Answer = dict[str, Any]
 
@@ -25,7 +25,8 @@ def search_log(manager: Manager, wanted: SearchLogs, process: Run | str | None, 
     if wanted.regex:
         pattern = Pattern(wanted.query, argument="query")
         filters.insert(0, lambda line: pattern.matches(line.text))
-        page = pattern.within(BUDGET_S, lambda: _read(manager, wanted, process, filters))
+        log, meter = manager.output.log, Meter(pattern, OF_CALLS)
+        page = meter.search(len(log), log.size_bytes, lambda: _read(manager, wanted, process, filters))
     else:
         filters.insert(0, lambda line: wanted.query in line.text)
         page = _read(manager, wanted, process, filters)

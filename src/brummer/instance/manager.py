@@ -41,6 +41,7 @@ from brummer.process.guard import Guard
 from brummer.process.orphans import reap_orphans
 from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
 from brummer.process.pace import Pace
+from brummer.process.patterns import PatternTooSlow
 from brummer.process.readiness import Readiness
 from brummer.process.reading import OnFlood
 from brummer.process.runner import Child, Exit, Shared, start
@@ -398,10 +399,20 @@ class Manager:
             return
         new = run.saw(batch.text)
         if readiness := self._readiness.get(run):
-            readiness.printed([line.text for line in batch.lines], new_url=bool(new))
+            try:
+                readiness.printed([line.text for line in batch.lines], new_url=bool(new))
+            except PatternTooSlow as error:
+                self._gave_up_proof(run, error)
         if new:
             self.changes.publish("url", run, batch.lines[0].at, urls=new)
         self.findings.read(run, batch)
+
+    def _gave_up_proof(self, run: Run, error: PatternTooSlow) -> None:
+        what = run.proof_given_up(error.message)
+        say = self.output.open(run.name).say
+        asyncio.get_running_loop().call_soon(
+            lambda: say(what, self._wall())
+        )  # other followers have yet to see the batch
 
     def _publish_end(self, run: Run) -> None:
         kind: Literal["failed", "crash-looping", "exited", "stopped"] = run.state  # type: ignore[assignment]

@@ -33,8 +33,9 @@ class Errors(msgspec.Struct, frozen=True):
 class ProcessStatus(msgspec.Struct, frozen=True):
     """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
 
-    The others appear only where they have something to say. ``reason``: why it failed, in words. ``restarts``: how
-    often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why it is pending.
+    The others appear only where they have something to say. ``reason``: why it failed, or can't become ready, in words.
+    ``restarts``: how often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why
+    it is pending.
     ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted. ``errors`` that it printed, and
     the ``summary`` of its last test run or build. ``unfinished_line``: what it printed last without a line end, such as
     a question that nobody answers.
@@ -158,6 +159,11 @@ class Run:
     def became_ready(self, listening: set[int]) -> None:
         self._apply("became_ready")
         self._listening, self.port_owner = listening, None
+
+    def proof_given_up(self, why: str) -> str:
+        """The line that was to prove readiness is not looked for any more; returns what is told of that."""
+        self.reason = f"{why}; until it is changed, no line makes {self.name} ready"
+        return self.reason
 
     def stop_asked(self, by: str) -> None:
         self._apply("stop_asked")

@@ -5,7 +5,7 @@ import signal
 from brummer.core.errors import InvalidArguments
 from brummer.instance.detect import Script
 from brummer.instance.port_owner import PortOwner
-from brummer.process.patterns import Pattern
+from brummer.process.patterns import meter_of_file
 from brummer.process.readiness import Proof, Stranger
 from brummer.process.urls import urls_in
 
@@ -30,7 +30,7 @@ def proof_of(script: Script, stranger: PortOwner | None) -> Proof | None:
     ready = script.ready
     if ready is None or not (ready.log or ready.port or ready.http):
         return None
-    log = Pattern(ready.log, argument=f"ready.log of {script.name}") if ready.log else None
+    log = meter_of_file(ready.log, f"ready.log of {script.name}") if ready.log else None
     known = Stranger(stranger.pid, stranger.port) if stranger and stranger.pid else None
     return Proof(log, ready.port, ready.http, known)
 

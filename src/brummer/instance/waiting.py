@@ -7,7 +7,7 @@ ended, and nobody is restarting it, its log and readiness can't come any more, a
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import chain, repeat
 
 import msgspec
@@ -20,7 +20,7 @@ from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
 from brummer.process.line_questions import stamp_of
 from brummer.process.output import Batch, Line
-from brummer.process.patterns import BUDGET_S, Pattern, PatternTooSlow
+from brummer.process.patterns import BUDGET_S, OF_CALLS, Meter, Pattern, PatternTooSlow
 
 CHUNK_BUDGET_S = 0.02
 """CPU time for the lines that have come at once: it is spent on the loop."""
@@ -46,7 +46,7 @@ class Waiting:
     def __init__(self, manager: Manager, wanted: WaitFor) -> None:
         self._manager = manager
         self._wanted = wanted
-        self._pattern = Pattern(wanted.log, argument="log") if wanted.log is not None else None
+        self._meter = Meter(Pattern(wanted.log, argument="log"), OF_CALLS) if wanted.log is not None else None
         self._since = stamp_of(wanted.since, wall()) if wanted.since is not None else ""
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
@@ -55,7 +55,7 @@ class Waiting:
     async def result(self) -> Match:
         """Raises InvalidArguments for an expression that is invalid or too slow."""
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(self._manager.output.follow(self._on_output, every_line=self._pattern is not None))
+            cleanup.callback(self._manager.output.follow(self._on_output, every_line=self._meter is not None))
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
             if self._wanted.port and not self._found.done():
@@ -74,17 +74,21 @@ class Waiting:
         else:
             runs = [run for run in self._manager.runs() if self._is_of_now(run)]
         for run in runs:
-            lines = (line for line in self._manager.lines_of(run) if line.at >= self._since)
-            if self._pattern and (line := self._first_line(self._pattern, lines)):
-                self._finish("log", run, line)
+            if self._meter:
+                lines = [line for line in self._manager.lines_of(run) if line.at >= self._since]
+                if line := self._first_line(self._meter, lines):
+                    self._finish("log", run, line)
             self._check_state(run)
 
     def _is_of_now(self, run: Run) -> bool:
         """Whether it lives, or has ended after the time from which on things count."""
         return not run.has_ended or bool(self._since and (run.ended_at or "") >= self._since)
 
-    def _first_line(self, pattern: Pattern, lines: Iterable[Line], budget_s: float = BUDGET_S) -> Line | None:
-        return pattern.within(budget_s, lambda: next((line for line in lines if pattern.matches(line.text)), None))
+    def _first_line(self, meter: Meter, lines: Sequence[Line], most_s: float = BUDGET_S) -> Line | None:
+        matches, characters = meter.pattern.matches, sum(len(line.text) for line in lines)
+        return meter.search(
+            len(lines), characters, lambda: next((line for line in lines if matches(line.text)), None), most_s=most_s
+        )
 
     def _named(self) -> Run | None:
         return self._manager.find(self._wanted.process) if self._wanted.process is not None else None
@@ -96,10 +100,10 @@ class Waiting:
 
     def _on_output(self, batch: Batch) -> None:
         run = self._manager.current(batch.process)
-        if self._pattern is None or run is None or not self._concerns(run) or self._found.done():
+        if self._meter is None or run is None or not self._concerns(run) or self._found.done():
             return
         try:
-            if line := self._first_line(self._pattern, batch.lines, CHUNK_BUDGET_S):
+            if line := self._first_line(self._meter, batch.lines, CHUNK_BUDGET_S):
                 self._finish("log", run, line)
         except PatternTooSlow as error:
             self._found.set_exception(error)

@@ -1,14 +1,20 @@
-"""Regular expressions from agents, with a bound on the time they may take.
+"""Regular expressions from agents and from projects' files, with a bound on the time they may take.
 
 A catastrophic pattern such as ``(a+)+$`` holds the loop for ever, and a thread would hold the interpreter
 just the same. But `re` looks for signals every 4,096 steps, and a handler that raises ends the search. So a
 timer of CPU time (ITIMER_VIRTUAL: 4 ms ticks, not used by anything else, silent while we sleep) is armed
 around each search.
 
-The bound holds in the main thread of a POSIX system, where an instance runs its loop. Elsewhere there is no
-bound, and only the lines' own limit (16 KiB) helps.
+That bounds one search, to within some 10 ms: the signal comes with the system's tick, and is looked for between
+two steps, which take longer the longer the line is. A script may print a thousand lines a second, so the sum is
+bounded, too: see `Meter`.
+
+The bounds hold in the main thread of a POSIX system, where an instance runs its loop. Elsewhere there is none, and
+only the lines' own limit (16 KiB) helps. A file is read in another thread: what would take seconds to compile is
+refused by its looks.
 """
 
+import functools
 import re
 import signal
 import threading
@@ -17,10 +23,26 @@ from types import FrameType
 from typing import TypeVar
 
 from brummer.core.errors import InvalidArguments
+from brummer.host.clocks import awake, busy
 
 BUDGET_S = 0.2
 """For one search through all of the output: ordinary patterns take 10 ms for 10,000 lines."""
 MAX_LENGTH = 1_000
+WIDE_RANGES_MAX = 4
+"""In sets, as ``[\\0-\\uffff]``: the compiler goes through each of their characters, which takes up to 10 ms."""
+_WIDE_RANGE = re.compile(r"-(?:[^\0-\x7f]|\\[0-9uUxN])")
+
+PER_LINE_S = 2e-6
+PER_CHARACTER_S = 0.1e-6
+"""What an expression may always take. Ordinary ones take 1 to 20 ns for each character; to read it takes as long."""
+RESERVE_S = 0.2
+"""What all expressions of one origin may take beyond that: a server's start of a thousand lines, with one that takes
+1 µs for each character.
+"""
+REFILL = 0.01
+"""Of one processor: too little to be noticed, and enough for one long line now and then."""
+TICK_S = 0.004
+"""The timer is no finer."""
 
 T = TypeVar("T")
 
@@ -51,6 +73,8 @@ class Pattern:
         self._argument = argument
         if len(source) > MAX_LENGTH:
             raise InvalidArguments(f"{argument} is longer than {MAX_LENGTH} characters", argument=argument)
+        if len(_WIDE_RANGE.findall(source)) > WIDE_RANGES_MAX:
+            raise self.too_slow(0.0)
         try:
             self._expression = self.within(BUDGET_S, lambda: re.compile(source))
         except (re.error, OverflowError, RecursionError) as error:
@@ -81,9 +105,78 @@ class Pattern:
                 _armed = False
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         except _OutOfTime:
-            raise PatternTooSlow(
-                f"{self._argument} takes too long; avoid nested repetition such as (a+)+, and sets of thousands",
-                argument=self._argument,
-                pattern=self.source,
-                budget_s=budget_s,
-            ) from None
+            raise self.too_slow(budget_s) from None
+
+    def too_slow(self, budget_s: float) -> PatternTooSlow:
+        return PatternTooSlow(
+            f"{self._argument} takes too long; avoid nested repetition such as (a+)+, .* twice, and sets of thousands",
+            argument=self._argument,
+            pattern=self.source,
+            budget_s=budget_s,
+        )
+
+
+class Reserve:
+    """CPU time that expressions may take beyond what their lines allow. It refills slowly."""
+
+    def __init__(self, size_s: float) -> None:
+        self._size_s = self._left_s = size_s
+        self._at_s = 0.0
+
+    def left_s(self, now_s: float) -> float:
+        """``now_s`` is the loop's time."""
+        self._left_s = min(self._size_s, self._left_s + max(0.0, now_s - self._at_s) * REFILL)
+        self._at_s = now_s
+        return self._left_s
+
+    def pay(self, seconds: float) -> float:
+        """Returns what it could not pay."""
+        paid_s = min(seconds, self._left_s)
+        self._left_s -= paid_s
+        return seconds - paid_s
+
+
+OF_FILES = Reserve(RESERVE_S)
+OF_CALLS = Reserve(RESERVE_S)
+"""For all who share the loop; apart, so that no project's file uses up what an agent's question may take."""
+
+
+class Meter:
+    """Bounds the sum of all searches for one expression, however many lines come: to what those lines allow, a little
+    of its own, and the ``reserve`` that it shares. So a slow expression costs a moment once, and others lose nothing.
+    """
+
+    def __init__(self, pattern: Pattern, reserve: Reserve) -> None:
+        self.pattern = pattern
+        self._own = Reserve(TICK_S)
+        self._shared = reserve
+        self.is_refused = False
+        """It has used up what it may take."""
+
+    def search(self, lines: int, characters: int, search: Callable[[], T], *, most_s: float = BUDGET_S) -> T:
+        """The result of ``search()``, which looks through so much and may take ``most_s`` at once.
+
+        Raises PatternTooSlow (see `Pattern.within`) when it takes more, and for ever once `is_refused`.
+        """
+        now_s = awake()
+        earned_s = lines * PER_LINE_S + characters * PER_CHARACTER_S
+        budget_s = min(most_s, max(TICK_S, earned_s + self._own.left_s(now_s) + self._shared.left_s(now_s)))
+        if self.is_refused:
+            raise self.pattern.too_slow(budget_s)
+        began_s = busy()
+        try:
+            found = self.pattern.within(budget_s, search)
+        finally:
+            if (excess_s := busy() - began_s - earned_s) > 0:
+                self.is_refused = self._shared.pay(self._own.pay(excess_s)) > 0
+        if self.is_refused and not found:
+            raise self.pattern.too_slow(budget_s)
+        return found
+
+
+@functools.lru_cache(maxsize=1_000)
+def meter_of_file(source: str, argument: str) -> Meter:
+    """For an expression that a project's file names: the same for all runs of a script, so that a restart gives a slow
+    one nothing. Raises InvalidArguments.
+    """
+    return Meter(Pattern(source, argument=argument), OF_FILES)

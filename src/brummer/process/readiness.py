@@ -8,13 +8,13 @@ a URL that is named as proof tells nobody when it answers, and so is asked once 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
 from brummer.process.family import Family
-from brummer.process.patterns import Pattern, PatternTooSlow
+from brummer.process.patterns import Meter, PatternTooSlow
 
 LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 """After the start. A dev server listens within a second, behind a large build within two minutes."""
@@ -23,6 +23,10 @@ PROOF_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Between two looks at a named port or URL; the last for ever."""
 BUDGET_S = 0.02
 """CPU time for the lines of one chunk: it is spent on the loop."""
+LOOKED_AT = 2_000
+"""Characters of a line, from its beginning: what says that a server is ready is short, and an expression with ``.*``
+takes the square of the length.
+"""
 
 
 class Stranger(NamedTuple):
@@ -35,7 +39,7 @@ class Stranger(NamedTuple):
 class Proof(NamedTuple):
     """What must come true; all of it, if it is several. ``stranger`` had the port, or that of the URL."""
 
-    log: Pattern | None = None
+    log: Meter | None = None
     port: int | None = None
     http: str | None = None
     stranger: Stranger | None = None
@@ -55,21 +59,37 @@ class Readiness:
         self._output = asyncio.Event()
         self._new_url = asyncio.Event()
         self._matched = asyncio.Event()
+        self._log = proof.log if proof else None
+        """None from the moment when it has matched, or was too slow."""
         self.taken_port: int | None = None
         """One of those printed, which somebody has had since before the start."""
 
-    def printed(self, lines: Iterable[str], *, new_url: bool) -> None:
-        """There was output."""
+    def printed(self, lines: Sequence[str], *, new_url: bool) -> None:
+        """There was output. Raises PatternTooSlow, once: no line is proof from then on."""
         self._output.set()
         if new_url:
             self._new_url.set()
-        if self._proof and self._proof.log and not self._matched.is_set() and _matches(self._proof.log, lines):
+        if self._log is not None:
+            self._look_for_proof(self._log, [line[:LOOKED_AT] for line in lines])
+
+    def _look_for_proof(self, log: Meter, lines: Sequence[str]) -> None:
+        try:
+            found = log.search(
+                len(lines), sum(map(len, lines)), lambda: any(map(log.pattern.matches, lines)), most_s=BUDGET_S
+            )
+        except PatternTooSlow:
+            if not log.is_refused:  # on these lines; the next may be shorter
+                return
+            self._log = None
+            raise
+        if found:
+            self._log = None
             self._matched.set()
 
     @property
     def waits_for_a_line(self) -> bool:
-        """Whether a line is named as proof, and has not come yet."""
-        return self._proof is not None and self._proof.log is not None and not self._matched.is_set()
+        """Whether a line is named as proof, and may still come."""
+        return self._log is not None
 
     async def wait(self) -> set[int]:
         """Returns when ready, with the ports on which the group itself listens (Linux; may be empty). Else
@@ -148,13 +168,6 @@ async def _answers(port: int, stranger: Stranger | None) -> bool:
         return True
     owner = (await asyncio.to_thread(listeners, range(port, port + 1))).get(port)
     return owner is not None and owner[0] != stranger.pid
-
-
-def _matches(pattern: Pattern, lines: Iterable[str]) -> bool:
-    try:
-        return pattern.within(BUDGET_S, lambda: any(map(pattern.matches, lines)))
-    except PatternTooSlow:
-        return False  # on these lines; the next may be shorter
 
 
 def _is_older(port: int, group: int) -> bool:
