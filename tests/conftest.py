@@ -37,7 +37,7 @@ ALLOWED_SKIP = "platform:"
 MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
     # Waits 1 ms for the program to be loaded, holding the interpreter's lock: a thread would not help.
     ("os.read", "subprocess.py", "_execute_child"),
-    # A line of the log on stderr.
+    # The log as pytest's own handlers keep it; ours is written by a thread.
     ("io.TextIOWrapper.write", "logging/__init__.py", "emit"),
 )
 

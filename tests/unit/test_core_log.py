@@ -71,6 +71,7 @@ def test_the_memory_of_kinds_is_bounded() -> None:
 def test_json_lines_carry_fields(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("info", as_json=True)
     logging.getLogger("x").info("%s moved", "shop", extra=fields(link="shop-1", call="ab-1", took_ms=1.5, level="no"))
+    root.handlers[0].flush()
     line = json.loads(capsys.readouterr().err)
     assert line["message"] == "shop moved"
     assert (line["link"], line["call"], line["took_ms"], line["level"]) == ("shop-1", "ab-1", 1.5, "info")
@@ -107,6 +108,7 @@ def test_no_secret_leaves_through_the_log(
         logging.getLogger("x").info("seen: %s", shape, extra=fields(event=shape, seen=shape))
         error = ValueError(shape)
         logging.getLogger("x").error("defect", exc_info=error, extra=fields(event=f"defect {shape}"))
+    root.handlers[0].flush()
     written = capsys.readouterr().err
     assert written.count("***") >= 2 * len(shapes)
     for part in (TOKEN, TOKEN[:10], TOKEN[-12:], TOKEN.replace("/", "")):

@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
 import msgspec
 
 from brummer.cli.paint import Paint, Prefixes, wants_colours
-from brummer.cli.say import say
-from brummer.cli.unhurried import UnhurriedOutput
+from brummer.cli.say import say, say_later
+from brummer.core.background_writer import BackgroundWriter
 from brummer.core.errors import BrummerError
 from brummer.core.limits import Limits
 from brummer.core.settings import Flags
@@ -19,6 +20,9 @@ from brummer.host import loop
 from brummer.host.settings_files import read_settings
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Batch
+
+WAITING_LIMIT: Final = 8 << 20
+"""Characters of output that wait to be read: as much as the instance itself keeps for all who ask."""
 
 
 def run(
@@ -54,12 +58,12 @@ async def _serve(
         instance.manager.output.follow(printer.print)
         await _announce(instance)
         if problem is not None:
-            say(problem.message)
+            say_later(problem.message)
         problems = await instance.start_scripts(scripts)
         for each in problems:
-            say(each.message)
+            say_later(each.message)
         await ended.wait()
-        say("stopping")
+        say_later("stopping")
     await asyncio.to_thread(printer.close)
     return 1 if problems else 0
 
@@ -98,12 +102,12 @@ def _on_signals(ended: asyncio.Event) -> None:
 
 async def _announce(instance: Instance) -> None:
     record = instance.record
-    say(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
+    say_later(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
     listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
-        say(f"{place}: {problem.message}")
-    say(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
+        say_later(f"{place}: {problem.message}")
+    say_later(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
 
 
 class _Printer:
@@ -112,8 +116,9 @@ class _Printer:
     def __init__(self, *, no_color: bool = False) -> None:
         self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
         self._prefix = Prefixes(self._paint)
-        self._output = UnhurriedOutput()
-        self.close = self._output.close
+        self._output = BackgroundWriter(sys.stdout, "standard output", WAITING_LIMIT)
+        self._output.start()  # now, because a script may use up what can be started
+        self.close = self._output.flush
 
     def print(self, batch: Batch) -> None:
         """In one write: a flood must not cost one for each line."""

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 
+from brummer.core import log
 from brummer.discovery.record import displayable
 
 
@@ -12,4 +13,13 @@ def say(text: str) -> None:
     That nobody reads it, or that a log is full, ends no instance.
     """
     with contextlib.suppress(OSError):
-        print(f"brum: {displayable(text)}", file=sys.stderr, flush=True)
+        print(_line(text), end="", file=sys.stderr, flush=True)
+
+
+def say_later(text: str) -> None:
+    """As `say`, from a running event loop: returns at once, although nobody may read it."""
+    log.standard_error().write(_line(text))
+
+
+def _line(text: str) -> str:
+    return f"brum: {displayable(text)}\n"

@@ -9,14 +9,22 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
+
+from brummer.core.background_writer import BackgroundWriter
 
 if TYPE_CHECKING:
     import re
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+END_S: Final = 0.5
+"""For the last words, should nobody read them: called twice at the end of a hub, which is promised within 2 s."""
+
+WAITING_LIMIT: Final = 1 << 20
+"""Characters of the log that wait to be read: some ten thousand lines."""
 
 REPEATS: Final = 10
 INTERVAL_S: Final = 10.0
@@ -31,9 +39,19 @@ def fields(**values: object) -> dict[str, object]:
     return {"fields": values}
 
 
+@functools.cache
+def _writer_of(stream: TextIO) -> BackgroundWriter:
+    return BackgroundWriter(stream, "standard error", WAITING_LIMIT)
+
+
+def standard_error() -> BackgroundWriter:
+    """For all that a running event loop has to say: a full pipe, or a stopped terminal, must not block it."""
+    return _writer_of(sys.stderr)
+
+
 def configure(level: str = "warning", *, as_json: bool = False) -> None:
     """Send this process' log to stderr from ``level`` (one of `LEVELS`) up."""
-    handler = _Handler(sys.stderr)
+    handler = _Handler(standard_error())
     handler.setFormatter(_JsonLines() if as_json else _Lines("brum: %(levelname)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -91,20 +109,34 @@ def _summary(said: _Said) -> logging.LogRecord:
     return record
 
 
-class _Handler(logging.StreamHandler[Any]):
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
+class _Handler(logging.Handler):
+    """Returns at once, whatever stands at the other end of stderr."""
+
+    def __init__(self, writer: BackgroundWriter) -> None:
+        super().__init__()
         self._repeats = Repeats()
+        self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         for summary in self._repeats.over(record.created):
-            super().emit(summary)
+            self._write(summary)
         if self._repeats.admits(record):
-            super().emit(record)
+            self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 — as every handler of the standard library
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Blocks for half a second at the most."""
+        self._writer.flush(END_S)
 
     def close(self) -> None:
         for summary in self._repeats.over():
-            super().emit(summary)
+            self._write(summary)
+        self.flush()
         super().close()
 
 
