@@ -648,7 +648,7 @@ async def test_closing_ends_what_runs_and_leaves_nothing() -> None:
         await until(lambda: len(server.connections) == 3)
         async with asyncio.timeout(WAIT_S):
             await server.close()
-        assert (server.connections, server.running) == ([], set())
+        assert (server.connections, server.running) == ([], {})
         assert handler.cancelled.is_set()
         for client in (waiting, half, idle):
             assert await client.rest() == b""

@@ -46,15 +46,15 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._failures: dict[str, Failure] = {}
         self._loop.set_exception_handler(self._callback_failed)
 
     def start(self, name: str, work: Callable[[], Awaitable[object]], *, may_end: bool = False) -> asyncio.Task[None]:
         """Await ``work()`` again and again until the task is cancelled; with ``may_end`` until it returns."""
         task = self._loop.create_task(self._keep(name, work, may_end=may_end), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
     async def close(self) -> None:

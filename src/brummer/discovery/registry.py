@@ -191,7 +191,8 @@ class Registry:
         self._roster.is_shared = not self._system.filesystems.filesystem_has_events(self.directory)
         scan = Scan(self.directory, self._findings.signatures, self._system)
         await self._take_in(scan)
-        await self._in_turns(self._roster.forget_if_gone, self._findings.files.keys() - scan.seen)
+        unseen = [name for name in self._findings.files if name not in scan.seen]
+        await self._in_turns(self._roster.forget_if_gone, unseen)
         self._roster.settle()
         await self._in_turns(self._roster.review, self._roster.listed())
         if self._loop.time() >= self._sweep_at:

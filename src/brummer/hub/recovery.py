@@ -58,7 +58,7 @@ class Recovery:
         self._slots = asyncio.Semaphore(PROBES_AT_ONCE)
         self._forgave_s = float("-inf")
         self._online = True
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}
         self.timeline = Timeline(clock)
 
     async def close(self) -> None:
@@ -82,8 +82,8 @@ class Recovery:
 
     def _start(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.ensure_future(self._carried_out(entry, work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = None
+        task.add_done_callback(self._running.pop)
 
     async def _carried_out(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
         try:

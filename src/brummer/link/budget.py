@@ -81,7 +81,7 @@ class Budget:
         self.for_calls = max(1, limit - reserve)
         self.for_waits = max(1, limit // 2)
         self._own_limits = {Purpose.OWN: max(1, limit // 4), Purpose.CALL: limit, Purpose.WAIT: self.for_waits}
-        self._places: set[Place] = set()
+        self._places: dict[Place, None] = {}
         self._counts: Counter[Purpose] = Counter()
         self._queues: dict[Purpose, deque[_Waiting]] = {kind: deque() for kind in Purpose}
         self._is_serving = False
@@ -133,7 +133,7 @@ class Budget:
 
     def take_back(self, place: Place) -> None:
         """See `Place.give_back`."""
-        self._places.discard(place)
+        self._places.pop(place, None)
         self._counts[place.purpose] -= 1
         self._serve()
 
@@ -180,7 +180,7 @@ class Budget:
             if not self._give_up_oldest(purpose if self._is_own_limit_reached(purpose) else None):
                 return None
         place = Place(self, purpose, owner)
-        self._places.add(place)
+        self._places[place] = None
         self._counts[purpose] += 1
         return place
 
@@ -192,7 +192,7 @@ class Budget:
         return self._counts[purpose] >= self._own_limits[purpose]
 
     def _give_up_oldest(self, purpose: Purpose | None) -> bool:
-        owners = {place.owner for place in self._places}
+        owners = dict.fromkeys(place.owner for place in self._places)
         idle = [(owner, connection) for owner in owners for connection in owner.idle(purpose)]
         if not idle:
             return False

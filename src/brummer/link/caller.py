@@ -61,7 +61,7 @@ class Caller:
         self.cancellations = Cancellations(link)
         self.deadlines = Deadlines(self.loop)
         """Of the calls on the short way."""
-        self._carried_on: set[asyncio.Task[bytes]] = set()
+        self._carried_on: dict[asyncio.Task[bytes], None] = {}
         link.on_gone = self._fail_hopeless
 
     async def close(self) -> None:
@@ -93,8 +93,8 @@ class Caller:
     def run(self, work: Coroutine[Any, Any, bytes], name: str) -> asyncio.Task[bytes]:
         """What belongs to a call on the short way and takes a task after all; it ends with us."""
         task = self.loop.create_task(work, name=name)
-        self._carried_on.add(task)
-        task.add_done_callback(self._carried_on.discard)
+        self._carried_on[task] = None
+        task.add_done_callback(self._carried_on.pop)
         return task
 
     def tell_answer(self, call: Call, started_s: float, result: bytes) -> None:

@@ -21,7 +21,7 @@ class Cancellations:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], None] = {}
 
     async def close(self) -> None:
         for task in self._running:
@@ -32,8 +32,8 @@ class Cancellations:
         """Nothing need be stopped of a call that was never sent."""
         if call.sent_to is not None:
             task = asyncio.get_running_loop().create_task(self._send(call), name=f"cancel {call.key}")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[task] = None
+            task.add_done_callback(self._running.pop)
 
     async def _send(self, call: Call) -> None:
         """Now, or as soon as the link is ready again; the run that the call was sent to must still be there then."""

@@ -80,17 +80,17 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._dated: set[Dated] = set()
+        self._dated: dict[Dated, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._fires_s = math.inf
 
     def add(self, dated: Dated) -> None:
-        self._dated.add(dated)
+        self._dated[dated] = None
         if dated.due_s < self._fires_s:
             self._set(dated.due_s)
 
     def drop(self, dated: Dated) -> None:
-        self._dated.discard(dated)
+        self._dated.pop(dated, None)
 
     def close(self) -> None:
         self._dated.clear()
@@ -110,7 +110,7 @@ class Deadlines:
         try:
             for dated in [dated for dated in self._dated if dated.due_s <= now]:
                 if dated in self._dated:  # the end of another may have moved it on
-                    self._dated.discard(dated)
+                    self._dated.pop(dated, None)
                     dated.expire()
         finally:  # a defect in one must not cost the others their deadlines
             self._set(min((dated.due_s for dated in self._dated), default=math.inf))

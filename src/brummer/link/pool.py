@@ -32,8 +32,8 @@ class Pool:
         self._keep = keep
         self._loop = asyncio.get_running_loop()
         self._idle: list[HttpConnection] = []
-        self._busy: set[HttpConnection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._busy: dict[HttpConnection, None] = {}
+        self._opening: dict[asyncio.Task[None], None] = {}
         self._queue: deque[asyncio.Future[HttpConnection | None]] = deque()
         self._shrink: asyncio.TimerHandle | None = None
 
@@ -67,7 +67,7 @@ class Pool:
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed:
-                self._busy.add(connection)
+                self._busy[connection] = None
                 return connection
         return None
 
@@ -82,7 +82,7 @@ class Pool:
                 continue
             if not handed.closed:
                 return handed
-            self._busy.discard(handed)
+            self._busy.pop(handed, None)
         return connection
 
     async def _turn(self) -> HttpConnection | None:
@@ -90,8 +90,8 @@ class Pool:
         self._queue.append(turn)
         if self.size < self._limit:
             task = self._loop.create_task(self._open())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._opening[task] = None
+            task.add_done_callback(lambda done: self._opening.pop(done, None))
         try:
             return await turn
         except asyncio.CancelledError:
@@ -99,7 +99,7 @@ class Pool:
             raise
 
     def release(self, connection: HttpConnection) -> None:
-        self._busy.discard(connection)
+        self._busy.pop(connection, None)
         if connection.closed:
             self._free_place()
         elif self._gives_up(connection):  # whoever waits here has his turn among the others, if one is opened for him
@@ -145,23 +145,23 @@ class Pool:
         try:
             connection = await self._opener()
         except Exception as error:  # noqa: BLE001 — it is for whoever waits
-            self._opening.discard(_current_task())
+            self._opening.pop(_current_task(), None)
             failure = error
             self._hand(lambda turn: turn.set_exception(failure))
             if len(self._queue) > len(self._opening):  # somebody had waited for this place
                 self._free_place()
         else:
-            self._opening.discard(_current_task())
+            self._opening.pop(_current_task(), None)
             self._offer(connection)
 
     def _offer(self, connection: HttpConnection) -> None:
         if connection.closed:
             self._free_place()
             return
-        self._busy.add(connection)  # counted from now on, though its new owner has yet to wake up
+        self._busy[connection] = None  # counted from now on, though its new owner has yet to wake up
         if self._hand(lambda turn: turn.set_result(connection)):
             return
-        self._busy.discard(connection)
+        self._busy.pop(connection, None)
         self._keep_idle(connection)
 
     def _keep_idle(self, connection: HttpConnection) -> None:

@@ -152,10 +152,10 @@ class HttpServer:
         self.places: Places[_Connection] = Places(
             proven=CONNECTION_LIMIT, unproven=min(UNPROVEN_LIMIT, _open_files() // UNPROVEN_SHARE)
         )
-        self.running: set[asyncio.Task[None]] = set()
+        self.running: dict[asyncio.Task[None], None] = {}
         self.closed = False
         self._acceptor: Acceptor | None = None
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: dict[asyncio.Task[None], None] = {}
 
     @property
     def connections(self) -> "list[_Connection]":
@@ -172,8 +172,8 @@ class HttpServer:
         loop, connection = asyncio.get_running_loop(), _Connection(self)
         self.places.add(connection, loop.time())
         task = loop.create_task(self._connect(connection, sock))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        self._connecting[task] = None
+        task.add_done_callback(self._connecting.pop)
 
     async def _connect(self, connection: "_Connection", sock: socket.socket) -> None:
         try:
@@ -388,8 +388,8 @@ class _Connection(asyncio.Protocol):
     def _serve_next(self) -> None:
         request, self.keep_alive = self._queued.pop(0)
         self.task = self._loop.create_task(self._serve(Exchange(self, request)))
-        self._server.running.add(self.task)
-        self.task.add_done_callback(self._server.running.discard)
+        self._server.running[self.task] = None
+        self.task.add_done_callback(self._server.running.pop)
 
     async def _serve(self, exchange: Exchange) -> None:
         try:

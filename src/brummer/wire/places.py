@@ -23,7 +23,7 @@ class Places(Generic[C]):
         self._unproven_limit = max(1, unproven)
         self._silent: dict[C, float] = {}  # since when; the oldest first
         self._heard: dict[C, None] = {}  # the oldest first
-        self._proven: set[C] = set()
+        self._proven: dict[C, None] = {}
 
     def __repr__(self) -> str:
         return f"<Places {len(self._proven)} proven, {len(self._heard)} heard, {len(self._silent)} silent>"
@@ -73,11 +73,11 @@ class Places(Generic[C]):
         if len(self._proven) >= self.proven_limit:
             return False
         self.remove(connection)
-        self._proven.add(connection)
+        self._proven[connection] = None
         return True
 
     def remove(self, connection: C) -> None:
         """Any, also one that is not here."""
         self._silent.pop(connection, None)
         self._heard.pop(connection, None)
-        self._proven.discard(connection)
+        self._proven.pop(connection, None)
