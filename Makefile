@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test integration-test clients-test suspend-test check chaos bench soak quiet format lock clean
+.PHONY: help setup simulate replay demo test integration-test clients-test suspend-test check chaos bench soak quiet format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -10,6 +10,8 @@ SETUP := @sh tools/setup.sh .venv dev
 SCRIPTS := $(wildcard demo bench)
 # More arguments for pytest, as in: make test T="-k breaker -x"
 T ?=
+SEEDS ?= 200
+SEED ?= 0
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -52,6 +54,14 @@ chaos: ## faults against the real thing
 
 bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects
 	@sh tools/when_there.sh bench/run.py
+
+simulate: ## SEEDS random schedules of the whole system in virtual time, all faults, on all cores
+	$(SETUP)
+	@$(VENV)/python tools/simulate.py --seeds $(SEEDS)
+
+replay: ## one of them, SEED, with its trace
+	$(SETUP)
+	@$(VENV)/python tools/simulate.py --replay $(SEED)
 
 soak: ## the same for hours
 	@sh tools/when_there.sh bench/soak.py

@@ -121,6 +121,8 @@ COMMANDS: dict[str, Fate] = {
     "make clients-test": TAKES_LONG,
     "make chaos": TAKES_LONG,
     "make soak": TAKES_LONG,
+    "make simulate": TAKES_LONG,
+    "make replay SEED=n": TAKES_LONG,
     "make quiet": TAKES_LONG,
     "make suspend-test": TAKES_LONG,
     "make lock": NotHere("it asks the package registry"),

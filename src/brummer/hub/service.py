@@ -152,7 +152,7 @@ async def running_hub(
 
 
 @contextlib.asynccontextmanager
-async def hub_on(
+async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     system: System,
     chosen: Settings,
     environ: Mapping[str, str],
@@ -160,6 +160,7 @@ async def hub_on(
     further_tools: Iterable[Tool] = (),
     concerns: Concerns = lambda _: True,
     sources: Sources | None = None,
+    black_boxes: BlackBoxes | None = None,
 ) -> AsyncIterator[Hub]:
     """As `running_hub`, on this system and with these settings. ``sources``: what its monitor looks at."""
     problems = _problems(chosen)
@@ -180,7 +181,7 @@ async def hub_on(
     system.descriptors.set_descriptor_limit(chosen.limits.open_files)
     for server in chosen.servers:
         instances.add_server(server)
-    black_boxes = BlackBoxes(lambda: black_box_directory(environ))
+    black_boxes = black_boxes or BlackBoxes(lambda: black_box_directory(environ))
     registry = Registry(instances_directory(environ), system)
     hub = Hub(registry, instances, working_directory, black_boxes, supervisor, further_tools, system)
     hub.problems = problems

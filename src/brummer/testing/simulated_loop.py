@@ -1,0 +1,227 @@
+"""An event loop with no system below it: time jumps, sockets and files are objects, callbacks belong to processes.
+
+Theory of operation: a callback runs in the context in which it was scheduled, and that context names a simulated
+process (`PROCESS`). The loop looks there before it runs the callback: a stopped process keeps its callbacks for later,
+and what runs without a process is the kernel. Time moves only when no callback is ready, and then at once to the next
+timer. Nothing here asks the real system for anything, so the same schedule gives the same run.
+"""
+
+# It replaces the inner turn of `asyncio.BaseEventLoop`, whose parts have been the same from Python 3.11 on.
+# ruff: noqa: SLF001
+# mypy: disable-error-code="override, attr-defined"
+
+import asyncio
+import contextvars
+import heapq
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+START_S: Final = 1000.0
+"""Not 0: code that takes a missing time for "long ago" fails at once."""
+
+KERNEL: Final = contextvars.Context()
+"""What no process runs."""
+
+RESOLUTION_S: Final = 1e-9
+
+STEPS: Final = 1_000_000
+"""A schedule of two minutes takes some 10,000; this one goes round in a circle."""
+
+
+class Owner(Protocol):
+    """A simulated process, as the loop sees it. ``is_running`` False: `defer` takes its callbacks."""
+
+    is_running: bool
+
+    def defer(self, handle: asyncio.Handle) -> None: ...
+    def add_task(self, task: asyncio.Task[Any]) -> None: ...
+    def start_thread(self) -> float:
+        """How long the work takes. Raises RuntimeError when no thread can be started."""
+
+
+PROCESS: Final[contextvars.ContextVar[Owner | None]] = contextvars.ContextVar("process", default=None)
+
+
+class Stuck(RuntimeError):
+    """Everything waits and no timer is set, or callbacks go on for ever."""
+
+
+class Pollable:
+    """Something with a descriptor that may become readable or writable; level-triggered, as for epoll(7)."""
+
+    __slots__ = ("_due_read", "_due_write", "fd", "loop", "reader", "writer")
+
+    def __init__(self, loop: "SimulatedLoop", fd: int) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.reader: tuple[Callable[..., object], tuple[Any, ...], contextvars.Context] | None = None
+        self.writer: tuple[Callable[..., object], tuple[Any, ...], contextvars.Context] | None = None
+        self._due_read = self._due_write = False
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def can_read(self) -> bool:
+        raise NotImplementedError
+
+    def can_write(self) -> bool:
+        raise NotImplementedError
+
+    def poll(self) -> None:
+        """Its state may have changed: schedule those who wait for that."""
+        if self.reader is not None and not self._due_read and self.can_read():
+            self._due_read = True
+            self.loop.run_soon(self._on_read, self.reader[2])
+        if self.writer is not None and not self._due_write and self.can_write():
+            self._due_write = True
+            self.loop.run_soon(self._on_write, self.writer[2])
+
+    def _on_read(self) -> None:
+        self._due_read = False
+        if self.reader is not None and self.can_read():
+            self.reader[0](*self.reader[1])
+            self.poll()
+
+    def _on_write(self) -> None:
+        self._due_write = False
+        if self.writer is not None and self.can_write():
+            self.writer[0](*self.writer[1])
+            self.poll()
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Its time begins at `START_S`. Raises `Stuck` when nothing would ever happen again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = START_S
+        self.pollables: dict[int, Pollable] = {}
+        self.failures: list[str] = []
+        """Exceptions that reached the loop: defects, each of them."""
+        self.steps = 0
+        self.set_task_factory(_make_task)  # type: ignore[arg-type]
+        self._handlers: dict[Owner | None, Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]] = {}
+
+    def time(self) -> float:
+        return self.now_s
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing runs: every timer that falls into it is late."""
+        self.now_s += seconds
+
+    def set_exception_handler(self, handler: Any) -> None:
+        """Each process has one of its own."""
+        self._handlers[PROCESS.get()] = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Nothing is logged: `call_exception_handler` has noted it."""
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.failures.append(context["message"] if error is None else f"{context['message']}: {error!r}")
+        if (handler := self._handlers.get(PROCESS.get())) is not None:
+            handler(self, context)
+
+    def run_soon(self, callback: Callable[[], object], context: contextvars.Context) -> None:
+        """As `call_soon`, without its checks."""
+        self._ready.append(asyncio.Handle(callback, (), self, context))
+
+    def run_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """In the kernel: no process can be stopped or killed so that it does not happen."""
+        return self.call_at(self.now_s + delay_s, callback, *args, context=KERNEL)
+
+    def requeue(self, handles: list[asyncio.Handle]) -> None:
+        """What was deferred is ready now."""
+        self._ready.extend(handles)
+
+    # What asyncio asks of a loop.
+
+    def _run_once(self) -> None:
+        ready, scheduled = self._ready, self._scheduled
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not ready:
+            if not scheduled:
+                raise Stuck("every task waits, and no timer is set")
+            self.now_s = max(self.now_s, scheduled[0]._when)
+        end_s = self.now_s + RESOLUTION_S
+        while scheduled and scheduled[0]._when <= end_s:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(PROCESS)
+            if process is not None and not process.is_running:
+                process.defer(handle)
+                continue
+            self.steps += 1
+            handle._run()
+        self._timer_cancelled_count = 0
+        if self.steps > STEPS:
+            raise Stuck(f"{STEPS} callbacks have run, the last at {self.now_s:.3f} s")
+
+    def _write_to_self(self) -> None:
+        pass
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(self, _: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """A thread, or what looks like one: the work is done later, in one piece."""
+        process = PROCESS.get()
+        takes_s = process.start_thread() if process is not None else 0.0
+        done = self.create_future()
+
+        def work() -> None:
+            if done.cancelled():
+                return
+            try:
+                result = func(*args)
+            except BaseException as error:  # noqa: BLE001 — it is for whoever waits
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        self.call_later(takes_s, work)
+        return done
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        pollable = self._pollable(fd)
+        pollable.reader = callback, args, contextvars.copy_context()
+        pollable.poll()
+
+    def remove_reader(self, fd: Any) -> bool:
+        pollable = self._pollable(fd)
+        was, pollable.reader = pollable.reader, None
+        return was is not None
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        pollable = self._pollable(fd)
+        pollable.writer = callback, args, contextvars.copy_context()
+        pollable.poll()
+
+    def remove_writer(self, fd: Any) -> bool:
+        pollable = self._pollable(fd)
+        was, pollable.writer = pollable.writer, None
+        return was is not None
+
+    def _pollable(self, fd: Any) -> Pollable:
+        return fd if isinstance(fd, Pollable) else self.pollables[fd]
+
+    async def connect_accepted_socket(self, protocol_factory: Any, sock: Any, **_: Any) -> Any:
+        """A transport for a socket in memory."""
+        protocol = protocol_factory()
+        return sock.transport(protocol), protocol
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+) -> asyncio.Task[Any]:
+    task = asyncio.Task(coroutine, loop=loop, **options)
+    process = PROCESS.get()
+    if process is not None:
+        process.add_task(task)
+    return task

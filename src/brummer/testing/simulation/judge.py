@@ -1,0 +1,163 @@
+"""What was wrong with one schedule: an empty list, or sentences.
+
+The oracle of every call: an answer means that it ran once; ``not_executed`` that it never ran; ``unknown`` that it ran
+at most once, and only where that can't be told: that run of the instance is over, it can't be asked before the call's
+deadline, or its ledger says that it had to forget. Never elsewhere, always in time, and nothing is left over.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from brummer.testing.simulation.clients import Asked, Client
+from brummer.testing.simulation.parts import HubRun, Instance, Ran
+from brummer.testing.simulation.schedule import Schedule
+from brummer.testing.simulation.world import World
+
+LATE_S: Final = 4.0
+"""Beside its deadline: what a deadline that fires late gives, and the way."""
+
+
+def judge(schedule: Schedule) -> list[str]:
+    """After `Schedule.play`, while everything still runs."""
+    world = schedule.world
+    found = [f"not ready in time: {name}" for name in schedule.not_ready]
+    found += [f"the loop: {failure}" for failure in world.loop.failures if "Defect(" not in failure]
+    for stranger in world.strangers:
+        found += [f"{stranger.name} got a call: {body[:60]!r}" for body in stranger.calls]
+    for client in world.clients:
+        for asked in client.asked:
+            found += [
+                f"call {asked.number} ({asked.tool} to {asked.target}, {client.name}): {what}"
+                for what in _of_call(world, client, asked)
+            ]
+        found += list(_of_hubs(client))
+    return found
+
+
+# One call.
+
+
+def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
+    runs = world.work.runs.get(asked.number, [])
+    if elsewhere := [ran.where for ran in runs if ran.where != asked.target]:
+        yield f"ran in {elsewhere}"
+    if asked.mutating and len(runs) > 1:
+        yield f"ran {len(runs)} times"
+    if not asked.is_over:
+        yield "was never answered"
+        return
+    if asked.lost or asked.cancelled:
+        return
+    yield from _of_time(world, client, asked)
+    if asked.answer is not None:
+        yield from _of_answer(world, asked, asked.answer, runs)
+
+
+def _of_time(world: World, client: Client, asked: Asked) -> Iterator[str]:
+    took_s = asked.answered_s - asked.sent_s
+    away_s = sum(
+        max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s))
+        for who, begin, end in [*world.not_run, *((asked.hub.name, *pause) for pause in client.not_reading)]
+        if who in ("all", asked.hub.name)
+    )
+    if took_s > asked.deadline_s + LATE_S + 2 * away_s:
+        yield f"took {took_s:.1f} s, and its deadline is {asked.deadline_s:g} s"
+
+
+def _of_answer(world: World, asked: Asked, answer: dict[str, Any], runs: list[Ran]) -> Iterator[str]:
+    content = answer.get("structuredContent")
+    if not isinstance(content, dict):
+        if "status" in answer or "protocol_error" in answer:
+            yield from _of_refusal(answer, runs)
+        else:
+            yield f"an answer of no known shape: {str(answer)[:200]}"
+        return
+    error = content.get("error")
+    if error is None:
+        if (content.get("by"), content.get("number")) != (asked.target, asked.number):
+            yield f"got the answer of another: by {content.get('by')}, {content.get('number')}"
+        if not runs:
+            yield "was answered and never ran"
+        return
+    yield from _of_error(world, asked, error, runs)
+
+
+def _of_refusal(answer: dict[str, Any], runs: list[Ran]) -> Iterator[str]:
+    """JSON-RPC's own errors: only what never began may end so."""
+    if runs:
+        yield f"was refused though it ran: {answer}"
+
+
+def _of_error(world: World, asked: Asked, error: dict[str, Any], runs: list[Ran]) -> Iterator[str]:
+    code, outcome = error["code"], error["outcome"]
+    if code == "internal":
+        yield f"internal: {error['message']}"
+    if outcome == "not_executed":
+        if runs:
+            yield f"{code} says that it never ran, and it ran {len(runs)} times"
+        return
+    if outcome != "unknown":
+        yield f"an outcome of no known kind: {outcome}"
+    if error["retryable"]:
+        yield f"{code} says unknown and retryable"
+    if asked.target == "docs" or not asked.mutating:
+        return
+    program = world.target(asked.target)
+    assert isinstance(program, Instance)  # noqa: S101 — all others are foreign
+    if not _may_be_unknown(world, asked, code, program):
+        yield f"{code} says unknown, and its run lives, can be asked and has forgotten nothing"
+
+
+def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) -> bool:
+    if any(asked.sent_s - 1 <= ended_s <= asked.answered_s + 1 for _, ended_s in program.ended):
+        return True
+    if code == "call_forgotten":
+        return bool(program.forgot)
+    away_s = sum(
+        max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s))
+        for who, begin, end in world.not_run
+        if who in ("all", asked.hub.name)
+    )
+    return asked.answered_s - asked.sent_s >= asked.deadline_s - 1 - away_s
+
+
+# What is left over.
+
+
+def _of_hubs(client: Client) -> Iterator[str]:
+    for run in client.runs:
+        if run.result is not None:
+            yield f"{run.name} ended by {run.result}"
+        if repeated := [key for key, times in run.keys.items() if times > 1]:
+            yield f"{run.name} counted {len(repeated)} calls more than once"
+    if client.hub is not None and client.hub.hub is not None:
+        yield from _of_status(client.hub, client.hub.hub.describe())
+
+
+def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
+    in_use = status["limits"]["in_use"]
+    for what in ("in_flight", "parked"):
+        if in_use[what]:
+            yield f"{run.name}: {in_use[what]} {what} with no call"
+    for link in status["links"]:
+        for what in ("in_flight", "parked"):
+            if link[what]:
+                yield f"{run.name}: link to {link['instance_id']} has {link[what]} {what} with no call"
+    if problems := [problem["code"] for problem in status["problems"] if problem["severity"] == "error"]:
+        yield f"{run.name} tells of {problems} in peace"
+
+
+async def judge_end(world: World) -> list[str]:
+    """After everything was asked to end: nothing is left."""
+    found = []
+    for client in world.clients:
+        run = client.hub
+        if run is None:
+            continue
+        if not run.is_over:
+            found.append(f"{run.name} has not ended")
+        found += [f"{run.name} left {what}" for what in run.process.left_behind()]
+    for instance in world.instances:
+        if instance.process is not None:
+            found.append(f"{instance.id} has not ended")
+    return found

@@ -1,0 +1,432 @@
+"""The programs of a simulation, each the real thing above the system: an instance, a foreign server, a hub."""
+
+import asyncio
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from brummer.contract.tools import REPEATABLE
+from brummer.core.errors import BrummerError
+from brummer.core.limits import Limits
+from brummer.core.memory import Memory
+from brummer.core.servers import Server
+from brummer.core.settings import Settings
+from brummer.discovery.record import Record
+from brummer.discovery.registrar import Registrar, last_port
+from brummer.hub.black_box import BlackBoxes
+from brummer.hub.service import Hub, hub_on
+from brummer.instance.keyed_calls import GRACE_S, KeyedCalls
+from brummer.instance.ledger import Ledger
+from brummer.network.monitor import Sources
+from brummer.network.snapshot import Snapshot
+from brummer.testing.memory_sockets import Listener
+from brummer.testing.process_table import MemoryDescriptors, Pipe, Process, pipe
+from brummer.testing.simulation.trace import Trace
+from brummer.wire import eras, identity
+from brummer.wire.http_server import Exchange, HttpRequest, HttpServer
+from brummer.wire.server import McpServer, ToolCall
+from brummer.wire.stdio import StdioServer
+from brummer.wire.streamable_http import StreamableHttp
+from brummer.wire.toolbox import Tool, ToolTable
+
+DIRECTORY: Final = Path("/run/brummer")
+TOKEN: Final = "t" * 43
+HTTP_TOKEN: Final = "h" * 43
+HTTP_PORT: Final = 7700
+FOREIGN_HOST: Final = "203.0.113.7"
+FOREIGN_PORT: Final = 9000
+PROGRESS_S: Final = 1.0
+"""How often a long job tells of its progress."""
+
+
+class Job(msgspec.Struct):
+    """What a call asks for, written into one string argument: number, duration, and size of the answer."""
+
+    number: int
+    takes_s: float
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"job-{self.number}-{round(self.takes_s * 1000)}-{self.size_bytes}"
+
+    @classmethod
+    def read(cls, text: str) -> "Job":
+        _, number, takes_ms, size = text.split("-")
+        return cls(int(number), int(takes_ms) / 1000, int(size))
+
+
+class Ran(msgspec.Struct):
+    """One execution of a job. ``ended``: how, while it is over."""
+
+    number: int
+    where: str
+    generation: str
+    started_s: float
+    ended: str = ""
+
+
+class Work:
+    """All executions in one simulation, wherever they were."""
+
+    def __init__(self, trace: Trace, now_s: Callable[[], float]) -> None:
+        self._trace = trace
+        self._now_s = now_s
+        self.runs: dict[int, list[Ran]] = {}
+
+    async def do(self, job: Job, where: str, generation: str, process: Process, call: ToolCall | None) -> object:
+        process.check("run")  # what a killed process still does reaches nothing
+        ran = Ran(job.number, where, generation, self._now_s())
+        self.runs.setdefault(job.number, []).append(ran)
+        self._trace(where, f"runs job {job.number}")
+        try:
+            left_s = job.takes_s
+            while left_s > PROGRESS_S:
+                await asyncio.sleep(PROGRESS_S)
+                left_s -= PROGRESS_S
+                if call is not None:
+                    call.report_progress(job.takes_s - left_s, job.takes_s)
+            await asyncio.sleep(left_s)
+        except asyncio.CancelledError:
+            ran.ended = "killed" if process.is_dead else "cancelled"
+            raise
+        ran.ended = "done"
+        return {"by": where, "number": job.number, "filler": "x" * job.size_bytes}
+
+
+class _Named(msgspec.Struct):
+    name: str = ""
+    process: str = ""
+
+
+class Instance:
+    """One project's instance, over all its runs."""
+
+    def __init__(self, name: str, work: Work, trace: Trace, limits: Limits) -> None:
+        self.id = f"{name}-00000000"
+        self._work = work
+        self._trace = trace
+        self._limits = limits
+        self._generations = itertools.count(1)
+        self.process: Process | None = None
+        self.generation = ""
+        self.ended: list[tuple[str, float]] = []
+        """(generation, when) of each run that is over."""
+        self.forgot: Counter[str] = Counter()
+        """Results that the ledger dropped, by generation."""
+        self._end: asyncio.Event | None = None
+        self.ledger: Ledger | None = None
+        self.calls: KeyedCalls | None = None
+        self.problem = ""
+
+    def start(self, process: Process) -> None:
+        self.process = process
+        self.generation = f"{self.id[:8]}-run{next(self._generations)}"
+        self._trace(self.id, f"starts as {self.generation}, pid {process.pid}")
+        process.start(self._life(process, self.generation))
+
+    async def _life(self, process: Process, generation: str) -> None:
+        try:
+            await self._serve(process, generation)
+        except (BrummerError, OSError, RuntimeError) as error:
+            self.problem = f"{type(error).__name__}"
+            self._trace(self.id, f"{generation} could not serve: {self.problem}")
+        if not process.is_dead:
+            self.over(process, generation)
+
+    def over(self, process: Process, generation: str) -> None:
+        if self.process is process:
+            self.process = None
+            self.ended.append((generation, process.loop.time()))
+
+    async def _serve(self, process: Process, generation: str) -> None:
+        system = process.system
+        self._end = ended = asyncio.Event()
+        registrar = Registrar(DIRECTORY, self.id, system)
+        server: HttpServer | None = None
+        calls: KeyedCalls | None = None
+        try:
+            await registrar.acquire()
+            listener = _listen(process, last_port(DIRECTORY, self.id, system.files))
+            record = _record(self.id, generation, listener.address[1], process)
+            self.calls = calls = self._keyed_calls(process, generation)
+            mcp = McpServer(calls, name="brummer", version="0", instructions="")
+            front = StreamableHttp(mcp, token=TOKEN, routes={identity.PATH: _prove(self.id, generation)})
+            server = HttpServer(front, body_limit_bytes=self._limits.request_bytes, admit=front.admit)
+            await server.start([listener])  # type: ignore[list-item]
+            await registrar.publish(record)
+            keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
+            try:
+                await ended.wait()
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+        finally:
+            registrar.unpublish()
+            if server is not None:
+                await server.close()
+            if calls is not None:
+                await calls.close()
+            registrar.withdraw()
+
+    def _keyed_calls(self, process: Process, generation: str) -> KeyedCalls:
+        limits = self._limits
+        self.ledger = ledger = CountedLedger(limits, lambda: self.forgot.update([generation]))
+        shed = lambda: ledger.shed(process.loop.time(), older_than_s=GRACE_S)  # noqa: E731
+        memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, process.system.memory.resident_bytes, shed)
+        return KeyedCalls(self._tools(process, generation), REPEATABLE, ledger, memory.admit)
+
+    def _tools(self, process: Process, generation: str) -> ToolTable:
+        async def do(arguments: _Named, call: ToolCall) -> object:
+            job = Job.read(arguments.name or arguments.process)
+            return await self._work.do(job, self.id, generation, process, call)
+
+        return ToolTable([Tool({"name": name}, _Named, do) for name in CALLED])
+
+    def end(self) -> None:
+        """As by SIGTERM."""
+        if self._end is not None:
+            self._end.set()
+
+
+CALLED: Final = ("scripts_run", "scripts_restart", "scripts_stop", "scripts_status", "logs_tail", "wait_for")
+
+
+class CountedLedger(Ledger):
+    """A `Ledger` that tells what it drops."""
+
+    def __init__(self, limits: Limits, on_forgotten: Callable[[], object]) -> None:
+        super().__init__(
+            max_entries=limits.ledger_entries, max_bytes=limits.ledger_bytes, max_age_s=limits.ledger_age_s
+        )
+        self._on_forgotten = on_forgotten
+
+    def _forget(self, now_s: float, max_age_s: float | None = None) -> None:
+        before = len(self)
+        super()._forget(now_s, max_age_s)
+        for _ in range(before - len(self)):
+            self._on_forgotten()
+
+
+def _listen(process: Process, port: int | None) -> Listener:
+    network = process.machine.network
+    with contextlib.suppress(OSError):
+        if port is not None:
+            return network.listen(process, "127.0.0.1", port)
+    return network.listen(process, "127.0.0.1")
+
+
+def _prove(instance_id: str, generation: str) -> Callable[[HttpRequest], tuple[int, bytes]]:
+    return lambda request: identity.answer(TOKEN, instance_id, generation, request.target)
+
+
+def _record(instance_id: str, generation: str, port: int, process: Process) -> Record:
+    own = process.identity
+    return Record(
+        instance_id=instance_id,
+        generation=generation,
+        name=instance_id.partition("-")[0],
+        directory=f"/projects/{instance_id}",
+        url=f"http://127.0.0.1:{port}/mcp",
+        pid=own.pid,
+        start_token=own.start_token,
+        boot_id=own.boot_id,
+        pid_namespace=own.pid_namespace,
+        started_at="2026-11-24T12:00:00Z",
+        token=TOKEN,
+        protocols=eras.SUPPORTED,
+    )
+
+
+class Foreign:
+    """A server that is not ours: no record, no proof, no ledger."""
+
+    def __init__(self, work: Work, trace: Trace) -> None:
+        self.id = "docs"
+        self._work = work
+        self._trace = trace
+        self._runs = itertools.count(1)
+        self.process: Process | None = None
+        self.ended: list[tuple[str, float]] = []
+        self.generation = ""
+
+    def start(self, process: Process) -> None:
+        self.process = process
+        self.generation = f"docs-run{next(self._runs)}"
+        self._trace(self.id, f"starts as {self.generation}")
+        process.start(self._serve(process, self.generation))
+
+    def over(self, process: Process, generation: str) -> None:
+        if self.process is process:
+            self.process = None
+            self.ended.append((generation, process.loop.time()))
+
+    async def _serve(self, process: Process, generation: str) -> None:
+        async def do(arguments: _Named, call: ToolCall) -> object:
+            return await self._work.do(Job.read(arguments.name), self.id, generation, process, call)
+
+        hints = {"count": {}, "peek": {"readOnlyHint": True}}
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+        tools = [
+            Tool({"name": name, "inputSchema": schema, "annotations": hint}, _Named, do) for name, hint in hints.items()
+        ]
+        mcp = McpServer(ToolTable(tools), name="docs", version="1", instructions="")
+        front = StreamableHttp(mcp, token="f" * 43, extra_hosts=frozenset({FOREIGN_HOST}))
+        listener: Any = process.machine.network.listen(process, FOREIGN_HOST, FOREIGN_PORT)
+        await HttpServer(front, body_limit_bytes=1 << 20, admit=front.admit).start([listener])
+        await asyncio.Event().wait()
+
+
+class Stranger:
+    """A program that has taken the port of an instance. Whatever reaches it must be no call."""
+
+    def __init__(self, name: str, trace: Trace, manner: str) -> None:
+        self.name = name
+        self._trace = trace
+        self._manner = manner
+        self.calls: list[bytes] = []
+
+    async def serve(self, process: Process, port: int) -> None:
+        async def handle(exchange: Exchange) -> None:
+            if exchange.request.method == b"POST":
+                self.calls.append(exchange.request.body)
+            if self._manner == "silent":
+                await asyncio.Event().wait()
+            exchange.respond(
+                404 if self._manner == "refuses" else 200, b"<html></html>", [(b"content-type", b"text/html")]
+            )
+
+        server = HttpServer(handle, body_limit_bytes=1 << 20)
+        try:
+            await server.start([process.machine.network.listen(process, "127.0.0.1", port)])  # type: ignore[list-item]
+        except OSError:
+            return
+        await asyncio.Event().wait()
+
+
+class _NoBoxes(BlackBoxes):
+    """Nobody has left anything behind; to find that out takes a thread, as it does in truth."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: DIRECTORY)
+
+    async def answer(self, *_: Any) -> bytes | None:
+        await asyncio.to_thread(lambda: None)
+        return None
+
+    async def named(self, name: str) -> str | None:  # noqa: ARG002
+        await asyncio.to_thread(lambda: None)
+        return None
+
+
+class Surroundings:
+    """What a hub's monitor looks at."""
+
+    def __init__(self) -> None:
+        self.network = Snapshot(("192.168.1.5", None), carrier=True, loopback=True)
+        self._clock_hints: dict[int, tuple[Callable[[], None], Any]] = {}
+        self._network_hints: dict[int, tuple[Callable[[], None], Any]] = {}
+        self._numbers = itertools.count(1)
+
+    def sources(self, process: Process) -> Sources:
+        def snapshot() -> Snapshot:
+            process.check("network")
+            return self.network
+
+        return Sources(process.system.clock, snapshot, self._watch_clocks, self._watch_network)
+
+    def _watch_clocks(self, loop: Any, on_hint: Callable[[], None]) -> Any:
+        return self._watch(self._clock_hints, loop, on_hint)
+
+    def _watch_network(self, loop: Any, on_hint: Callable[[], None]) -> Any:
+        return self._watch(self._network_hints, loop, on_hint)
+
+    def _watch(self, hints: dict[int, Any], loop: Any, on_hint: Callable[[], None]) -> "_Watch":
+        import contextvars  # noqa: PLC0415
+
+        number = next(self._numbers)
+        context = contextvars.copy_context()
+        hints[number] = lambda: loop.call_soon(on_hint, context=context)
+        return _Watch(lambda: hints.pop(number, None))
+
+    def hint_of_clocks(self) -> None:
+        for hint in list(self._clock_hints.values()):
+            hint()  # type: ignore[operator]
+
+    def hint_of_network(self) -> None:
+        for hint in list(self._network_hints.values()):
+            hint()  # type: ignore[operator]
+
+
+class _Watch:
+    def __init__(self, close: Callable[[], object]) -> None:
+        self.close = close
+
+
+class HubRun:
+    """One run of a hub, started by its client."""
+
+    def __init__(self, name: str, process: Process, limits: Limits, surroundings: Surroundings, trace: Trace) -> None:
+        self.name = name
+        self.process = process
+        self._trace = trace
+        self._limits = limits
+        self._surroundings = surroundings
+        self.hub: Hub | None = None
+        self.ended: Counter[str] = Counter()
+        self.keys: Counter[str] = Counter()
+        self.is_over = False
+        self.result: str | None = None
+
+    async def serve(self, stdin: Pipe, stdout: Pipe, http_port: int) -> None:
+        """Both fronts, until stdin ends."""
+        process = self.process
+        settings = Settings(
+            servers=(
+                Server("docs", f"http://{FOREIGN_HOST}:{FOREIGN_PORT}/mcp", {"authorization": f"Bearer {'f' * 43}"}),
+            ),
+            limits=self._limits,
+        )
+        environ = {"BRUMMER_INSTANCES_DIR": str(DIRECTORY)}
+        sources = self._surroundings.sources(process)
+        async with hub_on(
+            process.system, settings, environ, Path("/projects"), sources=sources, black_boxes=_NoBoxes()
+        ) as hub:
+            self.hub = hub
+            hub.instances.transitions.subscribe(
+                lambda moved: self._trace(
+                    self.name, f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
+                )
+            )
+            hub.instances.calls_ended.subscribe(self._count)
+            front = StdioServer(
+                hub.server,
+                stdin=stdin.fd,
+                stdout=stdout.fd,
+                limit_bytes=self._limits.request_bytes,
+                descriptors=MemoryDescriptors(process),
+            )
+            handler = StreamableHttp(hub.server, token=HTTP_TOKEN)
+            http = HttpServer(handler, body_limit_bytes=self._limits.request_bytes, admit=handler.admit)
+            listener: Any = process.machine.network.listen(process, "127.0.0.1", http_port)
+            await http.start([listener])
+            await front.serve()
+            await http.close()
+        self.is_over = True
+
+    def _count(self, call: Any) -> None:
+        if not self.process.is_dead:
+            self.ended[call.ending] += 1
+            self.keys[call.key] += 1
+            self._trace(self.name, f"call of {call.tool} to {call.instance_id} ended {call.ending} {call.code}")
+
+
+def pipes(client: Process, hub: Process) -> tuple[Pipe, Pipe, Pipe, Pipe]:
+    """(the client's end to write to, the hub's stdin, the hub's stdout, the client's end to read from)."""
+    stdin, to_hub = pipe(hub, client)
+    from_hub, stdout = pipe(client, hub)
+    return to_hub, stdin, stdout, from_hub

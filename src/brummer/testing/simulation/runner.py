@@ -1,0 +1,68 @@
+"""Plays seeds: one, readably, or many, a process for each core."""
+
+import asyncio
+import gc
+import logging
+import random
+from dataclasses import dataclass
+
+from brummer.testing.simulated_loop import SimulatedLoop
+from brummer.testing.simulation.judge import judge, judge_end
+from brummer.testing.simulation.schedule import Schedule
+from brummer.testing.simulation.world import World
+
+
+@dataclass
+class Result:
+    """Of one seed. ``found``: what was wrong; ``lines``: the trace."""
+
+    seed: int
+    hash: str
+    calls: int
+    found: list[str]
+    lines: list[str]
+    virtual_s: float = 0.0
+    steps: int = 0
+
+
+def run(seed: int) -> Result:
+    """Play and judge one schedule."""
+    random.seed(seed)
+    loop = SimulatedLoop()
+    world = World(loop, seed)
+    schedule = Schedule(world)
+    logging.disable(logging.CRITICAL)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    found: list[str] = []
+    try:
+        asyncio.set_event_loop(loop)
+        found = loop.run_until_complete(_play(world, schedule))
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        import traceback  # noqa: PLC0415
+
+        found = [f"the schedule failed: {error!r}", *traceback.format_exception(error)[-6:]]
+    finally:
+        logging.disable(logging.NOTSET)
+        asyncio.set_event_loop(None)
+        loop.close()
+        if was_enabled:
+            gc.enable()
+    calls = sum(len(client.asked) for client in world.clients)
+    return Result(seed, world.trace.hash, calls, found, world.trace.lines, loop.now_s - 1000.0, loop.steps)
+
+
+async def _play(world: World, schedule: Schedule) -> list[str]:
+    await schedule.play()
+    found = judge(schedule)
+    for client in world.clients:
+        client.close_hub()
+    for instance in world.instances:
+        instance.end()
+    await asyncio.sleep(30)
+    found += await judge_end(world)
+    for process in list(world.machine.processes.values()):
+        await process.kill()
+    return found

@@ -1,0 +1,19 @@
+"""What happened in one run, in order, and its hash: equal hashes are equal runs."""
+
+import hashlib
+from collections.abc import Callable
+
+
+class Trace:
+    """Lines with their times. ``now_s`` tells the time."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self.lines: list[str] = []
+
+    def __call__(self, who: str, what: str) -> None:
+        self.lines.append(f"{self._now_s() - 1000.0:12.6f}  {who:<12} {what}")
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256("\n".join(self.lines).encode()).hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""Many seeds of the simulation on all cores, or one with its trace.
+
+    simulate.py [--seeds N] [--first SEED] [--seconds S]
+    simulate.py --replay SEED
+
+It prints what was wrong, the command that shows it, how fast it went, and a hash over all traces: the same Python gives
+the same.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count
+
+from brummer.testing.simulation.runner import Result, run
+
+CHUNK = 8
+"""Seeds that a worker gets at once: a quarter of a second of work."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=200, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seconds", type=float, help="as many as fit into this time, instead of a number")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="show the trace of this one")
+    given = parser.parse_args()
+    if given.replay is not None:
+        return replay(given.replay)
+    return simulate(given.first, given.seeds, given.seconds)
+
+
+def replay(seed: int) -> int:
+    result = run(seed)
+    print("\n".join(result.lines))
+    print(f"\nseed {seed}: {result.calls} calls in {result.virtual_s:.0f} virtual seconds, trace {result.hash}")
+    _print_found(result)
+    return 1 if result.found else 0
+
+
+def simulate(first: int, seeds: int, seconds: float | None) -> int:
+    began_s = time.monotonic()
+    digest, schedules, calls, failed = hashlib.sha256(), 0, 0, 0
+    for result in results(first, seeds, seconds):
+        schedules += 1
+        calls += result.calls
+        digest.update(result.hash.encode())
+        if result.found:
+            failed += 1
+            print(f"seed {result.seed} (trace {result.hash}): make replay SEED={result.seed}")
+            _print_found(result)
+            sys.stdout.flush()
+    took_s = time.monotonic() - began_s
+    print(
+        f"{schedules} schedules, {calls} calls judged, {failed} failed, in {took_s:.1f} s on {os.cpu_count()} cores:"
+        f" {schedules / took_s:.1f} schedules/s, {calls / took_s:.0f} calls/s; all traces {digest.hexdigest()[:16]}"
+    )
+    return 1 if failed else 0
+
+
+def results(first: int, seeds: int, seconds: float | None) -> Iterator[Result]:
+    """In the order of the seeds. With ``seconds`` no chunk begins after them."""
+    until_s = None if seconds is None else time.monotonic() + seconds
+    workers = os.cpu_count() or 1
+    starts = count(first, CHUNK) if seconds is not None else iter(range(first, first + seeds, CHUNK))
+    last = None if seconds is not None else first + seeds
+    with ProcessPoolExecutor(workers) as pool:
+        pending = [pool.submit(some, start, last) for start, _ in zip(starts, range(2 * workers), strict=False)]
+        while pending:
+            yield from pending.pop(0).result()
+            if until_s is None or time.monotonic() < until_s:
+                start = next(starts, None)
+                if start is not None:
+                    pending.append(pool.submit(some, start, last))
+
+
+def some(first: int, last: int | None) -> list[Result]:
+    """In a worker. A trace is sent back only where something was wrong with it."""
+    found = []
+    for seed in range(first, first + CHUNK if last is None else min(first + CHUNK, last)):
+        result = run(seed)
+        result.lines.clear()
+        found.append(result)
+    return found
+
+
+def _print_found(result: Result) -> None:
+    for what in result.found:
+        print(f"    {what}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
