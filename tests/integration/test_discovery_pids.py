@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from brummer.discovery.events import Appeared, Gone
 from brummer.discovery.registry import Registry
+from tests.integration.programs import BRUM, WAIT_S, Brum, within
 from tests.unit.discovery_support import directory_in_memory
 
 pytestmark = [
@@ -114,3 +116,29 @@ def test_without_a_proc_of_our_own_no_pid_is_looked_up() -> None:
     )
     command = ["unshare", "--pid", "--fork", sys.executable, "-c", code]
     subprocess.run(command, check=True, timeout=20)
+
+
+def test_a_hub_in_another_time_namespace_removes_no_living_instance_and_says_what_it_can_not_see(brum: Brum) -> None:
+    """There all start times are others."""
+    web = brum.instance(brum.project("web"))
+    outside = ["unshare", "--time", "--boottime", "100000", "--fork", "--kill-child"]
+    try:
+        subprocess.run([*outside, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("platform: time namespaces are not to be had here")
+    hub = brum.hub_by([*outside, BRUM, "--mcp"]).greet()
+    assert within(WAIT_S, lambda: [each["state"] for each in hub.call("instances_list")["instances"]] == ["ready"])
+    for number in range(5):
+        (brum.instances / f"{number}.json").touch()  # which makes it look
+        assert within(WAIT_S, lambda: len(hub.call("hub_status")["problems"]) > 1)
+        (brum.instances / f"{number}.json").unlink()
+        assert within(WAIT_S, lambda: len(hub.call("hub_status")["problems"]) == 1)
+    (problem,) = hub.call("hub_status")["problems"]
+    assert (problem["code"], problem["instance"]) == ("other_time_namespace", web.id)
+    assert (brum.instances / f"{web.id}.json").exists()
+    web.signal(signal.SIGKILL)
+    web.wait()
+    (brum.instances / "look.json").touch()
+    assert within(WAIT_S, lambda: [each["state"] for each in hub.call("instances_list")["instances"]] == ["gone"])
+    hub.close_stdin()
+    hub.wait()

@@ -457,7 +457,7 @@ async def test_the_removal_of_a_dead_record_spares_a_new_one_of_that_name(
 
 async def test_temporary_files_of_dead_writers_are_swept(directory: Path, registry: Registry) -> None:
     own = own_identity()
-    left = directory / temporary_name("x.json").replace(f"-{own.start_token}-", "-1-")
+    left = directory / temporary_name("x.json").replace(f"-{own.pid}-", f"-{2**22 + 1}-")
     ours = directory / temporary_name("x.json")
     left.touch()
     ours.touch()

@@ -250,6 +250,18 @@ def test_a_temporary_file_of_another_pid_namespace_is_abandoned_only_when_it_is_
     assert is_abandoned(path)
 
 
+def test_a_temporary_file_is_spared_while_young_if_its_writers_pid_lives_with_another_start_time(
+    tmp_path: Path,
+) -> None:
+    """The pid may have been given away, or the writer may be in another time namespace."""
+    own = own_identity()
+    path = tmp_path / temporary_name("x").replace(f"-{own.start_token}-", "-1-")
+    path.touch()
+    assert not is_abandoned(path)
+    os.utime(path, (0, 0))
+    assert is_abandoned(path)
+
+
 @pytest.mark.parametrize("name", [".hidden.tmp", ".x.json.a-b-c-d-e.tmp", "x.json", ".x.1-2-3-4.tmp"])
 def test_a_hidden_file_that_is_not_ours_is_never_abandoned(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()

@@ -124,6 +124,7 @@ def test_another_start_time_or_boot_or_namespace_is_another_process(start: Start
     assert not is_running(msgspec.structs.replace(identity, start_token=identity.start_token + 1))
     assert not same_namespace(msgspec.structs.replace(identity, boot_id="another"))
     assert not same_namespace(msgspec.structs.replace(identity, pid_namespace=1))
+    assert not same_namespace(msgspec.structs.replace(identity, time_namespace=1))
 
 
 def test_no_descriptor_is_given_for_a_dead_or_recycled_process(start: Start) -> None:

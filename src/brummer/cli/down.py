@@ -112,7 +112,9 @@ async def _stop(project: Project, script: str) -> int:
 async def end_instance(record: Record, timeout_s: float, *, kill: bool) -> None:
     """Signal the very process that wrote the record, and wait until it has gone. Raises OutOfReach, StillRunning."""
     if not same_namespace(record.identity):
-        raise OutOfReach(f"{record.name} runs in another container (pid {record.pid} there): end it from inside")
+        raise OutOfReach(
+            f"{record.name} runs in another container or namespace (pid {record.pid} there): end it from inside"
+        )
     gone = asyncio.Event()
     watch = watch_exit(asyncio.get_running_loop(), record.identity, gone.set)
     try:

@@ -72,6 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     start_token: Count
     boot_id: BootId
     pid_namespace: Count
+    time_namespace: Count = 0
     started_at: Utc
     token: Token
     protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()
@@ -82,7 +83,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> ProcessIdentity:
-        return ProcessIdentity(self.boot_id, self.pid_namespace, self.pid, self.start_token)
+        return ProcessIdentity(self.boot_id, self.pid_namespace, self.pid, self.start_token, self.time_namespace)
 
     @property
     def is_further(self) -> bool:

@@ -110,6 +110,7 @@ def describe_self(
         start_token=own.start_token,
         boot_id=own.boot_id,
         pid_namespace=own.pid_namespace,
+        time_namespace=own.time_namespace,
         started_at=datetime.fromtimestamp(system.clock.wall(), UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),

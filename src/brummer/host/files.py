@@ -101,8 +101,12 @@ def is_abandoned(path: Path, system: System = REAL) -> bool:
     boot, namespace, pid, start = found[1], *map(int, found.groups()[1:])
     writer = ProcessIdentity(own.boot_id, namespace, pid, start)
     if boot == _boot_prefix(own) and system.processes.same_namespace(writer):
-        return not system.processes.is_running(writer)
-    try:
+        if system.processes.is_running(writer):
+            return False
+        with contextlib.suppress(OSError):
+            if system.processes.process_state(pid) is None:
+                return True
+    try:  # or it may have written from another time namespace
         return system.clock.wall() - system.files.lstat(path).st_mtime > _ABANDONED_AFTER_S
     except OSError:
         return False

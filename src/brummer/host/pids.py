@@ -1,8 +1,9 @@
 """Which process it is, and what it is doing.
 
-A pid alone says nothing: it is reused after a death and means another process in another pid namespace. The identity
-of a process is (boot id, pid namespace, pid, start time). The start time has ticks of 10 ms on Linux; no pid comes
-round again in that time (32,768 forks of 0.4 ms lie between), so the four together are exact.
+A pid alone says nothing: it is reused after a death and means another process in another pid namespace. The identity of
+a process is (boot id, pid namespace, pid, start time), and the time namespace of whoever read that time: /proc shows it
+on the reader's own clock, so start times of two time namespaces can't be compared. The start time has ticks of 10 ms
+on Linux; no pid comes round again in that time (32,768 forks of 0.4 ms lie between), so all together are exact.
 
 Linux is tested; macOS and Windows are untested on hardware.
 """
@@ -28,6 +29,8 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
     pid_namespace: int
     pid: int
     start_token: int
+    time_namespace: int = 0
+    """Of whoever has read the start time; 0 for the initial one, and where there are none."""
 
 
 class ProcessState(msgspec.Struct, frozen=True):
@@ -38,6 +41,9 @@ class ProcessState(msgspec.Struct, frozen=True):
 
 
 if sys.platform == "linux":
+    _INITIAL_TIME_NAMESPACE: Final = 0xEFFFFFFA
+    """PROC_TIME_INIT_INO of include/linux/proc_ns.h; older kernels number it as any other."""
+
     _STATES: Final[dict[bytes, State]] = {
         b"R": "running",
         b"T": "stopped",
@@ -73,6 +79,13 @@ if sys.platform == "linux":
             return os.stat("/proc/self/ns/pid").st_ino
         except OSError:
             return 0
+
+    def _time_namespace() -> int:
+        try:
+            inode = os.stat("/proc/self/ns/time").st_ino
+        except OSError:
+            return 0
+        return 0 if inode == _INITIAL_TIME_NAMESPACE else inode
 
     def _own_start_token() -> int:
         status = _stat("self")
@@ -129,6 +142,9 @@ elif sys.platform == "darwin":
     def _pid_namespace() -> int:
         return 0
 
+    def _time_namespace() -> int:
+        return 0
+
     def _own_start_token() -> int:
         status = _stat(os.getpid())
         return status[2] if status else 0
@@ -170,6 +186,9 @@ else:
     def _pid_namespace() -> int:
         return 0
 
+    def _time_namespace() -> int:
+        return 0
+
     def _own_start_token() -> int:
         status = _stat(os.getpid())
         return status[2] if status else 0
@@ -187,7 +206,7 @@ def identify(pid: int) -> ProcessIdentity | None:
     if status is None or status[0] == "zombie":
         return None
     own = own_identity()
-    return ProcessIdentity(own.boot_id, own.pid_namespace, pid, status[2])
+    return msgspec.structs.replace(own, pid=pid, start_token=status[2])
 
 
 def own_identity() -> ProcessIdentity:
@@ -197,7 +216,7 @@ def own_identity() -> ProcessIdentity:
 
 @functools.lru_cache(maxsize=1)
 def _identity_of_self(pid: int) -> ProcessIdentity:
-    return ProcessIdentity(_boot_id(), _pid_namespace(), pid, _own_start_token())
+    return ProcessIdentity(_boot_id(), _pid_namespace(), pid, _own_start_token(), _time_namespace())
 
 
 def same_boot(identity: ProcessIdentity) -> bool:
@@ -207,10 +226,15 @@ def same_boot(identity: ProcessIdentity) -> bool:
 
 
 def same_namespace(identity: ProcessIdentity) -> bool:
-    """Its pid means the same to us as to whoever wrote it down, so that looking it up proves something."""
+    """Its pid and start time mean the same to us as to whoever wrote them down, so that a look proves something."""
     own = own_identity()
-    ours = (own.boot_id, own.pid_namespace)
-    return (identity.boot_id, identity.pid_namespace) == ours and _pids_can_be_looked_up()
+    as_ours = msgspec.structs.replace(identity, pid=own.pid, start_token=own.start_token)
+    return as_ours == own and _pids_can_be_looked_up()
+
+
+def same_time_namespace(identity: ProcessIdentity) -> bool:
+    """Its start time was read on a clock that is ours, too."""
+    return identity.time_namespace == own_identity().time_namespace
 
 
 def is_running(identity: ProcessIdentity) -> bool:

@@ -11,6 +11,7 @@ from brummer.core.supervisor import Supervisor
 from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
+from brummer.host.pids import same_time_namespace
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
 from brummer.hub.instances import Instances
@@ -143,6 +144,11 @@ def of_records(instances: Instances) -> Iterator[Observed]:
     """What instances say of themselves."""
     for known in instances:
         if isinstance(known.record, Record) and not known.is_gone:
+            if not same_time_namespace(known.record.identity):
+                detail = (
+                    f"process {known.record.pid} has start times on another clock, so its end is seen by its lock alone"
+                )
+                yield Observed("other_time_namespace", detail, instances=(known.id,))
             for trouble in known.record.troubles:
                 code = trouble.code if trouble.code in KINDS else "task_failed"
                 yield Observed(code, trouble.detail, instances=(known.id,))

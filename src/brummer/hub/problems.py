@@ -285,6 +285,12 @@ KINDS: Final[dict[str, Kind]] = {
         "see the detail, and brum doctor",
         ("open_files_full", *DIRECTORY),
     ),
+    "other_time_namespace": Kind(
+        "the instance runs in another time namespace",
+        "info",
+        "its process can't be looked up; its record stays until its lock is free",
+        "run hub and instance in one time namespace to have ends told at once",
+    ),
     "no_hints": Kind(
         "the system does not tell of changes to clocks or network",
         "info",
