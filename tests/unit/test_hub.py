@@ -352,6 +352,7 @@ async def test_an_instance_or_arguments_that_are_nothing_are_not_given(shop: Rec
         ("instance_call", {"tool": "x", "arguments": "{"}),
         ("instance_call", {"tool": "x", "arguments": 5}),
         ("instances_list", {"cursor": 5}),
+        ("instance_tools", {"verbose": True}),
         ("instances_connect", {}),
         ("instances_list", {"verbose": True}),
     ],
@@ -361,6 +362,14 @@ async def test_wrong_arguments_are_named_and_nothing_is_sent(
 ) -> None:
     async with hub_with(shop) as router:
         assert await code_of(router, tool, arguments) == "invalid_arguments"
+
+
+@pytest.mark.parametrize("tool", ["instance_tools", "instance_call"])
+async def test_a_misspelt_instance_is_refused_with_its_right_name(shop: Record, tool: str) -> None:
+    async with hub_with(shop) as router:
+        result = await call(router, tool, {"instanse": "shop", **({"tool": "x"} if tool == "instance_call" else {})})
+        context = result["structuredContent"]["error"]["context"]
+        assert (context["argument"], context["nearest"]) == ("instanse", "instance")
 
 
 async def test_waiting_everywhere_ends_with_the_first_match_and_names_who_could_not_answer(

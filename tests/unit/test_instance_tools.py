@@ -544,6 +544,16 @@ async def test_a_time_that_could_mean_two_things_or_nothing_is_refused(agent: Ag
         assert (error["code"], error["context"]["argument"]) == ("invalid_arguments", "since")
 
 
+@pytest.mark.parametrize("tool", [tool.name for tool in INSTANCE_TOOLS])
+async def test_an_instance_that_the_hub_did_not_take_out_because_it_is_misspelt_is_refused(
+    agent: Agent, tool: str
+) -> None:
+    for name in ("instanse", "Instance"):
+        context = (await agent.error(tool, **{name: "shop"}))["context"]
+        assert (context["argument"], context["nearest"]) == (name, "instance")
+    assert (await agent.error(tool, instance="shop"))["context"]["argument"] == "instance"
+
+
 async def test_a_framework_that_fills_in_every_parameter_can_wait_for_an_end(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="none", timeout_s="30")
     nothing = {"log": None, "since": "", "ready": False, "port": 0}

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from brummer.contract.arguments import NoArguments
 from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING, renderer
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound, TransportError
 from brummer.core.servers import Server
@@ -50,7 +51,8 @@ class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
     """An object, or a text that holds one: so some models write what a tool takes."""
 
 
-_inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall)
+_inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall, ("instance",))
+_listings: Final = ArgumentDecoder("instance_tools", NoArguments, ("instance",))
 
 
 class NotAnInstance(BrummerError):
@@ -159,6 +161,7 @@ class Router:
 
     async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":
+            _listings.decode(arguments)
             return structured(msgspec.Raw(await known.caller.call(_list_tools(known))))
         tool, passed_on = call.name, arguments
         if call.name == "instance_call":

@@ -74,7 +74,7 @@ def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = No
         "changes_since": (ChangesSince, calls.changes_since),
     }
     return [
-        Tool(definition.as_instance_tool(), *table[definition.name], renderer(definition.name))
+        Tool(definition.as_instance_tool(), *table[definition.name], renderer(definition.name), ("instance",))
         for definition in INSTANCE_TOOLS
     ]
 

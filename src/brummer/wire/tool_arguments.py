@@ -6,6 +6,7 @@ unknown argument with the known name that is nearest. Nearly every call is decod
 not pass is looked at closely.
 """
 
+from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -20,11 +21,14 @@ NOT_GIVEN: Final = frozenset({b"null", b'""'})
 
 
 class ArgumentDecoder(Generic[T]):
-    """Of one tool, into its type, which forbids unknown fields."""
+    """Of one tool, into its type, which forbids unknown fields. ``taken_before``: arguments that a server in front of
+    this one takes out; a misspelt one comes through.
+    """
 
-    def __init__(self, tool: str, kind: type[T]) -> None:
+    def __init__(self, tool: str, kind: type[T], taken_before: Sequence[str] = ()) -> None:
         self._tool = tool
         self._kind = kind
+        self._taken_before = taken_before
         self._strict = msgspec.json.Decoder(kind)
 
     def decode(self, arguments: bytes) -> T:
@@ -66,7 +70,7 @@ class ArgumentDecoder(Generic[T]):
     def _unknown(self, name: str, known: list[str]) -> InvalidArguments:
         from brummer.core.toml_file import nearest  # noqa: PLC0415 - only for this error
 
-        meant = nearest(name, known)
+        meant = nearest(name, [*known, *(each for each in self._taken_before if each != name)])
         hint = f" Did you mean `{meant}`?" if meant else ""
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
         return InvalidArguments(

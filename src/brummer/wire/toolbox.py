@@ -40,6 +40,8 @@ class Tool(msgspec.Struct, frozen=True):
     arguments: type[msgspec.Struct]
     run: Callable[[Any, Any], Awaitable[object]]
     render: Render | None = None
+    taken_before: tuple[str, ...] = ()
+    """See `ArgumentDecoder`."""
 
     @property
     def name(self) -> str:
@@ -57,7 +59,9 @@ class ToolTable:
     """The tools of one server, in their order."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools = {tool.name: (tool, ArgumentDecoder(tool.name, tool.arguments)) for tool in tools}
+        self._tools = {
+            tool.name: (tool, ArgumentDecoder(tool.name, tool.arguments, tool.taken_before)) for tool in tools
+        }
         self.list_json = msgspec.json.encode([tool.definition for tool in tools])
 
     def __contains__(self, name: str) -> bool:
