@@ -17,6 +17,7 @@ import pytest
 
 from brummer.cli import background, down, logs, people, processes, up
 from brummer.cli.arguments import duration
+from brummer.cli.client import whole_list
 from brummer.cli.down import OutOfReach, StillRunning, end_instance
 from brummer.cli.paint import PLAIN, Paint
 from brummer.cli.process_table import lines_of, not_started, processes_of
@@ -58,6 +59,26 @@ class Answers(Project):
 
     async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
         return await self.call(f"{tool} of the black box", **arguments)
+
+
+async def test_a_list_that_takes_several_answers_is_read_whole_and_the_later_word_counts() -> None:
+    pages = [
+        {"processes": [{"process_id": "a-1", "status": "running"}, {"process_id": "b-1"}], "next_cursor": "1|b@1"},
+        {"processes": [{"process_id": "c-1"}], "next_cursor": "1|c@1"},
+        {"processes": [{"process_id": "a-1", "status": "failed"}]},
+    ]
+    asked: list[dict[str, Any]] = []
+
+    async def ask(arguments: bytes) -> dict[str, Any]:
+        asked.append(msgspec.json.decode(arguments))
+        return {"structuredContent": pages[len(asked) - 1]}
+
+    whole = (await whole_list(ask, name="x"))["structuredContent"]
+    assert [each["process_id"] for each in whole["processes"]] == ["b-1", "c-1", "a-1"]
+    assert whole["processes"][-1]["status"] == "failed"
+    assert "next_cursor" not in whole
+    assert [each.get("cursor") for each in asked] == [None, "1|b@1", "1|c@1"]
+    assert {each["name"] for each in asked} == {"x"}
 
 
 # Arguments.

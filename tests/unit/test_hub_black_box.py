@@ -64,6 +64,62 @@ async def test_an_answer_tells_where_it_is_from_and_why(boxes: BlackBoxes, shop:
     assert (await asked(boxes, shop, "changes_since"))["changes"] == [{"n": 1, "kind": "started"}]
 
 
+async def test_its_text_begins_with_where_it_is_from_and_has_the_cursor(boxes: BlackBoxes, shop: About) -> None:
+    encoded = await boxes.answer(shop.instance_id, "logs_tail", b"{}", None, DOWN)
+    assert encoded is not None
+    text = msgspec.json.decode(encoded)["content"][0]["text"].splitlines()
+    assert text[0].startswith("[from the black box of shop-0123abcd, which is gone (died), written at ")
+    assert text[1] == "00:00:00 dev | no route"
+    assert "next_cursor: generation-1.1" in text[-1]
+
+
+@pytest.mark.parametrize("tool", ["logs_tail", "logs_search", "changes_since", "scripts_status"])
+async def test_its_answers_keep_to_the_budget(boxes: BlackBoxes, shop: About, tmp_path: Path, tool: str) -> None:
+    def leave_much() -> None:
+        for script in range(150):
+            name = f"script-{script}"
+            files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", shop), stem("generation-2", 1, name))
+            process = {
+                "process_id": f"{name}-1",
+                "name": name,
+                "status": "running",
+                "pid": 7,
+                "urls": ["http://x/" * 20],
+            }
+            stamp = "2026-01-01T00:00:00.000Z"
+            numbers = range(script * 10 + 1, script * 10 + 11)
+            lines = [Line(n, name, "stderr", stamp, f'no "route" {n} ' * 20) for n in numbers]
+            noted: list[tuple[int, object, object]] = [
+                (script + 1, {"n": script + 1, "kind": "started", "at": stamp, "lines": ["x" * 200] * 3}, process)
+            ]
+            files.write(lines, noted, Lost(), is_last=True)
+
+    await asyncio.to_thread(leave_much)
+    arguments = {"query": "route", "around": 2} if tool == "logs_search" else {}
+    limit = {} if tool == "scripts_status" else {"limit": 5_000}
+    encoded = await boxes.answer(shop.instance_id, tool, msgspec.json.encode({**arguments, **limit}), None, DOWN)
+    assert encoded is not None
+    assert len(encoded) <= 32 * 1024
+    content = msgspec.json.decode(encoded)["structuredContent"]
+    assert "cut" not in content
+    assert "next_cursor" in content
+
+
+async def test_a_file_that_somebody_has_edited_is_shown_as_it_is(
+    boxes: BlackBoxes, shop: About, tmp_path: Path
+) -> None:
+    process = {"process_id": "odd-1", "name": "odd", "status": "failed", "urls": 5, "errors": "many", "ended_at": 3}
+    change = {"n": 1, "urls": 7, "at": None}
+
+    def edit() -> None:
+        files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", shop), stem("generation-2", 1, "odd"))
+        files.write([], [(1, change, process)], Lost(), is_last=True)
+
+    await asyncio.to_thread(edit)
+    assert (await asked(boxes, shop, "scripts_status", name="odd"))["processes"] == [process]
+    assert (await asked(boxes, shop, "changes_since"))["changes"] == [change]
+
+
 async def test_only_a_generation_that_may_live_keeps_its_last_state(boxes: BlackBoxes, shop: About) -> None:
     over = await asked(boxes, shop, "scripts_status", running="generation-2")
     assert [process["status"] for process in over["processes"]] == ["lost"]

@@ -13,6 +13,9 @@ from brummer.core.units import span
 
 Answer = dict[str, Any]
 
+_OTHER_SHAPE: Final = (LookupError, TypeError, ValueError, AttributeError)
+"""What writing raises on what another version, or a file that somebody has edited, says in another way."""
+
 
 def lines_of(answer: Answer) -> list[Answer]:
     """The lines of an answer, each with what all of them have in common and the answer says once."""
@@ -34,14 +37,20 @@ def with_common(answer: Answer) -> Answer:
 
 
 def rendered(tool: str, answer: Answer) -> str:
-    """The text of an answer of this tool."""
-    lines = _TOOLS[tool](answer)
-    return "\n".join([_from(answer), *lines] if "from" in answer else lines)
+    """The text of an answer of this tool; what has not the shape that is known here is shown as data."""
+    try:
+        lines = [*_TOOLS[tool](answer)]
+        return "\n".join([_from(answer), *lines] if "from" in answer else lines)
+    except _OTHER_SHAPE:
+        return _plain(answer)
 
 
 def entry(tool: str, section: str, content: Answer) -> str:
     """One entry of a list in the answer of this tool."""
-    return SECTIONS[tool][section](content)
+    try:
+        return SECTIONS[tool][section](content)
+    except _OTHER_SHAPE:
+        return _plain(content)
 
 
 def _from(answer: Answer) -> str:
@@ -185,7 +194,7 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
     sections = SECTIONS[tool]
 
     def text(answer: Answer) -> list[str]:
-        given = [write(content) for section, write in sections.items() for content in answer[section]] or [nothing]
+        given = [entry(tool, section, content) for section in sections for content in answer[section]] or [nothing]
         if "next_cursor" in answer:
             given.append(f"[there are more: cursor={answer['next_cursor']}]")
         return given
