@@ -45,6 +45,7 @@ MAY_BLOCK: tuple[tuple[str, str, str], ...] = (
 # it is not, the registry uses a thread) and mostly in memory. (end of path, functions)
 MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/interfaces.py", ("_default_interface",)),
+    ("brummer/host/control_groups.py", ("is_frozen", "_read")),
     ("brummer/host/memory.py", ("resident_bytes",)),
     ("brummer/host/pids.py", ("_stat", "_pid_namespace", "_boot_id", "_proc_shows_our_namespace")),
     ("brummer/host/locks.py", ("try_acquire", "is_locked", "_is_at")),

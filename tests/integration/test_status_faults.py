@@ -16,6 +16,7 @@ import pytest
 
 from brummer.discovery.record import VERSION
 from brummer.host.pids import identify
+from tests.control_groups import VERSIONS, frozen
 from tests.integration.namespaces import SCENARIOS, needs_namespaces, needs_user_namespaces, play
 from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 from tests.integration.scenarios.counting import publish
@@ -77,6 +78,21 @@ def test_what_befalls_an_instance_and_its_hub_is_told_by_its_cause(brum: Brum) -
     web.signal(signal.SIGKILL)
     explains(brum, hub, "link_gone")
     brum.instance(brum.home / "web")
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_instance_and_a_hub_that_their_control_group_froze_are_told_as_frozen(brum: Brum, version: str) -> None:
+    web = brum.instance(brum.project("web"))
+    hub = brum.hub().greet()
+    explains(brum, hub, HEALTHY)
+    with frozen(web.pid, version):
+        explains(brum, hub, "link_frozen")
+        ps = brum.run("ps", cwd=brum.home / "web")
+        assert "frozen" in ps.stderr, ps
+    assert within(WAIT_S, lambda: told(hub) == HEALTHY)
+    with frozen(hub.pid, version):
+        assert printed(brum) == ("hub_frozen", "hub_frozen")
     assert within(WAIT_S, lambda: told(hub) == HEALTHY)
 
 

@@ -23,6 +23,7 @@ from brummer.host.pids import (
     same_boot,
     same_namespace,
 )
+from tests.control_groups import VERSIONS, frozen
 
 Start = Callable[[], subprocess.Popen[bytes]]
 
@@ -92,6 +93,19 @@ def test_a_stopped_process_is_alive_and_is_said_to_be_stopped(start: Start) -> N
     state = process_state(process.pid)
     assert state is not None
     assert state.state == "stopped"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_process_whose_control_group_is_frozen_is_said_to_be_frozen(start: Start, version: str) -> None:
+    process = start()
+    with frozen(process.pid, version):
+        state = process_state(process.pid)
+        assert state is not None
+        assert state.state == "frozen"
+        assert is_running(identity_of(process))
+    state = process_state(process.pid)
+    assert state is not None
+    assert state.state != "frozen"
 
 
 def test_a_process_that_computes_uses_up_ticks() -> None:

@@ -135,6 +135,10 @@ async def _expect_answers(known: Known) -> None:
         raise InstanceStopped(
             f"{name} is stopped, and answers nobody: kill -CONT {record.pid} lets it go on, brum down ends it"
         )
+    if known.link.target.look() == "frozen" and isinstance(record, Record):
+        raise InstanceStopped(
+            f"{name} is frozen by its control group, and answers nobody: thaw that (process {record.pid})"
+        )
     if known.link.state is State.READY:
         return
     try:

@@ -173,6 +173,9 @@ class Asked:
         if state is not None and state.state == "stopped":
             lets_go_on = f"kill -CONT {self._pid} lets it go on"
             return problem_of(self._pid, "hub_stopped", f"hub {self._pid} does not answer: it is stopped; {lets_go_on}")
+        if state is not None and state.state == "frozen":
+            detail = f"hub {self._pid} does not answer: its control group is frozen"
+            return problem_of(self._pid, "hub_frozen", detail)
         return problem_of(self._pid, Hung.code, f"hub {self._pid} does not answer within {ANSWER_S:g} s")
 
     async def _ask_twice(self) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _standing(link: Link) -> tuple[str, ...]:
         return standing(
             State(link.state), link.attempts, link.last_error.code if link.last_error else None
         ).value, error
-    return link.state, error, link.reason, link.breaker, "stopped" if link.condition == "stopped" else ""
+    return link.state, error, link.reason, link.breaker, link.condition if link.condition in _STANDS_STILL else ""
 
 
 def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str:
@@ -215,6 +215,9 @@ def _links(links: Sequence[Link]) -> Iterator[str]:
             yield f"{indent}→ {doing}"
 
 
+_STANDS_STILL: Final = ("stopped", "frozen")
+
+
 def _rank(state: str) -> int:
     return _ORDER.index(state) if state in _ORDER else 0
 
@@ -222,8 +225,8 @@ def _rank(state: str) -> int:
 def _doing(link: Link) -> Iterator[str]:
     """What is being done about it."""
     retry = f"dialled again in {span(link.next_retry_s)}" if link.next_retry_s else "dialled again"
-    if link.condition == "stopped":
-        yield "its process is stopped"
+    if link.condition in _STANDS_STILL:
+        yield f"its process is {link.condition}"
     match link.state:
         case "suspect":
             yield "asked until it answers"

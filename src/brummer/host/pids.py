@@ -15,7 +15,9 @@ from typing import Final, Literal
 
 import msgspec
 
-State = Literal["running", "sleeping", "stopped", "zombie"]
+from brummer.host.control_groups import is_frozen
+
+State = Literal["running", "sleeping", "stopped", "frozen", "zombie"]
 
 UNKNOWN_BOOT: Final = "unknown"
 
@@ -251,4 +253,7 @@ def is_running(identity: ProcessIdentity) -> bool:
 def process_state(pid: int) -> ProcessState | None:
     """What it does, to tell a stopped from a busy from an idle server; None when there is none. Raises OSError."""
     status = _stat(pid)
-    return ProcessState(status[0], status[1]) if status else None
+    if status is None:
+        return None
+    state, ticks, _ = status
+    return ProcessState("frozen" if state == "sleeping" and is_frozen(pid) else state, ticks)

@@ -32,7 +32,9 @@ def condition_of(
                 return "gone"
         except OSError:  # no descriptor is left for /proc, say
             return "unknown"
-        return "stopped" if state.state == "stopped" else usage.condition(state, now())
+        if state.state in ("stopped", "frozen"):
+            return state.state
+        return usage.condition(state, now())
 
     return look
 

@@ -35,7 +35,7 @@ SETTLE_S: Final = 2.0
 Concerns = Callable[[Record | Server], bool]
 
 
-_EXPLAINED: Final = frozenset({"stopped", "gone"})
+_EXPLAINED: Final = frozenset({"stopped", "frozen", "gone"})
 EXPLAINED_S: Final = 0.1
 """How long a look at all processes holds: when many links fail, many calls fail, and each one asks."""
 

@@ -65,6 +65,9 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
     if status["condition"] == "stopped" and isinstance(known.record, Record):
         since_s = None if stands is State.READY else link.unready_s
         return Observed("link_stopped", f"kill -CONT {known.record.pid} lets it go on", since_s, names)
+    if status["condition"] == "frozen" and isinstance(known.record, Record):
+        since_s = None if stands is State.READY else link.unready_s
+        return Observed("link_frozen", f"the control group of process {known.record.pid} is frozen", since_s, names)
     target = link.target
     if isinstance(target, ForeignTarget) and (refusal := _refusal(target, link)) is not None:
         code = "server_busy" if refusal.transient else "server_refuses"

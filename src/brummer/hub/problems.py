@@ -40,6 +40,7 @@ _ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "c
 _LINK: Final = (
     "link_gone",
     "link_stopped",
+    "link_frozen",
     "link_impostor",
     "link_incompatible",
     "server_down",
@@ -58,6 +59,12 @@ KINDS: Final[dict[str, Kind]] = {
     # Of a hub that gives no answer, as `brum status` finds it.
     "hub_stopped": Kind(
         "the hub is stopped", "error", "nothing: it can't do anything", "kill -CONT its pid, or restart the agent"
+    ),
+    "hub_frozen": Kind(
+        "the hub is frozen by its control group",
+        "error",
+        "nothing: it can't do anything",
+        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze",
     ),
     "hub_silent": Kind(
         "the hub does not answer", "error", "nothing is known of it", "ask again; if it stays so, restart the agent"
@@ -136,6 +143,12 @@ KINDS: Final[dict[str, Kind]] = {
         "error",
         "asked until it answers; calls wait for it",
         "let its process go on, or brum down --kill and brum up",
+    ),
+    "link_frozen": Kind(
+        "the instance's process is frozen by its control group",
+        "error",
+        "asked until it answers; calls wait for it",
+        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze",
     ),
     "link_impostor": Kind(
         "somebody else answers on the instance's port",

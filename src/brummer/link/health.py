@@ -38,7 +38,7 @@ LATENCIES: Final = 200
 SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
 
-Condition = Literal["stopped", "busy", "idle", "gone", "unknown"]
+Condition = Literal["stopped", "frozen", "busy", "idle", "gone", "unknown"]
 
 
 @dataclass(slots=True)

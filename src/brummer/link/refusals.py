@@ -75,6 +75,8 @@ def _advice(link: Link) -> str:
     match link.condition:
         case "stopped":
             return "its process is stopped (SIGSTOP): continue it"
+        case "frozen":
+            return "its control group is frozen: thaw it, as with docker unpause or systemctl thaw"
         case "busy" | "idle":
             return "its process lives but does not answer: see its terminal, or restart it"
         case _:

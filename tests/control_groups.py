@@ -1,0 +1,61 @@
+"""Control groups of the test's own, of either version, in which processes can be frozen."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+VERSIONS: Final = ("1", "2")
+
+
+@contextmanager
+def frozen(pid: int, version: str) -> Iterator[None]:
+    """The process, for as long as the block lasts; nothing is left of its group."""
+    group = _made(version)
+    before = _path_of(pid, version)
+    file, freeze, thaw = ("freezer.state", "FROZEN", "THAWED") if version == "1" else ("cgroup.freeze", "1", "0")
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / file).write_text(freeze)
+        _until_frozen(group)
+        yield
+    finally:
+        (group / file).write_text(thaw)
+        (before / "cgroup.procs").write_text(str(pid))
+        group.rmdir()
+
+
+def _root(version: str) -> Path:
+    if version == "1":
+        return Path("/sys/fs/cgroup/freezer")
+    places = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+    return next((place for place in places if (place / "cgroup.controllers").exists()), places[0])
+
+
+def _made(version: str) -> Path:
+    group = _root(version) / f"brummer-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip(f"platform: no control groups of version {version} to be had here")
+    return group
+
+
+def _path_of(pid: int, version: str) -> Path:
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if (version == "1" and "freezer" in controllers.split(",")) or (version == "2" and not controllers):
+            return _root(version) / path.lstrip("/")
+    raise LookupError(version)
+
+
+def _until_frozen(group: Path) -> None:
+    files = [group / "freezer.state", group / "cgroup.events"]
+    deadline = time.monotonic() + 10
+    while not any("FROZEN" in (text := file.read_text()) or "frozen 1" in text for file in files if file.exists()):
+        assert time.monotonic() < deadline, list(group.iterdir())
+        time.sleep(0.001)
