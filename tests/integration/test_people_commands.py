@@ -41,6 +41,7 @@ tick: n=0; while true; do n=$((n+1)); echo "tick $n"; sleep 0.05; done
 hello: echo hello from the script
 slow: {sys.executable} slow.py
 fail: echo no route to the cellar; exit 3
+hidden: printf 'a\\342\\200\\256b\\342\\200\\213 \\342\\200\\250 \\327\\251\\n'
 colourful: printf '\\033[31mred\\033[0m \\033[2J\\033]0;title\\007end\\n'
 """
 
@@ -158,6 +159,19 @@ def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) ->
     for shown in (coloured, world.type("logs").stdout):
         assert "\x1b[2J" not in shown
         assert "title" not in shown
+    assert world.type("down").status == 0
+
+
+def test_what_nobody_sees_of_a_scripts_output_is_shown_and_other_scripts_of_the_world_are_left_alone(
+    world: World,
+) -> None:
+    assert world.type("up", "hidden").status == 0
+    shown = r"a\u202eb\u200b \u2028 ש"
+    assert shown in in_a_terminal(world, "logs")
+    assert shown in world.type("logs").stdout
+    told = world.type("call", "shop", "logs_tail", "{}").stdout
+    assert "\u202e" not in told
+    assert "a\u202eb\u200b \u2028 ש" in json.dumps(json.loads(told), ensure_ascii=False), "a program loses nothing"
     assert world.type("down").status == 0
 
 

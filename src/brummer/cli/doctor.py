@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from brummer.discovery.record import displayable
 from brummer.host import loop
 from brummer.hub.doctor import Finding, examine
 
@@ -28,6 +29,6 @@ def run(*, as_json: bool) -> int:
 
 
 def _print(finding: Finding) -> None:
-    print(f"{MARKS[finding.verdict]}  {finding.subject}: {finding.detail}")
+    print(displayable(f"{MARKS[finding.verdict]}  {finding.subject}: {finding.detail}"))
     if finding.advice:
-        print(f"       {'→'} {finding.advice}")
+        print(displayable(f"       {'→'} {finding.advice}"))

@@ -3,14 +3,24 @@
 import io
 import os
 import sys
-from typing import Final
+from typing import Final, TextIO
+
+from brummer.core.visible import visible
 
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 """By their descriptors."""
 
 
+class _Stream(io.TextIOWrapper):
+    """What nobody could see in it is shown."""
+
+    def write(self, text: str) -> int:
+        super().write(visible(text))
+        return len(text)
+
+
 def make_usable() -> None:
-    """What is closed leads nowhere from here on, and a character that can't be shown is shown by its number.
+    """What is closed leads nowhere from here on, and a character that can't be shown, or seen, is shown by its number.
 
     A file or socket that got the descriptor of a closed stream would be written to by whoever prints.
     """
@@ -22,8 +32,14 @@ def make_usable() -> None:
             os.set_inheritable(descriptor, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 — for the whole process
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it
+    sys.stdout, sys.stderr = _showing(sys.stdout), _showing(sys.stderr)
+
+
+def _showing(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    encoding, by_line, at_once = stream.encoding, stream.line_buffering, stream.write_through
+    return _Stream(stream.detach(), encoding, "backslashreplace", line_buffering=by_line, write_through=at_once)
 
 
 def finish() -> None:

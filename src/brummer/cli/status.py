@@ -13,6 +13,7 @@ import msgspec
 from brummer.cli.paint import PLAIN, Paint, wants_colours
 from brummer.cli.status_page import Status, gist, page, problem_of
 from brummer.core.errors import BrummerError
+from brummer.core.visible import CLEAR
 from brummer.discovery.directory import instances_directory
 from brummer.host import loop
 from brummer.host.directories import DirectoryUnusable, private_directory
@@ -32,8 +33,6 @@ removed wait for a moment first.
 
 ANSWER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """A link takes half a kilobyte: more than any hub can have of them."""
-
-_CLEAR: Final = "\x1b[2J\x1b[3J\x1b[H"
 
 
 class NotHere(BrummerError):
@@ -104,7 +103,7 @@ def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, pain
         return
     now = datetime.now().astimezone()
     if watching:
-        print(_CLEAR, end="") if sys.stdout.isatty() else print(f"--- {now:%H:%M:%S}")
+        print(CLEAR, end="") if sys.stdout.isatty() else print(f"--- {now:%H:%M:%S}")
     print(page([_as_status(answer) for answer in answers], now, paint), flush=True)
 
 

@@ -11,6 +11,8 @@ import select
 import threading
 from typing import Final, TextIO
 
+from brummer.core.visible import visible
+
 CLOSE_S: Final = 2.0
 """How long a reader who does not read may hold up the end of the program."""
 
@@ -81,10 +83,10 @@ class BackgroundWriter:
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError, AttributeError):  # a stream in memory
-            self._stream.write(text)
+            self._stream.write(visible(text))
             self._stream.flush()
             return
-        rest = memoryview(text.encode(self._stream.encoding or "utf-8", "backslashreplace"))
+        rest = memoryview(visible(text).encode(self._stream.encoding or "utf-8", "backslashreplace"))
         while rest:
             try:
                 rest = rest[os.write(descriptor, rest) :]

@@ -147,6 +147,10 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 — as the library calls it
+        """One line: a name with a line break in it must not begin another that looks like ours."""
+        return super().formatMessage(record).replace("\n", "\\n")
+
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:

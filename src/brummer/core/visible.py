@@ -1,0 +1,91 @@
+r"""Text as a terminal may show it: what a person could not see, or what changes what is seen, becomes its number. Pure.
+
+All that is printed passes through here last, whoever wrote it: scripts, names, paths, errors. Some characters are not
+seen, and make two names look the same or turn the order of a line round (U+202E): bidirectional controls, zero-width
+and other default-ignorable characters, C1 controls, line and paragraph separators, halves of characters. They are
+shown as ``\u202e``, which is the same character in JSON, so a program that reads it loses nothing.
+
+Letters that are written from right to left are left alone, and so are the joiners that emoji and some scripts need, and
+marks of direction beside such a letter, where they have no more power than the letter itself.
+"""
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import re
+
+_COLOUR: Final = r"\x1b\[[0-9;:]{0,64}m"
+CLEAR: Final = "\x1b[2J\x1b[3J\x1b[H"
+"""Of our own: an empty screen."""
+
+_HIDDEN: Final = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but for tab and line feed
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, and what is named above."""
+
+_JOINERS: Final = "\u200c\u200d"
+_DIRECTION_MARKS: Final = "\u061c\u200e\u200f"
+_EMOJI_STYLES: Final = "\ufe0e\ufe0f"
+_KEYCAP: Final = "\u20e3"
+_SYMBOLS: Final = frozenset({"So", "Sm", "Sk"})
+_JOINING: Final = (("\u0600", "\u10ff"), ("\u1200", "\u1cff"), ("\ua800", "\ua8ff"))
+"""Arabic, Syriac, the scripts of India and their kin, and Mongolian."""
+
+
+def visible(text: str) -> str:
+    """The text with what a person could not see as numbers; colours (SGR), and `CLEAR`, get through."""
+    if text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable():
+        return text
+    return _hidden().sub(_shown, text)
+
+
+@functools.cache
+def _hidden() -> "re.Pattern[str]":
+    import re  # noqa: PLC0415 — most of what is printed needs none
+
+    return re.compile(rf"(?P<ours>{_COLOUR}|{re.escape(CLEAR)})|[{_HIDDEN}]")
+
+
+def _shown(found: "re.Match[str]") -> str:
+    character = found[0]
+    if found["ours"] is not None or _is_harmless(character, found.string, found.start()):
+        return character
+    code = ord(character)
+    if code <= 0xFFFF:  # noqa: PLR2004
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)  # as JSON has it
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def _is_harmless(character: str, text: str, at: int) -> bool:
+    """By what stands beside it."""
+    before, after = text[at - 1 : at] or " ", text[at + 1 : at + 2] or " "
+    if character in _JOINERS:
+        styled = text[at - 2 : at - 1] if before in _EMOJI_STYLES else before
+        is_of_emoji = character == "\u200d" and _category(styled or " ") in _SYMBOLS and _category(after) in _SYMBOLS
+        return is_of_emoji or (_is_joining(before) and _is_joining(after))
+    if character in _EMOJI_STYLES:
+        return after == _KEYCAP or _category(before) in _SYMBOLS
+    return character in _DIRECTION_MARKS and (_is_right_to_left(before) or _is_right_to_left(after))
+
+
+def _is_joining(character: str) -> bool:
+    is_in = any(first <= character <= last for first, last in _JOINING)
+    return is_in and _category(character)[0] in "LM" and _hidden().match(character) is None
+
+
+def _is_right_to_left(character: str) -> bool:
+    import unicodedata  # noqa: PLC0415 — as in `_category`
+
+    return unicodedata.bidirectional(character) in {"R", "AL"} and character not in _DIRECTION_MARKS
+
+
+def _category(character: str) -> str:
+    import unicodedata  # noqa: PLC0415 — a library of a megabyte, and few lines need it
+
+    return unicodedata.category(character)
