@@ -22,21 +22,21 @@ class Asking:
     def __init__(self, used: int = 0) -> None:
         self.used = used
         self.room = Room(Memory(HARD, HARD, lambda: self.used, lambda: None))
-        self.told: list[tuple[str, bool]] = []
+        self.told: list[tuple[str, int]] = []
 
-    def ask(self, name: str, size: int = SMALL) -> Callable[[], None]:
-        return self.room.ask(size, lambda is_let_in: self.told.append((name, is_let_in)))
+    def ask(self, name: str, size: int = SMALL, least: int | None = None) -> Callable[[], None]:
+        return self.room.ask(size, lambda granted: self.told.append((name, granted)), least)
 
 
 def test_those_who_fit_pass_at_once_and_the_others_in_their_order() -> None:
     async def main() -> None:
         asking = Asking()
         leave = [asking.ask(name) for name in "abcdef"]
-        assert asking.told == [(name, True) for name in "abcd"]
+        assert asking.told == [(name, SMALL) for name in "abcd"]
         leave[1]()
         assert len(asking.told) == 4  # its copies are still there
         await asyncio.sleep(2 * PASSED_S)
-        assert asking.told[4:] == [("e", True)]
+        assert asking.told[4:] == [("e", SMALL)]
 
     in_virtual_time(main())
 
@@ -47,10 +47,10 @@ def test_a_large_one_is_not_passed_by_smaller_ones() -> None:
         first = asking.ask("first")
         asking.ask("large", 4 * SMALL)
         asking.ask("small")
-        assert asking.told == [("first", True)]
+        assert asking.told == [("first", SMALL)]
         first()
         await asyncio.sleep(2 * PASSED_S)
-        assert asking.told[1:] == [("large", True)]
+        assert asking.told[1:] == [("large", 4 * SMALL)]
 
     in_virtual_time(main())
 
@@ -62,7 +62,7 @@ def test_one_that_does_not_fit_even_alone_is_refused_and_the_next_one_passes() -
         asking.ask("small")
         assert asking.told == []
         await asyncio.sleep(LOOKS)
-        assert asking.told == [("huge", False), ("small", True)]
+        assert asking.told == [("huge", 0), ("small", SMALL)]
 
     in_virtual_time(main())
 
@@ -74,7 +74,7 @@ def test_one_that_is_alone_passes_when_memory_is_given_back_late() -> None:
         await asyncio.sleep(0.1)
         asking.used = 0
         await asyncio.sleep(1)
-        assert asking.told == [("late", True)]
+        assert asking.told == [("late", SMALL)]
 
     in_virtual_time(main())
 
@@ -89,18 +89,56 @@ def test_others_who_come_meanwhile_do_not_use_up_the_looks_of_the_first() -> Non
         assert asking.told == []
         asking.used = 0
         await asyncio.sleep(LOOKS)
-        assert asking.told == [(name, True) for name in "abcd"]
+        assert asking.told == [(name, SMALL) for name in "abcd"]
 
     in_virtual_time(main())
 
 
-@given(st.lists(st.tuples(st.integers(1, 2 * HARD // COPIES), st.floats(0, 1), st.floats(0, 3)), max_size=30))
-def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[int, float, float]]) -> None:
+def test_one_of_unknown_size_that_is_alone_gets_what_there_is_and_others_wait_for_it() -> None:
+    async def main() -> None:
+        asking = Asking()
+        leave = asking.ask("unknown", HARD // 3, least=1)
+        asking.ask("known")
+        assert asking.told == [("unknown", (HARD - 1) // COPIES)]
+        leave()
+        await asyncio.sleep(2 * PASSED_S)
+        assert asking.told[1:] == [("known", SMALL)]
+
+    in_virtual_time(main())
+
+
+def test_one_of_unknown_size_waits_for_more_than_little_and_takes_little_if_no_more_comes() -> None:
+    async def main() -> None:
+        asking = Asking(used=HARD // 2)
+        asking.ask("unknown", HARD, least=1)
+        assert asking.told == []
+        await asyncio.sleep(LOOKS)
+        assert asking.told == [("unknown", (HARD - HARD // 2 - 1) // COPIES)]
+
+    in_virtual_time(main())
+
+
+def test_one_of_unknown_size_for_which_there_is_not_even_the_least_is_refused() -> None:
+    async def main() -> None:
+        asking = Asking(used=HARD - 10)
+        asking.ask("unknown", HARD, least=2)
+        await asyncio.sleep(LOOKS)
+        assert asking.told == [("unknown", 0)]
+
+    in_virtual_time(main())
+
+
+sizes = st.integers(1, 2 * HARD // COPIES)
+leasts = st.none() | st.integers(1, HARD // COPIES)
+
+
+@given(st.lists(st.tuples(sizes, leasts, st.floats(0, 1), st.floats(0, 3)), max_size=30))
+def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[int, int | None, float, float]]) -> None:
     """Each asks after a while, and leaves a while later: before its turn, during it, or after it was refused."""
 
-    async def passage(room: Room, size: int, asks_s: float, stays_s: float) -> None:
+    async def passage(room: Room, size: int, least: int | None, asks_s: float, stays_s: float) -> None:
         await asyncio.sleep(asks_s)
-        leave = room.ask(size, lambda _: None)
+        leave = room.ask(size, lambda _: None, least)
         await asyncio.sleep(stays_s)
         leave()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -503,10 +504,14 @@ class Doorman:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.left = 0
-        self.on_turn: Callable[[bool], None] = lambda _: None
+        self.least_bytes: int | None = None
+        self.on_turn: Callable[[int], None] = lambda _: None
 
-    def ask(self, size_bytes: int, on_turn: Callable[[bool], None]) -> Callable[[], None]:
+    def ask(
+        self, size_bytes: int, on_turn: Callable[[int], None], least_bytes: int | None = None
+    ) -> Callable[[], None]:
         self.asked.append(size_bytes)
+        self.least_bytes = least_bytes
         self.on_turn = on_turn
         return self._leave
 
@@ -532,7 +537,7 @@ async def test_a_large_answer_waits_outside_until_there_is_room() -> None:
     async with large_answer_at_the_door() as (connection, doorman, exchange):
         assert doorman.asked == [LARGE]
         assert connection._body_bytes < LARGE
-        doorman.on_turn(True)
+        doorman.on_turn(LARGE)
         response = await asyncio.wait_for(exchange, WAIT_S)
         assert len(response.body) == LARGE
         assert doorman.left == 1
@@ -542,7 +547,7 @@ async def test_a_large_answer_waits_outside_until_there_is_room() -> None:
 
 async def test_a_large_answer_without_room_is_too_large() -> None:
     async with large_answer_at_the_door() as (connection, doorman, exchange):
-        doorman.on_turn(False)
+        doorman.on_turn(0)
         with pytest.raises(TooLarge, match="memory"):
             await asyncio.wait_for(exchange, WAIT_S)
         assert connection.closed
@@ -564,3 +569,89 @@ async def test_an_answer_over_the_limit_is_refused_by_its_length_and_asks_for_no
         with pytest.raises(TooLarge):
             await asyncio.wait_for(connection.exchange(GET), WAIT_S)
         assert doorman.asked == []
+
+
+HALF = b"x" * (LARGE // 2)
+PARTS = [b"%x\r\n%b\r\n" % (len(HALF), HALF)] * 2
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
+
+
+@contextlib.asynccontextmanager
+async def of_unknown_length(*parts: bytes) -> AsyncIterator[tuple[HttpConnection, Doorman, "asyncio.Task[Response]"]]:
+    doorman = Doorman()
+    async with facing(saying(b"".join(parts)), limit_bytes=2 * LARGE) as (connection, _):
+        connection._room = doorman
+        exchange = asyncio.create_task(connection.exchange(GET, lambda event: event == b"answer"))
+        await until(lambda: bool(doorman.asked))
+        yield connection, doorman, exchange
+
+
+async def test_an_answer_in_chunks_waits_once_it_is_large_and_asks_for_the_most_that_it_may_become() -> None:
+    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, doorman, exchange):
+        assert doorman.asked == [2 * LARGE]
+        assert doorman.least_bytes is not None
+        assert module.LARGE_BYTES <= connection._body_bytes < doorman.least_bytes <= 2 * LARGE
+        doorman.on_turn(2 * LARGE)
+        response = await asyncio.wait_for(exchange, WAIT_S)
+        assert response.body == 2 * HALF
+        assert (doorman.asked, doorman.left, connection.closed) == ([2 * LARGE], 1, False)
+
+
+async def test_an_answer_in_chunks_that_outgrows_its_room_is_too_large() -> None:
+    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, doorman, exchange):
+        doorman.on_turn(LARGE - 1)
+        with pytest.raises(TooLarge, match="memory"):
+            await asyncio.wait_for(exchange, WAIT_S)
+        assert (doorman.left, connection.closed) == (1, True)
+
+
+async def test_a_large_event_gives_its_room_back_when_it_was_passed_on_and_the_answer_asks_anew() -> None:
+    event = b"data: " + b"x" * LARGE + b"\n\n"
+    body = event + event + b"data: answer\n\n"
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    head = CHUNKED + b"content-type: text/event-stream\r\n\r\n"
+    async with of_unknown_length(head, chunks) as (connection, doorman, exchange):
+        doorman.on_turn(2 * LARGE)
+        await until(lambda: len(doorman.asked) == 2)
+        assert doorman.left == 1
+        doorman.on_turn(2 * LARGE)
+        await asyncio.wait_for(exchange, WAIT_S)
+        assert (doorman.asked, doorman.left, connection.closed) == ([2 * LARGE] * 2, 2, False)
+
+
+async def test_an_answer_that_is_whole_before_its_turn_comes_leaves_the_connection_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LARGE_BYTES", 4)
+    doorman = Doorman()
+    answer = CHUNKED + b"\r\n8\r\nxxxxxxxx\r\n0\r\n\r\n"
+
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        await reader.read()
+
+    async with facing(twice) as (connection, _):
+        connection._room = doorman
+        for number in (1, 2):
+            response = await asyncio.wait_for(connection.exchange(GET), WAIT_S)
+            assert (response.body, doorman.left) == (b"x" * 8, number)
+
+
+async def test_an_idle_connection_keeps_nothing_of_the_last_answer() -> None:
+    class Taking:
+        def __call__(self, event: bytes) -> bool:
+            self.event = event
+            return True
+
+    body = b"data: answer\n\n"
+    stream = b"%bcontent-type: text/event-stream\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (CHUNKED, len(body), body)
+    async with facing(saying(stream)) as (connection, _):
+        taking = Taking()
+        gone = weakref.ref(taking)
+        await asyncio.wait_for(connection.exchange(GET, taking), WAIT_S)
+        assert taking.event == b"answer"
+        del taking
+        assert not connection.closed
+        assert gone() is None

@@ -78,10 +78,14 @@ class Memory:
 
     def has_room(self, now_s: float, needed_bytes: int) -> bool:
         """Whether so much more stays below the hard limit, if need be after caches were given up."""
+        return self.left_bytes(now_s, needed_bytes) >= needed_bytes
+
+    def left_bytes(self, now_s: float, needed_bytes: int) -> int:
+        """How much more stays below the hard limit; caches are given up if that is less than what is needed."""
         self.look(now_s)
         if self.resident_bytes + needed_bytes >= self.hard_bytes:
             self._shed_after(now_s, SHED_AGAIN_S)
-        return self.resident_bytes + needed_bytes < self.hard_bytes
+        return self.hard_bytes - self.resident_bytes - 1
 
     def _shed_after(self, now_s: float, pause_s: float) -> None:
         if now_s - self._shed_s >= pause_s:

@@ -1,7 +1,9 @@
 """Room in memory for large answers: they pass through one after the other rather than all at once.
 
-An answer is in memory several times on its way. Its size is known before it is read, so it waits for its room in the
-kernel's buffers, and in the instance. First come, first served.
+An answer is in memory several times on its way. Where its size is known before it is read, it waits for its room in the
+kernel's buffers, and in the instance. Where it is not known (chunks, an event stream), the answer waits once a part of
+it has come, and asks for the most that it may become. So an answer that is let in has all the room that it will need,
+and none waits for more room while it holds some: there is no deadlock. First come, first served.
 """
 
 import asyncio
@@ -20,14 +22,23 @@ it.
 PASSED_S: Final = 0.05
 """After it was delivered its copies are still there, until the client's pipe has taken it."""
 
+PASSED_BYTES_S: Final = 100 * 1024**2
+"""For each so many bytes it takes a second longer: a busy machine takes that to copy a large one three times more."""
+
 
 class _Passage:
-    def __init__(self, room: "Room", needed_bytes: int, on_turn: OnTurn) -> None:
+    def __init__(self, room: "Room", size_bytes: int, least_bytes: int, on_turn: OnTurn) -> None:
         self._room = room
-        self.needed_bytes = needed_bytes
+        self.size_bytes = size_bytes
+        self.least_bytes = least_bytes
         self.on_turn = on_turn
-        self.is_let_in = False
+        self.taken_bytes = 0
         self.looks = 0
+
+    @property
+    def enough_bytes(self) -> int:
+        """What is taken where there is not room for the whole size though nobody else has any."""
+        return max(self.least_bytes, self.size_bytes // 2) if self.looks < LOOKS else self.least_bytes
 
     def leave(self) -> None:
         self._room.leave(self)
@@ -43,19 +54,23 @@ class Room:
         self._waiting: deque[_Passage] = deque()
         self._next_look: asyncio.TimerHandle | None = None
 
-    def ask(self, size_bytes: int, on_turn: OnTurn) -> Callable[[], None]:
-        """``on_turn(True)`` when there is room, ``on_turn(False)`` when there is none though nobody else has any;
-        perhaps at once. Call what this returns when the answer was delivered, or is not wanted any more.
+    def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]:
+        """Calls ``on_turn`` once with the size that there is room for; perhaps at once.
+
+        That is ``size_bytes``. Where not so much fits though nobody else has room, it is what fits; 0 where that is
+        less than ``least_bytes``, or than the size if there is none. Call what this returns when the answer was
+        delivered, or is not wanted any more.
         """
-        passage = _Passage(self, COPIES * size_bytes, on_turn)
+        passage = _Passage(self, size_bytes, size_bytes if least_bytes is None else least_bytes, on_turn)
         self._waiting.append(passage)
         self._let_in()
         return passage.leave
 
     def leave(self, passage: _Passage) -> None:
-        if passage.is_let_in:
-            passage.is_let_in = False
-            self._loop.call_later(PASSED_S, self._came_free, passage.needed_bytes)
+        if passage.taken_bytes:
+            passes_s = PASSED_S + passage.taken_bytes / COPIES / PASSED_BYTES_S
+            self._loop.call_later(passes_s, self._came_free, passage.taken_bytes)
+            passage.taken_bytes = 0
         elif passage in self._waiting:
             self._waiting.remove(passage)
 
@@ -70,15 +85,22 @@ class Room:
     def _let_in(self) -> None:
         while self._waiting:
             first = self._waiting[0]
-            fits = self._memory.has_room(self._loop.time(), self._taken_bytes + first.needed_bytes)
-            if not fits and (self._taken_bytes or self._next_look is not None):
-                return  # somebody leaves, or the time for a look comes
-            if not fits and first.looks < LOOKS:
-                first.looks += 1
-                self._next_look = self._loop.call_later(SHED_AGAIN_S, self._look)
-                return
+            fits_bytes = self._fitting(first)
+            if fits_bytes < first.size_bytes:
+                if self._taken_bytes or self._next_look is not None:
+                    return  # somebody leaves, or the time for a look comes
+                if fits_bytes < first.enough_bytes and first.looks < LOOKS:
+                    first.looks += 1
+                    self._next_look = self._loop.call_later(SHED_AGAIN_S, self._look)
+                    return
             self._waiting.popleft()
-            if fits:
-                first.is_let_in = True
-                self._taken_bytes += first.needed_bytes
-            first.on_turn(fits)
+            granted_bytes = fits_bytes if fits_bytes >= first.least_bytes else 0
+            first.taken_bytes = COPIES * granted_bytes
+            self._taken_bytes += first.taken_bytes
+            first.on_turn(granted_bytes)
+
+    def _fitting(self, passage: _Passage) -> int:
+        """How many bytes of it fit now."""
+        needed_bytes = self._taken_bytes + COPIES * passage.size_bytes
+        left_bytes = self._memory.left_bytes(self._loop.time(), needed_bytes) - self._taken_bytes
+        return max(0, min(passage.size_bytes, left_bytes // COPIES))

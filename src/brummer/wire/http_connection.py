@@ -59,13 +59,14 @@ class Response(msgspec.Struct, gc=False):
 OnAnswer = Callable[[Response | TransportError], None]
 OnEvent = Callable[[bytes], object]
 """Takes an event of the answer; true if it was the one that was asked for, and nothing more of it is waited for."""
-OnTurn = Callable[[bool], None]
+OnTurn = Callable[[int], None]
+"""Takes how many bytes there is room for; 0: for none."""
 
 
 class Room(Protocol):
     """Room in memory for large answers; see `brummer.hub.room`."""
 
-    def ask(self, size_bytes: int, on_turn: OnTurn) -> Callable[[], None]: ...
+    def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]: ...
 
 
 class HttpConnection:
@@ -87,6 +88,7 @@ class HttpConnection:
         self._room = room
         self._leave_room: Callable[[], None] | None = None
         self._waits_for_room = False
+        self._room_bytes = sys.maxsize
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
@@ -222,6 +224,7 @@ class HttpConnection:
     def _fail(self, error: TransportError) -> None:
         """Close, and tell whoever waits why; if he has his answer already, that this was it."""
         on_answer, self._on_answer = self._on_answer, None
+        self._on_event = self._on_bytes = None  # they may hold an answer of many megabytes
         outcome = error if self._stream_end is None else self._whole()
         self.closed = True
         self._drop_stream_end()
@@ -236,6 +239,7 @@ class HttpConnection:
 
     def _deliver(self, response: Response) -> None:
         on_answer, self._on_answer = self._on_answer, None
+        self._on_event = self._on_bytes = None  # they may hold an answer of many megabytes
         self.heard_s = self._loop.time()
         self._drop_stream_end()
         if not self._reusable:
@@ -359,13 +363,30 @@ class HttpConnection:
         if self._on_bytes is not None:
             self._on_bytes()
         if self._events is not None:
-            for event in self._events.feed(body):
-                if self._on_event is not None and self._on_event(event) and self._stream_end is None:
-                    self._stream_end = self._loop.call_later(STREAM_END_S, self.close)
+            self._on_events(self._events, body)
             return
         self._body_bytes += len(body)
         self._check_size(self._body_bytes)
         self._body.append(body)
+        self._check_room(self._body_bytes)
+
+    def _on_events(self, events: EventDecoder, body: bytes) -> None:
+        for event in events.feed(body):
+            if self._on_event is not None and self._on_event(event) and self._stream_end is None:
+                self._stream_end = self._loop.call_later(STREAM_END_S, self.close)
+        if self._stream_end is not None:
+            return
+        if events.held_bytes >= LARGE_BYTES:
+            self._check_room(events.held_bytes)
+        else:  # what was large has been passed on
+            self._give_room_back()
+
+    def _check_room(self, held_bytes: int) -> None:
+        """An answer of unknown length asks for room once it is large, for the most that it may become."""
+        if held_bytes > self._room_bytes:
+            raise _no_room()
+        if held_bytes >= LARGE_BYTES and self._leave_room is None:
+            self._ask_for_room(self._limit_bytes, min(2 * held_bytes, self._limit_bytes))
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -383,28 +404,37 @@ class HttpConnection:
             what = f"the answer exceeds {self._limit_bytes} bytes"
             raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
 
-    def _ask_for_room(self, size_bytes: int) -> None:
+    def _ask_for_room(self, size_bytes: int, least_bytes: int | None = None) -> None:
         """For a large answer; until there is some, it waits where it is."""
         if self._room is not None:
             self._waits_for_room = True
-            self._leave_room = self._room.ask(size_bytes, self._on_turn)
+            self._leave_room = self._room.ask(size_bytes, self._on_turn, least_bytes)
             if self._waits_for_room:
                 self._loop.remove_reader(self._sock)
 
-    def _on_turn(self, is_let_in: bool) -> None:  # noqa: FBT001 — the answer to a question
+    def _on_turn(self, room_bytes: int) -> None:
         self._waits_for_room = False
-        if is_let_in:
+        self._room_bytes = room_bytes
+        if room_bytes:
             self._loop.add_reader(self._sock, self._on_readable)
             self._loop.call_soon(self._read_on)
         else:
-            self._fail(TooLarge("there is not enough memory for the answer (memory_hard)", sent=True))
+            self._fail(_no_room())
 
     def _give_room_back(self) -> None:
+        self._room_bytes = sys.maxsize
         if self._leave_room is not None:
             leave, self._leave_room = self._leave_room, None
             leave()
+        if self._waits_for_room:  # the answer was whole before its turn came
+            self._waits_for_room = False
+            self._loop.add_reader(self._sock, self._on_readable)
 
     def _whole(self) -> Response:
         parts, self._body = self._body, []  # else an idle connection would keep its last answer
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         return Response(self._parser.get_status_code(), self._headers, body)
+
+
+def _no_room() -> TooLarge:
+    return TooLarge("there is not enough memory for the answer (memory_hard)", sent=True)

@@ -19,26 +19,37 @@ class EventDecoder:
         self._data: list[bytes] = []
         self._data_bytes = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the event that is not complete yet."""
+        return len(self._buffer) + self._data_bytes
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of every event that this chunk completes. Raises `TooLarge` when one grows over the limit."""
+        searched, start = len(self._buffer), 0  # a long line in many chunks is searched once, not once per chunk
         self._buffer += chunk
         events: list[bytes] = []
-        if b"\n" in chunk:  # a long line in many chunks is copied once, not once per chunk
-            *lines, rest = bytes(self._buffer).split(b"\n")
-            self._buffer = bytearray(rest)
-            events = [event for line in lines if (event := self._line(line.removesuffix(b"\r"))) is not None]
-        if len(self._buffer) + self._data_bytes > self._limit_bytes:
+        while (end := self._buffer.find(b"\n", searched)) >= 0:
+            if (event := self._line(start, end)) is not None:
+                events.append(event)
+            searched = start = end + 1
+        del self._buffer[:start]
+        if self.held_bytes > self._limit_bytes:
             raise TooLarge(
                 f"an event of the answer exceeds {self._limit_bytes} bytes", sent=True, limit_bytes=self._limit_bytes
             )
         return events
 
-    def _line(self, line: bytes) -> bytes | None:
-        if line.startswith(b"data:"):
-            data = line[5:].removeprefix(b" ")
-            self._data.append(data)
-            self._data_bytes += len(data) + 1
-        elif not line and self._data:
+    def _line(self, start: int, end: int) -> bytes | None:
+        """A line of the buffer; a large one is copied once, to the event."""
+        if self._buffer.endswith(b"\r", start, end):
+            end -= 1
+        if self._buffer.startswith(b"data:", start, end):
+            start += 6 if self._buffer.startswith(b" ", start + 5, end) else 5
+            with memoryview(self._buffer) as buffer:
+                self._data.append(bytes(buffer[start:end]))
+            self._data_bytes += end - start + 1
+        elif start == end and self._data:
             event = b"\n".join(self._data)
             self._data, self._data_bytes = [], 0
             return event or None  # without data it is none; servers begin with such a one, for its id
