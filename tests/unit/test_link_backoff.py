@@ -5,7 +5,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.link.backoff import BASE_S, CAP_S, delay_s
+from brummer.core.lost_calls import RECONNECT_CAP_S as CAP_S
+from brummer.link.backoff import BASE_S, delay_s
 
 
 @given(attempt=st.integers(1, 10**9), seed=st.integers())

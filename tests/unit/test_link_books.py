@@ -50,7 +50,7 @@ class Trickster:
         params = message["params"]
         number = params["arguments"]["number"]
         key = params["_meta"][CALL_KEY]
-        if key not in self.ledger:
+        if key not in self.ledger or params["arguments"]["repeatable"]:
             self.ledger[key] = number
             self.ran[number] += 1
         padding = "x" * self.rng.choice([0, 0, LARGE])
@@ -175,8 +175,9 @@ class Books:
 
     def make(self, number: int) -> None:
         rng = self.rng
-        params = {"name": "count", "arguments": {"number": number}}
-        call = Call("tools/call", params, repeatable=False, deadline_s=rng.choice([0.3, 3.0, 20.0]), flow=number % 3)
+        repeatable = rng.random() < 0.5
+        params = {"name": "count", "arguments": {"number": number, "repeatable": repeatable}}
+        call = Call("tools/call", params, repeatable, deadline_s=rng.choice([0.3, 3.0, 20.0]), flow=number % 3)
         call.waits = rng.random() < 0.2
         call.on_notification = rng.choice([None, lambda _: None])
         made = Made(number, call)
@@ -240,14 +241,17 @@ NOTHING = {
 
 
 def judge(made: Made, ran: int) -> None:
-    assert ran <= 1, f"call {made.number} ran {ran} times"
+    if not made.call.repeatable:
+        assert ran <= 1, f"call {made.number} ran {ran} times"
     assert len(made.results) == (0 if made.cancelled else 1), made
     for result in made.results:
         content = result["structuredContent"]
         if "error" not in content:
-            assert (content["number"], ran) == (made.number, 1)
+            assert (content["number"], ran > 0) == (made.number, True)
         elif content["error"]["outcome"] == "not_executed":
             assert ran == 0, content
+        else:
+            assert not content["error"]["retryable"], content
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -21,7 +21,7 @@ from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY, CLIENT_GONE, SENT_S_AGO, OnItsWay
+from brummer.wire.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, OnItsWay
 
 from .fakes import FakeInstance, answer_with_arguments, respond
 from .test_link import CalledLink, cancellations, has_heard, never, reached, running, tool_call
@@ -33,6 +33,7 @@ class Asked:
     def __init__(self, link: CalledLink, call: Call, instead: express.Instead | None = None) -> None:
         self.results: list[dict[str, Any]] = []
         self.answered = asyncio.Event()
+        self.call = call
         on_way = express.send(link.caller, call, self._done, instead)
         assert on_way is not None
         self.on_way: OnItsWay = on_way
@@ -116,7 +117,7 @@ async def test_a_lost_call_is_asked_for_again_under_its_key() -> None:
         assert (await Asked(link, tool_call({"n": 7})).result())["structuredContent"] == {"n": 7}
         first, second = (call["params"]["_meta"] for call in instance.calls)
         assert first[CALL_KEY] == second[CALL_KEY]
-        assert SENT_S_AGO in second
+        assert first[LEDGER_POSITION] == second[LEDGER_POSITION]
         await asyncio.sleep(0)
         assert nothing_is_held(link)
 
@@ -376,7 +377,7 @@ async def test_a_call_whose_refusal_fails_is_answered_all_the_same(number: int) 
         await ready(link)
         asked = [Asked(link, tool_call(deadline_s=0.05)) for _ in range(DEFAULTS.in_flight_per_instance + 1)]
         error = await asked[number].error()
-        assert error["retryable"] is False
+        assert error["outcome"] == ("not_executed" if asked[number].call.unanswered == 0 else "unknown")
         for each in asked:
             await each.error()
         assert nothing_is_held(link)

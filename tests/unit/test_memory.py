@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -11,8 +12,8 @@ from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import COPIES, LARGE_BYTES, LOOK_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
 from brummer.core.settings import USER
 from brummer.host.memory import give_back, resident_bytes
-from brummer.instance.keyed_calls import KeyedCalls
-from brummer.instance.ledger import CallForgotten, Ledger
+from brummer.instance.keyed_calls import KeyedCalls, NotBegun
+from brummer.instance.ledger import Ledger
 
 from .test_hub import call, code_of, hub_with, served
 from .test_instance_ledger import Counting, keyed
@@ -123,11 +124,11 @@ def test_what_this_process_takes_is_known_and_can_be_given_back() -> None:
 def test_results_that_no_hub_will_ask_for_are_forgotten_first() -> None:
     ledger = Ledger()
     for key, ended_s in (("old", 10.0), ("new", 90.0)):
-        ledger.close(ledger.open(key, ended_s, ended_s), b"result", ended_s)
+        ledger.close(ledger.open(key), b"result", ended_s)
     ledger.shed(100.0, older_than_s=60.0)
     assert (ledger.find("old"), ledger.size_bytes) == (None, len(b"result"))
-    with pytest.raises(CallForgotten):
-        ledger.open("old", 100.0, 10.0)
+    assert ledger.may_have_forgotten(0)
+    assert not ledger.may_have_forgotten(1)
 
 
 async def test_an_instance_without_room_refuses_new_work_and_answers_for_what_it_has_run() -> None:
@@ -143,8 +144,11 @@ async def test_an_instance_without_room_refuses_new_work_and_answers_for_what_it
     first = await calls.call_tool(keyed("key-1"))
     full = True
     assert await calls.call_tool(keyed("key-1")) == first
-    refused = msgspec.json.decode(await calls.call_tool(keyed("key-2")))
-    assert refused["structuredContent"]["error"]["code"] == "busy"
+    with pytest.raises(NotBegun) as refused:
+        await calls.call_tool(keyed("key-2"))
+    assert cast("Any", refused.value.data)["why"] == "no_room"
+    unkeyed = msgspec.json.decode(await calls.call_tool(keyed(None)))
+    assert unkeyed["structuredContent"]["error"]["code"] == "busy"
     await calls.close()
 
 

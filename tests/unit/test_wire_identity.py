@@ -13,11 +13,12 @@ WHO = {"instance_id": "shop-1", "generation": "g1"}
 
 
 def asked(nonce: str, token: str = TOKEN, **who: str) -> tuple[int, bytes]:
-    return identity.answer(token, **(WHO | who), target=b"/identity?nonce=" + nonce.encode())
+    named = WHO | who
+    return identity.answer(token, named["instance_id"], named["generation"], b"/identity?nonce=" + nonce.encode())
 
 
 def holds(body: bytes, nonce: str) -> bool:
-    return identity.is_proven(body, token=TOKEN, nonce=nonce, **WHO)
+    return identity.proven(body, token=TOKEN, nonce=nonce, **WHO) is not None
 
 
 @pytest.mark.parametrize("length", [16, 24, 128])

@@ -228,6 +228,8 @@ TOOLS: tuple[ToolDefinition, ...] = (
 
 BY_NAME: dict[str, ToolDefinition] = {tool.name: tool for tool in TOOLS}
 HUB_ONLY = frozenset({"instance_tools", "instance_call"}) | {tool.name for tool in TOOLS if not tool.routed}
+READ_ONLY = frozenset(tool.name for tool in TOOLS if tool.read_only)
+"""These change nothing, so an instance keeps no record of their calls."""
 REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.read_only or tool.idempotent)
 """Run twice, these do what they do once; a call of another is never sent a second time unless its key decides."""
 WAITING = frozenset({"scripts_run", "scripts_restart", "scripts_stop", "wait_for"})

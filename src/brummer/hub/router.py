@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from brummer.contract.arguments import NoArguments
 from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING, renderer
-from brummer.core.errors import BrummerError, InvalidArguments, NotFound, TransportError
+from brummer.core.errors import BrummerError, InvalidArguments, NotFound
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.black_box import ANSWERED, BlackBoxes
@@ -20,9 +20,10 @@ from brummer.hub.known import Known
 from brummer.hub.sessions import Sessions
 from brummer.link import express
 from brummer.link.call import Call
-from brummer.link.caller import Caller, is_answer
-from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
+from brummer.link.caller import Caller
+from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.foreign_results import repeatable_of, tool_result
+from brummer.link.outcome import is_unanswered
 from brummer.wire.eras import Era
 from brummer.wire.server import OnItsWay, ToolCall
 from brummer.wire.tool_arguments import NOT_GIVEN, ArgumentDecoder
@@ -106,16 +107,16 @@ class Router:
             if self._black_boxes is None or call.name not in ANSWERED:
                 return express.send(known.caller, made, done)
             _hurry(made)
-            return express.send(known.caller, made, done, partial(self._instead, known, call, arguments))
+            return express.send(known.caller, made, done, partial(self._instead, known, made, call, arguments))
         except InvalidArguments:
             return None
         except BrummerError as error:
             return failed(error)
 
     def _instead(
-        self, known: Known, call: ToolCall, arguments: bytes, error: BrummerError
+        self, known: Known, made: Call, call: ToolCall, arguments: bytes, error: BrummerError
     ) -> Coroutine[Any, Any, bytes] | None:
-        return self._from_black_box(known, call, call.name, arguments) if _nobody_answered(error) else None
+        return self._from_black_box(known, made, error, call, arguments) if is_unanswered(error) else None
 
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
@@ -182,19 +183,32 @@ class Router:
             try:
                 return await known.caller.call(made)
             except BrummerError as error:
-                if not _nobody_answered(error):
+                if not is_unanswered(error):
                     raise
-                return await self._from_black_box(known, call, tool, passed_on)
+                return await self._from_black_box(known, made, error, call, passed_on)
         return await known.caller.call(made)
 
-    async def _from_black_box(self, known: Known, call: ToolCall, tool: str, arguments: bytes) -> bytes:
-        """In place of an instance that did not answer soon; without a box it gets all the time that it may take."""
-        if self._black_boxes is not None and isinstance(known.record, Record):
-            running = None if known.is_gone else known.record.generation
-            answer = await self._black_boxes.answer(known.id, tool, arguments, running, known.summary())
-            if answer is not None:
-                return answer
-        return await known.caller.call(_tool_call(tool, arguments, call))
+    async def _from_black_box(
+        self, known: Known, made: Call, error: BrummerError, call: ToolCall, arguments: bytes
+    ) -> bytes:
+        """In place of an instance that did not answer soon; without a box it gets all the time that it may take.
+
+        So one call of the agent ends once: with this error of the one that was made, or with the end of the next.
+        """
+        goes_on = False
+        try:
+            if self._black_boxes is not None and isinstance(known.record, Record):
+                running = None if known.is_gone else known.record.generation
+                answer = await self._black_boxes.answer(known.id, made.tool, arguments, running, known.summary())
+                if answer is not None:
+                    return answer
+            goes_on = True
+        finally:
+            if not goes_on and isinstance(known.caller, Caller):
+                known.caller.tell_error(made, error)
+        patient = _tool_call(made.tool, arguments, call)
+        patient.started_s = made.started_s
+        return await known.caller.call(patient)
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
         """What a foreign server's own hints allow to be sent twice; asked for once while its link holds, and nothing if
@@ -231,12 +245,6 @@ class Router:
         if len(wrong) == len(everyone):
             raise InvalidArguments(wrong[0]["message"], tool=call.name)
         return structured(answer, renderer(call.name))
-
-
-def _nobody_answered(error: BrummerError) -> bool:
-    if isinstance(error, TransportError):
-        return not is_answer(error)
-    return isinstance(error, ParkedTooLong | BreakerOpen | DeadlineExceeded)
 
 
 def _instance_in(call: ToolCall) -> tuple[str | None, bytes]:
@@ -317,7 +325,7 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
 
 def _hurry(made: Call) -> None:
     """Have it give up soon, since a black box can answer."""
-    made.waits_for_return, made.deadline_s = False, UNTIL_BLACK_BOX_S
+    made.waits_for_return, made.deadline_s, made.has_substitute = False, UNTIL_BLACK_BOX_S, True
 
 
 class _Wait(msgspec.Struct):

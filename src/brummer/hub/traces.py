@@ -100,7 +100,7 @@ class TracedCaller(Caller):
                 self._describe(span, call, steps, *ending_of_error(error))
                 span.set_status(api.error)
                 raise
-            self._describe(span, call, steps, ending_of_answer(call, result, ours=self.link.target.has_ledger))
+            self._describe(span, call, steps, *ending_of_answer(call, result, ours=self.link.target.has_ledger))
             return result
 
     def _describe(self, span: "Span", call: Call, steps: list[str], ending: Ending, code: str = "") -> None:

@@ -10,6 +10,7 @@ from brummer.instance.changes import Change
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run
+from brummer.wire.jsonrpc import ProtocolError
 from brummer.wire.server import ToolCall, ToolServer
 
 FAILED: Final = b'"isError":true}'
@@ -36,6 +37,9 @@ class CountedCalls:
             result = await self._tools.call_tool(call)
             outcome = "tool_error" if result.endswith(FAILED) else "ok"
             return result
+        except ProtocolError:
+            outcome = "not_begun"
+            raise
         finally:
             self.running -= 1
             self._count(call.name, outcome, self._loop.time() - started_s)

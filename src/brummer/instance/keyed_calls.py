@@ -1,24 +1,32 @@
 """Calls that carry a hub's key run once, whoever asks and however often; their lost connection is not their end.
 
-Only calls that change something go through the ledger: the others are simply asked again. The work of a keyed call is
-a task of its own; requests attach to it and may be lost. When the last one is lost, the work goes on for a grace period
-in which the hub can come back; only a cancellation that names the key stops it at once.
+Only calls that change something go through the ledger: those that only read are simply asked again. The work of a keyed
+call is a task of its own; requests attach to it and may be lost. When the last one is lost, the work goes on for a
+grace period in which the hub can come back; only a cancellation that names the key stops it at once.
+
+Work that can't be answered any more does not begin. The request may have waited in a socket while this process was
+stopped or cut off, and meanwhile its hub has given the call up: because its time was over, which the request itself
+tells, on our own clock; or because the agent cancelled it, in which case the hub has closed the connection, or its
+cancellation is here before the call.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import ClassVar, Final
 
+import msgspec
+
 from brummer.core.errors import BrummerError, Outcome
+from brummer.core.lost_calls import GRACE_S
+from brummer.host.clocks import elapsed
 from brummer.instance.ledger import Entry, Ledger
-from brummer.wire.server import CLIENT_GONE, ToolCall, ToolServer
+from brummer.wire.jsonrpc import NOT_BEGUN, ProtocolError
+from brummer.wire.not_begun import NotBegunData, Why
+from brummer.wire.server import CLIENT_GONE, Meta, ToolCall, ToolServer
 from brummer.wire.toolbox import failed
 
 RELIEVING: Final = frozenset({"scripts_stop", "scripts_status"})
 """Never refused: what takes memory can be found and stopped."""
-
-GRACE_S: Final = 60.0
-"""A hub that lost its connection is back within the cap of its backoff, four times over."""
 
 
 class CallCancelled(BrummerError):
@@ -28,25 +36,36 @@ class CallCancelled(BrummerError):
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
+class NotBegun(ProtocolError):
+    """The request did not begin its call. Its hub decides whether to send the call again."""
+
+    def __init__(self, data: NotBegunData, request_id: bytes) -> None:
+        told = msgspec.to_builtins(data)
+        super().__init__(NOT_BEGUN, "The call was not begun", request_id=request_id, data=told, http_status=200)
+
+
 class KeyedCalls:
-    """A `ToolServer` around another one. ``repeatable`` names the tools that need no ledger.
+    """A `ToolServer` around another one. ``reading`` names the tools that need no ledger, since they only read.
 
     ``admit`` raises where no new work can be taken; what runs already can be asked for all the same, and stopping a
-    script is what makes room.
+    script is what makes room. ``clock`` is the one that hubs are told of; it goes on while the machine sleeps.
     """
 
     def __init__(
         self,
         tools: ToolServer,
-        repeatable: frozenset[str],
+        reading: frozenset[str],
         ledger: Ledger | None = None,
         admit: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._admit = admit
         self._tools = tools
-        self._repeatable = repeatable
+        self._reading = reading
+        self._clock = clock
         self.ledger = Ledger() if ledger is None else ledger  # an empty one is false
         self._works: dict[str, _Work] = {}
+        self._reads: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -57,22 +76,28 @@ class KeyedCalls:
         return self._tools.has_tool(name)
 
     async def call_tool(self, call: ToolCall) -> bytes:
+        """Raises `NotBegun`."""
         key = call.request.params.meta.call_key
-        try:
-            if key is None or call.name in self._repeatable:
+        if key is None or call.name in self._reading:
+            try:
                 self._ask_for_room(call)
-                return await self._tools.call_tool(call)
-            work = self._work(key, call)
-        except BrummerError as error:
-            return failed(error)
+            except BrummerError as error:
+                return failed(error)
+            return await self._read(key, call)
+        work = self._work(key, call)
         return work if isinstance(work, bytes) else await work.attach(call)
 
     def cancel_call(self, key: str) -> bool:
-        """Stop the work of this key now; False when none runs."""
+        """Stop the work of this key now, or have it never begin. False: the one who waits for it is its work."""
+        if key in self._reads:
+            return False
         work = self._works.get(key)
         if work is not None:
             work.task.cancel()
-        return work is not None
+        elif self.ledger.find(key) is None:
+            never = CallCancelled("the call was cancelled before it began", outcome="not_executed")
+            self._close(self.ledger.open(key), failed(never))
+        return True
 
     async def close(self) -> None:
         """Stop all of it."""
@@ -86,19 +111,46 @@ class KeyedCalls:
         if call.name not in RELIEVING:
             self._admit(self._loop.time())
 
+    async def _read(self, key: str | None, call: ToolCall) -> bytes:
+        if key is None:
+            return await self._tools.call_tool(call)
+        self._reads.add(key)
+        try:
+            return await self._tools.call_tool(call)
+        finally:
+            self._reads.discard(key)
+
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
-        """What runs under this key, or what it came to, or a new run. Raises CallForgotten."""
+        """What runs under this key, or what it came to, or a new run. Raises `NotBegun`."""
         if key in self._works:
             return self._works[key]
         known = self.ledger.find(key)
         if known is not None and known.result is not None:
             return known.result
-        self._ask_for_room(call)
-        now_s = self._loop.time()
-        entry = self.ledger.open(key, now_s, now_s - call.request.params.meta.sent_s_ago)
+        if (why := self._why_not(call)) is not None:
+            raise NotBegun(NotBegunData(why, self.ledger.position, self._clock()), call.request.id)
+        entry = self.ledger.open(key)
         work = self._works[key] = _Work(call)
         work.task = self._loop.create_task(self._run(work, entry, call), name=f"call {key}")
         return work
+
+    def _why_not(self, call: ToolCall) -> Why | None:
+        """Why this request must not begin the call. ``forgotten`` comes first, because only that is about the past."""
+        meta: Meta = call.request.params.meta
+        if meta.ledger_position is not None and self.ledger.may_have_forgotten(meta.ledger_position):
+            return "forgotten"
+        if meta.begin_by_s is not None and self._clock() > meta.begin_by_s:
+            return "late"
+        if call.request.sender_hung_up():
+            return "hung_up"
+        try:
+            self._ask_for_room(call)
+        except BrummerError:
+            return "no_room"
+        return None
+
+    def _close(self, entry: Entry, result: bytes) -> None:
+        self.ledger.close(entry, result, self._loop.time())
 
     async def _run(self, work: "_Work", entry: Entry, call: ToolCall) -> bytes:
         result = failed(CallCancelled("the call was cancelled"))
@@ -108,7 +160,7 @@ class KeyedCalls:
             pass  # the result says so, to whoever is still there to read it
         finally:
             work.end()
-            self.ledger.close(entry, result, self._loop.time())
+            self._close(entry, result)
             del self._works[entry.key]
         return result
 

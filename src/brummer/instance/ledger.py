@@ -1,31 +1,26 @@
 """What an instance remembers of the calls it has run: call key → running or result. Pure: time is passed in.
 
-A hub that lost its connection asks again with the same key. Then there are three cases, told apart without a doubt:
-the key is here (attach, or take the original result); it was never here, so the call never arrived (run it now); or it
-may have been here and was forgotten (refuse: nobody may run it a second time). The third is decided by when the call
-was first sent: later than everything forgotten means that it was never here.
-"""
+A hub that lost its connection asks again with the same key. Then there are three cases:
+the key is here (attach, or take the original result); it was never here (run it now); or it may have been here and was
+forgotten (refuse: it must not run a second time).
 
-from typing import ClassVar
+The third is decided by the order of the ledger alone, because times that were measured on two machines, or over two
+requests, can't be compared. The ledger's *position* is the number of calls that it has opened. It goes out with every
+proof of identity and every refusal, and a call carries the position that its hub knew when it first sent the call. If
+the call was ever opened here, that was at this position or later. So it can be forgotten only if something that was
+opened at this position or later has been forgotten.
+"""
 
 import msgspec
 
-from brummer.core.errors import BrummerError, Outcome
 from brummer.core.limits import DEFAULTS
 
 
-class CallForgotten(BrummerError):
-    """A call that may have run here, but whose result is not kept any more."""
-
-    code = "call_forgotten"
-    default_outcome: ClassVar[Outcome] = "unknown"
-
-
 class Entry(msgspec.Struct):
-    """``result`` is None while the call runs; times are seconds on the caller's clock."""
+    """``number``: the ledger's position when it was opened. ``result`` is None while the call runs."""
 
     key: str
-    started_s: float
+    number: int
     ended_s: float | None = None
     result: bytes | None = None
 
@@ -45,7 +40,8 @@ class Ledger:
         self._max_age_s = max_age_s
         self._entries: dict[str, Entry] = {}  # in the order in which they ended, the running ones anywhere
         self._bytes = 0
-        self._forgotten_until_s = float("-inf")
+        self._forgotten_before = 0
+        self.position = 0
 
     def __repr__(self) -> str:
         return f"<Ledger {len(self._entries)} entries, {self._bytes} bytes>"
@@ -61,14 +57,14 @@ class Ledger:
     def find(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
-    def open(self, key: str, now_s: float, sent_s: float) -> Entry:
-        """A new entry for a call first sent at ``sent_s``. Raises CallForgotten if it may have been here before."""
-        if sent_s <= self._forgotten_until_s:
-            raise CallForgotten(
-                "the call may have run, but its result is not kept any more; look at scripts_status and changes_since"
-                " before you repeat it"
-            )
-        entry = self._entries[key] = Entry(key, now_s)
+    def may_have_forgotten(self, position: int) -> bool:
+        """Whether a call that is not here, and was first sent when the ledger had this position, may have been here."""
+        return position < self._forgotten_before
+
+    def open(self, key: str) -> Entry:
+        """A new entry, for a call that begins now."""
+        entry = self._entries[key] = Entry(key, self.position)
+        self.position += 1
         return entry
 
     def close(self, entry: Entry, result: bytes, now_s: float) -> None:
@@ -92,4 +88,4 @@ class Ledger:
                 return
             del self._entries[entry.key]
             self._bytes -= len(entry.result)
-            self._forgotten_until_s = max(self._forgotten_until_s, entry.started_s)
+            self._forgotten_before = max(self._forgotten_before, entry.number + 1)

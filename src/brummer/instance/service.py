@@ -16,21 +16,23 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from brummer import __version__
-from brummer.contract.tools import REPEATABLE
+from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
 from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.lost_calls import GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
+from brummer.host.clocks import elapsed
 from brummer.host.memory import give_back, resident_bytes
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
 from brummer.instance.black_box import Past, Recorder
 from brummer.instance.counting import CountedCalls, Counting
-from brummer.instance.keyed_calls import GRACE_S, KeyedCalls
+from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
 from brummer.instance.predecessor import succession
@@ -135,7 +137,7 @@ async def running_instance(
                 max_entries=limits.ledger_entries, max_bytes=limits.ledger_bytes, max_age_s=limits.ledger_age_s
             )
             memory = _memory(limits, ledger)
-            calls = KeyedCalls(tools, REPEATABLE, ledger, memory.admit)
+            calls = KeyedCalls(tools, READ_ONLY, ledger, memory.admit)
             counted = CountedCalls(calls)
             counting = Counting(manager, counted, ledger, memory)
             server = _server(record, counted, counting, limits)
@@ -187,7 +189,14 @@ def _memory(limits: Limits, ledger: Ledger) -> Memory:
 
 def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits) -> HttpServer:
     def prove(request: HttpRequest) -> tuple[int, bytes]:
-        return identity.answer(record.token, record.instance_id, record.generation, request.target)
+        return identity.answer(
+            record.token,
+            record.instance_id,
+            record.generation,
+            request.target,
+            ledger_position=counting.ledger.position,
+            clock_s=elapsed(),
+        )
 
     def tell(_: HttpRequest) -> tuple[int, bytes]:
         return 200, msgspec.json.encode(_families(counting))

@@ -3,11 +3,10 @@
 from random import Random
 from typing import Final
 
+from brummer.core.lost_calls import RECONNECT_CAP_S
+
 BASE_S: Final = 0.1
 """A restarting dev server is back in some hundred milliseconds."""
-
-CAP_S: Final = 15.0
-"""The longest that a returned server may go unnoticed when every event that tells of it was lost."""
 
 LOCAL_CAP_S: Final = 1.0
 """The same for an instance whose process is known to live here: a refused dial on loopback costs 50 µs."""
@@ -26,7 +25,7 @@ _LAST_DOUBLING: Final = 16
 """BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""
 
 
-def delay_s(attempt: int, rng: Random, cap_s: float = CAP_S) -> float:
+def delay_s(attempt: int, rng: Random, cap_s: float = RECONNECT_CAP_S) -> float:
     """Seconds to wait after the ``attempt``-th failure in a row (1, 2, …), in [BASE_S, cap_s].
 
     Full jitter: uniform over the whole range up to the exponential ceiling, so that many links never dial in step

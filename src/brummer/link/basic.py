@@ -7,14 +7,15 @@ problem, and the baseline that the benchmarks and the fault tests compare it aga
 import asyncio
 from typing import Any, Final
 
-from brummer.core.errors import Outcome, TimedOut, TooLarge, TransportError, Unreachable
+from brummer.core.errors import BrummerError, TimedOut, TransportError, Unreachable
 from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.call import Call
 from brummer.link.connections import connect_timeout_s
 from brummer.link.deadline import Deadline
-from brummer.link.errors import DeadlineExceeded, NoResult, OutcomeUnknown
+from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
+from brummer.link.outcome import is_answer, outcome_of
 from brummer.link.peer import Peer
 from brummer.link.state import State
 from brummer.wire.http_connection import HttpConnection
@@ -76,20 +77,23 @@ class BasicLink:
 
     async def call(self, call: Call) -> bytes:
         """One connection, one try. Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
-        silence_s = min(call.deadline_s, TIMEOUT_S) if self.target.has_ledger else call.deadline_s
+        if self.target.has_ledger:
+            call.deadline_s = min(call.deadline_s, TIMEOUT_S)
+        call.begin("", self._loop.time())
         self._in_flight += 1
         try:
-            with Deadline(self._loop, silence_s, max_s=call.max_deadline_s) as deadline:
-                call.on_sign_of_life = deadline.extend
+            with Deadline(self._loop, call):
                 return await self._once(call)
         except TimeoutError:
-            outcome: Outcome = "not_executed" if call.repeatable else "unknown"
-            raise DeadlineExceeded(f"no answer within {silence_s:g} s", outcome=outcome) from None
+            raise self._judged(call, DeadlineExceeded(f"no answer within {call.deadline_s:g} s")) from None
         except TransportError as error:
             self.last_error = error
-            if error.sent and not call.repeatable and not isinstance(error, NoResult | TooLarge):
-                raise OutcomeUnknown("the connection was lost after the call was sent", cause=error.code) from None
-            raise
+            if error.sent and not is_answer(error):
+                call.note_unanswered(self.target.generation)
+            if call.must_not_be_resent:
+                lost = OutcomeUnknown("the connection was lost after the call was sent", cause=error.code)
+                raise self._judged(call, lost) from None
+            raise self._judged(call, error) from None
         finally:
             self._in_flight -= 1
 
@@ -115,9 +119,17 @@ class BasicLink:
     async def _once(self, call: Call) -> bytes:
         connection = await self._connect()
         try:
-            return await self.target.ask(connection, call, self._loop.time())
+            return await self.target.ask(connection, call)
+        except asyncio.CancelledError:
+            call.note_unanswered(self.target.generation)
+            raise
         finally:
             connection.close()
+
+    @staticmethod
+    def _judged(call: Call, error: BrummerError) -> BrummerError:
+        error.outcome = outcome_of(call, error)
+        return error
 
     async def _connect(self) -> HttpConnection:
         return await HttpConnection.open(

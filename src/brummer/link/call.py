@@ -1,15 +1,19 @@
 """One call: what is sent, what came of sending it, and how its answer is told from everything else."""
 
+import asyncio
+import contextlib
+import math
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import msgspec
 
 from brummer.core.errors import BadAnswer, BrummerError, ConnectionClosed, TooLarge, shown
-from brummer.link.errors import NoResult, RemoteRefusal
+from brummer.link.errors import NoResult, NotBegun, RemoteRefusal
 from brummer.wire import http_status, jsonrpc
 from brummer.wire.http_connection import Response
-from brummer.wire.server import CALL_KEY, SENT_S_AGO
+from brummer.wire.not_begun import NotBegunData
+from brummer.wire.server import CALL_KEY
 
 PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
 """What a server says to whoever made the call. All else is between it and us."""
@@ -38,19 +42,26 @@ class Call(msgspec.Struct, eq=False):
     on_notification: Callable[[bytes], None] | None = None
     on_list_changed: Callable[[], None] | None = None
     """Called when the server says that its tools have changed; nobody else is told, because our own list is frozen."""
-    on_sign_of_life: Callable[[], None] | None = None
-    """Called with every notification: who tells of its progress may take longer."""
     max_deadline_s: float = 3600.0
     """What signs of life can extend the deadline to. An agent's own client gives up long before; a loop that reports
     progress never does.
     """
     key: str = ""
+    started_s: float = 0.0
+    due_s: float = math.inf
+    """When it must have its answer, on the hub's loop; each sign of life moves it on, up to ``latest_s``."""
+    latest_s: float = math.inf
+    unanswered: int = 0
+    """Requests for it that bytes went out of, and that no answer came to: each may have run it, or still run it."""
     sent_to: str | None = None
-    """The generation that bytes of this call went to."""
+    """The generation that the last of these went to."""
+    ledger_position: int = 0
+    """Of that generation's ledger, as it was known when the first of these was sent."""
     request_id: bytes = b""
     """Under which it was last sent, where that names it: to a server that knows no keys."""
-    first_sent_s: float = 0.0
     was_parked: bool = False
+    has_substitute: bool = False
+    """Where the instance says nothing, another answers in its place, and tells how the call ended."""
     trace: dict[str, str] = msgspec.field(default_factory=dict)
     """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
     on_step: Callable[[str], object] | None = None
@@ -66,17 +77,29 @@ class Call(msgspec.Struct, eq=False):
         if self.on_step is not None:
             self.on_step(step)
 
-    @property
-    def may_have_run(self) -> bool:
-        """Whether running it now could be running it twice."""
-        return self.sent_to is not None and not self.repeatable
+    def begin(self, key: str, now_s: float) -> None:
+        """Its time runs from now on."""
+        self.key = key
+        self.started_s = self.started_s or now_s
+        self.due_s = now_s + self.deadline_s
+        self.latest_s = now_s + max(self.deadline_s, self.max_deadline_s)
 
-    def note_sent(self, generation: str, now_s: float) -> None:
-        if self.sent_to is None:
-            self.first_sent_s = now_s
+    @property
+    def was_sent(self) -> bool:
+        """Whether it may have run."""
+        return self.unanswered > 0
+
+    @property
+    def must_not_be_resent(self) -> bool:
+        """Whether running it now could be running it twice, so that only its ledger may decide."""
+        return self.was_sent and not self.repeatable
+
+    def note_unanswered(self, generation: str) -> None:
+        """Bytes of a request for it went to this run, and no answer will come to that request."""
+        self.unanswered += 1
         self.sent_to = generation
 
-    def message(self, request_id: bytes, now_s: float, further_meta: Mapping[str, object] | None = None) -> bytes:
+    def message(self, request_id: bytes, further_meta: Mapping[str, object] | None = None) -> bytes:
         """The JSON-RPC request that asks for it, for the first time or again."""
         meta = self.meta.copy()
         if self.trace:
@@ -85,14 +108,11 @@ class Call(msgspec.Struct, eq=False):
             meta |= further_meta
         if self.key:
             meta[CALL_KEY] = self.key
-        if self.sent_to is not None:
-            meta[SENT_S_AGO] = now_s - self.first_sent_s
         return jsonrpc.request(request_id, self.method, _encode({**self.params, "_meta": meta}))
 
     def extend_deadline(self) -> None:
-        """A sign of life, or a wait that is no silence of the server."""
-        if self.on_sign_of_life is not None:
-            self.on_sign_of_life()
+        """A sign of life, or a wait that is no silence of the server: silence begins anew."""
+        self.due_s = min(self.latest_s, asyncio.get_running_loop().time() + self.deadline_s)
 
     def notified(self, method: str | None, notification: bytes) -> None:
         """Something was said before its answer."""
@@ -171,6 +191,9 @@ def _refusal(error: bytes, status: int) -> BrummerError:
     if not isinstance(details, dict):  # JSON-RPC wants an object, and not everybody cares
         details = {"message": shown(str(details))}
     code = details.get("code")
+    if code == jsonrpc.NOT_BEGUN:
+        with contextlib.suppress(msgspec.ValidationError):
+            return NotBegun(msgspec.convert(details.get("data"), NotBegunData))
     rpc_code = code if isinstance(code, int) else None
     began = rpc_code not in jsonrpc.NEVER_BEGUN if rpc_code is not None else status not in http_status.REFUSALS
     message = str(details.get("message", "refused"))

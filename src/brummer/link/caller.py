@@ -12,18 +12,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Final
 
-from brummer.core.errors import BrummerError, TooLarge, TransportError
+from brummer.core.errors import BrummerError, TransportError
 from brummer.core.events import Hook
 from brummer.link import refusals
 from brummer.link.admission import Gate, Lane
 from brummer.link.call import Call
 from brummer.link.cancellations import Cancellations
 from brummer.link.deadline import Deadline, Deadlines
-from brummer.link.errors import Busy, NoResult
+from brummer.link.errors import Busy, NotBegun
 from brummer.link.link import Link
-from brummer.link.outcome import CallEnded, Ending, ending_of_answer, ending_of_error
+from brummer.link.outcome import (
+    CallEnded,
+    Ending,
+    ending_of_answer,
+    ending_of_error,
+    is_answer,
+    is_unanswered,
+    outcome_of,
+)
 from brummer.link.pool import Pool
 from brummer.link.state import State
+from brummer.link.target import Target
 from brummer.wire.http_connection import HttpConnection
 from brummer.wire.server import CLIENT_GONE
 
@@ -75,20 +84,22 @@ class Caller:
 
     async def call(self, call: Call) -> bytes:
         """Carry one call to its answer; returns the encoded result object. Raises `BrummerError`."""
-        self.give_key(call)
-        started_s = self.loop.time()
+        self.begin(call)
         try:
             self._ask_breaker()
-            result = await self._in_time(call, call.deadline_s, self._in_turn)
-        except BaseException as error:
-            self.tell_end(call, started_s, *ending_of_error(error))
+            result = await self._in_time(call, self._in_turn)
+        except asyncio.CancelledError:
+            self.tell_cancelled(call)
             raise
-        self.tell_answer(call, started_s, result)
+        except Exception as failure:  # noqa: BLE001 — a defect becomes an error of ours, with its outcome
+            error = self.failed(call, failure)
+            raise error from (None if error is failure else failure)
+        self.tell_answer(call, result)
         return result
 
-    def carry_on(self, call: Call, left_s: float) -> asyncio.Task[bytes]:
-        """The rest of the way of a call that has a place and a key already, as a task; it may be silent for so long."""
-        return self.run(self._in_time(call, left_s, self._until_answered), f"call {call.key}")
+    def carry_on(self, call: Call) -> asyncio.Task[bytes]:
+        """The rest of the way of a call that has a place and has begun, as a task; for its errors see `failed`."""
+        return self.run(self._in_time(call, self._until_answered), f"call {call.key}")
 
     def run(self, work: Coroutine[Any, Any, bytes], name: str) -> asyncio.Task[bytes]:
         """What belongs to a call on the short way and takes a task after all; it ends with us."""
@@ -97,27 +108,40 @@ class Caller:
         task.add_done_callback(self._carried_on.pop)
         return task
 
-    def tell_answer(self, call: Call, started_s: float, result: bytes) -> None:
+    def begin(self, call: Call) -> None:
+        """Its time runs, and it has a key; one of `tell_answer`, `tell_cancelled` and `failed` must follow."""
+        call.begin(self._gate.next_key(), self.loop.time())
+
+    def tell_answer(self, call: Call, result: bytes) -> None:
         """It was answered."""
-        self.tell_end(call, started_s, ending_of_answer(call, result, ours=self.link.target.has_ledger))
+        self._tell_end(call, *ending_of_answer(call, result, ours=self.link.target.has_ledger))
 
-    def tell_end(self, call: Call, started_s: float, ending: Ending, code: str = "") -> None:
-        """It is over, one way or another."""
-        took_s = self.loop.time() - started_s
+    def tell_cancelled(self, call: Call) -> None:
+        self._tell_end(call, "cancelled", "cancelled")
+
+    def failed(self, call: Call, failure: BaseException) -> BrummerError:
+        """The error that the call ends with; nothing in here can fail."""
+        error = refusals.known(call, failure)
+        error.outcome = outcome_of(call, error)
+        if not (call.has_substitute and is_unanswered(error)):
+            self.tell_error(call, error)
+        return error
+
+    def tell_error(self, call: Call, error: BrummerError) -> None:
+        self._tell_end(call, *ending_of_error(error))
+
+    def _tell_end(self, call: Call, ending: Ending, code: str) -> None:
+        took_s = self.loop.time() - call.started_s
         self._ended.publish(CallEnded(self.link.target.instance_id, call.tool, call.key, ending, code, took_s))
-
-    def give_key(self, call: Call) -> None:
-        call.key = self._gate.next_key()
 
     def way_of(self, call: Call) -> tuple[Lane, Pool]:
         """Where it waits its turn, and for what."""
         connections = self.link.connections
         return (self.waiting, connections.waits) if call.waits else (self.quick, connections.calls)
 
-    async def _in_time(self, call: Call, left_s: float, way: Callable[[Call], Awaitable[bytes]]) -> bytes:
+    async def _in_time(self, call: Call, way: Callable[[Call], Awaitable[bytes]]) -> bytes:
         try:
-            with Deadline(self.loop, call.deadline_s, left_s, call.max_deadline_s) as deadline:
-                call.on_sign_of_life = deadline.extend
+            with Deadline(self.loop, call):
                 return await way(call)
         except TimeoutError:  # the lost connection ends what the call waits for; what it has started stays
             self.count_failure()
@@ -154,7 +178,7 @@ class Caller:
             try:
                 connection = await pool.acquire()
             except Busy as error:
-                if not call.may_have_run:
+                if not call.was_sent:
                     raise
                 await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
                 continue
@@ -167,6 +191,9 @@ class Caller:
             try:
                 self._ask_only_the_run_that_knows(call)  # another may have come while we waited for the connection
                 return await self._exchange(connection, call)
+            except NotBegun as refusal:
+                self.take_refusal(call, refusal)
+                lost += 1
             except TransportError as error:
                 if is_answer(error):
                     raise
@@ -180,19 +207,32 @@ class Caller:
     def _ask_only_the_run_that_knows(self, call: Call) -> None:
         """Whether it ran. Raises `OutcomeUnknown` where that can't be told any more."""
         target = self.link.target
-        if call.may_have_run and not (target.has_ledger and call.sent_to == target.generation):
+        if call.must_not_be_resent and not (target.has_ledger and call.sent_to == target.generation):
             raise refusals.outcome_unknown(self.link, call)
+
+    def take_refusal(self, call: Call, refusal: NotBegun) -> None:
+        """The instance did not begin the call on this request, so it may be sent again, judged by what is known now.
+
+        Raises CallForgotten where an earlier request may have run it, Busy where it would be refused again.
+        """
+        target = self.link.target
+        if isinstance(target, Target):
+            target.told.heard(refusal.data.ledger_position, refusal.data.clock_s)
+        if refusal.data.why == "forgotten" and call.must_not_be_resent:
+            raise refusals.forgotten(self.link)
+        if refusal.data.why == "no_room" and not call.was_sent:
+            raise refusals.short_of_memory(self.link)
 
     async def _exchange(self, connection: HttpConnection, call: Call) -> bytes:
         target, started_s = self.link.target, self.loop.time()
         try:
-            result = await target.ask(connection, call, started_s)
+            result = await target.ask(connection, call)
         except asyncio.CancelledError:
-            call.note_sent(target.generation, started_s)
+            call.note_unanswered(target.generation)
             raise
         except TransportError as error:
-            if error.sent:
-                call.note_sent(target.generation, started_s)
+            if error.sent and not is_answer(error):
+                call.note_unanswered(target.generation)
             raise
         now_s = self.loop.time()
         self.link.call_answered(None if call.waits else now_s - started_s)
@@ -204,10 +244,10 @@ class Caller:
         if link.state is State.GONE and (hopeless := self._hopeless(call)):
             raise hopeless
         link.hint()
-        with self._gate.parking(link.target.instance_id, may_have_run=call.may_have_run):
+        with self._gate.parking(link.target.instance_id, may_have_run=call.was_sent):
             call.was_parked = True
             call.befell("parked")
-            if await link.parking.wait(call, refusals.PARK_S):
+            if await link.parking.wait(call, None if call.was_sent else refusals.PARK_S):
                 call.befell("released")
                 return
         self.count_failure()
@@ -228,11 +268,6 @@ class Caller:
 
     def _hopeless(self, call: Call) -> BrummerError | None:
         """Why a call need not wait for an instance that is gone; None when another run of it can answer."""
-        if call.may_have_run:
+        if call.must_not_be_resent:
             return refusals.outcome_unknown(self.link, call)
         return None if call.waits_for_return else refusals.gone(self.link)
-
-
-def is_answer(error: TransportError) -> bool:
-    """Whether that was an answer, though no good one: to ask again gives it again."""
-    return isinstance(error, NoResult | TooLarge)

@@ -3,17 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from typing import Final
 
 from brummer.core.errors import BrummerError, TransportError
+from brummer.core.lost_calls import GRACE_S
 from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.link.state import State
 
 _log = logging.getLogger(__name__)
-
-WITHIN_S: Final = 60.0
-"""How long a cancellation may wait for its way: after that, an instance ends lost calls by itself."""
 
 
 class Cancellations:
@@ -39,15 +36,15 @@ class Cancellations:
         """Now, or as soon as the link is ready again; the run that the call was sent to must still be there then."""
         link = self._link
         with contextlib.suppress(TimeoutError, BrummerError):
-            async with asyncio.timeout(WITHIN_S):
+            async with asyncio.timeout(GRACE_S):
                 if link.state is not State.READY:
-                    await link.parking.wait(call, WITHIN_S)
+                    await link.parking.wait(call, GRACE_S)
                 while call.sent_to == link.target.generation:
                     try:
                         await self._try(call)
                     except TransportError as error:
                         link.distrust(error)
-                        await link.parking.wait(call, WITHIN_S)
+                        await link.parking.wait(call, GRACE_S)
                     else:
                         return
         _log.info("could not cancel call %s in %s", call.key, link.target.instance_id)

@@ -1,7 +1,7 @@
 """How long a call may take: so long in silence, so long in all, whatever it says meanwhile.
 
-Like `asyncio.timeout`, but progress extends it at no cost, it knows when we were not run ourselves, and on the way of
-every call it takes a third of the time. It counts awake time (`brummer.core.clock`).
+Like `asyncio.timeout`, but what must be over says itself when it is due, and may move that on at no cost; and we know
+when we were not run ourselves. It counts awake time (`brummer.core.clock`).
 """
 
 import asyncio
@@ -15,35 +15,28 @@ GRACE_S: Final = 2.0
 """What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
 
 
+class Due(Protocol):
+    """Something that must be over by ``due_s``, on the loop's clock."""
+
+    due_s: float
+
+
 class Deadline:
-    """Cancels what runs inside when ``silence_s`` have passed without `extend`, and raises TimeoutError there.
+    """Cancels what runs inside when ``due.due_s`` has passed, and raises TimeoutError there."""
 
-    ``left_s``: what is left of the first silence, where that has begun before. ``max_s``: the most that `extend` can
-    extend it to.
-    """
+    __slots__ = ("_cancelling", "_due", "_loop", "_task", "_timer", "expired")
 
-    __slots__ = ("_cancelling", "_due_s", "_last_s", "_loop", "_silence_s", "_task", "_timer", "expired")
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, silence_s: float, left_s: float | None = None, max_s: float = 0.0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, due: Due) -> None:
         self._loop = loop
-        self._silence_s = silence_s
-        now = loop.time()
-        self._due_s = now + (silence_s if left_s is None else left_s)
-        self._last_s = now + max(silence_s, max_s)
+        self._due = due
         self.expired = False
-
-    def extend(self) -> None:
-        """A sign of life: silence begins anew."""
-        self._due_s = min(self._last_s, self._loop.time() + self._silence_s)
 
     def __enter__(self) -> Self:
         task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 — a coroutine runs in a task
         self._task = task
         self._cancelling = task.cancelling()
-        self._timer = self._loop.call_at(self._due_s, self._fire)
+        self._timer = self._loop.call_at(self._due.due_s, self._fire)
         return self
 
     def __exit__(
@@ -54,20 +47,18 @@ class Deadline:
             raise TimeoutError from error
 
     def _fire(self) -> None:
-        now = self._loop.time()
+        now, due = self._loop.time(), self._due
         if now - self._timer.when() > LATE_S:
-            self._due_s = max(self._due_s, now + GRACE_S)
-        if now < self._due_s:
-            self._timer = self._loop.call_at(self._due_s, self._fire)
+            due.due_s = max(due.due_s, now + GRACE_S)
+        if now < due.due_s:
+            self._timer = self._loop.call_at(due.due_s, self._fire)
             return
         self.expired = True
         self._task.cancel()
 
 
-class Dated(Protocol):
-    """Something that must be over by ``due_s``, on the loop's clock; else it is told to `expire`."""
-
-    due_s: float
+class Dated(Due, Protocol):
+    """Past ``due_s`` it is told to `expire`."""
 
     def expire(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from brummer.core.errors import BadAnswer, BrummerError, Outcome, TransportError
+from brummer.wire.not_begun import NotBegunData
 
 
 class Impostor(TransportError):
@@ -48,6 +49,24 @@ class RemoteRefusal(BrummerError):
     """The instance answered with a JSON-RPC error. ``rpc_code`` is None where it gave none."""
 
     code = "refused_by_instance"
+
+
+class NotBegun(BrummerError):
+    """The instance did not begin the call on this request; what ``data`` says of it lets the next one be judged."""
+
+    code = "not_begun"
+    transient = True
+
+    def __init__(self, data: NotBegunData) -> None:
+        super().__init__(f"the instance did not begin the call: {data.why}")
+        self.data = data
+
+
+class CallForgotten(BrummerError):
+    """The call may have run, and its result is not kept any more."""
+
+    code = "call_forgotten"
+    default_outcome: ClassVar[Outcome] = "unknown"
 
 
 class BreakerOpen(BrummerError):

@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from brummer.core.errors import BrummerError, Internal, TransportError, unforeseen
+from brummer.core.errors import BrummerError, TransportError
 from brummer.link import refusals
 from brummer.link.call import Answers, Call
-from brummer.link.caller import Caller, is_answer
-from brummer.link.outcome import ending_of_error
+from brummer.link.caller import Caller
+from brummer.link.errors import NotBegun
+from brummer.link.outcome import is_answer
 from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.wire.http_connection import HttpConnection, Response
@@ -45,7 +46,7 @@ class Express(OnItsWay):
 
     __slots__ = (
         "_answers", "_call", "_caller", "_connection", "_done", "_instead", "_is_over", "_lane",
-        "_latest_s", "_pool", "_sent_s", "_started_s", "_target", "_task", "due_s",
+        "_pool", "_sent_s", "_target", "_task",
     )  # fmt: skip
 
     _answers: Answers
@@ -61,17 +62,21 @@ class Express(OnItsWay):
         self._task: asyncio.Task[bytes] | None = None
         self._is_over = False
         self._lane, self._pool = caller.way_of(call)
-        self._started_s = now_s = caller.loop.time()
-        self.due_s = now_s + call.deadline_s
-        self._latest_s = now_s + max(call.deadline_s, call.max_deadline_s)
-        call.on_sign_of_life = self._extend
-        caller.give_key(call)
+        caller.begin(call)
         at_once = self._lane.slots.take()
         if not at_once:
             self._lane.queue(call.flow, self._on_turn)
         caller.deadlines.add(self)
         if at_once:
             self._send()
+
+    @property
+    def due_s(self) -> float:
+        return self._call.due_s
+
+    @due_s.setter
+    def due_s(self, due_s: float) -> None:
+        self._call.due_s = due_s
 
     def cancel(self, message: str | None = None) -> None:
         """Nobody wants the answer any more; with `CLIENT_GONE` the work goes on."""
@@ -82,7 +87,7 @@ class Express(OnItsWay):
             self._task.cancel(message)
             return
         self._let_go()
-        self._caller.tell_end(self._call, self._started_s, "cancelled", "cancelled")
+        self._caller.tell_cancelled(self._call)
         self._caller.link.breaker.abandoned()
         if message != CLIENT_GONE:
             self._caller.cancellations.send(self._call)
@@ -98,9 +103,6 @@ class Express(OnItsWay):
             failure = error
         self._fail(failure)
 
-    def _extend(self) -> None:
-        self.due_s = min(self._latest_s, self._caller.loop.time() + self._call.deadline_s)
-
     def _on_turn(self) -> bool:
         self._send()
         return True
@@ -115,7 +117,7 @@ class Express(OnItsWay):
             self._carry_on()
             return
         self._connection, self._target, self._sent_s = connection, target, caller.loop.time()
-        request, self._answers = target.request(connection, call, self._sent_s)
+        request, self._answers = target.request(connection, call)
         try:
             connection.send(request, self._on_answer, self._answers.on_event)
         except TransportError as error:
@@ -142,12 +144,21 @@ class Express(OnItsWay):
         finally:
             self._end(connection)
             caller.link.call_answered(None if call.waits else now_s - self._sent_s)
-            caller.tell_answer(call, self._started_s, result)
+            caller.tell_answer(call, result)
 
     def _on_failure(self, connection: HttpConnection, failure: Exception) -> None:
         if isinstance(failure, TransportError) and not is_answer(failure):
             self._on_lost(connection, failure)
             return
+        if isinstance(failure, NotBegun):
+            try:
+                self._caller.take_refusal(self._call, failure)
+            except BrummerError as error:
+                failure = error
+            else:
+                self._give_back()
+                self._carry_on()
+                return
         self._is_over = True
         self._end(connection)
         self._fail(failure)
@@ -162,7 +173,7 @@ class Express(OnItsWay):
     def _on_lost(self, connection: HttpConnection, error: TransportError) -> None:
         connection.close()
         if error.sent:
-            self._call.note_sent(self._target.generation, self._sent_s)
+            self._call.note_unanswered(self._target.generation)
         self._caller.link.distrust(error)
         self._call.befell("connection_lost")
         self._give_back()
@@ -171,27 +182,25 @@ class Express(OnItsWay):
     def _carry_on(self) -> None:
         """The rest of its way is the long one; its place stays its own."""
         self._caller.deadlines.drop(self)
-        self._task = self._caller.carry_on(self._call, max(0.0, self.due_s - self._caller.loop.time()))
+        self._task = self._caller.carry_on(self._call)
         self._task.add_done_callback(self._on_carried)
 
     def _on_carried(self, task: asyncio.Task[bytes]) -> None:
         self._lane.leave()
         error = None if task.cancelled() else task.exception()  # looked at even if over, else asyncio complains of it
         if self._is_over or task.cancelled():
-            self._caller.tell_end(self._call, self._started_s, "cancelled", "cancelled")
+            self._caller.tell_cancelled(self._call)
             return
         self._is_over = True
         if error is not None:
             self._fail(error)
             return
-        self._caller.tell_answer(self._call, self._started_s, task.result())
+        self._caller.tell_answer(self._call, task.result())
         self._done(task.result())
 
     def _fail(self, failure: BaseException) -> None:
         """Tell of it, unless somebody else can answer."""
-        ending, code = ending_of_error(failure)
-        self._caller.tell_end(self._call, self._started_s, ending, code)
-        error = self._known(failure)
+        error = self._caller.failed(self._call, failure)
         answering = self._substitute(error)
         if answering is None:
             self._done(failed(error))
@@ -205,6 +214,7 @@ class Express(OnItsWay):
             return self._instead(error) if self._instead is not None else None
         except Exception:  # noqa: BLE001 — a defect there must not cost the answer
             _log.exception("call %s failed, and so did its substitute", self._call.key)
+            self._caller.tell_error(self._call, error)
             return None
 
     def _on_answered_instead(self, task: asyncio.Task[bytes]) -> None:
@@ -212,14 +222,7 @@ class Express(OnItsWay):
         if self._is_over or task.cancelled():
             return
         self._is_over = True
-        self._done(task.result() if error is None else failed(self._known(error)))
-
-    def _known(self, error: BaseException) -> BrummerError:
-        """One of our errors; another is a defect, which costs one call and never the connection to the agent."""
-        if isinstance(error, BrummerError):
-            return error
-        _log.error("call %s failed", self._call.key, exc_info=error)
-        return unforeseen(error, "the call failed") if isinstance(error, Exception) else Internal("the call failed")
+        self._done(task.result() if error is None else failed(refusals.known(self._call, error)))
 
     def _let_go(self) -> None:
         """Whatever comes of it concerns nobody any more."""
@@ -228,7 +231,7 @@ class Express(OnItsWay):
         if self._connection is None:
             self._lane.slots.leave(self._call.flow, self._on_turn)
             return
-        self._call.note_sent(self._target.generation, self._sent_s)
+        self._call.note_unanswered(self._target.generation)
         self._connection.close()  # the answer is still on its way
         self._give_back()
         self._lane.leave()

@@ -163,10 +163,10 @@ class ForeignTarget:
             except RemoteRefusal as error:
                 raise HelloRefused(f"the server refuses our hello: {error.message}", began=False) from None
 
-    async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
+    async def ask(self, connection: HttpConnection, call: Call) -> bytes:
         """Make the call; again, within `COME_BACK_S`, where the server refuses it and says when to come back."""
-        latest_s = now_s + min(COME_BACK_S, call.deadline_s)
         loop = asyncio.get_running_loop()
+        latest_s = loop.time() + min(COME_BACK_S, call.deadline_s)
         while True:
             self._refuse_early(latest_s - loop.time())
             if (closed_s := self._closed_until_s - loop.time()) > 0:
@@ -286,7 +286,7 @@ class ForeignTarget:
             meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}}
         if call.method == "tools/call" and "progressToken" not in call.meta:  # it extends the deadline
             meta["progressToken"] = int(request_id)
-        request = self._post(call.message(request_id, 0.0, meta), dialect, self._repeated(call) if modern else {})
+        request = self._post(call.message(request_id, meta), dialect, self._repeated(call) if modern else {})
         response = await connection.exchange(request, answers.on_event, call.extend_deadline)
         try:
             return _result(answers, response)

@@ -30,6 +30,7 @@ from brummer.core.errors import (
 )
 from brummer.core.events import Hook
 from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.lost_calls import RECONNECT_CAP_S
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link import backoff
@@ -312,7 +313,7 @@ class Link:
     def _backoff_cap_s(self) -> float:
         if isinstance(self.last_error, Refused) and not self.parking:
             return backoff.REFUSED_CAP_S
-        return backoff.CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
+        return RECONNECT_CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
 
     def _became_ready(self, event: Event, reason: str) -> None:
         self._path_was_cut = False
@@ -542,7 +543,7 @@ def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
     A call that may have run is not answered by that.
     """
     waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
-    return None if waits or call.may_have_run else refusal.after(round(closed_s, 3) or None)
+    return None if waits or call.was_sent else refusal.after(round(closed_s, 3) or None)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -5,8 +5,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, Internal, Outcome, TooLarge, TransportError
 from brummer.link.call import Call
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
 
 Ending = Literal[
     "ok",
@@ -32,6 +33,7 @@ ANSWERED: Final[frozenset[Ending]] = frozenset({"ok", "parked", "reattached", "r
 
 _BY_CODE: Final[dict[str, Ending]] = {
     "outcome_unknown": "unknown",
+    "call_forgotten": "unknown",
     "busy": "busy",
     "deadline_exceeded": "deadline",
     "instance_unavailable": "unavailable",
@@ -41,6 +43,10 @@ _BY_CODE: Final[dict[str, Ending]] = {
 _TOOL_FAILED: Final = b'"isError":true'
 _OURS_FAILED: Final = _TOOL_FAILED + b"}"
 """How a failed result of our own instances ends; others may say it anywhere."""
+_OURS_UNKNOWN: Final = b'"outcome":"unknown"'
+"""In such a result: its instance can't say whether the work was done."""
+
+_ANSWERS: Final = (RemoteRefusal, NoResult, TooLarge)
 
 
 class CallEnded(msgspec.Struct, frozen=True, gc=False):
@@ -54,19 +60,52 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
     took_s: float
 
 
-def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> Ending:
-    """``ours``: answered by an instance of Brummer."""
+def outcome_of(call: Call, error: BrummerError) -> Outcome:
+    """What is known of the work of a call that ends with this error. Nothing else decides it.
+
+    A request that was not answered may have run the call. An answer says it itself, and so does a defect of ours
+    in reading it.
+    """
+    if call.was_sent:
+        return "unknown"
+    return error.outcome if isinstance(error, (*_ANSWERS, Internal)) else "not_executed"
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether that was an answer, though no good one: to ask again gives it again."""
+    return isinstance(error, _ANSWERS)
+
+
+def is_unanswered(error: BrummerError) -> bool:
+    """Whether the instance has said nothing at all."""
+    if isinstance(error, TransportError):
+        return not is_answer(error)
+    return isinstance(error, ParkedTooLong | BreakerOpen | DeadlineExceeded)
+
+
+def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, str]:
+    """Also the error's code where the outcome is unknown. ``ours``: answered by an instance of Brummer."""
     if result.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in result):
-        return "tool_error"
-    if call.sent_to is not None:  # noted only of connections that were lost
-        return "resent" if call.repeatable or not ours else "reattached"
-    return "parked" if call.was_parked else "ok"
+        if ours and _OURS_UNKNOWN in result:
+            return "unknown", _code_in(result)
+        return "tool_error", ""
+    if call.was_sent:  # by a request that was lost
+        return ("resent" if call.repeatable or not ours else "reattached"), ""
+    return ("parked" if call.was_parked else "ok"), ""
+
+
+def _code_in(result: bytes) -> str:
+    code: str = msgspec.json.decode(result)["structuredContent"]["error"]["code"]
+    return code
 
 
 def ending_of_error(error: BaseException) -> tuple[Ending, str]:
     """Also its code."""
     if isinstance(error, asyncio.CancelledError):
         return "cancelled", "cancelled"
-    if isinstance(error, BrummerError):
-        return _BY_CODE.get(error.code, "failed"), error.code
-    return "failed", "internal"
+    if not isinstance(error, BrummerError):
+        return "failed", "internal"
+    ending = _BY_CODE.get(error.code, "failed")
+    if ending in ("failed", "refused") and error.outcome == "unknown":
+        ending = "unknown"
+    return ending, error.code

@@ -1,12 +1,19 @@
 """Calls that wait for a link to become ready, in the order in which they came."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.deadline import Deadline
+
+
+@dataclass(slots=True)
+class _Until:
+    due_s: float
 
 
 class Parking:
@@ -18,14 +25,17 @@ class Parking:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(self, call: Call, timeout_s: float) -> bool:
-        """True when released, False when the time was over. Raises what `fail` gave it."""
+    async def wait(self, call: Call, timeout_s: float | None) -> bool:
+        """True when released, False when the time was over. Raises what `fail` gave it.
+
+        ``timeout_s`` None: until the call's own deadline, to which its caller sees.
+        """
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[None] = loop.create_future()
         entry = (waiting, call)
         self._waiting.append(entry)
         try:
-            with Deadline(loop, timeout_s):
+            with contextlib.nullcontext() if timeout_s is None else Deadline(loop, _Until(loop.time() + timeout_s)):
                 await waiting
         except TimeoutError:
             return False

@@ -1,15 +1,31 @@
-"""What is said of a call that could not be carried out: what is known, since when, and what to do about it."""
+"""What is said of a call that could not be carried out: what is known, since when, and what to do about it.
 
+Whether the call may have run is not said here: `brummer.link.outcome.outcome_of` decides that for all of them.
+"""
+
+import logging
 from typing import Final
 
-from brummer.core.errors import BrummerError
+from brummer.core.errors import BrummerError, Internal, unforeseen
 from brummer.link.call import Call
-from brummer.link.errors import BreakerOpen, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
+from brummer.link.errors import BreakerOpen, Busy, CallForgotten, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
 from brummer.link.foreign_refusals import Refused
 from brummer.link.link import Link
 
+_log = logging.getLogger(__name__)
+
 PARK_S: Final = 20.0
-"""How long a call waits for an instance that is known but not ready: longer than any dev tool's restart."""
+"""How long a call that was not sent waits for an instance that is known but not ready: longer than any dev tool's
+restart. One that was sent waits until its deadline, since only that instance can tell what came of it.
+"""
+
+
+def known(call: Call, failure: BaseException) -> BrummerError:
+    """One of our errors; another is a defect, which costs one call and never the connection to the agent."""
+    if isinstance(failure, BrummerError):
+        return failure
+    _log.error("call %s failed", call.key, exc_info=failure)
+    return unforeseen(failure, "the call failed") if isinstance(failure, Exception) else Internal("the call failed")
 
 
 def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
@@ -29,15 +45,30 @@ def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
     )
 
 
+def forgotten(link: Link) -> CallForgotten:
+    """The run that it was sent to lives, and had to forget results."""
+    return CallForgotten(
+        f"the call may have run, but {link.target.instance_id} does not keep its result any more; look at"
+        " scripts_status and changes_since before you repeat it",
+        instance=link.target.instance_id,
+    )
+
+
+def short_of_memory(link: Link) -> Busy:
+    """The instance takes no new work."""
+    return Busy(
+        f"{link.target.instance_id} takes no new work while its memory is short (memory_hard)", retry_after_s=1.0
+    )
+
+
 def parked_too_long(link: Link, call: Call) -> BrummerError:
     """Its link did not become ready in time."""
-    if isinstance(link.last_error, Refused) and not call.may_have_run:
+    if isinstance(link.last_error, Refused) and not call.was_sent:
         return link.last_error.after(link.last_error.retry_after_s)
     return ParkedTooLong(
         f"{link.target.instance_id} is {link.state.value} ({link.history[-1].reason if link.history else 'new'})"
         f" and did not become ready within {PARK_S:g} s; {_advice(link)}",
         retry_after_s=1.0,
-        outcome="unknown" if call.may_have_run else "not_executed",
         link=link.status(),
     )
 
@@ -64,7 +95,6 @@ def deadline_exceeded(link: Link, call: Call) -> BrummerError:
     condition = link.condition
     return DeadlineExceeded(
         f"{link.target.instance_id} did not answer within {call.deadline_s:g} s; its process is {condition}",
-        outcome="unknown" if call.may_have_run else "not_executed",
         instance=link.target.instance_id,
         condition=condition,
         state=link.state.value,

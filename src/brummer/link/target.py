@@ -1,5 +1,7 @@
 """Whom a link calls, how it knows him, and what its requests look like on the wire."""
 
+import asyncio
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +14,40 @@ from brummer.link.errors import Impostor
 from brummer.link.health import Condition
 from brummer.wire import eras, http_status, identity
 from brummer.wire.http_connection import HttpConnection
+from brummer.wire.server import BEGIN_BY, LEDGER_POSITION
 
 
 class ServerFull(TransportError):
     """Too many connections, or about to close: no proof, and no proof of the contrary."""
 
     code = "server_full"
+
+
+@dataclass(slots=True)
+class Told:
+    """What a run has last told of its ledger and its clock, which judge when it may begin a call.
+
+    Its clock is never compared with ours. What it showed at some moment before we heard of it is a lower bound of what
+    it shows when we hear: so the end of a call's time, moved to that clock, comes too early there, never too late.
+    """
+
+    ledger_position: int = 0
+    _ahead_s: float | None = None
+    """Its clock less ours, at the least; None while it has not told."""
+
+    def heard(self, ledger_position: int, clock_s: float | None) -> None:
+        self.ledger_position = max(self.ledger_position, ledger_position)
+        if clock_s is not None:
+            self._ahead_s = clock_s - asyncio.get_running_loop().time()
+
+    def of_call(self, call: Call, generation: str) -> dict[str, object]:
+        """The members of ``_meta`` that a request for this call has beside its key."""
+        if call.repeatable or call.sent_to != generation:  # no request for it that this run has, or that matters
+            call.ledger_position = self.ledger_position
+        judged: dict[str, object] = {LEDGER_POSITION: call.ledger_position}
+        if self._ahead_s is not None and not math.isinf(call.due_s):
+            judged[BEGIN_BY] = call.due_s + self._ahead_s
+        return judged
 
 
 def _not_seen() -> Condition:
@@ -36,6 +66,7 @@ class Target:
     protocols: tuple[str, ...] = eras.SUPPORTED
     look: Callable[[], Condition] = field(default=_not_seen, compare=False)
     """What its process does now, where that can be seen."""
+    told: Told = field(default_factory=Told, compare=False)
 
     def __repr__(self) -> str:
         return f"<Target {self.instance_id} {self.generation} at {self.authority}>"
@@ -76,15 +107,18 @@ class Target:
         accept = b", text/event-stream" if streams else b""
         return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, accept, len(body), body)
 
-    def request(self, connection: HttpConnection, call: Call, now_s: float) -> tuple[bytes, Answers]:
+    def request(self, connection: HttpConnection, call: Call) -> tuple[bytes, Answers]:
         """What to send on this connection for the call, and who understands what comes back."""
         request_id = b"%d" % connection.calls
-        request = self.post(call.message(request_id, now_s), streams=call.on_notification is not None)
-        return request, Answers(request_id, call)
+        message = call.message(request_id, self.told.of_call(call, self.generation))
+        return self.post(message, streams=call.on_notification is not None), Answers(request_id, call)
 
-    async def ask(self, connection: HttpConnection, call: Call, now_s: float) -> bytes:
-        """Make the call on this connection; returns the result object. Raises `TransportError`, `RemoteRefusal`."""
-        request, answers = self.request(connection, call, now_s)
+    async def ask(self, connection: HttpConnection, call: Call) -> bytes:
+        """Make the call on this connection; returns the result object.
+
+        Raises `TransportError`, `RemoteRefusal`, `NotBegun`.
+        """
+        request, answers = self.request(connection, call)
         return answers.result(await connection.exchange(request, answers.on_event))
 
     async def cancel(self, connection: HttpConnection, call: Call) -> None:
@@ -106,11 +140,13 @@ class Target:
             raise Impostor(f"somebody else answers on port {self.port}: {error.message}", port=self.port) from None
         if response.status == http_status.UNAVAILABLE:
             raise ServerFull(f"whoever listens on port {self.port} takes no more connections")
-        if not identity.is_proven(
+        proven = identity.proven(
             response.body,
             token=self.token,
             nonce=nonce,
             instance_id=self.instance_id,
             generation=self.generation,
-        ):
+        )
+        if proven is None:
             raise Impostor(f"somebody else answers on port {self.port}", port=self.port, status=response.status)
+        self.told.heard(proven.ledger_position, proven.clock_s)

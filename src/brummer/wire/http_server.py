@@ -14,6 +14,7 @@ Why not uvicorn: docs/decisions/0002-own-http-server.md.
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -49,6 +50,9 @@ UNPROVEN_SHARE: Final = 8
 
 UNPROVEN_TIMEOUT_S: Final = 2.0
 """From the connection to a head that proves it, or to the end of its first request. Programs send at once."""
+
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
+"""Linux tells a peer that has sent its last byte by the first, macOS by the second."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
@@ -125,6 +129,18 @@ class Exchange:
     @property
     def peer_gone(self) -> bool:
         return self._connection.transport is None
+
+    def peer_hung_up(self) -> bool:
+        """Whether the connection has ended, as far as the kernel knows now: the event loop may learn of it later.
+
+        What the peer had sent before can still be read, which is why the loop does not tell.
+        """
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        return bool(poll.poll(0))
 
     def on_peer_gone(self, callback: Callable[[], object]) -> None:
         """Call once if the connection is lost before the answer is complete; at once if it is lost already."""

@@ -26,6 +26,10 @@ class Identity(msgspec.Struct, frozen=True):
     instance_id: str
     generation: str
     proof: str
+    ledger_position: int = 0
+    """How many calls its ledger has opened."""
+    clock_s: float | None = None
+    """What its clock shows; None where it does not say."""
 
 
 def proof(token: str, nonce: str, instance_id: str, generation: str) -> str:
@@ -48,21 +52,30 @@ def _nonce_of(target: bytes) -> str:
     return parse_qs(target.partition(b"?")[2].decode("latin-1")).get("nonce", [""])[0]
 
 
-def answer(token: str, instance_id: str, generation: str, target: bytes) -> tuple[int, bytes]:
+def answer(
+    token: str,
+    instance_id: str,
+    generation: str,
+    target: bytes,
+    *,
+    ledger_position: int = 0,
+    clock_s: float | None = None,
+) -> tuple[int, bytes]:
     """The instance's side: (status, body) for ``GET /identity?nonce=…``."""
     nonce = _nonce_of(target)
     if not _NONCE.fullmatch(nonce):  # no line break above all: it would shift the fields of the proof
         return 400, b'{"error":"a nonce of 16 to 128 URL-safe characters is needed"}'
-    identity = Identity(instance_id, generation, proof(token, nonce, instance_id, generation))
+    proven = proof(token, nonce, instance_id, generation)
+    identity = Identity(instance_id, generation, proven, ledger_position, clock_s)
     return 200, msgspec.json.encode(identity)
 
 
-def is_proven(body: bytes, *, token: str, nonce: str, instance_id: str, generation: str) -> bool:
-    """The hub's side: whether this answer can only come from that generation of that instance."""
+def proven(body: bytes, *, token: str, nonce: str, instance_id: str, generation: str) -> Identity | None:
+    """The hub's side: the answer, if it can only come from that generation of that instance."""
     try:
         identity = msgspec.json.decode(body, type=Identity)
     except (msgspec.DecodeError, RecursionError):
-        return False
+        return None
     expected = proof(token, nonce, instance_id, generation)
     same = (identity.instance_id, identity.generation) == (instance_id, generation)
-    return same and hmac.compare_digest(identity.proof.encode(), expected.encode())
+    return identity if same and hmac.compare_digest(identity.proof.encode(), expected.encode()) else None

@@ -17,6 +17,8 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 HEADER_MISMATCH: Final = -32020
+NOT_BEGUN: Final = -32050
+"""An instance did not begin this request of a call; ``data`` is a `brummer.wire.not_begun.NotBegunData`."""
 UNSUPPORTED_VERSION: Final = -32022
 
 NEVER_BEGUN: Final = frozenset(

@@ -31,8 +31,11 @@ from brummer.wire.jsonrpc import (
 CALL_KEY: Final = "dev.brummer/call-key"
 """``_meta`` key with which a hub names a call, so that it can be cancelled or asked for again on another connection."""
 
-SENT_S_AGO: Final = "dev.brummer/sent-s-ago"
-"""``_meta`` key of a call that is asked for again: seconds since it was first sent."""
+LEDGER_POSITION: Final = "dev.brummer/ledger-position"
+"""``_meta`` key of a call: the ledger's position as the hub knew it when it first sent the call to this run."""
+
+BEGIN_BY: Final = "dev.brummer/begin-by"
+"""``_meta`` key of a call: after this moment, on the instance's own clock, it must not begin."""
 
 CLIENT_GONE: Final = "the client has gone"
 """Message of a cancellation (`asyncio.Task.cancel`) that nobody asked for: nobody waits any more, the work may stay."""
@@ -49,7 +52,8 @@ class Meta(msgspec.Struct, gc=False):
     traceparent: Raw = Raw()
     tracestate: Raw = Raw()
     call_key: str | None = msgspec.field(name=CALL_KEY, default=None)
-    sent_s_ago: float = msgspec.field(name=SENT_S_AGO, default=0.0)
+    ledger_position: int | None = msgspec.field(name=LEDGER_POSITION, default=None)
+    begin_by_s: float | None = msgspec.field(name=BEGIN_BY, default=None)
 
     def trace(self) -> dict[str, str]:
         """The sender's W3C trace context; what is no text is passed over, because nobody's call may fail for it."""
@@ -80,6 +84,10 @@ class Session(msgspec.Struct, eq=False):
     roots: tuple[str, ...] = ()
 
 
+def _never() -> bool:
+    return False
+
+
 class Request(msgspec.Struct, eq=False):
     """One request on its way; ``notify`` carries messages that belong to it back to its sender."""
 
@@ -91,6 +99,8 @@ class Request(msgspec.Struct, eq=False):
     notify: Callable[[bytes], None]
     answer_later: Callable[[bytes], None] | None = None
     """Takes the response of a call that is `OnItsWay`; None where the transport wants to wait for it in a task."""
+    sender_hung_up: Callable[[], bool] = _never
+    """Whether the connection that the request came on has ended, as far as the kernel knows now."""
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""

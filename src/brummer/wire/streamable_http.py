@@ -187,7 +187,10 @@ class StreamableHttp:
         reply = _Reply(exchange)
         if method == "subscriptions/listen" and era is Era.MODERN and not reply.may_stream:
             raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
-        answer = self._server.handle(Request(bytes(message.id), method, params, era, session, reply.notify))
+        request = Request(
+            bytes(message.id), method, params, era, session, reply.notify, sender_hung_up=exchange.peer_hung_up
+        )
+        answer = self._server.handle(request)
         assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
         if isinstance(answer, bytes):
             exchange.respond(200, answer, [JSON, *extra])

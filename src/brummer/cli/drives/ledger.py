@@ -8,12 +8,11 @@ from typing import Final
 from brummer.cli.drives.answers import OK
 from brummer.cli.drives.finding import Measured
 from brummer.cli.drives.holding import PRODUCE, Holding
-from brummer.cli.drives.straight import Straight
+from brummer.cli.drives.straight import FORGOTTEN, Straight
 from brummer.cli.drives.world import World
 from brummer.instance.metrics import ENTRIES, LEDGER_BYTES
 from brummer.instance.service import Instance
 
-FORGOTTEN: Final = "call_forgotten"
 RAN_TWICE: Final = "ran_twice"
 EXCESS: Final = 10
 RESULTS: Final = 32
@@ -45,7 +44,7 @@ async def age(world: World, limit: float) -> Measured:
     async with world.instance("shop", holding, ledger_age_s=limit) as shop, Straight.to(shop) as straight:
         began_s = asyncio.get_running_loop().time()
         await _filled(straight, lambda: 0, EXCESS, 0)
-        kept = (await straight.call(PRODUCE, key="0", sent_s_ago=limit)).code == OK and holding.runs == EXCESS
+        kept = (await straight.call(PRODUCE, key="0", again=True)).code == OK and holding.runs == EXCESS
         await asyncio.sleep(limit + LATER_S)
         await straight.call(PRODUCE, key=str(EXCESS))
         lived_s = limit if gauge(shop, ENTRIES.name) == 1 else asyncio.get_running_loop().time() - began_s
@@ -68,7 +67,7 @@ async def _measured(
     excess = calls - int(gauge(shop, ENTRIES.name))
     got: Counter[str] = Counter()
     for number in range(calls):
-        got[(await straight.call(PRODUCE, key=str(number), sent_s_ago=60.0)).code] += 1
+        got[(await straight.call(PRODUCE, key=str(number), again=True)).code] += 1
     if ran_twice := holding.runs - calls:
         got[RAN_TWICE] = ran_twice
     del got[OK]

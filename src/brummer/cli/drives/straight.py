@@ -9,10 +9,12 @@ from brummer.core.errors import BrummerError
 from brummer.hub.known import target_of
 from brummer.instance.service import Instance
 from brummer.link.call import Call
+from brummer.link.errors import NotBegun
 from brummer.link.target import Target
 from brummer.wire.http_connection import HttpConnection
 
 CONNECT_S: Final = 2.0
+FORGOTTEN: Final = "call_forgotten"
 ANSWER_BYTES: Final = 1 << 31
 """More than any that is asked for here."""
 
@@ -35,13 +37,18 @@ class Straight:
             if straight._connection is not None:
                 straight._connection.close()
 
-    async def call(self, tool: str, /, *, key: str = "", sent_s_ago: float | None = None, **arguments: Any) -> Answer:
-        """``sent_s_ago``: it is asked for again, and was first sent so long ago."""
+    async def call(self, tool: str, /, *, key: str = "", again: bool = False, **arguments: Any) -> Answer:
+        """``again``: it is asked for again, and was first sent before the ledger opened any call."""
         call = Call("tools/call", {"name": tool, "arguments": arguments}, repeatable=False, deadline_s=0.0, key=key)
-        if sent_s_ago is not None:
-            call.note_sent(self._target.generation, -sent_s_ago)
+        connection = await self._open()
+        if again:
+            call.note_unanswered(self._target.generation)
+        else:
+            await self._target.prove(connection)  # which tells the ledger's position
         try:
-            return of_result(await self._target.ask(await self._open(), call, 0.0))
+            return of_result(await self._target.ask(connection, call))
+        except NotBegun as refusal:
+            return Answer(FORGOTTEN if refusal.data.why == "forgotten" else refusal.code)
         except BrummerError as error:
             return Answer(error.code)
 
