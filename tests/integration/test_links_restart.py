@@ -92,12 +92,8 @@ async def test_what_was_in_flight_returns_from_the_next_run_or_says_unknown_at_o
         assert "scripts_status" in error["message"]
         assert "changes_since" in error["message"]
 
-    order: list[int] = []
-    parked = []
-    for number in range(7):
-        # One that no black box answers, and the instance without a thread: threads keep no order.
-        parked.append(asyncio.create_task(client.call("instance_tools")))
-        parked[-1].add_done_callback(lambda _, number=number: order.append(number))  # type: ignore[misc]
+    # One that no black box answers. Each has a connection of its own then, so the order of the answers is not promised.
+    parked = [asyncio.create_task(client.call("instance_tools")) for _ in range(7)]
     once = asyncio.create_task(client.call("scripts_run", name="once", wait="exit"))
     async with asyncio.timeout(WAIT_S):
         while next(iter((await client.links()).values()))["parked"] < 9:  # with `once`, and the wait from before
@@ -106,12 +102,11 @@ async def test_what_was_in_flight_returns_from_the_next_run_or_says_unknown_at_o
     opening = asyncio.create_task(port_opens(port))
     brum.instance_about_to_be(project, "dev", "-p", str(port))
     opened = await opening
-    await parked[0]
+    await asyncio.wait(parked, return_when=asyncio.FIRST_COMPLETED)
     print(f"port open -> next call answered: {1000 * (time.monotonic() - opened):.0f} ms", end="; ")
     assert time.monotonic() - opened < AT_ONCE_S
-    tails = await asyncio.gather(*parked)
-    assert order == sorted(order)
-    assert all("error" not in tail for tail in tails)
+    tools = await asyncio.gather(*parked)
+    assert all("error" not in each for each in tools)
     match = await waiting
     assert (match["matched"], match["line"]["text"]) == (True, "run 2 is up")
     assert ((await once)["status"], (await once)["exit_code"]) == ("exited", 0)
