@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -542,3 +543,22 @@ async def test_ten_thousand_files_do_not_hold_up_the_loop(directory: Path, regis
     assert registry.statistics().problems == {"malformed": 8_000}
     # CPU time, so that a busy machine makes no difference; one garbage collection may be among the turns.
     assert sorted(pauses)[-2] < 0.02
+
+
+async def test_a_record_whose_look_failed_is_read_again(
+    directory: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(put, directory, record_of_this_process())
+    await asyncio.sleep(0.12)  # its signature counts from then on
+    real, failures = owners.judge, [OSError(24, "no descriptor")]
+
+    def judge(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(roster, "judge", judge)
+    await registry.scan()
+    assert registry.snapshot() == {}
+    await registry.scan()
+    assert len(registry.snapshot()) == 1

@@ -84,10 +84,14 @@ class Roster:
         """A file is new or has changed."""
         outcome, filename = sighting.outcome, sighting.filename
         self._findings.signatures[filename] = sighting.signature
-        if isinstance(outcome, Record):
-            self._apply_record(outcome)
-        else:
-            self._findings.refuse(filename, *_explain(outcome))
+        try:
+            if isinstance(outcome, Record):
+                self._apply_record(outcome)
+            else:
+                self._findings.refuse(filename, *_explain(outcome))
+        except BaseException:
+            self._findings.signatures[filename] = None  # the next look reads it again
+            raise
 
     def forget_if_gone(self, filename: str) -> None:
         """A name that is replaced while we list may be skipped by the kernel: ask for it by name."""

@@ -11,6 +11,7 @@ Linux is tested; macOS and Windows are untested on hardware.
 import functools
 import os
 import sys
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -239,10 +240,10 @@ def same_time_namespace(identity: ProcessIdentity) -> bool:
     return identity.time_namespace == own_identity().time_namespace
 
 
-def is_running(identity: ProcessIdentity) -> bool:
+def is_running(identity: ProcessIdentity, identify: Callable[[int], ProcessIdentity | None] = identify) -> bool:
     """It is not proven dead: neither gone, nor a zombie, nor replaced by another of its pid. Only for `same_namespace`.
 
-    A look that fails proves nothing.
+    A look that fails proves nothing. ``identify``: how to look.
     """
     try:
         return identify(identity.pid) == identity

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from brummer.host import pids
 from brummer.host.pids import ProcessIdentity, ProcessState
 from brummer.host.system import System
 from brummer.testing.memory_files import Disk, MemoryFiles, MemoryHints
@@ -230,9 +231,12 @@ class MemoryProcesses:
         return (identity.boot_id, identity.pid_namespace) == (BOOT, NAMESPACE)
 
     def is_running(self, identity: ProcessIdentity) -> bool:
+        return pids.is_running(identity, self.identify)
+
+    def identify(self, pid: int) -> ProcessIdentity | None:
         self._own.check("proc")
-        found = self._table.get(identity.pid)
-        return found is not None and found.identity == identity
+        found = self._table.get(pid)
+        return None if found is None else found.identity
 
     def process_state(self, pid: int) -> ProcessState | None:
         self._own.check("proc")

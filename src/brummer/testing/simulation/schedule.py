@@ -111,6 +111,8 @@ class Schedule:
         world = self.world
         world.cut_rate = 0.0
         world.end_connection_faults()
+        for instance in world.instances:  # one that was asked to end while it was stopped has ended only now
+            await self._bring_back(instance)
         self.ended_s = world.loop.time()
         world.trace("world", "all faults have ended")
 
