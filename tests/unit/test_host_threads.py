@@ -1,9 +1,10 @@
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from brummer.host.threads import WORKERS, start_all_threads
+from brummer.host.threads import WORKERS, NoThread, in_thread, start_all_threads
 
 
 def no_more(_: threading.Thread) -> None:
@@ -26,3 +27,22 @@ async def test_where_threads_can_not_be_started_that_is_no_reason_to_fail(monkey
     assert not await start_all_threads()
     monkeypatch.undo()
     assert await asyncio.to_thread(lambda: 1) == 1
+
+
+async def test_work_for_which_no_thread_can_be_started_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    with pytest.raises(NoThread) as raised:
+        await in_thread(int, "1")
+    assert (raised.value.retryable, raised.value.outcome) == (True, "not_executed")
+
+
+async def test_an_error_of_the_work_itself_is_left_as_it_is() -> None:
+    def fail() -> None:
+        raise RuntimeError("its own")
+
+    with pytest.raises(RuntimeError, match="its own"):
+        await in_thread(fail)

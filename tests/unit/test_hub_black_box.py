@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,17 @@ def test_black_boxes_and_logs_outlive_the_session_unless_a_place_for_all_was_cho
     if os.name == "posix":
         assert black_box_directory(state) == tmp_path / "brummer" / "black-box"
         assert log_directory(state) == tmp_path / "brummer" / "instances"
+
+
+async def test_where_no_thread_starts_nothing_was_left_behind(
+    leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = await asyncio.to_thread(leave, "shop")
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    boxes = BlackBoxes(lambda: tmp_path / "boxes")
+    assert await boxes.answer(about.instance_id, "scripts_status", b"{}", None, DOWN) is None

@@ -3,13 +3,38 @@ container, may have, no thread can be started any more, and just then scripts ha
 """
 
 import asyncio
+import contextvars
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
+
+from brummer.core.errors import BrummerError
 
 WORKERS: Final = 8
 """What blocks does so for milliseconds, or for the two seconds in which a process dies."""
 START_S: Final = 1.0
+
+
+T = TypeVar("T")
+
+
+class NoThread(BrummerError):
+    """The system lets us start no further thread: the user, or the container, has as many processes as it may."""
+
+    code = "no_thread"
+    transient = True
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """As `asyncio.to_thread`. Raises `NoThread` where none is idle and none can be started."""
+    call = partial(contextvars.copy_context().run, work, *arguments)
+    try:
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError as error:
+        raise NoThread("no further thread can be started here; end other processes, or try again") from error
+    return await running
 
 
 async def start_all_threads() -> bool:

@@ -1,6 +1,5 @@
 """Which instance a call means: what it names, else where its client works, else the only one there is."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
@@ -8,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import Record
+from brummer.host.threads import in_thread
 from brummer.hub.known import Known
 
 PLACES_LIMIT: Final = 1_000
@@ -166,7 +166,7 @@ def _path_in(root_uri: str) -> str:
 
 async def _real(path: str) -> str:
     """In a thread: a path may lead to a file server that does not answer. Empty for what can be no path."""
-    return await asyncio.to_thread(_resolved, path)
+    return await in_thread(_resolved, path)
 
 
 def _resolved(path: str) -> str:

@@ -4,7 +4,6 @@ An answer from a black box says so (``"from": "black box"``), when that was writ
 not answer. Nothing is read, nor imported, while instances answer.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,6 +14,7 @@ from brummer.contract.tools import renderer
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import instance_id_for
 from brummer.host.clocks import wall
+from brummer.host.threads import NoThread, in_thread
 from brummer.wire.tool_arguments import ArgumentDecoder
 from brummer.wire.tool_results import BUDGET_BYTES
 from brummer.wire.toolbox import structured
@@ -41,11 +41,14 @@ class BlackBoxes:
     async def answer(
         self, instance_id: str, tool: str, arguments: bytes, running: str | None, instance: Answer
     ) -> bytes | None:
-        """The encoded result; None when nothing was left behind. Raises NotFound, InvalidArguments.
+        """The encoded result; None when nothing can be read that was left behind. Raises NotFound, InvalidArguments.
 
         ``running``: the generation that may still live. ``instance``: what is known of it, as `instances_list` has it.
         """
-        box = await asyncio.to_thread(self._box, instance_id)
+        try:
+            box = await in_thread(self._box, instance_id)
+        except NoThread:
+            return None
         if box is None or not box.runs:
             return None
         found, limit_bytes = await _found(box, tool, arguments, is_over=box.generation != running)
@@ -55,7 +58,7 @@ class BlackBoxes:
 
     async def named(self, name: str) -> str | None:
         """The id of the project that is called this, by id, name or directory. Raises NotFound when several are."""
-        found = await asyncio.to_thread(self._called, name)
+        found = await in_thread(self._called, name)
         if len(found) > 1:
             raise NotFound(
                 f"no instance {shown(name)!r} runs, and several have been called that; use the id",

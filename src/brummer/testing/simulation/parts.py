@@ -314,13 +314,11 @@ class _NoBoxes(BlackBoxes):
     def __init__(self) -> None:
         super().__init__(lambda: DIRECTORY)
 
-    async def answer(self, *_: Any) -> bytes | None:
-        await asyncio.to_thread(lambda: None)
+    def _box(self, instance_id: str) -> None:  # noqa: ARG002
         return None
 
-    async def named(self, name: str) -> str | None:  # noqa: ARG002
-        await asyncio.to_thread(lambda: None)
-        return None
+    def _called(self, name: str) -> list[Any]:  # noqa: ARG002
+        return []
 
 
 class Surroundings:
