@@ -296,6 +296,10 @@ class MemorySocket(Pollable):
             self._sent_end = True
             self._flow.send(None)
 
+    def has_hung_up(self) -> bool:
+        """As `brummer.wire.tcp_options.has_hung_up` says it of a real one."""
+        return self._has_ended or self._error != 0
+
     def close(self) -> None:
         if self.closed:
             return

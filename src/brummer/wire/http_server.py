@@ -14,11 +14,10 @@ Why not uvicorn: docs/decisions/0002-own-http-server.md.
 import asyncio
 import contextlib
 import logging
-import select
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 import msgspec
@@ -26,7 +25,7 @@ import msgspec
 from brummer.wire import http_status
 from brummer.wire.accepting import Acceptor
 from brummer.wire.places import Places
-from brummer.wire.tcp_options import set_tcp_options
+from brummer.wire.tcp_options import has_hung_up, set_tcp_options
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +49,6 @@ UNPROVEN_SHARE: Final = 8
 
 UNPROVEN_TIMEOUT_S: Final = 2.0
 """From the connection to a head that proves it, or to the end of its first request. Programs send at once."""
-
-_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
-"""Linux tells a peer that has sent its last byte by the first, macOS by the second."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
@@ -131,16 +127,8 @@ class Exchange:
         return self._connection.transport is None
 
     def peer_hung_up(self) -> bool:
-        """Whether the connection has ended, as far as the kernel knows now: the event loop may learn of it later.
-
-        What the peer had sent before can still be read, which is why the loop does not tell.
-        """
-        transport = self._connection.transport
-        if transport is None or transport.is_closing():
-            return True
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket").fileno(), _HUNG_UP)
-        return bool(poll.poll(0))
+        """Whether the connection has ended, as far as the kernel knows now: the event loop may learn of it later."""
+        return self._connection.hung_up()
 
     def on_peer_gone(self, callback: Callable[[], object]) -> None:
         """Call once if the connection is lost before the answer is complete; at once if it is lost already."""
@@ -158,10 +146,19 @@ def _head(status: int, headers: Headers) -> bytes:
 class HttpServer:
     """Listens on sockets that are bound already, so that a port is ours before anybody is told of it.
 
-    Without ``admit`` the head of any request proves its connection, and authorizes nothing.
+    Without ``admit`` the head of any request proves its connection, and authorizes nothing. ``hung_up`` tells of a
+    socket whether its peer has ended the connection.
     """
 
-    def __init__(self, handler: Handler, *, body_limit_bytes: int, admit: Admit | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        body_limit_bytes: int,
+        admit: Admit | None = None,
+        hung_up: Callable[[Any], bool] = has_hung_up,
+    ) -> None:
+        self.hung_up = hung_up
         self.handler = handler
         self.admit = admit
         self.body_limit_bytes = body_limit_bytes
@@ -301,6 +298,12 @@ class _Connection(asyncio.Protocol):
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+    def hung_up(self) -> bool:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return True
+        return self._server.hung_up(transport.get_extra_info("socket"))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what can't be parsed or served, in its turn, and hang up: the next request has no known beginning."""

@@ -1,5 +1,9 @@
-"""The options of every TCP connection of ours, on both sides: no delay, and a lost path is noticed in half a minute."""
+"""The options of every TCP connection of ours, on both sides: no delay, and a lost path is noticed in half a minute.
 
+And whether a connection has ended, which the kernel knows before the event loop does.
+"""
+
+import select
 import socket
 from typing import Final
 
@@ -9,6 +13,17 @@ KEEPALIVE_PROBES: Final = 3
 
 USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
 """Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
+
+
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
+"""Linux tells a peer that has sent its last byte by the first, macOS by the second."""
+
+
+def has_hung_up(sock: socket.socket) -> bool:
+    """Whether the peer has ended the connection. What it sent before can still be read, and is read first."""
+    poll = select.poll()
+    poll.register(sock.fileno(), _HUNG_UP)
+    return bool(poll.poll(0))
 
 
 def set_tcp_options(sock: socket.socket) -> None:

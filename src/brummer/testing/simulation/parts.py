@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.contract.tools import REPEATABLE
+from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
 from brummer.core.limits import Limits
+from brummer.core.lost_calls import GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.servers import Server
 from brummer.core.settings import Settings
@@ -20,11 +21,11 @@ from brummer.discovery.record import Record
 from brummer.discovery.registrar import Registrar, last_port
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.service import Hub, hub_on
-from brummer.instance.keyed_calls import GRACE_S, KeyedCalls
+from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot
-from brummer.testing.memory_sockets import Listener
+from brummer.testing.memory_sockets import Listener, MemorySocket
 from brummer.testing.process_table import MemoryDescriptors, Pipe, Process, pipe
 from brummer.testing.simulation.trace import Trace
 from brummer.wire import eras, identity
@@ -155,8 +156,10 @@ class Instance:
             record = _record(self.id, generation, listener.address[1], process)
             self.calls = calls = self._keyed_calls(process, generation)
             mcp = McpServer(calls, name="brummer", version="0", instructions="")
-            front = StreamableHttp(mcp, token=TOKEN, routes={identity.PATH: _prove(self.id, generation)})
-            server = HttpServer(front, body_limit_bytes=self._limits.request_bytes, admit=front.admit)
+            front = StreamableHttp(mcp, token=TOKEN, routes={identity.PATH: self._prove(process, generation)})
+            server = HttpServer(
+                front, body_limit_bytes=self._limits.request_bytes, admit=front.admit, hung_up=MemorySocket.has_hung_up
+            )
             await server.start([listener])  # type: ignore[list-item]
             await registrar.publish(record)
             keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
@@ -173,12 +176,26 @@ class Instance:
                 await calls.close()
             registrar.withdraw()
 
+    def _prove(self, process: Process, generation: str) -> Callable[[HttpRequest], tuple[int, bytes]]:
+        ledger = self.ledger
+        assert ledger is not None  # noqa: S101 — made before
+
+        def prove(request: HttpRequest) -> tuple[int, bytes]:
+            position, clock_s = ledger.position, process.system.clock.elapsed()
+            return identity.answer(
+                TOKEN, self.id, generation, request.target, ledger_position=position, clock_s=clock_s
+            )
+
+        return prove
+
     def _keyed_calls(self, process: Process, generation: str) -> KeyedCalls:
         limits = self._limits
         self.ledger = ledger = CountedLedger(limits, lambda: self.forgot.update([generation]))
         shed = lambda: ledger.shed(process.loop.time(), older_than_s=GRACE_S)  # noqa: E731
         memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, process.system.memory.resident_bytes, shed)
-        return KeyedCalls(self._tools(process, generation), REPEATABLE, ledger, memory.admit)
+        return KeyedCalls(
+            self._tools(process, generation), READ_ONLY, ledger, memory.admit, process.system.clock.elapsed
+        )
 
     def _tools(self, process: Process, generation: str) -> ToolTable:
         async def do(arguments: _Named, call: ToolCall) -> object:
@@ -218,10 +235,6 @@ def _listen(process: Process, port: int | None) -> Listener:
         if port is not None:
             return network.listen(process, "127.0.0.1", port)
     return network.listen(process, "127.0.0.1")
-
-
-def _prove(instance_id: str, generation: str) -> Callable[[HttpRequest], tuple[int, bytes]]:
-    return lambda request: identity.answer(TOKEN, instance_id, generation, request.target)
 
 
 def _record(instance_id: str, generation: str, port: int, process: Process) -> Record:
@@ -277,7 +290,9 @@ class Foreign:
         mcp = McpServer(ToolTable(tools), name="docs", version="1", instructions="")
         front = StreamableHttp(mcp, token="f" * 43, extra_hosts=frozenset({FOREIGN_HOST}))
         listener: Any = process.machine.network.listen(process, FOREIGN_HOST, FOREIGN_PORT)
-        await HttpServer(front, body_limit_bytes=1 << 20, admit=front.admit).start([listener])
+        await HttpServer(front, body_limit_bytes=1 << 20, admit=front.admit, hung_up=MemorySocket.has_hung_up).start(
+            [listener]
+        )
         await asyncio.Event().wait()
 
 
@@ -300,7 +315,7 @@ class Stranger:
                 404 if self._manner == "refuses" else 200, b"<html></html>", [(b"content-type", b"text/html")]
             )
 
-        server = HttpServer(handle, body_limit_bytes=1 << 20)
+        server = HttpServer(handle, body_limit_bytes=1 << 20, hung_up=MemorySocket.has_hung_up)
         try:
             await server.start([process.machine.network.listen(process, "127.0.0.1", port)])  # type: ignore[list-item]
         except OSError:
@@ -409,7 +424,12 @@ class HubRun:
                 descriptors=MemoryDescriptors(process),
             )
             handler = StreamableHttp(hub.server, token=HTTP_TOKEN)
-            http = HttpServer(handler, body_limit_bytes=self._limits.request_bytes, admit=handler.admit)
+            http = HttpServer(
+                handler,
+                body_limit_bytes=self._limits.request_bytes,
+                admit=handler.admit,
+                hung_up=MemorySocket.has_hung_up,
+            )
             listener: Any = process.machine.network.listen(process, "127.0.0.1", http_port)
             await http.start([listener])
             await front.serve()
