@@ -206,6 +206,8 @@ class Manager:
             lines, wanted = self.last_lines(run, SEEN_LINES), starting.wanted_port(run.script)
             _, run.port_owner = await asyncio.to_thread(taken_port, lines, wanted, self._generation)
             readiness = self._readiness.get(run)
+            if run.port_owner is None and readiness:
+                await readiness.look_for_taken_port()
             if run.port_owner is None and readiness and readiness.taken_port:
                 owner = await asyncio.to_thread(owner_of, readiness.taken_port, self._generation)
                 run.port_owner = None if owner and owner.script else owner  # that it uses, as likely as not

@@ -111,6 +111,11 @@ class Readiness:
             if (ports := await self._look()) is not None:
                 return ports
 
+    async def look_for_taken_port(self) -> None:
+        """Whether another has one of the ports that were printed: `wait` may not have come to that yet."""
+        if self.taken_port is None and not self._proof:
+            await self._look()
+
     async def _proved(self, proof: Proof) -> None:
         port, http, stranger = proof.port, proof.http, proof.stranger
         if proof.log:
