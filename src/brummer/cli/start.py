@@ -1,11 +1,11 @@
 """The command's first steps. A hub on stdio answers its client's opening message here, before anything heavy loads."""
 
+import gc
 import os
 import sys
 from typing import Final
 
 from brummer.cli import standard_streams
-from brummer.host import http_token
 
 _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 """Command lines made of these are valid for sure, so the first answer need not wait for the argument parser."""
@@ -15,15 +15,17 @@ _PORT_MAX: Final = 65_535
 
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
+    gc.disable()  # nearly all that is made now are modules, which stay; `brummer.host.loop` enables it again
     standard_streams.make_usable()
-    http_token.take_override(os.environ)
     _have_a_home()
     if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take
 
         take(greet=True)
     from brummer.cli import commands
+    from brummer.host import http_token
 
+    http_token.take_override(os.environ)
     return commands.main(argv)
 
 

@@ -7,8 +7,9 @@ A callback of the loop that raises is logged and kept in the same way.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from brummer.core.errors import BrummerError
 
@@ -23,8 +24,7 @@ STABLE_S: Final = 60.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """The last of a task or a callback. ``code`` is that of a `BrummerError`; ``count``: since it was well."""
 
     name: str

@@ -20,6 +20,7 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
+    gc.enable()  # off since the start (`brummer.cli.start`)
     with contextlib.closing(main), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main)
 

@@ -9,10 +9,11 @@ when a socket or a timer is ready, and work in threads (`asyncio.to_thread`).
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from brummer.core.clock import Clock
 from brummer.host.pids import ProcessIdentity, ProcessState
@@ -109,8 +110,7 @@ class Memory(Protocol):
     def give_back(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class System:
+class System(msgspec.Struct, frozen=True):
     """All subjects, as one process sees them. ``random``: jitter, never secrets.
 
     ``sockets`` None: those of this machine, which `brummer.wire.dialling` makes.
