@@ -273,6 +273,15 @@ def test_a_clone_opens_no_connection_and_changes_no_limit_of_a_hub(brum: Brum) -
     assert (page.status, "setting_ignored" in page.stdout) == (1, True)
 
 
+@pytest.mark.parametrize("home", ["", ".", "../clone"])
+def test_without_an_absolute_home_a_project_is_not_taken_for_the_users_own(brum: Brum, home: str) -> None:
+    project = brum.project("clone", {".brum.toml": "max_parked = 3"})
+    done = brum.run("--settings", "--json", cwd=project, HOME=home)
+    shown = json.loads(done.stdout)
+    assert {each["key"]: each["source"]["kind"] for each in shown["settings"]}["max_parked"] == "default"
+    assert [each["key"] for each in shown["warnings"] if each["path"].startswith(str(project))] == ["max_parked"]
+
+
 # ls and call.
 
 

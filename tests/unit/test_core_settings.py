@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.cli import start
 from brummer.core import servers
 from brummer.core.gathering import TOLD_MAX, SettingsFile, files_for, gather, value_from_flag
 from brummer.core.limits import DEFAULTS, Limits
@@ -15,7 +16,8 @@ from brummer.core.servers import Server
 from brummer.core.settings import BY_KEY, PROJECT, TABLE, TABLES, USER, Flags, Origin, Setting, Settings
 from brummer.core.toml_file import SettingsInvalid
 from brummer.core.units import LARGEST
-from brummer.host.settings_files import LIMIT_BYTES, home_directory, read_settings
+from brummer.host.home import home_directory
+from brummer.host.settings_files import LIMIT_BYTES, read_settings
 
 USERS, PROJECTS = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -438,6 +440,14 @@ def test_a_relative_home_does_not_make_a_projects_file_the_users(
     found = home_directory({"HOME": home})
     assert found is not None
     assert found.is_absolute()
+
+
+@pytest.mark.parametrize("home", ["", ".", "p"])
+def test_a_command_has_an_absolute_home_from_its_start(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", home)
+    start._have_a_home()
+    assert Path(os.environ["HOME"]).is_absolute()
+    assert Path.home().is_absolute()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")

@@ -30,9 +30,13 @@ def main(argv: list[str]) -> int:
 
 
 def _have_a_home() -> None:
-    """A container may run as a user whom nobody knows, without HOME; then it is where Docker itself would say."""
-    if os.path.expanduser("~") == "~":  # noqa: PTH111 - pathlib's raises
-        os.environ["HOME"] = os.sep
+    """Everything below takes HOME from the environment. If that is no absolute path, it becomes what the system says; a
+    container may run as a user whom nobody knows, and then it is where Docker itself would say.
+    """
+    if not os.path.isabs(os.environ.get("HOME", "")) and sys.platform != "win32":  # noqa: PTH117 - pathlib is heavy
+        from brummer.host.home import home_directory
+
+        os.environ["HOME"] = str(home_directory(os.environ) or os.sep)
 
 
 def _is_valid(argv: list[str]) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from brummer.core.gathering import SettingsFile, files_for, gather
 from brummer.core.settings import NO_FLAGS, PROJECT, USER, Flags, Settings
 from brummer.core.toml_file import SettingsInvalid
+from brummer.host.home import home_directory
 
 LIMIT_BYTES: Final = 1 << 20
 
@@ -47,23 +48,6 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
     return msgspec.structs.replace(
         settings, problems=(*unreadable, *settings.problems), warnings=(*foreign, *settings.warnings)
     )
-
-
-def home_directory(environ: Mapping[str, str]) -> Path | None:
-    """The user's, an absolute path. A relative HOME would make a project's file the user's own, so the system is asked
-    instead, as without one. None where it knows of none.
-    """
-    named = environ.get("HOME", "")
-    if Path(named).is_absolute():
-        return Path(named)
-    if sys.platform == "win32":
-        return Path.home()
-    import pwd  # noqa: PLC0415 — HOME is nearly always set
-
-    try:
-        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:
-        return None
 
 
 def _trusted(directory: Path | None) -> frozenset[int]:
