@@ -64,6 +64,44 @@ def test_the_ended_calls_are_forgotten_in_the_order_in_which_they_ended() -> Non
     assert [bool(ledger.find(f"k{number}")) for number in range(4)] == [True, False, True, True]
 
 
+def test_a_fresh_ledger_has_forgotten_nothing() -> None:
+    assert not Ledger().may_have_forgotten(0)
+    ledger = Ledger()
+    ledger.close(ledger.open("k"), b"", 1.0)
+    assert not ledger.may_have_forgotten(0)
+
+
+def test_the_position_counts_the_calls_that_were_opened() -> None:
+    ledger = Ledger()
+    assert [ledger.open(f"k{number}").number for number in range(3)] == [0, 1, 2]
+    assert ledger.position == 3
+
+
+@given(sizes=st.lists(st.integers(0, 50), min_size=1, max_size=60))
+def test_the_size_is_that_of_the_results_that_are_kept(sizes: list[int]) -> None:
+    ledger = Ledger(max_bytes=200)
+    for number, size in enumerate(sizes):
+        ledger.close(ledger.open(f"k{number}"), bytes(size), float(number))
+        kept = [found.result or b"" for n in range(number + 1) if (found := ledger.find(f"k{n}"))]
+        assert ledger.size_bytes == sum(map(len, kept)) <= 200
+
+
+def test_a_result_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() -> None:
+    ledger = Ledger(max_bytes=10)
+    ledger.close(ledger.open("fits"), bytes(10), 1.0)
+    assert ledger.find("fits") is not None
+    ledger.close(ledger.open("over"), bytes(11), 2.0)
+    assert (ledger.find("fits"), ledger.find("over")) == (None, None)
+
+
+def test_memory_that_is_short_makes_it_forget_what_is_older() -> None:
+    ledger = Ledger()
+    ledger.close(ledger.open("old"), b"x", 1.0)
+    ledger.close(ledger.open("new"), b"y", 50.0)
+    ledger.shed(61.0, older_than_s=60.0)
+    assert (ledger.find("old"), ledger.find("new") is not None, ledger.size_bytes) == (None, True, 1)
+
+
 class Counting:
     """A tool server whose one tool counts its runs and ends when it is let."""
 

@@ -53,3 +53,30 @@ def test_released_calls_go_on_in_the_order_in_which_they_came() -> None:
         assert came == list(range(5))
 
     in_virtual_time(story())
+
+
+def test_a_call_waits_for_exactly_its_time_and_leaves_no_entry() -> None:
+    async def story() -> None:
+        parking, loop = Parking(), asyncio.get_running_loop()
+        began_s = loop.time()
+        assert not await parking.wait(call("tool"), 7.0)
+        assert loop.time() - began_s == pytest.approx(7.0)
+        assert len(parking) == 0
+        parking.release()
+
+    in_virtual_time(story())
+
+
+def test_a_cancelled_call_leaves_no_entry_and_a_call_without_a_time_waits_for_its_caller() -> None:
+    async def story() -> None:
+        parking = Parking()
+        cancelled, patient = (asyncio.create_task(parking.wait(call("tool"), None)) for _ in range(2))
+        await asyncio.sleep(86_400)
+        assert not patient.done()
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert len(parking) == 1
+        parking.release()
+        assert await patient
+
+    in_virtual_time(story())
