@@ -59,3 +59,26 @@ def _until_frozen(group: Path) -> None:
     while not any("FROZEN" in (text := file.read_text()) or "frozen 1" in text for file in files if file.exists()):
         assert time.monotonic() < deadline, list(group.iterdir())
         time.sleep(0.001)
+
+
+@contextmanager
+def no_process_more_for(pid: int) -> Iterator[None]:
+    """Neither it nor its threads can start a process or a thread. Of version 1; nothing is left of its group."""
+    root = Path("/sys/fs/cgroup/pids")
+    group = root / f"brummer-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("platform: no control group of version 1 for pids to be had here")
+    before = next(
+        root / line.split(":", 2)[2].lstrip("/")
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        if "pids" in line.split(":", 2)[1].split(",")
+    )
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "pids.max").write_text((group / "pids.current").read_text())
+        yield
+    finally:
+        (before / "cgroup.procs").write_text(str(pid))
+        group.rmdir()

@@ -1,9 +1,11 @@
 """What is short for a while, such as file descriptors, ends nothing for good and is told of while it lasts."""
 
 import json
+import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.control_groups import no_process_more_for
 from tests.integration.programs import MODERN, MODERN_META, WAIT_S, Brum, Hub, Instance, Program, within
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: prlimit is Linux' own")
@@ -112,3 +115,36 @@ def test_an_instance_without_descriptors_for_a_while_publishes_runs_and_ends_scr
     ran = hub.call("scripts_run", name="hello", wait="exit")
     assert (ran["status"], ran["exit_code"]) == ("exited", 0)
     assert hub.call("scripts_stop", name="quiet")["status"] == "stopped"
+
+
+def test_a_script_for_which_no_process_is_left_is_an_error_of_its_own_and_starts_afterwards(brum: Brum) -> None:
+    web = brum.instance(brum.project("web"))
+    hub = brum.hub().greet()
+    assert hub.call("scripts_run", name="hello", wait="exit")["status"] == "exited"
+    with no_process_more_for(web.pid):
+        failed = hub.call("scripts_run", name="hello", wait="exit")["error"]
+        assert (failed["code"], failed["retryable"], failed["outcome"]) == ("no_process_left", True, "not_executed")
+        assert "pids.max" in failed["message"]
+    assert hub.call("scripts_run", name="hello", wait="exit")["status"] == "exited"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root mounts")
+def test_a_black_box_on_a_full_disk_is_a_problem_until_there_is_room(brum: Brum) -> None:
+    """Its directory is a small file system of its own."""
+    box = brum.instances / "black-box"
+    brum.instances.mkdir(mode=0o700)
+    box.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", box], check=True)
+    try:
+        (filler := box / "filler").write_bytes(b"x" * 56 * 1024)
+        files = {"Procfile": "tick: while true; do echo tick; sleep 0.2; done\n"}
+        brum.instance(brum.project("web", files), "tick")
+        hub = brum.hub().greet()
+        assert within(2 * WAIT_S, lambda: "journal_failed" in codes(hub)), hub.call("hub_status")["problems"]
+        filler.unlink()
+        assert within(2 * WAIT_S, lambda: "journal_failed" not in codes(hub))
+        hub.close_stdin()
+        hub.wait()
+        brum.end()
+    finally:
+        subprocess.run(["umount", "--lazy", box], check=True)
