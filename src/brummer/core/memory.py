@@ -2,10 +2,13 @@
 new work. Pure: time and the number are passed in.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final, Literal
 
 from brummer.core.errors import BrummerError
+
+_log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 0.1
 """Loopback brings some 50 MB in that time; to look costs 10 µs."""
@@ -90,7 +93,10 @@ class Memory:
     def _shed_after(self, now_s: float, pause_s: float) -> None:
         if now_s - self._shed_s >= pause_s:
             self._shed_s = now_s
-            self._shed()
+            try:
+                self._shed()
+            except Exception:  # noqa: BLE001 — the barrier: whoever waits for room must be told of it all the same
+                _log.exception("caches could not be given up")
             self._note()
 
     def _note(self) -> None:
