@@ -262,3 +262,19 @@ async def test_closing_stops_the_work_and_leaves_no_task() -> None:
     await tools.started.wait()
     await calls.close()
     assert content(await waiting)["error"]["code"] == "cancelled"
+
+
+async def test_a_request_whose_progress_can_not_be_sent_costs_another_of_the_same_call_nothing() -> None:
+    def broken(_: bytes) -> None:
+        raise ConnectionResetError
+
+    tools = Counting()
+    calls, heard = KeyedCalls(tools, frozenset()), list[bytes]()
+    first = keyed("k")
+    first.request.notify = broken
+    waits = [asyncio.create_task(calls.call_tool(call)) for call in (first, keyed("k", heard))]
+    await asyncio.sleep(0)
+    calls._works["k"].request.notify(b"progress")
+    tools.may_end.set()
+    assert [content(result) for result in await asyncio.gather(*waits)] == [{"runs": 1}] * 2
+    assert b"progress" in heard

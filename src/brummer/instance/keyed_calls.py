@@ -17,6 +17,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from brummer.core.errors import BrummerError, Outcome
+from brummer.core.events import Hook
 from brummer.core.lost_calls import GRACE_S
 from brummer.host.clocks import elapsed
 from brummer.instance.ledger import Entry, Ledger
@@ -171,18 +172,21 @@ class _Work:
     task: asyncio.Task[bytes]
 
     def __init__(self, call: ToolCall) -> None:
-        self._attached: dict[int, ToolCall] = {}
+        self._attached = 0
+        self._messages: Hook[bytes] = Hook()
         self._grace: asyncio.TimerHandle | None = None
-        self.request = call.request.with_notify(self._notify)
+        self.request = call.request.with_notify(self._messages.publish)
 
     async def attach(self, call: ToolCall) -> bytes:
-        """Wait for the result; being cancelled only detaches."""
+        """Wait for the result, and get the progress until then; being cancelled only detaches."""
         self._stop_grace()
-        self._attached[id(call)] = call
+        self._attached += 1
+        detach = self._messages.subscribe(call.request.notify)
         try:
             return await asyncio.shield(self.task)
         finally:
-            del self._attached[id(call)]
+            self._attached -= 1
+            detach()
             if not self._attached and not self.task.done():
                 self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.task.cancel, CLIENT_GONE)
 
@@ -193,8 +197,3 @@ class _Work:
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-
-    def _notify(self, message: bytes) -> None:
-        """Progress goes to everybody who waits now."""
-        for call in self._attached.values():
-            call.request.notify(message)

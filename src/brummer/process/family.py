@@ -127,8 +127,11 @@ async def all_died(processes: Collection[ProcessIdentity]) -> None:
 
 
 def _same(pid: int, started: int) -> ProcessIdentity | None:
-    identity = identify(pid)
-    return identity if identity and identity.start_token == started else None
+    """None also where no descriptor is left to look with: nothing waits for that one then, and `end_all` ends it."""
+    with contextlib.suppress(OSError):
+        identity = identify(pid)
+        return identity if identity and identity.start_token == started else None
+    return None
 
 
 async def _as_soon_as_possible(look_at: Callable[[], Awaitable[T]]) -> T:
