@@ -35,7 +35,10 @@ async def crowded_hub(tmp_path: Path) -> AsyncIterator[Router]:
             for number in range(INSTANCES - DOWN)
         ]
         down = [record_of(tmp_path / f"zz-down-{number}", unused_port()) for number in range(DOWN)]
-        yield await stack.enter_async_context(hub_with(*there, *down))
+        router = await stack.enter_async_context(hub_with(*there, *down))
+        for known in router._instances:
+            await known.link.settled()
+        yield router
 
 
 def within_budget(result: bytes) -> dict[str, Any]:

@@ -158,6 +158,7 @@ async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_onc
 async def test_a_parked_call_ends_with_an_error_that_tells_the_links_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "PARK_S", 0.05)
     async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
+        await link.settled()
         with pytest.raises(ParkedTooLong) as caught:
             await link.call(tool_call())
         data: Any = caught.value.as_data()
