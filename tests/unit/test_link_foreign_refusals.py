@@ -293,6 +293,37 @@ def test_calls_are_refused_here_until_the_time_that_the_server_has_set(status: i
     in_virtual_time(story())
 
 
+def test_calls_for_which_further_connections_are_opened_wait_like_the_others() -> None:
+    async def story() -> None:
+        async with linked(server := RefusingCalls(429, 1, after(4))) as link:
+            calls = (result(link, tool_call({"n": number}, deadline_s=30)) for number in range(20))
+            assert await asyncio.gather(*calls) == [{"echo": {"n": number}} for number in range(20)]
+            assert sorted(server.ran.values()) == [1] * 20
+
+    in_virtual_time(story())
+
+
+def test_a_call_that_is_answered_meanwhile_does_not_end_the_pause() -> None:
+    class RefusingSecond(Legacy):
+        async def call(self, exchange: Exchange, message: Message) -> None:
+            if message["params"]["arguments"]["n"] == 2:
+                exchange.respond(429, b"", after(300))
+            else:
+                await asyncio.sleep(2)
+                await super().call(exchange, message)
+
+    async def story() -> None:
+        async with linked(server := RefusingSecond()) as link:
+            under_way = asyncio.create_task(result(link, tool_call({"n": 1})))
+            await asyncio.sleep(1)
+            assert (await failure(link, arguments={"n": 2})).retry_after_s == 300
+            assert await under_way == {"echo": {"n": 1}}
+            assert (await failure(link, arguments={"n": 3})).code == "rate_limited"
+            assert server.ran == {1: 1}
+
+    in_virtual_time(story())
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_gateway_that_lost_the_server_under_a_call_leaves_its_outcome_unknown(status: int) -> None:
     async def story() -> None:

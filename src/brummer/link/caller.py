@@ -20,6 +20,7 @@ from brummer.link.call import Call
 from brummer.link.cancellations import Cancellations
 from brummer.link.deadline import Deadline, Deadlines
 from brummer.link.errors import Busy, NotBegun
+from brummer.link.foreign_refusals import COME_BACK_S
 from brummer.link.link import Link
 from brummer.link.outcome import (
     CallEnded,
@@ -169,7 +170,7 @@ class Caller:
     async def _until_answered(self, call: Call) -> bytes:
         link = self.link
         _, pool = self.way_of(call)
-        lost = 0
+        lost, refused_s = 0, 0.0
         while True:
             if link.state is not State.READY or link.connections.are_lost or lost >= SENT_AT_ONCE:
                 await self._park(call)
@@ -184,7 +185,8 @@ class Caller:
                 continue
             except TransportError as error:
                 if is_answer(error):  # to a further connection's hello: the server is there, and refuses
-                    raise
+                    refused_s += await _come_back(call, error, refused_s)
+                    continue
                 link.distrust(error)
                 await self._park(call)
                 continue
@@ -271,3 +273,13 @@ class Caller:
         if call.must_not_be_resent:
             return refusals.outcome_unknown(self.link, call)
         return None if call.waits_for_return else refusals.gone(self.link)
+
+
+async def _come_back(call: Call, refusal: TransportError, refused_s: float) -> float:
+    """Wait for as long as the server has asked for; returns that. Raises the refusal where that takes too long."""
+    wait_s = refusal.retry_after_s or 0.0
+    if not refusal.transient or not 0 < wait_s <= min(COME_BACK_S, call.deadline_s) - refused_s:
+        raise refusal
+    await asyncio.sleep(wait_s)
+    call.extend_deadline()
+    return wait_s

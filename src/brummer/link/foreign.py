@@ -95,8 +95,9 @@ class ForeignTarget:
     refusal: Refused | None = field(default=None, repr=False)
     """Its last answer over HTTP was this refusal; None after any other answer."""
     _refused_since_s: float = field(default=0.0, repr=False)
+    _closed_by: Refused | None = field(default=None, repr=False)
     _closed_until_s: float = field(default=float("-inf"), repr=False)
-    """Loop time, as the refusal's ``Retry-After`` says."""
+    """Loop time, as the ``Retry-After`` of that refusal says. A call that is answered meanwhile changes nothing."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
@@ -182,8 +183,8 @@ class ForeignTarget:
     def _refuse_early(self, patience_s: float) -> None:
         """Raise the last refusal if its server wants to hear from us only after more than ``patience_s``."""
         left_s = self._closed_until_s - asyncio.get_running_loop().time()
-        if self.refusal is not None and left_s > max(0.0, patience_s):
-            raise self.refusal.after(round(left_s, 3))
+        if self._closed_by is not None and left_s > max(0.0, patience_s):
+            raise self._closed_by.after(round(left_s, 3))
 
     @contextlib.contextmanager
     def _noting_refusal(self) -> Iterator[None]:
@@ -193,7 +194,9 @@ class ForeignTarget:
             if self.refusal is None:
                 self._refused_since_s = elapsed()
             self.refusal = refusal
-            self._closed_until_s = asyncio.get_running_loop().time() + (refusal.retry_after_s or 0.0)
+            if refusal.retry_after_s is not None:
+                self._closed_by = refusal
+                self._closed_until_s = asyncio.get_running_loop().time() + refusal.retry_after_s
             raise
         except BrummerError as error:
             if isinstance(error, NoResult) or not isinstance(error, TransportError):
