@@ -490,3 +490,26 @@ def test_choices_are_bounded_and_the_oldest_goes_first() -> None:
         sessions.choose(str(number), "shop")
     assert sessions.chosen("0") is None
     assert sessions.chosen("1") == "shop"
+
+
+async def test_a_call_that_was_sent_is_known_to_be_when_no_black_box_answers_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "PARK_S", 0.05)
+    monkeypatch.setattr("brummer.hub.router.ANSWER_S", 0.3)
+    dies = asyncio.Event()
+
+    async def die(_: Exchange, __: dict[str, Any]) -> None:
+        dies.set()
+        await asyncio.Event().wait()
+
+    async with (
+        served(tmp_path / "shop", die) as record,
+        hub_with(record, black_boxes=BlackBoxes(lambda: tmp_path / "none")) as router,
+    ):
+        await router._instances.settled()
+        asked = asyncio.create_task(call(router, "scripts_status", {}))
+        await dies.wait()
+        router._instances.gone(record, "process died")
+        error = (await asked)["structuredContent"]["error"]
+        assert (error["outcome"], error["retryable"]) == ("unknown", False)

@@ -208,6 +208,7 @@ class Router:
                 known.caller.tell_error(made, error)
         patient = _tool_call(made.tool, arguments, call)
         patient.started_s = made.started_s
+        patient.unanswered, patient.sent_to = made.unanswered, made.sent_to  # what is known of it stays known
         return await known.caller.call(patient)
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
