@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.contract import arguments
 from brummer.core.errors import InvalidArguments, NotFound
 from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for
-from brummer.hub.black_box import BlackBoxes
+from brummer.hub.black_box import ANSWERED, BlackBoxes
 from brummer.process.journal_files import Lost, ProjectFiles, RunFiles
 from brummer.process.journal_format import About, stem
 from brummer.process.output import Line
@@ -135,6 +136,18 @@ async def test_what_it_does_not_understand_is_refused(boxes: BlackBoxes, shop: A
     with pytest.raises(NotFound) as caught:
         await asked(boxes, shop, "logs_tail", process="nobody")
     assert caught.value.context["processes"] == ["dev-1"]
+
+
+@pytest.mark.parametrize("tool", sorted(ANSWERED))
+async def test_an_argument_that_only_instances_understand_is_not_dropped_without_a_word(
+    boxes: BlackBoxes, shop: About, monkeypatch: pytest.MonkeyPatch, tool: str
+) -> None:
+    for kind in (arguments.ScriptsStatus, arguments.TailLogs, arguments.SearchLogs, arguments.ChangesSince):
+        newer = msgspec.defstruct(kind.__name__, [("newer", int, 0)], bases=(kind,), kw_only=True)
+        monkeypatch.setattr(arguments, kind.__name__, newer)
+    asked = b'{"query":"x","newer":1}' if tool == "logs_search" else b'{"newer":1}'
+    with pytest.raises((TypeError, msgspec.ValidationError), match="newer"):
+        await boxes.answer(shop.instance_id, tool, asked, None, DOWN)
 
 
 async def test_without_a_black_box_there_is_no_answer(boxes: BlackBoxes, shop: About) -> None:

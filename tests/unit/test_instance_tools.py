@@ -191,10 +191,63 @@ async def cancelled_while_it_waits(agent: Agent, tool: str, *reason: str) -> Non
 
 
 @pytest.mark.parametrize("tool", ["scripts_run", "scripts_restart"])
-async def test_a_cancelled_call_takes_back_what_it_has_started(agent: Agent, tool: str) -> None:
+async def test_a_cancelled_call_ends_the_run_that_it_began_and_whose_end_it_waits_for(agent: Agent, tool: str) -> None:
     await cancelled_while_it_waits(agent, tool)
     assert (await agent.call("wait_for", process="sleeper", exit=True, timeout_s=5))["matched"]
-    assert (await agent.call("scripts_status"))["processes"][0]["status"] == "stopped"
+    process = (await agent.call("scripts_status"))["processes"][0]
+    assert (process["status"], process["stop_asked_by"]) == ("stopped", "cancelled call")
+    ended = (await agent.call("changes_since"))["changes"][-1]
+    assert (ended["kind"], ended["stop_asked_by"]) == ("stopped", "cancelled call")
+
+
+@pytest.mark.parametrize("tool", ["scripts_run", "scripts_restart"])
+async def test_a_call_cancelled_while_its_script_becomes_ready_leaves_it_and_the_next_call_finds_it(
+    agent: Agent, tool: str
+) -> None:
+    call = asyncio.create_task(agent.call(tool, name="sleeper", wait="ready", timeout_s=60))
+    await agent.call("wait_for", process="sleeper", log="up")
+    call.cancel()
+    await asyncio.wait([call])
+    again = await agent.call("scripts_run", name="sleeper", wait="none")
+    assert (again["already_running"], again["status"]) == (True, "running")
+    assert "stop_asked_by" not in again
+
+
+async def deaf(agent: Agent) -> str:
+    """Run a script that has to be killed; returns its process."""
+    (agent.directory / ".brum.toml").write_text("[scripts.deaf]\nstop_timeout_s = 0.3\n")
+    with (agent.directory / "Procfile").open("a") as procfile:
+        procfile.write("deaf: trap '' TERM; echo up; while :; do sleep 0.01; done\n")
+    run = await agent.call("scripts_run", name="deaf", wait="none")
+    await agent.call("wait_for", process="deaf", log="up")
+    process_id: str = run["process_id"]
+    return process_id
+
+
+@pytest.mark.parametrize(("wait", "status"), [("ready", "running"), ("exit", "stopped")])
+async def test_a_restart_that_is_cancelled_while_the_run_before_stops_is_carried_through(
+    agent: Agent, wait: str, status: str
+) -> None:
+    first = await deaf(agent)
+    call = asyncio.create_task(agent.call("scripts_restart", name="deaf", wait=wait))
+    while agent.manager.runs()[-1].state != "stopping":
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    async with asyncio.timeout(WITHIN_S):
+        await agent.manager.changes.until(lambda: len(agent.manager.runs()) > 1, WITHIN_S)
+        await agent.manager.changes.until(lambda: agent.manager.runs()[-1].state == status, WITHIN_S)
+    assert agent.manager.runs()[-1].process_id != first
+
+
+async def test_a_cancelled_stop_stops_the_script_all_the_same(agent: Agent) -> None:
+    await deaf(agent)
+    call = asyncio.create_task(agent.call("scripts_stop", name="deaf"))
+    while agent.manager.runs()[-1].state != "stopping":
+        await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    assert (await agent.call("wait_for", process="deaf", exit=True, timeout_s=WITHIN_S))["matched"]
 
 
 async def test_a_cancelled_call_leaves_what_ran_before_it(agent: Agent) -> None:

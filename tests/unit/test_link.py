@@ -28,6 +28,7 @@ from brummer.wire.http_server import Exchange
 from brummer.wire.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond
+from .virtual_world import in_virtual_time
 
 
 def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = False, deadline_s: float = 5.0) -> Call:
@@ -430,6 +431,66 @@ async def test_a_defect_costs_one_turn_and_never_the_link(monkeypatch: pytest.Mo
                     await asyncio.sleep(0.001)
         await reached(link, State.READY)
         assert msgspec.json.decode(await link.call(tool_call({"n": 1})))["structuredContent"] == {"n": 1}
+
+
+async def test_a_defect_revives_no_link_whose_instance_is_proven_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.0)
+
+    def fails() -> None:
+        raise KeyError("a defect")
+
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, State.READY)
+        link.on_gone = fails
+        link.owner_gone("process died")
+        await reached(link, State.GONE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert (link.state, link.history[-1].reason) == (State.GONE, "process died")
+        assert link.connections.size == 0
+
+
+async def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(link: Link) -> None:
+        link.owner_gone("process died")
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.0)
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, State.READY)
+        with monkeypatch.context() as broken:
+            broken.setattr(Link, "_watch", fails)
+            link.hint()
+            await reached(link, State.GONE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert (link.state, link.history[-1].reason) == (State.GONE, "process died")
+
+
+def test_the_status_tells_when_the_next_attempt_is_made_whatever_the_link_waits_for() -> None:
+    async def flapping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Proves itself, and hangs up a moment later."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        _, body = identity.answer(TOKEN, "shop-00000000", "generation-1", head.split()[1])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await asyncio.sleep(0.01)
+        writer.close()
+
+    async def story() -> None:
+        server = await asyncio.start_server(flapping, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
+            waits = 0
+            for _ in range(2000):
+                if link.state is State.RETRYING and link.attempts > 1:
+                    waits += 1
+                    assert link.status()["next_retry_s"] is not None
+                await asyncio.sleep(0.01)
+            assert waits > 100
+
+    in_virtual_time(story())
 
 
 async def test_looking_at_a_link_that_has_ended_returns() -> None:

@@ -83,8 +83,8 @@ async def test_a_link_that_is_not_ready_has_no_short_way() -> None:
 async def test_any_number_of_calls_get_their_own_answers_over_few_connections() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         await ready(link)
-        asked = [Asked(link, tool_call({"n": number})) for number in range(70)]
-        assert [(await one.result())["structuredContent"]["n"] for one in asked] == list(range(70))
+        asked = [Asked(link, tool_call({"n": number})) for number in range(250)]
+        assert [(await one.result())["structuredContent"]["n"] for one in asked] == list(range(250))
         assert instance.connections <= DEFAULTS.in_flight_per_instance
         assert nothing_is_held(link)
 

@@ -20,8 +20,10 @@ class Limits(msgspec.Struct, frozen=True):
     waiting_per_instance: int = 16
     """Calls that wait for something to happen: they hold a connection each, and must not take it from the others."""
 
-    queued_per_instance: int = 64
-    """Calls that wait for a place; one more is told that we are busy."""
+    queued_per_instance: int = 256
+    """Calls that wait for a place; one more is told that we are busy. Clients send bursts of a hundred and do not try
+    again; one that waits costs a kilobyte, and large ones ask for room in memory before.
+    """
 
     parked: int = 128
     """Calls that wait for an instance that is away. They hold places for as long as a restart takes, so half of all:

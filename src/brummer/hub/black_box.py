@@ -97,19 +97,28 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
 
     match tool:
         case "scripts_status":
-            status = _decoded(tool, arguments, tools.ScriptsStatus)
-            processes = box.processes(status.name, is_over=is_over)
-            if status.name is not None:
-                return paging.processes_of_one(processes, status.cursor), BUDGET_BYTES
-            return paging.latest_processes(processes, status.cursor, now_s=wall()), BUDGET_BYTES
+            name, cursor = _all_of(_decoded(tool, arguments, tools.ScriptsStatus), "name", "cursor")
+            processes = box.processes(name, is_over=is_over)
+            if name is not None:
+                return paging.processes_of_one(processes, cursor), BUDGET_BYTES
+            return paging.latest_processes(processes, cursor, now_s=wall()), BUDGET_BYTES
         case "changes_since":
-            since = _decoded(tool, arguments, tools.ChangesSince)
-            return await looking_back.changes(box, cursor=since.cursor, limit=since.limit), BUDGET_BYTES
+            cursor, limit = _all_of(_decoded(tool, arguments, tools.ChangesSince), "cursor", "limit")
+            return await looking_back.changes(box, cursor=cursor, limit=limit), BUDGET_BYTES
         case _:
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
             lines = await looking_back.lines(box, wanted, is_over=is_over)
             return texts.with_common(lines), max(wanted.limit_bytes, BUDGET_BYTES)
+
+
+def _all_of(arguments: msgspec.Struct, *names: str) -> list[Any]:
+    """Their values. Raises TypeError where there are others: one that is not understood here must not be dropped."""
+    values = msgspec.structs.asdict(arguments)
+    found = [values.pop(name) for name in names]
+    if values:
+        raise TypeError(f"a black box does not understand {', '.join(values)}")
+    return found
 
 
 def _decoded(tool: str, arguments: bytes, kind: type[T]) -> T:

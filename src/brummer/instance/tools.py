@@ -1,15 +1,16 @@
-"""The calls an instance answers, as one table. Each is cancelled cleanly at any time: its wait stops, and so does the
-script that this very call has started. A call whose client has merely gone leaves its script alone.
+"""The calls an instance answers, as one table. Each is cancelled cleanly at any time: its wait ends, and what it began
+stays, because clients give up after seconds and then ask again. Only a run whose end a call waits for ends with the
+call that began it, unless its client has merely gone.
 """
 
 import asyncio
 import contextlib
 import logging
 import shlex
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -50,6 +51,7 @@ LAST_LINE_LENGTH = 500
 """The last lines of a build must not cost an agent more than 10 KB; the logs have them whole."""
 
 Answer = dict[str, Any]
+T = TypeVar("T")
 
 
 class StillStopping(BrummerError):
@@ -84,7 +86,7 @@ class _Calls:
         self._manager = manager
         self._scripts = scripts
         self._past = past
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._acting: set[asyncio.Task[Any]] = set()
 
     async def list_scripts(self, wanted: Listing, _context: CallContext) -> Answer:
         """What could not be understood comes first."""
@@ -104,7 +106,7 @@ class _Calls:
         until_s = asyncio.get_running_loop().time() + wanted.timeout_s
         run, already = await self._ensured(script, wanted.timeout_s, context)
         rest_s = max(0.0, until_s - asyncio.get_running_loop().time())
-        with contextlib.nullcontext() if already else self._taking_back(run):
+        with contextlib.nullcontext() if already else self._ending_with_its_call(_done(run), wanted.wait):
             answer = await self._until(run, wanted.wait, rest_s, context)
         return {**answer, "already_running": already}
 
@@ -134,9 +136,9 @@ class _Calls:
         if isinstance(picked, Run) and picked.latest is not self._manager.current(picked.name):
             raise InvalidArguments(f"{picked.process_id} is an earlier run of {picked.name}", name=picked.name)
         listing = await asyncio.to_thread(self._scripts.read)
-        run = await self._manager.restart(listing.scripts.get(script.name, script))
-        with self._taking_back(run):
-            return await self._until(run, wanted.wait, wanted.timeout_s, context)
+        restarting = self._carry_through(self._manager.restart(listing.scripts.get(script.name, script)))
+        with self._ending_with_its_call(restarting, wanted.wait):
+            return await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
 
     async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
         """Without a name the latest run of each script, those that failed first; with one every remembered run of it,
@@ -186,23 +188,36 @@ class _Calls:
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
 
+    def _carry_through(self, action: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """An action of several steps, which goes on when the call that began it is cancelled."""
+        task = asyncio.create_task(action)
+        self._acting.add(task)
+        task.add_done_callback(self._acted)
+        return task
+
+    def _acted(self, task: "asyncio.Task[Any]") -> None:
+        self._acting.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, even if its call was cancelled; else asyncio complains of it
+
     @contextlib.contextmanager
-    def _taking_back(self, run: Run) -> Iterator[None]:
-        """Stop what was started here if the call is cancelled; the canceller does not wait for it."""
+    def _ending_with_its_call(self, begun: "asyncio.Future[Run]", wait: Until) -> Iterator[None]:
+        """A cancelled call ends its wait, and what it began stays; only a run whose end it waits for is stopped.
+
+        The canceller does not wait for that.
+        """
         try:
             yield
         except asyncio.CancelledError as error:
-            if CLIENT_GONE not in error.args:
-                stopping = asyncio.create_task(self._stop(run), name=f"stop {run.process_id}")
-                self._stopping.add(stopping)
-                stopping.add_done_callback(self._stopping.discard)
+            if wait == "exit" and CLIENT_GONE not in error.args:
+                self._carry_through(self._stop(begun))
             raise
 
-    async def _stop(self, run: Run) -> None:
+    async def _stop(self, begun: "asyncio.Future[Run]") -> None:
         try:
-            await self._manager.stop(run, "cancelled call")
+            await self._manager.stop(await begun, "cancelled call")
         except BrummerError as error:
-            _log.warning("%s was cancelled: %s", run.process_id, error)
+            _log.warning("a run whose call was cancelled: %s", error)
 
     async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
         with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
@@ -249,6 +264,12 @@ class _Calls:
         await self._check_process(process)
         run = self._manager.find(process)
         return run if run is not None and run.process_id == process else process
+
+
+def _done(run: Run) -> "asyncio.Future[Run]":
+    begun: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+    begun.set_result(run)
+    return begun
 
 
 @contextlib.contextmanager

@@ -223,9 +223,7 @@ class Link:
                     await self._turn()
                 except Exception:  # noqa: BLE001 — the barrier: a defect may cost one turn, never the link
                     _log.exception("%s: a defect", self.target.instance_id)
-                    self._order(
-                        Event.RECORD_CHANGED, None, "something went wrong in the hub; its log has the traceback"
-                    )
+                    self._order(Event.FAILED_INSIDE, None, "something went wrong in the hub; its log has the traceback")
                     await asyncio.sleep(AFTER_DEFECT_S)
         finally:
             self._has_ended = True
@@ -247,14 +245,14 @@ class Link:
         self._woken.clear()
         while self._orders:
             event, target, reason = self._orders.popleft()
-            if event is Event.OWNER_GONE and self.state is State.GONE:
-                continue
+            if self.state is State.GONE and event is not Event.RECORD_CHANGED:
+                continue  # its end was proven, and only a new record is news
             self._apply(event, reason)
-            if event is Event.OWNER_GONE:
-                self.on_gone()
             if target is not None:
                 self._aim_at(target)
             self._close_connections()
+            if event is Event.OWNER_GONE:
+                self.on_gone()
 
     def _aim_at(self, target: Peer) -> None:
         self.target = target
@@ -292,9 +290,12 @@ class Link:
         elif isinstance(error, Refused):
             await self._stay_away(error, max(delay_s, error.retry_after_s or 0.0))
         else:
-            self.next_dial_s = self._loop.time() + delay_s
-            await self._wake(delay_s)
-            self.next_dial_s = None
+            await self._wait_to_dial(delay_s)
+
+    async def _wait_to_dial(self, delay_s: float) -> None:
+        self.next_dial_s = self._loop.time() + delay_s
+        await self._wake(delay_s)
+        self.next_dial_s = None
 
     async def _stay_away(self, refusal: Refused, delay_s: float) -> None:
         """Until the next dial. A waiting call brings it forward, but never before the time that the server has set."""
@@ -365,7 +366,7 @@ class Link:
         self._apply(Event.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
         self.attempts = 0 if held_s >= backoff.STABLE_S else self.attempts + 1
         if self.attempts > 1:
-            await self._wake(backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s()))
+            await self._wait_to_dial(backoff.delay_s(self.attempts, self._rng, self._backoff_cap_s()))
 
     async def _await_probe(self, probe: Probe) -> None:
         """Wait for the running probe; past its deadline the link is suspect, but the question stays open."""

@@ -32,11 +32,16 @@ class Event(Enum):
     CONNECTION_LOST = "connection_lost"
     RECORD_CHANGED = "record_changed"
     OWNER_GONE = "owner_gone"
+    FAILED_INSIDE = "failed_inside"
 
 
 S, E = State, Event
 
-_ALWAYS: dict[Event, State] = {E.RECORD_CHANGED: S.DISCOVERED, E.OWNER_GONE: S.GONE}
+_ALWAYS: dict[Event, State] = {
+    E.RECORD_CHANGED: S.DISCOVERED,
+    E.OWNER_GONE: S.GONE,
+    E.FAILED_INSIDE: S.DISCOVERED,
+}
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
     S.DISCOVERED: {E.DIALLED: S.CONNECTING, E.SPOKE_NOTHING_WE_KNOW: S.INCOMPATIBLE, **_ALWAYS},

@@ -32,8 +32,10 @@ SLICE_S: Final = 0.02
 Answer = dict[str, Any]
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines, as the arguments of `logs_tail` and `logs_search` say it."""
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which lines, as the arguments of `logs_tail` and `logs_search` say it: all of these, or it would answer another
+    question.
+    """
 
     process: str | None = None
     cursor: str | None = None
@@ -48,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 async def lines(box: BlackBox, arguments: msgspec.Struct, *, is_over: bool = True) -> Answer:
     """What these arguments (see `Wanted`) ask for. Raises NotFound, InvalidArguments."""
-    wanted = msgspec.convert(arguments, Wanted, from_attributes=True)
+    wanted = msgspec.convert(msgspec.structs.asdict(arguments), Wanted)
     kept = await asyncio.to_thread(box.lines, wanted.process, is_over=is_over)
     matching = await _matching(kept, wanted.query) if wanted.regex else None
     return await asyncio.to_thread(_answer, kept, wanted, matching)
