@@ -518,7 +518,7 @@ async def test_following_outlives_the_instance_and_says_so_once(
 
     monkeypatch.setattr(logs, "AWAY_S", 0.0)
     following = asyncio.create_task(logs._follow(Answers(answer), [logs.Reader(None)], logs.Printer(PLAIN)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await back.wait()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)

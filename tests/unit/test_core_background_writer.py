@@ -15,7 +15,7 @@ from brummer.core.background_writer import BackgroundWriter
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: pipes of a known size")
 
 PIPE_BYTES = 4096
-WITHIN_S = 10
+WITHIN_S = 30
 
 
 class Pipe:

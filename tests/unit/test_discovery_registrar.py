@@ -69,7 +69,7 @@ async def test_the_next_run_waits_for_the_scripts_of_one_that_ends(directory: Pa
     assert is_locked(lock_path(directory, record.instance_id)) is False
     second = Registrar(directory, record.instance_id)
     starting = asyncio.create_task(second.acquire())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not is_locked(lock_path(directory, record.instance_id)):
             await asyncio.sleep(0)
     assert not starting.done()
@@ -180,7 +180,7 @@ async def test_it_looks_after_its_record_by_itself(
     keeping = asyncio.create_task(registrar.keep_published())
     for path in (registrar.path, lock_path(directory, record.instance_id)):
         path.unlink()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not path.exists():
                 await asyncio.sleep(0.005)
     keeping.cancel()

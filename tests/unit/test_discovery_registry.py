@@ -61,7 +61,7 @@ def start(directory: Path) -> Iterator[StartOwner]:
 
 
 async def next_event(registry: Registry) -> Event:
-    return await asyncio.wait_for(anext(registry), 5)
+    return await asyncio.wait_for(anext(registry), 30)
 
 
 async def no_more(registry: Registry) -> None:
@@ -514,7 +514,7 @@ async def test_the_iterator_ends_when_the_registry_is_closed(directory: Path) ->
     waiting = asyncio.ensure_future(anext(registry, None))
     await asyncio.sleep(0)
     registry.close()
-    assert await asyncio.wait_for(waiting, 5) is None
+    assert await asyncio.wait_for(waiting, 30) is None
     await registry.scan()
 
 

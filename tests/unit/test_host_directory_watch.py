@@ -28,7 +28,7 @@ class Watched:
 
     async def next(self, hint: Hint) -> None:
         """Wait until this hint has come, and forget all so far."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while hint not in self.hints:
                 self._arrived.clear()
                 await self._arrived.wait()

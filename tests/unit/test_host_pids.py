@@ -161,7 +161,7 @@ class Death:
         self._event.set()
 
     async def wait(self) -> None:
-        await asyncio.wait_for(self._event.wait(), 5)
+        await asyncio.wait_for(self._event.wait(), 30)
 
 
 async def watch(identity: ProcessIdentity, death: Death) -> ExitWatch:

@@ -23,7 +23,7 @@ async def test_what_stays_readable_and_can_not_be_read_is_given_up_at_once() -> 
 
     read_when_ready(loop, readable, read, lambda _: failed.set())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await failed.wait()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -43,7 +43,7 @@ class Hints:
         self._said.put_nowait(hint)
 
     async def until(self, wanted: Hint) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await self._said.get() != wanted:
                 pass
 

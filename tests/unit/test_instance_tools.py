@@ -26,7 +26,7 @@ from brummer.wire.toolbox import ToolTable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
-WITHIN_S = 10
+WITHIN_S = 30
 GENERATION = uuid4().hex
 """Of this test run alone: what carries its mark is ended wherever it is."""
 SERVER = """

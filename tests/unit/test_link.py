@@ -62,14 +62,14 @@ async def running(target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = N
 
 
 async def reached(link: CalledLink, state: State) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while link.state is not state:
             link._moved.clear()
             await link._moved.wait()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)
 
@@ -110,7 +110,7 @@ async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: py
         await link.call(tool_call())
         first = link.connections.calls.connections[0].local_port
         await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while link.connections.calls.size > 1:
                 await asyncio.sleep(0.005)
         assert [connection.local_port for connection in link.connections.calls.connections] == [first]
@@ -257,7 +257,7 @@ async def never(exchange: Exchange, _: dict[str, Any]) -> None:
 
 
 async def has_heard(instance: FakeInstance, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(instance.calls) < count:
             instance.called.clear()
             await instance.called.wait()
@@ -426,7 +426,7 @@ async def test_a_defect_costs_one_turn_and_never_the_link(monkeypatch: pytest.Mo
         with monkeypatch.context() as broken:
             broken.setattr(Link, "_watch", fails)
             link.hint()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not any("went wrong" in transition.reason for transition in link.history):
                     await asyncio.sleep(0.001)
         await reached(link, State.READY)
@@ -498,7 +498,7 @@ async def test_looking_at_a_link_that_has_ended_returns() -> None:
         async with running(instance.target) as link:
             await link.settled()
             looking = asyncio.create_task(link.look())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await looking
             await link.look()
 
@@ -530,7 +530,7 @@ async def test_progress_extends_the_deadline() -> None:
     async def stream(exchange: Exchange, message: dict[str, Any]) -> None:
         exchange.start_stream(200, [(b"content-type", b"text/event-stream")])
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + 0.6  # twice the deadline
+        until_s = loop.time() + 2.0  # twice the deadline
         while loop.time() < until_s:
             exchange.send(b"data: %b\n\n" % progress)
             with contextlib.suppress(TimeoutError):
@@ -541,7 +541,7 @@ async def test_progress_extends_the_deadline() -> None:
         exchange.end()
 
     async with FakeInstance(answer=stream) as instance, running(instance.target) as link:
-        call = tool_call(deadline_s=0.3)
+        call = tool_call(deadline_s=1.0)
         call.on_notification = lambda _: None
         assert msgspec.json.decode(await link.call(call)) == {"done": True}
 

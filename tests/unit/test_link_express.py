@@ -43,7 +43,7 @@ class Asked:
         self.answered.set()
 
     async def result(self) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.answered.wait()
         assert len(self.results) == 1
         return self.results[0]

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import socket
-import time
 from typing import Any
 
 import msgspec
@@ -103,10 +102,9 @@ async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_close
         for _ in range(3):
             with pytest.raises(ParkedTooLong):
                 await link.call(tool_call())
-        started = time.perf_counter()
+        monkeypatch.setattr(refusals, "PARK_S", 3_600.0)
         with pytest.raises(BreakerOpen) as caught:
-            await link.call(tool_call())
-        assert time.perf_counter() - started < 0.5  # far over the 5 ms that the benchmark measures
+            await link.call(tool_call())  # which waits for nothing
         assert caught.value.retry_after_s
         async with FakeInstance(port=port):
             link.hint()

@@ -39,7 +39,7 @@ from brummer.wire.server import Params, Request, ToolCall
 from .wire_support import Tools
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT_S = 10.0
+WAIT_S = 30.0
 SIZE = Metric("brummer_size_bytes", "gauge", "Of a thing", ("thing",))
 
 

@@ -62,7 +62,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 async def read_when(condition: Callable[[BlackBox], bool], root: Path) -> BlackBox:
     """The black box as soon as this holds of it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition(found := await asyncio.to_thread(box, root)):
             await asyncio.sleep(0.001)
     return found
@@ -133,7 +133,7 @@ async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing
     monkeypatch.setattr("brummer.process.journal.RETRY_S", 0.01)
     run = journal.open("dev")
     run.add([line(1)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while journal.problem is None:
             await asyncio.sleep(0.001)
         assert "thread" in journal.problem
@@ -173,7 +173,7 @@ async def test_a_full_disk_is_tried_once_a_second_and_a_problem_until_it_has_roo
     assert "No space left" in journal.problem
     assert handed_over <= 6, "more than one for each pause"
     is_full = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while journal.problem is not None:
             await asyncio.sleep(0.001)
     run.close()
