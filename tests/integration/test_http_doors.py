@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.integration.programs import BRUM, WAIT_S, Brum, Program, within
+from tests.integration.scenarios.http_client import HttpClient
 from tests.integration.scenarios.ports import free_port
 
 PING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
@@ -186,3 +187,29 @@ def test_loopback_is_all_that_an_instance_listens_on(brum: Brum) -> None:
     port = urlsplit(instance.url).port
     with pytest.raises(OSError, match="refused"):
         HTTPConnection("127.0.0.2", port, timeout=WAIT_S).connect()
+
+
+# Sessions.
+
+
+async def test_a_session_outlives_the_hub(brum: Brum) -> None:
+    """The next hub is another process, on the same port."""
+    brum.instance(brum.project("shop"))
+    address = f"127.0.0.1:{free_port()}"
+    first = brum.start(BRUM, "--mcp", "--http", address)
+    url = first.stdout.until("http://").split()[-1]
+    client = await HttpClient.connected(url, token=brum.http_token)
+    assert (await client.call("scripts_list"))["scripts"]
+    first.end()
+    brum.start(BRUM, "--mcp", "--http", address).stdout.until("http://")
+    assert (await client.call("scripts_list"))["scripts"]
+
+
+async def test_a_choice_is_said_to_be_remembered_only_in_a_session_that_lasts(brum: Brum) -> None:
+    brum.instance(brum.project("shop"))
+    url = brum.hub_over_http().url
+    for_one_call = await HttpClient.connected(url, token=brum.http_token)
+    assert (await for_one_call.call("instances_connect", instance="shop"))["remembered"] is False
+    client = await HttpClient.connected(url, token=brum.http_token)
+    assert (await client.call("instances_connect", instance="shop"))["remembered"] is False
+    assert (await client.call("instances_connect", instance="shop"))["remembered"] is True

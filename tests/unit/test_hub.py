@@ -294,6 +294,27 @@ async def test_a_root_that_names_no_place_here_decides_nothing(shop: Record, tmp
         assert not (await call(router, "logs_tail", {}, session))["isError"]
 
 
+async def test_the_client_is_asked_for_its_roots_only_where_they_could_decide(shop: Record, tmp_path: Path) -> None:
+    asked: list[str] = []
+    session = Session("s")
+
+    async def find_roots() -> None:
+        asked.append("once")
+        session.roots, session.find_roots = ((tmp_path / "shop").as_uri(),), None
+
+    session.find_roots = find_roots
+    async with served(tmp_path / "api") as api:
+        async with hub_with(shop) as router:
+            assert not (await call(router, "logs_tail", {}, session))["isError"]
+        async with hub_with(shop, api, here=tmp_path / "shop") as router:
+            assert not (await call(router, "logs_tail", {}, session))["isError"]
+        assert asked == []
+        async with hub_with(shop, api) as router:
+            for _ in range(2):
+                assert not (await call(router, "logs_tail", {}, session))["isError"]
+        assert asked == ["once"]
+
+
 async def test_a_sibling_whose_name_begins_alike_is_not_inside(shop: Record, tmp_path: Path) -> None:
     evil = tmp_path / "shop-evil"
     evil.mkdir()

@@ -124,13 +124,18 @@ DOUBTFUL = {
     .encode(),
     "discovery without capabilities": json.dumps(modern("server/discover")).replace("clientCapabilities", "x").encode(),
     "NaN": LINE[:-2] + b',"n":NaN}}',
-    "a byte order mark": b"\xef\xbb\xbf" + LINE,
     "UTF-16": LINE.decode().encode("utf-16-be"),
     "invalid UTF-8": LINE.replace(b'"c"', b'"\xff"'),
     "a surrogate in UTF-8": LINE.replace(b'"c"', b'"\xed\xa0\x80"'),
     "deep nesting": LINE[:-2] + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}}",
     "too many digits": json.dumps(initialize(request_id=1)).replace('"id": 1', '"id": ' + "1" * 5000).encode(),
 }
+
+
+def test_a_byte_order_mark_before_the_opening_does_no_harm() -> None:
+    left, answer = said(b"\xef\xbb\xbf" + LINE + b"\n")
+    assert left.version == eras.LEGACY_LATEST
+    assert json.loads(answer)["result"]["protocolVersion"] == eras.LEGACY_LATEST
 
 
 @pytest.mark.parametrize("kind", DOUBTFUL)

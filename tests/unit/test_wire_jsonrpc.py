@@ -53,8 +53,19 @@ MALFORMED = {
     "a lone surrogate": (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', PARSE_ERROR, b"1"),
     "a lone surrogate in the id": (b'{"jsonrpc":"2.0","id":"\\ud800","method":"m"}', PARSE_ERROR, NO_ID),
     "a bad escape in the id": (b'{"jsonrpc":"2.0","id":"\\q","method":"m"}', PARSE_ERROR, NO_ID),
-    "a byte order mark": (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}', PARSE_ERROR, NO_ID),
-    "UTF-16": ('{"jsonrpc":"2.0","id":1,"method":"m"}'.encode("utf-16"), PARSE_ERROR, NO_ID),
+    "an id behind what is wrong": (
+        b'{"jsonrpc":"2.0","params":{"x":+1,"id":3},"method":"m","id":7}',
+        PARSE_ERROR,
+        b"7",
+    ),
+    "an id between other members": (b'{"params":{"id":3},"id":7,"method":"m\xff"}', PARSE_ERROR, b"7"),
+    "a comma at the end": (b'{"jsonrpc":"2.0","method":"m","id":7,}', PARSE_ERROR, b"7"),
+    "strings that never end": (b'{"id":7,"a":"' + b'\\"' * 30_000, PARSE_ERROR, b"7"),
+    "an id in a string": (b'{"method":"\\"id\\":7,","params":', PARSE_ERROR, NO_ID),
+    "UTF-16": ('{"jsonrpc":"2.0","id":1,"method":"m"}'.encode("utf-16"), PARSE_ERROR, b"1"),
+    "UTF-16 without a mark": ('{"jsonrpc":"2.0","id":1,"method":"m"}'.encode("utf-16-le"), PARSE_ERROR, b"1"),
+    "an empty batch": (b"[]", INVALID_REQUEST, NO_ID),
+    "half a batch": (b'[{"jsonrpc":"2.0","id":1,"method":"m"},', PARSE_ERROR, NO_ID),
     "NaN": (b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"n":NaN}}', PARSE_ERROR, b"1"),
     "deep nesting": (b'{"jsonrpc":"2.0","id":1,"method":"m","params":%b}' % nested(100_000), PARSE_ERROR, b"1"),
     "deep nesting that is no object": (nested(100_000), INVALID_REQUEST, NO_ID),
@@ -70,8 +81,8 @@ MALFORMED = {
     "a method of the wrong type": (b'{"jsonrpc":"2.0","method":["m"],"id":"a"}', INVALID_REQUEST, b'"a"'),
     "no method": (b'{"jsonrpc":"2.0","id":1}', INVALID_REQUEST, b"1"),
     "id null": (b'{"jsonrpc":"2.0","id":null,"method":"m"}', INVALID_REQUEST, NO_ID),
-    "id float": (b'{"jsonrpc":"2.0","id":1.0,"method":"m"}', INVALID_REQUEST, NO_ID),
-    "id exponent": (b'{"jsonrpc":"2.0","id":1e2,"method":"m"}', INVALID_REQUEST, NO_ID),
+    "id float": (b'{"jsonrpc":"2.0","id":1.0,"method":"m"}', INVALID_REQUEST, b"1.0"),
+    "id exponent": (b'{"jsonrpc":"2.0","id":1e2,"method":"m"}', INVALID_REQUEST, b"1e2"),
     "id bool": (b'{"jsonrpc":"2.0","id":true,"method":"m"}', INVALID_REQUEST, NO_ID),
     "id object": (b'{"jsonrpc":"2.0","id":{"a":1},"method":"m"}', INVALID_REQUEST, NO_ID),
     "id array": (b'{"jsonrpc":"2.0","id":[1],"method":"m"}', INVALID_REQUEST, NO_ID),
@@ -171,3 +182,23 @@ def test_the_recursion_limit_is_not_ours_to_raise() -> None:
     with pytest.raises(ProtocolError):
         decode(nested(1_000_000))
     assert sys.getrecursionlimit() == before
+
+
+def test_a_byte_order_mark_before_a_message_does_no_harm() -> None:
+    message = decode(b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}')
+    assert (bytes(message.id), message.method) == (b"1", "m")
+
+
+def test_a_notification_with_id_null_is_a_notification() -> None:
+    assert decode(b'{"jsonrpc":"2.0","id":null,"method":"notifications/initialized"}').is_notification
+
+
+def test_a_batch_comes_apart_into_its_messages_and_refuses_each_request_by_its_id() -> None:
+    with pytest.raises(jsonrpc.BatchReceived) as caught:
+        decode(b' [{"jsonrpc":"2.0","id":1,"method":"m"},{"jsonrpc":"2.0","method":"n"},{"id":"a"},5]')
+    assert caught.value.messages[0] == b'{"jsonrpc":"2.0","id":1,"method":"m"}'
+    assert len(caught.value.messages) == 4
+    assert [msgspec.json.decode(each)["id"] for each in caught.value.refusals()] == [1, "a"]
+    with pytest.raises(jsonrpc.BatchReceived) as caught:
+        decode(b"[5]")
+    assert [msgspec.json.decode(each)["id"] for each in caught.value.refusals()] == [None]

@@ -338,10 +338,9 @@ async def test_a_client_must_be_able_to_take_an_answer(accept: str | None, statu
         (b"\xff", PARSE_ERROR, None),
         (b"[" * 100_000, INVALID_REQUEST, None),
         (b"[]", INVALID_REQUEST, None),
-        (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]', INVALID_REQUEST, None),
         (b'{"jsonrpc":"1.0","id":5,"method":"ping"}', INVALID_REQUEST, 5),
         (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', INVALID_REQUEST, None),
-        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', INVALID_REQUEST, None),
+        (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', INVALID_REQUEST, 1.5),
     ],
 )
 async def test_malformed_messages_are_bad_requests(body: bytes, code: int, request_id: object) -> None:
@@ -414,14 +413,37 @@ async def test_a_handshake_opens_a_session_that_serves_until_it_is_deleted(versi
         assert (refused.status, refused.json["id"]) == (404, 9)
         again = await it.asked(f"DELETE /mcp HTTP/1.1\nhost: localhost\nmcp-session-id: {session}")
         assert again.status == 404
+        anew = await it.client.post(legacy("initialize", opening), mcp_session_id=session)
+        assert anew.status == 200
+        assert anew.headers["mcp-session-id"] != session
 
 
-async def test_sessions_differ_and_one_that_nobody_knows_is_not_found() -> None:
+async def test_sessions_differ_and_one_that_nobody_knows_is_adopted() -> None:
     async with served() as it:
         assert await it.session() != await it.session()
-        for message in (legacy("ping"), NOTED[0]):
-            assert (await it.client.post(message, mcp_session_id="made-up")).status == 404
+        assert (await it.client.post(legacy("ping"), mcp_session_id="of-a-hub-before")).status == 200
+        assert (await it.client.post(NOTED[0], mcp_session_id="of-a-hub-before")).status == 202
+        for _ in range(2):
+            assert (await it.client.post(call("echo"), mcp_session_id="of-a-hub-before")).status == 200
+        first, second = it.tools.calls
+        assert first.session is second.session
+        assert first.session is not None
+        assert first.session.id == "of-a-hub-before"
         assert (await it.asked("DELETE /mcp HTTP/1.1\nhost: localhost")).status == 405
+
+
+@pytest.mark.parametrize("session_id", ["x" * 257, "caf\xe9", "a\tb"])
+async def test_what_can_be_no_session_id_is_a_bad_request(session_id: str) -> None:
+    async with served() as it:
+        assert (await it.client.post(legacy("ping"), mcp_session_id=session_id)).status == 400
+
+
+async def test_a_session_that_is_opened_anew_ignores_the_one_before() -> None:
+    async with served() as it:
+        opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
+        answer = await it.client.post(legacy("initialize", opening), mcp_session_id="stale")
+        assert answer.status == 200
+        assert answer.headers["mcp-session-id"] != "stale"
 
 
 async def test_a_session_is_not_demanded() -> None:
@@ -430,17 +452,84 @@ async def test_a_session_is_not_demanded() -> None:
         assert it.tools.calls[0].session is None
 
 
-async def test_the_session_least_used_makes_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sessions_that_made_no_call_make_room_before_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SESSION_LIMIT", 3)
     async with served() as it:
-        first, second, third = [await it.session() for _ in range(3)]
-        assert (await it.client.post(legacy("ping"), mcp_session_id=first)).status == 200
-        fourth = await it.session()
-        statuses = [
-            (await it.client.post(legacy("ping"), mcp_session_id=each)).status
-            for each in (first, second, third, fourth)
-        ]
-        assert statuses == [200, 404, 200, 200]
+        used = await it.session()
+        await it.client.post(call("echo"), mcp_session_id=used)
+        for _ in range(5):
+            await it.session()
+        await it.client.post(call("echo"), mcp_session_id=used)
+        first, second = it.tools.calls
+        assert first.session is second.session
+        assert len(it.handler._sessions) == 3
+
+
+async def test_of_sessions_that_all_made_calls_the_least_recently_used_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SESSION_LIMIT", 3)
+    async with served() as it:
+        for name in ("a", "b", "c", "a", "d"):
+            assert (await it.client.post(call("echo"), mcp_session_id=name)).status == 200
+        assert list(it.handler._sessions) == ["c", "a", "d"]
+
+
+async def test_deleted_sessions_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DELETED_LIMIT", 2)
+    async with served() as it:
+        for name in ("a", "b", "c"):
+            deleted = await it.asked(f"DELETE /mcp HTTP/1.1\nhost: localhost\nmcp-session-id: {name}")
+            assert deleted.status == 204
+        statuses = [(await it.client.post(legacy("ping"), mcp_session_id=name)).status for name in ("a", "b", "c")]
+        assert statuses == [200, 404, 404]
+
+
+# Batches.
+
+
+@pytest.mark.parametrize("version", [None, "2025-03-26"])
+async def test_a_batch_is_answered_as_one_with_what_is_due(version: str | None) -> None:
+    async with served() as it:
+        messages = [call("echo", {"n": 1}), NOTED[0], legacy("no/such", request_id=2), 5, call("steps", request_id=3)]
+        answer = await it.client.post(messages, mcp_protocol_version=version, accept="application/json")
+        assert answer.status == 200
+        answers = {each["id"]: each for each in answer.json}
+        assert set(answers) == {1, 2, None, 3}
+        assert answers[1]["result"]["structuredContent"] == {"n": 1}
+        assert answers[2]["error"]["code"] == METHOD_NOT_FOUND
+        noted = await it.client.post([NOTED[0]], mcp_protocol_version=version)
+        assert (noted.status, noted.body) == (202, b"")
+
+
+async def test_progress_of_a_batch_comes_before_its_one_answer() -> None:
+    async with served() as it:
+        answer = await it.client.post([call("steps", progressToken="p"), legacy("ping", request_id=2)])
+        *progress, last = answer.events
+        assert [each["params"]["progress"] for each in progress] == [1, 2]
+        assert [each["id"] for each in last] == [1, 2]
+
+
+async def test_a_call_of_a_batch_is_cancelled_by_session_and_id() -> None:
+    async with served() as it, connected(it.port) as other:
+        it.client.send(post([call("wait"), legacy("ping", request_id=2)], mcp_session_id="s"))
+        await it.tools.started.wait()
+        assert (await other.post(cancelled(1), mcp_session_id="s")).status == 202
+        answer = await it.client.answer()
+        assert [("error" in each, each["id"]) for each in answer.json] == [(True, 1), (False, 2)]
+        assert it.tools.cancelled.is_set()
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25", MODERN])
+async def test_another_version_has_no_batches_and_every_request_in_one_is_refused_by_its_id(version: str) -> None:
+    async with served() as it:
+        answer = await it.client.post(
+            [call("echo"), NOTED[0], legacy("ping", request_id=2)], mcp_protocol_version=version
+        )
+        assert answer.status == 400
+        assert [each["id"] for each in answer.json] == [1, 2]
+        assert {each["error"]["code"] for each in answer.json} == {INVALID_REQUEST}
+        assert it.tools.calls == []
 
 
 @pytest.mark.parametrize(
@@ -657,6 +746,38 @@ async def test_a_failure_after_progress_ends_the_stream_with_an_error(monkeypatc
         answer = await it.client.post(call("steps", progressToken="p"))
         assert [event.get("error", {}).get("code") for event in answer.events] == [None, INTERNAL_ERROR]
         assert (await it.client.post(legacy("ping"))).status == 200
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_a_slow_call_begins_its_answer_as_a_stream(era: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(module, "KEEP_ALIVE_S", 0.01)
+    async with served() as it:
+        message = call("wait") if era == "legacy" else modern("tools/call", {"name": "wait", "arguments": {}})
+        it.client.send(post(message, **({} if era == "legacy" else modern_headers(message))))
+        await it.client.chunk_head()
+        for _ in range(3):
+            assert (await it.client.chunk()).startswith(b":")
+        it.tools.release.set()
+        assert (await it.client.event())["result"]["structuredContent"] == {"waited": True}
+
+
+@pytest.mark.parametrize("kind", ["takes no stream", "has a key"])
+async def test_a_slow_call_is_plain_where_its_client_waits_or_takes_no_stream(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+    async with served() as it:
+        if kind == "has a key":
+            it.client.send(post(call("wait", **{CALL_KEY: "k"})))
+        else:
+            it.client.send(post(call("wait"), accept="application/json"))
+        await it.tools.started.wait()
+        await asyncio.sleep(0.05)
+        it.tools.release.set()
+        answer = await it.client.answer()
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json["result"]["structuredContent"] == {"waited": True}
 
 
 async def test_a_silent_stream_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,10 @@ class Addressing:
             found = self._holding([await _real(name)])
         return found
 
+    def needs_roots(self) -> bool:
+        """Whether the client's roots could decide: several instances are known, and none holds our own directory."""
+        return len(self._known) > 1 and not self._holding([self._here])
+
     async def default(self, roots: tuple[str, ...]) -> Known:
         """Where the hub was started, else where one of the client's ``roots`` lies, else the only one."""
         known = self._defaults.get(roots)
@@ -96,7 +100,7 @@ class Addressing:
             found = self._fitting(places)
         if not found:
             raise _no_instances()
-        return self._only(found, "several instances run; pass `instance`, or choose one with instances_connect")
+        return self._only(found, "several instances run; pass `instance`")
 
     async def everyone(self) -> list[Known]:
         """All instances that are there. Raises `NoInstances`."""

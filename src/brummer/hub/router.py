@@ -25,7 +25,7 @@ from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.foreign_results import repeatable_of, tool_result
 from brummer.link.outcome import is_unanswered
 from brummer.wire.eras import Era
-from brummer.wire.server import OnItsWay, ToolCall
+from brummer.wire.server import OnItsWay, Session, ToolCall
 from brummer.wire.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.toolbox import Tool, ToolTable, failed, structured
 
@@ -99,7 +99,8 @@ class Router:
         try:
             named, arguments = _instance_in(call)
             name, roots = self._place_of(call, named)
-            known = self._addressing.now(name, roots)
+            is_open = name is None and self._needs_roots(call.session) is not None
+            known = None if is_open else self._addressing.now(name, roots)
             if known is None or not isinstance(known.caller, Caller):
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
@@ -133,6 +134,9 @@ class Router:
         if name == EVERYWHERE and call.name == "wait_for":
             return await self._wait_everywhere(call, arguments)
         name, roots = self._place_of(call, name)
+        if name is None and (session := self._needs_roots(call.session)) and session.find_roots:
+            await session.find_roots()
+            roots = session.roots
         try:
             known = await (self._addressing.default(roots) if name is None else self._addressing.named(name))
         except NotFound:
@@ -159,6 +163,12 @@ class Router:
         if session is None:
             return named, ()
         return self._sessions.chosen(session.id) if named is None else named, session.roots
+
+    def _needs_roots(self, session: Session | None) -> Session | None:
+        """The session, if its client must be asked where it works before a call without a name can be routed."""
+        if session is None or session.find_roots is None or not self._addressing.needs_roots():
+            return None
+        return session
 
     async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":

@@ -243,7 +243,7 @@ async def serve_stdio(
         _telling(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
-        front.session.capabilities = greeting.capabilities
+        front.session.capabilities, front.session.version = greeting.capabilities, greeting.version
         with _ending_on_signals(front.close), _ending_with_parent(front.close):
             await front.serve(greeting.rest)
     return 0

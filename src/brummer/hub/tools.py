@@ -39,7 +39,7 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
         known = await instances.addressing.named(arguments.instance)
         if call.session is not None:
             sessions.choose(call.session.id, known.id)
-        return {"instance": known.summary(), "remembered": call.session is not None}
+        return {"instance": known.summary(), "remembered": call.session is not None and call.session.has_lasted}
 
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
         return {"disconnected": sessions.forget(call.session.id) if call.session else None}

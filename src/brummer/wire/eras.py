@@ -15,6 +15,9 @@ LEGACY_LATEST: Final = "2025-11-25"
 LEGACY: Final = (LEGACY_LATEST, "2025-06-18", "2025-03-26", "2024-11-05")
 SUPPORTED: Final = (MODERN, *LEGACY)
 
+WITH_BATCHES: Final = "2025-03-26"
+"""The one version in which several messages may come as an array (2025-03-26/basic, "Batching")."""
+
 META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 META_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"

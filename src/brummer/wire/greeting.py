@@ -22,11 +22,16 @@ ID_LIMIT: Final = 100
 """Characters. With an id of any length the answer might not fit into a pipe that nobody reads yet."""
 
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""As in `jsonrpc`, whose imports are too heavy here."""
+
+
 class Greeting(NamedTuple):
-    """What is left to be read, and the capabilities of the client if its handshake was answered."""
+    """What is left to be read; capabilities of the client and the version agreed on, if its handshake was answered."""
 
     rest: bytes = b""
     capabilities: dict[str, Any] = {}  # noqa: RUF012 — never written to
+    version: str | None = None
 
 
 def greet(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> Greeting:
@@ -52,13 +57,15 @@ def greet(stdin: int, stdout: int, server_info: dict[str, str], instructions: st
     except OSError:  # the client has gone; whoever serves the rest finds out
         return Greeting(data)
     capabilities = params.get("capabilities")
-    return Greeting(rest, capabilities if isinstance(capabilities, dict) else {})
+    return Greeting(rest, capabilities if isinstance(capabilities, dict) else {}, result.get("protocolVersion"))
 
 
 def _opening(line: bytes) -> tuple[str | int, str, dict[str, Any]] | None:
     """(id, method, params) of a flawless opening; anything doubtful is None and gets its answer from `server`."""
     try:
-        message = json.loads(line.decode(), parse_constant=_refuse)  # of bytes it would take UTF-16 too
+        message = json.loads(
+            line.removeprefix(_BYTE_ORDER_MARK).decode(), parse_constant=_refuse
+        )  # of bytes it would take UTF-16 too
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":

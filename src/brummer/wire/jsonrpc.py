@@ -33,6 +33,9 @@ NO_ID: Final = b"null"
 PIECE_BYTES: Final = 64 * 1024
 """So much is looked at in one go; it stays in the processor's cache."""
 
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""Some programs write it before their first message, though UTF-8 needs none."""
+
 
 class ProtocolError(Exception):
     """Malformed protocol input. ``http_status`` is what a Streamable HTTP front answers with."""
@@ -56,6 +59,19 @@ class ProtocolError(Exception):
     def as_message(self) -> bytes:
         """The JSON-RPC error response, without a trailing newline."""
         return error_response(self.request_id, self.code, self.message, self.data)
+
+
+class BatchReceived(ProtocolError):
+    """An array of messages, each undecoded, where one message was expected. As an error it refuses the whole."""
+
+    def __init__(self, messages: list[bytes]) -> None:
+        super().__init__(INVALID_REQUEST, "Invalid request: batches are part of protocol version 2025-03-26 only")
+        self.messages = messages
+
+    def refusals(self) -> list[bytes]:
+        """An error response for each request in it that has an id; if none has, one without."""
+        ids = [request_id for each in self.messages if (request_id := id_of(each)) != NO_ID]
+        return [error_response(request_id, self.code, self.message) for request_id in ids or [NO_ID]]
 
 
 class Message(msgspec.Struct, gc=False):
@@ -92,33 +108,59 @@ class _OnlyId(msgspec.Struct):
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_only_id = msgspec.json.Decoder(_OnlyId).decode
+_decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _ID = re.compile(rb'-?(?:0|[1-9][0-9]*)|"[^\n]*"')
 _PLAIN = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"'
 _ID_MEMBER = rb'"id"\s*:\s*(-?(?:0|[1-9][0-9]{0,200})|"(?:[^"\\]|\\.){0,200}")\s*'
 _ID_IN_HEAD = re.compile(rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEMBER))
+_ID_VALUE = re.compile(_ID_MEMBER + rb"[,}]")
+_NUMBER = re.compile(rb"-?[0-9][-+.0-9eE]{0,30}")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+"""A string, or a bracket: what is needed to know how deep a place is nested."""
 _ID_IN_TAIL = re.compile(rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN))
 
 
 def decode(data: bytes) -> Message:
-    """Decode one message; raises `ProtocolError` for anything that JSON-RPC 2.0 as MCP uses it does not allow."""
+    """Decode one message; raises `ProtocolError` for anything that JSON-RPC 2.0 as MCP uses it does not allow.
+
+    An array of messages is `BatchReceived`.
+    """
     _refuse_invalid_utf8(data)
     try:
         message = _decode_message(data)
     except msgspec.ValidationError as error:
+        if data.lstrip().startswith(b"["):
+            raise _batch(data) from None
         raise ProtocolError(INVALID_REQUEST, f"Invalid request: {error}", request_id=id_of(data)) from None
     except (msgspec.DecodeError, RecursionError) as error:
+        if data.startswith(BYTE_ORDER_MARK):
+            return decode(data.removeprefix(BYTE_ORDER_MARK))
         raise ProtocolError(PARSE_ERROR, f"Parse error: {error}", request_id=_id_of_broken(data)) from None
     if message.jsonrpc != "2.0":
         raise ProtocolError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"', request_id=id_of(data))
     if message.method is None and (message.result or message.error):
         return message  # a response is never answered, whatever its id: that could go on for ever
     if message.id and not is_id(bytes(message.id)):
-        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "id" must be a string or an integer')
+        if bytes(message.id) == NO_ID and message.method is not None and message.method.startswith("notifications/"):
+            message.id = Raw()  # what some encoders make of "none"
+            return message
+        text = 'Invalid request: "id" must be a string or an integer'
+        raise ProtocolError(INVALID_REQUEST, text, request_id=id_of(data))
     if message.method is None:
         raise ProtocolError(
             INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=bytes(message.id) or NO_ID
         )
     return message
+
+
+def _batch(data: bytes) -> ProtocolError:
+    try:
+        messages = [bytes(each) for each in _decode_batch(data)]
+    except RecursionError as error:
+        return ProtocolError(INVALID_REQUEST, f"Invalid request: {error}")
+    except msgspec.DecodeError as error:
+        return ProtocolError(PARSE_ERROR, f"Parse error: {error}")
+    return BatchReceived(messages) if messages else ProtocolError(INVALID_REQUEST, "Invalid request: an empty batch")
 
 
 def decode_reply(data: bytes) -> Reply:
@@ -155,17 +197,34 @@ def id_of(data: bytes) -> bytes:
         request_id = bytes(_decode_only_id(data).id)
     except (msgspec.DecodeError, RecursionError):
         return NO_ID
-    return request_id if is_id(request_id) else NO_ID
+    return request_id if is_id(request_id) or _NUMBER.fullmatch(request_id) else NO_ID
 
 
 def _id_of_broken(data: bytes) -> bytes:
-    """The id of what is no JSON, or nested too deeply to be read, if it stands before what is wrong."""
-    return _intact(_ID_IN_HEAD.match(data))
+    """The id of what is no JSON, or nested too deeply to be read, wherever it can be seen."""
+    if len(data) > PIECE_BYTES:
+        return id_of_truncated(data[:PIECE_BYTES], data[-PIECE_BYTES:])
+    return _intact(_visible_id(data))
 
 
 def id_of_truncated(head: bytes, tail: bytes) -> bytes:
     """The id of a message too long to be kept: clients put it right at its start or right at its end."""
-    return _intact(_ID_IN_HEAD.match(head) or _ID_IN_TAIL.search(tail))
+    return _intact(_visible_id(head) or _ID_IN_TAIL.search(tail))
+
+
+def _visible_id(data: bytes) -> re.Match[bytes] | None:
+    """The member ``id`` of the outermost object; one in ``params`` may name another request."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:  # UTF-16, as of some shells: ASCII and NULs
+        data = data.lstrip(b"\xff\xfe").replace(b"\0", b"")
+    if found := _ID_IN_HEAD.match(data):
+        return found
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        text = token[0]
+        if text == b'"id"' and depth == 1 and (found := _ID_VALUE.match(data, token.start())):
+            return found
+        depth += (text in b"[{") - (text in b"]}")
+    return None
 
 
 def _intact(found: re.Match[bytes] | None) -> bytes:

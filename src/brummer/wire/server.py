@@ -6,7 +6,7 @@ they own and may cancel.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -82,6 +82,19 @@ class Session(msgspec.Struct, eq=False):
     id: str
     capabilities: dict[str, Any] = msgspec.field(default_factory=dict)
     roots: tuple[str, ...] = ()
+    version: str | None = None
+    """What ``initialize`` agreed on; None before that."""
+    find_roots: Callable[[], Awaitable[None]] | None = None
+    """Asks the client for its roots; None where they are known, or it has none. Some clients fail at any question."""
+    calls: int = 0
+    """How many ``tools/call`` it has made."""
+    is_the_process: bool = False
+    """It lasts as long as its client's process, as over stdio."""
+
+    @property
+    def has_lasted(self) -> bool:
+        """Whether it is known to outlive a call: some clients open a session for each."""
+        return self.is_the_process or self.calls > 1
 
 
 def _never() -> bool:
@@ -178,11 +191,30 @@ def decode_params(message: Message) -> Params:
     try:
         params = _decode_params(message.params)
     except (msgspec.DecodeError, RecursionError) as error:
+        if (others := _without_nulls(bytes(message.params))) is not None:
+            return decode_params(msgspec.structs.replace(message, params=Raw(others)))
         text = f"Invalid params: {error}"
         raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID) from None
     if params.meta.progress_token:
         _check_progress_token(params.meta, message)
     return params
+
+
+def _without_nulls(params: bytes) -> bytes | None:
+    """Params without members that only say "nothing": `null`, an empty array, ``_meta: null``; None if there is none.
+
+    Encoders write these for optional members that have no value.
+    """
+    if params in (b"null", b"[]"):
+        return b""
+    try:
+        members = msgspec.json.decode(params, type=dict[str, Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if bytes(members.get("_meta", Raw())) != b"null":
+        return None
+    del members["_meta"]
+    return msgspec.json.encode(members)
 
 
 def _check_progress_token(meta: Meta, message: Message) -> None:
@@ -242,9 +274,11 @@ class McpServer:
     # What is answered from memory.
 
     def _initialize(self, request: Request) -> bytes:
-        if request.session is not None and request.params.capabilities:
-            request.session.capabilities = _as_object(request.params.capabilities)
         result = eras.initialize_result(request.params.version, self._info, self._instructions)
+        if request.session is not None:
+            request.session.version = result["protocolVersion"]
+            if request.params.capabilities:
+                request.session.capabilities = _as_object(request.params.capabilities)
         return result_response(request.id, msgspec.json.encode(result))
 
     def _discover(self, request: Request) -> bytes:
@@ -269,6 +303,8 @@ class McpServer:
             arguments = EMPTY_RESULT
         if not arguments.startswith(b"{"):
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
+        if request.session is not None:
+            request.session.calls += 1
         call = ToolCall(name, arguments, request)
         if self._send_now is not None and request.answer_later is not None:
             sent = self._send_now(call, partial(self._answer_later, request, request.answer_later))

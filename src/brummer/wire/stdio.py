@@ -6,17 +6,19 @@ it has taken standard output away from the rest of the process (`brummer.cli.str
 """
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from brummer.wire import jsonrpc
+from brummer.wire import eras, jsonrpc
 from brummer.wire.jsonrpc import (
     INVALID_REQUEST,
+    BatchReceived,
     Message,
     ProtocolError,
     decode,
@@ -35,6 +37,9 @@ FINISH_S: Final = 1.0
 CLEAN_UP_S: Final = 0.3
 """How long calls that were then cancelled may take to clean up behind themselves."""
 
+ROOTS_S: Final = 2.0
+"""How long a call waits for the client's roots. A client answers from memory; some never do."""
+
 _ROOTS_REQUEST_ID: Final = b'"brummer-roots"'
 
 
@@ -50,7 +55,7 @@ class StdioServer:
         self._stdout = stdout
         self._limit_bytes = limit_bytes
         self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
-        self._in_flight: dict[bytes, asyncio.Task[None] | OnItsWay] = {}
+        self._in_flight: dict[bytes, asyncio.Task[Any] | OnItsWay] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._writer = Writer(
             stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close, descriptors=descriptors
@@ -58,7 +63,8 @@ class StdioServer:
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._reader: Reader | None = None
-        self.session = Session(id="stdio")
+        self.session = Session(id="stdio", is_the_process=True)
+        self._asked_roots: asyncio.Future[None] | None = None
 
     async def serve(self, already_read: bytes = b"") -> None:
         """Serve until EOF, a broken stdout or `close`; calls in flight then get a moment to answer."""
@@ -133,6 +139,8 @@ class StdioServer:
                 self._on_request(message)
             else:
                 self._on_notification(message)
+        except BatchReceived as batch:
+            self._on_batch(batch)
         except ProtocolError as error:
             self._writer.write(error.as_message())
         except Exception:  # noqa: BLE001 — the barrier: whatever one line does, the next line works
@@ -141,15 +149,7 @@ class StdioServer:
 
     def _on_request(self, message: Message) -> None:
         request_id = bytes(message.id)
-        if request_id in self._in_flight:
-            text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
-            raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
-        params = decode_params(message)
-        method = message.method or ""
-        notify = partial(self._say, request_id)
-        later = partial(self._on_answered, request_id)
-        request = Request(request_id, method, params, era_of(method, params), self.session, notify, later)
-        answer = self._server.handle(request)
+        answer = self._server.handle(self._request(message, partial(self._on_answered, request_id)))
         if isinstance(answer, bytes):
             self._writer.write(answer)
             return
@@ -160,15 +160,67 @@ class StdioServer:
         self._in_flight[request_id] = task
         task.add_done_callback(partial(self._on_done, request_id, answer))
 
-    async def _answer(self, request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> None:
+    def _request(self, message: Message, answer_later: Callable[[bytes], None] | None) -> Request:
+        """Raises ProtocolError."""
+        request_id = bytes(message.id)
+        if request_id in self._in_flight:
+            text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
+            raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
+        params = decode_params(message)
+        method, notify = message.method or "", partial(self._say, request_id)
+        return Request(request_id, method, params, era_of(method, params), self.session, notify, answer_later)
+
+    def _on_batch(self, batch: BatchReceived) -> None:
+        """All messages in order; their responses go out together, when the last is there (JSON-RPC 2.0 §6)."""
+        if self.session.version not in (None, eras.WITH_BATCHES):
+            for refusal in batch.refusals():
+                self._writer.write(refusal)
+            return
+        answers = _BatchAnswers(self._writer.write)
+        for line in batch.messages:
+            self._on_batched(line, answers)
+        answers.end()
+
+    def _on_batched(self, line: bytes, answers: "_BatchAnswers") -> None:
         try:
-            message = await answer
+            message = decode(line)
+            if message.method is None:
+                self._on_response(message)
+            elif not message.id:
+                self._on_notification(message)
+            else:
+                self._on_batched_request(message, answers)
         except ProtocolError as error:
-            message = error.as_message()
-        except Exception:  # noqa: BLE001 — as above
-            _log.exception("request %s failed", request_id.decode())
-            message = _internal_error(request_id)
-        self._say(request_id, message)
+            answers.add(error.as_message())
+        except Exception:  # noqa: BLE001 — as for a single message
+            _log.exception("a message could not be handled")
+            answers.add(_internal_error(id_of(line)))
+
+    def _on_batched_request(self, message: Message, answers: "_BatchAnswers") -> None:
+        request_id = bytes(message.id)
+        answer = self._server.handle(self._request(message, None))
+        assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
+        if isinstance(answer, bytes):
+            answers.add(answer)
+            return
+        answers.expect()
+        task = self._loop.create_task(_settled(request_id, answer), name=f"request {request_id.decode()}")
+        self._in_flight[request_id] = task
+        task.add_done_callback(partial(self._on_batched_done, request_id, answer, answers))
+
+    def _on_batched_done(
+        self,
+        request_id: bytes,
+        answer: Coroutine[Any, Any, bytes],
+        answers: "_BatchAnswers",
+        task: asyncio.Task[bytes],
+    ) -> None:
+        answer.close()
+        answers.settle(None if task.cancelled() or task.cancelling() else task.result())
+        self._take_out(request_id)
+
+    async def _answer(self, request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> None:
+        self._say(request_id, await _settled(request_id, answer))
         self._take_out(request_id)
 
     def _on_answered(self, request_id: bytes, message: bytes) -> None:
@@ -191,15 +243,65 @@ class StdioServer:
         if message.method == "notifications/cancelled":
             self._cancel(bytes(_lenient_params(message).request_id))  # and, as both eras ask, no answer
         elif message.method in ("notifications/initialized", "notifications/roots/list_changed"):
-            self._ask_for_roots()
+            self._asked_roots, self.session.roots = None, ()
+            self.session.find_roots = self._find_roots if "roots" in self.session.capabilities else None
 
-    def _ask_for_roots(self) -> None:
-        if "roots" in self.session.capabilities:
+    async def _find_roots(self) -> None:
+        """Ask once, however many calls want to know; a client that does not answer has no roots until it does."""
+        if self._asked_roots is None:
+            self._asked_roots = self._loop.create_future()
             self._writer.write(jsonrpc.request(_ROOTS_REQUEST_ID, "roots/list", b"{}"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROOTS_S):
+                await asyncio.shield(self._asked_roots)
+        self.session.find_roots = None
 
     def _on_response(self, message: Message) -> None:
-        if bytes(message.id) == _ROOTS_REQUEST_ID and message.result:
+        if bytes(message.id) != _ROOTS_REQUEST_ID:
+            return
+        if message.result:
             self.session.roots = _root_uris(message.result)
+        if self._asked_roots is not None and not self._asked_roots.done():
+            self._asked_roots.set_result(None)
+
+
+async def _settled(request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> bytes:
+    """The response, whatever happens to the request."""
+    try:
+        return await answer
+    except ProtocolError as error:
+        return error.as_message()
+    except Exception:  # noqa: BLE001 — as above
+        _log.exception("request %s failed", request_id.decode())
+        return _internal_error(request_id)
+
+
+class _BatchAnswers:
+    """The responses of a batch, written as one array once none is missing."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._answers: list[bytes] = []
+        self._missing = 1  # the end of the batch itself
+
+    def add(self, answer: bytes) -> None:
+        self._answers.append(answer)
+
+    def expect(self) -> None:
+        """One will be settled later."""
+        self._missing += 1
+
+    def settle(self, answer: bytes | None) -> None:
+        """None for a request that was cancelled, which has no response."""
+        if answer is not None:
+            self._answers.append(answer)
+        self._missing -= 1
+        if not self._missing and self._answers:
+            self._write(b"[%b]" % b",".join(self._answers))
+
+    def end(self) -> None:
+        """All messages of the batch were handled."""
+        self.settle(None)
 
 
 def _internal_error(request_id: bytes) -> bytes:

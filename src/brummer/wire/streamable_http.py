@@ -24,10 +24,12 @@ from brummer.wire.jsonrpc import (
     METHOD_NOT_FOUND,
     NO_ID,
     UNSUPPORTED_VERSION,
+    BatchReceived,
     Message,
     ProtocolError,
     decode,
     error_response,
+    id_of,
 )
 from brummer.wire.mirrored_headers import Body, mirrored_parameters
 from brummer.wire.server import McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
@@ -44,7 +46,18 @@ EVENT_STREAM: Final = (
 )
 
 SESSION_LIMIT: Final = 1_000
-"""Legacy sessions remembered; the least recently used goes first and gets 404, upon which clients start a new one."""
+"""Legacy sessions remembered. One that was forgotten is adopted when it is used again."""
+
+DELETED_LIMIT: Final = 10_000
+"""Ids of sessions that clients have ended; 100 bytes each."""
+
+SESSION_ID_LIMIT: Final = 256
+"""Characters of an id that we adopt; ours have 24."""
+
+PATIENCE_S: Final = 3.0
+"""After which a slow call's answer begins, as an event stream: `fetch` of Node gives up 300 s after the request, others
+after 5 s, if no header comes.
+"""
 
 KEEP_ALIVE_S: Final = 15.0
 """Between comments on a silent stream: well inside the 60 s after which proxies and clients give up."""
@@ -78,6 +91,7 @@ class StreamableHttp:
         self._private_routes = private_routes or {}
         self._mirrored = mirrored_parameters(server.tools_json)
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._deleted: dict[str, None] = {}  # the oldest first
         self._calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
 
     def admit(self, request: HttpRequest) -> bool | Refusal:
@@ -115,21 +129,30 @@ class StreamableHttp:
     # Who speaks.
 
     def _session_of(self, request: HttpRequest) -> Session | None:
-        """None without a session header; raises `ProtocolError` (404) for one that we do not know."""
+        """None without a session header. An id that we do not know, as after a restart of ours, is adopted.
+
+        Raises `ProtocolError`: 404 for a session that its client has ended, 400 for what can be no id.
+        """
         header = request.headers.get(b"mcp-session-id")
-        if header is None:
+        if not header:
             return None
-        session = self._sessions.get(header.decode("latin-1"))
+        session_id = header.decode("latin-1")
+        session = self._sessions.get(session_id)
         if session is None:
-            raise ProtocolError(INVALID_REQUEST, "Session not found", http_status=404)
-        self._sessions.move_to_end(session.id)
+            if session_id in self._deleted:
+                raise ProtocolError(INVALID_REQUEST, "Session not found: it was ended by DELETE", http_status=404)
+            if len(session_id) > SESSION_ID_LIMIT or not session_id.isascii() or not session_id.isprintable():
+                raise ProtocolError(INVALID_REQUEST, "Mcp-Session-Id must be up to 256 visible ASCII characters")
+            session = self._add_session(session_id)
+        self._sessions.move_to_end(session_id)
         return session
 
-    def _new_session(self) -> Session:
-        session = Session(id=secrets.token_urlsafe(18))
-        self._sessions[session.id] = session
-        if len(self._sessions) > SESSION_LIMIT:
-            self._sessions.popitem(last=False)
+    def _add_session(self, session_id: str) -> Session:
+        """Over the limit one that has made no call goes first, else the least recently used one."""
+        if len(self._sessions) >= SESSION_LIMIT:
+            unused = (session.id for session in self._sessions.values() if not session.calls)
+            del self._sessions[next(unused, next(iter(self._sessions)))]
+        session = self._sessions[session_id] = Session(id=session_id)
         return session
 
     def _delete(self, exchange: Exchange) -> None:
@@ -142,6 +165,9 @@ class StreamableHttp:
             exchange.respond(405, b"", [(b"allow", b"POST")])
             return
         del self._sessions[session.id]
+        self._deleted[session.id] = None
+        if len(self._deleted) > DELETED_LIMIT:
+            del self._deleted[next(iter(self._deleted))]
         exchange.respond(204)
 
     # What is said.
@@ -156,6 +182,8 @@ class StreamableHttp:
                 await self._post_request(exchange, message)
             else:
                 self._post_notification(exchange, message)
+        except BatchReceived as batch:
+            await self._post_batch(exchange, batch)
         except ProtocolError as error:
             if error.request_id == NO_ID:
                 error.request_id = request_id
@@ -163,8 +191,7 @@ class StreamableHttp:
             _answer(exchange, 200 if in_body else error.http_status, error.as_message())
         except Exception:  # noqa: BLE001 — the barrier: the client gets an answer with its id
             _log.exception("request %s failed", request_id.decode())
-            text = "Internal error; the server's log has the traceback"
-            _answer(exchange, 500, error_response(request_id, INTERNAL_ERROR, text))
+            _answer(exchange, 500, _internal_error(request_id))
 
     def _post_notification(self, exchange: Exchange, message: Message) -> None:
         """A notification or a response: taken note of, and never answered but with a status."""
@@ -179,11 +206,12 @@ class StreamableHttp:
         params = decode_params(message)
         method = message.method or ""
         era = self._agreed_era(exchange.request, message, params)
-        session = self._session_of(exchange.request) if era is Era.LEGACY else None
-        extra = []
-        if method == "initialize" and era is Era.LEGACY:
-            session = self._new_session()
+        session, extra = None, []
+        if method == "initialize" and era is Era.LEGACY:  # whatever session it names: it wants a new one
+            session = self._add_session(secrets.token_urlsafe(18))
             extra = [(b"mcp-session-id", session.id.encode())]
+        elif era is Era.LEGACY:
+            session = self._session_of(exchange.request)
         reply = _Reply(exchange)
         if method == "subscriptions/listen" and era is Era.MODERN and not reply.may_stream:
             raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
@@ -195,18 +223,22 @@ class StreamableHttp:
         if isinstance(answer, bytes):
             exchange.respond(200, answer, [JSON, *extra])
         else:
-            await self._run(exchange, message, params, era, session, reply, answer)
+            if not params.meta.call_key:  # our own hub waits as long as it takes
+                reply.begin_if_slow()
+            try:
+                reply.finish(await self._settled(exchange, message, params, era, session, answer))
+            finally:
+                reply.close()
 
-    async def _run(
+    async def _settled(
         self,
         exchange: Exchange,
         message: Message,
         params: Params,
         era: Era,
         session: Session | None,
-        reply: "_Reply",
         answer: Coroutine[Any, Any, bytes],
-    ) -> None:
+    ) -> bytes:
         """Await the answer, as a task that can be cancelled by name, and by hanging up where the era says so."""
         key = params.meta.call_key or (session and (session.id, bytes(message.id)))
         task = asyncio.current_task()
@@ -216,15 +248,68 @@ class StreamableHttp:
         if key:
             self._calls.setdefault(key, set()).add(task)
         try:
-            reply.finish(await answer)
+            return await answer
         except asyncio.CancelledError:
             if exchange.peer_gone or not self._was_cancelled(key, task):
                 raise
             task.uncancel()
-            reply.finish(_cancelled(bytes(message.id)))
+            return _cancelled(bytes(message.id))
+        finally:
+            self._forget(key, task)
+
+    # Batches.
+
+    async def _post_batch(self, exchange: Exchange, batch: BatchReceived) -> None:
+        """All messages at once; the responses go out together, when the last is there (JSON-RPC 2.0 §6)."""
+        try:
+            if _version_of(exchange.request) not in ("", eras.WITH_BATCHES):
+                exchange.respond(400, b"[%b]" % b",".join(batch.refusals()), [JSON])
+                return
+            session = self._session_of(exchange.request)
+        except ProtocolError as error:
+            _answer(exchange, error.http_status, error.as_message())
+            return
+        reply = _Reply(exchange)
+        reply.begin_if_slow()
+        tasks = [asyncio.create_task(self._batched(exchange, each, session, reply)) for each in batch.messages]
+        try:
+            answers = [answer for answer in await asyncio.gather(*tasks) if answer]
+            if answers:
+                reply.finish(b"[%b]" % b",".join(answers))
+            else:
+                exchange.respond(202)
         finally:
             reply.close()
-            self._forget(key, task)
+            for task in tasks:
+                task.cancel()
+
+    async def _batched(self, exchange: Exchange, line: bytes, session: Session | None, reply: "_Reply") -> bytes | None:
+        """The response to one message of a batch; None for a notification or a response."""
+        request_id, is_answered = id_of(line), False
+
+        def notify(notification: bytes) -> None:
+            if not is_answered:
+                reply.notify(notification)
+
+        try:
+            message = decode(line)
+            if not message.is_request:
+                self._on_notification(message, session)
+                return None
+            params, method = decode_params(message), message.method or ""
+            request = Request(bytes(message.id), method, params, Era.LEGACY, session, notify)
+            answer = self._server.handle(request)
+            assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
+            if isinstance(answer, bytes):
+                return answer
+            return await self._settled(exchange, message, params, Era.LEGACY, session, answer)
+        except ProtocolError as error:
+            return error.as_message()
+        except Exception:  # noqa: BLE001 — the barrier, as for a single message
+            _log.exception("request %s failed", request_id.decode())
+            return _internal_error(request_id)
+        finally:
+            is_answered = True
 
     def _was_cancelled(self, key: object, task: asyncio.Task[Any]) -> bool:
         """By message, which takes the call out of the table; not by a lost peer or the end of the server."""
@@ -281,10 +366,18 @@ class _Reply:
     def notify(self, message: bytes) -> None:
         if self._closed or not self.may_stream:
             return
+        self._begin()
+        self._exchange.send(encode_event(message))
+
+    def begin_if_slow(self) -> None:
+        """Begin the stream after `PATIENCE_S`, so that the client sees that its request is alive."""
+        if self.may_stream and not self._exchange.streaming:
+            self._beat = asyncio.get_running_loop().call_later(PATIENCE_S, self._on_beat)
+
+    def _begin(self) -> None:
         if not self._exchange.streaming:
             self._exchange.start_stream(200, EVENT_STREAM)
             self._keep_alive()
-        self._exchange.send(encode_event(message))
 
     def finish(self, response: bytes) -> None:
         if self._exchange.streaming:
@@ -301,9 +394,12 @@ class _Reply:
 
     def _keep_alive(self) -> None:
         """Comments keep a silent stream open across proxies and impatient clients."""
+        if self._beat is not None:
+            self._beat.cancel()
         self._beat = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_beat)
 
     def _on_beat(self) -> None:
+        self._begin()
         self._exchange.send(KEEP_ALIVE)
         self._keep_alive()
 
@@ -314,6 +410,10 @@ def _answer(exchange: Exchange, status: int, message: bytes) -> None:
         exchange.end()
     else:
         exchange.respond(status, message, [JSON])
+
+
+def _internal_error(request_id: bytes) -> bytes:
+    return error_response(request_id, INTERNAL_ERROR, "Internal error; the server's log has the traceback")
 
 
 def _cancelled(request_id: bytes) -> bytes:
