@@ -260,7 +260,8 @@ class Router:
 
 def _instance_in(call: ToolCall) -> tuple[str | None, bytes]:
     """The instance that the arguments name, and the arguments without it. Raises `InvalidArguments`."""
-    if b'"instance"' not in call.arguments and b"\\" not in call.arguments:  # with escapes it can be written otherwise
+    # With escapes it can be written otherwise. `find`, because `in` takes 0.5 µs to raise and clear an error inside.
+    if call.arguments.find(b'"instance"') < 0 and call.arguments.find(b"\\") < 0:
         return None, call.arguments
     arguments = _object(call.name, call.arguments)
     name = _string(call.name, "instance", arguments.pop("instance", None))

@@ -34,19 +34,19 @@ class Doorkeeper:
     def admit(self, request: HttpRequest) -> Refusal | bool:
         """True for a request that has shown the token, else how it is refused."""
         has_token = self._has_token(request)
-        host_is_ours, origin_is_ours = self._judge(request)
+        sent = request.headers.get(b"host", b""), request.headers.get(b"origin")
+        host_is_ours, origin_is_ours = self._judged.get(sent) or self._judge(sent)
         if not origin_is_ours or not (host_is_ours or has_token):
             return FOREIGN
         return has_token or TOKEN_NEEDED
 
-    def _judge(self, request: HttpRequest) -> tuple[bool, bool]:
+    def _judge(self, sent: tuple[bytes, bytes | None]) -> tuple[bool, bool]:
         """Whether Host, and Origin if there is one, name us. Judged once each: a client sends the same every time."""
-        host, origin = sent = request.headers.get(b"host", b""), request.headers.get(b"origin")
-        if sent not in self._judged:
-            if len(self._judged) >= JUDGED_LIMIT:
-                self._judged.clear()
-            self._judged[sent] = _host_name(host) in self._hosts, origin is None or self._is_own_origin(origin)
-        return self._judged[sent]
+        host, origin = sent
+        if len(self._judged) >= JUDGED_LIMIT:
+            self._judged.clear()
+        judged = self._judged[sent] = _host_name(host) in self._hosts, origin is None or self._is_own_origin(origin)
+        return judged
 
     def _has_token(self, request: HttpRequest) -> bool:
         scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")

@@ -103,13 +103,17 @@ class StreamableHttp:
 
     def _open_route(self, request: HttpRequest) -> Route | None:
         """A request without the token has no body: nobody's bytes are kept for it."""
+        if request.method != b"GET":
+            return None
         has_body = request.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in request.headers
-        return None if has_body or request.method != b"GET" else self._routes.get(_path_of(request))
+        return None if has_body else self._routes.get(_path_of(request))
 
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
         path = _path_of(request)
-        if (route := self._open_route(request)) is not None:
+        if request.is_authorized and request.method == b"POST" and path == ENDPOINT:
+            await self._post(exchange)
+        elif (route := self._open_route(request)) is not None:
             status, body = route(request)
             exchange.respond(status, body, [JSON])
         elif not request.is_authorized:
@@ -119,8 +123,6 @@ class StreamableHttp:
             exchange.respond(status, body, [JSON])
         elif path != ENDPOINT:
             exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
-        elif request.method == b"POST":
-            await self._post(exchange)
         elif request.method == b"DELETE":
             self._delete(exchange)
         else:
@@ -430,7 +432,7 @@ def _body_of(request: HttpRequest) -> bytes:
     if content_type != b"application/json":
         raise ProtocolError(INVALID_REQUEST, "Content-Type must be application/json", http_status=415)
     accept = request.headers.get(b"accept", b"*/*").lower()
-    if b"application/json" not in accept and not any(kind in accept for kind in _ALSO_ACCEPTABLE):
+    if accept.find(b"application/json") < 0 and not any(kind in accept for kind in _ALSO_ACCEPTABLE):
         message = "Accept must list application/json and text/event-stream"
         raise ProtocolError(INVALID_REQUEST, message, http_status=406)
     return request.body

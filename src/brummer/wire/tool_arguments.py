@@ -34,7 +34,7 @@ class ArgumentDecoder(Generic[T]):
     def decode(self, arguments: bytes) -> T:
         """Raises `InvalidArguments`, whose context has the ``argument``, if it is about one."""
         arguments = arguments or b"{}"
-        if b'""' not in arguments and b"null" not in arguments:
+        if arguments.find(b'""') < 0 and arguments.find(b"null") < 0:  # `in` raises and clears an error inside: 0.5 µs
             try:
                 return self._strict.decode(arguments)
             except (msgspec.DecodeError, RecursionError):
