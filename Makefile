@@ -51,6 +51,7 @@ check: ## format, lint, types, floors, docs, lock
 
 chaos: ## faults against the real thing
 	@sh tools/when_there.sh bench/chaos.py
+	@sh tools/when_there.sh bench/exactly_once.py
 
 bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects
 	@sh tools/when_there.sh bench/run.py

@@ -76,8 +76,8 @@ def random_faults(rng: Random, *, up_to_bytes: int) -> Script:
 class FaultProxy:
     """Used as ``async with FaultProxy(host, port, script) as proxy``; it listens on ``proxy.port`` of loopback.
 
-    ``on_request`` gets every piece of what clients send, with the number of its connection. ``script`` may be
-    replaced at any time, for the connections to come.
+    ``on_request`` gets every piece of what clients send, with the number of its connection. ``script`` and
+    ``address``, the server's, may be replaced at any time, for the connections to come.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class FaultProxy:
         self.script = script
         self.counts: Counter[str] = Counter()
         """What has happened so far: connections, cuts, resets, stalls, repeats, refusals."""
-        self._address = (host, port)
+        self.address = (host, port)
         self._listen_on = listen_on
         self._on_request = on_request
         self._server: asyncio.Server | None = None
         self._passages: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<FaultProxy for {self._address} {dict(self.counts)}>"
+        return f"<FaultProxy for {self.address} {dict(self.counts)}>"
 
     @property
     def port(self) -> int:
@@ -146,7 +146,7 @@ class FaultProxy:
     async def _pass(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from its first byte to its last."""
         faults = self.script(number)
-        server_reader, server_writer = await asyncio.open_connection(*self._address)
+        server_reader, server_writer = await asyncio.open_connection(*self.address)
         sent: list[bytes] = []
 
         def note(data: bytes) -> None:
@@ -180,7 +180,7 @@ class FaultProxy:
 
     async def _repeat(self, requests: bytes) -> None:
         self.counts["repeats"] += 1
-        reader, writer = await asyncio.open_connection(*self._address)
+        reader, writer = await asyncio.open_connection(*self.address)
         try:
             writer.write(requests)
             with contextlib.suppress(TimeoutError):

@@ -2,8 +2,9 @@
 
 python counting.py DIRECTORY [PORT]
 
-``count`` is a call that changes something, as far as any hub can know: it appends its number to ``ran.txt`` in the
-project, so that also the runs of an instance that was killed are told. Prints its URL and serves until SIGTERM.
+``count`` is a call that changes something, as far as a hub can know. It appends its number and the time at which it
+began to ``ran.txt`` in the project, so the runs of an instance that was killed are known, too. Prints its URL and
+serves until SIGTERM.
 """
 
 import asyncio
@@ -11,11 +12,13 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from brummer.core.limits import DEFAULTS
 from brummer.host import loop
 from brummer.instance.service import Options, running_instance
 from brummer.wire.server import ToolCall
@@ -38,7 +41,7 @@ def counting_tools(project: Path) -> list[Tool]:
 
     async def count(wanted: Count, _: ToolCall) -> dict[str, Any]:
         tallies[wanted.n] = tallies.get(wanted.n, 0) + 1
-        ran.write(f"{wanted.n}\n")
+        ran.write(f"{wanted.n} {time.monotonic()}\n")
         await asyncio.sleep(wanted.ms / 1000)
         return {"n": wanted.n, "times": tallies[wanted.n], "project": project.name, "filling": "x" * wanted.size}
 
@@ -46,13 +49,19 @@ def counting_tools(project: Path) -> list[Tool]:
     return [Tool({"name": "count", "description": "Count.", "inputSchema": schema}, Count, count)]
 
 
+def beginnings(project: Path) -> dict[int, list[float]]:
+    """When each number began in this project, in seconds of CLOCK_MONOTONIC, over all runs of its instance."""
+    begun: dict[int, list[float]] = {}
+    if (project / RAN).exists():
+        for line in (project / RAN).read_text().splitlines():
+            number, _, began_s = line.partition(" ")
+            begun.setdefault(int(number), []).append(float(began_s))
+    return begun
+
+
 def executions(project: Path) -> dict[int, int]:
     """How often each number ran in this project, over all runs of its instance."""
-    tallies: dict[int, int] = {}
-    if (project / RAN).exists():
-        for line in (project / RAN).read_text().split():
-            tallies[int(line)] = tallies.get(int(line), 0) + 1
-    return tallies
+    return {number: len(begun) for number, begun in beginnings(project).items()}
 
 
 def record_of(instances: Path, pid: int) -> dict[str, Any]:
@@ -73,7 +82,10 @@ async def serve(directory: Path, port: int | None) -> int:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     options = Options(directory, port=port)
-    async with running_instance(options, os.environ, further_tools=counting_tools(directory)) as instance:
+    entries = int(os.environ.get("BRUMMER_LEDGER_ENTRIES", DEFAULTS.ledger_entries))
+    limits = msgspec.structs.replace(DEFAULTS, ledger_entries=entries)
+    tools = counting_tools(directory)
+    async with running_instance(options, os.environ, limits=limits, further_tools=tools) as instance:
         sys.stdout.write(f"{instance.record.url}\n")
         sys.stdout.flush()
         await ended.wait()
