@@ -1,11 +1,13 @@
 """What is printed for somebody who does not read."""
 
+import errno
 import fcntl
 import io
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 import pytest
@@ -60,7 +62,7 @@ def test_a_reader_who_does_not_read_holds_up_nothing_and_the_lines_that_are_drop
     assert writer.dropped == 3
     assert pipe.read("first line\n") == "first line\n"
     writer.flush()
-    assert pipe.read("in time]\n").endswith("[… 3 lines are not shown: they were not read in time]\n")
+    assert pipe.read("in time]\n").endswith("[… 3 lines are missing here: they could not be written in time]\n")
     writer.write("last\n")
     writer.flush()
     assert writer.dropped == 0
@@ -112,7 +114,7 @@ def test_a_thread_that_can_not_be_started_is_tried_again_and_the_lines_are_count
         writer.write("one\ntwo\n")
     writer.write("three\n")
     writer.flush()
-    assert stdout.getvalue() == "[… 2 lines are not shown: they were not read in time]\nthree\n"
+    assert stdout.getvalue() == "[… 2 lines are missing here: they could not be written in time]\nthree\n"
 
 
 def test_when_the_reader_has_gone_all_goes_on(pipe: Pipe) -> None:
@@ -129,3 +131,21 @@ def test_a_character_that_the_stream_can_not_show_is_shown_by_its_number(pipe: P
     writer = BackgroundWriter(pipe.stream, "test", limit=1000)
     writer.write("caf\u00e9\n")
     assert pipe.read("\n") == "caf\\xe9\n"
+
+
+def test_lines_that_a_full_disk_does_not_take_are_counted_and_said_once_it_has_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with (tmp_path / "log").open("w+") as log:
+        writer = BackgroundWriter(log, "test", limit=1000)
+        with monkeypatch.context() as disk:
+            disk.setattr("brummer.core.background_writer.os.write", full)
+            writer.write("one\ntwo\n")
+            writer.flush()
+        writer.write("three\n")
+        writer.flush()
+    assert (tmp_path / "log").read_text().startswith("[… ")
+    assert (tmp_path / "log").read_text().endswith("three\n")

@@ -1,10 +1,9 @@
 """Text for a standard stream that may not be read, such as a pager's, or a terminal's after Ctrl-S.
 
-A thread writes, so that a reader who does not read holds up nothing. What waits for too long is dropped, counted, and
-said in the stream once it is read again.
+A thread writes, so that a reader who does not read holds up nothing. What waits for too long, or can't be written, is
+dropped, counted, and said in the stream once it can be written again.
 """
 
-import contextlib
 import os
 import queue
 import select
@@ -57,6 +56,7 @@ class BackgroundWriter:
         """When all is written; blocks for so long at the most."""
         with self._lock:
             if note := self._note():
+                self._given += len(note)
                 self._texts.put(note)
             if self._thread is None:
                 return
@@ -66,7 +66,7 @@ class BackgroundWriter:
 
     def _note(self) -> str:
         dropped, self.dropped = self.dropped, 0
-        return f"[… {dropped} lines are not shown: they were not read in time]\n" if dropped else ""
+        return f"[… {dropped} lines are missing here: they could not be written in time]\n" if dropped else ""
 
     def _run(self) -> None:
         while True:
@@ -74,8 +74,11 @@ class BackgroundWriter:
             if isinstance(item, threading.Event):
                 item.set()
                 continue
-            with contextlib.suppress(OSError, ValueError):  # nobody reads any more: what wrote it goes on
+            try:
                 self._put(item)
+            except (OSError, ValueError):  # nobody reads any more, or the disk is full: what wrote it goes on
+                with self._lock:
+                    self.dropped += item.count("\n")
             self._written += len(item)
 
     def _put(self, text: str) -> None:
