@@ -25,12 +25,17 @@ def ps(place: Path, name: str | None, paint: Paint, *, as_json: bool) -> int:
         if as_json:
             print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
         elif processes := processes_of(answer):
-            show_processes(processes, paint)
+            show_processes(sorted(processes, key=_started), paint)
         elif runs:
             say(not_started(str(script.get("name")) for script in listing.get("scripts", [])))
         return 0 if runs else EXIT_NOTHING_RUNS
 
     return with_project(place, name, show)
+
+
+def _started(process: Process) -> datetime:
+    """A table keeps its order while things fail and recover."""
+    return process.started_at or datetime.max.replace(tzinfo=UTC)
 
 
 def tell_problems(listing: dict[str, Any]) -> None:

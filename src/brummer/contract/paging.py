@@ -110,9 +110,11 @@ def listed(tool: str, groups: Sequence[Sequence[tuple[str, dict[str, Any]]]], cu
 
 
 def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
-    """The answer of scripts_status for the latest run of each script: those that failed first, by name."""
+    """The answer of scripts_status for the latest run of each script: those that failed first, and by name
+    where it takes several.
+    """
     if cursor is None and len(_encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2:  # the text is not longer
-        return {"processes": sorted(found, key=lambda each: (each["status"] not in FAILED, each["name"]))}
+        return {"processes": sorted(found, key=lambda each: each["status"] not in FAILED)}
     entries = (
         Entry(
             f"{int(each['status'] not in FAILED)}|{each['name']}",
