@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.memory import COPIES, Memory
-from brummer.hub.room import LOOKS, PASSED_S, Room
+from brummer.hub.room import LOOKS, PASSED_S, UNKNOWN_PASSED_S, Room
 
 from .virtual_world import in_virtual_time
 
@@ -101,7 +101,7 @@ def test_one_of_unknown_size_that_is_alone_gets_what_there_is_and_others_wait_fo
         asking.ask("known")
         assert asking.told == [("unknown", (HARD - 1) // COPIES)]
         leave()
-        await asyncio.sleep(2 * PASSED_S)
+        await asyncio.sleep(2 * UNKNOWN_PASSED_S)
         assert asking.told[1:] == [("known", SMALL)]
 
     in_virtual_time(main())

@@ -22,8 +22,8 @@ it.
 PASSED_S: Final = 0.05
 """After it was delivered its copies are still there, until the client's pipe has taken it."""
 
-PASSED_BYTES_S: Final = 100 * 1024**2
-"""For each so many bytes it takes a second longer: a busy machine takes that to copy a large one three times more."""
+UNKNOWN_PASSED_S: Final = 0.2
+"""The same for one of unknown size: a foreign server's result is copied once more, in the tasks of its call."""
 
 
 class _Passage:
@@ -68,7 +68,7 @@ class Room:
 
     def leave(self, passage: _Passage) -> None:
         if passage.taken_bytes:
-            passes_s = PASSED_S + passage.taken_bytes / COPIES / PASSED_BYTES_S
+            passes_s = PASSED_S if passage.least_bytes == passage.size_bytes else UNKNOWN_PASSED_S
             self._loop.call_later(passes_s, self._came_free, passage.taken_bytes)
             passage.taken_bytes = 0
         elif passage in self._waiting:
