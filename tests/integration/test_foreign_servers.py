@@ -1,4 +1,4 @@
-"""MCP servers that are nobody's here, through the hub, with the official Python and TypeScript clients.
+"""MCP servers that others wrote, through the hub, with the official Python and TypeScript clients.
 
 The reference server from npm, servers of text-only tools on FastMCP of both SDKs, and one that refuses in every way.
 """
@@ -324,14 +324,14 @@ def check_odd(answers: list[dict[str, Any]], mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
-async def test_the_python_client_calls_every_tool_and_is_told_of_every_refusal(
+async def test_the_python_client_calls_every_tool_and_gets_every_refusal(
     brum: Brum, user: dict[str, str], mode: str
 ) -> None:
     check(await with_python(user, brum.home, "legacy" if mode == LEGACY else mode), mode)
 
 
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
-def test_the_typescript_client_calls_every_tool_and_is_told_of_every_refusal(
+def test_the_typescript_client_calls_every_tool_and_gets_every_refusal(
     brum: Brum, user: dict[str, str], node: Path, js: Path, mode: str
 ) -> None:
     check(with_typescript(node, js, user, brum.home, "legacy" if mode == LEGACY else mode), mode)
@@ -341,7 +341,7 @@ def test_refusals_are_problems_of_the_hub_and_its_status_names_them(brum: Brum, 
     hub: Hub = brum.hub(HOME=user["HOME"]).greet()
     found: dict[str, str] = {}
     deadline = time.monotonic() + WAIT_S
-    while len(found) < 6 and time.monotonic() < deadline:  # what refuses for a time is told once it lasts for 2 s
+    while len(found) < 6 and time.monotonic() < deadline:  # a transient refusal is a problem once it lasts for 2 s
         problems = hub.call("hub_status")["problems"]
         found = {problem["instance"]: problem["code"] for problem in problems if "instance" in problem}
         time.sleep(0.1)

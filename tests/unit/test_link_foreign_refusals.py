@@ -38,7 +38,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Refusing(Modern):
-    """Answers every request as told while ``status`` is set, and like any modern server else."""
+    """Answers every request with ``status`` while that is set, and like any modern server else."""
 
     def __init__(self, status: int | None = 401, body: bytes = b"", headers: Headers = ()) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def test_the_servers_own_words_are_repeated(body: bytes, headers: Headers, words
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"error":5}', b"\xff", b"[" * 3000, b"x" * 100_000, b'"text"'])
 @pytest.mark.parametrize("status", [200, 204, 307, 401, 404, 429, 500, 503, 599])
-def test_whatever_the_body_is_the_refusal_is_told(status: int, body: bytes) -> None:
+def test_a_refusal_is_reported_whatever_its_body_is(status: int, body: bytes) -> None:
     response = Response(status, {b"content-type": b"application/x-unknown"}, body)
     refusal = refusal_by_status(response, WALL_S) or refusal_by_content(response, WALL_S)
     assert refusal is not None
@@ -342,7 +342,7 @@ async def test_a_token_that_expires_makes_calls_fail_as_unauthorized() -> None:
         assert (error.code, error.outcome, server.ran) == ("unauthorized", "not_executed", {})
 
 
-async def test_the_basic_link_tells_refusals_as_what_they_are() -> None:
+async def test_the_basic_link_reports_refusals_as_what_they_are() -> None:
     async with RefusingCalls(403) as server:
         link = BasicLink(server.target)
         error = await failure(link)
