@@ -179,6 +179,26 @@ async def test_a_cancellation_by_key_stops_the_work_and_answers_who_waits() -> N
     assert tools.runs == 1
 
 
+async def test_a_call_that_was_cancelled_before_it_came_never_begins() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    assert calls.cancel_call("k")
+    error = content(await calls.call_tool(keyed("k")))["error"]
+    assert (error["code"], error["outcome"], tools.runs) == ("cancelled", "not_executed", 0)
+    assert calls.tools_json == tools.tools_json
+
+
+async def test_a_read_is_cancelled_by_the_one_who_waits_for_it() -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset({"count"}))
+    reading = asyncio.create_task(calls.call_tool(keyed("k")))
+    await tools.started.wait()
+    assert not calls.cancel_call("k")
+    tools.may_end.set()
+    await reading
+    assert len(calls.ledger) == 0
+
+
 async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyed_calls, "GRACE_S", 0.01)
     tools = Counting()
