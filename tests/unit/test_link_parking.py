@@ -1,10 +1,13 @@
-"""Calls that wait for a link: released in order, failed at once where no waiting helps, and never past their time."""
+"""Calls that wait for a link or for a place: released in order, failed at once where no waiting helps, and never past
+their time.
+"""
 
 import asyncio
 
 import pytest
 
 from brummer.core.errors import BrummerError
+from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.errors import ParkedTooLong
 from brummer.link.parking import Parking
@@ -80,3 +83,32 @@ def test_a_cancelled_call_leaves_no_entry_and_a_call_without_a_time_waits_for_it
         assert await patient
 
     in_virtual_time(story())
+
+
+async def test_a_place_whose_waiter_was_cancelled_in_that_very_turn_goes_to_the_next() -> None:
+    lane = Gate().lane("web", limit=1)
+    await lane.enter("a session")
+    cancelled, patient = (asyncio.create_task(lane.enter(flow)) for flow in ("a session", "another"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    lane.leave()
+    async with asyncio.timeout(30):
+        await patient
+    assert cancelled.cancelled()
+    assert (lane.slots.taken, lane.slots.queued) == (1, 0)
+
+
+async def test_a_waiter_that_is_cancelled_gives_back_the_place_that_it_has_and_no_other() -> None:
+    lane = Gate().lane("web", limit=1)
+    await lane.enter("a session")
+    queued = asyncio.create_task(lane.enter("another"))
+    await asyncio.sleep(0)
+    queued.cancel()
+    await asyncio.wait([queued])
+    assert (lane.slots.taken, lane.slots.queued) == (1, 0)
+    admitted = asyncio.create_task(lane.enter("another"))
+    await asyncio.sleep(0)
+    lane.leave()
+    admitted.cancel()  # its turn has come, and it does not know yet
+    await asyncio.wait([admitted])
+    assert (lane.slots.taken, lane.slots.queued) == (0, 0)
