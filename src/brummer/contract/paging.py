@@ -21,6 +21,9 @@ _CURSOR: Final = re.compile(r"(\d\|[^\x00-\x1f]+)@(\d{1,15})(\+?)")
 ENTRY_BYTES: Final = 2
 """Around an entry: a comma, and the end of a line."""
 
+FEW: Final = 8
+"""Processes that need no paging: each has some 300 bytes, as data and as text, and the answer is bounded anyway."""
+
 FAILED: Final = frozenset({"failed", "crash-looping", "lost"})
 """The states of a process that are shown first. ``lost``: its instance died before it."""
 
@@ -113,7 +116,7 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
     """The answer of scripts_status for the latest run of each script: those that failed first, and by name
     where it takes several.
     """
-    if cursor is None and len(_encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2:  # the text is not longer
+    if cursor is None and (len(found) <= FEW or len(_encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
         return {"processes": sorted(found, key=lambda each: each["status"] not in FAILED)}
     entries = (
         Entry(

@@ -39,7 +39,7 @@ def with_common(answer: Answer) -> Answer:
 def rendered(tool: str, answer: Answer) -> str:
     """The text of an answer of this tool; what has not the shape that is known here is shown as data."""
     try:
-        lines = [*_TOOLS[tool](answer)]
+        lines = _TOOLS[tool](answer)
         return "\n".join([_from(answer), *lines] if "from" in answer else lines)
     except _OTHER_SHAPE:
         return _plain(answer)

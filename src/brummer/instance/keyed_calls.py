@@ -84,7 +84,13 @@ class KeyedCalls:
                 self._ask_for_room(call)
             except BrummerError as error:
                 return failed(error)
-            return await self._read(key, call)
+            if key is None:
+                return await self._tools.call_tool(call)
+            self._reads.add(key)
+            try:
+                return await self._tools.call_tool(call)
+            finally:
+                self._reads.discard(key)
         work = self._work(key, call)
         return work if isinstance(work, bytes) else await work.attach(call)
 
@@ -111,15 +117,6 @@ class KeyedCalls:
     def _ask_for_room(self, call: ToolCall) -> None:
         if call.name not in RELIEVING:
             self._admit(self._loop.time())
-
-    async def _read(self, key: str | None, call: ToolCall) -> bytes:
-        if key is None:
-            return await self._tools.call_tool(call)
-        self._reads.add(key)
-        try:
-            return await self._tools.call_tool(call)
-        finally:
-            self._reads.discard(key)
 
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
         """What runs under this key, or what it came to, or a new run. Raises `NotBegun`."""

@@ -139,7 +139,7 @@ class Exchange:
 
 
 def _head(status: int, headers: Headers) -> bytes:
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     return b"HTTP/1.1 %d %b\r\n%b" % (status, http_status.REASONS.get(status, b""), lines)
 
 
@@ -330,22 +330,22 @@ class _Connection(asyncio.Protocol):
         self._receiving = self._in_headers = True
 
     def on_url(self, url: bytes) -> None:
-        self._count_header(len(url))
+        self._unparsed_bytes = 0
+        self._header_bytes += len(url)
+        if self._header_bytes > HEADER_LIMIT_BYTES:
+            raise _RefusedError(_HEADERS_TOO_LARGE)
         self._request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_header(len(name) + len(value))
+        self._unparsed_bytes = 0
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_LIMIT_BYTES:
+            raise _RefusedError(_HEADERS_TOO_LARGE)
         if not self._in_headers:  # a trailer, which must not pass for a header: RFC 9110 §6.5.1
             return
         headers, name = self._request.headers, name.lower()
         value = value.strip(b" \t")
         headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
-
-    def _count_header(self, size: int) -> None:
-        self._unparsed_bytes = 0
-        self._header_bytes += size
-        if self._header_bytes > HEADER_LIMIT_BYTES:
-            raise _RefusedError(_HEADERS_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
