@@ -36,7 +36,7 @@ CGROUPS: Final = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 
 DEADLINE_S: Final = 12.0
 """Of a call here, in place of half a minute, so that stopped instances outlast it. A call whose connections are cut can
-be asked about some ten times until then, and one time in eight in vain.
+be asked about some ten times until then, and one time in four in vain.
 """
 
 HUB: Final = f"""
@@ -53,8 +53,8 @@ HUBS: Final = 2
 WORKERS: Final = 4
 """For each project and hub."""
 
-UP_TO_BYTES: Final = 8_000
-"""Some eight calls: no connection that is cut lives longer."""
+UP_TO_BYTES: Final = 4_000
+"""Some four calls: no connection that is cut lives longer."""
 
 PAUSE_S: Final = 0.3
 """Of a worker between two calls, on average."""
