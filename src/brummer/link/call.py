@@ -176,9 +176,6 @@ class Answers:
 
 
 def _no_result(response: Response, why: str) -> NoResult:
-    location = response.headers.get(b"location")
-    if response.status in http_status.REDIRECTIONS and location:
-        why = f"it is at {shown(location.decode('latin-1'))} now, where we don't follow: name that address"
     return NoResult(f"HTTP {response.status}: {why}", sent=True, status=response.status)
 
 
