@@ -125,8 +125,7 @@ def decode(data: bytes) -> Message:
 
     An array of messages is `BatchReceived`.
     """
-    if not data.isascii():
-        _refuse_invalid_utf8(data)
+    _refuse_invalid_utf8(data)
     try:
         message = _decode_message(data)
     except msgspec.ValidationError as error:
@@ -166,8 +165,7 @@ def _batch(data: bytes) -> ProtocolError:
 
 def decode_reply(data: bytes) -> Reply:
     """Decode what was given as an answer. Raises `ProtocolError`."""
-    if not data.isascii():
-        _refuse_invalid_utf8(data)
+    _refuse_invalid_utf8(data)
     try:
         return _decode_reply(data)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -176,6 +174,8 @@ def decode_reply(data: bytes) -> Reply:
 
 def _refuse_invalid_utf8(data: bytes) -> None:
     """The decoder passes over what it leaves undecoded, and our reader may take one such byte for the end of us."""
+    if data.isascii():
+        return
     start, end = 0, len(data)
     try:
         while start < end:  # piece by piece: the text of a large message would take up to four times its memory
