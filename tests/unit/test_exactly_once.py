@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.limits import Limits
+from brummer.core.limits import DEFAULTS, Limits
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.link import express
@@ -53,6 +53,8 @@ class Faults:
     """How long requests may take until they are read."""
     lost: float = 0.0
     """The share of answers that are lost with their connection."""
+    held: bool = False
+    """Answers are held back for as long as their connection lasts."""
     tells_hang_ups: bool = True
     """False: behind a proxy, which keeps connections open that its client has closed."""
 
@@ -115,6 +117,8 @@ class Instance:
         await self.goes_on.wait()
         if is_call and self.rng.random() < faults.lost:
             exchange.respond = lambda *_: exchange._connection.abort()  # type: ignore[method-assign]
+        if is_call and faults.held:
+            exchange.respond = lambda *_: None  # type: ignore[method-assign]
         await front(exchange)
 
     async def _run(self, arguments: _Run, _: ToolCall) -> object:
@@ -293,6 +297,50 @@ def play(seed: int, calls: int, happenings: dict[str, int], entries: int, faults
     except BaseException as error:
         error.add_note(f"seed {seed}")
         raise
+
+
+@pytest.mark.parametrize("ways_s", [(0.0,), (0.01,), (0.4, 0.0)])
+def test_a_call_whose_answer_was_held_back_until_a_thousand_others_had_ended_does_not_run_twice(
+    ways_s: tuple[float, ...],
+) -> None:
+    async def story() -> None:
+        instance = Instance(Random(1), DEFAULTS.ledger_entries)
+        target = await instance.start()
+        held, busy = Hub(target, Random(2)), Hub(target, Random(3))
+        for hub in (held, busy):
+            await hub.link.settled()
+        instance.faults = Faults(held=True)
+        calls = [Made(number, run(number, takes_s=0.0, deadline_s=60.0)) for number in range(4)]
+        waiting = [asyncio.create_task(answer_of(held, made)) for made in calls]
+        await asyncio.sleep(1)
+        instance.faults = Faults()
+        for number in range(100, 100 + DEFAULTS.ledger_entries + 10):
+            await busy.caller.call(run(number, takes_s=0.0, deadline_s=60.0))
+        instance.faults = Faults(ways_s=ways_s)
+        instance.drop_connections()
+        errors = await asyncio.gather(*waiting)
+        assert {error and (error["code"], error["outcome"]) for error in errors} == {("call_forgotten", "unknown")}
+        assert [len(instance.began_s[made.number]) for made in calls] == [1] * len(calls)
+        for hub in (held, busy):
+            await hub.close()
+        await instance.die()
+        await asyncio.sleep(1)
+
+    in_virtual_time(story())
+
+
+def run(number: int, *, takes_s: float, deadline_s: float) -> Call:
+    arguments = {"number": number, "takes_s": takes_s}
+    return Call("tools/call", {"name": "run", "arguments": arguments}, repeatable=False, deadline_s=deadline_s)
+
+
+async def answer_of(hub: Hub, made: Made) -> dict[str, Any] | None:
+    """The error, if it is one."""
+    try:
+        await hub.caller.call(made.call)
+    except BrummerError as error:
+        return error.as_data()
+    return None
 
 
 SEEDS = range(6)

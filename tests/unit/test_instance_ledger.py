@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brummer.core.lost_calls import GRACE_S
 from brummer.instance import keyed_calls
-from brummer.instance.keyed_calls import KeyedCalls
+from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
 from brummer.wire.eras import Era
 from brummer.wire.server import Meta, Params, Request, ToolCall
@@ -154,6 +154,76 @@ async def test_a_call_asked_for_again_while_it_runs_attaches_and_runs_once() -> 
     assert content(await second) == {"runs": 1}
     assert content(await calls.call_tool(keyed("k"))) == {"runs": 1}
     assert tools.runs == 1
+
+
+class Judged:
+    """Keyed calls whose clock and connections the test sets."""
+
+    def __init__(self, max_entries: int = 100) -> None:
+        self.now_s = 1000.0
+        self.tools = Counting()
+        self.tools.may_end.set()
+        self.calls = KeyedCalls(
+            self.tools, frozenset({"look"}), Ledger(max_entries=max_entries), clock=lambda: self.now_s
+        )
+
+    async def call(
+        self, key: str, *, position: int | None = None, begin_by_s: float | None = None, hung_up: bool = False
+    ) -> Any:
+        """What came of it, or why it was not begun."""
+        call = keyed(key)
+        call.request.params.meta.ledger_position = position
+        call.request.params.meta.begin_by_s = begin_by_s
+        call.request.sender_hung_up = lambda: hung_up
+        try:
+            return content(await self.calls.call_tool(call))
+        except NotBegun as refusal:
+            told: Any = refusal.data
+            assert (told["ledger_position"], told["clock_s"]) == (self.calls.ledger.position, self.now_s)
+            return told["why"]
+
+
+async def test_a_call_whose_time_to_begin_is_over_never_begins() -> None:
+    judged = Judged()
+    assert await judged.call("k", begin_by_s=judged.now_s - 0.001) == "late"
+    assert judged.tools.runs == 0
+    assert await judged.call("k", begin_by_s=judged.now_s) == {"runs": 1}
+
+
+async def test_a_call_that_began_in_time_is_answered_however_late_it_is_asked_for_again() -> None:
+    judged = Judged()
+    assert await judged.call("k", begin_by_s=judged.now_s + 1) == {"runs": 1}
+    judged.now_s += 3600
+    assert await judged.call("k", begin_by_s=judged.now_s - 3599) == {"runs": 1}
+    assert judged.tools.runs == 1
+
+
+async def test_a_call_whose_connection_has_ended_does_not_begin_and_another_request_for_it_does() -> None:
+    judged = Judged()
+    assert await judged.call("k", hung_up=True) == "hung_up"
+    assert judged.tools.runs == 0
+    assert await judged.call("k") == {"runs": 1}
+    assert await judged.call("k", hung_up=True) == {"runs": 1}
+
+
+async def test_a_cancelled_key_that_was_forgotten_is_refused_and_not_run() -> None:
+    judged = Judged(max_entries=1)
+    position = judged.calls.ledger.position
+    judged.calls.cancel_call("k")
+    for number in range(3):
+        await judged.call(f"other-{number}", position=judged.calls.ledger.position)
+    assert await judged.call("k", position=position) == "forgotten"
+    assert judged.tools.runs == 3
+
+
+async def test_a_first_request_that_arrives_after_its_second_was_forgotten_is_refused() -> None:
+    judged = Judged(max_entries=1)
+    position = judged.calls.ledger.position
+    assert await judged.call("k", position=position) == {"runs": 1}  # the second, on a connection of its own
+    for number in range(3):
+        await judged.call(f"other-{number}", position=judged.calls.ledger.position)
+    assert await judged.call("k", position=position) == "forgotten"
+    assert await judged.call("new", position=judged.calls.ledger.position) == {"runs": 5}
 
 
 async def test_calls_without_a_key_and_repeatable_ones_run_as_often_as_they_are_asked_for() -> None:
