@@ -2,6 +2,8 @@
 
 import sys
 
+from brummer.host import parent  # noqa: F401 — first of all: it may die while the rest is loaded
+
 INTERRUPTED = 130
 """What shells make of an end by SIGINT."""
 
@@ -9,6 +11,9 @@ INTERRUPTED = 130
 def main() -> int:
     """Returns the exit status. A hub on stdio gives its first answer before anything heavy is loaded."""
     try:
+        from brummer.cli import surroundings
+
+        surroundings.make_usable()
         from brummer.cli import start
 
         return start.main(sys.argv[1:])

@@ -20,7 +20,7 @@ def serve_stdio(flags: Flags, metrics: Address | None) -> int:
             stream.stdout,
             stream.greeting,
             os.environ,
-            Path.cwd(),
+            _working_directory(),
             flags=flags,
             metrics=port_of(metrics),
         )
@@ -33,12 +33,21 @@ def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
         service.serve_http(
             Port(address, user_token),
             os.environ,
-            Path.cwd(),
+            _working_directory(),
             announce=_announce,
             flags=flags,
             metrics=port_of(metrics),
         )
     )
+
+
+def _working_directory() -> Path:
+    """Where we were started. One that was removed meanwhile has no path but the one that the shell remembers."""
+    try:
+        return Path.cwd()
+    except OSError:
+        remembered = os.environ.get("PWD", "")
+        return Path(remembered if os.path.isabs(remembered) else os.sep)  # noqa: PTH117 — no path yet
 
 
 def _announce(url: str) -> None:

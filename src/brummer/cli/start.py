@@ -12,11 +12,17 @@ _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 
 _PORT_MAX: Final = 65_535
 
+LEAST_OPEN_FILES: Final = 16
+"""The interpreter and its event loop take twelve; with four more the rest can be said in words."""
+
 
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
     gc.disable()  # nearly all that is made now are modules, which stay; `brummer.host.loop` enables it again
     standard_streams.make_usable()
+    if (limit := _open_files()) < LEAST_OPEN_FILES:
+        print(f"brum: {limit} open files are too few to start; raise the limit (ulimit -n)", file=sys.stderr)
+        return 1
     _have_a_home()
     if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take
@@ -27,6 +33,15 @@ def main(argv: list[str]) -> int:
 
     http_token.take_override(os.environ)
     return commands.main(argv)
+
+
+def _open_files() -> int:
+    if sys.platform == "win32":
+        return LEAST_OPEN_FILES
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return LEAST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _have_a_home() -> None:

@@ -53,8 +53,10 @@ class Statistics(msgspec.Struct, frozen=True):
 class Registry:
     """``async with Registry(directory) as registry: async for event in registry: …`` (one consumer)."""
 
-    def __init__(self, directory: Path, system: System = REAL) -> None:
+    def __init__(self, directory: Path, system: System = REAL, *, refusal: DirectoryUnusable | None = None) -> None:
+        """``refusal``: why there is no directory to look at, for as long as this process lives."""
         self.directory = directory
+        self._refusal = refusal
         self._system = system
         self._clock = system.clock
         self._loop = asyncio.get_running_loop()
@@ -189,6 +191,9 @@ class Registry:
     async def _look(self) -> None:
         self._watch.verify()
         self._roster.is_shared = not self._system.filesystems.filesystem_has_events(self.directory)
+        if self._refusal is not None:
+            self._findings.note_directory(self._refusal)
+            return
         scan = Scan(self.directory, self._findings.signatures, self._system)
         await self._take_in(scan)
         unseen = [name for name in self._findings.files if name not in scan.seen]

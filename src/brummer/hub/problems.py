@@ -286,6 +286,12 @@ KINDS: Final[dict[str, Kind]] = {
         "ignored; the rest holds",
         "put it into .brum.toml in your home directory, or set its variable",
     ),
+    "working_directory_gone": Kind(
+        "the hub's working directory was removed",
+        "warning",
+        "calls without `instance` go to the only instance there is",
+        "pass `instance`, or restart the agent in its project",
+    ),
     "metrics_not_served": Kind("metrics can't be served", "warning", _GOES_ON, "choose another port with --metrics"),
     "traces_unavailable": Kind("calls are not traced", "warning", _GOES_ON, "pip install 'brummer[otel]'"),
     "logind_unavailable": Kind(

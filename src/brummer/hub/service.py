@@ -26,7 +26,10 @@ from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
+from brummer.host import parent
+from brummer.host.directories import DirectoryUnusable
 from brummer.host.exits import watch_exit
+from brummer.host.hangups import watch_hangup
 from brummer.host.logind import watch_sleep
 from brummer.host.pids import identify
 from brummer.host.real_system import REAL
@@ -64,6 +67,15 @@ class NotServed(BrummerError):
     """The hub's HTTP front can't be opened as asked."""
 
     code = "not_served"
+
+
+class WorkingDirectoryGone(BrummerError):
+    """The hub was started in a directory that is not there any more."""
+
+    code = "working_directory_gone"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"the hub was started in {path}, which is not there any more", path=str(path))
 
 
 class Hub:
@@ -147,7 +159,10 @@ async def running_hub(
     ``flags``: what the command line sets.
     """
     chosen = await asyncio.to_thread(read_settings, working_directory, environ, flags)
+    is_there = await asyncio.to_thread(working_directory.is_dir)
     async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns) as hub:
+        if not is_there:
+            hub.problems.append(WorkingDirectoryGone(working_directory))
         yield hub
 
 
@@ -182,7 +197,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     for server in chosen.servers:
         instances.add_server(server)
     black_boxes = black_boxes or BlackBoxes(lambda: black_box_directory(environ))
-    registry = Registry(instances_directory(environ), system)
+    registry = _registry(environ, system)
     hub = Hub(registry, instances, working_directory, black_boxes, supervisor, further_tools, system)
     hub.problems = problems
     following = supervisor.start("registry", hub.follow_registry)
@@ -204,6 +219,15 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
         await hub.instances.close()
         await supervisor.close()
         registry.close()
+
+
+def _registry(environ: Mapping[str, str], system: System) -> Registry:
+    """Without a directory that can be meant the hub serves all the same, and says why it knows no instance."""
+    try:
+        return Registry(instances_directory(environ), system)
+    except DirectoryUnusable as error:
+        _log.warning("%s", error.message)
+        return Registry(error.path, system, refusal=error)
 
 
 def _problems(chosen: Settings) -> list[BrummerError]:
@@ -244,7 +268,7 @@ async def serve_stdio(
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
         front.session.capabilities, front.session.version = greeting.capabilities, greeting.version
-        with _ending_on_signals(front.close), _ending_with_parent(front.close):
+        with _ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
             await front.serve(greeting.rest)
     return 0
 
@@ -305,12 +329,25 @@ def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ())
 @contextlib.contextmanager
 def _ending_with_parent(end: Callable[[], None]) -> Iterator[None]:
     """Some launchers leave our stdin open when they die; then the parent's death is the only word we get."""
-    parent = identify(os.getppid()) if os.getppid() > 1 else None
-    if parent is None:
+    loop = asyncio.get_running_loop()
+    identity = identify(parent.PID) if parent.PID > 1 else None
+    if os.getppid() != parent.PID:  # it died while we were starting; its pid may be another's by now
+        loop.call_soon(end)
         yield
         return
-    watch = watch_exit(asyncio.get_running_loop(), parent, end)
+    watch = watch_exit(loop, identity, end) if identity is not None else None
     try:
         yield
     finally:
-        watch.close()
+        if watch is not None:
+            watch.close()
+
+
+@contextlib.contextmanager
+def _ending_unread(stdout: int, end: Callable[[], None]) -> Iterator[None]:
+    """A client behind a shell may die and leave both the shell and our stdin: nobody reads our answers any more."""
+    stop = watch_hangup(asyncio.get_running_loop(), stdout, end)
+    try:
+        yield
+    finally:
+        stop()

@@ -1,0 +1,211 @@
+"""A hub in surroundings that others have spoiled: it serves and shows the problem, or says why not and ends at once."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.programs import BRUM, DIES_S, WAIT_S, Brum, Hub, within
+
+MODULES = (
+    "json",
+    "asyncio",
+    "logging",
+    "socket",
+    "secrets",
+    "typing",
+    "enum",
+    "msgspec",
+    "httptools",
+    "platformdirs",
+)
+
+
+def strays(directory: Path, *names: str) -> Path:
+    directory.mkdir()
+    for name in names:
+        (directory / f"{name}.py").write_text("raise RuntimeError('a stray module was imported')\n")
+    return directory
+
+
+def problems_of(hub: Hub) -> list[str]:
+    return [problem["code"] for problem in hub.call("hub_status")["problems"]]
+
+
+INITIALIZE = (
+    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}\n'
+)
+SPOILED = {
+    "PYTHONWARNINGS": "error",
+    "PYTHONOPTIMIZE": "2",
+    "PYTHONDEVMODE": "1",
+    "PYTHONUTF8": "0",
+    "PYTHONIOENCODING": "ascii:strict",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONSTARTUP": "/nothing/here.py",
+    "PYTHONINSPECT": "1",
+    "PYTHONPYCACHEPREFIX": "/proc/nothing",
+    "LANG": "xx_YY.bogus",
+    "LC_ALL": "C",
+    "TMPDIR": "/nothing/here",
+    "XDG_RUNTIME_DIR": "relative",
+    "TZ": "Nowhere/Nothing",
+}
+
+
+@pytest.mark.parametrize("variable", SPOILED)
+def test_a_variable_meant_for_others_spoils_nothing(brum: Brum, variable: str) -> None:
+    hub = brum.hub_by([BRUM, "--mcp"], None, **{variable: SPOILED[variable]}).greet()
+    assert problems_of(hub) == []
+    hub.close_stdin()
+    assert hub.wait() == (1 if variable == "PYTHONINSPECT" else 0)  # then Python itself says how it ended
+
+
+def test_modules_in_pythonpath_do_not_take_the_place_of_ours(brum: Brum) -> None:
+    hub = brum.hub(PYTHONPATH=str(strays(brum.home / "stray", "contextlib", "pathlib", *MODULES))).greet()
+    assert problems_of(hub) == []
+
+
+def test_what_is_only_in_pythonpath_is_still_found(brum: Brum) -> None:
+    """As where Brummer itself is installed with ``pip install --target``."""
+    (brum.home / "only").mkdir()
+    (brum.home / "only" / "only_here.py").write_text("found = True\n")
+    program = (
+        "from brummer.cli import surroundings; surroundings.make_usable(); import only_here; print(only_here.found)"
+    )
+    assert brum.python("-c", program, PYTHONPATH=str(brum.home / "only")).stdout.line() == "True\n"
+
+
+def test_modules_in_the_working_directory_do_not_take_the_place_of_ours(brum: Brum) -> None:
+    hub = brum.hub_by([sys.executable, "-m", "brummer", "--mcp"], strays(brum.home / "stray", *MODULES)).greet()
+    assert problems_of(hub) == []
+
+
+@pytest.mark.parametrize("variable", [{"PYTHONHOME": "/nothing/here"}, {"PYTHONIOENCODING": "bogus"}])
+def test_what_stops_python_itself_stops_it_before_an_answer(brum: Brum, variable: dict[str, str]) -> None:
+    hub = brum.hub_by([BRUM, "--mcp"], None, **variable)
+    assert hub.wait() != 0
+    assert hub.stdout.rest() == ""
+    assert hub.stderr.rest() != ""
+
+
+@pytest.mark.parametrize("directory", ["relative/path", "${workspaceFolder}/instances", "~nobody-here/instances"])
+def test_an_instances_directory_that_is_no_path_is_a_problem_and_no_end(brum: Brum, directory: str) -> None:
+    hub = brum.hub(BRUMMER_INSTANCES_DIR=directory).greet()
+    assert problems_of(hub) == ["directory_not_a_directory"]
+    assert hub.call("instances_list")["instances"] == []
+    assert hub.call("scripts_list")["error"]["code"] == "no_instances"
+    assert not (brum.home / "relative").exists()
+
+
+def test_a_working_directory_that_was_removed_is_a_problem_and_no_end(brum: Brum) -> None:
+    project = brum.project("shop")
+    instance = brum.instance(brum.project("other"))
+    hub = brum.hub_by(["sh", "-c", f"rm -r {project} && exec {BRUM} --mcp"], project, PWD=str(project)).greet()
+    assert problems_of(hub) == ["working_directory_gone"]
+    assert hub.call("scripts_list", instance=instance.id)["scripts"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2</dev/null", "2>/dev/full"])
+def test_a_standard_error_that_takes_nothing_is_no_end(brum: Brum, closed: str) -> None:
+    hub = brum.hub_by(["sh", "-c", f"exec {BRUM} --mcp --log-level debug {closed}"]).greet()
+    assert problems_of(hub) == []
+
+
+def test_a_closed_standard_input_is_an_end_like_any_other(brum: Brum) -> None:
+    hub = brum.hub_by(["sh", "-c", f"exec {BRUM} --mcp <&-"])
+    assert hub.wait() == 0
+
+
+@pytest.mark.parametrize("command", ["--mcp", "--mcp --http 127.0.0.1:0", "--no-tui"])
+def test_too_few_open_files_are_said_in_words_before_anything_is_answered(brum: Brum, command: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -n 12; exec {BRUM} {command}"],
+        input=INITIALIZE,
+        capture_output=True,
+        cwd=brum.project("shop"),
+        env=brum.environment,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"ulimit -n" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_with_few_open_files_a_hub_answers_and_names_them(brum: Brum) -> None:
+    hub = brum.hub_by(["sh", "-c", f"ulimit -n 20; exec {BRUM} --mcp"]).greet()
+    assert "open_files_full" in problems_of(hub)
+    hub.close_stdin()
+    assert hub.wait() == 0
+    assert "Traceback" not in hub.stderr.rest()
+
+
+# A hub never outlives its client.
+
+CLIENT = """
+import os, subprocess, sys
+command, reads = sys.argv[1], int(sys.argv[2])
+hub = subprocess.Popen(["sh", "-c", command], stdin=0, stdout=subprocess.PIPE)
+if reads:
+    hub.stdout.readline()
+print("answered", flush=True)
+sys.stdin.close()
+hub.wait()
+"""
+
+
+@pytest.mark.parametrize("command", ["exec {} --mcp", "{} --mcp; true", "sh -c '{} --mcp; true'; true"])
+@pytest.mark.parametrize("reads", [True, False], ids=["after the first answer", "before it"])
+def test_a_hub_ends_with_its_client_though_another_process_holds_its_input(
+    brum: Brum, command: str, *, reads: bool
+) -> None:
+    """We are that other process: we hold the writing end of its stdin."""
+    for_hub, to_hub = os.pipe()
+    client = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, command.format(BRUM), str(int(reads))],
+        stdin=for_hub,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=brum.home,
+        env=brum.environment,
+    )
+    try:
+        os.close(for_hub)
+        os.write(to_hub, INITIALIZE)
+        assert client.stdout is not None
+        assert client.stdout.readline() == b"answered\n"
+        client.send_signal(signal.SIGKILL)
+        client.wait(WAIT_S)
+        assert within(WAIT_S if not reads else 2 * DIES_S, lambda: not brum.alive())
+    finally:
+        os.close(to_hub)
+        client.stdout.close()  # type: ignore[union-attr]
+        brum.kill_all()
+
+
+def test_a_hub_whose_answers_nobody_can_read_ends(brum: Brum) -> None:
+    """Its parent, which is this test, lives on, and so does its input."""
+    hub = subprocess.Popen(
+        [BRUM, "--mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=brum.home,
+        env=brum.environment,
+    )
+    try:
+        assert hub.stdin is not None
+        assert hub.stdout is not None
+        hub.stdin.write(INITIALIZE)
+        hub.stdin.flush()
+        assert b"serverInfo" in hub.stdout.readline()
+        hub.stdout.close()
+        assert hub.wait(WAIT_S) == 0
+    finally:
+        hub.kill()
+        hub.wait(WAIT_S)
+        hub.stdin.close()  # type: ignore[union-attr]
