@@ -14,6 +14,7 @@ from brummer.process.patterns import (
     Pattern,
     PatternTooSlow,
     Reserve,
+    meter_of_call,
     meter_of_file,
 )
 
@@ -139,6 +140,15 @@ async def test_a_slow_pattern_goes_on_where_it_is_slow_now_and_then_only() -> No
         Tried(meter, "").search("a" * 40 + "b")
     assert not meter.is_refused
     assert meter.search(1, 1, lambda: meter.pattern.matches("a"))
+
+
+async def test_a_slow_question_that_is_asked_again_at_once_takes_nothing() -> None:
+    meter = Meter(Pattern(r"(a+)+$", argument="query"), Reserve(0.0), rests=True)
+    tried = Tried(meter, "a" * 40 + "b")
+    assert (tried.searches, meter.is_refused) == (1, False)
+    meter._rests_until_s = 0.0
+    assert meter.search(1, 1, lambda: meter.pattern.matches("a")), "later, and about less, it is answered"
+    assert meter_of_call("x", "query") is meter_of_call("x", "query")
 
 
 def test_a_reserve_refills_slowly_and_not_beyond_its_size() -> None:

@@ -8,7 +8,7 @@ from brummer.instance.run import Run
 from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
 from brummer.process.numbered import Page
 from brummer.process.output import Line, answer_size_of
-from brummer.process.patterns import OF_CALLS, Meter, Pattern
+from brummer.process.patterns import meter_of_call
 
 Answer = dict[str, Any]
 
@@ -23,9 +23,10 @@ def search_log(manager: Manager, wanted: SearchLogs, process: Run | str | None, 
     """As `read_log`. Raises InvalidArguments for an expression that is invalid or too slow."""
     filters = _filters(manager, wanted, process, now)
     if wanted.regex:
-        pattern = Pattern(wanted.query, argument="query")
-        filters.insert(0, lambda line: pattern.matches(line.text))
-        log, meter = manager.output.log, Meter(pattern, OF_CALLS)
+        meter = meter_of_call(wanted.query, "query")
+        matches = meter.pattern.matches
+        filters.insert(0, lambda line: matches(line.text))
+        log = manager.output.log
         page = meter.search(len(log), log.size_bytes, lambda: _read(manager, wanted, process, filters))
     else:
         filters.insert(0, lambda line: wanted.query in line.text)

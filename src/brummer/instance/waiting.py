@@ -20,7 +20,7 @@ from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
 from brummer.process.line_questions import stamp_of
 from brummer.process.output import Batch, Line
-from brummer.process.patterns import BUDGET_S, OF_CALLS, Meter, Pattern, PatternTooSlow
+from brummer.process.patterns import BUDGET_S, Meter, PatternTooSlow, meter_of_call
 
 CHUNK_BUDGET_S = 0.02
 """CPU time for the lines that have come at once: it is spent on the loop."""
@@ -46,7 +46,7 @@ class Waiting:
     def __init__(self, manager: Manager, wanted: WaitFor) -> None:
         self._manager = manager
         self._wanted = wanted
-        self._meter = Meter(Pattern(wanted.log, argument="log"), OF_CALLS) if wanted.log is not None else None
+        self._meter = meter_of_call(wanted.log, "log") if wanted.log is not None else None
         self._since = stamp_of(wanted.since, wall()) if wanted.since is not None else ""
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()

@@ -20,7 +20,7 @@ from brummer.process.black_box import BlackBox, Kept, page
 from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
 from brummer.process.numbered import twice_encoded
 from brummer.process.output import Batch, Line, answer_size_of
-from brummer.process.patterns import OF_CALLS, Meter, Pattern
+from brummer.process.patterns import Pattern, meter_of_call
 from brummer.process.problems import Problems
 from brummer.wire.tool_results import BUDGET_BYTES
 
@@ -121,13 +121,12 @@ async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> Answer:
 
 async def _matching(kept: Kept, query: str) -> set[int]:
     """The numbers of the lines that match. Raises InvalidArguments, also for an expression that takes too long."""
-    pattern = Pattern(query, argument="query")
-    meter = Meter(pattern, OF_CALLS)
+    meter = meter_of_call(query, "query")
     matching: set[int] = set()
     for start in range(0, len(kept.entries), SLICE):
         part = kept.entries[start : start + SLICE]
         characters = sum(len(line.text) for line in part)
-        search = functools.partial(_matching_of, pattern, part)
+        search = functools.partial(_matching_of, meter.pattern, part)
         matching |= meter.search(len(part), characters, search, most_s=SLICE_S)
         await asyncio.sleep(0)
     return matching

@@ -43,6 +43,9 @@ REFILL = 0.01
 """Of one processor: too little to be noticed, and enough for one long line now and then."""
 TICK_S = 0.004
 """The timer is no finer."""
+REST_S = 5.0
+"""At the most, after a question with a slow expression: an agent that asks it again and again gets no more of the loop
+than that."""
 
 T = TypeVar("T")
 
@@ -144,34 +147,53 @@ OF_CALLS = Reserve(RESERVE_S)
 class Meter:
     """Bounds the sum of all searches for one expression, however many lines come: to what those lines allow, a little
     of its own, and the ``reserve`` that it shares. So a slow expression costs a moment once, and others lose nothing.
+
+    ``rests``: an expression that was too slow is refused for a moment only: the next question may be about less.
     """
 
-    def __init__(self, pattern: Pattern, reserve: Reserve) -> None:
+    def __init__(self, pattern: Pattern, reserve: Reserve, *, rests: bool = False) -> None:
         self.pattern = pattern
         self._own = Reserve(TICK_S)
         self._shared = reserve
+        self._rests = rests
+        self._rests_until_s = 0.0
         self.is_refused = False
         """It has used up what it may take."""
 
     def search(self, lines: int, characters: int, search: Callable[[], T], *, most_s: float = BUDGET_S) -> T:
         """The result of ``search()``, which looks through so much and may take ``most_s`` at once.
 
-        Raises PatternTooSlow (see `Pattern.within`) when it takes more, and for ever once `is_refused`.
+        Raises PatternTooSlow (see `Pattern.within`) when it takes more, while it rests, and for ever once `is_refused`.
         """
         now_s = awake()
         earned_s = lines * PER_LINE_S + characters * PER_CHARACTER_S
         budget_s = min(most_s, max(TICK_S, earned_s + self._own.left_s(now_s) + self._shared.left_s(now_s)))
-        if self.is_refused:
+        if self.is_refused or now_s < self._rests_until_s:
             raise self.pattern.too_slow(budget_s)
         began_s = busy()
         try:
             found = self.pattern.within(budget_s, search)
-        finally:
-            if (excess_s := busy() - began_s - earned_s) > 0:
-                self.is_refused = self._shared.pay(self._own.pay(excess_s)) > 0
-        if self.is_refused and not found:
+        except PatternTooSlow:
+            self._pay(busy() - began_s - earned_s, now_s, is_over=True)
+            raise
+        if not self._pay(busy() - began_s - earned_s, now_s) and not found:
             raise self.pattern.too_slow(budget_s)
         return found
+
+    def _pay(self, excess_s: float, now_s: float, *, is_over: bool = False) -> bool:
+        """Whether it could. ``is_over``: the search was broken off."""
+        is_paid = excess_s <= 0 or self._shared.pay(self._own.pay(excess_s)) <= 0
+        if self._rests and (is_over or not is_paid):
+            self._rests_until_s = now_s + min(REST_S, excess_s / REFILL)
+        elif not is_paid:
+            self.is_refused = True
+        return is_paid
+
+
+@functools.lru_cache(maxsize=1_000)
+def meter_of_call(source: str, argument: str) -> Meter:
+    """For an expression that an agent asks for: the same when it asks again. Raises InvalidArguments."""
+    return Meter(Pattern(source, argument=argument), OF_CALLS, rests=True)
 
 
 @functools.lru_cache(maxsize=1_000)
