@@ -513,6 +513,42 @@ def test_choices_are_bounded_and_the_oldest_goes_first() -> None:
     assert sessions.chosen("1") == "shop"
 
 
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_a_call_that_a_black_box_could_not_answer_goes_on_and_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr("brummer.hub.router.UNTIL_BLACK_BOX_S", 0.05)
+    goes_on, asked_twice, asked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def late(exchange: Exchange, message: dict[str, Any]) -> None:
+        if message["params"]["name"] == "scripts_status":
+            (asked_twice if asked.is_set() else asked).set()
+            await goes_on.wait()
+        respond(exchange, message, {"content": [], "structuredContent": {"processes": []}, "isError": False})
+
+    async with (
+        served(tmp_path / "shop", late) as record,
+        hub_with(record, black_boxes=BlackBoxes(lambda: tmp_path / "none")) as router,
+    ):
+        await router._instances.settled()
+        await call(router, "scripts_list", {})  # from now on it is known without a look
+        ended: list[CallEnded] = []
+        router._instances.calls_ended.subscribe(ended.append)
+        if way == "short":
+            answered = asyncio.Event()
+            assert router.send_now(tool_call("scripts_status", {}), lambda _: answered.set()) is not None
+            answer: asyncio.Future[Any] = asyncio.ensure_future(answered.wait())
+        else:
+            answer = asyncio.ensure_future(router.call_tool(tool_call("scripts_status", {})))
+        async with asyncio.timeout(30):
+            await asked_twice.wait()
+            assert ended == []
+            goes_on.set()
+            await asyncio.wait([answer])
+        assert [(each.tool, each.code) for each in ended] == [("scripts_status", "")]
+        assert ended[0].took_s >= 0.05, "it began when the agent asked"
+
+
 async def test_a_call_that_was_sent_is_known_to_be_when_no_black_box_answers_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
