@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.discovery import owners, roster
+from brummer.discovery import owners, roster, scan
 from brummer.discovery import registry as module
 from brummer.discovery.events import Appeared, Changed, Event, Gone
 from brummer.discovery.record import LIMIT_BYTES, Record, encode, file_name
@@ -562,3 +562,20 @@ async def test_a_record_whose_look_failed_is_read_again(
     assert registry.snapshot() == {}
     await registry.scan()
     assert len(registry.snapshot()) == 1
+
+
+async def test_a_record_that_could_not_be_read_is_looked_at_soon(
+    directory: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(put, directory, record_of_this_process())
+
+    def fail(*_: object) -> None:
+        raise OSError(13, "not just now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, "_read", fail)
+        await registry.scan()
+    assert [problem.code for problem in registry.problems] == ["unreadable"]
+    assert registry._scan_at - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
+    await registry.scan()
+    assert (len(registry.snapshot()), registry.problems) == (1, [])

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import stat
@@ -10,7 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from brummer.host import files
@@ -23,7 +26,9 @@ from brummer.host.files import (
     write_atomically,
 )
 from brummer.host.filesystems import filesystem_has_events, filesystem_name, is_tmpfs
+from brummer.host.locks import is_locked
 from brummer.host.pids import own_identity
+from brummer.host.real_system import REAL
 from brummer.host.system import Files
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root may mount and chown")
@@ -276,3 +281,41 @@ def test_the_kind_of_file_system_is_known() -> None:
     assert not is_tmpfs(Path("/does/not/exist"))
     if os.path.ismount("/dev/shm"):
         assert is_tmpfs(Path("/dev/shm"))
+
+
+class _NoStatus:
+    """The module `os`, whose fstat fails; ``open_files`` counts descriptors."""
+
+    def __init__(self) -> None:
+        self.open_files = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, *arguments: Any) -> int:
+        self.open_files += 1
+        return os.open(*arguments)
+
+    def close(self, descriptor: int) -> None:
+        self.open_files -= 1
+        os.close(descriptor)
+
+    def fstat(self, _: int) -> os.stat_result:
+        raise OSError(errno.EIO, "no")
+
+
+def test_a_file_whose_status_can_t_be_had_is_closed_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    failing: Any = _NoStatus()
+    with pytest.raises(OSError, match="no"):
+        read_bounded(path, 10, failing)
+    assert failing.open_files == 0
+
+
+def test_a_lock_whose_file_can_t_be_looked_at_may_be_held_or_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.write_bytes(b"")
+    failing: Any = _NoStatus()
+    assert is_locked(path, msgspec.structs.replace(REAL, files=failing)) is None
+    assert failing.open_files == 0

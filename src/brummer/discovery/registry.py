@@ -179,7 +179,8 @@ class Registry:
         now = self._loop.time()
         self._scans += 1
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
-        polls = self.is_polling or self._findings.has_directory_failed  # no hint tells that it can be used again
+        has_failed = self._findings.has_directory_failed or self._findings.counts["unreadable"] > 0
+        polls = self.is_polling or has_failed  # no hint tells that it can be read again
         interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.is_unsettled:
             interval_s = FOLLOW_UP_S

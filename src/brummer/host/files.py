@@ -200,7 +200,11 @@ def open_for_reading(path: Path, limit_bytes: int, files: Files = REAL.files) ->
         if error.errno == errno.ENXIO:  # a socket
             raise FileRefused(path, "not_regular") from error
         raise
-    refusal = refusal_of(files.fstat(descriptor), limit_bytes, files)
+    try:
+        refusal = refusal_of(files.fstat(descriptor), limit_bytes, files)
+    except BaseException:
+        files.close(descriptor)
+        raise
     if refusal is None:
         return descriptor
     files.close(descriptor)

@@ -221,7 +221,7 @@ def is_locked(path: Path, system: System = REAL) -> bool | None:
         return None
     try:
         return not _locked(path, descriptor, system, shared=True)
-    except (LocksUnsupported, FileRefused):
+    except (LocksUnsupported, FileRefused, OSError):
         return None
     finally:
         system.files.close(descriptor)
