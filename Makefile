@@ -56,13 +56,13 @@ chaos: ## faults against the real thing
 bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects
 	@sh tools/when_there.sh bench/run.py
 
-simulate: ## SEEDS random schedules of the whole system in virtual time, all faults, on all cores
+simulate: ## SEEDS random schedules of the whole system in virtual time; RECORD=1 looks for the planted bugs
 	$(SETUP)
-	@$(VENV)/python tools/simulate.py --seeds $(SEEDS)
+	@$(VENV)/python $(if $(RECORD),tools/planted.py --record,tools/simulate.py --seeds $(SEEDS))
 
-replay: ## one of them, SEED, with its trace
+replay: ## one of them, SEED, with its trace; with a planted BUG
 	$(SETUP)
-	@$(VENV)/python tools/simulate.py --replay $(SEED)
+	@$(VENV)/python tools/simulate.py --replay $(SEED) $(if $(BUG),--planted $(BUG))
 
 soak: ## the same for hours
 	@sh tools/when_there.sh bench/soak.py

@@ -1,7 +1,7 @@
 """Many seeds of the simulation on all cores, or one with its trace.
 
-    simulate.py [--seeds N] [--first SEED] [--seconds S]
-    simulate.py --replay SEED
+    simulate.py [--seeds N] [--first SEED] [--seconds S] [--planted BUG] [--until-found]
+    simulate.py --replay SEED [--planted BUG]
 
 It prints what was wrong, the command that shows it, how fast it went, and a hash over all traces: the same Python gives
 the same.
@@ -15,8 +15,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count
+from typing import TYPE_CHECKING
 
-from brummer.testing.simulation.runner import Result, run
+import planting
+
+if TYPE_CHECKING:
+    from brummer.testing.simulation.runner import Result
 
 CHUNK = 8
 """Seeds that a worker gets at once: a quarter of a second of work."""
@@ -28,13 +32,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seconds", type=float, help="as many as fit into this time, instead of a number")
     parser.add_argument("--replay", type=int, metavar="SEED", help="show the trace of this one")
+    parser.add_argument("--planted", metavar="BUG", help="with this bug of tests/planted/bugs.toml")
+    parser.add_argument("--until-found", action="store_true", help="end with the first seed that finds something")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
+    if given.planted:
+        planting.plant(given.planted)
     if given.replay is not None:
         return replay(given.replay)
-    return simulate(given.first, given.seeds, given.seconds)
+    return simulate(given)
 
 
 def replay(seed: int) -> int:
+    from brummer.testing.simulation.runner import run
+
     result = run(seed)
     print("\n".join(result.lines))
     print(f"\nseed {seed}: {result.calls} calls in {result.virtual_s:.0f} virtual seconds, trace {result.hash}")
@@ -42,33 +53,36 @@ def replay(seed: int) -> int:
     return 1 if result.found else 0
 
 
-def simulate(first: int, seeds: int, seconds: float | None) -> int:
+def simulate(given: argparse.Namespace) -> int:
     began_s = time.monotonic()
     digest, schedules, calls, failed = hashlib.sha256(), 0, 0, 0
-    for result in results(first, seeds, seconds):
+    for result in results(given.first, given.seeds, given.seconds, given.workers):
         schedules += 1
         calls += result.calls
         digest.update(result.hash.encode())
         if result.found:
             failed += 1
-            print(f"seed {result.seed} (trace {result.hash}): make replay SEED={result.seed}")
+            bug = f" BUG={given.planted}" if given.planted else ""
+            print(f"seed {result.seed} (trace {result.hash}): make replay SEED={result.seed}{bug}")
             _print_found(result)
             sys.stdout.flush()
+            if given.until_found:
+                return 1
     took_s = time.monotonic() - began_s
     print(
-        f"{schedules} schedules, {calls} calls judged, {failed} failed, in {took_s:.1f} s on {os.cpu_count()} cores:"
+        f"{schedules} schedules, {calls} calls judged, {failed} failed, in {took_s:.1f} s in {given.workers} processes:"
         f" {schedules / took_s:.1f} schedules/s, {calls / took_s:.0f} calls/s; all traces {digest.hexdigest()[:16]}"
     )
     return 1 if failed else 0
 
 
-def results(first: int, seeds: int, seconds: float | None) -> Iterator[Result]:
+def results(first: int, seeds: int, seconds: float | None, workers: int) -> "Iterator[Result]":
     """In the order of the seeds. With ``seconds`` no chunk begins after them."""
     until_s = None if seconds is None else time.monotonic() + seconds
-    workers = os.cpu_count() or 1
     starts = count(first, CHUNK) if seconds is not None else iter(range(first, first + seeds, CHUNK))
     last = None if seconds is not None else first + seeds
-    with ProcessPoolExecutor(workers) as pool:
+    pool = ProcessPoolExecutor(workers)
+    try:
         pending = [pool.submit(some, start, last) for start, _ in zip(starts, range(2 * workers), strict=False)]
         while pending:
             yield from pending.pop(0).result()
@@ -76,10 +90,14 @@ def results(first: int, seeds: int, seconds: float | None) -> Iterator[Result]:
                 start = next(starts, None)
                 if start is not None:
                     pending.append(pool.submit(some, start, last))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def some(first: int, last: int | None) -> list[Result]:
+def some(first: int, last: int | None) -> "list[Result]":
     """In a worker. A trace is sent back only where something was wrong with it."""
+    from brummer.testing.simulation.runner import run
+
     found = []
     for seed in range(first, first + CHUNK if last is None else min(first + CHUNK, last)):
         result = run(seed)
@@ -88,7 +106,7 @@ def some(first: int, last: int | None) -> list[Result]:
     return found
 
 
-def _print_found(result: Result) -> None:
+def _print_found(result: "Result") -> None:
     for what in result.found:
         print(f"    {what}")
 

@@ -123,6 +123,7 @@ COMMANDS: dict[str, Fate] = {
     "make soak": TAKES_LONG,
     "make simulate": TAKES_LONG,
     "make replay SEED=n": TAKES_LONG,
+    "make simulate RECORD=1": TAKES_LONG,
     "make quiet": TAKES_LONG,
     "make suspend-test": TAKES_LONG,
     "make lock": NotHere("it asks the package registry"),

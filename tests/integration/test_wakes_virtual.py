@@ -1,19 +1,11 @@
-"""A thousand schedules in virtual time, and one wake of two hundred links; the unit tests run fewer of the same."""
+"""One wake of two hundred links, in virtual time."""
 
 import asyncio
 import math
 
-from tests.unit.virtual_schedules import run_schedule
 from tests.unit.virtual_world import World, in_virtual_time, world
 
-SCHEDULES = 1000
 LINKS = 200
-
-
-def test_a_thousand_schedules_of_sleep_wake_network_loss_and_death_keep_every_promise() -> None:
-    for seed in range(SCHEDULES):
-        run_schedule(seed)
-    print(f"{SCHEDULES} schedules, every call got one true answer", end="; ")
 
 
 def test_two_hundred_links_are_ready_soon_after_one_wake() -> None:

@@ -1,4 +1,4 @@
-"""The simulation of the whole system: a seed is a run."""
+"""The simulation of the whole system: a seed is a run, and every call gets one true answer."""
 
 import subprocess
 import sys
@@ -7,21 +7,22 @@ import pytest
 
 from brummer.testing.simulation.runner import run
 
-SEEDS = (1, 2)
+SEEDS = range(20)
+"""`make integration-test` runs as many as fit into a minute."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_seed_gives_the_same_trace_again(seed: int) -> None:
-    first, second = run(seed), run(seed)
-    assert first.lines == second.lines
-    assert first.calls > 0
+def test_whatever_happens_in_whatever_order_every_promise_is_kept(seed: int) -> None:
+    result = run(seed)
+    assert result.calls > 0
+    assert result.found == [], f"make replay SEED={seed}"
+
+
+def test_a_seed_gives_the_same_trace_again() -> None:
+    assert run(1).lines == run(1).lines
 
 
 def test_a_seed_gives_the_same_trace_in_another_process() -> None:
-    code = f"from brummer.testing.simulation.runner import run; print(*(run(seed).hash for seed in {SEEDS}))"
+    code = "from brummer.testing.simulation.runner import run; print(*(run(seed).hash for seed in (2, 1)))"
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120).stdout
-    assert told.split() == [run(seed).hash for seed in SEEDS]
-
-
-def test_different_seeds_are_different_runs() -> None:
-    assert len({run(seed).hash for seed in SEEDS}) == len(SEEDS)
+    assert told.split() == [run(2).hash, run(1).hash]

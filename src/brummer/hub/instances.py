@@ -100,14 +100,14 @@ class Instances:
             return
         self.addressing.changed()
         self._forget_long_gone()
-        target = target_of(record, self._system.processes)
+        target = target_of(record, self._system)
         known = self._known.get(record.instance_id)
         if known is None:
             self._known[record.instance_id] = self._new(record, target)
             return
         if isinstance(known.record, Server):
             return  # the user gave this name to something else
-        if target != target_of(known.record, self._system.processes) or known.is_gone:
+        if target != target_of(known.record, self._system) or known.is_gone:
             known.link.retarget(target, "a new record")
         known.record, known.is_gone = record, False
 

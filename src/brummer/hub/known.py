@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.host.real_system import REAL
-from brummer.host.system import Processes
+from brummer.host.system import System
 from brummer.hub.conditions import condition_of
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
@@ -73,7 +73,7 @@ class Known:
         return {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
 
 
-def target_of(record: Record, processes: Processes = REAL.processes) -> Target:
+def target_of(record: Record, system: System = REAL) -> Target:
     """What a link needs to know of a record."""
     url = urlsplit(record.url)
     return Target(
@@ -83,5 +83,5 @@ def target_of(record: Record, processes: Processes = REAL.processes) -> Target:
         url.port or 80,
         record.token,
         record.protocols or (eras.LEGACY_LATEST,),
-        condition_of(record, processes),
+        condition_of(record, system.processes, system.clock.awake),
     )

@@ -12,7 +12,9 @@ timer. Nothing here asks the real system for anything, so the same schedule give
 
 import asyncio
 import contextvars
+import errno
 import heapq
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -32,6 +34,7 @@ class Owner(Protocol):
     """A simulated process, as the loop sees it. ``is_running`` False: `defer` takes its callbacks."""
 
     is_running: bool
+    is_dead: bool
 
     def defer(self, handle: asyncio.Handle) -> None: ...
     def add_task(self, task: asyncio.Task[Any]) -> None: ...
@@ -117,9 +120,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Nothing is logged: `call_exception_handler` has noted it."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
+        failed = context.get("handle")
+        process = PROCESS.get() if failed is None else failed._context.get(PROCESS)
+        if process is not None and process.is_dead:
+            return
         error = context.get("exception")
         self.failures.append(context["message"] if error is None else f"{context['message']}: {error!r}")
-        if (handler := self._handlers.get(PROCESS.get())) is not None:
+        if (handler := self._handlers.get(process)) is not None:
             handler(self, context)
 
     def run_soon(self, callback: Callable[[], object], context: contextvars.Context) -> None:
@@ -209,7 +216,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return was is not None
 
     def _pollable(self, fd: Any) -> Pollable:
-        return fd if isinstance(fd, Pollable) else self.pollables[fd]
+        found = fd if isinstance(fd, Pollable) else self.pollables.get(fd)
+        if found is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return found
 
     async def connect_accepted_socket(self, protocol_factory: Any, sock: Any, **_: Any) -> Any:
         """A transport for a socket in memory."""

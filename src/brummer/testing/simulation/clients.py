@@ -23,6 +23,8 @@ class Asked(msgspec.Struct, eq=False):
     number: int
     client: str
     tool: str
+    inner_tool: str
+    """As the instance, or the server, calls it."""
     target: str
     mutating: bool
     deadline_s: float
@@ -36,6 +38,11 @@ class Asked(msgspec.Struct, eq=False):
     cancelled: bool = False
     lost: bool = False
     """The hub, or the way to it, was gone before an answer."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it does something, so that it must not begin when nobody waits for it any more."""
+        return self.target != "docs" and (self.mutating or self.tool == "scripts_stop")
 
 
 class Client:
@@ -219,6 +226,9 @@ class HttpClient(Client):
         """It only stops waiting: in this era that is no cancellation, and the work goes on."""
         asked.cancelled = True
         self.finish(asked, None)
+
+    def lose_hub(self) -> None:
+        """Each connection tells it by itself; one that is being made may even reach the next run."""
 
     async def _post(self, asked: Asked, body: bytes) -> None:
         events: list[bytes] = []

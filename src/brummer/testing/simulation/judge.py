@@ -5,6 +5,7 @@ at most once, and only where that can't be told: that run of the instance is ove
 deadline, or its ledger says that it had to forget. Never elsewhere, always in time, and nothing is left over.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,10 +18,20 @@ LATE_S: Final = 4.0
 """Beside its deadline: what a deadline that fires late gives, and the way."""
 
 
+LATE_BEGIN_S: Final = 1.0
+"""For an answer, or the news of a cancellation, that is under way on a slow connection."""
+
+FOREIGN: Final = "docs"
+
+NOT_COUNTED: Final = frozenset({"not_found", "no_instances", "ambiguous_instance", "no_thread", "busy", "internal"})
+"""Errors that may be the hub's own: such a call never reached a link."""
+
+
 def judge(schedule: Schedule) -> list[str]:
     """After `Schedule.play`, while everything still runs."""
     world = schedule.world
     found = [f"not ready in time: {name}" for name in schedule.not_ready]
+    found += schedule.wrong_status[:1]
     found += [f"the loop: {failure}" for failure in world.loop.failures if "Defect(" not in failure]
     for stranger in world.strangers:
         found += [f"{stranger.name} got a call: {body[:60]!r}" for body in stranger.calls]
@@ -49,6 +60,10 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
     if asked.lost or asked.cancelled:
         return
     yield from _of_time(world, client, asked)
+    if asked.changes and (
+        late := [ran.started_s - asked.answered_s for ran in runs if ran.started_s > asked.answered_s + LATE_BEGIN_S]
+    ):
+        yield f"began {max(late):.1f} s after it was answered"
     if asked.answer is not None:
         yield from _of_answer(world, asked, asked.answer, runs)
 
@@ -100,7 +115,7 @@ def _of_error(world: World, asked: Asked, error: dict[str, Any], runs: list[Ran]
         yield f"an outcome of no known kind: {outcome}"
     if error["retryable"]:
         yield f"{code} says unknown and retryable"
-    if asked.target == "docs" or not asked.mutating:
+    if asked.target == FOREIGN or not asked.mutating:
         return
     program = world.target(asked.target)
     assert isinstance(program, Instance)  # noqa: S101 — all others are foreign
@@ -130,8 +145,36 @@ def _of_hubs(client: Client) -> Iterator[str]:
             yield f"{run.name} ended by {run.result}"
         if repeated := [key for key, times in run.keys.items() if times > 1]:
             yield f"{run.name} counted {len(repeated)} calls more than once"
+        if not run.process.is_dead:
+            yield from _of_counts(run, client.asked)
     if client.hub is not None and client.hub.hub is not None:
         yield from _of_status(client.hub, client.hub.hub.describe())
+
+
+def _of_counts(run: HubRun, asked: list[Asked]) -> Iterator[str]:
+    """Each call once, under the tool that the instance was asked for; a call whose end is not known here perhaps."""
+    least: Counter[tuple[str, str]] = Counter()
+    most: Counter[tuple[str, str]] = Counter()
+    for call in asked:
+        kind = call.inner_tool, call.target
+        is_its_own = call.hub is run
+        most[kind] += is_its_own or call.answered_s >= run.started_s  # over HTTP the next run may get it
+        least[kind] += is_its_own and _is_counted(call)
+    for kind in most:
+        if not least[kind] <= run.counted[kind] <= most[kind]:
+            yield f"{run.name} counted {run.counted[kind]} of {kind}, and there were {least[kind]} to {most[kind]}"
+
+
+def _is_counted(call: Asked) -> bool:
+    if call.lost or call.cancelled or call.answer is None:
+        return False
+    content = call.answer.get("structuredContent")
+    if not isinstance(content, dict):
+        return False
+    error = content.get("error")
+    if error is not None and call.target == FOREIGN:  # it may have been the question which tools there are
+        return False
+    return error is None or error["code"] not in NOT_COUNTED
 
 
 def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
@@ -143,7 +186,7 @@ def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
         for what in ("in_flight", "parked"):
             if link[what]:
                 yield f"{run.name}: link to {link['instance_id']} has {link[what]} {what} with no call"
-    if problems := [problem["code"] for problem in status["problems"] if problem["severity"] == "error"]:
+    if problems := [problem["code"] for problem in status["problems"]]:
         yield f"{run.name} tells of {problems} in peace"
 
 

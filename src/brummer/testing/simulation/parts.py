@@ -352,10 +352,10 @@ class Surroundings:
 
         return Sources(process.system.clock, snapshot, self._watch_clocks, self._watch_network)
 
-    def _watch_clocks(self, loop: Any, on_hint: Callable[[], None]) -> Any:
+    def _watch_clocks(self, loop: Any, on_hint: Callable[[], None], *_: Any) -> Any:
         return self._watch(self._clock_hints, loop, on_hint)
 
-    def _watch_network(self, loop: Any, on_hint: Callable[[], None]) -> Any:
+    def _watch_network(self, loop: Any, on_hint: Callable[[], None], *_: Any) -> Any:
         return self._watch(self._network_hints, loop, on_hint)
 
     def _watch(self, hints: dict[int, Any], loop: Any, on_hint: Callable[[], None]) -> "_Watch":
@@ -390,8 +390,11 @@ class HubRun:
         self._limits = limits
         self._surroundings = surroundings
         self.hub: Hub | None = None
+        self.started_s = process.loop.time()
         self.ended: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
+        self.counted: Counter[tuple[str, str]] = Counter()
+        """By tool and instance."""
         self.is_over = False
         self.result: str | None = None
 
@@ -410,6 +413,8 @@ class HubRun:
             process.system, settings, environ, Path("/projects"), sources=sources, black_boxes=_NoBoxes()
         ) as hub:
             self.hub = hub
+            for hook in (hub.instances.transitions, hub.instances.calls_ended):
+                hook.subscribe(lambda _: process.check("listener"))
             hub.instances.transitions.subscribe(
                 lambda moved: self._trace(
                     self.name, f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
@@ -440,6 +445,7 @@ class HubRun:
         if not self.process.is_dead:
             self.ended[call.ending] += 1
             self.keys[call.key] += 1
+            self.counted[call.tool, call.instance_id] += 1
             self._trace(self.name, f"call of {call.tool} to {call.instance_id} ended {call.ending} {call.code}")
 
 

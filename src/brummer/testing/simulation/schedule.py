@@ -1,6 +1,7 @@
 """One random schedule: calls and faults in any order, and then peace, in which everything must come right again."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -8,6 +9,7 @@ from typing import Any, Final
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
+from brummer.testing.simulation import status
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Instance, Job, Stranger
 from brummer.testing.simulation.world import SystemFault, World, new_call
@@ -90,6 +92,8 @@ class Schedule:
         self.rng = world.rng
         self._lasting: set[asyncio.Task[None]] = set()
         self.not_ready: list[str] = []
+        self._copies: set[str] = set()
+        self.wrong_status: list[str] = []
         self.ended_s = 0.0
 
     async def play(self) -> None:
@@ -101,9 +105,16 @@ class Schedule:
             getattr(self, rng.choices(names, weights)[0])()
             if gap_s := rng.choice(GAPS_S):
                 await asyncio.sleep(gap_s)
+                self._look_at_status()
         await self._end_faults()
         await self._become_ready()
         await self._become_quiet()
+
+    def _look_at_status(self) -> None:
+        run = self._client().hub
+        if run is not None and (wrong := status.look(self.world, run)) is not None:
+            self.wrong_status.append(wrong)
+            self.world.trace(run.name, wrong)
 
     async def _end_faults(self) -> None:
         if self._lasting:
@@ -111,6 +122,9 @@ class Schedule:
         world = self.world
         world.cut_rate = 0.0
         world.end_connection_faults()
+        for name in self._copies:
+            with contextlib.suppress(OSError, KeyError):
+                del world.machine.disk.find(DIRECTORY).names[name]
         for instance in world.instances:  # one that was asked to end while it was stopped has ended only now
             await self._bring_back(instance)
         self.ended_s = world.loop.time()
@@ -418,7 +432,7 @@ class Schedule:
         name = errno.errorcode[failing.number]
         fault = world.begin(f"{name} for {what}", failing.process.name)
         world.system_faults.append(failing)
-        await asyncio.sleep(rng.choice((0.01, 0.3, 3.0)))
+        await asyncio.sleep(rng.choice((0.01, 0.3, 3.0, 12.0)))
         world.system_faults.remove(failing)
         world.end(fault)
 
@@ -463,6 +477,7 @@ class Schedule:
                 copy.content = bytearray(inode.content)
                 name = f"copy-{name}"
                 directory.names[name] = copy
+                self._copies.add(name)
         disk.tell(directory, "changed", name)
 
     def remove_directory(self) -> None:
@@ -520,7 +535,7 @@ class Schedule:
         if hub is None:
             return
         fault = self.world.begin("a defect", hub.name)
-        failing = SystemFault(hub.process, frozenset({self.rng.choice(("network", "scandir"))}), -1, 1.0)
+        failing = SystemFault(hub.process, frozenset({self.rng.choice(("network", "scandir", "listener"))}), -1, 1.0)
         self.world.system_faults.append(failing)
         await asyncio.sleep(self.rng.choice((0.2, 6.0)))
         self.world.system_faults.remove(failing)

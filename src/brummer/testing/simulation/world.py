@@ -231,5 +231,7 @@ def new_call(world: World, client: Client, tool: str, target: str, job: Job) -> 
             arguments |= {"tool": tool, "arguments": {"name": str(job)}}
             sent_tool, mutating, deadline_s = "instance_call", tool == "count", 130.0
     now_s = world.loop.time()
-    asked = Asked(job.number, client.name, sent_tool, target, mutating, deadline_s, now_s, hub, program.generation)
+    asked = Asked(
+        job.number, client.name, sent_tool, tool, target, mutating, deadline_s, now_s, hub, program.generation
+    )
     return asked, arguments

@@ -1,0 +1,62 @@
+"""Whether the first problem that `hub_status` tells of is a fault that was injected, and still lasts."""
+
+from typing import Any, Final
+
+from brummer.core.limits import DEFAULTS
+from brummer.testing.simulation.parts import HubRun
+from brummer.testing.simulation.world import Active, World
+
+LIMITS: Final = frozenset({"busy", "parked_full", "connections_full", "breaker_open"})
+
+LASTS_S: Final = 35.0
+"""After its end a fault may still be seen: a silent connection is given up after half a minute."""
+
+KINDS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
+    "link_stopped": (("stopped", "slow"), 1.0),
+    "loopback_down": (("loopback",), 6.0),
+    "offline": (("offline",), 6.0),
+    "memory_full": (("memory",), 6.0),
+    "memory_high": (("memory",), 6.0),
+    "settling": (("sleep", "pause", "hub stopped"), 30.0),
+    "directory_full": (("disk",), 6.0),
+    "malformed": (("record",), LASTS_S),
+    "task_failed": (("a defect", "E"), 90.0),
+}
+"""What must be its cause, and how long after the end of that it may be told of."""
+
+
+def look(world: World, run: HubRun) -> str | None:
+    """What is wrong with what this hub tells now; None where it is right."""
+    hub = run.hub
+    if hub is None or run.process.is_dead or not run.process.is_running or run.is_over:
+        return None
+    try:
+        problems = run.process.context.run(hub.describe)["problems"]
+    except Exception as error:  # noqa: BLE001 — the finding
+        return f"{run.name}: hub_status failed with {error!r}"
+    if not problems or _is_explained(world, run, problems[0]):
+        return None
+    first = problems[0]
+    lasting = sorted({f"{fault.kind} {fault.target}" for fault in world.faults if fault.ended_s is None})
+    return (
+        f"{run.name} tells of {first['code']} ({first.get('instance')}, {first.get('detail')}), and there is {lasting}"
+    )
+
+
+def _is_explained(world: World, run: HubRun, problem: dict[str, Any]) -> bool:
+    prefixes, lasts_s = KINDS.get(problem["code"], (("",), LASTS_S))
+    since_s = world.loop.time() - lasts_s
+    if problem["code"] in LIMITS:
+        return world.limits != DEFAULTS  # calls alone bring tight ones about
+    concerned = {run.name, run.process.name, problem.get("instance"), *problem.get("instances", ())}
+    return any(
+        fault.kind.startswith(prefixes)
+        and (fault.ended_s is None or fault.ended_s >= since_s)
+        and (not fault.target or fault.target in concerned or _is_between(fault))
+        for fault in world.faults
+    )
+
+
+def _is_between(fault: Active) -> bool:
+    """It befalls connections or files, which are told of by whoever uses them."""
+    return fault.kind.startswith(("connection", "record", "hub killed"))
