@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from brummer.contract.tools import PATTERN_LENGTH
+from brummer.contract.tools import DEFAULT_WAIT_S, LONGEST_WAIT_S, PATTERN_LENGTH
 
-Seconds = Annotated[float, Meta(ge=0, le=86_400)]
-"""A day bounds every wait: longer than any dev server needs, short enough for every timer."""
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_S)]
 
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 
@@ -36,7 +35,7 @@ class RunScript(Struct, forbid_unknown_fields=True):
 
     name: str
     wait: Literal["none", "ready", "exit"] = "ready"
-    timeout_s: Seconds = 30.0
+    timeout_s: Seconds = DEFAULT_WAIT_S
 
 
 class PickProcess(Struct, forbid_unknown_fields=True):
@@ -56,7 +55,7 @@ class RestartScript(PickProcess, forbid_unknown_fields=True):
     """As `PickProcess`, and waits as `RunScript`."""
 
     wait: Literal["none", "ready", "exit"] = "ready"
-    timeout_s: Seconds = 30.0
+    timeout_s: Seconds = DEFAULT_WAIT_S
 
 
 class ScriptsStatus(Listing, forbid_unknown_fields=True):
@@ -101,7 +100,7 @@ class WaitFor(Struct, forbid_unknown_fields=True):
     ready: bool = False
     exit: bool = False
     port: Annotated[int, Meta(ge=0, le=65_535)] = 0
-    timeout_s: Seconds = 30.0
+    timeout_s: Seconds = DEFAULT_WAIT_S
 
 
 class ChangesSince(Struct, forbid_unknown_fields=True):

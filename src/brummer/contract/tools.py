@@ -18,6 +18,13 @@ PATTERN_LENGTH = 1_000
 """Characters of a query or an expression: longer ones are text pasted by mistake."""
 
 
+DEFAULT_WAIT_S = 30.0
+"""``timeout_s`` of the tools that wait, when none is given."""
+
+LONGEST_WAIT_S = 86_400
+"""A day: longer than any dev server needs, short enough for every timer."""
+
+
 class ToolDefinition(msgspec.Struct, frozen=True):
     """One tool as agents see it. ``routed`` tools run in an instance and take ``instance`` at the hub."""
 
@@ -77,8 +84,8 @@ WAIT: Schema = _choice("what to wait for (default ready)", "none", "ready", "exi
 TIMEOUT: Schema = {
     "type": "number",
     "minimum": 0,
-    "maximum": 86_400,
-    "description": "seconds to wait at most (default 30)",
+    "maximum": LONGEST_WAIT_S,
+    "description": f"seconds to wait at most (default {DEFAULT_WAIT_S:g})",
 }
 SINCE: Schema = _string('only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)')
 PROCESS: Schema = _string("script, or process_id of one run; left out: all")

@@ -9,7 +9,17 @@ import msgspec
 from msgspec import Raw
 
 from brummer.contract.arguments import NoArguments
-from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, REPEATABLE, TOOLS, WAITING, renderer
+from brummer.contract.tools import (
+    BY_NAME,
+    DEFAULT_WAIT_S,
+    INSTANCE_TOOLS,
+    LONGEST_WAIT_S,
+    READ_ONLY,
+    REPEATABLE,
+    TOOLS,
+    WAITING,
+    renderer,
+)
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
 from brummer.core.servers import Server
 from brummer.discovery.record import Record
@@ -36,9 +46,6 @@ UNTIL_BLACK_BOX_S: Final = 5.0
 """What an instance that is not known to be gone may take before its black box is asked: over any hiccup of a live one,
 and far less than an agent gives up after. Without a black box it has all the time that it has else.
 """
-
-DEFAULT_WAIT_S: Final = 30.0
-"""``timeout_s`` of the waiting tools when the agent gives none (see contract.arguments)."""
 
 EVERYWHERE: Final = "*"
 
@@ -314,7 +321,7 @@ def _own_arguments(tool: str, given: bytes) -> bytes:
 
 def _list_tools(known: Known) -> Call:
     patience_s = known.record.timeout_s if isinstance(known.record, Server) else ANSWER_S
-    return Call("tools/list", {}, repeatable=True, deadline_s=patience_s)
+    return Call("tools/list", {}, repeatable=True, only_reads=True, deadline_s=patience_s)
 
 
 def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
@@ -326,6 +333,7 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
         "tools/call",
         {"name": tool, "arguments": Raw(arguments)},
         repeatable=tool in REPEATABLE,
+        only_reads=tool in READ_ONLY,
         deadline_s=ANSWER_S + (_wait_s(arguments) if tool in WAITING else 0.0),
         waits=tool in WAITING,
         flow=session.id if session else None,
@@ -350,6 +358,6 @@ def _wait_s(arguments: bytes) -> float:
         return DEFAULT_WAIT_S
     try:
         timeout_s = msgspec.json.decode(arguments, type=_Wait, strict=False).timeout_s
-        return DEFAULT_WAIT_S if timeout_s is None else max(0.0, min(86_400.0, timeout_s))
+        return DEFAULT_WAIT_S if timeout_s is None else max(0.0, min(LONGEST_WAIT_S, timeout_s))
     except (msgspec.DecodeError, RecursionError):
         return DEFAULT_WAIT_S

@@ -35,6 +35,8 @@ class Call(msgspec.Struct, eq=False):
     repeatable: bool
     deadline_s: float
     meta: dict[str, object] = msgspec.field(default_factory=dict)
+    only_reads: bool = False
+    """It changes nothing, so its instance need not judge whether it may begin."""
     waits: bool = False
     waits_for_return: bool = True
     """False: while the instance is proven gone, it fails at once, because somebody else may answer."""

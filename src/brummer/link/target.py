@@ -110,7 +110,7 @@ class Target:
     def request(self, connection: HttpConnection, call: Call) -> tuple[bytes, Answers]:
         """What to send on this connection for the call, and who understands what comes back."""
         request_id = b"%d" % connection.calls
-        message = call.message(request_id, self.told.of_call(call, self.generation))
+        message = call.message(request_id, None if call.only_reads else self.told.of_call(call, self.generation))
         return self.post(message, streams=call.on_notification is not None), Answers(request_id, call)
 
     async def ask(self, connection: HttpConnection, call: Call) -> bytes:
