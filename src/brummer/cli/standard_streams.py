@@ -33,6 +33,7 @@ def make_usable() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 — for the whole process
     sys.stdout, sys.stderr = _showing(sys.stdout), _showing(sys.stderr)
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]  # the others are detached
 
 
 def _showing(stream: TextIO) -> TextIO:
