@@ -505,6 +505,36 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
         await instances.close()
 
 
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends_in_its_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def silent(_exchange: Exchange, _message: dict[str, Any]) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with served(tmp_path / "shop", silent) as shop, hub_with(shop) as router, asyncio.timeout(30):
+        instances = router._instances
+        await instances.settled()
+        wait = tool_call("wait_for", {"instance": shop.instance_id, "log": "x", "timeout_s": 86_400})
+        if way == "short":
+            assert isinstance(router.send_now(wait, answered.set_result), OnItsWay)
+        else:
+            answered = asyncio.ensure_future(router.call_tool(wait))
+        await asked.wait()
+        instances.gone(shop, "process died")
+        (known,) = instances
+        while not known.link.parking:
+            await asyncio.sleep(0)
+        monkeypatch.setattr("brummer.hub.instances.REMEMBER_GONE_S", -1.0)
+        instances.appeared(record_of(tmp_path / "other", unused_port()))
+        async with served(tmp_path / "shop") as again:
+            instances.appeared(again)
+            assert msgspec.json.decode(await answered)["structuredContent"]["log"] == "x"
+
+
 def test_choices_are_bounded_and_the_oldest_goes_first() -> None:
     sessions = Sessions()
     for number in range(SESSION_LIMIT + 1):

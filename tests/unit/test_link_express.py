@@ -95,8 +95,11 @@ async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() ->
         asked = [
             Asked(link, tool_call()) for _ in range(DEFAULTS.in_flight_per_instance + DEFAULTS.queued_per_instance)
         ]
+        ended: list[CallEnded] = []
+        link.caller._ended.subscribe(ended.append)
         with pytest.raises(Busy):
             Asked(link, tool_call())
+        assert [each.ending for each in ended] == ["busy"]
         for one in asked:
             one.on_way.cancel(CLIENT_GONE)
         await asyncio.gather(*link.caller._carried_on, return_exceptions=True)

@@ -176,7 +176,7 @@ class Instances:
     def _forget_long_gone(self) -> None:
         now = asyncio.get_running_loop().time()
         for instance_id, known in list(self._known.items()):
-            if known.is_gone and now - known.link.since_s > REMEMBER_GONE_S:
+            if known.is_gone and now - known.link.since_s > REMEMBER_GONE_S and not known.is_waited_for:
                 del self._known[instance_id]
                 ending = asyncio.get_running_loop().create_task(_end(known))
                 self._ending.add(ending)

@@ -43,6 +43,11 @@ class Known:
         self.hinted_s = None
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether a call waits for it, or for it to come back."""
+        return isinstance(self.caller, Caller) and self.caller.is_waited_for
+
+    @property
     def id(self) -> str:
         return self.record.name if isinstance(self.record, Server) else self.record.instance_id
 

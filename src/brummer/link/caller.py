@@ -83,6 +83,11 @@ class Caller:
         await asyncio.gather(*self._carried_on, return_exceptions=True)
         await self.cancellations.close()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a call waits for the link, or for what answers in the place of its instance."""
+        return bool(self._carried_on) or len(self.link.parking) > 0
+
     async def call(self, call: Call) -> bytes:
         """Carry one call to its answer; returns the encoded result object. Raises `BrummerError`."""
         self.begin(call)

@@ -15,7 +15,7 @@ from brummer.core.errors import BrummerError, TransportError
 from brummer.link import refusals
 from brummer.link.call import Answers, Call
 from brummer.link.caller import Caller
-from brummer.link.errors import NotBegun
+from brummer.link.errors import Busy, NotBegun
 from brummer.link.outcome import is_answer
 from brummer.link.state import State
 from brummer.link.target import Target
@@ -65,7 +65,10 @@ class Express(OnItsWay):
         caller.begin(call)
         at_once = self._lane.slots.take()
         if not at_once:
-            self._lane.queue(call.flow, self._on_turn)
+            try:
+                self._lane.queue(call.flow, self._on_turn)
+            except Busy as refusal:
+                raise caller.failed(call, refusal) from None
         caller.deadlines.add(self)
         if at_once:
             self._send()
