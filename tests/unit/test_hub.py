@@ -526,7 +526,7 @@ async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends
         await asked.wait()
         instances.gone(shop, "process died")
         (known,) = instances
-        while not known.link.parking:
+        while not known.is_waited_for:
             await asyncio.sleep(0)
         monkeypatch.setattr("brummer.hub.instances.REMEMBER_GONE_S", -1.0)
         instances.appeared(record_of(tmp_path / "other", unused_port()))
