@@ -10,11 +10,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from brummer.contract.paging import latest_processes, paged
+from brummer.contract.paging import latest_processes, paged, processes_of_one
 from brummer.contract.texts import lines_of, rendered
 from brummer.core.errors import InvalidArguments, NotFound
+from brummer.hub.instances import Instances
+from brummer.hub.problems import Observed, told
 from brummer.hub.router import Router
+from brummer.hub.sessions import Sessions
+from brummer.hub.tools import hub_tools
 from brummer.wire.tool_results import BUDGET_BYTES, failed
+from brummer.wire.toolbox import ToolTable
 from tests.unit.test_hub import hub_with, record_of, served, tool_call, unused_port
 from tests.unit.test_instance_tools import Agent, agent
 
@@ -258,6 +263,101 @@ def test_what_fails_between_two_answers_is_in_a_later_one() -> None:
     seen = list(chain(*all_pages(answers)))
     assert {each["name"] for each in seen} == every.keys()
     assert [each["name"] for each in seen if each["status"] == "failed"] == ["s001", "s200", "s299"]
+
+
+def runs_of_dev(first: int, last: int) -> list[dict[str, Any]]:
+    """The latest first, as an instance has them."""
+    started = [f"2026-11-30T12:{number // 60:02}:{number % 60:02}.000Z" for number in range(first, last + 1)]
+    found = [
+        {**facts("dev", "exited"), "process_id": f"dev-{first + n}", "started_at": at} for n, at in enumerate(started)
+    ]
+    return found[::-1]
+
+
+def test_runs_that_begin_or_are_forgotten_between_two_answers_shift_nothing() -> None:
+    first, last = 1, 200
+
+    def answers(cursor: str | None) -> dict[str, Any]:
+        nonlocal first, last
+        answer = processes_of_one(runs_of_dev(first, last), cursor)
+        first, last = first + 3, last + 5
+        return answer
+
+    pages = all_pages(answers)
+    assert len(pages) > 2
+    seen = [each["process_id"] for each in chain(*pages)]
+    assert seen == [f"dev-{number}" for number in range(200, 200 - len(seen), -1)]
+    assert len(seen) >= 200 - 3 * len(pages)
+
+
+async def test_scripts_that_vanish_between_two_answers_shift_nothing(agent: Agent) -> None:
+    names = [f"script-{number:03}" for number in range(150)]
+
+    def write(chosen: list[str]) -> None:
+        (agent.directory / "Procfile").write_text("".join(f"{name}: echo {'x' * 300}\n" for name in chosen[::-1]))
+
+    write(names)
+    first = (await raw(agent, "scripts_list"))["structuredContent"]
+    given = [script["name"] for script in first["scripts"] if script["source"] == "Procfile"]
+    gone = given[:5]
+    write([name for name in names if name not in gone])
+    seen, cursor = given, first["next_cursor"]
+    while cursor is not None:
+        content = (await raw(agent, "scripts_list", cursor=cursor))["structuredContent"]
+        seen += [script["name"] for script in content["scripts"] if script["source"] == "Procfile"]
+        cursor = content.get("next_cursor")
+    assert sorted(seen) == names
+
+
+async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_path: Path) -> None:
+    def problem(number: int) -> dict[str, Any]:
+        return told(Observed("task_failed", "d" * 500, 5.0, more={"task": f"task {number:02}", "count": 1}))
+
+    there, instances = [problem(number) for number in range(60)], Instances(tmp_path)
+    instances.looked()
+    limits, hub = {"in_use": {}}, {"version": "1", "pid": 1, "directory": "/", "uptime_s": 1.0}
+    status = {"hub": hub, "limits": limits, "links": [], "timeline": [], "problems": there}
+    table = ToolTable(hub_tools(instances, Sessions(), lambda: status))
+    seen: list[str] = []
+    cursor = None
+    while True:
+        arguments = {"cursor": cursor}
+        result = within_budget(await table.call("hub_status", msgspec.json.encode(arguments), tool_call("x", {})))
+        content = result["structuredContent"]
+        seen += [each["task"] for each in content["problems"]]
+        if (cursor := content.get("next_cursor")) is None:
+            break
+        assert f"cursor={cursor}" in text_of(result)
+        del there[:3]
+    assert seen == [f"task {number:02}" for number in range(60)]
+    await instances.close()
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "tab\there", "n" * 5_000, "東京" * 300, "a@17", "a@17+", "\u202e"])
+def test_a_cursor_is_one_short_line_that_is_taken_back_whatever_the_names(name: str) -> None:
+    every = [facts(f"{name} {number:03}", "running") for number in range(200)]
+    seen, cursor = [], None
+    while True:
+        answer = latest_processes(every, cursor, now_s=1e9)
+        seen += [each["name"] for each in answer["processes"]]
+        if (cursor := answer.get("next_cursor")) is None:
+            break
+        assert cursor.isprintable()
+        assert len(cursor.encode()) < 200
+    assert sorted(seen) == sorted(each["name"] for each in every)
+
+
+async def test_lines_of_many_scripts_that_have_lost_some_are_all_given_or_behind_the_cursor(agent: Agent) -> None:
+    log = agent.manager.output.log
+    for number in range(200):
+        log.skip(f"some-script-with-a-long-name-{number:03}", 1)
+    for _ in range(400):
+        agent.manager.output.add("web", "stdout", "x" * 10, 0)
+    content = (await raw(agent, "logs_tail", cursor=log.cursor(0), limit=5_000))["structuredContent"]
+    assert "cut" not in content
+    assert f".{lines_of(content)[-1]['n']}" in content["next_cursor"]
+    assert content["dropped"] == 200
+    assert content["dropped_of"].keys() < {f"some-script-with-a-long-name-{number:03}" for number in range(200)}
 
 
 async def test_changes_fit_and_all_of_them_are_behind_the_cursor(agent: Agent) -> None:

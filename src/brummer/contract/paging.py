@@ -1,11 +1,13 @@
 """Lists that take several answers: as many entries as fit into the budget, and a cursor after the last of them.
 
 A cursor is the key of the last entry that was given, and keys sort as the entries do, so what comes and goes between
-two answers shifts nothing. An entry may also move: an instance fails, and its place is then among those that were given
-already. So a cursor also has the time of the first answer, and what has changed since then comes (again) at the end.
+two answers shifts nothing. So a key is made of what the entry is, never of its position in the list. An entry may also
+move: an instance fails, and its place is then among those that were given already. So a cursor also has the time of the
+first answer, and what has changed since then comes (again) at the end.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -27,11 +29,17 @@ FEW: Final = 8
 FAILED: Final = frozenset({"failed", "crash-looping", "lost"})
 """The states of a process that are shown first. ``lost``: its instance died before it."""
 
+LAST_MS: Final = 10**15 - 1
+"""Later than any time, so that what is left up to it sorts the latest first."""
+
+KEY_BYTES: Final = 120
+"""Of the name in a key: cursors stand in each answer twice."""
+
 _encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Entry(NamedTuple):
-    """``key``: a digit, ``|`` and a text, in the order of the list. ``section``: the member of the answer for it.
+    """``key``: see `key_of`. ``section``: the member of the answer for it.
 
     ``changed_s``: when it has changed last, in seconds since the epoch; 0: it keeps its place.
     """
@@ -40,6 +48,20 @@ class Entry(NamedTuple):
     section: str
     content: dict[str, Any]
     changed_s: float = 0.0
+
+
+def key_of(rank: int, name: str) -> str:
+    """By ``rank``, a digit, and then by ``name``. A cursor is one short line, so a digest stands for the rest of a name
+    that is long, or has characters that nobody sees.
+    """
+    encoded = name.encode(errors="surrogatepass")
+    if len(encoded) > KEY_BYTES or not name.isprintable():
+        import hashlib  # noqa: PLC0415 - for a rare one
+
+        begin = encoded[: KEY_BYTES // 2].decode(errors="ignore")
+        plain = "".join(each for each in begin if each.isprintable())
+        name = f"{plain}~{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return f"{rank}|{name}"
 
 
 class _Cursor(NamedTuple):
@@ -89,7 +111,7 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
 
 def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
     """What is to be given yet, and whether it is given for having changed."""
-    ordered = sorted(entries, key=lambda entry: entry.key)
+    ordered = sorted(_unique(entries), key=lambda entry: entry.key)
     after = [entry for entry in ordered if entry.key > place.key]
     if place.repeats:
         return [(entry, True) for entry in after if place.is_before(entry.changed_s)]
@@ -97,18 +119,27 @@ def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
     return [*((entry, False) for entry in after), *((entry, True) for entry in changed)]
 
 
+def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
+    """Entries that nothing tells apart are numbered."""
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        counts[entry.key] += 1
+        count = counts[entry.key]
+        yield entry if count == 1 else entry._replace(key=f"{entry.key}~{count:06}")
+
+
 def _size_of(content: object, text: str) -> int:
     """Of an entry in an answer: as data, and as text for reading."""
     return len(_encode(content)) + len(_encode(text)) + ENTRY_BYTES
 
 
-def listed(tool: str, groups: Sequence[Sequence[tuple[str, dict[str, Any]]]], cursor: str | None) -> dict[str, Any]:
-    """`paged`, for entries that have no order but that in which they come: (section, content), group by group."""
-    entries = (
-        Entry(f"{rank}|{number:06}", section, content)
-        for rank, group in enumerate(groups)
-        for number, (section, content) in enumerate(group)
-    )
+def listed(tool: str, entries: Sequence[Entry], cursor: str | None) -> dict[str, Any]:
+    """`paged`, for entries that are given as they come where one answer has them all, and else by key."""
+    if cursor is None:
+        as_they_come = [entry._replace(key=key_of(0, f"{number:06}")) for number, entry in enumerate(entries)]
+        answer = paged(tool, as_they_come, None, now_s=0.0)
+        if "next_cursor" not in answer:
+            return answer
     return paged(tool, entries, cursor, now_s=0.0)
 
 
@@ -120,7 +151,7 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
         return {"processes": sorted(found, key=lambda each: each["status"] not in FAILED)}
     entries = (
         Entry(
-            f"{int(each['status'] not in FAILED)}|{each['name']}",
+            key_of(int(each["status"] not in FAILED), each["name"]),
             "processes",
             each,
             _changed_s(each) if cursor is not None else 0.0,
@@ -131,13 +162,21 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
 
 
 def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None) -> dict[str, Any]:
-    """The answer of scripts_status for the runs of one script, in their order."""
-    return listed("scripts_status", [[("processes", each) for each in found]], cursor)
+    """The answer of scripts_status for the runs of one script: in their order, and from the latest start to the first
+    where it takes several.
+    """
+    entries = [Entry(key_of(0, f"{LAST_MS - _ms_of(each.get('started_at')):015}"), "processes", each) for each in found]
+    return listed("scripts_status", entries, cursor)
 
 
 def _changed_s(process: dict[str, Any]) -> float:
     """When it came to its state, as far as that is known."""
+    return _ms_of(process.get("ended_at") or process.get("started_at")) / 1000
+
+
+def _ms_of(at: object) -> int:
+    """Since the epoch; 0 for what is no time."""
     try:
-        return datetime.fromisoformat(process.get("ended_at") or process["started_at"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return 0.0
+        return int(datetime.fromisoformat(at).timestamp() * 1000)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return 0

@@ -355,6 +355,11 @@ class Observed:
         return self.since_s is None or self.since_s >= self.kind.time_to_visible_s
 
 
+def rank_of(code: str) -> int:
+    """The worst first."""
+    return _RANKS.get(code, -1)
+
+
 def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
     """Root causes, the worst first, each with the number of consequences that it ``hides``."""
     present = list(observed)
@@ -367,7 +372,7 @@ def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
             roots.append(each)
         else:
             hidden[id(root)] += 1
-    roots.sort(key=lambda each: (_RANKS.get(each.code, -1), each.instances))
+    roots.sort(key=lambda each: (rank_of(each.code), each.instances))
     return [told(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
 
 

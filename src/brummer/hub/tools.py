@@ -11,12 +11,16 @@ from brummer.host.clocks import wall
 from brummer.hub.instances import Instances
 from brummer.hub.known import Known
 from brummer.hub.observing import WITHDRAWN
+from brummer.hub.problems import rank_of
 from brummer.hub.sessions import Sessions
 from brummer.link.state import State
 from brummer.wire.server import ToolCall
 from brummer.wire.toolbox import Tool
 
 _FAILS, _WORKS, _GONE = range(3)
+_WHOSE: Final = ("code", "instance", "instances", "task")
+"""What tells a problem from others, and stays the same for as long as it lasts."""
+
 _FAILING: Final = frozenset({State.SUSPECT, State.RETRYING, State.IMPOSTOR, State.INCOMPATIBLE})
 
 
@@ -24,12 +28,12 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
     """``describe`` returns what `hub_status` answers."""
 
     async def instances_list(wanted: Listing, __: ToolCall) -> object:
-        from brummer.contract.paging import Entry, paged  # noqa: PLC0415 - no start needs it
+        from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.settled()
         now_s = wall()
         entries = [
-            Entry(_key(0, known), "instances", each, now_s - each["since_s"])
+            Entry(key_of(_rank(known), known.id), "instances", each, now_s - each["since_s"])
             for known, each in ((known, known.summary()) for known in instances)
         ]
         return paged("instances_list", entries, wanted.cursor, now_s=now_s)
@@ -46,15 +50,21 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
 
     async def hub_status(wanted: Listing, __: ToolCall) -> object:
         """Problems, links and what happened to the machine: a list each, and one after the other if they are long."""
-        from brummer.contract.paging import Entry, paged  # noqa: PLC0415 - no start needs it
+        from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.settled()
         status, now_s = describe(), wall()
         links = zip(instances, status["links"], strict=True)
         entries = [
-            *(Entry(f"0|{number:06}", "problems", each) for number, each in enumerate(status["problems"])),
-            *(Entry(_key(1, known), "links", each, now_s - each["since_s"]) for known, each in links),
-            *(Entry(f"9|{number:06}", "timeline", each) for number, each in enumerate(status["timeline"])),
+            *(
+                Entry(key_of(0, _identity(each)), "problems", each, _began_s(each, now_s))
+                for each in status["problems"]
+            ),
+            *(
+                Entry(key_of(1 + _rank(known), known.id), "links", each, now_s - each["since_s"])
+                for known, each in links
+            ),
+            *(Entry(key_of(9, f"{each['at_boottime_s']:017.3f}"), "timeline", each) for each in status["timeline"]),
         ]
         return paged("hub_status", entries, wanted.cursor, now_s=now_s, hub=status["hub"], limits=status["limits"])
 
@@ -67,12 +77,18 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
     return [Tool(BY_NAME[name].as_hub_tool(), *row, renderer(name)) for name, row in table.items()]
 
 
-def _key(first: int, known: Known) -> str:
-    """The place of an instance in a list: those that fail come first."""
-    return f"{first + _rank(known)}|{known.id}"
+def _identity(problem: dict[str, Any]) -> str:
+    """The worst first."""
+    return " ".join([f"{rank_of(problem['code']):03}", *(str(problem[name]) for name in _WHOSE if name in problem)])
+
+
+def _began_s(problem: dict[str, Any], now_s: float) -> float:
+    """Since the epoch; 0 where that is not known."""
+    return 0.0 if problem["since_s"] is None else now_s - problem["since_s"]
 
 
 def _rank(known: Known) -> int:
+    """Those that fail come first."""
     if known.is_gone:
         return _GONE if known.link.status()["reason"] == WITHDRAWN else _FAILS
     return _FAILS if known.link.standing in _FAILING else _WORKS

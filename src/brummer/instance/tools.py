@@ -90,10 +90,15 @@ class _Calls:
 
     async def list_scripts(self, wanted: Listing, _context: CallContext) -> Answer:
         """What could not be understood comes first."""
+        from brummer.contract.paging import Entry, key_of  # noqa: PLC0415 - no start needs it
+
         listing = await asyncio.to_thread(self._scripts.read)
-        problems = [("problems", msgspec.structs.asdict(problem)) for problem in listing.problems]
-        scripts = [("scripts", _shown(script)) for script in listing.scripts.values()]
-        answer: Answer = _paging().listed("scripts_list", [problems, scripts], wanted.cursor)
+        problems = [
+            Entry(key_of(0, f"{each.source}:{each.line or 0:06}"), "problems", msgspec.structs.asdict(each))
+            for each in listing.problems
+        ]
+        scripts = [Entry(key_of(1, name), "scripts", _shown(script)) for name, script in listing.scripts.items()]
+        answer: Answer = _paging().listed("scripts_list", [*problems, *scripts], wanted.cursor)
         return answer
 
     async def run(self, wanted: RunScript, context: CallContext) -> Answer:

@@ -26,6 +26,8 @@ MAX_DIGITS = 19
 PAGE_BYTES = 256 * 1024
 """What one answer may hold: 5,000 ordinary lines, and far less than an agent's context."""
 
+DROPPED_BYTES = 512
+"""In an answer, for the names of processes that have lost entries: some ten, as data and as text."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,6 +35,16 @@ _encode = msgspec.json.Encoder().encode
 def twice_encoded(entry: object) -> int:
     """What an entry takes in an answer, as data and as text for reading, which is not longer than the JSON."""
     return 2 * len(_encode(entry))
+
+
+def _most(dropped_of: dict[str, int]) -> dict[str, int]:
+    most, room = {}, DROPPED_BYTES
+    for name, count in sorted(dropped_of.items(), key=lambda each: -each[1]):
+        room -= twice_encoded({name: count})
+        if room < 0:
+            break
+        most[name] = count
+    return most
 
 
 class _Numbered(Protocol):
@@ -62,9 +74,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     cursor_reset: bool
 
     def position(self) -> dict[str, Any]:
-        """All but the entries; what has nothing to say is left out."""
+        """All but the entries; what has nothing to say is left out. ``dropped_of`` names those that have lost most, as
+        far as there is room in any answer.
+        """
         position: dict[str, Any] = {"next_cursor": self.next_cursor, "dropped": self.dropped}
-        for name in ("dropped_of", "omitted", "more", "cursor_reset"):
+        if most := _most(self.dropped_of):
+            position["dropped_of"] = most
+        for name in ("omitted", "more", "cursor_reset"):
             if value := getattr(self, name):
                 position[name] = value
         return position
