@@ -315,7 +315,8 @@ async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_pa
 
     there, instances = [problem(number) for number in range(60)], Instances(tmp_path)
     instances.looked()
-    limits, hub = {"in_use": {}}, {"version": "1", "pid": 1, "directory": "/", "uptime_s": 1.0}
+    limits: dict[str, Any] = {"in_use": {}}
+    hub = {"version": "1", "pid": 1, "directory": "/", "uptime_s": 1.0}
     status = {"hub": hub, "limits": limits, "links": [], "timeline": [], "problems": there}
     table = ToolTable(hub_tools(instances, Sessions(), lambda: status))
     seen: list[str] = []
