@@ -269,6 +269,22 @@ async def test_a_read_is_cancelled_by_the_one_who_waits_for_it() -> None:
     assert len(calls.ledger) == 0
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_at_any_moment_of_the_beginning_is_answered_and_stays_in_the_ledger(turns: int) -> None:
+    tools = Counting()
+    calls = KeyedCalls(tools, frozenset())
+    request = asyncio.create_task(calls.call_tool(keyed("k")))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert calls.cancel_call("k")
+    async with asyncio.timeout(30):
+        error = content(await request)["error"]
+        assert error["code"] == "cancelled"
+        assert error["outcome"] == ("unknown" if tools.runs else "not_executed")
+        assert content(await calls.call_tool(keyed("k")))["error"] == error
+    assert not calls._works
+
+
 async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyed_calls, "GRACE_S", 0.01)
     tools = Counting()

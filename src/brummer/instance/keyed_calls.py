@@ -100,19 +100,18 @@ class KeyedCalls:
             return False
         work = self._works.get(key)
         if work is not None:
-            work.task.cancel()
+            work.cancel()
         elif self.ledger.find(key) is None:
-            never = CallCancelled("the call was cancelled before it began", outcome="not_executed")
-            self._close(self.ledger.open(key), failed(never))
+            self._close(self.ledger.open(key), failed(_never_begun()))
         return True
 
     async def close(self) -> None:
         """Stop all of it."""
-        tasks = [work.task for work in self._works.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        works = list(self._works.values())
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait([work.task for work in works])
 
     def _ask_for_room(self, call: ToolCall) -> None:
         if call.name not in RELIEVING:
@@ -151,9 +150,11 @@ class KeyedCalls:
         self.ledger.close(entry, result, self._loop.time())
 
     async def _run(self, work: "_Work", entry: Entry, call: ToolCall) -> bytes:
-        result = failed(CallCancelled("the call was cancelled"))
+        begins = work.begin()
+        result = failed(CallCancelled("the call was cancelled") if begins else _never_begun())
         try:
-            result = await self._tools.call_tool(ToolCall(call.name, call.arguments, work.request))
+            if begins:
+                result = await self._tools.call_tool(ToolCall(call.name, call.arguments, work.request))
         except asyncio.CancelledError:
             pass  # the result says so, to whoever is still there to read it
         finally:
@@ -163,6 +164,10 @@ class KeyedCalls:
         return result
 
 
+def _never_begun() -> CallCancelled:
+    return CallCancelled("the call was cancelled before it began", outcome="not_executed")
+
+
 class _Work:
     """A running call and the requests that wait for it."""
 
@@ -170,6 +175,7 @@ class _Work:
 
     def __init__(self, call: ToolCall) -> None:
         self._attached = 0
+        self._has_begun = self._is_cancelled = False
         self._messages: Hook[bytes] = Hook()
         self._grace: asyncio.TimerHandle | None = None
         self.request = call.request.with_notify(self._messages.publish)
@@ -186,6 +192,17 @@ class _Work:
             detach()
             if not self._attached and not self.task.done():
                 self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.task.cancel, CLIENT_GONE)
+
+    def begin(self) -> bool:
+        """Its task runs now; False when it was cancelled before."""
+        self._has_begun = True
+        return not self._is_cancelled
+
+    def cancel(self) -> None:
+        """A task that is cancelled before its first step would not even close the ledger's entry."""
+        self._is_cancelled = True
+        if self._has_begun:
+            self.task.cancel()
 
     def end(self) -> None:
         self._stop_grace()
