@@ -354,6 +354,24 @@ async def test_a_call_that_is_repeated_within_its_own_arguments_is_understood(
         assert result["structuredContent"] == own
 
 
+@pytest.mark.parametrize("nothing", [[], "{}", " {}"])
+async def test_other_ways_to_write_no_arguments_are_taken(shop: Record, nothing: object) -> None:
+    async with hub_with(shop) as router:
+        assert (await call(router, "instance_call", {"tool": "custom", "arguments": nothing}))[
+            "structuredContent"
+        ] == {}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"timeout_s": -1}, {"timeout_s": 1e9}, {"timeout_s": "soon"}, {"timeout_s": True}, {"bogus": 1}]
+)
+async def test_a_wait_everywhere_refuses_what_a_wait_in_one_instance_refuses(
+    shop: Record, wrong: dict[str, Any]
+) -> None:
+    async with hub_with(shop) as router:
+        assert await code_of(router, "wait_for", {"instance": "*", "exit": True, **wrong}) == "invalid_arguments"
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 async def test_an_instance_or_arguments_that_are_nothing_are_not_given(shop: Record, nothing: object) -> None:
     async with hub_with(shop) as router:

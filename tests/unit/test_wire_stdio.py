@@ -92,15 +92,31 @@ async def test_an_unknown_version_is_told_which_are_known() -> None:
         assert MODERN in answer["error"]["data"]["supported"]
 
 
-async def test_null_where_something_is_optional_counts_as_left_out() -> None:
+@pytest.mark.parametrize("nothing", [None, [], "", "{}", " { } "])
+async def test_arguments_that_are_nothing_count_as_left_out(nothing: object) -> None:
     async with stdio(Tools()) as (client, _, _):
         message = call("steps", progressToken=None)
-        message["params"]["arguments"] = None
+        message["params"]["arguments"] = nothing
         answer = await client.ask(message)
         assert answer["result"]["structuredContent"] == {"steps": 2}
 
 
-@pytest.mark.parametrize("params", [None, [], {"_meta": None}, {"_meta": {}}, {}])
+async def test_arguments_as_the_text_that_a_model_has_written_are_taken() -> None:
+    async with stdio(Tools()) as (client, _, _):
+        message = call("echo")
+        message["params"]["arguments"] = '{"n": 7}'
+        assert (await client.ask(message))["result"]["structuredContent"] == {"n": 7}
+
+
+@pytest.mark.parametrize("arguments", [5, [1], "x", "[]", "null", '{"n": 1', '{"n": 1} {}', True])
+async def test_arguments_that_are_no_object_are_refused(arguments: object) -> None:
+    async with stdio(Tools()) as (client, _, _):
+        message = call("echo")
+        message["params"]["arguments"] = arguments
+        assert (await client.ask(message))["error"]["code"] == INVALID_PARAMS
+
+
+@pytest.mark.parametrize("params", [None, [], {"_meta": None}, {"_meta": []}, {"_meta": {}}, {}])
 async def test_params_that_say_nothing_count_as_left_out(params: object) -> None:
     async with stdio(Tools()) as (client, _, _):
         assert await client.ask({**PING, "params": params}) == PONG

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from brummer.contract.arguments import NoArguments
+from brummer.contract.arguments import NoArguments, WaitFor
 from brummer.contract.tools import (
     BY_NAME,
     DEFAULT_WAIT_S,
@@ -61,6 +61,7 @@ class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
 
 _inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall, ("instance",))
 _listings: Final = ArgumentDecoder("instance_tools", NoArguments, ("instance",))
+_waits: Final = ArgumentDecoder("wait_for", WaitFor, ("instance",))
 
 
 class NotAnInstance(BrummerError):
@@ -243,6 +244,7 @@ class Router:
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
+        timeout_s = _waits.decode(arguments).timeout_s
         given = {name: value for name, value in _object(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
 
         async def ask(known: Known, wait_s: float, since: str | None) -> dict[str, Any]:
@@ -257,7 +259,7 @@ class Router:
             return content
 
         everyone = await self._addressing.everyone()
-        fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, _wait_s(arguments), ask)
+        fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, timeout_s, ask)
         answer = await fan_out.result()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
         if len(wrong) == len(everyone):
@@ -296,8 +298,10 @@ def _inner_call(arguments: bytes) -> tuple[str, bytes]:
     inner = _inner_calls.decode(arguments)
     given = _own_arguments(inner.tool, bytes(inner.arguments))
     if given.startswith(b'"'):
-        given = msgspec.json.decode(given, type=str).encode()
+        given = msgspec.json.decode(given, type=str).strip().encode()
         _object("instance_call", given)
+    if given == b"[]":  # of clients in PHP
+        given = b"{}"
     if not given.lstrip().startswith(b"{"):
         raise InvalidArguments(
             "instance_call: `arguments` must be an object", tool="instance_call", argument="arguments"

@@ -201,7 +201,7 @@ def decode_params(message: Message) -> Params:
 
 
 def _without_nulls(params: bytes) -> bytes | None:
-    """Params without members that only say "nothing": `null`, an empty array, ``_meta: null``; None if there is none.
+    """Params without members that only say "nothing": `null` or an empty array, also as ``_meta``; None if none does.
 
     Encoders write these for optional members that have no value.
     """
@@ -211,7 +211,7 @@ def _without_nulls(params: bytes) -> bytes | None:
         members = msgspec.json.decode(params, type=dict[str, Raw])
     except (msgspec.DecodeError, RecursionError):
         return None
-    if bytes(members.get("_meta", Raw())) != b"null":
+    if bytes(members.get("_meta", Raw())) not in (b"null", b"[]"):
         return None
     del members["_meta"]
     return msgspec.json.encode(members)
@@ -299,10 +299,8 @@ class McpServer:
         if name is None:
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "name" is missing', request_id=request.id)
         arguments = bytes(request.params.arguments)
-        if arguments == b"null":
-            arguments = EMPTY_RESULT
         if not arguments.startswith(b"{"):
-            raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
+            arguments = _arguments_in(arguments, request)
         if request.session is not None:
             request.session.calls += 1
         call = ToolCall(name, arguments, request)
@@ -354,6 +352,22 @@ _MODERN_METHODS: dict[str, _Method] = {
     "tools/call": McpServer._call_tool,
     "subscriptions/listen": McpServer._listen,
 }
+
+
+def _arguments_in(given: bytes, request: Request) -> bytes:
+    """The object that some clients mean: they write nothing as `null`, ``""`` or, from PHP, an empty array, and pass on
+    the text in which a model has written its arguments.
+    """
+    try:
+        meant = msgspec.json.decode(given)
+        if meant in (None, "", []):
+            return EMPTY_RESULT
+        if isinstance(meant, str):
+            msgspec.json.decode(meant, type=dict[str, Raw])
+            return meant.strip().encode()
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
 
 
 def era_of(request_method: str, params: Params) -> Era:
