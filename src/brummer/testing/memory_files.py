@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from brummer.host.directory_events import Happening, Listener
@@ -28,6 +28,8 @@ class Inode:
     """A file or a directory; ``synced`` is what a power cut leaves of it."""
 
     __slots__ = (
+        "_known",
+        "_status",
         "changed_ns",
         "content",
         "holders",
@@ -50,6 +52,8 @@ class Inode:
         self.synced_names: dict[str, Inode] = {}
         self.links = 1
         self.changed_ns = now_ns
+        self._status: os.stat_result | None = None
+        self._known: tuple[int, ...] = ()
         self.holders: dict[OpenFile, int] = {}
         """Who has a lock on it, and of which kind."""
 
@@ -58,6 +62,12 @@ class Inode:
         return stat.S_ISDIR(self.mode)
 
     def status(self) -> os.stat_result:
+        known = (self.mode, self.links, len(self.content), self.changed_ns)
+        if self._status is None or self._known != known:
+            self._status, self._known = self._new_status(), known
+        return self._status
+
+    def _new_status(self) -> os.stat_result:
         seconds = self.changed_ns / 1e9
         values = (self.mode, self.number, 1, self.links, self.uid, self.uid, len(self.content), *[int(seconds)] * 3)
         times = {f"st_{kind}time": seconds for kind in "amc"} | {f"st_{kind}time_ns": self.changed_ns for kind in "amc"}
@@ -110,20 +120,23 @@ class Disk:
     def find(self, path: Path | str) -> Inode:
         """Raises FileNotFoundError, NotADirectoryError."""
         inode = self.root
-        for part in PurePosixPath(path).parts[1:]:
+        for part in str(path).split("/"):
+            if not part:
+                continue
             if not inode.is_directory:
                 raise failure(errno.ENOTDIR)
-            if part not in inode.names:
+            found = inode.names.get(part)
+            if found is None:
                 raise failure(errno.ENOENT)
-            inode = inode.names[part]
+            inode = found
         return inode
 
     def parent_of(self, path: Path | str) -> tuple[Inode, str]:
-        place = PurePosixPath(path)
-        parent = self.find(str(place.parent))
+        place, _, name = str(path).rpartition("/")
+        parent = self.find(place)
         if not parent.is_directory:
             raise failure(errno.ENOTDIR)
-        return parent, place.name
+        return parent, name
 
     def remove_tree(self, path: Path) -> None:
         """As ``rm -rf``: all names below, and the directory itself."""
@@ -186,7 +199,7 @@ class MemoryFiles:
         self._fault("open", path)
         disk = self._disk
         creates = flags & os.O_CREAT
-        parent, name = disk.parent_of(path) if PurePosixPath(path).name else (disk.root, "")
+        parent, name = disk.parent_of(path)
         inode = parent.names.get(name) if name else disk.root
         if inode is None:
             if not creates:

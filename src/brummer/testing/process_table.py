@@ -18,7 +18,7 @@ from brummer.host.pids import ProcessIdentity, ProcessState
 from brummer.host.system import System
 from brummer.testing.memory_files import Disk, MemoryFiles, MemoryHints
 from brummer.testing.memory_sockets import Listener, MemorySocket, Network, failure
-from brummer.testing.simulated_loop import PROCESS, Pollable, SimulatedLoop
+from brummer.testing.simulated_loop import KERNEL, PROCESS, Pollable, SimulatedLoop
 from brummer.testing.virtual_time import VirtualClock
 
 BOOT: Final = "b00t"
@@ -150,13 +150,16 @@ class Process:
             await asyncio.sleep(0)
         raise RuntimeError(f"{self} has tasks that can't be cancelled: {left}")
 
-    async def exit(self) -> None:
-        """Its main function has returned. Returns what it left behind: names of tasks."""
-        await self.kill()
+    def exit(self) -> list[str]:
+        """Its main task returns now. Returns what it leaves behind."""
+        found = self.left_behind()
+        KERNEL.run(self.loop.create_task, self.kill())
+        return found
 
     def left_behind(self) -> list[str]:
         """What a process that ended in good order should have ended: its tasks and descriptors."""
-        tasks = [f"task {task.get_name()}" for task in self._tasks if not task.done()]
+        own = asyncio.current_task()
+        tasks = [f"task {task.get_name()}" for task in self._tasks if not task.done() and task is not own]
         return tasks + [f"descriptor {held!r}" for held in self.descriptors.values()]
 
     def _tell_exit(self, on_exit: Callable[[], None], context: contextvars.Context) -> None:

@@ -26,7 +26,7 @@ KERNEL: Final = contextvars.Context()
 
 RESOLUTION_S: Final = 1e-9
 
-STEPS: Final = 1_000_000
+STEPS: Final = 150_000
 """A schedule of two minutes takes some 10,000; this one goes round in a circle."""
 
 

@@ -215,7 +215,11 @@ class StdioClient(Client):
 
 
 class HttpClient(Client):
-    """One POST per call, on connections of its own."""
+    """One POST per call, on connections that are used again."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._idle: list[HttpConnection] = []
 
     def ask(self, asked: Asked, arguments: dict[str, Any], *, progress: bool) -> None:
         self.asked.append(asked)
@@ -233,13 +237,10 @@ class HttpClient(Client):
     async def _post(self, asked: Asked, body: bytes) -> None:
         events: list[bytes] = []
         try:
-            connection = await self._open()
-            try:
-                answer = await connection.exchange(
-                    _head(self.port, len(body)) + body, lambda event: _note(events, event)
-                )
-            finally:
-                connection.close()
+            connection = self._idle.pop() if self._idle else await self._open()
+            answer = await connection.exchange(_head(self.port, len(body)) + body, lambda event: _note(events, event))
+            if not connection.closed:
+                self._idle.append(connection)
         except TransportError as error:
             self.trace(self.name, f"call {asked.number}: {error.code}")
             self.finish(asked, None, lost=True)
@@ -247,13 +248,17 @@ class HttpClient(Client):
         message = msgspec.json.decode(events[-1] if events else answer.body or b"{}")
         self.finish(asked, message.get("result", {"protocol_error": message.get("error"), "status": answer.status}))
 
+    def _forget(self, connection: HttpConnection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
     async def _open(self) -> HttpConnection:
         return await HttpConnection.open(
             "127.0.0.1",
             self.port,
             timeout_s=5.0,
             limit_bytes=REPLY_LIMIT_BYTES,
-            on_close=lambda _: None,
+            on_close=self._forget,
             sockets=self.process.system.sockets,
         )
 

@@ -201,6 +201,7 @@ async def judge_end(world: World) -> list[str]:
             found.append(f"{run.name} has not ended")
         found += [f"{run.name} left {what}" for what in run.process.left_behind()]
     for instance in world.instances:
+        found += instance.left
         if instance.process is not None:
             found.append(f"{instance.id} has not ended")
     return found

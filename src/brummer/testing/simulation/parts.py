@@ -123,6 +123,7 @@ class Instance:
         self.ledger: Ledger | None = None
         self.calls: KeyedCalls | None = None
         self.problem = ""
+        self.left: list[str] = []
 
     def start(self, process: Process) -> None:
         self.process = process
@@ -138,6 +139,7 @@ class Instance:
             self._trace(self.id, f"{generation} could not serve: {self.problem}")
         if not process.is_dead:
             self.over(process, generation)
+            self.left += [f"{generation} left {what}" for what in process.exit()]
 
     def over(self, process: Process, generation: str) -> None:
         if self.process is process:

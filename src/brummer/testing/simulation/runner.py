@@ -1,6 +1,7 @@
 """Plays seeds: one, readably, or many, a process for each core."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -44,6 +45,9 @@ def run(seed: int) -> Result:
         import traceback  # noqa: PLC0415
 
         found = [f"the schedule failed: {error!r}", *traceback.format_exception(error)[-6:]]
+        with contextlib.suppress(Exception):  # else its tasks end whenever memory is collected
+            loop.steps = 0
+            loop.run_until_complete(_kill_all(world))
     finally:
         logging.disable(logging.NOTSET)
         asyncio.set_event_loop(None)
@@ -63,6 +67,12 @@ async def _play(world: World, schedule: Schedule) -> list[str]:
         instance.end()
     await asyncio.sleep(30)
     found += await judge_end(world)
+    await _kill_all(world)
+    return found
+
+
+async def _kill_all(world: World) -> None:
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
     for process in list(world.machine.processes.values()):
         await process.kill()
-    return found

@@ -14,10 +14,10 @@ from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Instance, Job, Stranger
 from brummer.testing.simulation.world import SystemFault, World, new_call
 
-STEPS: Final = (12, 30)
+STEPS: Final = (8, 24)
 GAPS_S: Final = (0.0, 0.0, 0.0, 0.01, 0.1, 0.5, 2.0)
 TAKES_S: Final = (0.0, 0.0, 0.0, 0.02, 0.2, 1.0, 3.0)
-SIZES: Final = (0,) * 30 + (5_000,) * 6 + (300_000,) * 2 + (1_500_000,)
+SIZES: Final = (0,) * 260 + (5_000,) * 30 + (300_000,) * 4 + (1_500_000,)
 
 TOOLS: Final = {
     "scripts_run": 10,
@@ -77,8 +77,8 @@ CALLS_THAT_FAIL: Final = (
 
 ANSWERED_S: Final = 400.0
 """More than any call may take."""
-QUIET_S: Final = 90.0
-"""Longer than any deadline of a call, and than what is forgotten by time alone."""
+QUIET_S: Final = 65.0
+"""Longer than the grace of a lost call, and than what a cancellation may take."""
 READY_S: Final = 6.0
 """From the end of the last fault until every link is ready."""
 READY_REMOTE_S: Final = 40.0
@@ -186,7 +186,7 @@ class Schedule:
     def calls(self) -> None:
         rng, world = self.rng, self.world
         client, target = self._client(), self._instance().id
-        for _ in range(rng.choice((1, 2, 3, 6, 12))):
+        for _ in range(rng.choice((1, 4, 8, 12, 24))):
             tool = rng.choices([*TOOLS], [*TOOLS.values()])[0]
             to = "docs" if tool in ("count", "peek") else target
             job = Job(next(world.numbers), rng.choice(TAKES_S), rng.choice(SIZES))

@@ -1,5 +1,6 @@
 """Whether the first problem that `hub_status` tells of is a fault that was injected, and still lasts."""
 
+import math
 from typing import Any, Final
 
 from brummer.core.limits import DEFAULTS
@@ -18,8 +19,8 @@ KINDS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
     "memory_full": (("memory",), 6.0),
     "memory_high": (("memory",), 6.0),
     "settling": (("sleep", "pause", "hub stopped"), 30.0),
-    "directory_full": (("disk",), 6.0),
-    "malformed": (("record",), LASTS_S),
+    "directory_full": (("disk", "ENOSPC"), 36.0),
+    "malformed": (("record",), math.inf),
     "task_failed": (("a defect", "E"), 90.0),
 }
 """What must be its cause, and how long after the end of that it may be told of."""
