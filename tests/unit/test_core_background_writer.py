@@ -149,3 +149,22 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_said_once_it_has_r
         writer.flush()
     assert (tmp_path / "log").read_text().startswith("[… ")
     assert (tmp_path / "log").read_text().endswith("three\n")
+
+
+def test_whatever_a_write_fails_of_the_thread_goes_on() -> None:
+    class Fails(io.StringIO):
+        fails = True
+
+        def write(self, text: str) -> int:
+            if self.fails:
+                raise MemoryError
+            return super().write(text)
+
+    stream = Fails()
+    writer = BackgroundWriter(stream, "test", limit=1_000)
+    writer.write("lost\n")
+    writer.flush(WITHIN_S)
+    stream.fails = False
+    writer.write("kept\n")
+    writer.flush(WITHIN_S)
+    assert stream.getvalue().endswith("kept\n")

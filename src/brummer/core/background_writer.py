@@ -76,7 +76,7 @@ class BackgroundWriter:
                 continue
             try:
                 self._put(item)
-            except (OSError, ValueError):  # nobody reads any more, or the disk is full: what wrote it goes on
+            except Exception:  # noqa: BLE001 — nobody reads any more, the disk is full, no memory is left: it goes on
                 with self._lock:
                     self.dropped += item.count("\n")
             self._written += len(item)

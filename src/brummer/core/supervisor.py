@@ -35,12 +35,6 @@ class Failure(msgspec.Struct, frozen=True):
     count: int
 
 
-class TaskEnded(BrummerError):
-    """A task that is to run for ever has returned, or was cancelled from within."""
-
-    code = "task_failed"
-
-
 class Supervisor:
     """Of all long tasks of a program; made on the running loop, whose failed callbacks it notes, too."""
 
@@ -65,41 +59,33 @@ class Supervisor:
 
     def failures(self) -> list[Failure]:
         """What waits to be started again, or runs again only since a moment."""
-        now_s = self._loop.time()
-        self._failures = {name: each for name, each in self._failures.items() if now_s < each.until_s}
+        self._failures = {name: each for name, each in self._failures.items() if self._loop.time() < each.until_s}
         return list(self._failures.values())
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[object]], *, may_end: bool) -> None:
-        pause_s = BASE_S
+        task, pause_s = asyncio.current_task(), BASE_S / 2
         while True:
-            began_s = self._loop.time()
-            error: Exception = TaskEnded("it has ended")
+            began_s, error = self._loop.time(), None
             try:
                 await work()
-                if may_end:
-                    return
-            except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is None or task.cancelling():
-                    raise
-            except Exception as raised:  # noqa: BLE001 — the barrier: whatever it is, the task is started again
+            except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 — the barrier: it is started again
                 error = raised
-            if self._loop.time() - began_s >= STABLE_S:
-                pause_s = BASE_S
-            level = logging.WARNING if self._note(name, error, pause_s + CALM_S) else logging.DEBUG
-            trace = None if isinstance(error, BrummerError | OSError) else error
-            _log.log(level, "%s failed and is started again: %s", name, error, exc_info=trace)
+            if (may_end and error is None) or (task and task.cancelling()):  # whatever the work made of that
+                return
+            pause_s = BASE_S if self._loop.time() - began_s >= STABLE_S else min(CAP_S, 2 * pause_s)
+            self._note(name, error or RuntimeError("it has ended"), pause_s + CALM_S)
             await asyncio.sleep(pause_s)
-            pause_s = min(CAP_S, 2 * pause_s)
 
-    def _callback_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        loop.default_exception_handler(context)
-        self._note(f"callback: {context['message']}", context.get("exception"), STABLE_S)
+    def _callback_failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The message goes on with the callback's arguments, which may be anything, and differ each time."""
+        name = context["message"].partition("(")[0].partition("<")[0].strip()
+        self._note(name, context.get("exception") or RuntimeError(name), STABLE_S)
 
-    def _note(self, name: str, error: BaseException | None, for_s: float) -> bool:
-        """Whether it is news."""
-        code = error.code if isinstance(error, BrummerError) else "task_failed"
-        known = next((each for each in self.failures() if each.name == name), None)
+    def _note(self, name: str, error: BaseException, for_s: float) -> None:
+        """Only what is news is a warning."""
         now_s, detail = self._loop.time(), str(error) or type(error).__name__
-        since_s, count = (known.since_s, known.count + 1) if known else (now_s, 1)
-        self._failures[name] = Failure(name, code, detail, since_s, now_s + for_s, count)
-        return known is None or known.detail != detail
+        known = next((each for each in self.failures() if each.name == name), Failure(name, "", "", now_s, now_s, 0))
+        code = error.code if isinstance(error, BrummerError) else "task_failed"
+        self._failures[name] = Failure(name, code, detail, known.since_s, now_s + for_s, known.count + 1)
+        log = _log.debug if known.detail == detail else _log.warning
+        log("%s failed: %s", name, detail, exc_info=None if isinstance(error, BrummerError | OSError) else error)
