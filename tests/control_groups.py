@@ -65,11 +65,7 @@ def _until_frozen(group: Path) -> None:
 def no_process_more_for(pid: int) -> Iterator[None]:
     """Neither it nor its threads can start a process or a thread. Of version 1; nothing is left of its group."""
     root = Path("/sys/fs/cgroup/pids")
-    group = root / f"brummer-{uuid.uuid4().hex}"
-    try:
-        group.mkdir()
-    except OSError:
-        pytest.skip("platform: no control group of version 1 for pids to be had here")
+    group = _group_for_pids()
     before = next(
         root / line.split(":", 2)[2].lstrip("/")
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -82,3 +78,25 @@ def no_process_more_for(pid: int) -> Iterator[None]:
     finally:
         (before / "cgroup.procs").write_text(str(pid))
         group.rmdir()
+
+
+@contextmanager
+def of_one_process() -> Iterator[Path]:
+    """A file of a new group: who writes its number there can start neither a process nor a thread. All in it must have
+    ended before the block does.
+    """
+    group = _group_for_pids()
+    try:
+        (group / "pids.max").write_text("1")
+        yield group / "cgroup.procs"
+    finally:
+        group.rmdir()
+
+
+def _group_for_pids() -> Path:
+    group = Path("/sys/fs/cgroup/pids") / f"brummer-{uuid.uuid4().hex}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("platform: no control group of version 1 for pids to be had here")
+    return group

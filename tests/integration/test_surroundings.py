@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.control_groups import of_one_process
 from tests.integration.programs import BRUM, DIES_S, WAIT_S, Brum, Hub, within
 
 MODULES = (
@@ -142,6 +143,67 @@ def test_with_few_open_files_a_hub_answers_and_names_them(brum: Brum) -> None:
     hub.close_stdin()
     assert hub.wait() == 0
     assert "Traceback" not in hub.stderr.rest()
+
+
+def test_a_hub_for_which_no_thread_can_be_started_serves_and_ends(brum: Brum) -> None:
+    with of_one_process() as group:
+        hub = brum.hub_by(["sh", "-c", f"echo $$ > {group}; exec {BRUM} --mcp --metrics 127.0.0.1:0"]).greet()
+        assert problems_of(hub) == []
+        hub.close_stdin()
+        assert hub.wait() == 0
+    assert "Traceback" not in hub.stderr.rest()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="platform: namespaces need root on Linux")
+def test_a_hub_whose_parent_has_another_number_in_proc_serves(brum: Brum) -> None:
+    hub = brum.hub_by(["unshare", "-pf", "sh", "-c", 'sh -c "$0 --mcp; true"; true', str(BRUM)]).greet()
+    assert problems_of(hub) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: env --block-signal of GNU")
+@pytest.mark.parametrize("how", ["--block-signal", "--ignore-signal"])
+def test_a_hub_that_inherits_signals_as_blocked_or_ignored_ends_on_sigterm(brum: Brum, how: str) -> None:
+    hub = brum.hub_by(["env", f"{how}=TERM,HUP,CHLD", BRUM, "--mcp"]).greet()
+    hub.signal(signal.SIGTERM)
+    assert hub.wait() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: env --block-signal of GNU")
+def test_signals_that_an_instance_inherits_as_blocked_end_it_and_its_scripts(brum: Brum) -> None:
+    project = brum.project("shop", {".brum.toml": '[scripts.waits]\ncommand = "exec sleep 1000"\n'})
+    instance = brum.instance_by(["env", "--block-signal=TERM,VTALRM,CHLD", BRUM, "--no-tui", "-d", project]).published()
+    hub = brum.hub().greet()
+    hub.call("scripts_run", name="waits", wait="none")
+    stopped = hub.call("scripts_stop", name="waits")
+    assert (stopped.get("status"), stopped.get("signal")) == ("stopped", "SIGTERM"), stopped
+    instance.signal(signal.SIGTERM)
+    assert instance.wait() == 0
+
+
+@pytest.mark.parametrize("stdout", ["a full disk", "no reader"])
+def test_a_hub_over_http_whose_address_nobody_reads_serves(brum: Brum, stdout: str) -> None:
+    readable, full = os.pipe()
+    os.close(readable)
+    if stdout == "a full disk":
+        os.close(full)
+        full = os.open("/dev/full", os.O_WRONLY)
+    hub = subprocess.Popen(
+        [BRUM, "--mcp", "--http", "127.0.0.1:0"],
+        stdin=subprocess.DEVNULL,
+        stdout=full,
+        stderr=subprocess.PIPE,
+        cwd=brum.home,
+        env=brum.environment,
+    )
+    os.close(full)
+    try:
+        assert within(WAIT_S, lambda: str(hub.pid) in brum.run("status").stdout)
+        hub.terminate()
+        _, stderr = hub.communicate(timeout=WAIT_S)
+        assert b"Traceback" not in stderr
+    finally:
+        hub.kill()
+        hub.wait()
 
 
 # A hub never outlives its client.

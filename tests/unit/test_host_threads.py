@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from brummer.host.threads import WORKERS, NoThread, in_thread, start_all_threads
+from brummer.host.threads import WORKERS, NoThread, in_thread, in_thread_if_possible, start_all_threads
 
 
 def no_more(_: threading.Thread) -> None:
@@ -38,6 +38,7 @@ async def test_work_for_which_no_thread_can_be_started_is_an_error_of_ours(monke
     with pytest.raises(NoThread) as raised:
         await in_thread(int, "1")
     assert (raised.value.retryable, raised.value.outcome) == (True, "not_executed")
+    assert await in_thread_if_possible(int, "1") == 1
 
 
 async def test_an_error_of_the_work_itself_is_left_as_it_is() -> None:

@@ -1,8 +1,10 @@
 """``brum --mcp``: the hub on stdio, or over HTTP."""
 
+import contextlib
 import os
 from pathlib import Path
 
+from brummer.cli import standard_streams
 from brummer.cli.ports import port_of, user_token
 from brummer.cli.stream import take
 from brummer.core.settings import Flags
@@ -51,4 +53,7 @@ def _working_directory() -> Path:
 
 
 def _announce(url: str) -> None:
-    print(f"brum: MCP over HTTP at {url}", flush=True)
+    """A standard output that takes nothing, such as a pipe that nobody reads, keeps nobody from being served."""
+    with contextlib.suppress(OSError):
+        print(f"brum: MCP over HTTP at {url}")
+    standard_streams.finish()

@@ -30,6 +30,8 @@ def take(*, greet: bool = False) -> Stream:
     terminal of its own there is a person, who wants to be rid of it.
     """
     if not _taken:
+        # Where others ignore it, which survives an exec, one that came while the rest is loaded would be lost.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if not os.isatty(STDIN):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stdout.flush()

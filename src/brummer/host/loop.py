@@ -18,11 +18,18 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     if sys.platform != "win32":
         # Ignored, which survives an exec, the kernel itself would take the exit status of every child of ours.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Blocked, which survives an exec too, a signal would end neither us nor our children.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()  # off since the start (`brummer.cli.start`)
-    with contextlib.closing(main), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main)
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        with contextlib.closing(main):
+            return runner.run(main)
+    finally:
+        with contextlib.suppress(RuntimeError):  # no thread is left to wait for the others
+            runner.close()
 
 
 def _loop_factory() -> Any:

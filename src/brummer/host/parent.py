@@ -1,5 +1,55 @@
 """The process that started us, noted before anything else is imported: it may die while we load."""
 
 import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable
 
 PID = os.getppid()
+
+POLL_S: Final = 1.0
+"""A hub is to be gone within two."""
+
+
+def watch_parent(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None]":
+    """Call ``on_exit()`` once when the parent has died, also while we were starting. Returns how to stop.
+
+    The first process of a container, and one outside of it, are no parents that could die before us.
+    """
+    stop = _watch_by_identity(loop, on_exit) or _watch_by_polling(loop, on_exit)
+    if os.getppid() != PID:  # its pid may be another's by now
+        stop()
+        return loop.call_soon(on_exit).cancel
+    return stop
+
+
+def _watch_by_identity(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None] | None":
+    """None where it can't be looked up: /proc hides it, as another user's, or shows another namespace."""
+    from brummer.host.exits import watch_exit  # noqa: PLC0415 — see above, as for the next
+    from brummer.host.pids import identify  # noqa: PLC0415
+
+    try:
+        identity = identify(PID) if PID > 1 else None
+        return None if identity is None else watch_exit(loop, identity, on_exit).close
+    except (OSError, ValueError):
+        return None
+
+
+def _watch_by_polling(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None]":
+    timer: TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal timer
+        if os.getppid() == PID:
+            timer = loop.call_later(POLL_S, look)
+        else:
+            on_exit()
+
+    def stop() -> None:
+        if timer is not None:
+            timer.cancel()
+
+    timer = loop.call_later(POLL_S, look) if PID > 1 else None
+    return stop

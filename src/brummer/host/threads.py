@@ -37,6 +37,14 @@ async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     return await running
 
 
+async def in_thread_if_possible(work: Callable[..., T], *arguments: object) -> T:
+    """As `in_thread`; on the loop where there is no thread. For what must be done, and takes milliseconds as a rule."""
+    try:
+        return await in_thread(work, *arguments)
+    except NoThread:
+        return work(*arguments)
+
+
 async def start_all_threads() -> bool:
     """All that `asyncio.to_thread` will use on the running loop: some milliseconds. False when not all could be
     started; then it uses those that could.

@@ -28,13 +28,12 @@ from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
 from brummer.host import parent
 from brummer.host.directories import DirectoryUnusable
-from brummer.host.exits import watch_exit
 from brummer.host.hangups import watch_hangup
 from brummer.host.logind import watch_sleep
-from brummer.host.pids import identify
 from brummer.host.real_system import REAL
 from brummer.host.settings_files import read_settings
 from brummer.host.system import System
+from brummer.host.threads import in_thread_if_possible
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.instances import Concerns, Instances
 from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
@@ -158,8 +157,8 @@ async def running_hub(
 
     ``flags``: what the command line sets.
     """
-    chosen = await asyncio.to_thread(read_settings, working_directory, environ, flags)
-    is_there = await asyncio.to_thread(working_directory.is_dir)
+    chosen = await in_thread_if_possible(read_settings, working_directory, environ, flags)
+    is_there = await in_thread_if_possible(working_directory.is_dir)
     async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns) as hub:
         if not is_there:
             hub.problems.append(WorkingDirectoryGone(working_directory))
@@ -288,7 +287,7 @@ async def serve_http(
     ``further_tools`` are served after the frozen ones; no command line reaches that.
     """
     host = port.address[0]
-    token = await asyncio.to_thread(port.token)
+    token = await in_thread_if_possible(port.token)
     ended = asyncio.Event()
     async with (
         running_hub(environ, working_directory, flags=flags, further_tools=further_tools) as hub,
@@ -297,7 +296,7 @@ async def serve_http(
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         limit_bytes = hub.instances.gate.limits.request_bytes
         server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit)
-        listeners = await asyncio.to_thread(_listen, port.address)
+        listeners = await in_thread_if_possible(_listen, port.address)
         await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host
         with _ending_on_signals(ended.set, also=(signal.SIGINT,)):
@@ -329,18 +328,11 @@ def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ())
 @contextlib.contextmanager
 def _ending_with_parent(end: Callable[[], None]) -> Iterator[None]:
     """Some launchers leave our stdin open when they die; then the parent's death is the only word we get."""
-    loop = asyncio.get_running_loop()
-    identity = identify(parent.PID) if parent.PID > 1 else None
-    if os.getppid() != parent.PID:  # it died while we were starting; its pid may be another's by now
-        loop.call_soon(end)
-        yield
-        return
-    watch = watch_exit(loop, identity, end) if identity is not None else None
+    stop = parent.watch_parent(asyncio.get_running_loop(), end)
     try:
         yield
     finally:
-        if watch is not None:
-            watch.close()
+        stop()
 
 
 @contextlib.contextmanager

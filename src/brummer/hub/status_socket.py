@@ -35,6 +35,7 @@ from brummer.host.private_sockets import (
     remove,
     remove_dead,
 )
+from brummer.host.threads import in_thread_if_possible
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class _Door:
     async def _open(self) -> None:
         """A directory that is not there yet is no problem: we wait for it. Raises StatusSocketFailed."""
         try:
-            place = await asyncio.to_thread(_Place.taken, self._directory)
+            place = await in_thread_if_possible(_Place.taken, self._directory)
         except (BrummerError, OSError) as error:
             missing = isinstance(error, DirectoryUnusable) and error.reason == "missing"
             if missing or isinstance(error, FileNotFoundError):
@@ -215,7 +216,7 @@ class _Door:
             client.drop()
         place, self._place = self._place, None
         if place is not None:
-            await asyncio.to_thread(place.leave)
+            await in_thread_if_possible(place.leave)
         while self.clients:  # noqa: ASYNC110 — the loop closes their sockets within its next turns
             await asyncio.sleep(0)
 

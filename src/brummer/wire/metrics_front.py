@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family
@@ -20,6 +20,7 @@ PATH: Final = b"/metrics"
 BODY_LIMIT_BYTES: Final = 4096
 """A scrape has no body."""
 
+T = TypeVar("T")
 Snapshot = Callable[[], list[Family]]
 
 
@@ -39,7 +40,7 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
         yield None
         return
     try:
-        token, listeners = await asyncio.to_thread(_opened, port)
+        token, listeners = await _in_thread_if_possible(_opened, port)
     except MetricsNotServed as error:
         yield error
         return
@@ -50,6 +51,14 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
         yield None
     finally:
         await server.close()
+
+
+async def _in_thread_if_possible(work: Callable[..., T], *arguments: object) -> T:
+    """On the loop where no further thread can be started: it takes milliseconds as a rule."""
+    try:
+        return await asyncio.to_thread(work, *arguments)
+    except RuntimeError:
+        return work(*arguments)
 
 
 def _opened(asked: Port) -> tuple[str, list[socket.socket]]:
@@ -81,7 +90,7 @@ class _Front:
         elif request.method not in (b"GET", b"HEAD"):
             exchange.respond(405, b"", [(b"allow", b"GET, HEAD")])
         else:
-            content_type, text = await asyncio.to_thread(_text, self._snapshot(), self._pid)
+            content_type, text = await _in_thread_if_possible(_text, self._snapshot(), self._pid)
             exchange.respond(200, text, [(b"content-type", content_type)])
 
 
