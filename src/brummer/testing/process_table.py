@@ -157,10 +157,11 @@ class Process:
         return found
 
     def left_behind(self) -> list[str]:
-        """What a process that ended in good order should have ended: its tasks and descriptors."""
+        """What a process that ended in good order should have ended: its tasks, timers and descriptors."""
         own = asyncio.current_task()
         tasks = [f"task {task.get_name()}" for task in self._tasks if not task.done() and task is not own]
-        return tasks + [f"descriptor {held!r}" for held in self.descriptors.values()]
+        timers = [f"timer {callback}" for callback in self.loop.timers_of(self)]
+        return tasks + timers + [f"descriptor {held!r}" for held in self.descriptors.values()]
 
     def _tell_exit(self, on_exit: Callable[[], None], context: contextvars.Context) -> None:
         self.loop.call_soon(on_exit, context=context)

@@ -141,6 +141,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """What was deferred is ready now."""
         self._ready.extend(handles)
 
+    def timers_of(self, process: Owner) -> list[str]:
+        """Those that are set, and will run in this process."""
+        handles = (handle for handle in self._scheduled if not handle._cancelled)
+        return [repr(handle._callback) for handle in handles if handle._context.get(PROCESS) is process]
+
     # What asyncio asks of a loop.
 
     def _run_once(self) -> None:
