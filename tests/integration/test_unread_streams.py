@@ -1,8 +1,11 @@
 """Standard streams that nobody reads hold up neither a hub nor an instance, nor their end."""
 
 import os
+import select
 import signal
+import subprocess
 import sys
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,9 @@ import pytest
 from tests.integration.programs import BRUM, WAIT_S, Brum, within
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: named pipes of POSIX")
+
+
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 
 
 @pytest.fixture
@@ -47,6 +53,35 @@ def test_a_hub_whose_log_nobody_reads_answers_and_ends(brum: Brum, full: Path, e
     else:
         hub.close_stdin()
     assert hub.wait() == 0
+
+
+@pytest.mark.parametrize("ends", ["end of input", "SIGTERM"])
+def test_a_hub_on_a_terminal_that_nobody_reads_ends(brum: Brum, ends: str) -> None:
+    """Some clients give their servers one; and Ctrl-S stops any."""
+    outside, inside = os.openpty()
+    tty.setraw(inside)
+    hub = subprocess.Popen(
+        [BRUM, "--mcp"], stdin=subprocess.PIPE, stdout=inside, stderr=subprocess.DEVNULL, env=brum.environment
+    )
+    try:
+        assert hub.stdin is not None
+        hub.stdin.write(PING)
+        hub.stdin.flush()
+        assert os.read(outside, 100).startswith(b'{"jsonrpc"')  # it runs
+        hub.stdin.write(PING.replace(b"ping", b"tools/list") * 10)
+        hub.stdin.flush()
+        assert within(WAIT_S, lambda: select.select([outside], [], [], 0)[0] != [])
+        if ends == "SIGTERM":
+            hub.terminate()
+        else:
+            hub.stdin.close()
+        assert hub.wait(WAIT_S) == 0
+        assert os.get_blocking(inside)
+    finally:
+        hub.kill()
+        hub.communicate()
+        os.close(inside)
+        os.close(outside)
 
 
 def test_an_instance_whose_output_and_log_nobody_reads_runs_its_scripts_and_ends(brum: Brum, full: Path) -> None:

@@ -195,6 +195,18 @@ class _ThreadReader:
                 self._taken.wait()
 
 
+def _opened_anew(fd: int) -> int | None:
+    """A terminal, as a client may give us one: a flag of ``fd`` itself would reach the shell, and all who share it. None
+    for another device, and where it can't be opened.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 class Writer:
     """Writes whole lines without ever blocking the loop; answers of one loop turn leave in one system call."""
 
@@ -218,7 +230,10 @@ class Writer:
         self.broken = False
         self._drained: asyncio.Future[None] | None = None
         mode = descriptors.fstat(fd).st_mode
-        if (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
+        self._of_terminal = _opened_anew(fd) if stat.S_ISCHR(mode) else None
+        if self._of_terminal is not None:
+            self._fd = self._of_terminal
+        elif (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
             descriptors.set_blocking(fd, False)
 
     def write(self, message: bytes, *, is_last: bool = False) -> None:
@@ -300,3 +315,6 @@ class Writer:
                     await self._drained
         if self._blocked:
             self._loop.remove_writer(self._fd)
+        if self._of_terminal is not None:
+            os.close(self._of_terminal)
+            self.broken, self._of_terminal = True, None
