@@ -1,5 +1,6 @@
 """A hub in surroundings that others have spoiled: it serves and shows the problem, or says why not and ends at once."""
 
+import json
 import os
 import signal
 import subprocess
@@ -108,6 +109,33 @@ def test_a_working_directory_that_was_removed_is_a_problem_and_no_end(brum: Brum
     hub = brum.hub_by(["sh", "-c", f"rm -r {project} && exec {BRUM} --mcp"], project, PWD=str(project)).greet()
     assert problems_of(hub) == ["working_directory_gone"]
     assert hub.call("scripts_list", instance=instance.id)["scripts"]
+
+
+IN_ITS_FOLDER = "test -e ${workspaceFolder}/Procfile"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: names of any bytes")
+def test_a_directory_whose_name_is_not_utf_8_is_a_project_like_any_other(brum: Brum) -> None:
+    """A hub there, and an instance with a tasks.json, into which such a name can't be put."""
+    project = brum.project(
+        os.fsdecode(b"sh\xffop"),
+        {
+            "Procfile": "waits: exec sleep 1000\n",
+            ".vscode/tasks.json": json.dumps({"tasks": [{"label": "here", "type": "shell", "command": IN_ITS_FOLDER}]}),
+            ".brum.toml": "max_parked = 3\n",
+        },
+    )
+    assert brum.run("up", "waits", cwd=project).status == 0
+    hub = brum.hub("--log-json", "--log-level", "debug", cwd=project).greet()
+    status = hub.call("hub_status")
+    assert "error" not in status, status
+    assert [problem["code"] for problem in status["problems"]] == ["setting_ignored"]
+    assert hub.call("scripts_run", name="here", wait="exit")["exit_code"] == 0
+    for command in ("ps --json", "ls --json", "status --json", "metrics --json", "doctor --json", "--settings --json"):
+        done = brum.run(*command.split(), cwd=project)
+        assert "Traceback" not in done.stderr
+        assert json.loads(done.stdout)
+    assert brum.run("down", cwd=project).status == 0
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2</dev/null", "2>/dev/full"])

@@ -132,3 +132,12 @@ def test_a_subscriber_that_fails_costs_nobody_anything(caplog: pytest.LogCapture
     hook.publish(1)
     assert seen == [1]
     assert "a subscriber failed" in caplog.text
+
+
+def test_a_line_of_json_about_a_name_that_is_not_utf_8_is_written(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("info", as_json=True)
+    root.warning("%s is odd", "dir\udcff")
+    root.handlers[0].flush()
+    assert json.loads(capsys.readouterr().err)["message"] == "dir? is odd"

@@ -424,6 +424,20 @@ def test_the_member_of_a_cargo_workspace_that_is_broken_is_reported(project: Pro
 PAGE = (Path(__file__).parents[2] / "docs" / "scripts.md").read_text()
 
 
+def test_a_file_that_makes_its_detector_fail_is_reported_and_the_others_stay(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr(import_module("brummer.instance.detect.makefile"), "detect", fails)
+    project.write("Makefile", "all:\n\ttrue\n")
+    project.write("Procfile", "web: true\n")
+    [problem] = project.problems()
+    assert (problem.source, problem.message) == ("Makefile", "it can't be read: ZeroDivisionError: odd")
+    assert list(project.commands()) == ["web"]
+
+
 def test_the_page_lists_every_detector_in_its_order_with_its_prefix() -> None:
     rows = re.findall(r"^\| (`.*`.*) \| `(\w+)` \|", PAGE.partition("| key |")[0], re.MULTILINE)
     modules = {module: import_module(f"brummer.instance.detect.{module}") for module in DETECTORS}

@@ -12,6 +12,7 @@ import msgspec
 
 from brummer.cli.say import say
 from brummer.cli.table import print_table
+from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
 from brummer.discovery.record import Record
@@ -67,7 +68,7 @@ async def _print_events(registry: Registry, *, as_json: bool) -> None:
         reason = event.reason if isinstance(event, Gone) else ""
         if as_json:
             seen = {"event": kind, "instance_id": record.instance_id, "pid": record.pid, "url": record.url}
-            print(msgspec.json.encode({**seen, "reason": reason}).decode(), flush=True)
+            print(json_text.encode({**seen, "reason": reason}).decode(), flush=True)
         else:
             print(f"{kind:9}{record.instance_id}  pid {record.pid}  {record.url}  {reason}".rstrip(), flush=True)
 
@@ -135,7 +136,7 @@ def _object(text: str) -> bytes:
 
 
 def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    print(json_text.indented(value))
 
 
 def _print_table(items: list[dict[str, Any]]) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-import msgspec
-
+from brummer.core import json_text
 from brummer.discovery.record import displayable
 from brummer.host import loop
 from brummer.hub.doctor import Finding, examine
@@ -19,7 +18,7 @@ def run(*, as_json: bool) -> int:
     async def main() -> int:
         findings = await examine(os.environ, await asyncio.to_thread(Path.home))
         if as_json:
-            print(msgspec.json.format(msgspec.json.encode({"findings": findings}), indent=2).decode())
+            print(json_text.indented({"findings": findings}))
         else:
             for finding in findings:
                 _print(finding)

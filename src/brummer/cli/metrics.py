@@ -10,6 +10,7 @@ import msgspec
 
 from brummer.cli.say import say
 from brummer.cli.status import Hubs
+from brummer.core import json_text
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family, merged
 from brummer.core.tallies import FAMILIES_PATH
@@ -127,7 +128,7 @@ def _print(sources: list[Source], *, as_json: bool) -> None:
         if source.pid:
             source.families += exposition.process_families(source.pid)
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(sources), indent=2).decode())
+        print(json_text.indented(sources))
     else:
         families = merged(((source.source, source.families) for source in sources), LABEL)
         print(exposition.render(families).decode(), end="")

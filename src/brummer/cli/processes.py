@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from brummer.cli.paint import Paint, shortened
 from brummer.cli.process_table import Process, lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_NOTHING_RUNS, EXIT_TIMED_OUT, Project, with_project
 from brummer.cli.say import say
+from brummer.core import json_text
 from brummer.discovery.record import displayable
 
 
@@ -23,7 +22,7 @@ def ps(place: Path, name: str | None, paint: Paint, *, as_json: bool) -> int:
         listing = await project.call("scripts_list") if runs else {}
         tell_problems(listing)
         if as_json:
-            print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+            print(json_text.indented(answer))
         elif processes := processes_of(answer):
             show_processes(sorted(processes, key=_started), paint)
         elif runs:

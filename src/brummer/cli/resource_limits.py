@@ -17,6 +17,7 @@ from brummer.cli.drives.finding import Finding, Measured, all_held, judged
 from brummer.cli.drives.world import World
 from brummer.cli.say import say
 from brummer.cli.table import print_table
+from brummer.core import json_text
 from brummer.core.kinds import SIZE
 from brummer.core.settings import BY_KEY, TABLE, Flags, Settings
 from brummer.host import loop
@@ -91,7 +92,7 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
     if status:
         return status
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode({"limits": findings}), indent=2).decode())
+        print(json_text.indented({"limits": findings}))
     else:
         _print(findings)
     for finding in findings:

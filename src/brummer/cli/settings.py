@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from brummer.cli.say import say
 from brummer.cli.table import print_table
+from brummer.core import json_text
 from brummer.core.settings import TABLE, Flags, Settings
 from brummer.host.settings_files import read_settings
 
@@ -18,7 +17,7 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
     """Returns the exit status."""
     settings = read_settings(directory.resolve(), os.environ, flags)
     if as_json:
-        print(msgspec.json.format(msgspec.json.encode(_described(settings)), indent=2).decode())
+        print(json_text.indented(_described(settings)))
     else:
         _print_table(settings)
     for problem in (*settings.problems, *settings.warnings):

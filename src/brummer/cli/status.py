@@ -12,6 +12,7 @@ import msgspec
 
 from brummer.cli.paint import PLAIN, Paint, wants_colours
 from brummer.cli.status_page import Status, gist, page, problem_of
+from brummer.core import json_text
 from brummer.core.errors import BrummerError
 from brummer.core.visible import CLEAR
 from brummer.discovery.directory import instances_directory
@@ -98,8 +99,7 @@ def _as_status(answer: dict[str, Any]) -> Status:
 
 def _print(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, paint: Paint = PLAIN) -> None:
     if as_json:
-        text = msgspec.json.encode(answers)
-        print((text if watching else msgspec.json.format(text, indent=2)).decode(), flush=True)
+        print(json_text.encode(answers).decode() if watching else json_text.indented(answers), flush=True)
         return
     now = datetime.now().astimezone()
     if watching:

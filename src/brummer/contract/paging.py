@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from brummer.contract import texts
 from brummer.core.errors import InvalidArguments, shown
+from brummer.core.json_text import encode
 from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 
 _CURSOR: Final = re.compile(r"(\d\|[^\x00-\x1f]+)@(\d{1,15})(\+?)")
@@ -34,8 +33,6 @@ LAST_MS: Final = 10**15 - 1
 
 KEY_BYTES: Final = 120
 """Of the name in a key: cursors stand in each answer twice."""
-
-_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Entry(NamedTuple):
@@ -97,7 +94,7 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
     """
     place = _cursor(cursor, now_s)
     answer: dict[str, Any] = {**head, **{section: [] for section in texts.SECTIONS[tool]}}
-    room = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(_encode(head))
+    room = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(encode(head))
     rest = _rest(entries, place)
     last = None
     for entry, repeats in rest:
@@ -130,7 +127,7 @@ def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
 
 def _size_of(content: object, text: str) -> int:
     """Of an entry in an answer: as data, and as text for reading."""
-    return len(_encode(content)) + len(_encode(text)) + ENTRY_BYTES
+    return len(encode(content)) + len(encode(text)) + ENTRY_BYTES
 
 
 def listed(tool: str, entries: Sequence[Entry], cursor: str | None) -> dict[str, Any]:
@@ -147,7 +144,7 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
     """The answer of scripts_status for the latest run of each script: those that failed first, and by name
     where it takes several.
     """
-    if cursor is None and (len(found) <= FEW or len(_encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
+    if cursor is None and (len(found) <= FEW or len(encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
         return {"processes": sorted(found, key=lambda each: each["status"] not in FAILED)}
     entries = (
         Entry(

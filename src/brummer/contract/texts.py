@@ -7,8 +7,7 @@ known, or not there, are passed over: files and instances of another version may
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
-
+from brummer.core.json_text import encode
 from brummer.core.units import span
 
 Answer = dict[str, Any]
@@ -296,7 +295,7 @@ def _facts(content: Answer, names: tuple[str, ...]) -> str:
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 SECTIONS: Final[dict[str, dict[str, Callable[[Answer], str]]]] = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
+from brummer.core import json_text
 from brummer.core.background_writer import BackgroundWriter
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class _JsonLines(logging.Formatter):
             event.setdefault(name, without_secrets(value) if isinstance(value, str) else value)
         if record.exc_info:
             event["traceback"] = without_secrets(self.formatException(record.exc_info))
-        return msgspec.json.encode(event, enc_hook=str).decode()
+        return json_text.encode(event).decode()
 
 
 def _fields_of(record: logging.LogRecord) -> Mapping[str, object]:

@@ -10,7 +10,6 @@ parent of the directory was moved, which no hint tells of, the hub stays unseen.
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import re
@@ -20,9 +19,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
-import msgspec
-
 from brummer.core.errors import BrummerError
+from brummer.core.json_text import encode
 from brummer.core.supervisor import Supervisor
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.directory_watch import DirectoryWatch, Hint
@@ -229,7 +227,7 @@ class _Door:
         if describe is None:
             return None
         try:
-            return _encode(describe()) + b"\n"
+            return encode(describe()) + b"\n"
         except Exception:  # noqa: BLE001 — the barrier: as above
             _log.exception("the %s can't be told", request.decode())
             return None
@@ -240,13 +238,6 @@ async def _within(seconds: float | None, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _encode(status: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(status)
-    except UnicodeEncodeError:  # the name of a directory need not be UTF-8
-        return json.dumps(status, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class _Client(asyncio.Protocol):

@@ -7,9 +7,8 @@ shortly, for reading, and is no JSON again.
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
 from brummer.core.errors import BrummerError
+from brummer.core.json_text import encode
 
 BUDGET_BYTES: Final = 32 * 1024
 """Of an answer of ours: some 8,000 tokens. Claude Code, for one, warns of an answer from 10,000 tokens on."""
@@ -29,7 +28,7 @@ def structured(content: Any, render: Render | None = None, limit_bytes: int = BU
     is the structured content as JSON, and nothing is cut: what others have made passes whole.
     """
     if render is None:
-        encoded = _encode(content)
+        encoded = encode(content)
         return _result(encoded.decode(), encoded, b"false")
     return _within(limit_bytes, content, render, b"false")
 
@@ -41,17 +40,17 @@ def failed(error: BrummerError) -> bytes:
 
 def of_blocks(blocks: object) -> bytes:
     """A result that is not structured: content blocks as the specification has them."""
-    return b'{"content":%b,"isError":false}' % _encode(blocks)
+    return b'{"content":%b,"isError":false}' % encode(blocks)
 
 
 def _within(limit_bytes: int, content: dict[str, Any], render: Render, is_error: bytes) -> bytes:
-    result = _result(render(content), _encode(content), is_error)
+    result = _result(render(content), encode(content), is_error)
     for characters, entries in _CUTS:
         if len(result) <= limit_bytes:
             break
         cut = {**_cut(content, characters, entries), "cut": f"texts over {characters} characters, lists over {entries}"}
         text = f"{render(cut)}\n[cut to fit into {limit_bytes} bytes: {cut['cut']}]"
-        result = _result(text, _encode(cut), is_error)
+        result = _result(text, encode(cut), is_error)
     return result
 
 
@@ -87,21 +86,12 @@ def _error_text(content: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
-
-
-def _encode(content: object) -> bytes:
-    try:
-        return msgspec.json.encode(content, enc_hook=str)
-    except UnicodeEncodeError:  # a file name that is not UTF-8, say: shown with "?" rather than not at all
-        import json  # noqa: PLC0415 — 3 ms, for a rare one
-
-        return json.dumps(msgspec.to_builtins(content, enc_hook=str), ensure_ascii=False).encode("utf-8", "replace")
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def _result(text: str, content: bytes, is_error: bytes) -> bytes:
     return b'{"content":[{"type":"text","text":%b}],"structuredContent":%b,"isError":%b}' % (
-        _encode(text),
+        encode(text),
         content,
         is_error,
     )

@@ -4,6 +4,7 @@ A broken file is a `Problem` and hides nothing else. Where two sources have the 
 later ones get a prefix, as in ``make:test``.
 """
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
@@ -17,6 +18,8 @@ from brummer.instance.detect.project import Project
 
 if TYPE_CHECKING:
     from brummer.instance.detect.brum_toml import Declared
+
+_log = logging.getLogger(__name__)
 
 DETECTORS: dict[str, tuple[str, ...]] = {
     "package_json": ("package.json",),
@@ -96,6 +99,9 @@ def _detected(detector: ModuleType, source: str, project: Project) -> Iterator[S
         yield from _bounded(detector.detect(text, source, project))
     except BrokenFile as error:
         yield Problem(source, error.line, error.message)
+    except Exception as error:  # noqa: BLE001 — the barrier: one file that we can't read hides no other's scripts
+        _log.exception("%s can't be read", source)
+        yield Problem(source, None, f"it can't be read: {type(error).__name__}: {error}")
 
 
 def _bounded(results: Iterator[Script | Problem]) -> Iterator[Script | Problem]:

@@ -19,7 +19,10 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     Left out are tasks of other kinds, hidden ones, and those that need a variable other than ``${workspaceFolder}``.
     What a task depends on is not started.
     """
-    directory = msgspec.json.encode(project.directory).decode().strip('"')
+    try:
+        directory = msgspec.json.encode(project.directory).decode().strip('"')
+    except UnicodeEncodeError:  # a name that is not UTF-8, which no JSON can hold
+        directory = "."
     for folder in _FOLDERS:
         text = text.replace(folder, directory)
     for task in tables(jsonc_table(text).get("tasks")):

@@ -1,0 +1,18 @@
+"""JSON of what we say, also of texts that are no Unicode: the name of a file or directory need not be UTF-8."""
+
+import msgspec
+
+
+def encode(content: object) -> bytes:
+    """Such characters become ``?``, which is better than to say nothing. What JSON does not know becomes its text."""
+    try:
+        return msgspec.json.encode(content, enc_hook=str)
+    except UnicodeEncodeError:
+        import json  # noqa: PLC0415 — 3 ms, for a rare one
+
+        return json.dumps(msgspec.to_builtins(content, enc_hook=str), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def indented(content: object) -> str:
+    """For people."""
+    return msgspec.json.format(encode(content), indent=2).decode()
