@@ -75,6 +75,14 @@ class HttpConnection:
     ``room`` is asked before a large answer is read.
     """
 
+    # CPython 3.11 makes attribute access slow in a class with more than 30 attributes, unless they are slots.
+    __slots__ = (
+        "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_leave_room", "_limit_bytes",
+        "_loop", "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_response", "_reusable",
+        "_room", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_room", "calls",
+        "closed", "heard_s", "local_port", "opened_at", "was_hung_up",
+    )  # fmt: skip
+
     def __init__(
         self,
         sock: socket.socket,
