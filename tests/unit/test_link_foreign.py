@@ -182,6 +182,62 @@ async def test_a_tool_that_fails_as_a_forgotten_session_does_runs_once(code: int
         assert server.begun == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b""), (202, b""), (200, b"pong"), (404, b"no such method"), (405, b"")]
+)
+async def test_a_tool_that_fails_runs_once_also_where_nobody_knows_ping(status: int, body: bytes) -> None:
+    class WithoutPing(Legacy):
+        async def answer(self, exchange: Exchange, message: Message) -> None:
+            if message["method"] == "ping":
+                exchange.respond(status, body)
+            else:
+                await super().answer(exchange, message)
+
+    async def fail(server: Foreign, exchange: Exchange, message: Message) -> None:
+        server.refuse(exchange, message, -32000)
+
+    async with linked(server := WithoutPing(fail)) as link:
+        with pytest.raises(RemoteRefusal) as caught:
+            await link.call(tool_call({"n": 1}))
+        assert caught.value.outcome == "unknown"
+        assert server.ran == {1: 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "outcome"),
+    [
+        (-32602, 200, "unknown"),
+        (-32600, 200, "unknown"),
+        (-32700, 200, "unknown"),
+        (-32601, 200, "not_executed"),
+        (-32602, 400, "not_executed"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Legacy, Modern])
+async def test_what_a_tool_may_say_of_its_own_work_is_no_proof_that_it_has_not_run(
+    kind: type[Foreign], code: int, status: int, outcome: str
+) -> None:
+    async def invalid(server: Foreign, exchange: Exchange, message: Message) -> None:
+        server.refuse(exchange, message, code, status)
+
+    async with linked(server := kind(invalid)) as link:
+        with pytest.raises(RemoteRefusal) as caught:
+            await link.call(tool_call({"n": 1}))
+        assert (caught.value.outcome, server.ran) == (outcome, {1: 1})
+
+
+async def test_a_server_that_is_not_ours_can_not_have_a_call_made_again() -> None:
+    async def not_begun(_: Foreign, exchange: Exchange, message: Message) -> None:
+        data = {"why": "late", "ledger_position": 1, "clock_s": 1.0}
+        error = {"code": -32050, "message": "not begun", "data": data}
+        exchange.respond(200, msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "error": error}), JSON)
+
+    async with linked(server := Legacy(not_begun)) as link:
+        with pytest.raises(RemoteRefusal):
+            await link.call(tool_call({"n": 1}))
+        assert server.ran == {1: 1}
+
+
 async def test_a_session_that_is_forgotten_is_begun_anew_inside_the_call() -> None:
     async with linked(server := Legacy()) as link:
         server.sessions.clear()

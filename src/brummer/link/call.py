@@ -131,11 +131,15 @@ class Call(msgspec.Struct, eq=False):
 
 
 class Answers:
-    """Sorts what comes back for one request: notifications to whoever asked for them, the response to the call."""
+    """Sorts what comes back for one request: notifications to whoever asked for them, the response to the call.
 
-    def __init__(self, request_id: bytes, call: Call | None = None) -> None:
+    ``ours``: from an instance of Brummer, whose tools report no failure of their own as a JSON-RPC error.
+    """
+
+    def __init__(self, request_id: bytes, call: Call | None = None, *, ours: bool = True) -> None:
         self._request_id = request_id
         self._call = call
+        self._ours = ours
         self._response = b""
 
     def on_event(self, event: bytes) -> bool:
@@ -169,7 +173,8 @@ class Answers:
         if message.error and (
             is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
         ):
-            raise _refusal(bytes(message.error), response.status)  # by then some have forgotten, or never read, our id
+            # Without our id: by then some have forgotten it, or never read it.
+            raise _refusal(bytes(message.error), response.status, ours=self._ours, matched=is_ours)
         if not is_ours and message.id:
             raise BadAnswer("the answer belongs to another request", sent=True)
         if not message.result:
@@ -181,8 +186,12 @@ def _no_result(response: Response, why: str) -> NoResult:
     return NoResult(f"HTTP {response.status}: {why}", sent=True, status=response.status)
 
 
-def _refusal(error: bytes, status: int) -> BrummerError:
-    """``outcome`` is unknown unless it was refused before it could begin."""
+def _refusal(error: bytes, status: int, *, ours: bool, matched: bool) -> BrummerError:
+    """``outcome`` is unknown unless it was refused before it could begin.
+
+    Where the request's id is ``matched``, a server that is not ``ours`` may have run the tool: the official TypeScript
+    SDK reports an invalid result of a tool as invalid params.
+    """
     try:
         details = msgspec.json.decode(error)
     except (msgspec.MsgspecError, RecursionError):
@@ -190,10 +199,12 @@ def _refusal(error: bytes, status: int) -> BrummerError:
     if not isinstance(details, dict):  # JSON-RPC wants an object, and not everybody cares
         details = {"message": shown(str(details))}
     code = details.get("code")
-    if code == jsonrpc.NOT_BEGUN:
+    if ours and code == jsonrpc.NOT_BEGUN:
         with contextlib.suppress(msgspec.ValidationError):
             return NotBegun(msgspec.convert(details.get("data"), NotBegunData))
     rpc_code = code if isinstance(code, int) else None
-    began = rpc_code not in jsonrpc.NEVER_BEGUN if rpc_code is not None else status not in http_status.REFUSALS
+    may_be_the_tools = matched and not ours and status not in http_status.REFUSALS
+    never_begun = jsonrpc.NO_TOOLS if may_be_the_tools else jsonrpc.NEVER_BEGUN
+    began = rpc_code not in never_begun if rpc_code is not None else status not in http_status.REFUSALS
     message = str(details.get("message", "refused"))
     return RemoteRefusal(message, outcome="unknown" if began else "not_executed", rpc_code=rpc_code)

@@ -211,7 +211,7 @@ class ForeignTarget:
         try:
             return neutral(await self._exchange(connection, call, dialect))
         except _NotKnown as doubt:
-            if await self._understands(connection, dialect):
+            if not await self._has_forgotten_us(connection, dialect, doubt.refusal):
                 raise doubt.refusal from None
             if self.dialect is dialect:  # else another call has begun the new session
                 with _nothing_run():
@@ -262,11 +262,26 @@ class ForeignTarget:
             return False
         return True
 
+    async def _has_forgotten_us(self, connection: HttpConnection, dialect: Dialect, refusal: _Refusal) -> bool:
+        """Whether a ping is refused as the call was. Any other answer, or none, says nothing of the session, and the
+        call may have run.
+        """
+        try:
+            await self._exchange(connection, Call("ping", {}, repeatable=True, deadline_s=0), dialect)
+        except _NotKnown as doubt:
+            return doubt.refusal.context == refusal.context
+        except Refused as no_service:
+            if no_service.transient:
+                raise
+        except (RemoteRefusal, NoResult):
+            pass
+        return False
+
     async def _initialize(self, connection: HttpConnection) -> Dialect:
         request_id = self._next_id()
         params = {"protocolVersion": eras.LEGACY_LATEST, "capabilities": {}, "clientInfo": CLIENT_INFO}
         body = jsonrpc.request(request_id, "initialize", msgspec.json.encode(params))
-        answers = Answers(request_id)
+        answers = Answers(request_id, ours=False)
         response = await connection.exchange(self._post(body, None), answers.on_event)
         session_id = response.headers.get(b"mcp-session-id")
         version = agreed_version(_result(answers, response))
@@ -282,7 +297,7 @@ class ForeignTarget:
 
     async def _exchange(self, connection: HttpConnection, call: Call, dialect: Dialect) -> bytes:
         call.request_id = request_id = self._next_id()
-        answers = Answers(request_id, call)
+        answers = Answers(request_id, call, ours=False)
         modern = dialect.era is Era.MODERN
         meta: dict[str, object] = {}
         if modern:
