@@ -427,7 +427,7 @@ async def test_a_defect_costs_one_turn_and_never_the_link(monkeypatch: pytest.Mo
             broken.setattr(Link, "_watch", fails)
             link.hint()
             async with asyncio.timeout(30):
-                while not any("went wrong" in transition.reason for transition in link.history):
+                while not any("internal error of the hub" in transition.reason for transition in link.history):
                     await asyncio.sleep(0.001)
         await reached(link, State.READY)
         assert msgspec.json.decode(await link.call(tool_call({"n": 1})))["structuredContent"] == {"n": 1}

@@ -1,7 +1,7 @@
-"""Text for a standard stream that may not be read, such as a pager's, or a terminal's after Ctrl-S.
+"""Writes text to a standard stream whose reader may stop reading, such as a pager, or a terminal after Ctrl-S.
 
-A thread writes, so that a reader who does not read holds up nothing. What waits for too long, or can't be written, is
-dropped, counted, and said in the stream once it can be written again.
+A thread writes, so a stalled reader blocks no other code. Text that waits for too long, or can't be written, is
+dropped. Its lines are counted, and the stream gets a note with the count once it can be written again.
 """
 
 import os
@@ -13,11 +13,11 @@ from typing import Final, TextIO
 from brummer.core.visible import visible
 
 CLOSE_S: Final = 2.0
-"""How long a reader who does not read may hold up the end of the program."""
+"""How long a stalled reader may delay the end of the program."""
 
 
 class BackgroundWriter:
-    """For any thread. `write` and `start` return at once. ``limit``: characters that may wait."""
+    """Any thread may use it. `write` and `start` return at once. ``limit``: characters that may wait."""
 
     def __init__(self, stream: TextIO, name: str, limit: int) -> None:
         self._stream = stream
@@ -29,15 +29,15 @@ class BackgroundWriter:
         self._given = 0
         self._written = 0
         self.dropped = 0
-        """Lines, of which the stream does not tell yet."""
+        """Lines dropped since the last note in the stream."""
 
     def start(self) -> bool:
-        """The thread, which the first text would start otherwise. False where none can be started just now."""
+        """Start the thread now instead of at the first text. False if no thread can be started just now."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the user, or the container, may have no further thread
+            except RuntimeError:  # the limit on threads of the user or the container is reached
                 return False
             self._thread = thread
         return True
@@ -53,7 +53,7 @@ class BackgroundWriter:
             self._texts.put(text)
 
     def flush(self, timeout_s: float = CLOSE_S) -> None:
-        """When all is written; blocks for so long at the most."""
+        """Wait until all text is written, at most ``timeout_s``."""
         with self._lock:
             if note := self._note():
                 self._given += len(note)
@@ -76,13 +76,13 @@ class BackgroundWriter:
                 continue
             try:
                 self._put(item)
-            except Exception:  # noqa: BLE001 — nobody reads any more, the disk is full, no memory is left: it goes on
+            except Exception:  # noqa: BLE001 — no reader, a full disk, no memory: the thread continues
                 with self._lock:
                     self.dropped += item.count("\n")
             self._written += len(item)
 
     def _put(self, text: str) -> None:
-        """Past the stream's own buffer and lock, for which others would wait, too."""
+        """Write to the descriptor: other threads would wait for the stream's own lock."""
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError, AttributeError):  # a stream in memory
@@ -93,5 +93,5 @@ class BackgroundWriter:
         while rest:
             try:
                 rest = rest[os.write(descriptor, rest) :]
-            except BlockingIOError:  # another who has the stream, too, has made it so
+            except BlockingIOError:  # another process that shares the stream has made it non-blocking
                 select.select([], [descriptor], [])

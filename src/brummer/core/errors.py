@@ -33,7 +33,7 @@ class BrummerError(Exception):
 
     code: ClassVar[str] = "internal"
     transient: ClassVar[bool] = False
-    """Whether the same call may succeed later."""
+    """The same call may succeed later."""
     default_outcome: ClassVar[Outcome] = "not_executed"
 
     def __init__(
@@ -53,7 +53,7 @@ class BrummerError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether to make the call again, which is safe only if it has not run: so the outcome decides."""
+        """The caller may repeat the call: it may succeed later, and it has not run."""
         return self.transient and self.outcome == "not_executed"
 
     def as_data(self) -> dict[str, object]:
@@ -88,53 +88,53 @@ class Internal(BrummerError):
 
 
 class SystemFailed(BrummerError):
-    """A system call failed, in what is no connection; ``context.errno`` is the error's name."""
+    """A system call failed, other than one of a connection; ``context.errno`` is the error's name."""
 
     code = "system_failed"
 
 
 class NoDescriptorFree(SystemFailed):
-    """No further file or socket may be opened, by us or on this machine."""
+    """The limit on open files of this process, or of the machine, is reached."""
 
     code = "no_descriptor_left"
     transient = True
 
 
 class OutOfMemory(SystemFailed):
-    """The system, or our limit, has no memory left, as for another process."""
+    """The system, or the memory limit of this process, has no memory left, for example to start a process."""
 
     code = "out_of_memory"
     transient = True
 
 
 class NoProcessLeft(SystemFailed):
-    """The user, or the control group, may have no further process or thread."""
+    """The limit on processes and threads of the user, or of the control group, is reached."""
 
     code = "no_process_left"
     transient = True
 
 
 class DiskFull(SystemFailed):
-    """The disk, or the user's share of it, is full."""
+    """The disk, or the user's quota on it, is full."""
 
     code = "disk_full"
     transient = True
 
 
 _SYSTEM: Final[dict[int, tuple[type[SystemFailed], str]]] = {
-    errno.EMFILE: (NoDescriptorFree, "End what is not needed, or raise the limit on open files (ulimit -n)."),
+    errno.EMFILE: (NoDescriptorFree, "End programs you don't need, or raise the limit on open files (ulimit -n)."),
     errno.ENFILE: (NoDescriptorFree, "End programs that have many files open (fs.file-max)."),
-    errno.ENOMEM: (OutOfMemory, "End what is not needed, or raise the memory limit (ulimit -v, memory.max)."),
-    errno.EAGAIN: (NoProcessLeft, "End what is not needed, or raise the limit on processes (ulimit -u, pids.max)."),
+    errno.ENOMEM: (OutOfMemory, "End programs you don't need, or raise the memory limit (ulimit -v, memory.max)."),
+    errno.EAGAIN: (NoProcessLeft, "End programs you don't need, or raise their limit (ulimit -u, pids.max)."),
     errno.ENOSPC: (DiskFull, "Make room on the disk."),
     errno.EDQUOT: (DiskFull, "Make room in your quota."),
 }
 
 
 def system_error(error: OSError | MemoryError, doing: str, *, outcome: Outcome, **context: Any) -> SystemFailed:
-    """The one place where the failure of a system call that is no connection's becomes one of ours, by its number.
+    """Map the failure of a system call, other than one of a connection, to a `BrummerError` by its errno.
 
-    ``doing``: what failed, as the beginning of the sentence.
+    ``doing``: the failed action, as the beginning of the message.
     """
     number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0
     kind, advice = _SYSTEM.get(number, (SystemFailed, ""))
@@ -143,7 +143,7 @@ def system_error(error: OSError | MemoryError, doing: str, *, outcome: Outcome, 
 
 
 def unforeseen(error: Exception, doing: str, *, outcome: Outcome = "unknown", **context: Any) -> BrummerError:
-    """Of whatever has reached a barrier."""
+    """Map any exception that has reached a barrier to a `BrummerError`."""
     if isinstance(error, BrummerError):
         return error
     if isinstance(error, OSError | MemoryError):
@@ -225,7 +225,7 @@ class TooLarge(BadAnswer):
 
 
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Of descriptors or memory: the same may well succeed in a moment, so it says nothing of what was asked for."""
+"""A lack of descriptors or memory. The same call may succeed in a moment, so the error proves nothing of its target."""
 
 _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ECONNREFUSED: ConnectionRefused,

@@ -21,7 +21,7 @@ class Hook(Generic[E]):
         self._subscribers: tuple[tuple[Callable[[E], object]], ...] = ()
 
     def subscribe(self, subscriber: Callable[[E], object]) -> Callable[[], None]:
-        """Returns what ends that, which may be called twice."""
+        """Return a function that ends the subscription; calling it twice is allowed."""
         entry = (subscriber,)
         self._subscribers += (entry,)
 

@@ -3,8 +3,8 @@
 Later wins: the user's ``~/.brum.toml``, those of the parent directories from the outermost in, the project's own, the
 environment, the command line. What can't be understood is a problem, and costs nothing but itself.
 
-Only the file in the user's home is the user's own. The others may have come with a clone, those of the parent
-directories, too: what they may not set (`Setting.set_by`) is ignored, with a warning.
+Only the file in the user's home is the user's own. All other files may have come with a clone, also those of the parent
+directories. A setting that they may not set (`Setting.set_by`) is ignored, with a warning.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ from brummer.core.settings import (
 from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
 
 TOLD_MAX: Final = 20
-"""Problems, and warnings, that are told of one file: a file of a megabyte could have a hundred thousand."""
+"""Problems, and warnings, that are reported of one file: a file of a megabyte could have a hundred thousand."""
 
 _OTHER_VARIABLES: Final = frozenset(
     {"BRUMMER_INSTANCES_DIR", "BRUMMER_HTTP_TOKEN", "BRUMMER_LOOP", "BRUMMER_TRACES", "BRUMMER_PROCESS", "BRUMMER_RUN"}
@@ -42,7 +42,7 @@ _OTHER_VARIABLES: Final = frozenset(
 
 
 class SettingsFile(NamedTuple):
-    """``of``: whose word it is."""
+    """``of``: whose file it is."""
 
     path: Path
     text: str
@@ -50,13 +50,13 @@ class SettingsFile(NamedTuple):
 
 
 class SettingIgnored(SettingsInvalid):
-    """A project's settings file sets what only the user may set; ``context`` as there."""
+    """A project's settings file has a setting that only the user may set; ``context`` as in `SettingsInvalid`."""
 
     code = "setting_ignored"
 
 
 def files_for(directory: Path, home: Path | None) -> dict[Path, SetBy]:
-    """Where settings may stand that hold in this directory, and whose word they are; the last wins."""
+    """The settings files that hold in this directory, and whose they are; the last wins."""
     places: dict[Path, SetBy] = {home / FILE_NAME: USER} if home else {}
     for place in (*reversed(directory.parents), directory):
         places.setdefault(place / FILE_NAME, PROJECT)
@@ -191,7 +191,7 @@ class _Gathered:
 
 
 def _ignored(file: TomlFile, key: str) -> Iterator[SettingsInvalid]:
-    """One for each server that is named, so that each can be found and moved."""
+    """One problem for each server in the file, so that the user can find and move each."""
     if key == SERVERS:
         named = file.table[key]
         for name in named if isinstance(named, dict) else ():
@@ -209,7 +209,7 @@ def _ignored(file: TomlFile, key: str) -> Iterator[SettingsInvalid]:
 
 
 def _told(found: list[SettingsInvalid]) -> list[SettingsInvalid]:
-    """All of one file, or the first of them and how many more there are."""
+    """All problems of one file, or the first of them and the number of the others."""
     if len(found) <= TOLD_MAX:
         return found
     first = found[0]

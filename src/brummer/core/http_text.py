@@ -1,8 +1,8 @@
-"""Which texts may stand in the head of an HTTP request. Pure.
+"""Checks of texts that go into the head of an HTTP request. Pure.
 
-Files and flags give URLs and headers; the wire takes bytes. A line break in a value would begin another header, and a
-name such as ``content-length`` would frame the request twice. So settings are checked when they are read, with these
-functions, and again where the bytes are made.
+URLs and headers come from files and flags. A line break in a value would begin another header, and a name such as
+``content-length`` would frame the request twice. So these functions check settings when they are read, and again when
+the bytes are made.
 """
 
 import string
@@ -29,11 +29,11 @@ OURS: Final = frozenset(
         "upgrade",
     }
 )
-"""They frame the request, or say what its body says."""
+"""These headers frame the request, or repeat a field of its body."""
 
 
 def header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The names of the headers that can't be sent, and why. Values are not repeated: they may be secret."""
+    """The names of headers that can't be sent, each with the reason. Reasons contain no values: they may be secret."""
     seen: set[str] = set()
     for name, value in headers.items():
         if not name or not _IN_NAMES.issuperset(name):
@@ -41,12 +41,12 @@ def header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         elif name.lower() in OURS:
             yield name, f"{name} is set by brum itself"
         elif name.lower() in seen:
-            yield name, f"{name} is there twice; case makes no difference"
+            yield name, f"{name} is given twice (case does not matter)"
         elif not value.replace("\t", " ").isprintable():
-            yield name, f"the value of {name} has a line break, or another character that nobody sees"
+            yield name, f"the value of {name} has a line break, or another invisible character"
         seen.add(name.lower())
 
 
 def is_sendable_url(url: str) -> bool:
-    """Whether it has neither blanks nor characters that nobody sees; ``urlsplit`` would drop some without a word."""
+    """The URL has neither blanks nor invisible characters; ``urlsplit`` would silently drop some."""
     return url.isprintable() and " " not in url

@@ -21,8 +21,8 @@ class Limits(msgspec.Struct, frozen=True):
     """Calls that wait for something to happen: they hold a connection each, and must not take it from the others."""
 
     queued_per_instance: int = 256
-    """Calls that wait for a place; one more is told that we are busy. Clients send bursts of a hundred and do not try
-    again; one that waits costs a kilobyte, and large ones ask for room in memory before.
+    """Calls that wait for a place; further calls are refused as busy. Clients send bursts of a hundred and do not
+    retry. A waiting call costs a kilobyte, and a large one reserves memory before it waits.
     """
 
     parked: int = 128

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 END_S: Final = 0.5
-"""For the last words, should nobody read them: called twice at the end of a hub, which is promised within 2 s."""
+"""How long the last lines may wait for a reader. A hub waits twice at its end, and promises to end within 2 s."""
 
 WAITING_LIMIT: Final = 1 << 20
 """Characters of the log that wait to be read: some ten thousand lines."""
@@ -46,7 +46,7 @@ def _writer_of(stream: TextIO) -> BackgroundWriter:
 
 
 def standard_error() -> BackgroundWriter:
-    """For all that a running event loop has to say: a full pipe, or a stopped terminal, must not block it."""
+    """Log without blocking: a full pipe, or a stopped terminal, must not block a running event loop."""
     return _writer_of(sys.stderr)
 
 
@@ -111,7 +111,7 @@ def _summary(said: _Said) -> logging.LogRecord:
 
 
 class _Handler(logging.Handler):
-    """Returns at once, whatever stands at the other end of stderr."""
+    """Returns at once, even if the reader of stderr has stopped."""
 
     def __init__(self, writer: BackgroundWriter) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Blocks for half a second at the most."""
+        """Wait until all lines are written; blocks for half a second at the most."""
         self._writer.flush(END_S)
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class _Lines(logging.Formatter):
         return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 — as the library calls it
-        """One line: a name with a line break in it must not begin another that looks like ours."""
+        """One line: a line break in a name must not begin a line that looks like a log line."""
         return super().formatMessage(record).replace("\n", "\\n")
 
 

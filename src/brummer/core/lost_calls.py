@@ -3,11 +3,12 @@
 from typing import Final
 
 RECONNECT_CAP_S: Final = 15.0
-"""The longest pause between two attempts of a hub to connect: the longest that an instance which came back may go
-unnoticed when every event that tells of it was lost.
+"""The longest pause between two attempts of a hub to connect. If the hub missed all events of an instance that has come
+back, it notices the instance after this time at the latest.
 """
 
 GRACE_S: Final = 4 * RECONNECT_CAP_S
-"""How long the work of a call goes on whose connection was lost: a hub that lives is back within one pause of its
-backoff, four times over. For as long a hub tries to cancel such work; after that, the work has ended by itself.
+"""How long an instance continues the work of a call after its connection was lost. A living hub reconnects within one
+pause of its backoff; this is four of them. A hub tries to cancel such work for as long; after that, the work has ended
+by itself.
 """

@@ -84,7 +84,7 @@ class Memory:
         return self.left_bytes(now_s, needed_bytes) >= needed_bytes
 
     def left_bytes(self, now_s: float, needed_bytes: int) -> int:
-        """How much more stays below the hard limit; caches are given up if that is less than what is needed."""
+        """How much more fits below the hard limit; caches are dropped if that is less than ``needed_bytes``."""
         self.look(now_s)
         if self.resident_bytes + needed_bytes >= self.hard_bytes:
             self._shed_after(now_s, SHED_AGAIN_S)
@@ -95,8 +95,8 @@ class Memory:
             self._shed_s = now_s
             try:
                 self._shed()
-            except Exception:  # noqa: BLE001 — the barrier: whoever waits for room must be told of it all the same
-                _log.exception("caches could not be given up")
+            except Exception:  # noqa: BLE001 — the barrier: callers that wait for room must be notified all the same
+                _log.exception("caches could not be dropped")
             self._note()
 
     def _note(self) -> None:

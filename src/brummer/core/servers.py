@@ -15,15 +15,15 @@ _TIMES = {"timeout": "timeout_s", "max_timeout": "max_timeout_s", "connect_timeo
 _KEYS = ("url", "headers", *_TIMES)
 
 NAME_MAX = 64
-"""Characters: it stands in each line about the server."""
+"""Characters: every line about the server contains the name."""
 
 
 class Server(msgspec.Struct, frozen=True):
-    """``headers`` hold credentials, and so may parts of the URL: `shown_url` is for people's eyes, and so is `repr`.
+    """``headers`` hold credentials, and parts of the URL may, too: `shown_url` and `repr` leave them out.
 
-    The names of headers are in lower case. ``timeout_s``: how long the server may be silent during a call; 60 s is what
-    most MCP clients give. ``max_timeout_s``: how long a call may take that reports progress. ``connect_timeout_s``: how
-    long the hello may take, which is up to three answers, from a server that may have to wake up for the first.
+    The names of headers are in lower case. ``timeout_s``: how long the server may be silent during a call; most MCP
+    clients allow 60 s. ``max_timeout_s``: how long a call that reports progress may take. ``connect_timeout_s``: how
+    long the handshake may take; it has up to three answers, and the server may have to wake up for the first.
     """
 
     name: str
@@ -73,7 +73,7 @@ def from_table(file: TomlFile, complain: Callable[[SettingsInvalid], None]) -> d
 def _server(file: TomlFile, name: str, entry: object) -> Server:
     place = ("servers", name)
     if not _is_name(name):
-        what = f"a server's name has up to {NAME_MAX} characters, all of which can be seen; this is {shown(name)!r}"
+        what = f"a server's name has up to {NAME_MAX} visible characters; this is {shown(name)!r}"
         raise file.invalid(what, place)
     if not isinstance(entry, dict) or not _is_url(entry.get("url")):
         raise file.invalid(f'[servers.{name}] needs url = "http://…", or "https://…"', (*place, "url"))

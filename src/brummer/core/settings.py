@@ -17,17 +17,17 @@ PREFIX: Final = "BRUMMER_"
 SetBy = Literal["user", "project"]
 USER: Final = "user"
 PROJECT: Final = "project"
-"""Who may set something in a file. A project's file comes with a clone, so it is a stranger's word: it may set what
-concerns the project's own instance, and nothing that a hub reads. The user's own file, the environment and flags may
-set everything.
+"""Whose files may have a setting. A project's file comes with a clone, so it is not trusted: it may set what concerns
+the project's own instance, and nothing that a hub reads. The user's own file, the environment and flags may set
+everything.
 """
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """``limit``: the field of `Limits` that it sets; others are fields of `Settings` and are called like their key.
+    """``limit``: the field of `Limits` that it sets; other settings are fields of `Settings`, named like their key.
 
-    ``set_by`` "project": a project's settings file may set it, too. It has no default, so that each new setting
-    decides. Numbers must be ``least`` or more.
+    ``set_by`` "project": a project's settings file may set it, too. It has no default, so every new setting must state
+    it. Numbers must be ``least`` or more.
     """
 
     key: str
@@ -103,7 +103,7 @@ BY_KEY: Final = {setting.key: setting for setting in TABLE}
 SERVERS: Final = "servers"
 SCRIPTS: Final = "scripts"
 TABLES: Final[dict[str, SetBy]] = {SERVERS: USER, SCRIPTS: PROJECT}
-"""The tables of a settings file, and who may set them. The detectors read the scripts."""
+"""The tables of a settings file, and whose files may have them. The detectors read the scripts."""
 
 
 class Origin(msgspec.Struct, frozen=True):

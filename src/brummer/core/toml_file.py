@@ -52,7 +52,7 @@ class TomlFile:
     def invalid(
         self, what: str, key: tuple[str, ...], kind: type[SettingsInvalid] | None = None, **context: object
     ) -> SettingsInvalid:
-        """The error, of that ``kind``, for what stands at this key."""
+        """The error, of that ``kind``, for the value at this key."""
         path, line = str(self.path), self.line_of(key)
         return (kind or SettingsInvalid)(what, path=path, line=line, key=".".join(key), **context)
 

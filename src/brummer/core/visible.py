@@ -1,12 +1,12 @@
-r"""Text as a terminal may show it: what a person could not see, or what changes what is seen, becomes its number. Pure.
+r"""Replaces invisible characters, and those that reorder a line, by their numbers before text is printed. Pure.
 
-All that is printed passes through here last, whoever wrote it: scripts, names, paths, errors. Some characters are not
-seen, and make two names look the same or turn the order of a line round (U+202E): bidirectional controls, zero-width
-and other default-ignorable characters, C1 controls, line and paragraph separators, halves of characters. They are
+All printed text passes through here last, from any source: scripts, names, paths, errors. Some characters are
+invisible, and make two names look the same or reverse the order of a line (U+202E): bidirectional controls, zero-width
+and other default-ignorable characters, C1 controls, line and paragraph separators, lone surrogates. They are
 shown as ``\u202e``, which is the same character in JSON, so a program that reads it loses nothing.
 
-Letters that are written from right to left are left alone, and so are the joiners that emoji and some scripts need, and
-marks of direction beside such a letter, where they have no more power than the letter itself.
+Right-to-left letters stay as they are. So do the joiners that emoji and some scripts need, and direction marks beside a
+right-to-left letter, where the mark changes no more than the letter itself does.
 """
 
 import functools
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COLOUR: Final = r"\x1b\[[0-9;:]{0,64}m"
 CLEAR: Final = "\x1b[2J\x1b[3J\x1b[H"
-"""Of our own: an empty screen."""
+"""Brummer's own sequence that clears the screen."""
 
 _HIDDEN: Final = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but for tab and line feed
@@ -26,7 +26,7 @@ _HIDDEN: Final = (
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, and what is named above."""
+"""Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, and the characters that the module names."""
 
 _JOINERS: Final = "\u200c\u200d"
 _DIRECTION_MARKS: Final = "\u061c\u200e\u200f"
@@ -34,11 +34,11 @@ _EMOJI_STYLES: Final = "\ufe0e\ufe0f"
 _KEYCAP: Final = "\u20e3"
 _SYMBOLS: Final = frozenset({"So", "Sm", "Sk"})
 _JOINING: Final = (("\u0600", "\u10ff"), ("\u1200", "\u1cff"), ("\ua800", "\ua8ff"))
-"""Arabic, Syriac, the scripts of India and their kin, and Mongolian."""
+"""Arabic, Syriac, the scripts of India and related ones, and Mongolian."""
 
 
 def visible(text: str) -> str:
-    """The text with what a person could not see as numbers; colours (SGR), and `CLEAR`, get through."""
+    """The text with invisible characters as numbers; colours (SGR) and `CLEAR` stay."""
     if text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable():
         return text
     return _hidden().sub(_shown, text)
@@ -63,7 +63,7 @@ def _shown(found: "re.Match[str]") -> str:
 
 
 def _is_harmless(character: str, text: str, at: int) -> bool:
-    """By what stands beside it."""
+    """Decided by the characters beside it."""
     before, after = text[at - 1 : at] or " ", text[at + 1 : at + 2] or " "
     if character in _JOINERS:
         styled = text[at - 2 : at - 1] if before in _EMOJI_STYLES else before

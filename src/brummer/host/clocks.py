@@ -120,9 +120,9 @@ OnFailed = Callable[[OSError], None]
 
 
 class ClockHints:
-    """Calls ``on_hint`` soon after a clock may have jumped; it may call for nothing. Close it when done.
+    """Calls ``on_hint`` soon after a clock may have jumped, and sometimes when none has. Close it when done.
 
-    ``on_failed`` is called when no more hints will come.
+    It calls ``on_failed`` when no more hints will come.
     """
 
     def __init__(self, close: Callable[[], None]) -> None:

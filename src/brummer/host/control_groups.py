@@ -1,7 +1,7 @@
-"""Whether a process stands still because its control group was frozen (`docker pause`, `systemctl freeze`). Linux only.
+"""Tells whether the control group of a process is frozen (`docker pause`, `systemctl freeze`). Linux only.
 
-Version 2 tells in ``cgroup.events``, version 1 in ``freezer.state`` of its own hierarchy; either also of a parent that
-was frozen. /proc/PID/stat shows such a process as asleep.
+Version 2 shows it in ``cgroup.events``, version 1 in ``freezer.state`` of its own hierarchy; both also when a parent
+group is frozen. /proc/PID/stat shows such a process as asleep.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ import os
 from typing import Final
 
 _ROOTS: Final = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-"""Of version 2: alone, or beside version 1."""
+"""Where version 2 is mounted: alone, or beside version 1."""
 _FREEZER: Final = "/sys/fs/cgroup/freezer"
 
 
 def is_frozen(pid: int) -> bool:
-    """False where nobody can tell. Three small files: 50 µs."""
+    """False if the files can't be read. Reads three small files: 50 µs."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cgroup", "rb", buffering=0) as file:
         for line in os.fsdecode(file.read(1 << 16)).splitlines():
             _, controllers, path = line.split(":", 2)

@@ -19,7 +19,7 @@ else:
     import resource
 
     def raise_descriptor_limit(wanted: int) -> None:
-        """To as many as are wanted, where there are fewer: see `set_descriptor_limit`."""
+        """Raise the limit to ``wanted``, if it is lower: see `set_descriptor_limit`."""
         if descriptor_limit() < wanted:
             set_descriptor_limit(wanted)
 

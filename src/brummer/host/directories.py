@@ -97,7 +97,7 @@ else:
         system = files.statvfs(path)
         if not files.access(path, os.W_OK | os.X_OK):
             raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
-        is_root = files.geteuid() == 0  # for whom some room is kept
+        is_root = files.geteuid() == 0  # the file system reserves room for root
         if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
             raise DirectoryUnusable(path, "full", "no block is free")
         if system.f_files and not (system.f_ffree if is_root else system.f_favail):
@@ -133,7 +133,7 @@ else:
         return True
 
     def _refused_directory(path: Path, error: OSError, files: Files) -> DirectoryUnusable:
-        """Linux answers ENOTDIR for a link when asked for a directory, so look."""
+        """Linux answers ENOTDIR when a directory is asked for and the path is a link, so check for a link."""
         with contextlib.suppress(OSError):
             if stat.S_ISLNK(files.lstat(path).st_mode):
                 return DirectoryUnusable(path, "symlink")

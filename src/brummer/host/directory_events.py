@@ -43,7 +43,7 @@ def source_for(loop: asyncio.AbstractEventLoop) -> Source:
 
 
 def _tell_all(listeners: Iterable[Listener], happening: Happening, name: str | None = None) -> None:
-    """A listener that fails costs the others, and what is still to be read, nothing."""
+    """Call each listener. One that raises affects neither the other listeners nor the unread events."""
     for listener in tuple(listeners):
         try:
             listener(happening, name)
@@ -105,7 +105,7 @@ if sys.platform == "linux":
                 os.close(self._descriptor)
 
         def _failed(self, error: OSError) -> None:
-            """Nothing more can be heard here: whoever listens begins anew with another source."""
+            """No more events will come from here: each listener starts anew with another source."""
             _log.warning("changes of directories can't be read any more: %s", error)
             _sources.pop(id(self._loop), None)
             for watch in tuple(self._listeners):

@@ -223,9 +223,9 @@ def watch_exit(
 
 
 def signal_process(identity: ProcessIdentity, number: signal.Signals) -> bool:
-    """Signal this very process, and nobody who has its pid by now; False when it has died. Only for `same_namespace`.
+    """Signal this process, never another one that has its pid by now; False if it has died. Only for `same_namespace`.
 
-    Raises PermissionError for a process of another user, and OSError where it can't be looked up.
+    Raises PermissionError for a process of another user, and OSError if it can't be looked up.
     """
     if hasattr(signal, "pidfd_send_signal"):
         try:

@@ -106,7 +106,7 @@ def is_abandoned(path: Path, system: System = REAL) -> bool:
         with contextlib.suppress(OSError):
             if system.processes.process_state(pid) is None:
                 return True
-    try:  # or it may have written from another time namespace
+    try:  # else the writer may be in another time namespace: the age of the file decides
         return system.clock.wall() - system.files.lstat(path).st_mtime > _ABANDONED_AFTER_S
     except OSError:
         return False
@@ -137,7 +137,7 @@ def write_atomically(
 def write_once(path: Path, data: bytes, system: System = REAL) -> bool:
     """Create the file with this content, mode 0600, unless one is there; returns whether this call created it.
 
-    Of several writers exactly one succeeds, and a reader never sees a part. Raises OSError.
+    If several processes write, exactly one succeeds. A reader never sees a part of the file. Raises OSError.
     """
     files = system.files
     temporary = path.with_name(temporary_name(path.name, system))

@@ -1,7 +1,7 @@
-"""Learning that the last reader of a pipe or socket has gone, without writing to it.
+"""Detects that the last reader of a pipe or socket is gone, without writing to it.
 
-Linux tells by an error or hang-up event, which epoll reports for any descriptor that it watches, even if nothing is
-asked for. Elsewhere, and where there is no descriptor left for that, it is looked at every five seconds.
+On Linux epoll reports an error or hang-up event for every descriptor that it watches, even with an empty event mask.
+On other systems, and when no descriptor is left for epoll, the descriptor is polled every five seconds.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ POLL_S: Final = 5.0
 
 
 def watch_hangup(loop: asyncio.AbstractEventLoop, fd: int, on_hangup: Callable[[], object]) -> Callable[[], None]:
-    """Call ``on_hangup()`` once when nobody can read any more what is written to ``fd``. Returns how to stop.
+    """Call ``on_hangup()`` once when no process can read any more what is written to ``fd``. Returns a stop function.
 
     A file or a device without readers never hangs up.
     """
     if sys.platform == "linux":
         try:
             return _watch_by_event(loop, fd, on_hangup)
-        except PermissionError:  # what epoll does not watch: a file, /dev/null
+        except PermissionError:  # epoll watches neither a file nor /dev/null
             return lambda: None
         except OSError:
             pass

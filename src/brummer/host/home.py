@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def home_directory(environ: Mapping[str, str]) -> Path | None:
-    """An absolute path. A relative HOME would take a project's files for the user's own, so the system is asked
-    instead, as without one. None where it knows of none.
+    """An absolute path, or None if the system knows none. With a relative HOME a project's files would count as the
+    user's own, so a relative HOME is ignored, like a missing one, and the user database decides.
     """
     named = environ.get("HOME", "")
     if Path(named).is_absolute():

@@ -1,7 +1,7 @@
 """The HTTP token: one secret per user, which every HTTP client of a hub and every metrics scraper must send.
 
-Loopback is shared by all users of a machine, so an address proves nothing; a file that only its owner can read does.
-The token is made once and kept in the state directory, so a restart of the hub costs no client its configuration.
+All users of a machine share the loopback, so an address proves nothing; a file that only its owner can read does.
+The token is made once and kept in the state directory, so clients keep their configuration when the hub restarts.
 
 Every command imports this at its start, so nothing heavy may be imported at the top.
 """
@@ -20,25 +20,25 @@ VARIABLE: Final = "BRUMMER_HTTP_TOKEN"
 """Overrides the file."""
 
 LIMIT_BYTES: Final = 4096
-"""A tenth of what our HTTP servers take as headers; a token that we make has 43 bytes."""
+"""A tenth of what Brummer's HTTP servers accept as headers; a generated token has 43 bytes."""
 
 _override: list[str] = []
 
 
 class TokenUnusable(BrummerError):
-    """There is no token that only this user knows; the message says what to do."""
+    """There is no token that only this user knows. The message says what to do."""
 
     code = "token_unusable"
 
 
 def take_override(environ: "MutableMapping[str, str]") -> None:
-    """Move the override out of the environment, so that no process that we start inherits it."""
+    """Move the override out of the environment, so that no child process inherits it."""
     if token := environ.pop(VARIABLE, ""):
         _override[:] = [token]
 
 
 def http_token(path: "Path") -> str:
-    """The override, else the content of this file, which is created if it is missing. Blocks for disk accesses.
+    """The override, or else the content of this file, which is created if it is missing. Blocks for disk access.
 
     Raises TokenUnusable.
     """

@@ -41,9 +41,9 @@ OnFailed = Callable[[OSError], None]
 
 
 class NetworkHints:
-    """Calls back soon after the network may have changed; it may call for nothing. Close it when done.
+    """Calls back soon after the network may have changed, and sometimes when it has not. Close it when done.
 
-    ``on_failed`` is called when no more hints will come.
+    It calls ``on_failed`` when no more hints will come.
     """
 
     def __init__(self, close: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ GC_THRESHOLD: Final = 20_000
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command's main coroutine to its exit status. ``BRUMMER_LOOP=asyncio`` forces the standard loop."""
     if sys.platform != "win32":
-        # Ignored, which survives an exec, the kernel itself would take the exit status of every child of ours.
+        # An ignored SIGCHLD survives an exec; then the kernel would discard the exit status of every child.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # Blocked, which survives an exec too, a signal would end neither us nor our children.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

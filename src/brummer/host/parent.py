@@ -1,4 +1,4 @@
-"""The process that started us, noted before anything else is imported: it may die while we load."""
+"""The pid of our parent process, read before all other imports: the parent may die while they load."""
 
 import os
 from typing import TYPE_CHECKING, Final

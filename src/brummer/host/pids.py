@@ -1,9 +1,9 @@
 """Which process it is, and what it is doing.
 
-A pid alone says nothing: it is reused after a death and means another process in another pid namespace. The identity of
-a process is (boot id, pid namespace, pid, start time), and the time namespace of whoever read that time: /proc shows it
-on the reader's own clock, so start times of two time namespaces can't be compared. The start time has ticks of 10 ms
-on Linux; no pid comes round again in that time (32,768 forks of 0.4 ms lie between), so all together are exact.
+A pid alone proves nothing: it is reused after a death and means another process in another pid namespace. The identity
+of a process is (boot id, pid namespace, pid, start time), and the time namespace of the reader of that time: /proc
+shows it on the reader's own clock, so start times of two time namespaces can't be compared. The start time has ticks of
+10 ms on Linux; a pid is not reused in that time (32,768 forks of 0.4 ms lie between), so all together are exact.
 
 Linux is tested; macOS and Windows are untested on hardware.
 """
@@ -33,7 +33,7 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
     pid: int
     start_token: int
     time_namespace: int = 0
-    """Of whoever has read the start time; 0 for the initial one, and where there are none."""
+    """The time namespace in which the start time was read; 0 for the initial one, and on systems without them."""
 
 
 class ProcessState(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class ProcessState(msgspec.Struct, frozen=True):
 
 if sys.platform == "linux":
     _INITIAL_TIME_NAMESPACE: Final = 0xEFFFFFFA
-    """PROC_TIME_INIT_INO of include/linux/proc_ns.h; older kernels number it as any other."""
+    """PROC_TIME_INIT_INO of include/linux/proc_ns.h; older kernels give it an ordinary number."""
 
     _STATES: Final[dict[bytes, State]] = {
         b"R": "running",
@@ -59,7 +59,7 @@ if sys.platform == "linux":
     def _stat(process: int | str) -> tuple[State, int, int] | None:
         """(state, CPU ticks, start time) from /proc/PID/stat; the name in it may hold spaces and brackets.
 
-        Raises OSError where it can't be read (no descriptor or no memory is left), which says nothing of the process.
+        Raises OSError if it can't be read (no descriptor or no memory is left), which proves nothing of the process.
         """
         try:
             with open(f"/proc/{process}/stat", "rb", buffering=0) as file:
@@ -70,7 +70,7 @@ if sys.platform == "linux":
 
     @functools.cache
     def _boot_id() -> str:
-        """Raises OSError where it could not be read just now, which is not remembered."""
+        """Raises OSError if it can't be read just now; the cache does not keep a failure."""
         try:
             with open("/proc/sys/kernel/random/boot_id") as file:
                 return file.read().strip()
@@ -201,9 +201,9 @@ else:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this pid in our namespace; None when nobody has it, or only a zombie. Costs 16 µs.
+    """The process with this pid in our namespace; None if there is none, or only a zombie. Costs 16 µs.
 
-    Raises OSError where the system does not let us look, which says nothing of the process.
+    Raises OSError if the system does not let us read it, which proves nothing of the process.
     """
     status = _stat(pid)
     if status is None or status[0] == "zombie":
@@ -229,21 +229,21 @@ def same_boot(identity: ProcessIdentity) -> bool:
 
 
 def same_namespace(identity: ProcessIdentity) -> bool:
-    """Its pid and start time mean the same to us as to whoever wrote them down, so that a look proves something."""
+    """Its pid and start time mean the same here as where they were recorded, so `identify` can prove something."""
     own = own_identity()
     as_ours = msgspec.structs.replace(identity, pid=own.pid, start_token=own.start_token)
     return as_ours == own and _pids_can_be_looked_up()
 
 
 def same_time_namespace(identity: ProcessIdentity) -> bool:
-    """Its start time was read on a clock that is ours, too."""
+    """Its start time was read on the same clock that this process reads."""
     return identity.time_namespace == own_identity().time_namespace
 
 
 def is_running(identity: ProcessIdentity, identify: Callable[[int], ProcessIdentity | None] = identify) -> bool:
-    """It is not proven dead: neither gone, nor a zombie, nor replaced by another of its pid. Only for `same_namespace`.
+    """It is not proven dead: not gone, not a zombie, and its pid has not been reused. Only for `same_namespace`.
 
-    A look that fails proves nothing. ``identify``: how to look.
+    A failed look-up proves nothing. ``identify`` looks it up.
     """
     try:
         return identify(identity.pid) == identity
@@ -252,7 +252,7 @@ def is_running(identity: ProcessIdentity, identify: Callable[[int], ProcessIdent
 
 
 def process_state(pid: int) -> ProcessState | None:
-    """What it does, to tell a stopped from a busy from an idle server; None when there is none. Raises OSError."""
+    """Its state, to distinguish a stopped, a busy and an idle server; None if there is no process. Raises OSError."""
     status = _stat(pid)
     if status is None:
         return None

@@ -1,4 +1,4 @@
-"""A descriptor of the kernel's that is read on the loop, and given up once it can't be read."""
+"""Reads a descriptor of the kernel on the loop, and stops once it can't be read."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from collections.abc import Callable
 def read_when_ready(
     loop: asyncio.AbstractEventLoop, descriptor: int, read: Callable[[], None], on_failed: Callable[[OSError], None]
 ) -> None:
-    """Call ``read`` whenever there is something; raises OSError where the loop can't watch the descriptor.
+    """Call ``read`` whenever the descriptor is readable. Raises OSError if the loop can't watch the descriptor.
 
-    When ``read`` raises OSError the loop stops watching and ``on_failed`` is called: what stays readable and can't be
-    read would take a whole processor.
+    When ``read`` raises OSError, the loop stops watching and ``on_failed`` is called: a descriptor that stays readable
+    but can't be read would take a whole processor.
     """
 
     def on_readable() -> None:

@@ -16,15 +16,15 @@ from brummer.host.home import home_directory
 LIMIT_BYTES: Final = 1 << 20
 
 
-class _OfSomebodyElse(Exception):
-    """The file is neither ours, nor root's, nor of whoever owns the directory that it is trusted with."""
+class _ForeignOwner(Exception):
+    """The file belongs to none of these: this user, root, the owner of the home or project directory."""
 
 
 def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO_FLAGS) -> Settings:
-    """Those that hold in this directory, an absolute path. Raises nothing: see `Settings.problems`.
+    """The settings that hold in this directory, an absolute path. Raises nothing: see `Settings.problems`.
 
-    A file that another user has put above the project, as into /tmp, is left out with a warning. So is what a project's
-    file may not set.
+    A file that another user has put above the project, such as into /tmp, is left out with a warning. So is a setting
+    that a project's file may not have.
     """
     home = home_directory(environ)
     trusted = {USER: _trusted(home), PROJECT: _trusted(directory)}
@@ -33,7 +33,7 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
     for path, of in files_for(directory, home).items():
         try:
             text = _text(path, trusted[of], seen)
-        except _OfSomebodyElse:
+        except _ForeignOwner:
             foreign.append(SettingsInvalid("it belongs to another user, and is left out", path=str(path)))
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
@@ -51,7 +51,7 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
 
 
 def _trusted(directory: Path | None) -> frozenset[int]:
-    """Users whose files count there. In a container the project is often another's than who runs there."""
+    """The users whose files are accepted there. In a container another user often owns the project."""
     own = {0} if sys.platform == "win32" else {0, os.geteuid()}
     try:
         return frozenset(own | {directory.stat().st_uid}) if directory else frozenset(own)
@@ -60,10 +60,10 @@ def _trusted(directory: Path | None) -> frozenset[int]:
 
 
 def _text(path: Path, trusted: Collection[int], seen: set[tuple[int, int]]) -> str | None:
-    """None where there is no file, none that we may see, or one that was ``seen`` before by another name: a home
-    directory has another path where a part of it is a link, and a project may link to the user's own file.
+    """None if there is no file, if we may not see it, or if it was ``seen`` before under another name: a home
+    directory has a second path if a part of it is a link, and a project may link to the user's own file.
 
-    Raises _OfSomebodyElse, OSError, and ValueError for what is no text.
+    Raises _ForeignOwner, OSError, and ValueError if it is not text.
     """
     try:
         if not path.is_file():
@@ -76,7 +76,7 @@ def _text(path: Path, trusted: Collection[int], seen: set[tuple[int, int]]) -> s
             return None
         seen.add((facts.st_dev, facts.st_ino))
         if facts.st_uid not in trusted:
-            raise _OfSomebodyElse
+            raise _ForeignOwner
         content = file.read(LIMIT_BYTES + 1)
     if len(content) > LIMIT_BYTES:
         raise ValueError(f"it is larger than {LIMIT_BYTES} bytes")

@@ -1,9 +1,9 @@
-"""The system interface: what can fail outside this process, as one small Protocol per subject.
+"""The system interface: everything that can fail outside this process, as one small Protocol per subject.
 
-Logic gets a `System` and calls nothing else that can fail. The real one is put together in `real_system`, mostly from
-modules of the standard library and of this package, which fit these Protocols as they are, so that it costs nothing.
-In-memory ones ship in `brummer.testing`. Two subjects are reached through the event loop, which is passed in as well:
-when a socket or a timer is ready, and work in threads (`asyncio.to_thread`).
+Logic gets a `System` and calls nothing else that can fail. `real_system` builds the real one, mostly from modules of
+the standard library and of this package. They match these Protocols unchanged, so the interface costs nothing.
+`brummer.testing` has the in-memory ones. Two subjects belong to the event loop, which is passed in as well: readiness
+of sockets and timers, and work in threads (`asyncio.to_thread`).
 """
 
 import os
@@ -72,7 +72,7 @@ class Filesystems(Protocol):
 
 
 class Processes(Protocol):
-    """Who lives, and what it does: `brummer.host.pids`, and the descriptor of a process in `brummer.host.exits`."""
+    """Processes and their states: `brummer.host.pids`, and the descriptor of a process in `brummer.host.exits`."""
 
     def own_identity(self) -> ProcessIdentity: ...
     def same_boot(self, identity: ProcessIdentity, /) -> bool: ...
@@ -82,17 +82,17 @@ class Processes(Protocol):
     def subscribe_exit(
         self, loop: "AbstractEventLoop", identity: ProcessIdentity, on_exit: Callable[[], None], /
     ) -> Callable[[], None] | None:
-        """Returns how to stop; None when the process is dead already. Raises OSError where only polling can tell."""
+        """Returns a stop function; None if the process is dead already. Raises OSError if only polling can find out."""
 
 
 class Sockets(Protocol):
-    """Connections to others: `brummer.wire.dialling`. Both methods raise OSError."""
+    """Connections to other processes: `brummer.wire.dialling`. Both methods raise OSError."""
 
     async def addresses(self, host: str, port: int, /) -> list[tuple[int, tuple[str, int]]]:
-        """Those that the name has, each with its family."""
+        """The addresses of the name, each with its family."""
 
     async def connect(self, family: int, address: tuple[str, int], descriptors: int, /) -> Any:
-        """A connected, non-blocking socket, whose descriptor must be one of the first so many."""
+        """A connected, non-blocking socket, whose descriptor must be below ``descriptors``."""
 
 
 class Descriptors(Protocol):
@@ -111,9 +111,9 @@ class Memory(Protocol):
 
 
 class System(msgspec.Struct, frozen=True):
-    """All subjects, as one process sees them. ``random``: jitter, never secrets.
+    """All subjects, as one process sees them. ``random`` is for jitter, never for secrets.
 
-    ``sockets`` None: those of this machine, which `brummer.wire.dialling` makes.
+    ``sockets`` None: the sockets of this machine, which `brummer.wire.dialling` makes.
     """
 
     files: Files

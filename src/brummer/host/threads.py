@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class NoThread(BrummerError):
-    """The system lets us start no further thread: the user, or the container, has as many processes as it may."""
+    """The system starts no further thread: the limit on processes of the user, or of the container, is reached."""
 
     code = "no_thread"
     transient = True
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """As `asyncio.to_thread`. Raises `NoThread` where none is idle and none can be started."""
+    """As `asyncio.to_thread`. Raises `NoThread` if no thread is idle and none can be started."""
     call = partial(contextvars.copy_context().run, work, *arguments)
     try:
         running = asyncio.get_running_loop().run_in_executor(None, call)

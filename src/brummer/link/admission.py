@@ -32,7 +32,7 @@ class Gate:
         self._keys = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
 
     def next_key(self) -> str:
-        """Names one call in logs, and in the ledger of the instance that it goes to."""
+        """A key for one call, in logs and in the ledger of its instance."""
         return next(self._keys)
 
     def lane(self, name: str, *, limit: int) -> "Lane":

@@ -12,8 +12,8 @@ LOCAL_CAP_S: Final = 1.0
 """The same for an instance whose process is known to live here: a refused dial on loopback costs 50 µs."""
 
 REFUSED_CAP_S: Final = 300.0
-"""The same for a server that answers and refuses: only a person ends that, and a call dials at once. On average 600
-dials a day.
+"""The same for a server that answers but refuses: only a person can change that, and a call dials at once. It makes 600
+dials a day on average.
 """
 
 MULTIPLIER: Final = 2.0

@@ -22,7 +22,7 @@ from brummer.wire.http_connection import HttpConnection
 
 POLL_S: Final = 5.0
 TIMEOUT_S: Final = 30.0
-"""Of a call to an instance; a foreign server has the time that its settings give it."""
+"""The deadline of a call to an instance; a foreign server's settings give its own."""
 
 
 class BasicLink:

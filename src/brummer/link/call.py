@@ -36,7 +36,7 @@ class Call(msgspec.Struct, eq=False):
     deadline_s: float
     meta: dict[str, object] = msgspec.field(default_factory=dict)
     only_reads: bool = False
-    """It changes nothing, so its instance need not judge whether it may begin."""
+    """It changes nothing, so its instance need not decide whether it may begin."""
     waits: bool = False
     waits_for_return: bool = True
     """False: while the instance is proven gone, it fails at once, because somebody else may answer."""
@@ -45,25 +45,25 @@ class Call(msgspec.Struct, eq=False):
     on_list_changed: Callable[[], None] | None = None
     """Called when the server says that its tools have changed; nobody else is told, because our own list is frozen."""
     max_deadline_s: float = 3600.0
-    """What signs of life can extend the deadline to. An agent's own client gives up long before; a loop that reports
-    progress never does.
+    """The longest deadline that signs of life can give. An agent's own client gives up long before, but a loop that
+    reports progress never ends.
     """
     key: str = ""
     started_s: float = 0.0
     due_s: float = math.inf
-    """When it must have its answer, on the hub's loop; each sign of life moves it on, up to ``latest_s``."""
+    """When it must have its answer, in loop time; each sign of life extends it, up to ``latest_s``."""
     latest_s: float = math.inf
     unanswered: int = 0
-    """Requests for it that bytes went out of, and that no answer came to: each may have run it, or still run it."""
+    """Requests for it that were sent at least in part and not answered: each may have run it, or still run it."""
     sent_to: str | None = None
-    """The generation that the last of these went to."""
+    """The generation that got the last of these requests."""
     ledger_position: int = 0
-    """Of that generation's ledger, as it was known when the first of these was sent."""
+    """The position of that generation's ledger that was known when the first of these requests was sent."""
     request_id: bytes = b""
     """Under which it was last sent, where that names it: to a server that knows no keys."""
     was_parked: bool = False
     has_substitute: bool = False
-    """Where the instance says nothing, another answers in its place, and tells how the call ended."""
+    """If the instance says nothing, a substitute answers in its place, and reports how the call ended."""
     trace: dict[str, str] = msgspec.field(default_factory=dict)
     """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
     on_step: Callable[[str], object] | None = None
@@ -80,7 +80,7 @@ class Call(msgspec.Struct, eq=False):
             self.on_step(step)
 
     def begin(self, key: str, now_s: float) -> None:
-        """Its time runs from now on."""
+        """Start its deadline."""
         self.key = key
         self.started_s = self.started_s or now_s
         self.due_s = now_s + self.deadline_s
@@ -88,16 +88,16 @@ class Call(msgspec.Struct, eq=False):
 
     @property
     def was_sent(self) -> bool:
-        """Whether it may have run."""
+        """It may have run."""
         return self.unanswered > 0
 
     @property
     def must_not_be_resent(self) -> bool:
-        """Whether running it now could be running it twice, so that only its ledger may decide."""
+        """Running it now could run it twice, so only the instance's ledger may decide."""
         return self.was_sent and not self.repeatable
 
     def note_unanswered(self, generation: str) -> None:
-        """Bytes of a request for it went to this run, and no answer will come to that request."""
+        """Bytes of a request for it went to this run, and that request will get no answer."""
         self.unanswered += 1
         self.sent_to = generation
 
@@ -113,7 +113,7 @@ class Call(msgspec.Struct, eq=False):
         return jsonrpc.request(request_id, self.method, _encode({**self.params, "_meta": meta}))
 
     def extend_deadline(self) -> None:
-        """A sign of life, or a wait that is no silence of the server: silence begins anew."""
+        """Restart the silence: after a sign of life, or a wait in which the server was not asked."""
         self.due_s = min(self.latest_s, asyncio.get_running_loop().time() + self.deadline_s)
 
     def notified(self, method: str | None, notification: bytes) -> None:

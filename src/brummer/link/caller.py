@@ -85,7 +85,7 @@ class Caller:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a call waits for the link, or for what answers in the place of its instance."""
+        """A call waits for the link, or for the substitute of its instance."""
         return bool(self._carried_on) or len(self.link.parking) > 0
 
     async def call(self, call: Call) -> bytes:
@@ -97,14 +97,14 @@ class Caller:
         except asyncio.CancelledError:
             self.tell_cancelled(call)
             raise
-        except Exception as failure:  # noqa: BLE001 — a defect becomes an error of ours, with its outcome
+        except Exception as failure:  # noqa: BLE001 — a defect becomes a `BrummerError` with an outcome
             error = self.failed(call, failure)
             raise error from (None if error is failure else failure)
         self.tell_answer(call, result)
         return result
 
     def carry_on(self, call: Call) -> asyncio.Task[bytes]:
-        """The rest of the way of a call that has a place and has begun, as a task; for its errors see `failed`."""
+        """A task that carries on a call that has a slot and has begun; for its errors see `failed`."""
         return self.run(self._in_time(call, self._until_answered), f"call {call.key}")
 
     def run(self, work: Coroutine[Any, Any, bytes], name: str) -> asyncio.Task[bytes]:
@@ -115,7 +115,7 @@ class Caller:
         return task
 
     def begin(self, call: Call) -> None:
-        """Its time runs, and it has a key; one of `tell_answer`, `tell_cancelled` and `failed` must follow."""
+        """Start its deadline and give it a key; one of `tell_answer`, `tell_cancelled` and `failed` must follow."""
         call.begin(self._gate.next_key(), self.loop.time())
 
     def tell_answer(self, call: Call, result: bytes) -> None:
@@ -126,7 +126,7 @@ class Caller:
         self._tell_end(call, "cancelled", "cancelled")
 
     def failed(self, call: Call, failure: BaseException) -> BrummerError:
-        """The error that the call ends with; nothing in here can fail."""
+        """The error with which the call ends. Raises nothing."""
         error = refusals.known(call, failure)
         error.outcome = outcome_of(call, error)
         if not (call.has_substitute and is_unanswered(error)):
@@ -189,7 +189,7 @@ class Caller:
                 await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
                 continue
             except TransportError as error:
-                if is_answer(error):  # to a further connection's hello: the server is there, and refuses
+                if is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
                     refused_s += await _come_back(call, error, refused_s)
                     continue
                 link.distrust(error)
@@ -218,9 +218,9 @@ class Caller:
             raise refusals.outcome_unknown(self.link, call)
 
     def take_refusal(self, call: Call, refusal: NotBegun) -> None:
-        """The instance did not begin the call on this request, so it may be sent again, judged by what is known now.
+        """The instance did not begin the call on this request, so it may be sent again with the new position and clock.
 
-        Raises CallForgotten where an earlier request may have run it, Busy where it would be refused again.
+        Raises CallForgotten if an earlier request may have run it, Busy if it would be refused again.
         """
         target = self.link.target
         if isinstance(target, Target):
@@ -281,7 +281,7 @@ class Caller:
 
 
 async def _come_back(call: Call, refusal: TransportError, refused_s: float) -> float:
-    """Wait for as long as the server has asked for; returns that. Raises the refusal where that takes too long."""
+    """Wait for the time that the server has set; returns it. Raises the refusal if the time is too long."""
     wait_s = refusal.retry_after_s or 0.0
     if not refusal.transient or not 0 < wait_s <= min(COME_BACK_S, call.deadline_s) - refused_s:
         raise refusal

@@ -213,4 +213,4 @@ def connect_timeout_s(target: Peer) -> float:
     """Until it is connected, TLS and all."""
     if target.is_local:
         return CONNECT_TIMEOUT_S
-    return max(REMOTE_CONNECT_TIMEOUT_S, target.patience_s / 2)  # the other half is for the hello
+    return max(REMOTE_CONNECT_TIMEOUT_S, target.patience_s / 2)  # the other half is for the handshake

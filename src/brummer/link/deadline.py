@@ -1,7 +1,7 @@
 """How long a call may take: so long in silence, so long in all, whatever it says meanwhile.
 
-Like `asyncio.timeout`, but what must be over says itself when it is due, and may move that on at no cost; and we know
-when we were not run ourselves. It counts awake time (`brummer.core.clock`).
+Like `asyncio.timeout`, but the watched object holds its own due time and may extend it at no cost; and a timer that
+fires late gives some more time. It counts awake time (`brummer.core.clock`).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Due(Protocol):
 
 
 class Deadline:
-    """Cancels what runs inside when ``due.due_s`` has passed, and raises TimeoutError there."""
+    """Cancels the code inside when ``due.due_s`` has passed, and raises TimeoutError there."""
 
     __slots__ = ("_cancelling", "_due", "_loop", "_task", "_timer", "expired")
 
@@ -58,7 +58,7 @@ class Deadline:
 
 
 class Dated(Due, Protocol):
-    """Past ``due_s`` it is told to `expire`."""
+    """Its `expire` is called when ``due_s`` has passed."""
 
     def expire(self) -> None: ...
 

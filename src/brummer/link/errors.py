@@ -52,7 +52,7 @@ class RemoteRefusal(BrummerError):
 
 
 class NotBegun(BrummerError):
-    """The instance did not begin the call on this request; what ``data`` says of it lets the next one be judged."""
+    """The instance did not begin the call on this request; ``data`` has what the next request needs."""
 
     code = "not_begun"
     transient = True
@@ -63,7 +63,7 @@ class NotBegun(BrummerError):
 
 
 class CallForgotten(BrummerError):
-    """The call may have run, and its result is not kept any more."""
+    """The call may have run, and its result is no longer kept."""
 
     code = "call_forgotten"
     default_outcome: ClassVar[Outcome] = "unknown"

@@ -6,7 +6,7 @@ specification says); a legacy server's session is kept over all connections, and
 server has forgotten it. Servers say that in many ways, and some of those ways are also how a tool fails. So whoever
 refuses a call like that is asked whether he still knows us, and only if he does not, the call is made again.
 
-A server that says when to come back (``Retry-After``) gets no request before. A call waits for that time if it is
+A server that sets a time to come back (``Retry-After``) gets no request before that. A call waits for the time if it is
 short, and fails at once with the server's own refusal if it is long.
 """
 
@@ -52,7 +52,7 @@ FORGOTTEN_CODES: Final = frozenset({-32001, -32000, -32600})
 """JSON-RPC codes of "session not found" and "not initialized" in the wild."""
 
 _IN_PATHS: Final = "!#$%&'()*+,/:;=?@[]~"
-"""What a path with a query may hold as it is (RFC 3986 §3.3 and §3.4), and what is encoded already."""
+"""Characters that need no encoding in a path with a query (RFC 3986 §3.3 and §3.4), and ``%`` of encoded ones."""
 
 _Refusal = RemoteRefusal | NoResult
 
@@ -85,7 +85,7 @@ class ForeignTarget:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     patience_s: float = 10.0
-    """For the hello; see `brummer.core.servers.Server`."""
+    """For the handshake; see `brummer.core.servers.Server`."""
     dialect: Dialect | None = None
     """None until it was first spoken to."""
     _mirrored: Parameters = field(default_factory=dict, repr=False)
@@ -93,11 +93,11 @@ class ForeignTarget:
     _begins_legacy: bool = field(default=False, repr=False)
     """On the next connection; some servers close the one on which they have refused what they did not understand."""
     refusal: Refused | None = field(default=None, repr=False)
-    """Its last answer over HTTP was this refusal; None after any other answer."""
+    """Its last answer over HTTP, if that was a refusal; None after any other answer."""
     _refused_since_s: float = field(default=0.0, repr=False)
     _closed_by: Refused | None = field(default=None, repr=False)
     _closed_until_s: float = field(default=float("-inf"), repr=False)
-    """Loop time, as the ``Retry-After`` of that refusal says. A call that is answered meanwhile changes nothing."""
+    """Loop time, from the ``Retry-After`` of that refusal. A call that is answered meanwhile does not change it."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
 
@@ -144,7 +144,7 @@ class ForeignTarget:
 
     @property
     def refused_s(self) -> float | None:
-        """How long ago it began to refuse; None while it does not."""
+        """For how long it has refused; None while it does not."""
         return None if self.refusal is None else elapsed() - self._refused_since_s
 
     # As a link uses it.
@@ -162,10 +162,10 @@ class ForeignTarget:
             except BadAnswer as error:
                 raise NotMcp(error.message, began=False) from None
             except RemoteRefusal as error:
-                raise HelloRefused(f"the server refuses our hello: {error.message}", began=False) from None
+                raise HelloRefused(f"the server refuses the handshake: {error.message}", began=False) from None
 
     async def ask(self, connection: HttpConnection, call: Call) -> bytes:
-        """Make the call; again, within `COME_BACK_S`, where the server refuses it and says when to come back."""
+        """Make the call. If the server refuses it with a time to come back, repeat it then, within `COME_BACK_S`."""
         loop = asyncio.get_running_loop()
         latest_s = loop.time() + min(COME_BACK_S, call.deadline_s)
         while True:
@@ -181,7 +181,7 @@ class ForeignTarget:
                     raise
 
     def _refuse_early(self, patience_s: float) -> None:
-        """Raise the last refusal if its server wants to hear from us only after more than ``patience_s``."""
+        """Raise the last refusal if the time that its server has set is more than ``patience_s`` from now."""
         left_s = self._closed_until_s - asyncio.get_running_loop().time()
         if self._closed_by is not None and left_s > max(0.0, patience_s):
             raise self._closed_by.after(round(left_s, 3))
@@ -205,7 +205,7 @@ class ForeignTarget:
         self.refusal = None
 
     async def _ask(self, connection: HttpConnection, call: Call) -> bytes:
-        """A forgotten session, and the headers that its tool asks for, are learned first, once."""
+        """If the server has forgotten the session, or the tool needs headers, learn that once and repeat the call."""
         with _nothing_run():
             dialect = self.dialect or await self._shake_hands(connection)
         try:
@@ -255,7 +255,7 @@ class ForeignTarget:
         except RemoteRefusal:
             return dialect.era is Era.LEGACY
         except Refused as refusal:
-            if refusal.transient:  # whatever else is asked, it is not served now
+            if refusal.transient:  # the server serves no request now
                 raise
             return False
         except (NoResult, _NotKnown):
@@ -323,15 +323,15 @@ class ForeignTarget:
 
     @cached_property
     def _checked_headers(self) -> dict[str, str]:
-        """Those of the settings, names in lower case. Raises `NotSendable` for what would be read as something else."""
+        """The headers of the settings, names in lower case. Raises `NotSendable` if HTTP would misread them."""
         if not is_sendable_url(self.url):
-            raise NotSendable("the URL has blanks, or characters that nobody sees", began=False)
+            raise NotSendable("the URL has blanks or invisible characters", began=False)
         for _, why in header_faults(self.headers):
             raise NotSendable(f"the server's headers can't be sent: {why}", began=False)
         return {name.lower(): value for name, value in self.headers.items()}
 
     def _post(self, body: bytes, dialect: Dialect | None, further: Mapping[str, str] | None = None) -> bytes:
-        """The whole HTTP request. ``dialect`` None: nothing is agreed on yet. Raises `NotSendable`."""
+        """The whole HTTP request. ``dialect`` None: before the handshake. Raises `NotSendable`."""
         host, port, path, secure = self._parts
         authority = f"[{host}]" if ":" in host else host
         lines = {
@@ -361,7 +361,7 @@ def _nothing_run() -> Iterator[None]:
 
 
 def _result(answers: Answers, response: Response) -> bytes:
-    """As `Answers.result`; what is no MCP answer is a `Refused` that says what it is."""
+    """As `Answers.result`; a response without an MCP answer raises a `Refused` that describes it."""
     wall_s = wall()
     if (refusal := refusal_by_status(response, wall_s)) is not None:
         raise refusal

@@ -1,6 +1,6 @@
-"""A foreign server's HTTP response that holds no MCP answer → a typed error, with the time to come back. Pure.
+"""Maps a foreign server's HTTP response without an MCP answer to a typed error, with the time to come back. Pure.
 
-A status says the same whatever the body holds (RFC 9110 §15), so 401, 403, 429 and 503 are read before the body is.
+A status does not depend on the body (RFC 9110 §15), so 401, 403, 429 and 503 are handled before the body.
 """
 
 import re
@@ -14,13 +14,13 @@ from brummer.wire import http_status
 from brummer.wire.http_connection import Response
 
 COME_BACK_S: Final = 20.0
-"""The longest wait for a server that said when to come back: as long as a call waits for an instance that is away."""
+"""The longest wait for a server that has set a time to come back: as long as a call waits for an absent instance."""
 
 RETRY_AFTER_MAX_S: Final = 86_400.0
-"""A quota is renewed once a day at the latest; a longer time is more likely a wrong date."""
+"""Quotas are renewed at least once a day; a longer time is more likely a wrong date."""
 
 WORDS_BYTES: Final = 4096
-"""An error's text stands at the start of a body; the rest of a large page is not decoded."""
+"""The text of an error is at the start of the body; the rest of a large page is not decoded."""
 
 _SUCCESS: Final = range(200, 300)
 _SERVER_FAULTS: Final = range(500, 600)
@@ -29,21 +29,21 @@ _SECONDS: Final = re.compile(rb"\d{1,9}(\.\d+)?")
 
 
 class Refused(NoResult):
-    """The server answered over HTTP and served no MCP. ``context["status"]`` is the HTTP status.
+    """The server answered over HTTP, but not with MCP. ``context["status"]`` is the HTTP status.
 
-    ``retry_after_s``: as the server says, counted from now; None where it does not say.
+    ``retry_after_s``: the time that the server has set, counted from now; None if it has set none.
     """
 
     code = "refused_by_server"
     transient = False
-    """True where it may end by itself; else only a change of settings, or of the server, ends it."""
+    """True if it may end by itself; otherwise only a change of the settings, or of the server, ends it."""
 
     def __init__(self, message: str, *, began: bool, retry_after_s: float | None = None, **context: object) -> None:
         super().__init__(message, sent=began, **context)
         self.retry_after_s = retry_after_s
 
     def after(self, retry_after_s: float | None) -> Self:
-        """The same refusal for another call, which was not sent."""
+        """The same refusal, for another call that was not sent."""
         return type(self)(self.message, began=False, retry_after_s=retry_after_s, **self.context)
 
 
@@ -54,7 +54,7 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """HTTP 403: these credentials, or this client, may not."""
+    """HTTP 403: these credentials, or this client, are not allowed."""
 
     code = "forbidden"
 
@@ -66,13 +66,13 @@ class Moved(Refused):
 
 
 class NotMcp(Refused):
-    """What answers speaks no MCP: its body is a web page, say."""
+    """The answer is not MCP, but for example a web page."""
 
     code = "not_mcp"
 
 
 class NotSendable(Refused):
-    """The settings hold what can't stand in the head of an HTTP request; nothing was sent."""
+    """The settings hold characters that the head of an HTTP request can't carry; nothing was sent."""
 
     code = "not_sendable"
 
@@ -92,7 +92,7 @@ class ServerUnavailable(Refused):
 
 
 class HelloRefused(Refused):
-    """The handshake is answered with a JSON-RPC error: the server may still be starting."""
+    """The server answers the handshake with a JSON-RPC error: it may still be starting."""
 
     transient = True
 
@@ -113,26 +113,26 @@ _BY_STATUS: Final[dict[int, tuple[type[Refused], str]]] = {
 
 
 def refusal_by_status(response: Response, wall_s: float) -> Refused | None:
-    """For the statuses that are read before the body. ``wall_s``: seconds since 1970."""
+    """The refusal for a status that is handled before the body. ``wall_s``: seconds since 1970."""
     kind, what = _BY_STATUS.get(response.status, (None, ""))
     if kind is None:
         return None
     wait_s = retry_after_s(response.headers, wall_s)
-    # A gateway also says 503 when it lost the server in the middle of a call. One that says when to come back has
+    # A gateway also answers 503 when it lost the server in the middle of a call. A 503 with a time to come back has
     # refused the call itself.
     began = kind is ServerUnavailable and wait_s is None
     return kind(_sentence(response, what), began=began, retry_after_s=wait_s, status=response.status)
 
 
 def refusal_by_content(response: Response, wall_s: float) -> Refused | None:
-    """For a response from which no JSON-RPC answer could be read; None where neither status nor type says why."""
+    """The refusal for a response without a JSON-RPC answer; None if neither status nor type gives a reason."""
     status, wait_s = response.status, retry_after_s(response.headers, wall_s)
     content_type = _content_type(response)
     location = response.headers.get(b"location", b"")
     if status in http_status.REDIRECTIONS:
         where = f"it is at {shown(location.decode('latin-1'))} now" if location else "it has moved"
         return Moved(
-            f"HTTP {status}: {where}, where we don't follow: name that address",
+            f"HTTP {status}: {where}; Brummer does not follow redirects, so set that address as its URL",
             began=False,
             retry_after_s=wait_s,
             status=status,
@@ -153,7 +153,7 @@ def refusal_by_content(response: Response, wall_s: float) -> Refused | None:
 def retry_after_s(headers: dict[bytes, bytes], wall_s: float) -> float | None:
     """``Retry-After`` (RFC 9110 §10.2.3), in seconds from now: a number, or a date.
 
-    A date is compared with the server's own ``Date`` where it sends one, because its clock need not agree with ours.
+    A date is compared with the server's own ``Date``, if it sends one, because its clock need not agree with ours.
     """
     text = headers.get(b"retry-after", b"").strip()
     if not text:
@@ -186,7 +186,7 @@ def _sentence(response: Response, what: str) -> str:
 
 
 def _words(response: Response) -> str:
-    """What the server itself says: a JSON-RPC error's message, an OAuth error (RFC 6750 §3), or a short plain text."""
+    """The server's own words: a JSON-RPC error's message, an OAuth error (RFC 6750 §3), or a short plain text."""
     content_type = _content_type(response)
     if content_type == "text/plain":
         return response.body[:WORDS_BYTES].decode(errors="replace").strip()

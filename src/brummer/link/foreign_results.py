@@ -19,13 +19,13 @@ class InputNeeded(BrummerError):
 
 
 _RESERVED: Final = "io.modelcontextprotocol/"
-"""Members of ``_meta`` that belong to one hop, as the specification reserves them."""
+"""Members of ``_meta`` that belong to one hop; the specification reserves them."""
 
 
 def neutral(result: bytes) -> bytes:
-    """Without what belongs to the era in which it was asked for. Raises `InputNeeded`, `NoResult`.
+    """The result without members of the server's era. Raises `InputNeeded`, `NoResult`.
 
-    The server's own ``_meta`` stands first, where `brummer.wire.eras.modern_result` looks for it.
+    The server's own ``_meta`` comes first, because `brummer.wire.eras.modern_result` expects it there.
     """
     try:
         members = msgspec.json.decode(result, type=dict[str, Raw])
@@ -42,11 +42,11 @@ def neutral(result: bytes) -> bytes:
 
 
 def tool_result(result: bytes, *, modern: bool) -> bytes:
-    """A neutral ``CallToolResult`` as the specification has it: the same bytes, but for what clients can't take.
+    """A neutral ``CallToolResult`` that obeys the specification: the same bytes, except for parts that clients refuse.
 
-    Servers leave ``content`` out, or put something else there. Where it is missing it repeats the structured content as
-    text, and a block that is none becomes text. Structured content that is no object goes to a ``modern`` client as it
-    is, and to a legacy one as ``{"result": …}``, which is how the official SDKs wrap it.
+    Some servers leave ``content`` out, or put something else there. If it is missing, it repeats the structured content
+    as text; an invalid block becomes text. Structured content that is not an object goes to a ``modern`` client
+    unchanged, and to a legacy one as ``{"result": …}``, as the official SDKs wrap it.
     """
     members = msgspec.json.decode(result, type=dict[str, Raw])
     mended = _without_nulls(members)
@@ -61,7 +61,7 @@ def tool_result(result: bytes, *, modern: bool) -> bytes:
 
 
 def _content(content: Raw | None) -> Raw:
-    """As it is if it consists of what clients can take."""
+    """Unchanged if clients accept all its parts."""
     if content is None:
         return Raw(b"[]")
     blocks = msgspec.json.decode(content, type=list[Raw]) if _first(content) == b"[" else [content]
@@ -70,7 +70,7 @@ def _content(content: Raw | None) -> Raw:
 
 
 def _block(block: Raw) -> Raw:
-    """A content block that clients can take: of a known type, with what the specification requires of that."""
+    """A content block that clients accept: of a known type, with the members that the specification requires of it."""
     members = _object(block)
     kept = _without_nulls(members)
     required = _REQUIRED.get(bytes(kept.get("type", b"")))
@@ -105,17 +105,17 @@ def _as_text(block: Raw) -> Raw:
 
 
 def _object(raw: Raw | None) -> dict[str, Raw]:
-    """Its members; of anything else, none."""
+    """Its members; none if it is not an object."""
     return msgspec.json.decode(raw, type=dict[str, Raw]) if raw is not None and _first(raw) == b"{" else {}
 
 
 def _without_nulls(members: dict[str, Raw]) -> dict[str, Raw]:
-    """Some encoders write what is missing as null, which the official clients refuse."""
+    """Some encoders write a missing member as null, which the official clients refuse."""
     return {name: value for name, value in members.items() if _first(value) != b"n"}
 
 
 def _first(raw: Raw | None) -> bytes:
-    """The first byte of a JSON value, which tells its kind; the value itself may be large and is not copied."""
+    """The first byte of a JSON value, which shows its kind; the value itself may be large and is not copied."""
     return b"" if raw is None else bytes(memoryview(raw)[:1])
 
 

@@ -37,13 +37,13 @@ class Slots(Generic[T]):
 
     @property
     def must_wait(self) -> bool:
-        """Whether the next call gets no slot at once: there is none, or others wait for it already."""
+        """The next call gets no slot at once: there is none, or other calls wait already."""
         total = self.total
         return self.queued > 0 or self.taken >= self.limit or total.taken >= total.limit
 
     @property
     def is_full(self) -> bool:
-        """Whether the next call is refused. A queue that may hold nothing is not full while there are slots."""
+        """The next call is refused. A queue of size 0 is not full while there are slots."""
         return self.queued >= self.queue_limit and self.must_wait
 
     def take(self) -> bool:

@@ -223,7 +223,7 @@ class Link:
                     await self._turn()
                 except Exception:  # noqa: BLE001 — the barrier: a defect may cost one turn, never the link
                     _log.exception("%s: a defect", self.target.instance_id)
-                    self._order(Event.FAILED_INSIDE, None, "something went wrong in the hub; its log has the traceback")
+                    self._order(Event.FAILED_INSIDE, None, "an internal error of the hub; its log has the traceback")
                     await asyncio.sleep(AFTER_DEFECT_S)
         finally:
             self._has_ended = True
@@ -246,7 +246,7 @@ class Link:
         while self._orders:
             event, target, reason = self._orders.popleft()
             if self.state is State.GONE and event is not Event.RECORD_CHANGED:
-                continue  # its end was proven, and only a new record is news
+                continue  # its end was proven; only a new record can change that
             self._apply(event, reason)
             if target is not None:
                 self._aim_at(target)
@@ -298,7 +298,7 @@ class Link:
         self.next_dial_s = None
 
     async def _stay_away(self, refusal: Refused, delay_s: float) -> None:
-        """Until the next dial. A waiting call brings it forward, but never before the time that the server has set."""
+        """Wait for the next dial. A waiting call makes it earlier, but not before the time that the server has set."""
         now_s = self._loop.time()
         closed_until_s = now_s + (refusal.retry_after_s or 0.0)
         self.next_dial_s = now_s + delay_s
@@ -428,7 +428,7 @@ class Link:
             self._unanswered(error.message)
 
     def _rate_limited(self, error: RateLimited) -> None:
-        """It answers, so it is there; calls learn by themselves whether they are served."""
+        """The server answers, so it is there; each call finds out itself whether it is served."""
         self.health.answered(self._loop.time())
         if self.state is State.SUSPECT:
             self._became_ready(Event.PROBE_ANSWERED, error.message)
@@ -539,9 +539,9 @@ class Link:
 
 
 def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
-    """What is said to a call that waits for a server which refuses for ``closed_s`` more; None while it may wait.
+    """The refusal for a call that waits for a server which refuses for ``closed_s`` more; None while it may wait.
 
-    A call that may have run is not answered by that.
+    A call that may have run does not get the refusal.
     """
     waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
     return None if waits or call.was_sent else refusal.after(round(closed_s, 3) or None)

@@ -44,7 +44,7 @@ _TOOL_FAILED: Final = b'"isError":true'
 _OURS_FAILED: Final = _TOOL_FAILED + b"}"
 """How a failed result of our own instances ends; others may say it anywhere."""
 _OURS_UNKNOWN: Final = b'"outcome":"unknown"'
-"""In such a result: its instance can't say whether the work was done."""
+"""In such a result: the instance can't know whether the work was done."""
 
 _ANSWERS: Final = (RemoteRefusal, NoResult, TooLarge)
 
@@ -61,9 +61,9 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
 
 
 def outcome_of(call: Call, error: BrummerError) -> Outcome:
-    """What is known of the work of a call that ends with this error. Nothing else decides it.
+    """The outcome of a call that ends with this error. No other code decides it.
 
-    A request that was not answered may have run the call. An answer says it itself, and so does a defect of ours
+    A request that was not answered may have run the call. An answer contains its outcome, and so does an internal error
     in reading it.
     """
     if call.was_sent:
@@ -72,24 +72,24 @@ def outcome_of(call: Call, error: BrummerError) -> Outcome:
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether that was an answer, though no good one: to ask again gives it again."""
+    """The instance answered, though not with a result: repeating the request gives the same answer."""
     return isinstance(error, _ANSWERS)
 
 
 def is_unanswered(error: BrummerError) -> bool:
-    """Whether the instance has said nothing at all."""
+    """The instance has not answered at all."""
     if isinstance(error, TransportError):
         return not is_answer(error)
     return isinstance(error, ParkedTooLong | BreakerOpen | DeadlineExceeded)
 
 
 def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, str]:
-    """Also the error's code where the outcome is unknown. ``ours``: answered by an instance of Brummer."""
+    """Also the error's code if the outcome is unknown. ``ours``: answered by an instance of Brummer."""
     if result.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in result):
         if ours and _OURS_UNKNOWN in result:
             return "unknown", _code_in(result)
         return "tool_error", ""
-    if call.was_sent:  # by a request that was lost
+    if call.was_sent:  # an earlier request was lost
         return ("resent" if call.repeatable or not ours else "reattached"), ""
     return ("parked" if call.was_parked else "ok"), ""
 

@@ -26,9 +26,9 @@ class Parking:
         return len(self._waiting)
 
     async def wait(self, call: Call, timeout_s: float | None) -> bool:
-        """True when released, False when the time was over. Raises what `fail` gave it.
+        """True when released, False after ``timeout_s``. Raises the error that `fail` gave it.
 
-        ``timeout_s`` None: until the call's own deadline, to which its caller sees.
+        ``timeout_s`` None: the caller enforces the call's own deadline.
         """
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[None] = loop.create_future()

@@ -158,7 +158,7 @@ class Pool:
         if connection.closed:
             self._free_place()
             return
-        self._busy[connection] = None  # counted from now on, though its new owner has yet to wake up
+        self._busy[connection] = None  # counted from now on, although its new owner has not woken up yet
         if self._hand(lambda turn: turn.set_result(connection)):
             return
         self._busy.pop(connection, None)

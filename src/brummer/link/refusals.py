@@ -1,6 +1,6 @@
-"""What is said of a call that could not be carried out: what is known, since when, and what to do about it.
+"""Errors of calls that could not be carried out: what is known, since when, and what to do about it.
 
-Whether the call may have run is not said here: `brummer.link.outcome.outcome_of` decides that for all of them.
+`brummer.link.outcome.outcome_of` decides for all of them whether the call may have run.
 """
 
 import logging
@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 
 PARK_S: Final = 20.0
 """How long a call that was not sent waits for an instance that is known but not ready: longer than any dev tool's
-restart. One that was sent waits until its deadline, since only that instance can tell what came of it.
+restart. A call that was sent waits until its deadline, because only that instance knows its result.
 """
 
 
 def known(call: Call, failure: BaseException) -> BrummerError:
-    """One of our errors; another is a defect, which costs one call and never the connection to the agent."""
+    """The failure as a `BrummerError`. Any other exception is a defect: it fails one call, never the connection."""
     if isinstance(failure, BrummerError):
         return failure
     _log.error("call %s failed", call.key, exc_info=failure)
@@ -46,9 +46,9 @@ def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
 
 
 def forgotten(link: Link) -> CallForgotten:
-    """The run that it was sent to lives, and had to forget results."""
+    """The run that the call was sent to lives, but had to forget results."""
     return CallForgotten(
-        f"the call may have run, but {link.target.instance_id} does not keep its result any more; look at"
+        f"the call may have run, but {link.target.instance_id} does not keep its result any more; check"
         " scripts_status and changes_since before you repeat it",
         instance=link.target.instance_id,
     )

@@ -25,15 +25,15 @@ class ServerFull(TransportError):
 
 @dataclass(slots=True)
 class Told:
-    """What a run has last told of its ledger and its clock, which judge when it may begin a call.
+    """The last known state of a run's ledger and clock, by which the run decides whether it may begin a call.
 
-    Its clock is never compared with ours. What it showed at some moment before we heard of it is a lower bound of what
-    it shows when we hear: so the end of a call's time, moved to that clock, comes too early there, never too late.
+    The two clocks are never compared. The time that its clock showed when it answered is a lower bound of what it shows
+    when we read the answer. So a call's due time, converted to that clock, is too early there, never too late.
     """
 
     ledger_position: int = 0
     _ahead_s: float | None = None
-    """Its clock less ours, at the least; None while it has not told."""
+    """A lower bound of its clock minus ours; None while its clock is not known."""
 
     def heard(self, ledger_position: int, clock_s: float | None) -> None:
         self.ledger_position = max(self.ledger_position, ledger_position)
@@ -41,8 +41,8 @@ class Told:
             self._ahead_s = clock_s - asyncio.get_running_loop().time()
 
     def of_call(self, call: Call, generation: str) -> dict[str, object]:
-        """The members of ``_meta`` that a request for this call has beside its key."""
-        if call.repeatable or call.sent_to != generation:  # no request for it that this run has, or that matters
+        """The members of ``_meta`` that a request for this call has besides its key."""
+        if call.repeatable or call.sent_to != generation:  # this run got no request for it, or may run it twice
             call.ledger_position = self.ledger_position
         judged: dict[str, object] = {LEDGER_POSITION: call.ledger_position}
         if self._ahead_s is not None and not math.isinf(call.due_s):

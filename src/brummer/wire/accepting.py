@@ -1,4 +1,4 @@
-"""Accepting connections at a pace that its owner sets. asyncio's own server accepts all there are, at any time."""
+"""Accepts connections at a pace that its owner sets. asyncio's own server accepts every connection at any time."""
 
 import asyncio
 import errno
@@ -12,17 +12,17 @@ clients wait for a second.
 """
 
 PER_TURN: Final = 32
-"""Connections accepted in one turn of the loop: some 2 ms, for which calls that are under way wait."""
+"""Connections accepted in one turn of the loop: some 2 ms, in which calls under way wait."""
 
 PAUSE_S: Final = 0.05
-"""After an accept that failed for want of descriptors or memory: others need as long to give some back."""
+"""The pause after an accept that failed for lack of descriptors or memory: time for others to free some."""
 
 _GONE: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
-"""The connection ended, or a firewall refused it, before it was accepted; the next one is not concerned (accept(2))."""
+"""The connection ended, or a firewall refused it, before the accept; the next one is not affected (accept(2))."""
 
 
 class Acceptor:
-    """``take`` gets each connection's socket, non-blocking. ``wait_s`` says how long the next one must wait."""
+    """``take`` gets the socket of each connection, non-blocking. ``wait_s`` returns how long the next one must wait."""
 
     def __init__(
         self,

@@ -18,10 +18,10 @@ class Sockets(Protocol):
     """Where connections come from; see `brummer.host.system`."""
 
     async def addresses(self, host: str, port: int, /) -> list[Address]:
-        """Those that the name has. Raises OSError."""
+        """The addresses of the name. Raises OSError."""
 
     async def connect(self, family: int, address: tuple[str, int], descriptors: int, /) -> Any:
-        """A connected, non-blocking socket, whose descriptor must be one of the first so many. Raises OSError."""
+        """A connected, non-blocking socket, whose descriptor must be below ``descriptors``. Raises OSError."""
 
 
 async def dial(
@@ -79,7 +79,7 @@ async def _connected(host: str, port: int, descriptors: int, sockets: Sockets) -
 
 
 class SystemSockets:
-    """The sockets of this machine, as connections get them unless they are given others."""
+    """The sockets of this machine; connections use them by default."""
 
     @staticmethod
     async def addresses(host: str, port: int) -> list[Address]:

@@ -1,7 +1,7 @@
-"""Who may speak to an HTTP server of ours: the client must send the token, and no foreign web page may be behind it.
+"""Decides which requests an HTTP server of Brummer serves: they need the token, and must not come from a foreign page.
 
-Without the token a request learns nothing but its refusal: 403 for a foreign Host or Origin (DNS rebinding), else 401.
-With it any Host is accepted, because a page behind a rebound name has no token; a foreign Origin stays refused.
+A request without the token gets only a refusal: 403 for a foreign Host or Origin (DNS rebinding), else 401. With the
+token any Host is accepted, because a page behind a rebound name has no token; a foreign Origin is still refused.
 """
 
 import hmac
@@ -24,7 +24,7 @@ TOKEN_NEEDED: Final = Refusal(401, b'{"error":"a bearer token is needed"}', (_JS
 
 
 class Doorkeeper:
-    """``extra_hosts``: names of ours beside those of the loopback."""
+    """``extra_hosts``: names of this server beside those of the loopback."""
 
     def __init__(self, token: str, extra_hosts: frozenset[str] = frozenset()) -> None:
         self._token = token.encode()
@@ -32,7 +32,7 @@ class Doorkeeper:
         self._judged: dict[tuple[bytes, bytes | None], tuple[bool, bool]] = {}
 
     def admit(self, request: HttpRequest) -> Refusal | bool:
-        """True for a request that has shown the token, else how it is refused."""
+        """True for a request that has the token, else its refusal."""
         has_token = self._has_token(request)
         sent = request.headers.get(b"host", b""), request.headers.get(b"origin")
         host_is_ours, origin_is_ours = self._judged.get(sent) or self._judge(sent)
@@ -41,7 +41,7 @@ class Doorkeeper:
         return has_token or TOKEN_NEEDED
 
     def _judge(self, sent: tuple[bytes, bytes | None]) -> tuple[bool, bool]:
-        """Whether Host, and Origin if there is one, name us. Judged once each: a client sends the same every time."""
+        """(Host names us, Origin names us or is missing). Cached: a client sends the same in every request."""
         host, origin = sent
         if len(self._judged) >= JUDGED_LIMIT:
             self._judged.clear()

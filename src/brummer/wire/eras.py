@@ -80,7 +80,7 @@ _META_FIRST: Final = b'{"_meta":{'
 def modern_result(prefix: bytes, era_neutral: bytes) -> bytes:
     """Splice an era-neutral result object behind a prefix, without decoding it.
 
-    It has no ``resultType``; a ``_meta`` must have members and stand first, in this very spelling.
+    It has no ``resultType``. If it has a ``_meta``, this must come first, without blanks, and have members.
     """
     if era_neutral.startswith(_META_FIRST):
         return b"%b,%b" % (prefix[:-1], era_neutral[len(_META_FIRST) :])

@@ -27,7 +27,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Greeting(NamedTuple):
-    """What is left to be read; capabilities of the client and the version agreed on, if its handshake was answered."""
+    """The unread bytes; the client's capabilities and the agreed version, if its handshake was answered."""
 
     rest: bytes = b""
     capabilities: dict[str, Any] = {}  # noqa: RUF012 — never written to

@@ -60,7 +60,7 @@ OnAnswer = Callable[[Response | TransportError], None]
 OnEvent = Callable[[bytes], object]
 """Takes an event of the answer; true if it was the one that was asked for, and nothing more of it is waited for."""
 OnTurn = Callable[[int], None]
-"""Takes how many bytes there is room for; 0: for none."""
+"""Takes the number of bytes that there is room for; 0 if there is none."""
 
 
 class Room(Protocol):
@@ -160,8 +160,8 @@ class HttpConnection:
     ) -> Response:
         """Send one request and return its response; an event stream's events go to ``on_event`` as they come.
 
-        ``on_bytes`` is called whenever a part of the response's body has come, such as a comment of an event stream.
-        After the event that answers, the stream has `STREAM_END_S` to end.
+        ``on_bytes`` is called for every part of the response's body that arrives, such as a comment of an event stream.
+        After the event with the answer, the stream has `STREAM_END_S` to end.
 
         Raises `TransportError`. Cancelling it closes the connection, because the answer is still on its way.
         """
@@ -386,11 +386,11 @@ class HttpConnection:
             return
         if events.held_bytes >= LARGE_BYTES:
             self._check_room(events.held_bytes)
-        else:  # what was large has been passed on
+        else:  # the large event has been passed on
             self._give_room_back()
 
     def _check_room(self, held_bytes: int) -> None:
-        """An answer of unknown length asks for room once it is large, for the most that it may become."""
+        """Once an answer of unknown length is large, ask for room for its largest possible size."""
         if held_bytes > self._room_bytes:
             raise _no_room()
         if held_bytes >= LARGE_BYTES and self._leave_room is None:
@@ -434,7 +434,7 @@ class HttpConnection:
         if self._leave_room is not None:
             leave, self._leave_room = self._leave_room, None
             leave()
-        if self._waits_for_room:  # the answer was whole before its turn came
+        if self._waits_for_room:  # the answer was complete before the room was granted
             self._waits_for_room = False
             self._loop.add_reader(self._sock, self._on_readable)
 

@@ -5,8 +5,8 @@ connection are answered in order, one at a time; a peer that sends the next one 
 is not read any further until it may go on. Whatever we have to say of our own accord (100, 408, 431, …) waits for its
 turn too. What the server does with a request is the `Handler`'s business; it answers through `Exchange`.
 
-A connection is *unproven* until `Admit` accepted the head of one of its requests. Unproven connections have little time
-and places of their own (`brummer.wire.places`). A request is refused at its head: its body is not kept.
+A connection is *unproven* until `Admit` has accepted the head of one of its requests. Unproven connections have a short
+time limit and places of their own (`brummer.wire.places`). A request is refused at its head: its body is not kept.
 
 Why not uvicorn: docs/decisions/0002-own-http-server.md.
 """
@@ -39,16 +39,16 @@ LINGER_S: Final = 2.0
 """How long a refused peer may go on sending. Closing at once would reset the connection, and the refusal be lost."""
 
 CONNECTION_LIMIT: Final = 256
-"""Proven ones: some twenty hubs with every connection they may open, and room for people with curl."""
+"""Proven connections: enough for some twenty hubs with all their connections, and for people with curl."""
 
 UNPROVEN_LIMIT: Final = 128
-"""More than clients open at one time; behind a flood of 1,000 connections a client waits for less than a second."""
+"""More than clients open at one time. During a flood of 1,000 connections a client waits less than a second."""
 
 UNPROVEN_SHARE: Final = 8
-"""Unproven connections take at most one in so many of the files that this process may open."""
+"""Unproven connections take at most one part in eight of the files that this process may open."""
 
 UNPROVEN_TIMEOUT_S: Final = 2.0
-"""From the connection to a head that proves it, or to the end of its first request. Programs send at once."""
+"""From the accept to the head that proves the connection, or to the end of its first request. Programs send at once."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
@@ -69,7 +69,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A whole answer to a request that is not served."""
+    """A complete answer to a request that is not served."""
 
     status: int
     body: bytes = b""
@@ -78,7 +78,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 Handler = Callable[["Exchange"], Awaitable[None]]
 Admit = Callable[[HttpRequest], bool | Refusal]
-"""Judges a request by its head. True: its sender is authorized. False: it may be served, and proves nothing."""
+"""Judges a request by its head. True: its sender is authorized. False: it may be served, but proves nothing."""
 
 
 class Exchange:
@@ -127,7 +127,7 @@ class Exchange:
         return self._connection.transport is None
 
     def peer_hung_up(self) -> bool:
-        """Whether the connection has ended, as far as the kernel knows now: the event loop may learn of it later."""
+        """The kernel knows that the peer has ended the connection; the event loop may learn of it later."""
         return self._connection.hung_up()
 
     def on_peer_gone(self, callback: Callable[[], object]) -> None:
@@ -144,10 +144,10 @@ def _head(status: int, headers: Headers) -> bytes:
 
 
 class HttpServer:
-    """Listens on sockets that are bound already, so that a port is ours before anybody is told of it.
+    """Listens on sockets that are bound already, so that the port is ours before its number is published.
 
-    Without ``admit`` the head of any request proves its connection, and authorizes nothing. ``hung_up`` tells of a
-    socket whether its peer has ended the connection.
+    Without ``admit`` the head of any request proves its connection, and authorizes nothing. ``hung_up(socket)``: has
+    the peer ended the connection?
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class HttpServer:
     async def _connect(self, connection: "_Connection", sock: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
-        except OSError:  # the peer has gone already
+        except OSError:  # the peer is gone already
             self.places.remove(connection)
             sock.close()
 
@@ -212,7 +212,7 @@ class HttpServer:
             await asyncio.wait(running)
         while len(self.places):  # noqa: ASYNC110 — the loop closes their sockets within its next turns
             await asyncio.sleep(0)
-        await asyncio.sleep(0)  # and those of connections that had to give way
+        await asyncio.sleep(0)  # and the sockets of connections that were dropped to make room
 
 
 class _Connection(asyncio.Protocol):
@@ -241,7 +241,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # what create_server makes; uvloop's is no subclass
-        if self._server.closed or self not in self._server.places:  # it had to give way already
+        if self._server.closed or self not in self._server.places:  # it was dropped to make room
             transport.abort()
             return
         self.transport = transport

@@ -1,8 +1,8 @@
 """The probe: "are you (still) you?", asked and answered without the token ever leaving either side.
 
 The hub sends a nonce; the instance answers with its id, its generation and an HMAC over all three under the record's
-token. A stranger on the port can't make that proof, and learns nothing it could use. The hub proves itself in the same
-way, so that its idle connections do not count among those of strangers.
+token. A stranger on the port can't make that proof, and learns nothing that it could use. The hub proves itself in the
+same way, so that its idle connections do not count as unproven.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import msgspec
 
 PATH: Final = b"/identity"
 ASKER_HEADER: Final = "x-brummer-proof"
-"""Carries `asker_proof`. A connection gains its place by it and nothing else: calls still need the token."""
+"""Carries `asker_proof`. It gives the connection a proven place and nothing else: calls still need the token."""
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
@@ -29,7 +29,7 @@ class Identity(msgspec.Struct, frozen=True):
     ledger_position: int = 0
     """How many calls its ledger has opened."""
     clock_s: float | None = None
-    """What its clock shows; None where it does not say."""
+    """The time on its clock; None if it does not send it."""
 
 
 def proof(token: str, nonce: str, instance_id: str, generation: str) -> str:
@@ -39,12 +39,12 @@ def proof(token: str, nonce: str, instance_id: str, generation: str) -> str:
 
 
 def asker_proof(token: str, nonce: str) -> str:
-    """As `proof`, for the side that asks. No nonce is short enough for one to pass as the other."""
+    """As `proof`, for the side that asks. Nonces are longer than "asker", so neither proof can pass as the other."""
     return hmac.new(token.encode(), f"asker\n{nonce}".encode(), hashlib.sha256).hexdigest()
 
 
 def asker_is_proven(token: str, target: bytes, shown: bytes) -> bool:
-    """The instance's side: whether who asks with this ``GET /identity?nonce=…`` and this header knows the token."""
+    """The instance's side: the sender of this ``GET /identity?nonce=…`` with this header knows the token."""
     return bool(shown) and hmac.compare_digest(shown, asker_proof(token, _nonce_of(target)).encode())
 
 
@@ -71,7 +71,7 @@ def answer(
 
 
 def proven(body: bytes, *, token: str, nonce: str, instance_id: str, generation: str) -> Identity | None:
-    """The hub's side: the answer, if it can only come from that generation of that instance."""
+    """The hub's side: the answer, if it is proven to come from that generation of that instance."""
     try:
         identity = msgspec.json.decode(body, type=Identity)
     except (msgspec.DecodeError, RecursionError):

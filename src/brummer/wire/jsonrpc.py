@@ -65,14 +65,14 @@ class ProtocolError(Exception):
 
 
 class BatchReceived(ProtocolError):
-    """An array of messages, each undecoded, where one message was expected. As an error it refuses the whole."""
+    """An array of messages, each undecoded, where one message was expected. As an error it refuses the whole array."""
 
     def __init__(self, messages: list[bytes]) -> None:
         super().__init__(INVALID_REQUEST, "Invalid request: batches are part of protocol version 2025-03-26 only")
         self.messages = messages
 
     def refusals(self) -> list[bytes]:
-        """An error response for each request in it that has an id; if none has, one without."""
+        """One error response for each request in it that has an id; if none has, one response without an id."""
         ids = [request_id for each in self.messages if (request_id := id_of(each)) != NO_ID]
         return [error_response(request_id, self.code, self.message) for request_id in ids or [NO_ID]]
 
@@ -119,7 +119,7 @@ _ID_IN_HEAD = re.compile(rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEM
 _ID_VALUE = re.compile(_ID_MEMBER + rb"[,}]")
 _NUMBER = re.compile(rb"-?[0-9][-+.0-9eE]{0,30}")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
-"""A string, or a bracket: what is needed to know how deep a place is nested."""
+"""A string or a bracket: enough to compute the nesting depth of a position."""
 _ID_IN_TAIL = re.compile(rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN))
 
 
@@ -204,7 +204,7 @@ def id_of(data: bytes) -> bytes:
 
 
 def _id_of_broken(data: bytes) -> bytes:
-    """The id of what is no JSON, or nested too deeply to be read, wherever it can be seen."""
+    """The id of a message that is not JSON, or nested too deeply, if the id can still be found."""
     if len(data) > PIECE_BYTES:
         return id_of_truncated(data[:PIECE_BYTES], data[-PIECE_BYTES:])
     return _intact(_visible_id(data))

@@ -1,4 +1,4 @@
-"""Listening sockets of the HTTP servers that a person asks for by name: ``--http`` and ``--metrics``."""
+"""Listening sockets of the HTTP servers that the user asks for: ``--http`` and ``--metrics``."""
 
 import errno
 import socket
@@ -17,19 +17,19 @@ class Port(NamedTuple):
 
 
 LOCALHOST: Final[list[_Found]] = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
-"""Clients try both (RFC 6761 §6.3), some of them only the second, and some hosts files have only the first."""
+"""Most clients try both (RFC 6761 §6.3), some only the second, and some hosts files have only the first."""
 
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT})
 """This machine lacks the address, for example because IPv6 is off."""
 
 TRIES: Final = 10
-"""For a port of the system's choice that must be free in both families; the first try nearly always does."""
+"""Tries for a port that the system chooses and that must be free in both families; the first nearly always is."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """A listener on each address of this host, all on one port; port 0 leaves the choice to the system.
+    """A listener on each address of this host, all on one port; with port 0 the system chooses it.
 
-    May ask the network for a name, so use a thread. Raises OSError.
+    It may look up a name over the network, so use a thread. Raises OSError.
     """
     addresses = LOCALHOST if host.lower() == "localhost" else _addresses_of(host)
     for attempt in range(1, TRIES + 1):

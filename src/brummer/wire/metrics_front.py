@@ -32,9 +32,9 @@ class MetricsNotServed(BrummerError):
 
 @contextlib.asynccontextmanager
 async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> AsyncIterator[MetricsNotServed | None]:
-    """Serve what ``snapshot`` returns for as long as the block lasts; yields what is wrong, if something is.
+    """Serve the result of ``snapshot`` while the block runs; yields the error, if it can't be served.
 
-    ``pid``: the process whose memory and CPU time are told beside it. Without a ``port`` nothing is served.
+    ``pid``: the process whose memory and CPU time are added. Without a ``port`` nothing is served.
     """
     if port is None:
         yield None

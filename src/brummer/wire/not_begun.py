@@ -1,7 +1,7 @@
-"""How an instance refuses to begin a call, as JSON-RPC carries it.
+"""The JSON-RPC error by which an instance refuses to begin a call.
 
-The refusal is about one request. It says why, and what the next request for the same call is judged by: where the
-ledger is, and what the instance's clock shows.
+It refuses one request. It contains the reason, and what the next request for the same call needs: the position of the
+ledger, and the time on the instance's clock.
 """
 
 from typing import Literal
@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 Why = Literal["late", "hung_up", "forgotten", "no_room"]
-"""``late``: the call must not begin any more. ``hung_up``: the connection that the request came on has ended.
-``forgotten``: the call may have run, and its result is not kept any more. ``no_room``: the instance is short of memory.
+"""``late``: the call must not begin any more. ``hung_up``: the connection of the request has ended. ``forgotten``: the
+call may have run, and its result is no longer kept. ``no_room``: the instance is short of memory.
 """
 
 

@@ -22,7 +22,7 @@ READ_BYTES: Final = 64 * 1024
 
 LF: Final = ord("\n")
 CR: Final = ord("\r")
-"""Numbers, which bytes are searched for at once; a search for bytes by `in` takes 0.5 µs more."""
+"""Integers: `in` finds an integer in bytes directly; with a bytes operand it takes 0.5 µs more."""
 
 UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """Answers that the client has not taken; above this we stop reading its requests."""

@@ -1,9 +1,9 @@
-"""Which connections a server keeps: proven and unproven ones have limits of their own. Pure.
+"""Decides which connections a server keeps: proven and unproven ones have limits of their own. Pure.
 
-When all unproven places are taken, the next connection takes the place of another: of the oldest that has sent
-something and proven nothing by it; else of the oldest that has sent nothing, once it had `GRACE_S` to do so. Until then
-the next one waits in the kernel's queue, which loses nothing: what its client sends is there when it is accepted.
-So a flood costs a client that can prove itself a moment, however fast or slow either of them is.
+When all unproven places are taken, the next connection replaces the oldest one that has sent bytes without a proof. If
+there is none, it replaces the oldest one that has sent nothing, once that had `GRACE_S` to send. Until then the next
+connection waits in the kernel's queue, which keeps the bytes that its client sends. So a flood delays a client that can
+prove itself only for a moment, however fast either of them is.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 class Places(Generic[C]):
-    """``now_s``: any clock that goes forward."""
+    """``now_s``: any monotonic clock."""
 
     def __init__(self, *, proven: int, unproven: int) -> None:
         self.proven_limit = proven
@@ -32,7 +32,7 @@ class Places(Generic[C]):
         return len(self._proven) + self._unproven
 
     def __iter__(self) -> Iterator[C]:
-        """All connections; may be changed meanwhile."""
+        """All connections; the set may change during the iteration."""
         return iter([*self._proven, *self._heard, *self._silent])
 
     def __contains__(self, connection: object) -> bool:
@@ -43,13 +43,13 @@ class Places(Generic[C]):
         return len(self._silent) + len(self._heard)
 
     def wait_s(self, now_s: float) -> float:
-        """How long the next connection must wait before `make_room` and `add`; 0 if it need not."""
+        """How long the next connection must wait before `make_room` and `add`; 0 if it need not wait."""
         if self._heard or self._unproven < self._unproven_limit:
             return 0.0
         return max(0.0, next(iter(self._silent.values())) + GRACE_S - now_s)
 
     def make_room(self) -> C | None:
-        """Take out the connection that gives way to the next; None if there is room."""
+        """Remove and return the connection that the next one replaces; None if there is room."""
         if self._unproven < self._unproven_limit:
             return None
         group = self._heard or self._silent
@@ -58,16 +58,16 @@ class Places(Generic[C]):
         return oldest
 
     def add(self, connection: C, now_s: float) -> None:
-        """A new one, which is unproven."""
+        """Add a new connection, unproven."""
         self._silent[connection] = now_s
 
     def hear(self, connection: C) -> None:
-        """It has sent something; if it is unproven, it gives way first."""
+        """The connection has sent bytes; if it is unproven, it is now among the first to be replaced."""
         if self._silent.pop(connection, None) is not None:
             self._heard[connection] = None
 
     def prove(self, connection: C) -> bool:
-        """Move it to the proven ones. False if these have no place left; then it stays where it is."""
+        """Move it to the proven ones. False if these have no place left; then it stays unproven."""
         if connection in self._proven:
             return True
         if len(self._proven) >= self.proven_limit:
@@ -77,7 +77,7 @@ class Places(Generic[C]):
         return True
 
     def remove(self, connection: C) -> None:
-        """Any, also one that is not here."""
+        """Remove any connection, also one that is not here."""
         self._silent.pop(connection, None)
         self._heard.pop(connection, None)
         self._proven.pop(connection, None)

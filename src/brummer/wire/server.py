@@ -35,7 +35,7 @@ LEDGER_POSITION: Final = "dev.brummer/ledger-position"
 """``_meta`` key of a call: the ledger's position as the hub knew it when it first sent the call to this run."""
 
 BEGIN_BY: Final = "dev.brummer/begin-by"
-"""``_meta`` key of a call: after this moment, on the instance's own clock, it must not begin."""
+"""``_meta`` key of a call: the latest time to begin it, on the instance's own clock."""
 
 CLIENT_GONE: Final = "the client has gone"
 """Message of a cancellation (`asyncio.Task.cancel`) that nobody asked for: nobody waits any more, the work may stay."""
@@ -83,17 +83,17 @@ class Session(msgspec.Struct, eq=False):
     capabilities: dict[str, Any] = msgspec.field(default_factory=dict)
     roots: tuple[str, ...] = ()
     version: str | None = None
-    """What ``initialize`` agreed on; None before that."""
+    """The version that ``initialize`` agreed on; None before that."""
     find_roots: Callable[[], Awaitable[None]] | None = None
-    """Asks the client for its roots; None where they are known, or it has none. Some clients fail at any question."""
+    """Asks the client for its roots; None if they are known, or it has none. Some clients fail on any request."""
     calls: int = 0
-    """How many ``tools/call`` it has made."""
+    """The number of its ``tools/call``."""
     is_the_process: bool = False
     """It lasts as long as its client's process, as over stdio."""
 
     @property
     def has_lasted(self) -> bool:
-        """Whether it is known to outlive a call: some clients open a session for each."""
+        """It is known to outlive a call: some clients open a session for each call."""
         return self.is_the_process or self.calls > 1
 
 
@@ -113,7 +113,7 @@ class Request(msgspec.Struct, eq=False):
     answer_later: Callable[[bytes], None] | None = None
     """Takes the response of a call that is `OnItsWay`; None where the transport wants to wait for it in a task."""
     sender_hung_up: Callable[[], bool] = _never
-    """Whether the connection that the request came on has ended, as far as the kernel knows now."""
+    """The kernel knows that the connection of the request has ended."""
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""
@@ -201,7 +201,7 @@ def decode_params(message: Message) -> Params:
 
 
 def _without_nulls(params: bytes) -> bytes | None:
-    """Params without members that only say "nothing": `null` or an empty array, also as ``_meta``; None if none does.
+    """Params without empty members (`null` or an empty array, also as ``_meta``); None if they contain none.
 
     Encoders write these for optional members that have no value.
     """

@@ -21,7 +21,7 @@ class EventDecoder:
 
     @property
     def held_bytes(self) -> int:
-        """Of the event that is not complete yet."""
+        """The size of the incomplete event."""
         return len(self._buffer) + self._data_bytes
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -41,7 +41,7 @@ class EventDecoder:
         return events
 
     def _line(self, start: int, end: int) -> bytes | None:
-        """A line of the buffer; a large one is copied once, to the event."""
+        """Take a line of the buffer; a large one is copied once, into the event."""
         if self._buffer.endswith(b"\r", start, end):
             end -= 1
         if self._buffer.startswith(b"data:", start, end):

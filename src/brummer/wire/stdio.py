@@ -171,7 +171,7 @@ class StdioServer:
         return Request(request_id, method, params, era_of(method, params), self.session, notify, answer_later)
 
     def _on_batch(self, batch: BatchReceived) -> None:
-        """All messages in order; their responses go out together, when the last is there (JSON-RPC 2.0 §6)."""
+        """Handle all messages in order; write their responses together, once all are there (JSON-RPC 2.0 §6)."""
         if self.session.version not in (None, eras.WITH_BATCHES):
             for refusal in batch.refusals():
                 self._writer.write(refusal)
@@ -247,7 +247,7 @@ class StdioServer:
             self.session.find_roots = self._find_roots if "roots" in self.session.capabilities else None
 
     async def _find_roots(self) -> None:
-        """Ask once, however many calls want to know; a client that does not answer has no roots until it does."""
+        """Ask once for any number of calls. A client that does not answer has no roots until it does."""
         if self._asked_roots is None:
             self._asked_roots = self._loop.create_future()
             self._writer.write(jsonrpc.request(_ROOTS_REQUEST_ID, "roots/list", b"{}"))
@@ -266,7 +266,7 @@ class StdioServer:
 
 
 async def _settled(request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> bytes:
-    """The response, whatever happens to the request."""
+    """The response, also when the request fails."""
     try:
         return await answer
     except ProtocolError as error:
@@ -277,7 +277,7 @@ async def _settled(request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> byt
 
 
 class _BatchAnswers:
-    """The responses of a batch, written as one array once none is missing."""
+    """Collects the responses of a batch, and writes them as one array when all are there."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -288,11 +288,11 @@ class _BatchAnswers:
         self._answers.append(answer)
 
     def expect(self) -> None:
-        """One will be settled later."""
+        """One more response will come by `settle`."""
         self._missing += 1
 
     def settle(self, answer: bytes | None) -> None:
-        """None for a request that was cancelled, which has no response."""
+        """Add an expected response; None for a cancelled request, which has none."""
         if answer is not None:
             self._answers.append(answer)
         self._missing -= 1

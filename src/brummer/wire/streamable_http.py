@@ -1,7 +1,7 @@
 """The MCP endpoint: Streamable HTTP of both eras on one path, plus whatever plain routes its owner adds.
 
-Whether the client may speak at all is decided first (`brummer.wire.doorkeeper`); open routes need no token. Then the
-era: a modern request says so in header and body, which must agree; all else is legacy. Sources:
+`brummer.wire.doorkeeper` first decides whether to serve the client; open routes need no token. Then the era is found: a
+modern request names it in header and body, which must agree; all other requests are legacy. Sources:
 modelcontextprotocol, docs/specification/2026-07-28/basic/transports/streamable-http and
 docs/specification/2025-11-25/basic/transports.
 """
@@ -46,17 +46,17 @@ EVENT_STREAM: Final = (
 )
 
 SESSION_LIMIT: Final = 1_000
-"""Legacy sessions remembered. One that was forgotten is adopted when it is used again."""
+"""Legacy sessions that are kept. A dropped one is adopted when it is used again."""
 
 DELETED_LIMIT: Final = 10_000
 """Ids of sessions that clients have ended; 100 bytes each."""
 
 SESSION_ID_LIMIT: Final = 256
-"""Characters of an id that we adopt; ours have 24."""
+"""Characters of an adopted id; generated ones have 24."""
 
 PATIENCE_S: Final = 3.0
-"""After which a slow call's answer begins, as an event stream: `fetch` of Node gives up 300 s after the request, others
-after 5 s, if no header comes.
+"""After this time the answer of a slow call begins, as an event stream: without a header Node's `fetch` gives up 300 s
+after the request, and other clients after 5 s.
 """
 
 KEEP_ALIVE_S: Final = 15.0
@@ -70,8 +70,8 @@ Route = Callable[[HttpRequest], tuple[int, bytes]]
 class StreamableHttp:
     """The handler for an `HttpServer`, which must be given its `admit`.
 
-    ``routes`` need no token, but a Host of ours; ``private_routes`` need it. ``proves_token`` says whether a request to
-    an open route proves without the token that its sender knows it.
+    ``routes`` need no token, but a Host that names us; ``private_routes`` need the token. ``proves_token(request)``:
+    does a request to an open route prove, without the token, that its sender knows it?
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StreamableHttp:
         return self._proves_token(request)
 
     def _open_route(self, request: HttpRequest) -> Route | None:
-        """A request without the token has no body: nobody's bytes are kept for it."""
+        """The open route of the request, if it has no body: no bytes are kept for a request without the token."""
         if request.method != b"GET":
             return None
         has_body = request.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in request.headers
@@ -131,9 +131,9 @@ class StreamableHttp:
     # Who speaks.
 
     def _session_of(self, request: HttpRequest) -> Session | None:
-        """None without a session header. An id that we do not know, as after a restart of ours, is adopted.
+        """None without a session header. An unknown id is adopted, such as one from before a restart of this server.
 
-        Raises `ProtocolError`: 404 for a session that its client has ended, 400 for what can be no id.
+        Raises `ProtocolError`: 404 for a session that its client has ended, 400 for an impossible id.
         """
         header = request.headers.get(b"mcp-session-id")
         if not header:
@@ -150,7 +150,7 @@ class StreamableHttp:
         return session
 
     def _add_session(self, session_id: str) -> Session:
-        """Over the limit one that has made no call goes first, else the least recently used one."""
+        """Over the limit, drop a session that has made no call, else the least recently used one."""
         if len(self._sessions) >= SESSION_LIMIT:
             unused = (session.id for session in self._sessions.values() if not session.calls)
             del self._sessions[next(unused, next(iter(self._sessions)))]
@@ -209,7 +209,7 @@ class StreamableHttp:
         method = message.method or ""
         era = self._agreed_era(exchange.request, message, params)
         session, extra = None, []
-        if method == "initialize" and era is Era.LEGACY:  # whatever session it names: it wants a new one
+        if method == "initialize" and era is Era.LEGACY:  # it wants a new session, even if it names an old one
             session = self._add_session(secrets.token_urlsafe(18))
             extra = [(b"mcp-session-id", session.id.encode())]
         elif era is Era.LEGACY:
@@ -225,7 +225,7 @@ class StreamableHttp:
         if isinstance(answer, bytes):
             exchange.respond(200, answer, [JSON, *extra])
         else:
-            if not params.meta.call_key:  # our own hub waits as long as it takes
+            if not params.meta.call_key:  # a hub of Brummer waits as long as needed
                 reply.begin_if_slow()
             try:
                 reply.finish(await self._settled(exchange, message, params, era, session, answer))
@@ -262,7 +262,7 @@ class StreamableHttp:
     # Batches.
 
     async def _post_batch(self, exchange: Exchange, batch: BatchReceived) -> None:
-        """All messages at once; the responses go out together, when the last is there (JSON-RPC 2.0 §6)."""
+        """Handle all messages at once; send the responses together, once all are there (JSON-RPC 2.0 §6)."""
         try:
             if _version_of(exchange.request) not in ("", eras.WITH_BATCHES):
                 exchange.respond(400, b"[%b]" % b",".join(batch.refusals()), [JSON])
@@ -372,7 +372,7 @@ class _Reply:
         self._exchange.send(encode_event(message))
 
     def begin_if_slow(self) -> None:
-        """Begin the stream after `PATIENCE_S`, so that the client sees that its request is alive."""
+        """Begin the stream after `PATIENCE_S`, so that the client sees that its request is being served."""
         if self.may_stream and not self._exchange.streaming:
             self._beat = asyncio.get_running_loop().call_later(PATIENCE_S, self._on_beat)
 

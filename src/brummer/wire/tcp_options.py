@@ -1,6 +1,6 @@
-"""The options of every TCP connection of ours, on both sides: no delay, and a lost path is noticed in half a minute.
+"""The options of every TCP connection of Brummer, on both sides: no delay, and a lost path is noticed in half a minute.
 
-And whether a connection has ended, which the kernel knows before the event loop does.
+Also asks the kernel whether a connection has ended, which it knows before the event loop does.
 """
 
 import select
@@ -12,22 +12,22 @@ KEEPALIVE_INTERVAL_S: Final = 5
 KEEPALIVE_PROBES: Final = 3
 
 USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
-"""Keepalive misses a path lost under unacknowledged data, the user timeout one lost while idle; both are set."""
+"""Keepalive misses a path lost under unacknowledged data, and the user timeout one lost while idle; so both are set."""
 
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
-"""Linux tells a peer that has sent its last byte by the first, macOS by the second."""
+"""Events of a peer that has sent its last byte: Linux reports the first, macOS the second."""
 
 
 def has_hung_up(sock: socket.socket) -> bool:
-    """Whether the peer has ended the connection. What it sent before can still be read, and is read first."""
+    """The peer has ended the connection. Bytes that it sent before can still be read, and are read first."""
     poll = select.poll()
     poll.register(sock.fileno(), _HUNG_UP)
     return bool(poll.poll(0))
 
 
 def set_tcp_options(sock: socket.socket) -> None:
-    """Raises OSError for a socket whose peer has gone, on macOS."""
+    """On macOS, raises OSError for a socket whose peer is gone."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (

@@ -1,9 +1,9 @@
-"""A tool's arguments as clients and models really send them: what can only mean one thing is taken.
+"""Decodes a tool's arguments as clients and models really send them: unambiguous deviations are accepted.
 
 ``null`` and ``""`` mean "not given": frameworks that make every parameter required fill them in. A number may come as
-a float without a fraction or as a text, and a boolean as a text. All else is refused, with the argument's name; an
-unknown argument with the known name that is nearest. Nearly every call is decoded strictly, in one go; only what does
-not pass is looked at closely.
+a float without a fraction or as a text, and a boolean as a text. All other deviations are refused, with the argument's
+name; for an unknown argument the error names the nearest known one. Nearly every call is decoded strictly, in one pass;
+only if that fails, the arguments are examined one by one.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from brummer.core.errors import InvalidArguments, shown
 T = TypeVar("T", bound=msgspec.Struct)
 
 NOT_GIVEN: Final = frozenset({b"null", b'""'})
-"""What clients send for a parameter that they leave out."""
+"""The values that clients send for a parameter that they leave out."""
 
 
 class ArgumentDecoder(Generic[T]):
-    """Of one tool, into its type, which forbids unknown fields. ``taken_before``: arguments that a server in front of
-    this one takes out; a misspelt one comes through.
+    """Decodes the arguments of one tool into its type, which forbids unknown fields. ``taken_before``: arguments that a
+    server in front of this one removes; a misspelt one is not removed.
     """
 
     def __init__(self, tool: str, kind: type[T], taken_before: Sequence[str] = ()) -> None:
@@ -32,7 +32,7 @@ class ArgumentDecoder(Generic[T]):
         self._strict = msgspec.json.Decoder(kind)
 
     def decode(self, arguments: bytes) -> T:
-        """Raises `InvalidArguments`, whose context has the ``argument``, if it is about one."""
+        """Raises `InvalidArguments`; its context has the ``argument``, if the error concerns one."""
         arguments = arguments or b"{}"
         if arguments.find(b'""') < 0 and arguments.find(b"null") < 0:  # `in` raises and clears an error inside: 0.5 µs
             try:

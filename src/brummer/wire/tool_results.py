@@ -1,7 +1,7 @@
 """A tool's result as it goes over the wire: text for reading, structured content, and a bound on both together.
 
-Some clients show a model only the text, others only the structured content, so each is complete. The text says it
-shortly, for reading, and is no JSON again.
+Some clients show a model only the text, others only the structured content, so each is complete. The text is short and
+for reading; it does not repeat the JSON.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from brummer.core.errors import BrummerError
 from brummer.core.json_text import encode
 
 BUDGET_BYTES: Final = 32 * 1024
-"""Of an answer of ours: some 8,000 tokens. Claude Code, for one, warns of an answer from 10,000 tokens on."""
+"""The limit of an answer of Brummer: some 8,000 tokens. Claude Code, for example, warns from 10,000 tokens on."""
 
 ENVELOPE_BYTES: Final = 1024
-"""Room in the budget for what is around the entries: the message itself, cursors, counts."""
+"""Bytes of the limit that are reserved for the message itself, cursors and counts."""
 
 _CUTS: Final = ((12_000, 500), (4_000, 200), (1_000, 100), (500, 50), (200, 20), (80, 8), (40, 2))
-"""Characters of a text and entries of a list that stay, step by step, until the answer fits."""
+"""Steps of cutting: characters of a text, entries of a list that stay. Steps are taken until the answer fits."""
 
 Render = Callable[[Any], str]
 """Writes the text for a structured content."""
@@ -25,7 +25,7 @@ Render = Callable[[Any], str]
 
 def structured(content: Any, render: Render | None = None, limit_bytes: int = BUDGET_BYTES) -> bytes:
     """A successful ``CallToolResult``. ``render`` writes the text, and takes plain dicts and lists. Without it the text
-    is the structured content as JSON, and nothing is cut: what others have made passes whole.
+    is the structured content as JSON, and nothing is cut: results of other servers are not shortened.
     """
     if render is None:
         encoded = encode(content)
@@ -55,7 +55,7 @@ def _within(limit_bytes: int, content: dict[str, Any], render: Render, is_error:
 
 
 def _cut(value: Any, characters: int, entries: int) -> Any:
-    """With long texts cut in their middle, and of long lists the first; of a list of texts the last, as of output."""
+    """Cut long texts in their middle. A long list keeps its first entries; a list of texts (output) its last."""
     match value:
         case str() if len(value) > characters:
             half = characters // 2

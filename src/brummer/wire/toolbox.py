@@ -32,8 +32,8 @@ class CallContext(Protocol):
 class Tool(msgspec.Struct, frozen=True):
     """One tool: its definition as clients see it, the type of its arguments, and what it does.
 
-    ``render`` writes the text for reading; without it that is the JSON. Arguments may have a ``limit_bytes`` that
-    allows an answer to be larger than the budget.
+    ``render`` writes the text for reading; without it the text is the JSON. Arguments may have a ``limit_bytes`` that
+    allows a larger answer than the default limit.
     """
 
     definition: dict[str, Any]
