@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from brummer.contract.tools import INSTANCE_TOOLS
+from brummer.core.errors import NoDescriptorFree
 from brummer.host.pids import identify
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
@@ -305,6 +306,23 @@ async def test_a_restart_takes_the_script_as_it_is_now(agent: Agent) -> None:
     answer = await agent.call("scripts_restart", process_id="sleeper-1", wait="exit")
     assert (answer["process_id"], answer["exit_code"], answer["last_lines"]) == ("sleeper-2", 4, ["new"])
     assert (await agent.error("scripts_restart", process_id="sleeper-1"))["code"] == "invalid_arguments"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_restart_that_has_stopped_the_old_and_can_not_start_the_new_does_not_say_that_nothing_was_done(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+) -> None:
+    await agent.call("scripts_run", name="sleeper", wait="none")
+
+    def no_descriptor_is_left(*_: object, **__: object) -> None:
+        raise NoDescriptorFree("no descriptor is left", outcome="not_executed")
+
+    monkeypatch.setattr("brummer.instance.manager.start", no_descriptor_is_left)
+    monkeypatch.setattr("brummer.instance.starting.has_to_wait", lambda _: waits)
+    error = await agent.error("scripts_restart", name="sleeper")
+    assert (error["code"], error["outcome"], error["retryable"]) == ("no_descriptor_left", "failed", False)
+    again = await agent.error("scripts_restart", name="sleeper")
+    assert (again["outcome"], again["retryable"]) == ("not_executed", True)
 
 
 async def test_a_restart_of_what_never_ran_starts_it(agent: Agent) -> None:

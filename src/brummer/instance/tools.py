@@ -141,9 +141,15 @@ class _Calls:
         if isinstance(picked, Run) and picked.latest is not self._manager.current(picked.name):
             raise InvalidArguments(f"{picked.process_id} is an earlier run of {picked.name}", name=picked.name)
         listing = await asyncio.to_thread(self._scripts.read)
+        lived = isinstance(picked, Run) and not picked.latest.has_ended
         restarting = self._carry_through(self._manager.restart(listing.scripts.get(script.name, script)))
         with self._ending_with_its_call(restarting, wanted.wait):
-            return await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
+            try:
+                return await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
+            except BrummerError as error:
+                if lived:  # it was stopped, though it could not be started
+                    error.outcome = "failed"
+                raise
 
     async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
         """Without a name the latest run of each script, those that failed first; with one every remembered run of it,
