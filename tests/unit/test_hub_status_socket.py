@@ -375,6 +375,17 @@ async def test_a_loop_without_unix_sockets_costs_nothing_but_a_word(
 # Bounds.
 
 
+async def test_clients_that_ask_nothing_give_way_to_one_that_asks(path: Path) -> None:
+    async with served(path), contextlib.AsyncExitStack() as stack:
+        watcher = await stack.enter_async_context(client_of(path))
+        assert await watcher.ask() == STATUS
+        silent = [await stack.enter_async_context(client_of(path)) for _ in range(3 * CLIENTS)]
+        silent[-1].send(b"stat")
+        assert await ask(path) == STATUS
+        assert await silent[0].is_dropped()
+        assert await watcher.ask() == STATUS
+
+
 async def test_the_ninth_client_is_turned_away_until_one_goes(path: Path) -> None:
     async with served(path), contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(client_of(path)) for _ in range(CLIENTS)]

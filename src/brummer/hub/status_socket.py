@@ -1,7 +1,7 @@
 """The hub's status for people: a private socket beside the records that `brum status` and `brum metrics` ask.
 
 Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again. All is
-bounded: `CLIENTS` at once, `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
+bounded: `CLIENTS` at once (one that has asked nothing yet gives way to the next), `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
 
 The socket may be missing, and that never costs the hub more than a problem in its status. Like an instance's record it
 is put back when it was removed, or when the directory is made again; a hub makes no directory itself. Only when a
@@ -147,7 +147,7 @@ class _Door:
         self.is_kept = False
         self._place: _Place | None = None
         self._server: asyncio.AbstractServer | None = None
-        self.clients: set[_Client] = set()
+        self.clients: dict[_Client, None] = {}  # the oldest first
 
     @property
     def is_leaving(self) -> bool:
@@ -218,6 +218,16 @@ class _Door:
         while self.clients:  # noqa: ASYNC110 — the loop closes their sockets within its next turns
             await asyncio.sleep(0)
 
+    def has_room(self) -> bool:
+        """For one more; the oldest that has never asked gives way."""
+        there = [client for client in self.clients if client.is_open]
+        if len(there) < CLIENTS:
+            return True
+        silent = next((client for client in there if not client.has_asked), None)
+        if silent is not None:
+            silent.drop()
+        return silent is not None
+
     def _client(self) -> "_Client":
         return _Client(self)
 
@@ -247,13 +257,19 @@ class _Client(asyncio.Protocol):
         self._door = door
         self._asked = bytearray()
         self._has_read_all = True
+        self.has_asked = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # what create_unix_server makes; uvloop's is no subclass
-        self._door.clients.add(self)
-        if len(self._door.clients) > CLIENTS or self._door.is_leaving:
+        has_room = self._door.has_room()
+        self._door.clients[self] = None
+        if not has_room or self._door.is_leaving:
             self.drop()
             return
         self._transport.set_write_buffer_limits(0)
@@ -262,7 +278,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
         self._stop_timer()
-        self._door.clients.discard(self)
+        self._door.clients.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         self._asked += data
@@ -286,6 +302,7 @@ class _Client(asyncio.Protocol):
                 self.drop()
                 return
             self._transport.write(answer)
+            self.has_asked = True
             self._restart_timer()
 
     def drop(self) -> None:
