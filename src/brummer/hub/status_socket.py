@@ -1,7 +1,8 @@
 """The hub's status for people: a private socket beside the records that `brum status` and `brum metrics` ask.
 
 Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again. All is
-bounded: `CLIENTS` at once (one that has asked nothing yet gives way to the next), `LINE_LIMIT_BYTES` unanswered, one answer unread, `SILENT_S` without a question.
+bounded: `CLIENTS` at once (one that has asked nothing yet gives way to the next), `LINE_LIMIT_BYTES` unanswered, one
+answer unread, `SILENT_S` without a question.
 
 The socket may be missing, and that never costs the hub more than a problem in its status. Like an instance's record it
 is put back when it was removed, or when the directory is made again; a hub makes no directory itself. Only when a
