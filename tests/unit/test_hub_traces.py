@@ -119,7 +119,7 @@ async def test_a_failed_call_is_an_error_with_its_code_and_a_failed_tool_is_none
 
 async def test_without_traces_an_agents_context_is_passed_on_as_it_came() -> None:
     made = Call("tools/call", {"name": "x"}, repeatable=False, deadline_s=1.0, trace=dict(AGENT))
-    message = msgspec.json.decode(made.message(b"1"))
+    message = msgspec.json.decode(made.message(b"1", made.meta_with({})))
     assert message["params"]["_meta"] == AGENT
 
 

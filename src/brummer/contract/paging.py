@@ -140,15 +140,19 @@ def listed(tool: str, entries: Sequence[Entry], cursor: str | None) -> dict[str,
     return paged(tool, entries, cursor, now_s=0.0)
 
 
+def _is_well(process: dict[str, Any]) -> bool:
+    return process["status"] not in FAILED
+
+
 def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
     """The answer of scripts_status for the latest run of each script: those that failed first, and by name
     where it takes several.
     """
     if cursor is None and (len(found) <= FEW or len(encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
-        return {"processes": sorted(found, key=lambda each: each["status"] not in FAILED)}
+        return {"processes": sorted(found, key=_is_well)}
     entries = (
         Entry(
-            key_of(int(each["status"] not in FAILED), each["name"]),
+            key_of(int(_is_well(each)), each["name"]),
             "processes",
             each,
             _changed_s(each) if cursor is not None else 0.0,

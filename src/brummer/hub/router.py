@@ -107,7 +107,7 @@ class Router:
         try:
             named, arguments = _instance_in(call)
             name, roots = self._place_of(call, named)
-            is_open = name is None and self._needs_roots(call.session) is not None
+            is_open = name is None and self._needs_roots(call.request.session) is not None
             known = None if is_open else self._addressing.now(name, roots)
             if known is None or not isinstance(known.caller, Caller):
                 return None
@@ -270,9 +270,10 @@ class Router:
 def _instance_in(call: ToolCall) -> tuple[str | None, bytes]:
     """The instance that the arguments name, and the arguments without it. Raises `InvalidArguments`."""
     # With escapes it can be written otherwise. `find`, because `in` takes 0.5 µs to raise and clear an error inside.
-    if call.arguments.find(b'"instance"') < 0 and call.arguments.find(b"\\") < 0:
-        return None, call.arguments
-    arguments = _object(call.name, call.arguments)
+    given = call.arguments
+    if given == b"{}" or (given.find(b'"instance"') < 0 and given.find(b"\\") < 0):
+        return None, given
+    arguments = _object(call.name, given)
     name = _string(call.name, "instance", arguments.pop("instance", None))
     return name, msgspec.json.encode(arguments)
 

@@ -29,11 +29,8 @@ class Gate:
         self.budget = Budget(limits.connections)
         self.parked = 0
         self._lanes: deque[Lane] = deque()
-        self._keys = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1))
-
-    def next_key(self) -> str:
+        self.next_key: Callable[[], str] = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
         """A key for one call, in logs and in the ledger of its instance."""
-        return next(self._keys)
 
     def lane(self, name: str, *, limit: int) -> "Lane":
         """One kind of calls to one instance."""

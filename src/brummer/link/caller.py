@@ -120,7 +120,8 @@ class Caller:
 
     def tell_answer(self, call: Call, result: bytes) -> None:
         """It was answered."""
-        self._tell_end(call, *ending_of_answer(call, result, ours=self.link.target.has_ledger))
+        ending, code = ending_of_answer(call, result, ours=self.link.target.has_ledger)
+        self._tell_end(call, ending, code)
 
     def tell_cancelled(self, call: Call) -> None:
         self._tell_end(call, "cancelled", "cancelled")

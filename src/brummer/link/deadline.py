@@ -77,8 +77,8 @@ class Deadlines:
 
     def add(self, dated: Dated) -> None:
         self._dated[dated] = None
-        if dated.due_s < self._fires_s:
-            self._set(dated.due_s)
+        if (due_s := dated.due_s) < self._fires_s:
+            self._set(due_s)
 
     def drop(self, dated: Dated) -> None:
         self._dated.pop(dated, None)

@@ -304,7 +304,9 @@ class ForeignTarget:
             meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}}
         if call.method == "tools/call" and "progressToken" not in call.meta:  # it extends the deadline
             meta["progressToken"] = int(request_id)
-        request = self._post(call.message(request_id, meta), dialect, self._repeated(call) if modern else {})
+        request = self._post(
+            call.message(request_id, call.meta_with(meta)), dialect, self._repeated(call) if modern else {}
+        )
         response = await connection.exchange(request, answers.on_event, call.extend_deadline)
         try:
             return _result(answers, response)

@@ -89,7 +89,7 @@ def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, 
         if ours and _OURS_UNKNOWN in result:
             return "unknown", _code_in(result)
         return "tool_error", ""
-    if call.was_sent:  # an earlier request was lost
+    if call.unanswered:  # an earlier request was lost
         return ("resent" if call.repeatable or not ours else "reattached"), ""
     return ("parked" if call.was_parked else "ok"), ""
 

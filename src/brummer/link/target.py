@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
+import msgspec
+
 from brummer.core.errors import BadAnswer, TransportError
-from brummer.link.call import Answers, Call
+from brummer.link.call import Answers, Call, OwnMeta
 from brummer.link.errors import Impostor
 from brummer.link.health import Condition
 from brummer.wire import eras, http_status, identity
 from brummer.wire.http_connection import HttpConnection
-from brummer.wire.server import BEGIN_BY, LEDGER_POSITION
 
 
 class ServerFull(TransportError):
@@ -40,14 +41,13 @@ class Told:
         if clock_s is not None:
             self._ahead_s = clock_s - asyncio.get_running_loop().time()
 
-    def of_call(self, call: Call, generation: str) -> dict[str, object]:
-        """The members of ``_meta`` that a request for this call has besides its key."""
+    def of_call(self, call: Call, generation: str) -> OwnMeta:
+        """What a request for this call has in ``_meta`` of our own."""
         if call.repeatable or call.sent_to != generation:  # this run got no request for it, or may run it twice
             call.ledger_position = self.ledger_position
-        judged: dict[str, object] = {LEDGER_POSITION: call.ledger_position}
-        if self._ahead_s is not None and not math.isinf(call.due_s):
-            judged[BEGIN_BY] = call.due_s + self._ahead_s
-        return judged
+        ahead_s, due_s = self._ahead_s, call.due_s
+        begin_by_s = None if ahead_s is None or due_s == math.inf else due_s + ahead_s
+        return OwnMeta(call.key, call.ledger_position, begin_by_s)
 
 
 def _not_seen() -> Condition:
@@ -110,7 +110,9 @@ class Target:
     def request(self, connection: HttpConnection, call: Call) -> tuple[bytes, Answers]:
         """What to send on this connection for the call, and who understands what comes back."""
         request_id = b"%d" % connection.calls
-        message = call.message(request_id, None if call.only_reads else self.told.of_call(call, self.generation))
+        told = OwnMeta(call.key) if call.only_reads else self.told.of_call(call, self.generation)
+        meta = call.meta_with(msgspec.to_builtins(told)) if call.meta or call.trace else told
+        message = call.message(request_id, meta)
         return self.post(message, streams=call.on_notification is not None), Answers(request_id, call)
 
     async def ask(self, connection: HttpConnection, call: Call) -> bytes:

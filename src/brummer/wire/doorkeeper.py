@@ -28,13 +28,16 @@ class Doorkeeper:
 
     def __init__(self, token: str, extra_hosts: frozenset[str] = frozenset()) -> None:
         self._token = token.encode()
+        self._usual = b"Bearer " + self._token
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in extra_hosts}
         self._judged: dict[tuple[bytes, bytes | None], tuple[bool, bool]] = {}
 
     def admit(self, request: HttpRequest) -> Refusal | bool:
         """True for a request that has the token, else its refusal."""
-        has_token = self._has_token(request)
-        sent = request.headers.get(b"host", b""), request.headers.get(b"origin")
+        headers = request.headers
+        given = headers.get(b"authorization", b"")
+        has_token = hmac.compare_digest(given, self._usual) or self._has_token(given)
+        sent = headers.get(b"host", b""), headers.get(b"origin")
         host_is_ours, origin_is_ours = self._judged.get(sent) or self._judge(sent)
         if not origin_is_ours or not (host_is_ours or has_token):
             return FOREIGN
@@ -48,8 +51,8 @@ class Doorkeeper:
         judged = self._judged[sent] = _host_name(host) in self._hosts, origin is None or self._is_own_origin(origin)
         return judged
 
-    def _has_token(self, request: HttpRequest) -> bool:
-        scheme, _, token = request.headers.get(b"authorization", b"").partition(b" ")
+    def _has_token(self, given: bytes) -> bool:
+        scheme, _, token = given.partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token, self._token)
 
     def _is_own_origin(self, origin: bytes) -> bool:

@@ -17,6 +17,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import httptools
@@ -116,7 +117,7 @@ class Exchange:
             self._connection.write(b"0\r\n\r\n")
 
     def _head(self, status: int, headers: Headers) -> bytes:
-        return _head(status, headers if self._connection.keep_alive else [*headers, _CLOSE])
+        return _head(status, tuple(headers) if self._connection.keep_alive else (*headers, _CLOSE))
 
     @property
     def _chunked(self) -> bool:
@@ -138,7 +139,9 @@ class Exchange:
             self._connection.on_lost = callback
 
 
-def _head(status: int, headers: Headers) -> bytes:
+@lru_cache(maxsize=32)
+def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Nearly all answers begin alike."""
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     return b"HTTP/1.1 %d %b\r\n%b" % (status, http_status.REASONS.get(status, b""), lines)
 
@@ -314,7 +317,7 @@ class _Connection(asyncio.Protocol):
 
     def _hang_up(self, transport: asyncio.Transport, refusal: Refusal) -> None:
         """Say why, end our side, and let the peer's last bytes come in."""
-        head = _head(refusal.status, [_CLOSE, *refusal.headers])
+        head = _head(refusal.status, (_CLOSE, *refusal.headers))
         body = b"" if self._request.method == b"HEAD" else refusal.body
         transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(refusal.body), body))
         transport.write_eof()
@@ -338,8 +341,8 @@ class _Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._unparsed_bytes = 0
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > HEADER_LIMIT_BYTES:
+        size_bytes = self._header_bytes = self._header_bytes + len(name) + len(value)
+        if size_bytes > HEADER_LIMIT_BYTES:
             raise _RefusedError(_HEADERS_TOO_LARGE)
         if not self._in_headers:  # a trailer, which must not pass for a header: RFC 9110 §6.5.1
             return

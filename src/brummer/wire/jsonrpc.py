@@ -113,14 +113,16 @@ _decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_only_id = msgspec.json.Decoder(_OnlyId).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _ID = re.compile(rb'-?(?:0|[1-9][0-9]*)|"[^\n]*"')
+
+# What reads broken messages is compiled where it is used: that costs a millisecond, and only errors need it.
 _PLAIN = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"'
 _ID_MEMBER = rb'"id"\s*:\s*(-?(?:0|[1-9][0-9]{0,200})|"(?:[^"\\]|\\.){0,200}")\s*'
-_ID_IN_HEAD = re.compile(rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEMBER))
-_ID_VALUE = re.compile(_ID_MEMBER + rb"[,}]")
-_NUMBER = re.compile(rb"-?[0-9][-+.0-9eE]{0,30}")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+_ID_IN_HEAD = rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEMBER)
+_ID_VALUE = _ID_MEMBER + rb"[,}]"
+_NUMBER = rb"-?[0-9][-+.0-9eE]{0,30}"
+_TOKEN = rb'"(?:[^"\\]|\\.)*+"?|[][{}]'
 """A string or a bracket: enough to compute the nesting depth of a position."""
-_ID_IN_TAIL = re.compile(rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN))
+_ID_IN_TAIL = rb"%b(?:,\s*%b\s*){0,2}\}\s*$" % (_ID_MEMBER, _PLAIN)
 
 
 def decode(data: bytes) -> Message:
@@ -200,7 +202,7 @@ def id_of(data: bytes) -> bytes:
         request_id = bytes(_decode_only_id(data).id)
     except (msgspec.DecodeError, RecursionError):
         return NO_ID
-    return request_id if is_id(request_id) or _NUMBER.fullmatch(request_id) else NO_ID
+    return request_id if is_id(request_id) or re.fullmatch(_NUMBER, request_id) else NO_ID
 
 
 def _id_of_broken(data: bytes) -> bytes:
@@ -212,19 +214,19 @@ def _id_of_broken(data: bytes) -> bytes:
 
 def id_of_truncated(head: bytes, tail: bytes) -> bytes:
     """The id of a message too long to be kept: clients put it right at its start or right at its end."""
-    return _intact(_visible_id(head) or _ID_IN_TAIL.search(tail))
+    return _intact(_visible_id(head) or re.search(_ID_IN_TAIL, tail))
 
 
 def _visible_id(data: bytes) -> re.Match[bytes] | None:
     """The member ``id`` of the outermost object; one in ``params`` may name another request."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:  # UTF-16, as of some shells: ASCII and NULs
         data = data.lstrip(b"\xff\xfe").replace(b"\0", b"")
-    if found := _ID_IN_HEAD.match(data):
+    if found := re.match(_ID_IN_HEAD, data):
         return found
-    depth = 0
-    for token in _TOKEN.finditer(data):
+    depth, id_value = 0, re.compile(_ID_VALUE)
+    for token in re.finditer(_TOKEN, data, re.DOTALL):
         text = token[0]
-        if text == b'"id"' and depth == 1 and (found := _ID_VALUE.match(data, token.start())):
+        if text == b'"id"' and depth == 1 and (found := id_value.match(data, token.start())):
             return found
         depth += (text in b"[{") - (text in b"]}")
     return None

@@ -149,7 +149,7 @@ class StdioServer:
 
     def _on_request(self, message: Message) -> None:
         request_id = bytes(message.id)
-        answer = self._server.handle(self._request(message, partial(self._on_answered, request_id)))
+        answer = self._server.handle(self._request(message, request_id, partial(self._on_answered, request_id)))
         if isinstance(answer, bytes):
             self._writer.write(answer)
             return
@@ -160,9 +160,8 @@ class StdioServer:
         self._in_flight[request_id] = task
         task.add_done_callback(partial(self._on_done, request_id, answer))
 
-    def _request(self, message: Message, answer_later: Callable[[bytes], None] | None) -> Request:
+    def _request(self, message: Message, request_id: bytes, answer_later: Callable[[bytes], None] | None) -> Request:
         """Raises ProtocolError."""
-        request_id = bytes(message.id)
         if request_id in self._in_flight:
             text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
             raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
@@ -198,7 +197,7 @@ class StdioServer:
 
     def _on_batched_request(self, message: Message, answers: "_BatchAnswers") -> None:
         request_id = bytes(message.id)
-        answer = self._server.handle(self._request(message, None))
+        answer = self._server.handle(self._request(message, request_id, None))
         assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
         if isinstance(answer, bytes):
             answers.add(answer)

@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 ENDPOINT: Final = b"/mcp"
 JSON: Final = (b"content-type", b"application/json")
+_JSON_ONLY: Final = (JSON,)
 EVENT_STREAM: Final = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
@@ -110,7 +111,7 @@ class StreamableHttp:
 
     async def __call__(self, exchange: Exchange) -> None:
         request = exchange.request
-        path = _path_of(request)
+        path = request.target if request.target == ENDPOINT else _path_of(request)
         if request.is_authorized and request.method == b"POST" and path == ENDPOINT:
             await self._post(exchange)
         elif (route := self._open_route(request)) is not None:
@@ -386,7 +387,7 @@ class _Reply:
             self._exchange.send(encode_event(response))
             self._exchange.end()
         else:
-            self._exchange.respond(200, response, [JSON])
+            self._exchange.respond(200, response, _JSON_ONLY)
 
     def close(self) -> None:
         """From now on the connection belongs to the next request."""

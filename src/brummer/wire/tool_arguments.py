@@ -19,6 +19,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 NOT_GIVEN: Final = frozenset({b"null", b'""'})
 """The values that clients send for a parameter that they leave out."""
 
+_NONE: Final = b"{}"
+
 
 class ArgumentDecoder(Generic[T]):
     """Decodes the arguments of one tool into its type, which forbids unknown fields. ``taken_before``: arguments that a
@@ -33,8 +35,9 @@ class ArgumentDecoder(Generic[T]):
 
     def decode(self, arguments: bytes) -> T:
         """Raises `InvalidArguments`; its context has the ``argument``, if the error concerns one."""
-        arguments = arguments or b"{}"
-        if arguments.find(b'""') < 0 and arguments.find(b"null") < 0:  # `in` raises and clears an error inside: 0.5 µs
+        arguments = arguments or _NONE
+        # `find`, because `in` takes 0.5 µs to raise and clear an error inside.
+        if arguments == _NONE or (arguments.find(b'""') < 0 and arguments.find(b"null") < 0):
             try:
                 return self._strict.decode(arguments)
             except (msgspec.DecodeError, RecursionError):
