@@ -3,12 +3,13 @@
 import os
 
 from brummer.discovery.directory import http_token_file
-from brummer.host.http_token import http_token
 from brummer.wire.listening import Address, Port
 
 
 def user_token() -> str:
     """Blocks for disk accesses. Raises TokenUnusable."""
+    from brummer.host.http_token import http_token
+
     return http_token(http_token_file(os.environ))
 
 

@@ -2,11 +2,13 @@
 
 import msgspec
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
 
 def encode(content: object) -> bytes:
     """Such characters become ``?``, which is better than to say nothing. What JSON does not know becomes its text."""
     try:
-        return msgspec.json.encode(content, enc_hook=str)
+        return _encode(content)
     except UnicodeEncodeError:
         import json  # noqa: PLC0415 — 3 ms, for a rare one
 

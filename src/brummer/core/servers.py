@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from brummer.core.errors import shown
-from brummer.core.http_text import header_faults, is_sendable_url
 from brummer.core.kinds import DURATION
 from brummer.core.toml_file import SettingsInvalid, TomlFile, nearest
 
@@ -81,6 +80,8 @@ def _server(file: TomlFile, name: str, entry: object) -> Server:
         if key not in _KEYS:
             hint = f"[servers.{name}] knows {', '.join(_KEYS)}, not {key}"
             raise file.invalid(hint, (*place, key), nearest=nearest(key, _KEYS))
+    from brummer.core.http_text import header_faults  # noqa: PLC0415 — few have servers
+
     headers = entry.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise file.invalid(f"servers.{name}.headers must be a table of strings", (*place, "headers"))
@@ -107,6 +108,8 @@ def _is_name(text: str) -> bool:
 
 def _is_url(text: object) -> bool:
     from urllib.parse import urlsplit  # noqa: PLC0415 — as above
+
+    from brummer.core.http_text import is_sendable_url  # noqa: PLC0415 — as above
 
     if not isinstance(text, str) or not is_sendable_url(text):
         return False

@@ -3,13 +3,24 @@
 import fcntl
 import os
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from brummer.host import descriptors, filesystems, memory
 from brummer.host.clocks import SystemClock
-from brummer.host.directory_events import source_for
 from brummer.host.exits import SYSTEM_PROCESSES
 from brummer.host.system import System
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from brummer.host.directory_events import Source
+
+
+def _directory_events(loop: "AbstractEventLoop") -> "Source":
+    from brummer.host.directory_events import source_for  # noqa: PLC0415 — an instance watches none
+
+    return source_for(loop)
+
 
 REAL: Final = System(
     files=os,
@@ -21,5 +32,5 @@ REAL: Final = System(
     memory=memory,
     clock=SystemClock(),
     random=Random(),  # noqa: S311 — jitter, not a secret
-    directory_events=source_for,
+    directory_events=_directory_events,
 )

@@ -27,7 +27,7 @@ from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.clocks import elapsed
-from brummer.host.memory import give_back, resident_bytes
+from brummer.host.memory import give_back, resident_bytes, trim
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
 from brummer.instance.black_box import Past, Recorder
@@ -160,6 +160,7 @@ async def running_instance(
 async def _published(registrar: Registrar, record: Record, supervisor: Supervisor) -> AsyncIterator[None]:
     await registrar.publish(record)
     await start_all_threads()
+    trim()  # to load modules takes memory for a moment, and an instance then stays for hours
     keeping = supervisor.start("keep published", registrar.keep_published)
     try:
         yield

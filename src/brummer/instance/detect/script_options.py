@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, get_args
 
 from brummer.core.errors import InvalidArguments, shown
-from brummer.core.http_text import is_sendable_url
 from brummer.core.kinds import BOOLEAN, DURATION, PORT_MAX, Kind
 from brummer.core.toml_file import nearest
 from brummer.instance.detect import Ready, Restart
@@ -108,6 +107,8 @@ def _ready_port(value: object) -> Ready:
 
 
 def _ready_http(value: object) -> Ready:
+    from brummer.core.http_text import is_sendable_url  # noqa: PLC0415 — few scripts have it
+
     if not _text(value).startswith(("http://", "https://")) or not is_sendable_url(_text(value)):
         raise Wrong(f"has the URL {_shown(value)}; one begins with http:// or https://, and has no blanks")
     if not _can_be_asked(_text(value)):
