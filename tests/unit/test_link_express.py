@@ -108,6 +108,38 @@ async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() ->
         assert not link.caller.deadlines._dated
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_call_that_is_cancelled_in_the_moment_in_which_it_is_lost_is_cancelled_in_its_instance(
+    turns: int,
+) -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        await ready(link)
+        ended: list[CallEnded] = []
+        link.caller._ended.subscribe(ended.append)
+        asked = Asked(link, tool_call())
+        await has_heard(instance, 1)
+        lost = asyncio.Event()
+        asked.call.on_step = lambda _: lost.set()
+
+        async def cancel() -> None:
+            await lost.wait()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asked.on_way.cancel()
+
+        cancelling = asyncio.create_task(cancel())
+        await asyncio.sleep(0)
+        instance.drop_connections()
+        await cancelling
+        async with asyncio.timeout(30):
+            while not cancellations(instance):
+                await asyncio.sleep(0)
+        assert cancellations(instance) == [instance.calls[0]["params"]["_meta"][CALL_KEY]]
+        assert [each.ending for each in ended] == ["cancelled"]
+        assert not asked.results
+        assert nothing_is_held(link)
+
+
 async def test_a_lost_call_is_asked_for_again_under_its_key() -> None:
     async def drop_first(exchange: Exchange, message: dict[str, Any]) -> None:
         if len(instance.calls) == 1:

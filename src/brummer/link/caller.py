@@ -126,6 +126,12 @@ class Caller:
     def tell_cancelled(self, call: Call) -> None:
         self._tell_end(call, "cancelled", "cancelled")
 
+    def given_up(self, call: Call, message: str | None = None) -> None:
+        """Nobody waits for it any more. ``message``: with `CLIENT_GONE` its work goes on."""
+        self.link.breaker.abandoned()
+        if message != CLIENT_GONE:
+            self.cancellations.send(call)
+
     def failed(self, call: Call, failure: BaseException) -> BrummerError:
         """The error with which the call ends. Raises nothing."""
         error = refusals.known(call, failure)
@@ -154,9 +160,7 @@ class Caller:
             self.count_failure()
             raise refusals.deadline_exceeded(self.link, call) from None
         except asyncio.CancelledError as error:
-            self.link.breaker.abandoned()
-            if CLIENT_GONE not in error.args:
-                self.cancellations.send(call)
+            self.given_up(call, *error.args)
             raise
 
     async def _in_turn(self, call: Call) -> bytes:

@@ -7,9 +7,10 @@ place, key and cancellation are the same on both ways; a task, and what waits in
 """
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from brummer.core.errors import BrummerError, TransportError
 from brummer.link import refusals
@@ -20,7 +21,7 @@ from brummer.link.outcome import is_answer
 from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.wire.http_connection import HttpConnection, Response
-from brummer.wire.server import CLIENT_GONE, OnItsWay
+from brummer.wire.server import OnItsWay
 from brummer.wire.toolbox import failed
 
 _log = logging.getLogger(__name__)
@@ -82,18 +83,20 @@ class Express(OnItsWay):
         self._call.due_s = due_s
 
     def cancel(self, message: str | None = None) -> None:
-        """Nobody wants the answer any more; with `CLIENT_GONE` the work goes on."""
+        """Nobody wants the answer any more; with `brummer.wire.server.CLIENT_GONE` the work goes on."""
         if self._is_over:
             return
-        if self._task is not None:
+        if self._task is None:
+            self._let_go()
+            self._caller.tell_cancelled(self._call)
+        else:
             self._is_over = True
+            way = cast("Coroutine[Any, Any, bytes]", self._task.get_coro())
+            has_begun = inspect.getcoroutinestate(way) != inspect.CORO_CREATED
             self._task.cancel(message)
-            return
-        self._let_go()
-        self._caller.tell_cancelled(self._call)
-        self._caller.link.breaker.abandoned()
-        if message != CLIENT_GONE:
-            self._caller.cancellations.send(self._call)
+            if has_begun:  # else it never learns that it was cancelled
+                return
+        self._caller.given_up(self._call, message)
 
     def expire(self) -> None:
         """Its deadline has passed."""
