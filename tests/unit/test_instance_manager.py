@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from brummer.host.out_of_memory import OomKills
 from brummer.host.ports import listening_ports
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
@@ -465,11 +466,11 @@ async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel may kill it in its first moment."""
-    kills = 7
+    kills = OomKills("memory.events", 7)
 
     def killed_at_once(*arguments: Any, **more: Any) -> Any:
         nonlocal kills
-        kills += 1
+        kills = kills._replace(kills=kills.kills + 1)
         return start(*arguments, **more)
 
     monkeypatch.setattr("brummer.instance.manager.start", killed_at_once)
@@ -477,3 +478,13 @@ async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
         monkeypatch.setattr(f"{module}.oom_kills", lambda: kills)
     run = await ran(manager, "kill -KILL $$")
     assert "the kernel killed 1 process for lack of memory" in str(run.reason)
+
+
+async def test_kills_in_another_control_group_are_not_taken_for_those_of_the_run(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instance may be moved while the script runs."""
+    monkeypatch.setattr("brummer.instance.manager.oom_kills", lambda: OomKills("a/memory.events", 0))
+    monkeypatch.setattr("brummer.instance.failure.oom_kills", lambda: OomKills("b/memory.events", 5))
+    run = await ran(manager, "kill -KILL $$")
+    assert "which nobody here sent: out of memory?" in str(run.reason)

@@ -1,9 +1,17 @@
 """How many processes the kernel has killed for lack of memory. Linux only."""
 
 import contextlib
+from typing import NamedTuple
 
 
-def oom_kills() -> int | None:
+class OomKills(NamedTuple):
+    """Counts of two sources say nothing of each other: a process may be moved into another control group."""
+
+    source: str
+    kills: int
+
+
+def oom_kills() -> OomKills | None:
     """So far: in our control group, where it counts (version 2), else on this machine. None where nobody counts.
 
     Two small files: 0.1 ms.
@@ -13,7 +21,7 @@ def oom_kills() -> int | None:
             for line in file:
                 name, _, count = line.partition(b" ")
                 if name == b"oom_kill":
-                    return int(count)
+                    return OomKills(path, int(count))
     return None
 
 

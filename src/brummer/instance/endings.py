@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from brummer.core.errors import BrummerError
+from brummer.host.out_of_memory import OomKills
 from brummer.instance import starting
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Script
@@ -29,7 +30,7 @@ class Endings:
         """What was before is forgotten."""
         self._restarts[script.name] = Restarts(script.restart, script.max_restarts)
 
-    async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: int | None) -> Ending:
+    async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: OomKills | None) -> Ending:
         """Of a run that has ended, with its last lines, and how often the kernel had killed before its start."""
         from brummer.instance.failure import failure_of, kills_since, with_its_error  # noqa: PLC0415 - no start does
         from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above

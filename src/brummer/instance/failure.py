@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from brummer.host.out_of_memory import oom_kills
+from brummer.host.out_of_memory import OomKills, oom_kills
 from brummer.instance.port_owner import PortOwner, owner_of
 from brummer.process.exit_words import in_words
 from brummer.process.port_complaints import UNKNOWN, port_in_use
@@ -13,7 +13,7 @@ SHOWN = 300
 
 
 def failure_of(
-    exit_: Exit, lines: Sequence[str], *, killed_before: int | None, wanted_port: int | None, generation: str
+    exit_: Exit, lines: Sequence[str], *, killed_before: OomKills | None, wanted_port: int | None, generation: str
 ) -> tuple[str | None, PortOwner | None]:
     """In words, if there is more to say than its exit code; and who has the port that it complains of. Reads /proc: use
     a thread.
@@ -23,10 +23,12 @@ def failure_of(
     return "; ".join(filter(None, (words, complaint))) or None, owner
 
 
-def kills_since(killed_before: int | None) -> int | None:
-    """How many processes the kernel has killed for lack of memory since it had killed so many. Reads files."""
-    killed_now = oom_kills() if killed_before is not None else None
-    return None if killed_now is None or killed_before is None else killed_now - killed_before
+def kills_since(before: OomKills | None) -> int | None:
+    """How many processes the kernel has killed for lack of memory since then; None if that can't be known. Reads
+    files.
+    """
+    now = oom_kills() if before is not None else None
+    return now.kills - before.kills if now and before and now.source == before.source else None
 
 
 def taken_port(lines: Sequence[str], wanted_port: int | None, generation: str) -> tuple[str | None, PortOwner | None]:

@@ -23,7 +23,7 @@ from msgspec import UNSET, UnsetType
 
 from brummer.core.errors import BrummerError, unforeseen
 from brummer.core.supervisor import Supervisor
-from brummer.host.out_of_memory import oom_kills
+from brummer.host.out_of_memory import OomKills, oom_kills
 from brummer.instance import starting
 from brummer.instance.changes import Changes
 from brummer.instance.dependencies import stop_waves
@@ -337,7 +337,7 @@ class Manager:
         following.add_done_callback(lambda _: self._followers.pop(run))
         self.changes.publish("started", run, self._now())
 
-    async def _follow(self, run: Run, child: Child, output: ProcessOutput, killed_before: int | None) -> None:
+    async def _follow(self, run: Run, child: Child, output: ProcessOutput, killed_before: OomKills | None) -> None:
         """To its end; only a shutdown that runs out of time cancels this."""
         watching = self._supervisor.start(
             f"readiness of {run.process_id}", partial(self._watch_readiness, run), may_end=True
@@ -362,7 +362,7 @@ class Manager:
         run.ended(exit_, ending, self._now(), self.output.log.last_n)
         self._follow_up(run, ending)
 
-    async def _ending_of(self, run: Run, exit_: Exit, killed_before: int | None) -> Ending:
+    async def _ending_of(self, run: Run, exit_: Exit, killed_before: OomKills | None) -> Ending:
         try:
             self.findings.end(run)
             return await self._endings.of(run, exit_, self.last_lines(run, SEEN_LINES), killed_before)
