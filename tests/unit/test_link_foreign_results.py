@@ -96,6 +96,24 @@ def test_the_official_clients_take_whatever_a_server_has_sent(result: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("further", "kept"),
+    [
+        ({"annotations": []}, {}),
+        ({"_meta": []}, {}),
+        ({"annotations": "none"}, {}),
+        ({"annotations": {"priority": None, "audience": ["user"]}}, {"annotations": {"audience": ["user"]}}),
+        ({"annotations": {"priority": None}}, {"annotations": {}}),
+        ({"annotations": {}, "_meta": {"x": None}}, {"annotations": {}, "_meta": {"x": None}}),
+    ],
+)
+def test_what_a_block_says_of_itself_is_an_object_without_nulls_or_left_out(
+    further: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    given = given_out({"content": [{**TEXT, **further}]}, modern=False)
+    assert given["content"] == [{**TEXT, **kept}]
+
+
+@pytest.mark.parametrize(
     ("meta", "kept"),
     [
         ({"widget": {"id": 1}}, {"widget": {"id": 1}}),

@@ -86,8 +86,18 @@ def _block(block: Raw) -> Raw:
             return _as_text(block)
         if len(kept_inside) < len(inside):
             kept["resource"] = Raw(msgspec.json.encode(kept_inside))
+    for name in _OBJECTS & kept.keys():
+        if _first(kept[name]) != b"{":
+            del kept[name]
+    if (annotations := kept.get("annotations")) is not None:
+        said = _object(annotations)
+        if len(kept_said := _without_nulls(said)) < len(said):
+            kept["annotations"] = Raw(msgspec.json.encode(kept_said))
     return block if kept == members else Raw(msgspec.json.encode(kept))
 
+
+_OBJECTS: Final = frozenset({"annotations", "_meta"})
+"""Optional members of every block; PHP writes an empty one as an array."""
 
 _REQUIRED: Final[dict[bytes, tuple[tuple[str, bytes], ...]]] = {
     b'"text"': (("text", b'"'),),
