@@ -1,9 +1,9 @@
-"""Does the simulation find each planted bug? A recorded seed that went stale is looked for anew.
+"""Does the simulation find each planted bug? If a recorded seed finds it no longer, another is searched for.
 
     planted.py [--record] [--seeds N] [BUG…]
 
-Prints for each bug the seed that finds it, how many seeds that took, and the command that shows it. Fails where no seed
-finds a bug. ``--record`` writes new seeds down.
+Prints for each bug the seed that finds it, how many seeds that took, and the command that shows it. Fails if no seed
+finds a bug. ``--record`` writes the new seeds into the file.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import planting
 
 SIMULATE = Path(__file__).with_name("simulate.py")
 SEEDS = 2000
-"""A bug that so many schedules do not find is not looked for any longer."""
+"""The search for a bug ends after so many schedules."""
 
 FOUND = re.compile(r"^seed (\d+) ", re.MULTILINE)
 

@@ -1,6 +1,6 @@
 """Bugs that are planted on purpose: small replacements in the source, made while a module is imported.
 
-They stand in `tests/planted/bugs.toml`. Nothing is written to the source, and no bytecode is kept.
+`tests/planted/bugs.toml` has them. The source files do not change, and no bytecode is kept.
 """
 
 import re
@@ -15,7 +15,7 @@ BUGS = Path(__file__).parents[1] / "tests" / "planted" / "bugs.toml"
 
 
 class Stale(Exception):
-    """What a bug replaces is not in the source any more: the step that moved the code has to move the bug."""
+    """The source no longer has the text that a bug replaces: the change that moved the code has to move the bug."""
 
 
 def bugs() -> dict[str, dict[str, Any]]:
@@ -24,7 +24,7 @@ def bugs() -> dict[str, dict[str, Any]]:
 
 
 def record(name: str, seed: int) -> None:
-    """Write down the seed that finds it."""
+    """Record the seed that finds it."""
     text = BUGS.read_text("utf-8")
     start = text.index(f"[{name}]\n")
     BUGS.write_text(text[:start] + re.sub(r"seed = -?\d+", f"seed = {seed}", text[start:], count=1), "utf-8")
@@ -62,7 +62,7 @@ class _Loader(SourceFileLoader):
         self._edits = edits
 
     def path_stats(self, path: str) -> Any:
-        """Without them neither is bytecode read nor written."""
+        """Without a cached path, bytecode is neither read nor written."""
         raise OSError(path)
 
     def get_data(self, path: str) -> bytes:

@@ -3,8 +3,8 @@
     simulate.py [--seeds N] [--first SEED] [--seconds S] [--planted BUG] [--until-found]
     simulate.py --replay SEED [--planted BUG]
 
-It prints what was wrong, the command that shows it, how fast it went, and a hash over all traces: the same Python gives
-the same.
+It prints what was wrong, the command that shows it, the speed, and a hash over all traces. The same version of Python
+gives the same hash.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def results(first: int, seeds: int, seconds: float | None, workers: int) -> "Ite
 
 
 def some(first: int, last: int | None) -> "list[Result]":
-    """In a worker. A trace is sent back only where something was wrong with it."""
+    """Runs in a worker. It returns a trace only if something was wrong."""
     from brummer.testing.simulation.runner import run
 
     found = []

@@ -2,7 +2,7 @@
 
 import sys
 
-from brummer.host import parent  # noqa: F401 — first of all: it may die while the rest is loaded
+from brummer.host import parent  # noqa: F401 — before all else: the parent may die while the rest loads
 
 INTERRUPTED = 130
 """What shells make of an end by SIGINT."""

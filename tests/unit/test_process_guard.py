@@ -211,7 +211,9 @@ async def test_a_guard_that_can_not_be_replaced_at_once_is_replaced_later(
     assert guard.pid
     os.kill(guard.pid, signal.SIGKILL)
     async with asyncio.timeout(WITHIN_S):
-        while not any("lives on" in record.message for record in caplog.records if "No such file" in record.message):
+        while not any(
+            "keep running" in record.message for record in caplog.records if "No such file" in record.message
+        ):
             await asyncio.sleep(0)
         assert guard.pid is None
         monkeypatch.setattr(sys, "executable", executable)

@@ -101,8 +101,8 @@ async def tool_result(hub: Hub, tool: str, arguments: bytes) -> dict[str, Any]:
 
 
 async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **arguments: object) -> dict[str, Any]:
-    """The result of a tool that lists something, over as many answers as it takes. ``ask`` takes the arguments; the
-    result of a call that failed is returned as it is.
+    """The result of a tool that returns a list, collected over all its answers. ``ask`` takes the arguments; the result
+    of a failed call is returned unchanged.
     """
     result = whole = await ask(msgspec.json.encode(arguments))
     while cursor := result.get("structuredContent", {}).pop("next_cursor", None):
@@ -116,7 +116,7 @@ async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **argume
 
 
 def _joined(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What has changed meanwhile is told again; the later word counts."""
+    """Entries that have changed meanwhile come again; the later one counts."""
     ids = {_id_of(each) for each in after} - {None}
     return [*(each for each in before if _id_of(each) not in ids), *after]
 

@@ -298,7 +298,7 @@ def _mcp_config(argv: Sequence[str]) -> int:
         nargs="?",
         const=mcp_config.HTTP_ADDRESS,
         metavar="HOST:PORT",
-        help="for a hub over HTTP, with the token that it demands; default: 127.0.0.1:7700",
+        help="for a hub over HTTP, with the token that it requires; default: 127.0.0.1:7700",
     )
     options = parser.parse_args(_http_last(argv))
     if options.http:
@@ -309,7 +309,7 @@ def _mcp_config(argv: Sequence[str]) -> int:
 
 
 def _http_last(argv: Sequence[str]) -> list[str]:
-    """``--http CLIENT`` as ``CLIENT --http``: an option whose value may be left out takes the next word otherwise."""
+    """Reorder ``--http CLIENT`` to ``CLIENT --http``: else an option with an optional value takes the next word."""
     from brummer.cli import mcp_config
 
     words = list(argv)

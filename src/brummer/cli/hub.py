@@ -44,7 +44,7 @@ def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
 
 
 def _working_directory() -> Path:
-    """Where we were started. One that was removed meanwhile has no path but the one that the shell remembers."""
+    """The directory in which we were started. If it was removed meanwhile, only the shell's variable has its path."""
     try:
         return Path.cwd()
     except OSError:
@@ -53,7 +53,7 @@ def _working_directory() -> Path:
 
 
 def _announce(url: str) -> None:
-    """A standard output that takes nothing, such as a pipe that nobody reads, keeps nobody from being served."""
+    """Serve also if standard output can't be written, for example a pipe without a reader."""
     with contextlib.suppress(OSError):
         print(f"brum: MCP over HTTP at {url}")
     standard_streams.finish()

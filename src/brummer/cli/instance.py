@@ -22,7 +22,7 @@ from brummer.instance.service import Instance, Options, running_instance
 from brummer.process.output import Batch
 
 WAITING_LIMIT: Final = 8 << 20
-"""Characters of output that wait to be read: as much as the instance itself keeps for all who ask."""
+"""Characters of output that may wait for the reader: as much as the instance itself keeps."""
 
 
 def run(
@@ -117,7 +117,7 @@ class _Printer:
         self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
         self._prefix = Prefixes(self._paint)
         self._output = BackgroundWriter(sys.stdout, "standard output", WAITING_LIMIT)
-        self._output.start()  # now, because a script may use up what can be started
+        self._output.start()  # now, because a script may use up all threads
         self.close = self._output.flush
 
     def print(self, batch: Batch) -> None:

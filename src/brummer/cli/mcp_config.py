@@ -13,7 +13,7 @@ from brummer.wire.listening import Address
 T = TypeVar("T")
 
 HTTP_ADDRESS: Final[Address] = ("127.0.0.1", 7700)
-"""The one that the documentation uses; a hub over HTTP has no default port."""
+"""The address that the documentation uses; a hub over HTTP has no default port."""
 
 
 def text(client: str | None) -> str:
@@ -88,7 +88,7 @@ def _hub_over_http(address: Address) -> str:
     command = shlex.join([*_command(), "--mcp", "--http", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"])
     return (
         f"The hub, which must run before its clients:\n\n    {command}\n\n"
-        "The token below is a secret: with it, anybody on this machine can run your scripts."
+        "The token below is a secret: every user of this machine who has it can run your scripts."
     )
 
 

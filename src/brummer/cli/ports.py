@@ -1,4 +1,4 @@
-"""The ports that a command serves HTTP on: each demands the user's token."""
+"""The ports on which a command serves HTTP: each requires the user's token."""
 
 import os
 
@@ -7,12 +7,12 @@ from brummer.wire.listening import Address, Port
 
 
 def user_token() -> str:
-    """Blocks for disk accesses. Raises TokenUnusable."""
+    """Blocks for disk access. Raises TokenUnusable."""
     from brummer.host.http_token import http_token
 
     return http_token(http_token_file(os.environ))
 
 
 def port_of(address: Address | None) -> Port | None:
-    """None where nothing is to be served."""
+    """None if the command serves no port."""
     return None if address is None else Port(address, user_token)

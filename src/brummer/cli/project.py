@@ -137,7 +137,7 @@ async def _expect_answers(known: Known) -> None:
         )
     if known.link.target.look() == "frozen" and isinstance(record, Record):
         raise InstanceStopped(
-            f"{name} is frozen by its control group, and answers nobody: thaw that (process {record.pid})"
+            f"{name} is frozen by its control group, and does not answer: thaw it (process {record.pid})"
         )
     if known.link.state is State.READY:
         return

@@ -17,7 +17,7 @@ def say(text: str) -> None:
 
 
 def say_later(text: str) -> None:
-    """As `say`, from a running event loop: returns at once, although nobody may read it."""
+    """As `say`, from a running event loop: returns at once, also if the stream has no reader."""
     log.standard_error().write(_line(text))
 
 

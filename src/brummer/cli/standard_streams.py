@@ -12,7 +12,7 @@ _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 class _Stream(io.TextIOWrapper):
-    """What nobody could see in it is shown."""
+    """Shows invisible characters by their numbers."""
 
     def write(self, text: str) -> int:
         super().write(visible(text))
@@ -20,9 +20,9 @@ class _Stream(io.TextIOWrapper):
 
 
 def make_usable() -> None:
-    """What is closed leads nowhere from here on, and a character that can't be shown, or seen, is shown by its number.
+    """Open closed streams on the null device, and print characters that can't be shown, or seen, by their numbers.
 
-    A file or socket that got the descriptor of a closed stream would be written to by whoever prints.
+    Otherwise a file or socket could get the descriptor of a closed stream, and printed text would go into it.
     """
     for descriptor, (name, mode) in enumerate(_STREAMS):
         try:

@@ -16,12 +16,12 @@ _OVERRIDE: Final = "BRUMMER_HTTP_TOKEN"
 """That of `brummer.host.http_token`, which few starts need."""
 
 LEAST_OPEN_FILES: Final = 16
-"""The interpreter and its event loop take twelve; with four more the rest can be said in words."""
+"""The interpreter and its event loop take twelve; with four more, later errors can be reported."""
 
 
 def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
-    gc.disable()  # nearly all that is made now are modules, which stay; `brummer.host.loop` enables it again
+    gc.disable()  # nearly all objects made now belong to modules, which stay; `brummer.host.loop` enables it again
     standard_streams.make_usable()
     if (limit := _open_files()) < LEAST_OPEN_FILES:
         print(f"brum: {limit} open files are too few to start; raise the limit (ulimit -n)", file=sys.stderr)
@@ -62,8 +62,8 @@ def _open_files() -> int:
 
 
 def _have_a_home() -> None:
-    """Everything below takes HOME from the environment. If that is no absolute path, it becomes what the system says; a
-    container may run as a user whom nobody knows, and then it is where Docker itself would say.
+    """All later code takes HOME from the environment. If that is not an absolute path, replace it by the system's entry
+    of the user. A container may run as a user without an entry; then use Docker's own default.
     """
     if not os.path.isabs(os.environ.get("HOME", "")) and sys.platform != "win32":  # noqa: PTH117 - pathlib is heavy
         from brummer.host.home import home_directory

@@ -6,7 +6,7 @@ from brummer.discovery.record import displayable
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns are two blanks apart; the first row is the heading. A path or a name may be anybody's."""
+    """Columns are two blanks apart; the first row is the heading. A path or a name may hold any characters."""
     rows = [[displayable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

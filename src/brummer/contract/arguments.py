@@ -1,7 +1,7 @@
 """Arguments of the tools: their types, defaults and bounds, as `brummer.contract.tools` shows them to agents.
 
-They are decoded by `brummer.wire.tool_arguments`. ``instance`` never appears here: the hub takes it out before it
-passes a call on.
+`brummer.wire.tool_arguments` decodes them. ``instance`` never appears here: the hub removes it before it passes a call
+on.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ class NoArguments(Struct, forbid_unknown_fields=True):
 
 
 class Listing(Struct, forbid_unknown_fields=True):
-    """A list that may take several answers; ``cursor`` goes on after an earlier one."""
+    """A list that may take several answers; ``cursor`` continues after an earlier one."""
 
     cursor: str | None = None
 
@@ -67,8 +67,8 @@ class ScriptsStatus(Listing, forbid_unknown_fields=True):
 class TailLogs(Struct, forbid_unknown_fields=True):
     """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it.
 
-    ``level``: of those at least as serious, stack traces included. ``limit_bytes`` bounds the answer as it goes over
-    the wire; one line is always given.
+    ``level``: only lines at least as serious, with their stack traces. ``limit_bytes`` bounds the answer on the wire;
+    it always has at least one line.
     """
 
     process: str | None = None
@@ -111,6 +111,6 @@ class ChangesSince(Struct, forbid_unknown_fields=True):
 
 
 class Connect(Struct, forbid_unknown_fields=True):
-    """Of `instances_connect`."""
+    """Arguments of `instances_connect`."""
 
     instance: str

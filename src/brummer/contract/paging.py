@@ -1,9 +1,9 @@
-"""Lists that take several answers: as many entries as fit into the budget, and a cursor after the last of them.
+"""Lists that take several answers: as many entries as fit into the limit, and a cursor after the last of them.
 
-A cursor is the key of the last entry that was given, and keys sort as the entries do, so what comes and goes between
-two answers shifts nothing. So a key is made of what the entry is, never of its position in the list. An entry may also
-move: an instance fails, and its place is then among those that were given already. So a cursor also has the time of the
-first answer, and what has changed since then comes (again) at the end.
+A cursor holds the key of the last entry that was given, and keys sort as the entries do, so entries that come and go
+between two answers shift nothing. So a key is made of the entry's name, never of its position in the list. An entry may
+also move: when an instance fails, its place is then among the entries that were given already. So a cursor also has the
+time of the first answer, and entries that have changed since then come (again) at the end.
 """
 
 import re
@@ -20,25 +20,25 @@ from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 _CURSOR: Final = re.compile(r"(\d\|[^\x00-\x1f]+)@(\d{1,15})(\+?)")
 
 ENTRY_BYTES: Final = 2
-"""Around an entry: a comma, and the end of a line."""
+"""Bytes around an entry: a comma, and the end of a line."""
 
 FEW: Final = 8
 """Processes that need no paging: each has some 300 bytes, as data and as text, and the answer is bounded anyway."""
 
 FAILED: Final = frozenset({"failed", "crash-looping", "lost"})
-"""The states of a process that are shown first. ``lost``: its instance died before it."""
+"""The states of a process that are shown first. ``lost``: its instance died before the process ended."""
 
 LAST_MS: Final = 10**15 - 1
-"""Later than any time, so that what is left up to it sorts the latest first."""
+"""Later than any time: the difference from it sorts the latest time first."""
 
 KEY_BYTES: Final = 120
-"""Of the name in a key: cursors stand in each answer twice."""
+"""The limit of the name in a key: each answer contains the cursor twice."""
 
 
 class Entry(NamedTuple):
     """``key``: see `key_of`. ``section``: the member of the answer for it.
 
-    ``changed_s``: when it has changed last, in seconds since the epoch; 0: it keeps its place.
+    ``changed_s``: the time of its last change, in seconds since the epoch; 0: it keeps its place.
     """
 
     key: str
@@ -48,12 +48,12 @@ class Entry(NamedTuple):
 
 
 def key_of(rank: int, name: str) -> str:
-    """By ``rank``, a digit, and then by ``name``. A cursor is one short line, so a digest stands for the rest of a name
-    that is long, or has characters that nobody sees.
+    """Sorts by ``rank``, a digit, and then by ``name``. A cursor is one short line, so a digest replaces the rest of a
+    name that is long, or has invisible characters.
     """
     encoded = name.encode(errors="surrogatepass")
     if len(encoded) > KEY_BYTES or not name.isprintable():
-        import hashlib  # noqa: PLC0415 - for a rare one
+        import hashlib  # noqa: PLC0415 - for a rare case
 
         begin = encoded[: KEY_BYTES // 2].decode(errors="ignore")
         plain = "".join(each for each in begin if each.isprintable())
@@ -62,8 +62,8 @@ def key_of(rank: int, name: str) -> str:
 
 
 class _Cursor(NamedTuple):
-    """The last ``key`` that was given. ``began_ms``: the time of the first answer. ``repeats``: all have been given,
-    and now those that have changed since.
+    """``key``: of the last entry that was given. ``began_ms``: the time of the first answer. ``repeats``: all entries
+    have been given, and now follow those that have changed since.
     """
 
     key: str = ""
@@ -71,7 +71,7 @@ class _Cursor(NamedTuple):
     repeats: bool = False
 
     def is_before(self, changed_s: float) -> bool:
-        """Whether what changed then was not yet so in the first answer."""
+        """The change came after the first answer."""
         return changed_s > 0 and changed_s * 1000 >= self.began_ms
 
     def __str__(self) -> str:
@@ -89,8 +89,8 @@ def _cursor(text: str | None, now_s: float) -> _Cursor:
 
 
 def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: float, **head: Any) -> dict[str, Any]:
-    """The answer: ``head``, each list of the tool (`texts.SECTIONS`) with its entries, and ``next_cursor`` where there
-    are more. ``now_s``: seconds since the epoch. Raises InvalidArguments for a cursor that is none.
+    """The answer: ``head``, each list of the tool (`texts.SECTIONS`) with its entries, and ``next_cursor`` if there are
+    more. ``now_s``: seconds since the epoch. Raises InvalidArguments for an invalid cursor.
     """
     place = _cursor(cursor, now_s)
     answer: dict[str, Any] = {**head, **{section: [] for section in texts.SECTIONS[tool]}}
@@ -107,7 +107,7 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
 
 
 def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
-    """What is to be given yet, and whether it is given for having changed."""
+    """The entries that remain, each with True if it is given because it has changed."""
     ordered = sorted(_unique(entries), key=lambda entry: entry.key)
     after = [entry for entry in ordered if entry.key > place.key]
     if place.repeats:
@@ -117,7 +117,7 @@ def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
 
 
 def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
-    """Entries that nothing tells apart are numbered."""
+    """Number the entries that have the same key."""
     counts: Counter[str] = Counter()
     for entry in entries:
         counts[entry.key] += 1
@@ -126,12 +126,12 @@ def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
 
 
 def _size_of(content: object, text: str) -> int:
-    """Of an entry in an answer: as data, and as text for reading."""
+    """The size of an entry in an answer: as data, and as text for reading."""
     return len(encode(content)) + len(encode(text)) + ENTRY_BYTES
 
 
 def listed(tool: str, entries: Sequence[Entry], cursor: str | None) -> dict[str, Any]:
-    """`paged`, for entries that are given as they come where one answer has them all, and else by key."""
+    """`paged`, but if one answer has all entries, they keep their order; otherwise they are sorted by key."""
     if cursor is None:
         as_they_come = [entry._replace(key=key_of(0, f"{number:06}")) for number, entry in enumerate(entries)]
         answer = paged(tool, as_they_come, None, now_s=0.0)
@@ -145,8 +145,8 @@ def _is_well(process: dict[str, Any]) -> bool:
 
 
 def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
-    """The answer of scripts_status for the latest run of each script: those that failed first, and by name
-    where it takes several.
+    """The answer of scripts_status for the latest run of each script: failed ones first, and by name if it takes
+    several answers.
     """
     if cursor is None and (len(found) <= FEW or len(encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
         return {"processes": sorted(found, key=_is_well)}
@@ -163,20 +163,20 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
 
 
 def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None) -> dict[str, Any]:
-    """The answer of scripts_status for the runs of one script: in their order, and from the latest start to the first
-    where it takes several.
+    """The answer of scripts_status for the runs of one script: in their order, or from the latest start to the first if
+    it takes several answers.
     """
     entries = [Entry(key_of(0, f"{LAST_MS - _ms_of(each.get('started_at')):015}"), "processes", each) for each in found]
     return listed("scripts_status", entries, cursor)
 
 
 def _changed_s(process: dict[str, Any]) -> float:
-    """When it came to its state, as far as that is known."""
+    """The time at which it came to its state, if that is known."""
     return _ms_of(process.get("ended_at") or process.get("started_at")) / 1000
 
 
 def _ms_of(at: object) -> int:
-    """Since the epoch; 0 for what is no time."""
+    """Milliseconds since the epoch; 0 if ``at`` is not a time."""
     try:
         return int(datetime.fromisoformat(at).timestamp() * 1000)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""The text of each tool's answer: for reading, with everything that the next call needs.
+"""Writes the text of each tool's answer: for reading, with everything that the next call needs.
 
-It is written from the structured content, so that a live instance and a black box read alike. Members that are not
-known, or not there, are passed over: files and instances of another version may have others.
+The source is the structured content, so the answers of a live instance and of a black box look the same. Unknown and
+missing members are ignored: files and instances of another version may have other members.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,16 +13,16 @@ from brummer.core.units import span
 Answer = dict[str, Any]
 
 _OTHER_SHAPE: Final = (LookupError, TypeError, ValueError, AttributeError)
-"""What writing raises on what another version, or a file that somebody has edited, says in another way."""
+"""Raised for data of an unknown shape, from another version or from an edited file."""
 
 
 def lines_of(answer: Answer) -> list[Answer]:
-    """The lines of an answer, each with what all of them have in common and the answer says once."""
+    """The lines of an answer, each with the members that the answer gives once, in ``common``."""
     return [{**answer.get("common", {}), **line} for line in answer.get("lines", [])]
 
 
 def with_common(answer: Answer) -> Answer:
-    """The answer for its ``lines``, which have attributes: as data, with what all of several share in ``common``."""
+    """The answer with its ``lines`` (objects) as dicts. Members that several lines all share go into ``common``."""
     lines = answer["lines"]
     common = {}
     if len(lines) > 1:
@@ -36,7 +36,7 @@ def with_common(answer: Answer) -> Answer:
 
 
 def rendered(tool: str, answer: Answer) -> str:
-    """The text of an answer of this tool; what has not the shape that is known here is shown as data."""
+    """The text of an answer of this tool; an answer of an unknown shape is shown as data."""
     try:
         lines = _TOOLS[tool](answer)
         return "\n".join([_from(answer), *lines] if "from" in answer else lines)
@@ -45,7 +45,7 @@ def rendered(tool: str, answer: Answer) -> str:
 
 
 def entry(tool: str, section: str, content: Answer) -> str:
-    """One entry of a list in the answer of this tool."""
+    """The text of one entry of a list in the answer of this tool."""
     try:
         return SECTIONS[tool][section](content)
     except _OTHER_SHAPE:
@@ -63,7 +63,7 @@ def _from(answer: Answer) -> str:
 
 
 def line(content: Answer, common: Answer) -> str:
-    """``12:03:11 dev | …``; what Brummer itself says has ``dev brum``."""
+    """``12:03:11 dev | …``; a line of Brummer itself has ``dev brum``."""
     name = content.get("process") or common.get("process", "")
     if (content.get("stream") or common.get("stream")) == "brum":
         name += " brum"
@@ -71,7 +71,7 @@ def line(content: Answer, common: Answer) -> str:
 
 
 def change(content: Answer) -> str:
-    """What happened to a run, with the lines that belong to it below."""
+    """A change of a run, with its lines below."""
     words = [_time(content), str(content.get("process_id", "")), str(content.get("kind", ""))]
     if "title" in content:
         words.append(content["title"])
@@ -102,7 +102,7 @@ def _changes(answer: Answer) -> Iterator[str]:
 
 
 def _position(answer: Answer, what: str) -> str:
-    """Where the answer ends, and what it leaves out."""
+    """The cursor of the answer, and what the answer leaves out."""
     entries = answer[what]
     says = [f"next_cursor: {answer['next_cursor']}"]
     if answer.get("more"):
@@ -133,11 +133,11 @@ _IN_ITS_HEAD: Final = frozenset(
         "last_lines",
     }
 )
-"""What is told of a process in its first line, and the lines that come after all else."""
+"""Members of a process that its first line shows, and members that come last."""
 
 
 def process(content: Answer) -> str:
-    """One run: state, pid, URLs, and why it is as it is."""
+    """One run: state, pid, URLs, and the reason of its state."""
     process_id, name, urls = content["process_id"], content["name"], content.get("urls")
     head = (
         f"{process_id} {content['status']}"
@@ -202,7 +202,7 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
 
 
 def instance(content: Answer) -> str:
-    """State and address; of one that is not ready why, and when it is tried again."""
+    """State and address; if it is not ready, also the reason and the time of the next try."""
     words = [content["instance_id"], content["state"], f"since {_age(content['since_s'])}"]
     if not content["instance_id"].startswith(str(content["name"])):
         words.insert(1, f"({content['name']})")
@@ -210,7 +210,7 @@ def instance(content: Answer) -> str:
 
 
 def link(content: Answer) -> str:
-    """A link's state; of one that fails why, of one that works how well, where there is something to say."""
+    """A link's state; if it fails, the reason; if it works, its measured values."""
     usual = {"breaker": "closed", "condition": "unknown", "in_flight": 0, "parked": 0, "attempts": 0}
     numbers = ("condition", "attempts", "breaker", "quality", "in_flight", "parked")
     told = {name: content.get(name) for name in numbers if content.get(name) != usual.get(name)}
@@ -281,7 +281,7 @@ def _disconnected(answer: Answer) -> Iterator[str]:
 
 
 def _time(content: Answer) -> str:
-    """Of day; the date is said once, at the end."""
+    """The time of day; the answer gives the date once, at its end."""
     return str(content.get("at", ""))[11:19]
 
 
@@ -304,7 +304,7 @@ SECTIONS: Final[dict[str, dict[str, Callable[[Answer], str]]]] = {
     "scripts_status": {"processes": process},
     "hub_status": {"problems": _problem, "links": link, "timeline": _event},
 }
-"""The lists in the answers that may take several, in the order in which they are given."""
+"""The lists of the tools whose lists may take several answers, in the order in which they are given."""
 
 _TOOLS: Final[dict[str, Callable[[Answer], Iterable[str]]]] = {
     "instances_list": _list("instances_list", "no instance runs; start one with `brum` in a project directory"),

@@ -1,9 +1,9 @@
 """The tools' definitions as literals: one table, from which the hub's frozen list and an instance's list are made.
 
 Descriptions are read by agents on every turn, so each is two sentences and the hub's whole list stays under 12 KiB.
-Schemas keep to what every provider's converter takes: one type for each property, no ``default``, no combinations. The
-bounds are those of `brummer.contract.arguments`. There are no output schemas: they cost a third of the list, and
-clients that validate them fail on the results of foreign servers.
+Schemas use only what every provider's converter accepts: one type for each property, no ``default``, no combinations.
+The bounds are those of `brummer.contract.arguments`. There are no output schemas: they would be a third of the list,
+and clients that validate them fail on the results of foreign servers.
 """
 
 from collections.abc import Callable
@@ -245,7 +245,7 @@ INSTANCE_TOOLS: tuple[ToolDefinition, ...] = tuple(tool for tool in TOOLS if too
 
 
 def renderer(tool: str) -> Callable[[dict[str, Any]], str]:
-    """What writes the text of the tool's answers; see `brummer.contract.texts`."""
+    """The function that writes the text of the tool's answers; see `brummer.contract.texts`."""
 
     def render(answer: dict[str, Any]) -> str:
         text: str = _texts().rendered(tool, answer)

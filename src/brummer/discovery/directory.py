@@ -35,7 +35,7 @@ def black_box_directory(environ: Mapping[str, str]) -> Path:
 
 
 def http_token_file(environ: Mapping[str, str]) -> Path:
-    """Where the user's HTTP token is kept: one file, whichever instances directory a program uses."""
+    """The file of the user's HTTP token: one file for all instances directories."""
     return _state_directory(environ) / "http-token"
 
 

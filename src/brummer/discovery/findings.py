@@ -41,7 +41,7 @@ class Findings:
 
     @property
     def has_directory_failed(self) -> bool:
-        """It is there, and could not be used at the last look."""
+        """The file is there, but the last scan could not use it."""
         return self._of_directory is not None
 
     def use(self, filename: str, record: Record) -> None:

@@ -48,7 +48,7 @@ def reap(directory: Path, record: Record, system: System = REAL) -> bool:
     except OSError:
         return False
     if _read(aside, path.name, files) != record:
-        with contextlib.suppress(OSError):  # a still newer one is there; its owner restores it within five seconds
+        with contextlib.suppress(OSError):  # a newer record is there; its owner restores it within five seconds
             files.link(aside, path)
     with contextlib.suppress(OSError):  # `sweep` tries again
         files.unlink(aside)

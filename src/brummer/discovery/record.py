@@ -45,21 +45,21 @@ Protocol = Annotated[str, Meta(pattern=_TEXT, max_length=64)]
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """What is wrong with the instance itself, such as that its black box can't be written."""
+    """A fault of the instance itself, such as a black box that can't be written."""
 
     code: Annotated[str, Meta(pattern=r"\A[a-z_]{1,64}\Z")]
     detail: Annotated[str, Meta(pattern=_TEXT, max_length=300)]
 
     @classmethod
     def of(cls, code: str, detail: str) -> "Trouble":
-        """With a detail that any record may hold."""
+        """Shorten the detail so that it fits into any record."""
         return cls(code, displayable(detail)[:300] or code)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one instance. ``url`` is on loopback, always; ``started_at`` is RFC 3339 in UTC; ``token`` is the
-    secret that the instance demands, and never shown. ``troubles``: of now; the record is written anew when they
-    change.
+    secret that the instance requires, and is never shown. ``troubles``: the present ones; the record is written anew
+    when they change.
     """
 
     version: Annotated[int, Meta(ge=1)] = VERSION

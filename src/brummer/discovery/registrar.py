@@ -138,7 +138,7 @@ class Registrar:
         self._writing = threading.Lock()
         self._written: _Signature | None = None
         self.find_troubles: Callable[[], tuple[Trouble, ...]] = tuple
-        """What is wrong with the instance itself, now."""
+        """The instance's own faults at this moment."""
 
     def __repr__(self) -> str:
         return f"<Registrar {self.instance_id} {'published' if self._written else 'not published'}>"
@@ -230,8 +230,8 @@ class Registrar:
             self._lock = None
 
     async def keep_published(self) -> None:
-        """Publish again, within five seconds, whatever was removed or overwritten, and what is wrong by now. Runs until
-        cancelled.
+        """Publish again, within five seconds, if files were removed or overwritten, or if the faults have changed. Runs
+        until cancelled.
         """
         while True:
             await asyncio.sleep(self._system.random.uniform(*CHECK_S))

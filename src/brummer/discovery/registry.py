@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 RESCAN_S: Final = 30.0
 POLL_S: Final = 2.0
-"""Where no hints come: no watch to be had, other machines write there, or the last look failed."""
+"""The interval without hints: there is no watch, other machines write there, or the last scan failed."""
 COALESCE_S: Final = 0.01
 FOLLOW_UP_S: Final = 0.2
 """The kernel announces that a file is closed just before it frees its lock: look once more."""
@@ -54,7 +54,7 @@ class Registry:
     """``async with Registry(directory) as registry: async for event in registry: …`` (one consumer)."""
 
     def __init__(self, directory: Path, system: System = REAL, *, refusal: DirectoryUnusable | None = None) -> None:
-        """``refusal``: why there is no directory to look at, for as long as this process lives."""
+        """``refusal``: why there is no directory to scan, for the life of this process."""
         self.directory = directory
         self._refusal = refusal
         self._system = system
@@ -180,7 +180,7 @@ class Registry:
         self._scans += 1
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
         has_failed = self._findings.has_directory_failed or self._findings.counts["unreadable"] > 0
-        polls = self.is_polling or has_failed  # no hint tells that it can be read again
+        polls = self.is_polling or has_failed  # no hint reports that it can be read again
         interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.is_unsettled:
             interval_s = FOLLOW_UP_S

@@ -90,7 +90,7 @@ class Roster:
             else:
                 self._findings.refuse(filename, *_explain(outcome))
         except BaseException:
-            self._findings.signatures[filename] = None  # the next look reads it again
+            self._findings.signatures[filename] = None  # the next scan reads it again
             raise
 
     def forget_if_gone(self, filename: str) -> None:

@@ -96,7 +96,7 @@ class Scan:
             yield Sighting(entry.name, None, Refused(entry.name, error.reason, "changed while it was read"))
         except OSError as error:
             if error.errno in SHORTAGES:
-                raise  # the fault is ours, and not the file's
+                raise  # a fault of this process, not of the file
             detail = os.strerror(error.errno or 0)
             yield Sighting(entry.name, None, Refused(entry.name, "unreadable", detail))
 

@@ -79,7 +79,7 @@ class Addressing:
         return found
 
     def needs_roots(self) -> bool:
-        """Whether the client's roots could decide: several instances are known, and none holds our own directory."""
+        """The client's roots could decide: several instances are known, and none holds our own directory."""
         return len(self._known) > 1 and not self._holding([self._here])
 
     async def default(self, roots: tuple[str, ...]) -> Known:

@@ -41,7 +41,7 @@ class BlackBoxes:
     async def answer(
         self, instance_id: str, tool: str, arguments: bytes, running: str | None, instance: Answer
     ) -> bytes | None:
-        """The encoded result; None when nothing can be read that was left behind. Raises NotFound, InvalidArguments.
+        """The encoded result; None if there is no readable black box. Raises NotFound, InvalidArguments.
 
         ``running``: the generation that may still live. ``instance``: what is known of it, as `instances_list` has it.
         """
@@ -90,7 +90,7 @@ class BlackBoxes:
 
 
 async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> tuple[Answer, int]:
-    """What it has, and how many bytes the answer may have."""
+    """Its content, within the number of bytes that the answer may have."""
     from brummer.contract import arguments as tools  # noqa: PLC0415 - see above
     from brummer.contract import paging, texts  # noqa: PLC0415 - see above
     from brummer.process import looking_back  # noqa: PLC0415 - see above
@@ -113,7 +113,7 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
 
 
 def _all_of(arguments: msgspec.Struct, *names: str) -> list[Any]:
-    """Their values. Raises TypeError where there are others: one that is not understood here must not be dropped."""
+    """Their values. Raises TypeError if there are other arguments: an unknown one must not be dropped."""
     values = msgspec.structs.asdict(arguments)
     found = [values.pop(name) for name in names]
     if values:

@@ -14,13 +14,13 @@ SAMPLE_S: Final = 0.5
 """CPU time is counted in ticks of 10 ms: over half a second, one tick is 2 % of a processor."""
 
 STALE_S: Final = 5.0
-"""CPU time that was used since an older sample says nothing of now."""
+"""CPU time since an older sample proves nothing of the present."""
 
 
 def condition_of(
     record: Record, processes: Processes = REAL.processes, now: Callable[[], float] = awake
 ) -> Callable[[], Condition]:
-    """Looks at the process when called (16 µs on Linux); never raises. ``busy``: it used CPU time lately."""
+    """A function that samples the process (16 µs on Linux) and never raises. ``busy``: it used CPU time lately."""
     if not processes.same_namespace(record.identity):
         return lambda: "unknown"
     usage = _Usage()
@@ -40,7 +40,7 @@ def condition_of(
 
 
 class _Usage:
-    """The CPU time of one process, sampled at fixed distances, so that two looks in a row say the same."""
+    """The CPU time of one process, sampled at fixed intervals, so that two calls in a row give the same result."""
 
     def __init__(self) -> None:
         self._sampled_s = float("-inf")

@@ -1,9 +1,10 @@
 """wait_for on all instances: the first match ends it, and one deadline holds for all of them.
 
-Each wait holds a connection, and there may be more instances than connections for waits. While there are enough, each
-instance is asked once, for the whole time. Else they take turns: first every instance is asked what is true already,
-then each in turn for a second at a time, for what has happened since the wait began (``since``: an instance looks back
-on it, also on runs that have ended). When the time is over, those that wait for their turn are asked once more.
+Each wait holds a connection, and there may be more instances than connections for waits. If there are enough, each
+instance is asked once, for the whole time. Otherwise they take turns. First every instance is asked whether the
+condition is true already. Then each is asked in turn for a second at a time, for events since the wait began
+(``since``: the instance also checks its past output, and runs that have ended). When the time is over, the instances
+that wait for their turn are asked once more.
 """
 
 import asyncio
@@ -13,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 GRACE_S: Final = 2.0
-"""After its deadline, for answers that are on their way. A frozen instance must not hold up the others' answer."""
+"""Time after the deadline for answers under way. A frozen instance must not delay the answer of the others."""
 
 TURN_S: Final = 1.0
-"""How long an instance is watched before the next has the place: some hundred times what it costs to ask it."""
+"""How long an instance is watched before the next takes its place: some hundred times the cost of asking it."""
 
 MESSAGES: Final = 20
-"""Of instances that could not be asked: enough to see what is wrong."""
+"""Instances that could not be asked and get a message in the answer: enough to see what is wrong."""
 
 Answer = dict[str, Any]
 
@@ -27,20 +28,20 @@ NOT_ANSWERED: Final = {"code": "not_answered", "message": "it did not answer in 
 
 
 class Instance(Protocol):
-    """Who is asked."""
+    """An instance that can be asked."""
 
     @property
     def id(self) -> str: ...
 
 
 Ask = Callable[[Any, float, str | None], Awaitable[Answer]]
-"""Wait in an instance for so many seconds; None, or only what happened since then counts. A failure is the answer's
-``error``.
+"""(instance, seconds, since): wait in an instance for so long. ``since`` None, or only later events count. A failure is
+the answer's ``error``.
 """
 
 
 class FanOut:
-    """One such wait; await `result`. ``places``: how many instances may be asked at a time."""
+    """One wait on all instances; await `result`. ``places``: how many instances may be asked at a time."""
 
     def __init__(self, everyone: Sequence[Instance], places: int, timeout_s: float, ask: Ask) -> None:
         self._loop = asyncio.get_running_loop()
@@ -57,7 +58,7 @@ class FanOut:
         self._match: Answer | None = None
 
     async def result(self) -> Answer:
-        """The match, or ``matched: false``. ``incomplete``: who could not be asked, or did not answer, and why."""
+        """The match, or ``matched: false``. ``incomplete``: instances that could not be asked, or did not answer."""
         self._working = [self._loop.create_task(self._work(), name=f"wait everywhere {n}") for n in range(self._count)]
         try:
             await asyncio.wait(self._working, timeout=self._timeout_s + GRACE_S, return_when=asyncio.FIRST_EXCEPTION)
@@ -65,7 +66,7 @@ class FanOut:
             self._end()
             ends = await asyncio.gather(*self._working, return_exceptions=True)
         for end in ends:
-            if isinstance(end, Exception):  # a defect, not to be taken for silence
+            if isinstance(end, Exception):  # a defect; it must not look like a silent instance
                 raise end
         waited_s = round(self._loop.time() - self._began_s, 3)
         found = self._match or {"matched": False, "what": None, "waited_s": waited_s}
@@ -93,7 +94,7 @@ class FanOut:
                 self._turns.append((instance, self._began_at))
 
     def _incomplete(self) -> list[Answer]:
-        """Who failed and, without a match, who was not asked. Only the first have a message, so that all fit."""
+        """Instances that failed and, without a match, those not asked. Only the first have a message, so all fit."""
         silent: Answer = {} if self._match else {"error": NOT_ANSWERED}
         answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
         failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
@@ -105,5 +106,5 @@ class FanOut:
 
 
 def _waited_in_vain(answer: Answer, wait_s: float) -> bool:
-    """Whether it may still come true there: an instance that answers before the time is over knows that it can't."""
+    """It may still match there: an instance that answers before the time is over knows that it can't."""
     return "error" not in answer and answer.get("waited_s", 0.0) >= wait_s

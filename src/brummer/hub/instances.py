@@ -41,8 +41,8 @@ EXPLAINED_S: Final = 0.1
 
 
 class Instances:
-    """Follows the registry's events; answers who is there. ``working_directory`` is a real path.
-    Whom it ``concerns`` it links to; of others it knows nothing. ``supervisor`` runs the links.
+    """Follows the registry's events, and knows the instances. ``working_directory`` is a real path.
+    ``concerns(record)`` filters which instances get a link; others are ignored. ``supervisor`` runs the links.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Instances:
             known.is_gone = True
 
     def keep_only(self, records: Mapping[str, Record]) -> None:
-        """Those that are there; of another's end we may have missed the event."""
+        """Treat instances without a record as gone: the event of their end may have been lost."""
         for known in self._known.values():
             if isinstance(known.record, Record) and not known.is_gone and known.id not in records:
                 self.gone(known.record, "not there any more")

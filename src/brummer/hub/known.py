@@ -44,7 +44,7 @@ class Known:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a call waits for it, or for it to come back."""
+        """A call waits for its answer, or for it to come back."""
         return isinstance(self.caller, Caller) and self.caller.is_waited_for
 
     @property

@@ -85,7 +85,7 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
 
 
 def _refusal(target: ForeignTarget, link: Link | BasicLink) -> Refused | None:
-    """What the server says instead of serving us, if that is the last that was heard of it."""
+    """The refusal of the server, if that was its last answer."""
     if link.standing is State.READY:
         return target.refusal
     return link.last_error if isinstance(link.last_error, Refused) else None
@@ -96,7 +96,7 @@ def of_places(instances: Instances) -> Iterator[Observed]:
     gate = instances.gate
     for name in sorted(gate.full_queues()):
         yield Observed("busy", f"{gate.limits.queued_per_instance} calls wait for a place", instances=(name,))
-    if gate.parked >= max(1, gate.limits.parked):  # where none may wait, that none does is no problem
+    if gate.parked >= max(1, gate.limits.parked):  # if no call may wait, an empty queue is not full
         yield Observed("parked_full", f"{gate.parked} calls wait for instances that are away")
     if gate.budget.is_full:
         yield Observed("connections_full", f"all {gate.budget.taken} connections are busy, and calls wait for them")
@@ -144,7 +144,7 @@ def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
 
 
 def of_records(instances: Instances) -> Iterator[Observed]:
-    """What instances say of themselves."""
+    """Faults that instances report of themselves."""
     for known in instances:
         if isinstance(known.record, Record) and not known.is_gone:
             if not same_time_namespace(known.record.identity):

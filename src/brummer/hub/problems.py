@@ -115,10 +115,10 @@ KINDS: Final[dict[str, Kind]] = {
         "raise open_files and the system's limit (ulimit -n), or lower max_connections",
     ),
     "task_failed": Kind(
-        "a part of the hub, or of the instance, has failed",
+        "a long task of the hub, or of the instance, has failed",
         "warning",
         "it is started again, after a pause that grows with each failure",
-        "see the detail and the log; if it stays so, restart the agent, or the instance",
+        "see the detail and the log; if the problem stays, restart the agent, or the instance",
         ("open_files_full", *DIRECTORY),
     ),
     "memory_full": Kind(
@@ -177,7 +177,7 @@ KINDS: Final[dict[str, Kind]] = {
         "the server does not serve now",
         "warning",
         "asked again at the time that it has set, or after a pause",
-        "ask it for less, or wait",
+        "send it fewer calls, or wait",
         time_to_visible_s=RESTART_S,
     ),
     "link_cut": Kind(
@@ -236,7 +236,7 @@ KINDS: Final[dict[str, Kind]] = {
         "the instance has no guard",
         "warning",
         "another is started, after a pause that grows with each failure",
-        "see the detail; until then, if the instance is killed, its scripts live on",
+        "see the detail; until there is one, the scripts keep running if the instance is killed",
         _LINK,
     ),
     "journal_failed": Kind(
@@ -281,7 +281,7 @@ KINDS: Final[dict[str, Kind]] = {
         "a setting can't be understood", "warning", "left out; the rest holds", "brum --settings names the line"
     ),
     "setting_ignored": Kind(
-        "a project's settings file sets what only you may set",
+        "a project's settings file has a setting that only you may set",
         "warning",
         "ignored; the rest holds",
         "put it into .brum.toml in your home directory, or set its variable",
@@ -308,10 +308,10 @@ KINDS: Final[dict[str, Kind]] = {
         "the instance runs in another time namespace",
         "info",
         "its process can't be looked up; its record stays until its lock is free",
-        "run hub and instance in one time namespace to have ends told at once",
+        "run hub and instance in one time namespace, so that the hub notices ends at once",
     ),
     "no_hints": Kind(
-        "the system does not tell of changes to clocks or network",
+        "the system does not report changes of clocks or network",
         "info",
         "looked at every 5 s, and tried again",
         "none is needed in a sandbox; else see the detail",

@@ -88,8 +88,8 @@ class Recovery:
     async def _carried_out(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 — the barrier: else the hub would settle for ever
-            _log.exception("what a wake or the network asked for has failed")
+        except Exception as error:  # noqa: BLE001 — the barrier: otherwise the hub would settle for ever
+            _log.exception("the work after a wake or a network change has failed")
             self.timeline.finished(entry, f"failed: {error}")
 
     # A wake, or a pause.

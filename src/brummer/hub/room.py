@@ -1,9 +1,9 @@
 """Room in memory for large answers: they pass through one after the other rather than all at once.
 
-An answer is in memory several times on its way. Where its size is known before it is read, it waits for its room in the
-kernel's buffers, and in the instance. Where it is not known (chunks, an event stream), the answer waits once a part of
-it has come, and asks for the most that it may become. So an answer that is let in has all the room that it will need,
-and none waits for more room while it holds some: there is no deadlock. First come, first served.
+An answer is in memory several times on its way. If its size is known before it is read, it waits for room in the
+kernel's buffers, and in the instance. If the size is not known (chunks, an event stream), the answer waits once a part
+of it has arrived, and asks for its largest possible size. So an admitted answer has all the room that it will need, and
+none waits for more room while it holds some: there is no deadlock. First come, first served.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PASSED_S: Final = 0.05
 """After it was delivered its copies are still there, until the client's pipe has taken it."""
 
 UNKNOWN_PASSED_S: Final = 0.2
-"""The same for one of unknown size: a foreign server's result is copied once more, in the tasks of its call."""
+"""The same for an answer of unknown size: a foreign server's result is copied once more, in the tasks of its call."""
 
 
 class _Passage:
@@ -37,7 +37,7 @@ class _Passage:
 
     @property
     def enough_bytes(self) -> int:
-        """What is taken where there is not room for the whole size though nobody else has any."""
+        """The size that is accepted if the whole size does not fit although no other answer holds room."""
         return max(self.least_bytes, self.size_bytes // 2) if self.looks < LOOKS else self.least_bytes
 
     def leave(self) -> None:
@@ -55,11 +55,11 @@ class Room:
         self._next_look: asyncio.TimerHandle | None = None
 
     def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]:
-        """Calls ``on_turn`` once with the size that there is room for; perhaps at once.
+        """Calls ``on_turn`` once with the granted size; it may call before returning.
 
-        That is ``size_bytes``. Where not so much fits though nobody else has room, it is what fits; 0 where that is
-        less than ``least_bytes``, or than the size if there is none. Call what this returns when the answer was
-        delivered, or is not wanted any more.
+        The granted size is ``size_bytes``. If that does not fit although no other answer holds room, it is the free
+        size, or 0 if the free size is less than ``least_bytes`` (default: ``size_bytes``). Call the returned function
+        when the answer was delivered, or is not needed any more.
         """
         passage = _Passage(self, size_bytes, size_bytes if least_bytes is None else least_bytes, on_turn)
         self._waiting.append(passage)
@@ -88,7 +88,7 @@ class Room:
             fits_bytes = self._fitting(first)
             if fits_bytes < first.size_bytes:
                 if self._taken_bytes or self._next_look is not None:
-                    return  # somebody leaves, or the time for a look comes
+                    return  # another answer leaves, or the timer fires
                 if fits_bytes < first.enough_bytes and first.looks < LOOKS:
                     first.looks += 1
                     self._next_look = self._loop.call_later(SHED_AGAIN_S, self._look)
@@ -100,7 +100,7 @@ class Room:
             first.on_turn(granted_bytes)
 
     def _fitting(self, passage: _Passage) -> int:
-        """How many bytes of it fit now."""
+        """How many bytes of the answer fit now."""
         needed_bytes = self._taken_bytes + COPIES * passage.size_bytes
         left_bytes = self._memory.left_bytes(self._loop.time(), needed_bytes) - self._taken_bytes
         return max(0, min(passage.size_bytes, left_bytes // COPIES))

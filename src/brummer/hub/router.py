@@ -56,7 +56,7 @@ _decode_arguments = msgspec.json.Decoder(dict[str, Raw]).decode
 class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
     tool: str
     arguments: Raw = Raw(b"{}")
-    """An object, or a text that holds one: so some models write what a tool takes."""
+    """An object, or a text that holds one: some models write arguments like that."""
 
 
 _inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall, ("instance",))
@@ -173,7 +173,7 @@ class Router:
         return self._sessions.chosen(session.id) if named is None else named, session.roots
 
     def _needs_roots(self, session: Session | None) -> Session | None:
-        """The session, if its client must be asked where it works before a call without a name can be routed."""
+        """The session, if its client must be asked for its roots before a call without an instance can be routed."""
         if session is None or session.find_roots is None or not self._addressing.needs_roots():
             return None
         return session
@@ -209,9 +209,9 @@ class Router:
     async def _from_black_box(
         self, known: Known, made: Call, error: BrummerError, call: ToolCall, arguments: bytes
     ) -> bytes:
-        """In place of an instance that did not answer soon; without a box it gets all the time that it may take.
+        """Answer in place of an instance that did not answer soon; without a black box, ask it again, for longer.
 
-        So one call of the agent ends once: with this error of the one that was made, or with the end of the next.
+        So one call of the agent ends once: with the error of the first attempt, or with the end of the second.
         """
         goes_on = False
         try:
@@ -226,7 +226,7 @@ class Router:
                 known.caller.tell_error(made, error)
         patient = _tool_call(made.tool, arguments, call)
         patient.started_s = made.started_s
-        patient.unanswered, patient.sent_to = made.unanswered, made.sent_to  # what is known of it stays known
+        patient.unanswered, patient.sent_to = made.unanswered, made.sent_to  # of both attempts
         return await known.caller.call(patient)
 
     async def _repeatable(self, known: Known) -> frozenset[str]:
@@ -311,9 +311,9 @@ def _inner_call(arguments: bytes) -> tuple[str, bytes]:
 
 
 def _own_arguments(tool: str, given: bytes) -> bytes:
-    """What stands for the tool's arguments, also where a client repeats the whole call in their place.
+    """The tool's arguments, also if a client repeats the whole call in their place.
 
-    Semantic Kernel does: it gives a parameter that is called `arguments` all arguments of its call.
+    Semantic Kernel does that: it gives a parameter named `arguments` all arguments of its call.
     """
     if b'"tool"' not in given or not given.lstrip().startswith(b"{"):
         return given

@@ -69,7 +69,7 @@ class NotServed(BrummerError):
 
 
 class WorkingDirectoryGone(BrummerError):
-    """The hub was started in a directory that is not there any more."""
+    """The directory in which the hub was started does not exist any more."""
 
     code = "working_directory_gone"
 
@@ -108,7 +108,7 @@ class Hub:
         self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS, send_now=self.router.send_now)
 
     async def follow_registry(self) -> None:
-        """Pass on what stands in the directory, for ever. After a failure it begins with what stands there then."""
+        """Pass on the records of the directory, for ever. After a failure it starts with the records of that moment."""
         await self._look()
         self.instances.keep_only(self.registry.snapshot())
         self.instances.looked()
@@ -121,7 +121,7 @@ class Hub:
                     self.instances.gone(record, reason)
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
-        """Note what it announces. Raises LogindUnavailable, which is a problem to show, and no more."""
+        """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""
         await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
 
     async def _look(self) -> None:
@@ -176,7 +176,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     sources: Sources | None = None,
     black_boxes: BlackBoxes | None = None,
 ) -> AsyncIterator[Hub]:
-    """As `running_hub`, on this system and with these settings. ``sources``: what its monitor looks at."""
+    """As `running_hub`, on this system and with these settings. ``sources``: the sources of its monitor."""
     problems = _problems(chosen)
     supervisor = Supervisor()
     instances = Instances(
@@ -221,7 +221,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
 
 
 def _registry(environ: Mapping[str, str], system: System) -> Registry:
-    """Without a directory that can be meant the hub serves all the same, and says why it knows no instance."""
+    """Without a valid directory the hub serves all the same, and reports why it knows no instance."""
     try:
         return Registry(instances_directory(environ), system)
     except DirectoryUnusable as error:
@@ -337,7 +337,7 @@ def _ending_with_parent(end: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ending_unread(stdout: int, end: Callable[[], None]) -> Iterator[None]:
-    """A client behind a shell may die and leave both the shell and our stdin: nobody reads our answers any more."""
+    """A client behind a shell may die while the shell and our stdin stay open: then no process reads our answers."""
     stop = watch_hangup(asyncio.get_running_loop(), stdout, end)
     try:
         yield

@@ -24,13 +24,13 @@ _OF_CALLS: Final = (
     "queued_per_instance",
     "parked",
 )
-"""What a basic link does not bound."""
+"""Limits that a basic link does not have."""
 
 _OF_BYTES: Final = ("reply_bytes", "request_bytes", "memory_soft_bytes", "memory_hard_bytes")
 
 
 def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descriptors) -> dict[str, float]:
-    """What a hub's calls are bounded by, with the unit in each name. ``open_files`` is what the system allows."""
+    """The limits of a hub's calls, with the unit in each name. ``open_files`` is the number that the system allows."""
     limits = instances.gate.limits
     of_calls = {**{name: getattr(limits, name) for name in _OF_CALLS}, "park_s": PARK_S}
     of_bytes = {name: getattr(limits, name) for name in _OF_BYTES}

@@ -4,9 +4,9 @@ Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one
 bounded: `CLIENTS` at once (one that has asked nothing yet gives way to the next), `LINE_LIMIT_BYTES` unanswered, one
 answer unread, `SILENT_S` without a question.
 
-The socket may be missing, and that never costs the hub more than a problem in its status. Like an instance's record it
-is put back when it was removed, or when the directory is made again; a hub makes no directory itself. Only when a
-parent of the directory was moved, which no hint tells of, the hub stays unseen.
+If the socket can't be opened, the hub only gets a problem in its status. Like an instance's record, the socket is made
+again when it was removed, or when the directory is made again; a hub does not make the directory. No hint reports that
+a parent of the directory was moved; only then the hub stays unseen.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ RETURN_S: Final = 1.0
 """Before we put our socket back: who removes the directory, file by file, must find it empty in the end."""
 
 LOOK_AGAIN_S: Final = 30.0
-"""Where the system gives no hints (any more): as often as the records are read anyway."""
+"""The interval without hints of the system: as often as the records are read anyway."""
 
 NAMES: Final = 8
 """In containers that share the directory many hubs have one and the same pid."""
@@ -60,7 +60,7 @@ _NAME: Final = re.compile(r"hub-([0-9]{1,10})(-[0-9])?\.sock")
 
 
 class StatusSocketFailed(BrummerError):
-    """The socket can't be opened in its place."""
+    """The socket can't be opened in the directory."""
 
     code = "status_socket_failed"
 
@@ -100,7 +100,7 @@ async def serving_status(
         yield
     finally:
         door.leave()
-        if not door.is_kept:  # it has not begun, or pauses after a failure
+        if not door.is_kept:  # its task has not begun, or pauses after a failure
             keeping.cancel()
         await asyncio.wait([keeping])
 
@@ -160,10 +160,10 @@ class _Door:
         self._stirred.set()
 
     async def keep(self) -> None:
-        """Be there, and be there again whenever the directory stirs and we are not.
+        """Keep the socket in the directory: check after each event, and make it again if it is missing.
 
-        A directory that was removed says so only when nobody has a socket or a file in it any more: so we close ours,
-        and verify what we watch. Raises StatusSocketFailed when it can't be there; nothing is left behind then.
+        The event of a removed directory comes only when no process has a socket or a file in it any more: so we close
+        our socket, and verify the watched directory. Raises StatusSocketFailed if it can't be made, and cleans up.
         """
         self.is_kept = True
         watch = DirectoryWatch(self._loop, self._directory, self._on_hint)
@@ -190,7 +190,7 @@ class _Door:
         self._stirred.set()
 
     async def _open(self) -> None:
-        """A directory that is not there yet is no problem: we wait for it. Raises StatusSocketFailed."""
+        """If the directory does not exist yet, wait for it. Raises StatusSocketFailed."""
         try:
             place = await in_thread_if_possible(_Place.taken, self._directory)
         except (BrummerError, OSError) as error:
@@ -245,7 +245,7 @@ class _Door:
 
 
 async def _within(seconds: float | None, event: asyncio.Event) -> None:
-    """Until it is set, or the time is over."""
+    """Wait until it is set, or the time is over."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -19,7 +19,7 @@ from brummer.wire.toolbox import Tool
 
 _FAILS, _WORKS, _GONE = range(3)
 _WHOSE: Final = ("code", "instance", "instances", "task")
-"""What tells a problem from others, and stays the same for as long as it lasts."""
+"""Fields that identify a problem, and stay the same while it lasts."""
 
 _FAILING: Final = frozenset({State.SUSPECT, State.RETRYING, State.IMPOSTOR, State.INCOMPATIBLE})
 
@@ -49,7 +49,7 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
         return {"disconnected": sessions.forget(call.session.id) if call.session else None}
 
     async def hub_status(wanted: Listing, __: ToolCall) -> object:
-        """Problems, links and what happened to the machine: a list each, and one after the other if they are long."""
+        """Problems, links and the timeline: three lists, one after the other if they are long."""
         from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.settled()
@@ -78,17 +78,17 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
 
 
 def _identity(problem: dict[str, Any]) -> str:
-    """The worst first."""
+    """A key that sorts the worst problems first."""
     return " ".join([f"{rank_of(problem['code']):03}", *(str(problem[name]) for name in _WHOSE if name in problem)])
 
 
 def _began_s(problem: dict[str, Any], now_s: float) -> float:
-    """Since the epoch; 0 where that is not known."""
+    """Seconds since the epoch; 0 if unknown."""
     return 0.0 if problem["since_s"] is None else now_s - problem["since_s"]
 
 
 def _rank(known: Known) -> int:
-    """Those that fail come first."""
+    """A key that sorts failing links first."""
     if known.is_gone:
         return _GONE if known.link.status()["reason"] == WITHDRAWN else _FAILS
     return _FAILS if known.link.standing in _FAILING else _WORKS

@@ -53,7 +53,7 @@ class Tracing:
         return made
 
     async def api(self) -> "_Api":
-        if self._loading is None or (self._loading.done() and self._loading.exception()):  # as where no thread is left
+        if self._loading is None or (self._loading.done() and self._loading.exception()):  # no thread, say
             self._loading = asyncio.ensure_future(asyncio.to_thread(_Api, self._provider))
         return await asyncio.shield(self._loading)
 

@@ -51,7 +51,7 @@ class Recorder:
 
     @property
     def problem(self) -> str | None:
-        """Why it can't be written just now; None when it can."""
+        """The reason why it can't be written just now; None if it can."""
         return self._journal.problem if self._journal is not None else None
 
     def listen_to(self, manager: Manager) -> None:

@@ -31,7 +31,7 @@ class Endings:
         self._restarts[script.name] = Restarts(script.restart, script.max_restarts)
 
     async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: OomKills | None) -> Ending:
-        """Of a run that has ended, with its last lines, and how often the kernel had killed before its start."""
+        """Decide how a run ended, from its last lines and the kernel's count of memory kills before its start."""
         from brummer.instance.failure import failure_of, kills_since, with_its_error  # noqa: PLC0415 - no start does
         from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above
 

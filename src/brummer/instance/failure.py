@@ -24,9 +24,7 @@ def failure_of(
 
 
 def kills_since(before: OomKills | None) -> int | None:
-    """How many processes the kernel has killed for lack of memory since then; None if that can't be known. Reads
-    files.
-    """
+    """How many processes the kernel has killed for lack of memory since then; None if unknown. Reads files."""
     now = oom_kills() if before is not None else None
     return now.kills - before.kills if now and before and now.source == before.source else None
 

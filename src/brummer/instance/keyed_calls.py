@@ -1,13 +1,13 @@
-"""Calls that carry a hub's key run once, whoever asks and however often; their lost connection is not their end.
+"""A call with a hub's key runs once, for any number of requests, and survives the loss of its connection.
 
-Only calls that change something go through the ledger: those that only read are simply asked again. The work of a keyed
-call is a task of its own; requests attach to it and may be lost. When the last one is lost, the work goes on for a
+Only calls that change something go through the ledger; calls that only read are simply sent again. The work of a keyed
+call is a task of its own; requests attach to it and may be lost. When the last one is lost, the work continues for a
 grace period in which the hub can come back; only a cancellation that names the key stops it at once.
 
-Work that can't be answered any more does not begin. The request may have waited in a socket while this process was
-stopped or cut off, and meanwhile its hub has given the call up: because its time was over, which the request itself
-tells, on our own clock; or because the agent cancelled it, in which case the hub has closed the connection, or its
-cancellation is here before the call.
+Work that can no longer be answered does not begin. The request may have waited in a socket while this process was
+stopped or cut off, and meanwhile its hub has ended the call. Either its deadline has passed: the request contains the
+latest time to begin, on our own clock. Or the agent cancelled it: then the hub has closed the connection, or its
+cancellation arrives before the call.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class CallCancelled(BrummerError):
 
 
 class NotBegun(ProtocolError):
-    """The request did not begin its call. Its hub decides whether to send the call again."""
+    """The instance did not begin the call on this request. The hub decides whether to send the call again."""
 
     def __init__(self, data: NotBegunData, request_id: bytes) -> None:
         told = msgspec.to_builtins(data)
@@ -48,8 +48,8 @@ class NotBegun(ProtocolError):
 class KeyedCalls:
     """A `ToolServer` around another one. ``reading`` names the tools that need no ledger, since they only read.
 
-    ``admit`` raises where no new work can be taken; what runs already can be asked for all the same, and stopping a
-    script is what makes room. ``clock`` is the one that hubs are told of; it goes on while the machine sleeps.
+    ``admit`` raises if the instance takes no new work; requests for running work are served all the same, and so is
+    stopping a script, which frees memory. ``clock`` is the clock that hubs know; it includes the machine's sleep.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class KeyedCalls:
         return work if isinstance(work, bytes) else await work.attach(call)
 
     def cancel_call(self, key: str) -> bool:
-        """Stop the work of this key now, or have it never begin. False: the one who waits for it is its work."""
+        """Stop the work of this key, or prevent it from beginning. False: it only reads, and ends with its request."""
         if key in self._reads:
             return False
         work = self._works.get(key)
@@ -118,7 +118,7 @@ class KeyedCalls:
             self._admit(self._loop.time())
 
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
-        """What runs under this key, or what it came to, or a new run. Raises `NotBegun`."""
+        """The running work of this key, or its result, or new work. Raises `NotBegun`."""
         if key in self._works:
             return self._works[key]
         known = self.ledger.find(key)
@@ -132,7 +132,7 @@ class KeyedCalls:
         return work
 
     def _why_not(self, call: ToolCall) -> Why | None:
-        """Why this request must not begin the call. ``forgotten`` comes first, because only that is about the past."""
+        """Why this request must not begin the call. ``forgotten`` comes first: only then the call may have run."""
         meta: Meta = call.request.params.meta
         if meta.ledger_position is not None and self.ledger.may_have_forgotten(meta.ledger_position):
             return "forgotten"
@@ -156,7 +156,7 @@ class KeyedCalls:
             if begins:
                 result = await self._tools.call_tool(ToolCall(call.name, call.arguments, work.request))
         except asyncio.CancelledError:
-            pass  # the result says so, to whoever is still there to read it
+            pass  # the result reports it to the requests that still wait
         finally:
             work.end()
             self._close(entry, result)
@@ -181,7 +181,7 @@ class _Work:
         self.request = call.request.with_notify(self._messages.publish)
 
     async def attach(self, call: ToolCall) -> bytes:
-        """Wait for the result, and get the progress until then; being cancelled only detaches."""
+        """Wait for the result, and pass on progress until then; a cancellation only detaches."""
         self._stop_grace()
         self._attached += 1
         detach = self._messages.subscribe(call.request.notify)
@@ -194,12 +194,12 @@ class _Work:
                 self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.task.cancel, CLIENT_GONE)
 
     def begin(self) -> bool:
-        """Its task runs now; False when it was cancelled before."""
+        """Called at the start of its task; False if it was cancelled before."""
         self._has_begun = True
         return not self._is_cancelled
 
     def cancel(self) -> None:
-        """A task that is cancelled before its first step would not even close the ledger's entry."""
+        """Cancel the work. A task cancelled before its first step would not close the ledger's entry, so set a flag."""
         self._is_cancelled = True
         if self._has_begun:
             self.task.cancel()

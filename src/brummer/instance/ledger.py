@@ -1,13 +1,13 @@
 """What an instance remembers of the calls it has run: call key → running or result. Pure: time is passed in.
 
-A hub that lost its connection asks again with the same key. Then there are three cases:
-the key is here (attach, or take the original result); it was never here (run it now); or it may have been here and was
-forgotten (refuse: it must not run a second time).
+A hub that lost its connection sends the call again with the same key. Then there are three cases:
+the key is here (attach, or return the original result); it was never here (run it now); or it may have been here and
+was forgotten (refuse: it must not run a second time).
 
-The third is decided by the order of the ledger alone, because times that were measured on two machines, or over two
-requests, can't be compared. The ledger's *position* is the number of calls that it has opened. It goes out with every
-proof of identity and every refusal, and a call carries the position that its hub knew when it first sent the call. If
-the call was ever opened here, that was at this position or later. So it can be forgotten only if something that was
+The order of the ledger alone decides the third case, because times that were measured on two machines, or over two
+requests, can't be compared. The ledger's *position* is the number of calls that it has opened. Every proof of identity
+and every refusal contains it, and a call carries the position that its hub knew when it first sent the call. If the
+call was ever opened here, it was opened at this position or later. So it can be forgotten only if an entry that was
 opened at this position or later has been forgotten.
 """
 
@@ -58,7 +58,7 @@ class Ledger:
         return self._entries.get(key)
 
     def may_have_forgotten(self, position: int) -> bool:
-        """Whether a call that is not here, and was first sent when the ledger had this position, may have been here."""
+        """A call that is not here, and was first sent when the ledger had this position, may have been here."""
         return position < self._forgotten_before
 
     def open(self, key: str) -> Entry:

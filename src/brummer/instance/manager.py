@@ -273,7 +273,7 @@ class Manager:
             environment = await asyncio.to_thread(environment_of, run.script, self._generation, run.process_id)
             await self._look_at_its_port(run)
             self._spawn(run, environment)
-        except Exception as error:  # noqa: BLE001 - the barrier: a defect of ours must not leave it pending for ever
+        except Exception as error:  # noqa: BLE001 - the barrier: an internal error must not leave it pending for ever
             self._never_started(run, self._why_not_started(run, error))
         finally:
             self._pending.pop(run, None)
@@ -347,7 +347,7 @@ class Manager:
         except asyncio.CancelledError:
             await child.abandon()
             raise
-        except Exception:  # noqa: BLE001 - the barrier: a defect of ours must not leave it running for ever
+        except Exception:  # noqa: BLE001 - the barrier: an internal error must not leave it running for ever
             _log.exception("%s could not be followed to its end", run.process_id)
             exit_ = Exit(None, None, asked=run.state == "stopping", output_complete=False)
         finally:

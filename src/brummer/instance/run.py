@@ -33,8 +33,8 @@ class Errors(msgspec.Struct, frozen=True):
 class ProcessStatus(msgspec.Struct, frozen=True):
     """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
 
-    The others appear only where they have something to say. ``reason``: why it failed, or can't become ready, in words.
-    ``restarts``: how often it was started again by itself. ``next_restart_s`` and ``waits_for`` (names of scripts): why
+    The other fields appear only if they have a value. ``reason``: why it failed, or can't become ready, in words.
+    ``restarts``: how often it was restarted automatically. ``next_restart_s`` and ``waits_for`` (names of scripts): why
     it is pending.
     ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted. ``errors`` that it printed, and
     the ``summary`` of its last test run or build. ``unfinished_line``: what it printed last without a line end, such as
@@ -161,8 +161,8 @@ class Run:
         self._listening, self.port_owner = listening, None
 
     def proof_given_up(self, why: str) -> str:
-        """The line that was to prove readiness is not looked for any more; returns what is told of that."""
-        self.reason = f"{why}; until it is changed, no line makes {self.name} ready"
+        """Stop searching for the line that proves readiness; returns the reason."""
+        self.reason = f"{why}; until the expression is changed, no line makes {self.name} ready"
         return self.reason
 
     def stop_asked(self, by: str) -> None:

@@ -101,7 +101,7 @@ async def running_instance(
     limits: Limits = DEFAULTS,
     further_tools: Iterable[Tool] = (),
 ) -> AsyncIterator[Instance]:
-    """An instance that serves and is published, for as long as the block lasts.
+    """An instance that serves and is published while the block runs.
 
     Raises AlreadyRunning, DirectoryUnusable, PortTaken. ``further_tools`` are served beside its own.
     """
@@ -170,7 +170,7 @@ async def _published(registrar: Registrar, record: Record, supervisor: Superviso
 
 
 def _troubles(supervisor: Supervisor, recorder: Recorder) -> tuple[Trouble, ...]:
-    """What is wrong with the instance itself."""
+    """The instance's own faults."""
     found = [Trouble.of(failure.code, f"{failure.name}: {failure.detail}") for failure in supervisor.failures()]
     if recorder.problem is not None:
         found.append(Trouble.of("journal_failed", recorder.problem))

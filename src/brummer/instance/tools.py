@@ -1,6 +1,6 @@
-"""The calls an instance answers, as one table. Each is cancelled cleanly at any time: its wait ends, and what it began
-stays, because clients give up after seconds and then ask again. Only a run whose end a call waits for ends with the
-call that began it, unless its client has merely gone.
+"""The calls that an instance answers, as one table. Each can be cancelled at any time: its wait ends, but a process
+that it started keeps running, because clients give up after seconds and then ask again. A run is stopped with the call
+that started it only if the call waits for the run's end, and not if its client has merely disconnected.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class _Calls:
         self._acting: set[asyncio.Task[Any]] = set()
 
     async def list_scripts(self, wanted: Listing, _context: CallContext) -> Answer:
-        """What could not be understood comes first."""
+        """Problems of the project's files come first."""
         from brummer.contract.paging import Entry, key_of  # noqa: PLC0415 - no start needs it
 
         listing = await asyncio.to_thread(self._scripts.read)
@@ -152,8 +152,8 @@ class _Calls:
                 raise
 
     async def status(self, wanted: ScriptsStatus, _context: CallContext) -> Answer:
-        """Without a name the latest run of each script, those that failed first; with one every remembered run of it,
-        newest first, and those of earlier generations last.
+        """Without a name the latest run of each script, failed ones first; with a name every remembered run of it,
+        newest first, and runs of earlier generations last.
         """
         answer: Answer
         if wanted.name is None:
@@ -200,7 +200,7 @@ class _Calls:
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
 
     def _carry_through(self, action: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """An action of several steps, which goes on when the call that began it is cancelled."""
+        """An action of several steps, which continues when the call that began it is cancelled."""
         task = asyncio.create_task(action)
         self._acting.add(task)
         task.add_done_callback(self._acted)
@@ -209,13 +209,13 @@ class _Calls:
     def _acted(self, task: "asyncio.Task[Any]") -> None:
         self._acting.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, even if its call was cancelled; else asyncio complains of it
+            task.exception()  # retrieved even if its call was cancelled; otherwise asyncio logs a complaint
 
     @contextlib.contextmanager
     def _ending_with_its_call(self, begun: "asyncio.Future[Run]", wait: Until) -> Iterator[None]:
-        """A cancelled call ends its wait, and what it began stays; only a run whose end it waits for is stopped.
+        """A cancelled call only ends its wait. It stops a run only if it waits for the run's end.
 
-        The canceller does not wait for that.
+        The cancellation does not wait for that stop.
         """
         try:
             yield

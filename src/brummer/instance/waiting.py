@@ -1,8 +1,8 @@
 """wait_for: block until one of several things is true of one process, or of any.
 
-What has happened already counts, so that no race can lose it: of a named process everything in its current run, else
-everything in the runs that live now and, with ``since``, in those that have ended since. When the named process has
-ended, and nobody is restarting it, its log and readiness can't come any more, and the wait ends unmatched at once.
+Past events count, so that no race can lose them: of a named process all events of its current run, otherwise all events
+of the runs that live now and, with ``since``, of those that have ended since then. When the named process has ended,
+and is not being restarted, no log line and no readiness can come any more, and the wait ends unmatched at once.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class Waiting:
             self._check_state(run)
 
     def _is_of_now(self, run: Run) -> bool:
-        """Whether it lives, or has ended after the time from which on things count."""
+        """It lives, or has ended after the time from which events count."""
         return not run.has_ended or bool(self._since and (run.ended_at or "") >= self._since)
 
     def _first_line(self, meter: Meter, lines: Sequence[Line], most_s: float = BUDGET_S) -> Line | None:

@@ -42,12 +42,12 @@ class NetworkChanged:
 
 
 class NoHints(BrummerError):
-    """The system does not tell of changes, so that only the heartbeat finds them."""
+    """The system does not report changes, so only the heartbeat finds them."""
 
     code = "no_hints"
 
     def __init__(self, of: str, error: OSError) -> None:
-        super().__init__(f"no hints from the {of}, so only a look every {BEAT_S:g} s: {error}")
+        super().__init__(f"no hints from the {of}, so it is only checked every {BEAT_S:g} s: {error}")
 
 
 Event = Wake | GoingToSleep | NetworkChanged
@@ -70,7 +70,7 @@ class Sources:
 
 
 class Monitor:
-    """`start` it. ``endpoints``: being online means that one of them takes a connection."""
+    """Call `start`. ``endpoints``: being online means that one of them takes a connection."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Monitor:
         supervisor.start("hints of the network", network_hint)
 
     async def _hints(self, name: str, watch: Callable[..., Any], on_hint: Callable[[], None]) -> None:
-        """Raises NoHints when there are none (any more)."""
+        """Raises NoHints if there are none, or no more."""
         failed: asyncio.Future[None] = self._loop.create_future()
 
         def on_failed(error: OSError) -> None:
@@ -130,7 +130,7 @@ class Monitor:
             opened.close()
 
     async def _beat(self) -> None:
-        """Each look is taken although another fails. Raises what the first has raised."""
+        """Make every check, even if another fails. Raises the error of the first that failed."""
         try:
             while True:
                 due_s = self._loop.time() + BEAT_S

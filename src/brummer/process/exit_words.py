@@ -33,7 +33,7 @@ def in_words(exit_: Exit, *, oom_kills: int | None = None) -> str | None:
 
 
 def stopped_in_words(exit_: Exit, stop_signal: str, grace_s: float, *, oom_kills: int | None = None) -> str | None:
-    """What there is to say of a stop that was asked for: that it was not heard, or that another was faster."""
+    """The reason of a requested stop, if the process ignored the signal, or another program killed it first."""
     if exit_.was_forced:
         return f"it did not end within {grace_s:g} s of {stop_signal}, so it was killed"
     if exit_.exit_code is None and exit_.signal is None:

@@ -127,7 +127,7 @@ async def all_died(processes: Collection[ProcessIdentity]) -> None:
 
 
 def _same(pid: int, started: int) -> ProcessIdentity | None:
-    """None also where no descriptor is left to look with: nothing waits for that one then, and `end_all` ends it."""
+    """None also if no descriptor is left: then nothing waits for that process, and `end_all` ends it."""
     with contextlib.suppress(OSError):
         identity = identify(pid)
         return identity if identity and identity.start_token == started else None

@@ -32,7 +32,7 @@ MARK: Final = "BRUMMER_PROCESS"
 CLOSE_TIMEOUT_S = 3.0
 """The guard itself gives up after 1.8 s."""
 _PROGRAM = Path(__file__).with_name("guard_main.py")
-_MISSING: Final = "if this process is killed, what it started lives on"
+_MISSING: Final = "if this process is killed, its scripts keep running"
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +54,13 @@ def marked_environment(generation: str, process_id: str = "") -> dict[str, str]:
 
 
 class GuardMissing(BrummerError):
-    """Nothing ends our scripts should we be killed."""
+    """If this process is killed, nothing ends its scripts."""
 
     code = "guard_missing"
 
 
 class Guard:
-    """`start` it first of all, `keep` it while the loop runs, `close` it last of all.
+    """Call `start` before all else, `keep` while the loop runs, and `close` after all else.
 
     Before `start`, and on Windows, `add` and `remove` only keep the list.
     """
@@ -110,9 +110,9 @@ class Guard:
         self._say(f"-{group}\n")
 
     async def keep(self) -> None:
-        """On the running loop: start it if there is none, and watch it; on Windows, and before `start`, nothing.
+        """On the running loop: start a guard if there is none, and watch it. Does nothing on Windows or before `start`.
 
-        Raises GuardMissing when it has died or can't be started; call again then.
+        Raises GuardMissing if it has died or can't be started; then call again.
         """
         if sys.platform == "win32" or not self._is_wanted:
             await asyncio.Event().wait()
@@ -127,7 +127,7 @@ class Guard:
         raise GuardMissing(f"the guard died (status {status}); until there is another, {_MISSING}")
 
     async def close(self) -> None:
-        """Let the guard sweep and leave: 40 ms as a rule, at most 3 s. Nobody may `keep` it any more."""
+        """Let the guard sweep and exit: usually 40 ms, at most 3 s. `keep` must not be called after that."""
         self._close_pipe()
         if self._process is not None:
             await asyncio.to_thread(_reaped, self._process)
@@ -159,7 +159,7 @@ class Guard:
             self._say(f"+{group}\n")
 
     def _say(self, line: str) -> None:
-        """A guard that is gone, or stopped for so long that the pipe is full, is replaced by `keep`."""
+        """If the guard is gone, or stopped for so long that the pipe is full, `keep` replaces it."""
         if self._pipe is None:
             return
         try:
@@ -170,7 +170,7 @@ class Guard:
             pass
 
     async def _died(self) -> int | None:
-        """Wait for that; returns its exit status. Raises OSError where it can't be watched just now."""
+        """Wait for its end; returns its exit status. Raises OSError if it can't be watched just now."""
         process = self._process
         if process is None:
             return None

@@ -65,7 +65,7 @@ class Journal:
 
     @property
     def problem(self) -> str | None:
-        """Why it can't be written just now; None when it can."""
+        """The reason why it can't be written just now; None if it can."""
         return self._no_thread or self._files.problem
 
     def open(self, script: str) -> "RunJournal":
@@ -94,7 +94,7 @@ class Journal:
         self._plan()
 
     def _plan(self) -> None:
-        """Set the timer for the first moment at which some may be written; none while the thread writes."""
+        """Set the timer for the first moment at which something may be written; no timer while the thread writes."""
         if not self._waiting or (self._writer is not None and self._writer.is_busy):
             return
         due_s = max(self._not_before_s, min(run.not_before_s for run in self._waiting))
@@ -105,7 +105,7 @@ class Journal:
             self._timer, self._timer_s = self._loop.call_at(due_s, self._write), due_s
 
     def _write(self) -> None:
-        """Hand over what may be written now."""
+        """Hand the thread everything that may be written now."""
         now_s = self._loop.time()
         self._timer, self._not_before_s = None, now_s + GATHER_S
         if due := [run for run in self._waiting if run.not_before_s <= now_s]:
@@ -113,11 +113,11 @@ class Journal:
         self._plan()
 
     def _hand_over(self, runs: list["RunJournal"], now_s: float) -> None:
-        """Without a thread it all waits on, and the oldest goes."""
+        """Without a thread everything keeps waiting, and the oldest is dropped."""
         if self._writer is None or not self._writer.is_alive:
             try:
                 self._writer = _Writer(self._loop, self._written)
-            except RuntimeError as error:  # the user, or the container, may have no further thread
+            except RuntimeError as error:  # the limit on threads of the user or the container is reached
                 self._no_thread, self._not_before_s = f"no thread can be started: {error}", now_s + RETRY_S
                 return
             self._no_thread = None
@@ -127,7 +127,7 @@ class Journal:
         self._writer.write([run.batch(now_s) for run in runs])
 
     def _written(self) -> None:
-        """What could not be written is tried again, although nothing more may be printed."""
+        """Retry a failed write, also if the scripts print nothing more."""
         for run in self._handed_over:
             run.retry_if_failed()
         self._plan()
@@ -145,7 +145,7 @@ class RunJournal:
         self._lost = Lost()
         self._noted: list[Noted] = []
         self.not_before_s = 0.0
-        """It has to wait so long: the pause that its last write has earned. Its end waits for nothing."""
+        """How long it must wait: the pause that follows from its last write. Its end does not wait."""
         self.is_closed = False
 
     def add(self, lines: Sequence[Line]) -> None:
@@ -170,7 +170,7 @@ class RunJournal:
         self._wait()
 
     def retry_if_failed(self) -> None:
-        """The last write is done."""
+        """Called when the last write is done."""
         if self._files.has_failed and not self.is_closed:
             self._wait()
 
@@ -189,9 +189,9 @@ class RunJournal:
 
 
 class _Writer:
-    """The thread. It is a daemon: a disk that never answers must not keep us from ending.
+    """The thread. It is a daemon: a disk that never answers must not prevent the end of this process.
 
-    ``on_written`` is called on the loop. Raises RuntimeError where no thread can be started.
+    ``on_written`` is called on the loop. Raises RuntimeError if no thread can be started.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_written: Callable[[], None]) -> None:

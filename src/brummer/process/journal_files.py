@@ -74,7 +74,7 @@ class ProjectFiles:
         self._directory: Path | None = None
         self._live: set[Stem] = set()
         self.problem: str | None = None
-        """Why the last write failed; None when it did not."""
+        """The reason why the last write failed; None if it did not."""
 
     def create(self, stem: Stem, filename: str) -> int:
         """A file of this run, once there is room for it. Raises BrummerError, OSError."""
@@ -100,7 +100,7 @@ class ProjectFiles:
         return self._directory
 
     def failed(self, error: Exception) -> None:
-        """Said once, until a write succeeds. The directory may have been removed, so the next try makes it again."""
+        """Log it once, until a write succeeds. The directory may have been removed, so the next try makes it again."""
         self._directory = None
         if self.problem is None:
             self.problem = str(error)

@@ -13,13 +13,13 @@ from brummer.wire.tool_results import ENVELOPE_BYTES
 Holds = Callable[[Line], bool]
 
 LONGEST_AGO_S: Final = 100 * 86_400
-"""Of a bare number of seconds: below any date written as digits (20261130), and over the age of any output."""
+"""The limit of a bare number of seconds: below any date in digits (20261130), and over the age of any output."""
 
 _TIME_OF_DAY: Final = re.compile(r"(\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z| ?UTC)?", re.ASCII)
 
 
 def is_since(since: str | float, now: float) -> Holds:
-    """Whether a line came at that time or later; see `stamp_of`."""
+    """The line came at that time or later; see `stamp_of`."""
     stamp = stamp_of(since, now)
     return lambda line: line.at >= stamp
 
@@ -35,7 +35,7 @@ def stamp_of(since: str | float, now: float) -> str:
 
 
 def _time_of(since: str, now: float) -> float | None:
-    """Seconds since the epoch; None for what is no time. The time of day is that of the last 24 hours."""
+    """Seconds since the epoch; None if it is not a time. A time of day is that of the last 24 hours."""
     from datetime import UTC, datetime, time, timedelta  # noqa: PLC0415 - not on the start path
 
     if since.isdigit():  # seconds, though it could be read as a date
@@ -51,7 +51,7 @@ def _time_of(since: str, now: float) -> float | None:
 
 
 def _seconds_ago(since: str | float) -> float:
-    """A bare number that is too large is rather a date or a time since 1970, and refused."""
+    """Refuse a bare number that is too large: it is probably a date or a time since 1970."""
     try:
         ago_s = seconds(since)
     except ValueError:
@@ -72,15 +72,15 @@ def at_least(level: str, is_in_an_error: Holds) -> Holds:
 
 
 def lines_room(limit_bytes: int, around: int) -> int:
-    """Bytes for the lines of an answer (`answer_size_of`); with neighbours half of it for the hits, half for those."""
+    """Bytes for the lines of an answer (`answer_size_of`); with neighbours, half for the hits and half for them."""
     return max(0, limit_bytes - ENVELOPE_BYTES) // (2 if around else 1)
 
 
 def with_neighbours(
     page: Page[Line], room: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
 ) -> dict[str, Any]:
-    """``lines`` and ``hits``. What is ``around`` the hits, before and after, has ``room`` bytes; ``without_context``
-    counts the hits whose own did not fit.
+    """``lines`` and ``hits``. The lines ``around`` the hits, before and after, have ``room`` bytes; ``without_context``
+    counts the hits whose neighbours did not fit.
     """
     shown = {line.n: line for line in page.entries}
     without = 0

@@ -33,9 +33,7 @@ Answer = dict[str, Any]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which lines, as the arguments of `logs_tail` and `logs_search` say it: all of these, or it would answer another
-    question.
-    """
+    """The arguments of `logs_tail` and `logs_search` that select lines. A black box must obey all of them."""
 
     process: str | None = None
     cursor: str | None = None

@@ -27,13 +27,13 @@ PAGE_BYTES = 256 * 1024
 """What one answer may hold: 5,000 ordinary lines, and far less than an agent's context."""
 
 DROPPED_BYTES = 512
-"""In an answer, for the names of processes that have lost entries: some ten, as data and as text."""
+"""Bytes in an answer for the names of processes that have lost entries: some ten, as data and as text."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def twice_encoded(entry: object) -> int:
-    """What an entry takes in an answer, as data and as text for reading, which is not longer than the JSON."""
+    """The size of an entry in an answer, as data and as text for reading, which is not longer than the JSON."""
     return 2 * len(_encode(entry))
 
 
@@ -74,8 +74,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     cursor_reset: bool
 
     def position(self) -> dict[str, Any]:
-        """All but the entries; what has nothing to say is left out. ``dropped_of`` names those that have lost most, as
-        far as there is room in any answer.
+        """All members but the entries; empty ones are left out. ``dropped_of`` names the processes that have lost most,
+        as many as fit into every answer.
         """
         position: dict[str, Any] = {"next_cursor": self.next_cursor, "dropped": self.dropped}
         if most := _most(self.dropped_of):
@@ -219,8 +219,8 @@ class NumberedLog(Generic[T]):
         size_of: Callable[[T], int] | None = None,
     ) -> Page[T]:
         """Without a cursor the newest ``limit`` wanted entries, else the first ``limit`` after it; oldest
-        first. One entry is given even if it alone is larger than ``limit_size``, by ``size_of``. What was dropped up to
-        ``since_n`` does not concern the reader.
+        first. One entry is given even if it alone is larger than ``limit_size``, by ``size_of``. Entries dropped up to
+        ``since_n`` are not counted for the reader.
 
         Raises InvalidArguments for a cursor that is none.
         """
@@ -288,7 +288,7 @@ def _fill(
     room: int,
     size_of: Callable[[T], int],
 ) -> tuple[list[T], bool]:
-    """The first wanted that fit, and whether there are more."""
+    """The first wanted entries that fit, and True if there are more."""
     found: list[T] = []
     for entry in entries if wanted is None else filter(wanted, entries):
         room -= size_of(entry)

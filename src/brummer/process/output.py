@@ -69,13 +69,13 @@ def size_of(line: Line) -> int:
 
 
 MEMBER_BYTES: Final = 70
-"""A line as data is longer by at least so much than as text for reading: names of members, the date, the stream."""
+"""A line as data is longer than as text by at least this much: names of members, the date, the stream."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def answer_size_of(line: Line) -> int:
-    """What it takes in an answer: once as data, and once in the text for reading."""
+    """Its size in an answer: once as data, and once in the text for reading."""
     return 2 * len(_encode(line)) - MEMBER_BYTES
 
 
@@ -143,7 +143,7 @@ class Output:
 
 
 def _tell(follower: Follower, batch: Batch) -> None:
-    """One that fails has lost this batch; it gets the next."""
+    """A follower that fails loses this batch; it gets the next one."""
     try:
         follower(batch)
     except Exception:  # noqa: BLE001 - the barrier: the output goes on

@@ -5,13 +5,13 @@ just the same. But `re` looks for signals every 4,096 steps, and a handler that 
 timer of CPU time (ITIMER_VIRTUAL: 4 ms ticks, not used by anything else, silent while we sleep) is armed
 around each search.
 
-That bounds one search, to within some 10 ms: the signal comes with the system's tick, and is looked for between
-two steps, which take longer the longer the line is. A script may print a thousand lines a second, so the sum is
+That bounds one search, to within some 10 ms: the signal comes with the system's tick, and `re` checks for it between
+two steps, which take longer the longer the line is. A script may print a thousand lines a second, so the total is
 bounded, too: see `Meter`.
 
-The bounds hold in the main thread of a POSIX system, where an instance runs its loop. Elsewhere there is none, and
-only the lines' own limit (16 KiB) helps. A file is read in another thread: what would take seconds to compile is
-refused by its looks.
+The bounds hold in the main thread of a POSIX system, where an instance runs its loop. Elsewhere there is no bound, and
+only the lines' own limit (16 KiB) helps. Settings files are read in another thread: there an expression that would take
+seconds to compile is refused by its form.
 """
 
 import functools
@@ -29,23 +29,22 @@ BUDGET_S = 0.2
 """For one search through all of the output: ordinary patterns take 10 ms for 10,000 lines."""
 MAX_LENGTH = 1_000
 WIDE_RANGES_MAX = 4
-"""In sets, as ``[\\0-\\uffff]``: the compiler goes through each of their characters, which takes up to 10 ms."""
+"""Wide ranges in sets, as ``[\\0-\\uffff]``: the compiler visits each character of them, which takes up to 10 ms."""
 _WIDE_RANGE = r"-(?:[^\0-\x7f]|\\[0-9uUxN])"
 
 PER_LINE_S = 2e-6
 PER_CHARACTER_S = 0.1e-6
-"""What an expression may always take. Ordinary ones take 1 to 20 ns for each character; to read it takes as long."""
+"""Time that every expression may take. Ordinary ones take 1 to 20 ns for each character; reading it takes as long."""
 RESERVE_S = 0.2
-"""What all expressions of one origin may take beyond that: a server's start of a thousand lines, with one that takes
-1 µs for each character.
+"""Time that all expressions of one origin may take beyond that: enough for a server's start of a thousand lines, with
+an expression that takes 1 µs for each character.
 """
 REFILL = 0.01
-"""Of one processor: too little to be noticed, and enough for one long line now and then."""
+"""The share of one processor that refills the reserve: too little to be noticed, and enough for a rare long line."""
 TICK_S = 0.004
-"""The timer is no finer."""
+"""The resolution of the timer."""
 REST_S = 5.0
-"""At the most, after a question with a slow expression: an agent that asks it again and again gets no more of the loop
-than that."""
+"""The longest rest after a call with a slow expression: it bounds the share of the loop of an agent that repeats it."""
 
 T = TypeVar("T")
 
@@ -133,7 +132,7 @@ class Reserve:
         return self._left_s
 
     def pay(self, seconds: float) -> float:
-        """Returns what it could not pay."""
+        """Returns the part that it could not pay."""
         paid_s = min(seconds, self._left_s)
         self._left_s -= paid_s
         return seconds - paid_s
@@ -141,14 +140,14 @@ class Reserve:
 
 OF_FILES = Reserve(RESERVE_S)
 OF_CALLS = Reserve(RESERVE_S)
-"""For all who share the loop; apart, so that no project's file uses up what an agent's question may take."""
+"""One reserve for each origin on the loop, so that a project's file does not use up the time of agents' calls."""
 
 
 class Meter:
-    """Bounds the sum of all searches for one expression, however many lines come: to what those lines allow, a little
-    of its own, and the ``reserve`` that it shares. So a slow expression costs a moment once, and others lose nothing.
+    """Bounds the total time of all searches for one expression, for any number of lines: the time that those lines
+    allow, a small reserve of its own, and the ``reserve`` that it shares. So a slow expression delays others only once.
 
-    ``rests``: an expression that was too slow is refused for a moment only: the next question may be about less.
+    ``rests``: an expression that was too slow is refused only for a while: the next call may search less text.
     """
 
     def __init__(self, pattern: Pattern, reserve: Reserve, *, rests: bool = False) -> None:
@@ -158,12 +157,12 @@ class Meter:
         self._rests = rests
         self._rests_until_s = 0.0
         self.is_refused = False
-        """It has used up what it may take."""
+        """It has used up its time."""
 
     def search(self, lines: int, characters: int, search: Callable[[], T], *, most_s: float = BUDGET_S) -> T:
-        """The result of ``search()``, which looks through so much and may take ``most_s`` at once.
+        """The result of ``search()``, which searches so many lines and characters and may take ``most_s`` at once.
 
-        Raises PatternTooSlow (see `Pattern.within`) when it takes more, while it rests, and for ever once `is_refused`.
+        Raises PatternTooSlow (see `Pattern.within`) if it takes more, while it rests, and for ever once `is_refused`.
         """
         now_s = awake()
         earned_s = lines * PER_LINE_S + characters * PER_CHARACTER_S
@@ -181,7 +180,7 @@ class Meter:
         return found
 
     def _pay(self, excess_s: float, now_s: float, *, is_over: bool = False) -> bool:
-        """Whether it could. ``is_over``: the search was broken off."""
+        """Pay the excess; False if the reserves are too small. ``is_over``: the search was stopped."""
         is_paid = excess_s <= 0 or self._shared.pay(self._own.pay(excess_s)) <= 0
         if self._rests and (is_over or not is_paid):
             self._rests_until_s = now_s + min(REST_S, excess_s / REFILL)
@@ -192,13 +191,13 @@ class Meter:
 
 @functools.lru_cache(maxsize=1_000)
 def meter_of_call(source: str, argument: str) -> Meter:
-    """For an expression that an agent asks for: the same when it asks again. Raises InvalidArguments."""
+    """The meter of an expression in an agent's call; a repeated call gets the same one. Raises InvalidArguments."""
     return Meter(Pattern(source, argument=argument), OF_CALLS, rests=True)
 
 
 @functools.lru_cache(maxsize=1_000)
 def meter_of_file(source: str, argument: str) -> Meter:
-    """For an expression that a project's file names: the same for all runs of a script, so that a restart gives a slow
-    one nothing. Raises InvalidArguments.
+    """The meter of an expression in a project's file. All runs of a script have the same one, so a restart gives a slow
+    expression no new time. Raises InvalidArguments.
     """
     return Meter(Pattern(source, argument=argument), OF_FILES)

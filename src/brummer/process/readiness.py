@@ -24,8 +24,8 @@ PROOF_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 BUDGET_S = 0.02
 """CPU time for the lines of one chunk: it is spent on the loop."""
 LOOKED_AT = 2_000
-"""Characters of a line, from its beginning: what says that a server is ready is short, and an expression with ``.*``
-takes the square of the length.
+"""Characters of a line, from its beginning: messages of a ready server are short, and an expression with ``.*`` takes
+time that grows with the square of the length.
 """
 
 
@@ -60,12 +60,12 @@ class Readiness:
         self._new_url = asyncio.Event()
         self._matched = asyncio.Event()
         self._log = proof.log if proof else None
-        """None from the moment when it has matched, or was too slow."""
+        """None once it has matched, or was too slow."""
         self.taken_port: int | None = None
         """One of those printed, which somebody has had since before the start."""
 
     def printed(self, lines: Sequence[str], *, new_url: bool) -> None:
-        """There was output. Raises PatternTooSlow, once: no line is proof from then on."""
+        """Check new output. Raises PatternTooSlow, once: after that no line is a proof."""
         self._output.set()
         if new_url:
             self._new_url.set()
@@ -78,7 +78,7 @@ class Readiness:
                 len(lines), sum(map(len, lines)), lambda: any(map(log.pattern.matches, lines)), most_s=BUDGET_S
             )
         except PatternTooSlow:
-            if not log.is_refused:  # on these lines; the next may be shorter
+            if not log.is_refused:  # too slow on these lines only; the next may be shorter
                 return
             self._log = None
             raise
@@ -88,7 +88,7 @@ class Readiness:
 
     @property
     def waits_for_a_line(self) -> bool:
-        """Whether a line is named as proof, and may still come."""
+        """A line is the proof, and may still come."""
         return self._log is not None
 
     async def wait(self) -> set[int]:
@@ -112,7 +112,7 @@ class Readiness:
                 return ports
 
     async def look_for_taken_port(self) -> None:
-        """Whether another has one of the ports that were printed: `wait` may not have come to that yet."""
+        """Another process has one of the printed ports: `wait` may not have checked that yet."""
         if self.taken_port is None and not self._proof:
             await self._look()
 

@@ -13,7 +13,7 @@ from brummer.host.clocks import awake, busy
 from brummer.process.pace import CHUNK_BYTES, PIPE_BYTES, SHARE, SKIM_S, SKIM_SHARE, Flow, Pace, next_chunk_bytes
 
 RETRY_S = 0.2
-"""Before a pipe that could not be read is tried again."""
+"""The pause before a pipe that could not be read is tried again."""
 
 Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
@@ -117,7 +117,7 @@ class Reader:
             self.close()
 
     def _chunk(self, limit_bytes: int) -> bytes | None:
-        """As `_read_chunk`; a pipe that can't be read just now is left alone for a while."""
+        """As `_read_chunk`; a pipe that can't be read just now is tried again after a pause."""
         try:
             return _read_chunk(self._pipe, limit_bytes)
         except OSError as error:

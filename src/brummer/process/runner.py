@@ -54,10 +54,10 @@ class StopTimedOut(BrummerError):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How it ended: ``exit_code``, or ``signal`` by name; both None where another has taken its status.
+    """How it ended: ``exit_code``, or ``signal`` by name; both None if another process has taken its status.
 
-    ``asked``: after `Child.stop`. ``output_complete`` is False when a process outside the group kept a pipe open, so
-    that more might have come. ``was_forced``: by our own SIGKILL, because the grace of a stop was over.
+    ``asked``: after `Child.stop`. ``output_complete`` is False if a process outside the group kept a pipe open, so that
+    more output might have come. ``was_forced``: by our own SIGKILL, because the grace of a stop was over.
     """
 
     exit_code: int | None
@@ -116,7 +116,7 @@ def start(
         return Child(
             process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Pace(), Looks())
         )
-    except OSError as error:  # it runs, and can't be read: nobody would ever end it
+    except OSError as error:  # it runs, but can't be read: nothing would ever end it
         kill_group(process.pid)
         process.wait()
         for pipe in filter(None, pipes.values()):
@@ -246,7 +246,7 @@ class Child:
             self._release()
 
     def _watch_leader(self) -> None:
-        """As soon as there is a descriptor to look with."""
+        """Try again until a descriptor is free."""
         try:
             identity = identify(self.pid)
         except OSError:
@@ -258,7 +258,7 @@ class Child:
             self._unwatch = watch_exit(self._loop, identity, self._leader_died.set).close
 
     async def _status(self) -> int | None:
-        """Of the dead leader; None where another has taken it, as the kernel does while SIGCHLD is ignored."""
+        """The status of the dead leader; None if it was taken, as the kernel does while SIGCHLD is ignored."""
         while True:
             try:
                 status = peek_exit(self.pid)
@@ -314,7 +314,7 @@ class Child:
         self._unwatch()
         for reader in self._readers.values():
             reader.close()
-        self._process.poll()  # after a defect of ours, too, nobody else would take its status
+        self._process.poll()  # also after an internal error, since no other code takes its status
 
 
 def _signal_name(number: int) -> str:

@@ -76,8 +76,8 @@ def random_faults(rng: Random, *, up_to_bytes: int) -> Script:
 class FaultProxy:
     """Used as ``async with FaultProxy(host, port, script) as proxy``; it listens on ``proxy.port`` of loopback.
 
-    ``on_request`` gets every piece of what clients send, with the number of its connection. ``script`` and
-    ``address``, the server's, may be replaced at any time, for the connections to come.
+    ``on_request`` gets every piece that clients send, with the number of its connection. ``script`` and ``address`` (of
+    the server) may be replaced at any time, for later connections.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Files without a disk: names, inodes, descriptors, locks of open files, hints of changes, and what a power cut leaves.
+"""Files without a disk: names, inodes, descriptors, locks of open files, events of changes, and power cuts.
 
-It does what Linux documents for the calls that `brummer.host.system.Files` names. A rename replaces at once; what was
-not synced is lost in a power cut, content and names apart; a lock belongs to an open file and goes with its last
-descriptor; a directory tells its watchers of names, and of its own end.
+It does what Linux documents for the calls that `brummer.host.system.Files` names. A rename replaces at once. A power
+cut loses everything that was not synced; content and names are synced separately. A lock belongs to an open file and
+ends with its last descriptor. A directory sends its watchers events of its names, and of its own end.
 """
 
 import errno
@@ -21,11 +21,11 @@ from brummer.testing.simulated_loop import SimulatedLoop
 BLOCKS: Final = 1000
 USER: Final = 1000
 LOCK_SH, LOCK_EX, LOCK_NB, LOCK_UN = 1, 2, 4, 8
-"""As fcntl(2) has them."""
+"""The numbers of fcntl(2)."""
 
 
 class Inode:
-    """A file or a directory; ``synced`` is what a power cut leaves of it."""
+    """A file or a directory; ``synced`` is the content after a power cut."""
 
     __slots__ = (
         "_known",
@@ -55,7 +55,7 @@ class Inode:
         self._status: os.stat_result | None = None
         self._known: tuple[int, ...] = ()
         self.holders: dict[OpenFile, int] = {}
-        """Who has a lock on it, and of which kind."""
+        """The holders of locks on it, and the kind of each lock."""
 
     @property
     def is_directory(self) -> bool:
@@ -75,7 +75,7 @@ class Inode:
 
 
 class OpenFile:
-    """What descriptors lead to."""
+    """An open file, to which descriptors refer."""
 
     __slots__ = ("appends", "fd", "inode", "position")
 
@@ -150,7 +150,7 @@ class Disk:
         self.tell(parent, "changed", name)
 
     def lose_power(self) -> None:
-        """What was not synced is gone."""
+        """A power cut: everything that was not synced is lost."""
         self._lose(self.root)
 
     def _lose(self, directory: Inode) -> None:
@@ -187,7 +187,7 @@ class Disk:
 
 
 class MemoryFiles:
-    """The `Files` and `Locks` of one process on a `Disk`. ``fault`` may raise OSError before any call, by its name."""
+    """The `Files` and `Locks` of one process on a `Disk`. ``fault(name)`` may raise OSError before any call."""
 
     def __init__(self, disk: Disk, holder: Holder, fault: Callable[[str, Path | None], None]) -> None:
         self._disk = disk
@@ -363,7 +363,7 @@ class MemoryFiles:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         holders[file] = kind
 
-    # Both kinds of file systems have these two questions; a disk here is a tmpfs.
+    # The `Filesystems` part; a disk here is a tmpfs.
 
     def is_tmpfs(self, _: Path, /) -> bool:
         return True

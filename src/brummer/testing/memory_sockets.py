@@ -1,9 +1,9 @@
 """Connections without a kernel: sockets, listeners and server transports on a `SimulatedLoop`, with scripted faults.
 
-Bytes travel in pieces that take time. A connection's faults are decided when it is made (`Faults`): it ends at a chosen
-byte of either direction, it is slow, it stalls, or from some byte on nothing passes and neither side hears of it until
-its kernel gives up. A peer sees of a close what Linux shows: the end after the bytes that were under way, or a reset
-where bytes were left unread.
+Bytes travel in pieces that take time. A connection's faults are chosen when it is made (`Faults`): it ends at a chosen
+byte of either direction, it is slow, it stalls, or from a chosen byte on nothing passes and neither side notices it
+until its kernel gives up. After a close the peer sees what Linux shows: the end after the bytes under way, or a reset
+if bytes were left unread.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from typing import Any, Final, Protocol
 from brummer.testing.simulated_loop import KERNEL, RESOLUTION_S, Pollable, SimulatedLoop
 
 WINDOW_BYTES: Final = 256 * 1024
-"""What a connection holds in one direction, under way or unread."""
+"""Bytes that a connection holds in one direction, under way or unread."""
 
 GIVES_UP_S: Final = 30.0
-"""After so long without an acknowledgement the kernel ends a connection: keepalive and the user timeout agree on it."""
+"""After so long without an acknowledgement the kernel ends a connection: keepalive and user timeout have this value."""
 
 BACKLOG: Final = 64
 HIGH_WATER_BYTES: Final = 64 * 1024
@@ -30,11 +30,11 @@ HIGH_WATER_BYTES: Final = 64 * 1024
 
 @dataclass(slots=True)
 class Faults:
-    """Of one connection. Bytes count from its beginning, in each direction; None: never.
+    """The faults of one connection. Bytes count from its beginning, in each direction; None: never.
 
-    ``cut_requests_at``, ``cut_answers_at``: it ends there, by reset if ``resets``, else in good order. ``silent_at``:
-    from that byte of the requests on nothing passes in either direction. ``stalls_at``: there the requests stand still
-    for ``stall_s``.
+    ``cut_requests_at``, ``cut_answers_at``: it ends there, by reset if ``resets``, otherwise by an orderly close.
+    ``silent_at``: from that byte of the requests on nothing passes in either direction. ``stalls_at``: there the
+    requests stop for ``stall_s``.
     """
 
     cut_requests_at: int | None = None
@@ -50,19 +50,19 @@ NO_FAULTS: Final = Faults()
 
 
 class Holder(Protocol):
-    """The process that a socket belongs to. `take_descriptor` raises OSError (EMFILE, or what is injected)."""
+    """The process that a socket belongs to. `take_descriptor` raises OSError (EMFILE, or an injected error)."""
 
     def take_descriptor(self, what: Any, call: str) -> int: ...
     def free_descriptor(self, fd: int) -> None: ...
 
 
 def failure(number: int) -> OSError:
-    """As the system would raise it."""
+    """The OSError that the system would raise."""
     return OSError(number, os.strerror(number))
 
 
 class Flow:
-    """One direction of a connection: what ``target`` will be able to read, in order, and then perhaps the end."""
+    """One direction of a connection: the bytes that ``target`` will read, in order, and then perhaps the end."""
 
     __slots__ = (
         "_is_armed",
@@ -137,7 +137,7 @@ class Flow:
 
 
 class Connection:
-    """Two sockets, and what befalls the bytes between them."""
+    """Two sockets, and the faults of the bytes between them."""
 
     __slots__ = (
         "_loop",
@@ -172,7 +172,7 @@ class Connection:
         self._network.on_fault(self, what)
 
     def cut(self) -> None:
-        """What lies between ends it for both sides."""
+        """The network ends it for both sides."""
         self.note("reset" if self.faults.resets else "cut")
         self.is_over = True
         for end in (self.client, self.server):
@@ -182,7 +182,7 @@ class Connection:
                 end.receive_end()
 
     def reset(self, by: "MemorySocket") -> None:
-        """One side's kernel breaks it off."""
+        """The kernel of one side resets it."""
         other = self.server if by is self.client else self.client
         self._loop.run_later(self.requests.latency_s, self._arrive_reset, other)
 
@@ -192,7 +192,7 @@ class Connection:
             other.receive_error(errno.ECONNRESET)
 
     def fall_silent(self) -> None:
-        """From now on nothing passes; each kernel finds out by itself."""
+        """From now on nothing passes; each kernel detects that by itself."""
         if not self.is_silent and not self.is_over:
             self.note("silent")
             self.is_silent = True
@@ -207,7 +207,7 @@ class Connection:
 
 
 class MemorySocket(Pollable):
-    """What is used here of a connected, non-blocking `socket.socket`."""
+    """The used part of a connected, non-blocking `socket.socket`."""
 
     __slots__ = (
         "_connection",
@@ -282,7 +282,7 @@ class MemorySocket(Pollable):
         if self._sent_end or (connection.is_over and not connection.is_silent):
             raise failure(errno.EPIPE)
         if self._other.closed:
-            connection.reset(by=self._other)  # taken by our kernel, refused by the other one
+            connection.reset(by=self._other)  # accepted by our kernel, refused by the other one
             return len(data)
         room = flow.room
         if room <= 0:
@@ -297,7 +297,7 @@ class MemorySocket(Pollable):
             self._flow.send(None)
 
     def has_hung_up(self) -> bool:
-        """As `brummer.wire.tcp_options.has_hung_up` says it of a real one."""
+        """As `brummer.wire.tcp_options.has_hung_up` for a real socket."""
         return self._has_ended or self._error != 0
 
     def close(self) -> None:
@@ -348,7 +348,7 @@ class MemorySocket(Pollable):
 
 
 class Listener(Pollable):
-    """What is used here of a listening `socket.socket`."""
+    """The used part of a listening `socket.socket`."""
 
     def __init__(self, network: "Network", holder: Holder, address: tuple[str, int]) -> None:
         super().__init__(network.loop, 0)
@@ -375,7 +375,7 @@ class Listener(Pollable):
         return False
 
     def arrive(self, server_end: "ServerSocket") -> None:
-        """A connection is made, and waits in the kernel."""
+        """Add a new connection, which waits in the kernel."""
         self.waiting.append(server_end)
         self.poll()
 
@@ -471,7 +471,7 @@ class MemoryTransport(asyncio.Transport):
                 self._protocol.pause_writing()
 
     def _send(self, data: bytes) -> bytes:
-        """What could not be sent."""
+        """Bytes that could not be sent."""
         try:
             return data[self._sock.send(data) :]
         except BlockingIOError:
@@ -547,9 +547,9 @@ class Network:
         self.plan: Callable[[Holder, tuple[str, int]], Faults] = lambda _, __: NO_FAULTS
         self.on_fault: Callable[[Connection, str], None] = lambda _, __: None
         self.is_up: Callable[[str], bool] = lambda _: True
-        """Whether packets reach that host at all; without a way a connect fails at once."""
+        """Packets can reach that host; without a route a connect fails at once."""
         self.drops: Callable[[tuple[str, int]], bool] = lambda _: False
-        """Whether packets to there vanish, so that a connect is never answered."""
+        """Packets to that address are lost, so a connect is never answered."""
         self.connections: dict[int, Connection] = {}
 
     def latency_s(self) -> float:
@@ -599,7 +599,7 @@ class Network:
 
 
 class ServerSocket(MemorySocket):
-    """It belongs to the kernel until its process accepts it."""
+    """The kernel is the holder until the process accepts the connection."""
 
     __slots__ = ()
 
@@ -607,16 +607,16 @@ class ServerSocket(MemorySocket):
         super().__init__(loop, _IN_THE_KERNEL, "accept", address)
 
     def accepted(self, holder: Holder) -> None:
-        """Raises OSError where the process may have no further descriptor."""
+        """Raises OSError if the process may have no further descriptor."""
         self.fd = holder.take_descriptor(self, "accept")
         self._holder = holder
 
     def transport(self, protocol: asyncio.Protocol) -> "MemoryTransport":
-        """What hands to the protocol what comes in."""
+        """Passes incoming bytes to the protocol."""
         return MemoryTransport(self, protocol)
 
     def refuse(self) -> None:
-        """No process will accept it."""
+        """No process will accept the connection."""
         if self._connection is not None:
             self._connection.reset(by=self)
         self.close()

@@ -1,8 +1,8 @@
-"""Simulated processes: pids that are used again, stops, kills, descriptors, threads, and what each sees of the system.
+"""Simulated processes: reused pids, stops, kills, descriptors, threads, and the system that each process sees.
 
-A process is whatever is started in its context (`SimulatedLoop`). A kill takes effect at once: its descriptors are
-closed as a kernel closes them, and nothing that its code still does reaches anything. So its tasks can be cancelled,
-and no clean-up of theirs is seen.
+All code that is started in a process's context (`SimulatedLoop`) belongs to it. A kill takes effect at once: its
+descriptors are closed as a kernel closes them, and its code has no effect any more. So its tasks can be cancelled, and
+their clean-up is not visible.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Machine:
 
 
 class Process:
-    """One of a `Machine`. ``system`` is what it sees of it."""
+    """A process of a `Machine`. ``system`` is the system that it sees."""
 
     def __init__(self, machine: Machine, name: str, pid: int) -> None:
         self.machine = machine
@@ -113,7 +113,7 @@ class Process:
         self.is_running = False
 
     def go_on(self) -> None:
-        """SIGCONT: what came meanwhile is handled first, then the timers, as a loop does after one long wait."""
+        """SIGCONT: deferred events are handled first, then the timers, as a loop does after one long wait."""
         if not self.is_running and not self.is_dead:
             self.is_running = True
             deferred, self._deferred = self._deferred, []
@@ -121,7 +121,7 @@ class Process:
             self.loop.requeue(deferred)
 
     async def kill(self) -> None:
-        """SIGKILL. Returns when nothing of it is left in the loop."""
+        """SIGKILL. Returns when none of its callbacks is left in the loop."""
         if self.is_dead:
             return
         self.is_dead = True
@@ -134,7 +134,7 @@ class Process:
             else:
                 self.files.close(held.fd)
         self.is_running = True
-        self.loop.requeue(self._deferred)  # else a task among them could never end
+        self.loop.requeue(self._deferred)  # otherwise a task among them could never end
         self._deferred = []
         await self._end_tasks()
         self.is_running = False
@@ -151,13 +151,13 @@ class Process:
         raise RuntimeError(f"{self} has tasks that can't be cancelled: {left}")
 
     def exit(self) -> list[str]:
-        """Its main task returns now. Returns what it leaves behind."""
+        """Its main task returns now. Returns the leaks."""
         found = self.left_behind()
         KERNEL.run(self.loop.create_task, self.kill())
         return found
 
     def left_behind(self) -> list[str]:
-        """What a process that ended in good order should have ended: its tasks, timers and descriptors."""
+        """Tasks, timers and descriptors that the process should have ended before an orderly end."""
         own = asyncio.current_task()
         tasks = [f"task {task.get_name()}" for task in self._tasks if not task.done() and task is not own]
         timers = [f"timer {callback}" for callback in self.loop.timers_of(self)]
@@ -195,7 +195,7 @@ class Process:
     # As the kernel sees it.
 
     def check(self, call: str) -> None:
-        """Raises what this system call fails with."""
+        """Raises the injected error of this system call, if there is one."""
         if self.is_dead:
             raise failure(errno.EIO)
         self.machine.fault(self, call)
@@ -303,7 +303,7 @@ class _Memory:
 
 
 class Pipe(Pollable):
-    """One end of a pipe(7); what is written at the one end is read at the other."""
+    """One end of a pipe(7); bytes written at one end are read at the other."""
 
     CAPACITY_BYTES: Final = 65_536
 

@@ -1,9 +1,9 @@
 """An event loop with no system below it: time jumps, sockets and files are objects, callbacks belong to processes.
 
 Theory of operation: a callback runs in the context in which it was scheduled, and that context names a simulated
-process (`PROCESS`). The loop looks there before it runs the callback: a stopped process keeps its callbacks for later,
-and what runs without a process is the kernel. Time moves only when no callback is ready, and then at once to the next
-timer. Nothing here asks the real system for anything, so the same schedule gives the same run.
+process (`PROCESS`). The loop checks it before it runs the callback: a stopped process keeps its callbacks for later,
+and a callback without a process belongs to the kernel. Time moves only when no callback is ready, and then at once to
+the next timer. No code here asks the real system for anything, so the same schedule gives the same run.
 """
 
 # It replaces the inner turn of `asyncio.BaseEventLoop`, whose parts have been the same from Python 3.11 on.
@@ -22,12 +22,12 @@ START_S: Final = 1000.0
 """Not 0: code that takes a missing time for "long ago" fails at once."""
 
 KERNEL: Final = contextvars.Context()
-"""What no process runs."""
+"""The context of callbacks that belong to no process."""
 
 RESOLUTION_S: Final = 1e-9
 
 STEPS: Final = 150_000
-"""A schedule of two minutes takes some 10,000; this one goes round in a circle."""
+"""A schedule of two minutes takes some 10,000; more steps at one moment are an endless loop."""
 
 
 class Owner(Protocol):
@@ -39,14 +39,14 @@ class Owner(Protocol):
     def defer(self, handle: asyncio.Handle) -> None: ...
     def add_task(self, task: asyncio.Task[Any]) -> None: ...
     def start_thread(self) -> float:
-        """How long the work takes. Raises RuntimeError when no thread can be started."""
+        """How long the work takes. Raises RuntimeError if no thread can be started."""
 
 
 PROCESS: Final[contextvars.ContextVar[Owner | None]] = contextvars.ContextVar("process", default=None)
 
 
 class Stuck(RuntimeError):
-    """Everything waits and no timer is set, or callbacks go on for ever."""
+    """Every task waits and no timer is set, or callbacks run for ever."""
 
 
 class Pollable:
@@ -71,7 +71,7 @@ class Pollable:
         raise NotImplementedError
 
     def poll(self) -> None:
-        """Its state may have changed: schedule those who wait for that."""
+        """Its state may have changed: schedule the callbacks that wait for it."""
         if self.reader is not None and not self._due_read and self.can_read():
             self._due_read = True
             self.loop.run_soon(self._on_read, self.reader[2])
@@ -93,7 +93,7 @@ class Pollable:
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Its time begins at `START_S`. Raises `Stuck` when nothing would ever happen again."""
+    """Its time begins at `START_S`. Raises `Stuck` if no callback would ever run again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,15 +109,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.now_s
 
     def stand_still(self, seconds: float) -> None:
-        """Let time pass in which nothing runs: every timer that falls into it is late."""
+        """Let time pass in which nothing runs: every timer in that time is late."""
         self.now_s += seconds
 
     def set_exception_handler(self, handler: Any) -> None:
-        """Each process has one of its own."""
+        """Each process has a handler of its own."""
         self._handlers[PROCESS.get()] = handler
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Nothing is logged: `call_exception_handler` has noted it."""
+        """Log nothing: `call_exception_handler` has recorded it."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         failed = context.get("handle")
@@ -134,19 +134,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._ready.append(asyncio.Handle(callback, (), self, context))
 
     def run_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-        """In the kernel: no process can be stopped or killed so that it does not happen."""
+        """Schedule it in the kernel: it happens even if a process is stopped or killed."""
         return self.call_at(self.now_s + delay_s, callback, *args, context=KERNEL)
 
     def requeue(self, handles: list[asyncio.Handle]) -> None:
-        """What was deferred is ready now."""
+        """Deferred callbacks are ready now."""
         self._ready.extend(handles)
 
     def timers_of(self, process: Owner) -> list[str]:
-        """Those that are set, and will run in this process."""
+        """The timers that are set and will run in this process."""
         handles = (handle for handle in self._scheduled if not handle._cancelled)
         return [repr(handle._callback) for handle in handles if handle._context.get(PROCESS) is process]
 
-    # What asyncio asks of a loop.
+    # The methods that asyncio requires of a loop.
 
     def _run_once(self) -> None:
         ready, scheduled = self._ready, self._scheduled
@@ -182,7 +182,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(self, _: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        """A thread, or what looks like one: the work is done later, in one piece."""
+        """A simulated thread: the work is done later, in one piece."""
         process = PROCESS.get()
         takes_s = process.start_thread() if process is not None else 0.0
         done = self.create_future()
@@ -192,7 +192,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 return
             try:
                 result = func(*args)
-            except BaseException as error:  # noqa: BLE001 — it is for whoever waits
+            except BaseException as error:  # noqa: BLE001 — the waiting task gets it
                 done.set_exception(error)
             else:
                 done.set_result(result)

@@ -38,13 +38,13 @@ class Straight:
                 straight._connection.close()
 
     async def call(self, tool: str, /, *, key: str = "", again: bool = False, **arguments: Any) -> Answer:
-        """``again``: it is asked for again, and was first sent before the ledger opened any call."""
+        """``again``: a repeated request for a call that was first sent before the ledger opened any call."""
         call = Call("tools/call", {"name": tool, "arguments": arguments}, repeatable=False, deadline_s=0.0, key=key)
         connection = await self._open()
         if again:
             call.note_unanswered(self._target.generation)
         else:
-            await self._target.prove(connection)  # which tells the ledger's position
+            await self._target.prove(connection)  # its answer has the ledger's position
         try:
             return of_result(await self._target.ask(connection, call))
         except NotBegun as refusal:

@@ -1,4 +1,4 @@
-"""The two agents: one speaks to its hub over stdio, the other over HTTP. Each starts its hub, and starts it again."""
+"""The two agents: one uses its hub over stdio, the other over HTTP. Each starts its hub, and restarts it."""
 
 import itertools
 from typing import Any, Final
@@ -18,35 +18,35 @@ LINE_LIMIT_BYTES: Final = 16 << 20
 
 
 class Asked(msgspec.Struct, eq=False):
-    """One call of an agent and what came of it. ``answer``: the decoded tool result, None where none came."""
+    """One call of an agent and its result. ``answer``: the decoded tool result, None if none came."""
 
     number: int
     client: str
     tool: str
     inner_tool: str
-    """As the instance, or the server, calls it."""
+    """The tool's name in the instance, or in the server."""
     target: str
     mutating: bool
     deadline_s: float
     sent_s: float
     hub: HubRun
     generation: str
-    """The run of the target that was there when it was sent."""
+    """The run of the target at the moment when the call was sent."""
     answered_s: float = 0.0
     answer: dict[str, Any] | None = None
     is_over: bool = False
     cancelled: bool = False
     lost: bool = False
-    """The hub, or the way to it, was gone before an answer."""
+    """The hub, or the connection to it, was gone before an answer."""
 
     @property
     def changes(self) -> bool:
-        """Whether it does something, so that it must not begin when nobody waits for it any more."""
+        """It changes something, so it must not begin when no client waits for it any more."""
         return self.target != "docs" and (self.mutating or self.tool == "scripts_stop")
 
 
 class Client:
-    """What both agents have in common."""
+    """The common part of both agents."""
 
     def __init__(
         self, name: str, machine: Machine, limits: Limits, surroundings: Surroundings, trace: Trace, port: int
@@ -88,10 +88,10 @@ class Client:
                 end.close()
 
     def _connected(self) -> None:
-        """The hub's standard streams are there."""
+        """Called when the hub's standard streams exist."""
 
     def close_hub(self) -> None:
-        """Stdin ends: the hub shall go."""
+        """Close the hub's stdin: the hub must end."""
         if self._to_hub is not None:
             self._to_hub.close()
 
@@ -113,10 +113,10 @@ class Client:
         raise NotImplementedError
 
     def stop_reading(self, seconds: float) -> None:
-        """Answers stay where they are for so long."""
+        """Read no answers for so long."""
 
     def lose_hub(self) -> None:
-        """It is dead: what was asked of it gets no answer."""
+        """The hub is dead: its open calls get no answer."""
         for asked in self.asked:
             if not asked.is_over:
                 self.finish(asked, None, lost=True)
@@ -227,12 +227,12 @@ class HttpClient(Client):
         self.process.start(self._post(asked, body))
 
     def cancel(self, asked: Asked) -> None:
-        """It only stops waiting: in this era that is no cancellation, and the work goes on."""
+        """Only stop waiting: in this era that is not a cancellation, and the work continues."""
         asked.cancelled = True
         self.finish(asked, None)
 
     def lose_hub(self) -> None:
-        """Each connection tells it by itself; one that is being made may even reach the next run."""
+        """Each connection notices it by itself; a connection that is being made may even reach the next run."""
 
     async def _post(self, asked: Asked, body: bytes) -> None:
         events: list[bytes] = []

@@ -1,8 +1,9 @@
-"""What was wrong with one schedule: an empty list, or sentences.
+"""Judges one schedule: returns the faults as sentences, or an empty list.
 
 The oracle of every call: an answer means that it ran once; ``not_executed`` that it never ran; ``unknown`` that it ran
-at most once, and only where that can't be told: that run of the instance is over, it can't be asked before the call's
-deadline, or its ledger says that it had to forget. Never elsewhere, always in time, and nothing is left over.
+at most once. ``unknown`` is allowed only if the hub can't know the outcome: that run of the instance is over, it can't
+be asked before the call's deadline, or its ledger had to forget. A call runs nowhere else, it is answered in time, and
+nothing leaks.
 """
 
 from collections import Counter
@@ -15,20 +16,20 @@ from brummer.testing.simulation.schedule import Schedule
 from brummer.testing.simulation.world import World
 
 LATE_S: Final = 4.0
-"""Beside its deadline: what a deadline that fires late gives, and the way."""
+"""Time beyond the deadline: the grace of a deadline that fires late, and the transfer."""
 
 
 LATE_BEGIN_S: Final = 1.0
-"""For an answer, or the news of a cancellation, that is under way on a slow connection."""
+"""Time for an answer, or a cancellation, that is under way on a slow connection."""
 
 FOREIGN: Final = "docs"
 
 NOT_COUNTED: Final = frozenset({"not_found", "no_instances", "ambiguous_instance", "no_thread", "busy", "internal"})
-"""Errors that may be the hub's own: such a call never reached a link."""
+"""Errors that may come from the hub itself: such a call never reached a link."""
 
 
 def judge(schedule: Schedule) -> list[str]:
-    """After `Schedule.play`, while everything still runs."""
+    """Called after `Schedule.play`, while all programs still run."""
     world = schedule.world
     found = [f"not ready in time: {name}" for name in schedule.not_ready]
     found += schedule.wrong_status[:1]
@@ -98,7 +99,7 @@ def _of_answer(world: World, asked: Asked, answer: dict[str, Any], runs: list[Ra
 
 
 def _of_refusal(answer: dict[str, Any], runs: list[Ran]) -> Iterator[str]:
-    """JSON-RPC's own errors: only what never began may end so."""
+    """A JSON-RPC error: only a call that never began may end with it."""
     if runs:
         yield f"was refused though it ran: {answer}"
 
@@ -136,7 +137,7 @@ def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) ->
     return asked.answered_s - asked.sent_s >= asked.deadline_s - 1 - away_s
 
 
-# What is left over.
+# Leaks.
 
 
 def _of_hubs(client: Client) -> Iterator[str]:
@@ -152,7 +153,7 @@ def _of_hubs(client: Client) -> Iterator[str]:
 
 
 def _of_counts(run: HubRun, asked: list[Asked]) -> Iterator[str]:
-    """Each call once, under the tool that the instance was asked for; a call whose end is not known here perhaps."""
+    """Each call is counted once, under the instance's tool; a call with an unknown end may be counted."""
     least: Counter[tuple[str, str]] = Counter()
     most: Counter[tuple[str, str]] = Counter()
     for call in asked:
@@ -193,7 +194,7 @@ def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
 
 
 async def judge_end(world: World) -> list[str]:
-    """After everything was asked to end: nothing is left."""
+    """Called after all programs were asked to end: nothing may be left."""
     found = []
     for client in world.clients:
         run = client.hub

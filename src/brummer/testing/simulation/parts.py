@@ -1,4 +1,4 @@
-"""The programs of a simulation, each the real thing above the system: an instance, a foreign server, a hub."""
+"""The programs of a simulation, each with the real code above the system: an instance, a foreign server, a hub."""
 
 import asyncio
 import contextlib
@@ -42,11 +42,11 @@ HTTP_PORT: Final = 7700
 FOREIGN_HOST: Final = "203.0.113.7"
 FOREIGN_PORT: Final = 9000
 PROGRESS_S: Final = 1.0
-"""How often a long job tells of its progress."""
+"""How often a long job reports progress."""
 
 
 class Job(msgspec.Struct):
-    """What a call asks for, written into one string argument: number, duration, and size of the answer."""
+    """The content of a call, in one string argument: number, duration, and size of the answer."""
 
     number: int
     takes_s: float
@@ -62,7 +62,7 @@ class Job(msgspec.Struct):
 
 
 class Ran(msgspec.Struct):
-    """One execution of a job. ``ended``: how, while it is over."""
+    """One execution of a job. ``ended``: how it ended, if it is over."""
 
     number: int
     where: str
@@ -72,7 +72,7 @@ class Ran(msgspec.Struct):
 
 
 class Work:
-    """All executions in one simulation, wherever they were."""
+    """All executions in one simulation, in every program."""
 
     def __init__(self, trace: Trace, now_s: Callable[[], float]) -> None:
         self._trace = trace
@@ -80,7 +80,7 @@ class Work:
         self.runs: dict[int, list[Ran]] = {}
 
     async def do(self, job: Job, where: str, generation: str, process: Process, call: ToolCall | None) -> object:
-        process.check("run")  # what a killed process still does reaches nothing
+        process.check("run")  # the code of a killed process has no effect
         ran = Ran(job.number, where, generation, self._now_s())
         self.runs.setdefault(job.number, []).append(ran)
         self._trace(where, f"runs job {job.number}")
@@ -116,7 +116,7 @@ class Instance:
         self.process: Process | None = None
         self.generation = ""
         self.ended: list[tuple[str, float]] = []
-        """(generation, when) of each run that is over."""
+        """(generation, time of the end) of each run that is over."""
         self.forgot: Counter[str] = Counter()
         """Results that the ledger dropped, by generation."""
         self._end: asyncio.Event | None = None
@@ -216,7 +216,7 @@ CALLED: Final = ("scripts_run", "scripts_restart", "scripts_stop", "scripts_stat
 
 
 class CountedLedger(Ledger):
-    """A `Ledger` that tells what it drops."""
+    """A `Ledger` that reports the results that it drops."""
 
     def __init__(self, limits: Limits, on_forgotten: Callable[[], object]) -> None:
         super().__init__(
@@ -258,7 +258,7 @@ def _record(instance_id: str, generation: str, port: int, process: Process) -> R
 
 
 class Foreign:
-    """A server that is not ours: no record, no proof, no ledger."""
+    """A foreign server: no record, no proof, no ledger."""
 
     def __init__(self, work: Work, trace: Trace) -> None:
         self.id = "docs"
@@ -299,7 +299,7 @@ class Foreign:
 
 
 class Stranger:
-    """A program that has taken the port of an instance. Whatever reaches it must be no call."""
+    """A program that has taken the port of an instance. It must never receive a call."""
 
     def __init__(self, name: str, trace: Trace, manner: str) -> None:
         self.name = name
@@ -326,7 +326,7 @@ class Stranger:
 
 
 class _NoBoxes(BlackBoxes):
-    """Nobody has left anything behind; to find that out takes a thread, as it does in truth."""
+    """There are no black boxes; the look-up takes a thread, as in the real class."""
 
     def __init__(self) -> None:
         super().__init__(lambda: DIRECTORY)
@@ -339,7 +339,7 @@ class _NoBoxes(BlackBoxes):
 
 
 class Surroundings:
-    """What a hub's monitor looks at."""
+    """The sources of a hub's monitor."""
 
     def __init__(self) -> None:
         self.network = Snapshot(("192.168.1.5", None), carrier=True, loopback=True)
@@ -396,12 +396,12 @@ class HubRun:
         self.ended: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
         self.counted: Counter[tuple[str, str]] = Counter()
-        """By tool and instance."""
+        """Counts by tool and instance."""
         self.is_over = False
         self.result: str | None = None
 
     async def serve(self, stdin: Pipe, stdout: Pipe, http_port: int) -> None:
-        """Both fronts, until stdin ends."""
+        """Serve both fronts, until stdin ends."""
         process = self.process
         settings = Settings(
             servers=(

@@ -1,4 +1,4 @@
-"""Plays seeds: one, readably, or many, a process for each core."""
+"""Plays seeds: one with its trace, or many, with a process for each core."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from brummer.testing.simulation.world import World
 
 @dataclass
 class Result:
-    """Of one seed. ``found``: what was wrong; ``lines``: the trace."""
+    """The result of one seed. ``found``: the faults; ``lines``: the trace."""
 
     seed: int
     hash: str
@@ -45,7 +45,7 @@ def run(seed: int) -> Result:
         import traceback  # noqa: PLC0415
 
         found = [f"the schedule failed: {error!r}", *traceback.format_exception(error)[-6:]]
-        with contextlib.suppress(Exception):  # else its tasks end whenever memory is collected
+        with contextlib.suppress(Exception):  # otherwise garbage collection ends its tasks at any time
             loop.steps = 0
             loop.run_until_complete(_kill_all(world))
     finally:

@@ -1,4 +1,4 @@
-"""One random schedule: calls and faults in any order, and then peace, in which everything must come right again."""
+"""One random schedule: calls and faults in any order, and then a quiet time, in which everything must recover."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ HAPPENINGS: Final = {
     "stop_reading": 2,
     "raise_in_a_long_task": 1,
 }
-"""How often each, beside the others."""
+"""The weight of each action."""
 
 CALLS_THAT_FAIL: Final = (
     ("sockets", frozenset({"connect", "accept", "listen"}), (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)),
@@ -76,16 +76,16 @@ CALLS_THAT_FAIL: Final = (
 )
 
 ANSWERED_S: Final = 400.0
-"""More than any call may take."""
+"""Longer than any call may take."""
 QUIET_S: Final = 65.0
-"""Longer than the grace of a lost call, and than what a cancellation may take."""
+"""Longer than the grace of a lost call, and longer than a cancellation may take."""
 READY_S: Final = 6.0
 """From the end of the last fault until every link is ready."""
 READY_REMOTE_S: Final = 40.0
 
 
 class Schedule:
-    """`play` it; `judge` looks at what is left."""
+    """Call `play`; then `judge` checks the result."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -125,13 +125,13 @@ class Schedule:
         for name in self._copies:
             with contextlib.suppress(OSError, KeyError):
                 del world.machine.disk.find(DIRECTORY).names[name]
-        for instance in world.instances:  # one that was asked to end while it was stopped has ended only now
+        for instance in world.instances:  # an instance that had to end while it was stopped ends only now
             await self._bring_back(instance)
         self.ended_s = world.loop.time()
         world.trace("world", "all faults have ended")
 
     async def _become_ready(self) -> None:
-        """Links have their bound, each hub for itself."""
+        """Wait until the links of each hub are ready, for a bounded time."""
         world = self.world
         local_until_s, until_s = self.ended_s + READY_S, self.ended_s + READY_REMOTE_S
         while world.loop.time() < until_s:
@@ -159,7 +159,7 @@ class Schedule:
         return found
 
     async def _become_quiet(self) -> None:
-        """All that was asked is answered."""
+        """Wait until all calls are answered."""
         loop = self.world.loop
         until_s = loop.time() + ANSWERED_S
         while loop.time() < until_s and self._open_calls():  # noqa: ASYNC110 — in virtual time a look costs nothing
@@ -169,7 +169,7 @@ class Schedule:
     def _open_calls(self) -> list[tuple[Client, Asked]]:
         return [(client, asked) for client in self.world.clients for asked in client.asked if not asked.is_over]
 
-    # Who.
+    # Choices.
 
     def _instance(self) -> Instance:
         return self.rng.choice(self.world.instances)
@@ -181,7 +181,7 @@ class Schedule:
         task = self.world.spawn(work)
         self._lasting.add(task)
 
-    # What may happen.
+    # Actions.
 
     def calls(self) -> None:
         rng, world = self.rng, self.world
@@ -222,7 +222,7 @@ class Schedule:
         world.end(fault)
 
     async def _bring_back(self, instance: Instance) -> None:
-        """Until it serves: some faults keep it from that."""
+        """Restart it until it serves: some faults prevent that."""
         while True:
             if instance.process is not None and instance.process.is_dead:
                 instance.process = None
@@ -264,7 +264,7 @@ class Schedule:
         self._last(self._slow(self._instance()))
 
     async def _slow(self, instance: Instance) -> None:
-        """It gets one turn in twenty."""
+        """A slow process: it runs in one turn of twenty."""
         process = instance.process
         if process is None or not process.is_running:
             return
@@ -280,7 +280,7 @@ class Schedule:
         self._last(self._take_port(self._instance()))
 
     async def _take_port(self, instance: Instance) -> None:
-        """The instance dies, and a stranger is on its port before anybody looks."""
+        """The instance dies, and a stranger takes its port before a hub notices."""
         world = self.world
         process = instance.process
         if process is None or not process.is_running:
@@ -295,7 +295,7 @@ class Schedule:
         if self.rng.random() < 0.5:  # noqa: PLR2004
             await world.kill(instance)
             other = world.machine.spawn("stranger")
-        else:  # and its record stays, with a pid that lives again
+        else:  # its record stays, with a pid that is in use again
             await world.kill(instance)
             world.machine.next_pid = process.pid
             other = world.machine.spawn("stranger")
@@ -395,7 +395,7 @@ class Schedule:
         self._last(self._drop(self._instance()))
 
     async def _drop(self, instance: Instance) -> None:
-        """A firewall rule: nothing that begins anew gets through to its port, and nothing answers."""
+        """A firewall rule: no new connection reaches its port, and none is answered."""
         process = instance.process
         if process is None:
             return
@@ -409,7 +409,7 @@ class Schedule:
         self.world.end(fault)
 
     def cut_connections(self) -> None:
-        """From now on connections are made with faults, and those that are there get some."""
+        """From now on new connections have faults, and some of the present ones get faults."""
         rng, world = self.rng, self.world
         world.cut_rate = rng.choice((0.1, 0.3, 0.6))
         for connection in world.machine.network.connections.values():
@@ -530,7 +530,7 @@ class Schedule:
         self._last(self._raise())
 
     async def _raise(self) -> None:
-        """What the heartbeat, or the directory's reader, calls raises something that nobody expects."""
+        """A function that the heartbeat, or the directory's reader, calls raises an unexpected exception."""
         hub = self._client().hub
         if hub is None:
             return

@@ -1,4 +1,4 @@
-"""Whether the first problem that `hub_status` tells of is a fault that was injected, and still lasts."""
+"""Checks that the first problem in `hub_status` is an injected fault that still lasts."""
 
 import math
 from typing import Any, Final
@@ -10,7 +10,7 @@ from brummer.testing.simulation.world import Active, World
 LIMITS: Final = frozenset({"busy", "parked_full", "connections_full", "breaker_open"})
 
 LASTS_S: Final = 35.0
-"""After its end a fault may still be seen: a silent connection is given up after half a minute."""
+"""A fault may still show after its end: a silent connection is closed after half a minute."""
 
 KINDS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
     "link_stopped": (("stopped", "slow"), 1.0),
@@ -23,11 +23,11 @@ KINDS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
     "malformed": (("record",), math.inf),
     "task_failed": (("a defect", "E"), 90.0),
 }
-"""What must be its cause, and how long after the end of that it may be told of."""
+"""The faults that may cause each problem, and how long after their end the problem may be reported."""
 
 
 def look(world: World, run: HubRun) -> str | None:
-    """What is wrong with what this hub tells now; None where it is right."""
+    """The error in the present status of this hub; None if the status is right."""
     hub = run.hub
     if hub is None or run.process.is_dead or not run.process.is_running or run.is_over:
         return None
@@ -48,7 +48,7 @@ def _is_explained(world: World, run: HubRun, problem: dict[str, Any]) -> bool:
     prefixes, lasts_s = KINDS.get(problem["code"], (("",), LASTS_S))
     since_s = world.loop.time() - lasts_s
     if problem["code"] in LIMITS:
-        return world.limits != DEFAULTS  # calls alone bring tight ones about
+        return world.limits != DEFAULTS  # calls alone reach tight limits
     concerned = {run.name, run.process.name, problem.get("instance"), *problem.get("instances", ())}
     return any(
         fault.kind.startswith(prefixes)
@@ -59,5 +59,5 @@ def _is_explained(world: World, run: HubRun, problem: dict[str, Any]) -> bool:
 
 
 def _is_between(fault: Active) -> bool:
-    """It befalls connections or files, which are told of by whoever uses them."""
+    """It is a fault of connections or files; each program that uses them may report it."""
     return fault.kind.startswith(("connection", "record", "hub killed"))

@@ -1,11 +1,11 @@
-"""What happened in one run, in order, and its hash: equal hashes are equal runs."""
+"""The events of one run, in order, and their hash: equal hashes are equal runs."""
 
 import hashlib
 from collections.abc import Callable
 
 
 class Trace:
-    """Lines with their times. ``now_s`` tells the time."""
+    """Lines with their times. ``now_s`` returns the time."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s

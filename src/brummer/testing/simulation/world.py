@@ -1,4 +1,4 @@
-"""One simulated machine with everything on it, and what can be done to it."""
+"""One simulated machine with its programs, and the faults that can be injected."""
 
 import asyncio
 import itertools
@@ -31,7 +31,7 @@ MIB: Final = 1 << 20
 
 
 class Active(msgspec.Struct, eq=False):
-    """A fault while it lasts, and afterwards. ``target``: whom it befalls, empty for all."""
+    """A fault, active or ended. ``target``: the affected program, empty for all."""
 
     kind: str
     target: str
@@ -40,11 +40,11 @@ class Active(msgspec.Struct, eq=False):
 
 
 class Defect(Exception):
-    """Nothing of ours expects it."""
+    """An exception that no code of Brummer expects."""
 
 
 class SystemFault(msgspec.Struct, eq=False):
-    """While it lasts, these calls of this process fail so, each with this likelihood."""
+    """While it lasts, these system calls of this process fail with error ``number``, each with this likelihood."""
 
     process: Process
     calls: frozenset[str]
@@ -53,7 +53,7 @@ class SystemFault(msgspec.Struct, eq=False):
 
 
 class World:
-    """Made in its loop. ``rng`` decides everything."""
+    """Made in its loop. ``rng`` makes all random choices."""
 
     def __init__(self, loop: SimulatedLoop, seed: int) -> None:
         self.loop = loop
@@ -161,11 +161,11 @@ class World:
         return Faults(delay_s=rng.choice((0.005, 0.1, 0.6)))
 
     def end_connection_faults(self) -> None:
-        """What was planned for a connection does not befall it any more; the silent ones are given up."""
+        """Connections lose their planned faults; silent ones are closed."""
         for connection in self.machine.network.connections.values():
             _heal(connection)
 
-    # How it stands.
+    # State.
 
     def target(self, name: str) -> Instance | Foreign:
         return self.foreign if name == self.foreign.id else next(each for each in self.instances if each.id == name)
@@ -186,7 +186,7 @@ def _heal(connection: Connection) -> None:
 
 
 def _limits(rng: Random) -> Limits:
-    """Those in force, or tight ones: calls meet each other at bounds."""
+    """The default limits, or tight ones, so that calls reach them."""
     if rng.random() < 0.5:  # noqa: PLR2004
         return DEFAULTS
     return msgspec.structs.replace(
@@ -204,7 +204,7 @@ def _limits(rng: Random) -> Limits:
 
 
 def new_call(world: World, client: Client, tool: str, target: str, job: Job) -> tuple[Asked, dict[str, Any]] | None:
-    """What the client will have asked, and the arguments; None while it has no hub."""
+    """The call that the client will make, and its arguments; None while it has no hub."""
     hub = client.hub
     if hub is None:
         return None
