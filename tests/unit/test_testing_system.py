@@ -13,6 +13,7 @@ import pytest
 
 from brummer.core.errors import ConnectionClosed, ConnectionReset, TimedOut, TransportError
 from brummer.discovery.owners import judge
+from brummer.host.directory_watch import DirectoryWatch
 from brummer.host.exits import watch_exit
 from brummer.host.files import read_bounded, write_atomically
 from brummer.host.locks import FileLock, is_locked
@@ -100,6 +101,31 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(call: str) -> N
         machine.fault = lambda _, __: None
         assert read_bounded(PLACE / "a", 10, process.files) == b"old"
         assert [*machine.disk.find(PLACE).names] == ["a"]
+
+    on_a_machine(work)
+
+
+def test_a_watch_that_can_t_see_its_directory_says_so_and_finds_it_later() -> None:
+    async def work(machine: Machine) -> None:
+        process = machine.spawn("hub")
+        a_directory(process)
+        hints: list[str] = []
+        watch = DirectoryWatch(machine.loop, PLACE, hints.append, process.system)
+
+        def fail(_: Process, what: str) -> None:
+            if what == "stat":
+                raise OSError(errno.EIO, "no")
+
+        machine.fault = fail
+        machine.disk.remove_tree(PLACE)
+        await asyncio.sleep(1)
+        assert (watch.kind, hints) == ("polling", ["watching", "lost"])
+        machine.fault = lambda _, __: None
+        watch.verify()
+        process.files.mkdir(PLACE, 0o700)
+        await asyncio.sleep(1)
+        assert (watch.is_watching, hints[-1]) == (True, "watching")
+        watch.close()
 
     on_a_machine(work)
 

@@ -70,10 +70,13 @@ class DirectoryWatch:
 
     def _rearm(self) -> None:
         """The tree may change between our look and our watch: after each watch, look again."""
-        for _ in range(_REARM_TRIES):
-            place = _nearest_directory(self.path, self._system.files)
-            if not self._add(place) or _nearest_directory(self.path, self._system.files) == place:
-                break
+        try:
+            for _ in range(_REARM_TRIES):
+                place = _nearest_directory(self.path, self._system.files)
+                if not self._add(place) or _nearest_directory(self.path, self._system.files) == place:
+                    break
+        except OSError:  # what is there can't be seen now: no hint will come until `verify` finds more
+            self._drop()
         if self.is_watching:
             self._hint("watching")
 
@@ -141,5 +144,5 @@ def _nearest_directory(path: Path, files: Files) -> Path:
 def _is_directory(path: Path, files: Files) -> bool:
     try:
         return stat.S_ISDIR(files.stat(path).st_mode)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
