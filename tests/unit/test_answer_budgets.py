@@ -12,16 +12,19 @@ import pytest
 
 from brummer.contract.paging import latest_processes, paged, processes_of_one
 from brummer.contract.texts import lines_of, rendered
+from brummer.contract.tools import renderer
 from brummer.core.errors import InvalidArguments, NotFound
+from brummer.hub.fan_out import FanOut
 from brummer.hub.instances import Instances
 from brummer.hub.problems import Observed, told
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
 from brummer.hub.tools import hub_tools
-from brummer.wire.tool_results import BUDGET_BYTES, failed
+from brummer.wire.tool_results import BUDGET_BYTES, failed, structured
 from brummer.wire.toolbox import ToolTable
 from tests.unit.test_hub import hub_with, record_of, served, tool_call, unused_port
 from tests.unit.test_instance_tools import Agent, agent
+from tests.unit.virtual_world import in_virtual_time
 
 __all__ = ["agent"]
 
@@ -125,6 +128,29 @@ async def test_a_wait_on_150_instances_names_all_that_could_not_be_asked_in_text
         assert text.startswith("not matched in ")
         assert {each["instance"] for each in content["incomplete"]} == {record.instance_id for record in records}
         assert all(record.instance_id in text for record in records)
+
+
+def test_a_wait_on_very_many_instances_says_how_many_it_has_no_room_to_name() -> None:
+    class Silent:
+        def __init__(self, number: int) -> None:
+            self.id = f"some-project-with-a-name-{number:04}-a1b2c3d4"
+
+    async def refuse(*_: object) -> dict[str, Any]:
+        return {"error": {"code": "instance_unavailable", "message": "m" * 200}}
+
+    async def story() -> None:
+        everyone = [Silent(number) for number in range(1_000)]
+        answer = await FanOut(everyone, 100, 0.0, refuse).result()
+        result = within_budget(structured(answer, renderer("wait_for")))
+        content, text = result["structuredContent"], text_of(result)
+        assert "cut" not in content
+        named = [each["instance"] for each in content["incomplete"]]
+        assert named == [each.id for each in everyone[: len(named)]]
+        assert len(named) + content["not_named"] == 1_000
+        assert "1000 instances could not be asked" in text
+        assert f"and {content['not_named']} more" in text
+
+    in_virtual_time(story())
 
 
 # In an instance.

@@ -178,12 +178,15 @@ def _wait(answer: Answer) -> Iterator[str]:
     if about := answer.get("process"):
         yield process(about)
     if incomplete := answer.get("incomplete"):
-        yield f"{len(incomplete)} instances could not be asked or did not answer:"
+        more = answer.get("not_named", 0)
+        yield f"{len(incomplete) + more} instances could not be asked or did not answer:"
         by_code: dict[str, list[Answer]] = {}
         for each in incomplete:
             by_code.setdefault(each["why"]["code"], []).append(each)
         for code, those in by_code.items():
             yield f"    {code} ({those[0]['why'].get('message', '')}): {', '.join(each['instance'] for each in those)}"
+        if more:
+            yield f"    and {more} more"
 
 
 # Lists.
@@ -314,7 +317,7 @@ _TOOLS: Final[dict[str, Callable[[Answer], Iterable[str]]]] = {
     "scripts_run": _run,
     "scripts_stop": _run,
     "scripts_restart": _run,
-    "scripts_status": _list("scripts_status", "nothing has been started yet"),
+    "scripts_status": _list("scripts_status", "no runs"),
     "logs_tail": _lines,
     "logs_search": _lines,
     "wait_for": _wait,

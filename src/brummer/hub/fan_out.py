@@ -22,6 +22,12 @@ TURN_S: Final = 1.0
 MESSAGES: Final = 20
 """Instances that could not be asked and get a message in the answer: enough to see what is wrong."""
 
+NAMES_BYTES: Final = 20 * 1024
+"""Of the answer's budget, for the names of all others, as data and as text: some 200."""
+
+NAME_BYTES: Final = 50
+"""Around a name."""
+
 Answer = dict[str, Any]
 
 NOT_ANSWERED: Final = {"code": "not_answered", "message": "it did not answer in time, or no connection was free to ask"}
@@ -58,7 +64,9 @@ class FanOut:
         self._match: Answer | None = None
 
     async def result(self) -> Answer:
-        """The match, or ``matched: false``. ``incomplete``: instances that could not be asked, or did not answer."""
+        """The match, or ``matched: false``. ``incomplete``: instances that could not be asked, or did not answer.
+        ``not_named``: how many more there are.
+        """
         self._working = [self._loop.create_task(self._work(), name=f"wait everywhere {n}") for n in range(self._count)]
         try:
             await asyncio.wait(self._working, timeout=self._timeout_s + GRACE_S, return_when=asyncio.FIRST_EXCEPTION)
@@ -70,7 +78,7 @@ class FanOut:
                 raise end
         waited_s = round(self._loop.time() - self._began_s, 3)
         found = self._match or {"matched": False, "what": None, "waited_s": waited_s}
-        return {**found, "incomplete": self._incomplete()}
+        return {**found, **self._incomplete()}
 
     def _end(self) -> None:
         for task in self._working:
@@ -93,16 +101,20 @@ class FanOut:
             if self._goes_round and left_s and _waited_in_vain(answer, wait_s):
                 self._turns.append((instance, self._began_at))
 
-    def _incomplete(self) -> list[Answer]:
+    def _incomplete(self) -> Answer:
         """Instances that failed and, without a match, those not asked. Only the first have a message, so all fit."""
         silent: Answer = {} if self._match else {"error": NOT_ANSWERED}
         answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
         failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
-        told = [{"instance": name, "why": {"code": why["code"], "message": why["message"]}} for name, why in failed]
-        return [
-            *told[:MESSAGES],
-            *({"instance": name, "why": {"code": why["code"]}} for name, why in failed[MESSAGES:]),
-        ]
+        told = []
+        room = NAMES_BYTES
+        for number, (name, why) in enumerate(failed):
+            if number >= MESSAGES and (room := room - 2 * len(name.encode()) - NAME_BYTES) < 0:
+                break
+            message = {"message": why["message"]} if number < MESSAGES else {}
+            told.append({"instance": name, "why": {"code": why["code"], **message}})
+        not_named = len(failed) - len(told)
+        return {"incomplete": told, **({"not_named": not_named} if not_named else {})}
 
 
 def _waited_in_vain(answer: Answer, wait_s: float) -> bool:

@@ -262,7 +262,7 @@ class Router:
         fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, timeout_s, ask)
         answer = await fan_out.result()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
-        if len(wrong) == len(everyone):
+        if len(wrong) + answer.get("not_named", 0) == len(everyone):
             raise InvalidArguments(wrong[0]["message"], tool=call.name)
         return structured(answer, renderer(call.name))
 
