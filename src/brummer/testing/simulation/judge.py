@@ -71,9 +71,14 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
 
 def _of_time(world: World, client: Client, asked: Asked) -> Iterator[str]:
     took_s = asked.answered_s - asked.sent_s
+    refused = [
+        (asked.hub.name, fault.began_s, fault.ended_s or asked.answered_s)
+        for fault in world.faults
+        if fault.target == asked.hub.process.name and " for " in fault.kind  # its front may accept no connection
+    ]
     away_s = sum(
         max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s))
-        for who, begin, end in [*world.not_run, *((asked.hub.name, *pause) for pause in client.not_reading)]
+        for who, begin, end in [*world.not_run, *refused, *((asked.hub.name, *pause) for pause in client.not_reading)]
         if who in ("all", asked.hub.name)
     )
     if took_s > asked.deadline_s + LATE_S + 2 * away_s:
