@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TypeVar
 
 import blockbuster
+import hypothesis
 import psutil
 import pytest
 from blockbuster.blockbuster import BlockBusterFunction
@@ -72,6 +73,10 @@ class RecordedBlockingError(blockbuster.BlockingError):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Time measured on a busy machine proves nothing, neither of one example nor of how long it takes to make one.
+    slow = hypothesis.HealthCheck.too_slow
+    hypothesis.settings.register_profile("brummer", deadline=None, suppress_health_check=[slow])
+    hypothesis.settings.load_profile("brummer")
     os.environ[MARK] = f"{os.environ.get(MARK, '')}/{uuid.uuid4().hex}"
     # Not in a fixture: patching built-in types takes longer than most tests here.
     blockbuster.blockbuster.BlockingError = RecordedBlockingError  # type: ignore[assignment,misc]

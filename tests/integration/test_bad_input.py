@@ -305,7 +305,6 @@ def lasting_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 @settings(
     max_examples=200,
-    deadline=None,
     derandomize=os.environ.get("BRUMMER_CI") == "1",
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an answer that is missing costs a wait at each attempt
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -36,7 +36,7 @@ def test_a_header_name_that_is_no_token_is_refused(name: str) -> None:
     assert [found for found, _ in header_faults({name: "x"})] == [name]
 
 
-@pytest.mark.parametrize("name", [*OURS, "Content-Length", "TRANSFER-ENCODING"])
+@pytest.mark.parametrize("name", [*sorted(OURS), "Content-Length", "TRANSFER-ENCODING"])
 def test_a_header_that_frames_the_request_cannot_be_set(name: str) -> None:
     assert [found for found, _ in header_faults({name: "0"})] == [name]
 

@@ -165,7 +165,6 @@ class Directory(RuleBasedStateMachine):
 Directory.TestCase.settings = settings(
     max_examples=100,
     stateful_step_count=30,
-    deadline=None,  # processes are started in it
     suppress_health_check=[HealthCheck.too_slow],
 )
 test_every_interleaving_ends_in_the_true_set = Directory.TestCase

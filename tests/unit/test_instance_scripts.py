@@ -328,7 +328,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(FRAGMENTS, max_size=12).map("".join))
 def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -387,7 +387,7 @@ async def answer_late(exchange: Exchange, message: dict[str, Any]) -> None:
     await answer_with_arguments(exchange, message)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=st.lists(STEPS, max_size=40))
 def test_whatever_happens_every_slot_place_and_connection_comes_back(steps: list[tuple[Any, ...]]) -> None:
     async def main() -> None:

@@ -683,7 +683,7 @@ def is_an_answer(line: bytes) -> bool:
     return True
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(any_line, min_size=30, max_size=60))
 async def test_every_line_gets_the_one_answer_it_is_due_and_the_stream_lives(lines: list[bytes]) -> None:
     last = json.dumps({**PING, "id": "the last one"}).encode()
