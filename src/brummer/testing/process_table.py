@@ -45,6 +45,7 @@ class Machine:
         self.processes: dict[int, Process] = {}
         self.next_pid = FIRST_PID
         self._last_fd = 10
+        self._started = FIRST_PID
         self.fault: Fault = lambda _, __: None
 
     def spawn(self, name: str) -> "Process":
@@ -54,6 +55,10 @@ class Machine:
         pid, self.next_pid = self.next_pid, self.next_pid + 1
         process = self.processes[pid] = Process(self, name, pid)
         return process
+
+    def next_start(self) -> int:
+        self._started += 1
+        return self._started
 
     def next_fd(self) -> int:
         self._last_fd += 1
@@ -68,7 +73,7 @@ class Process:
         self.loop = machine.loop
         self.name = name
         self.pid = pid
-        start = int(machine.clock.elapsed() * TICKS_A_SECOND) + pid
+        start = int(machine.clock.elapsed() * TICKS_A_SECOND) + machine.next_start()  # no pid comes round in one tick
         self.identity = ProcessIdentity(BOOT, NAMESPACE, pid, start)
         self.is_running = True
         self.is_dead = False
