@@ -397,7 +397,7 @@ def test_what_mcp_config_says_to_type_for_claude_code_starts_a_hub(brum: Brum) -
 
 
 @pytest.mark.parametrize(("client", "key"), [("cursor", "mcpServers"), ("vscode", "servers")])
-async def test_what_mcp_config_says_to_add_for_http_is_served_by_a_hub(brum: Brum, client: str, key: str) -> None:
+async def test_a_hub_serves_the_http_configuration_that_mcp_config_prints(brum: Brum, client: str, key: str) -> None:
     hub = brum.hub_over_http()
     text = brum.run("mcp-config", client, "--http", urlsplit(hub.url).netloc).stdout
     server = json.loads(text[text.index("{") :])[key]["brummer"]
@@ -407,7 +407,7 @@ async def test_what_mcp_config_says_to_add_for_http_is_served_by_a_hub(brum: Bru
     assert await connected.call("instances_list") == {"instances": []}
 
 
-def test_what_mcp_config_says_for_http_has_one_token_for_all_and_an_option_for_its_own(brum: Brum) -> None:
+def test_the_http_configurations_of_mcp_config_have_one_token(brum: Brum) -> None:
     everything = brum.run("mcp-config", "--http").stdout
     assert everything.count(f"Bearer {brum.http_token}") == 3
     for client in CLIENTS:

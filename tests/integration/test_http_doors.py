@@ -41,7 +41,7 @@ def test_an_instance_answers_nobody_without_its_token(brum: Brum) -> None:
     assert status_of(instance) == 401
 
 
-def test_a_hub_over_http_demands_the_users_token_which_outlives_it(brum: Brum) -> None:
+def test_a_hub_over_http_requires_the_users_token_which_outlives_it(brum: Brum) -> None:
     first = brum.hub_over_http()
     token = brum.http_token
     assert status_of(first, Authorization=f"Bearer {token}") == 200
@@ -86,7 +86,7 @@ def test_a_token_file_that_proves_nothing_is_refused_with_its_path(brum: Brum, k
 
 
 @pytest.mark.parametrize("command", [["--mcp", "--http"], ["--mcp", "--metrics"], ["--metrics"]], ids=" ".join)
-def test_every_port_refuses_whoever_lacks_the_token_in_the_same_words(brum: Brum, command: list[str]) -> None:
+def test_every_port_refuses_requests_without_the_token_in_the_same_words(brum: Brum, command: list[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     if "--http" in command:
         program: Program = brum.start(BRUM, *command, address)
@@ -132,7 +132,7 @@ def test_no_script_inherits_the_token(brum: Brum, started: str) -> None:
         brum.run("down", cwd=project)
 
 
-def test_a_hub_for_others_is_served_by_its_name_to_whoever_has_the_token(brum: Brum) -> None:
+def test_a_hub_for_other_machines_serves_requests_with_the_token_under_any_name(brum: Brum) -> None:
     hub = brum.start(BRUM, "--mcp", "--http", "0.0.0.0:0")
     hub.url = hub.stdout.until("http://").split()[-1].replace("0.0.0.0", "127.0.0.1")
     for host in ("192.0.2.7:7700", "my-machine.example", "localhost"):

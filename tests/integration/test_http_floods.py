@@ -67,7 +67,7 @@ def test_a_port_of_metrics_that_is_flooded_serves_its_scraper(brum: Brum) -> Non
     assert status_of(instance, "GET", "/metrics", **brum.authorization) == 200
 
 
-def test_a_flood_leaves_nothing_behind(brum: Brum) -> None:
+def test_a_flood_leaves_no_connection_behind(brum: Brum) -> None:
     instance = brum.instance(brum.project("shop"))
     process = psutil.Process(instance.pid)
     floods = flood(brum, instance.url, "silent", "half")

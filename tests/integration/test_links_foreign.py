@@ -163,7 +163,7 @@ def test_a_server_behind_tls_is_reached_by_name_and_a_certificate_that_does_not_
         server.server_close()
 
 
-def test_the_users_settings_file_names_servers_and_a_broken_one_costs_nothing_but_is_told(brum: Brum) -> None:
+def test_the_users_settings_file_names_servers_and_a_broken_one_is_only_reported(brum: Brum) -> None:
     port = free_port()
     start(brum, port, "stateless")
     home = brum.project("home", {".brum.toml": f'[servers.docs]\nurl = "http://127.0.0.1:{port}/mcp"\n'})

@@ -198,7 +198,7 @@ def test_with_few_open_files_a_hub_does_what_it_can(brum: Brum, open_files: int)
     all_is_well(hub, instances)
 
 
-def test_a_wait_on_more_instances_than_connections_has_one_deadline_and_names_who_was_not_asked(brum: Brum) -> None:
+def test_a_wait_on_more_instances_than_connections_has_one_deadline_and_names_those_not_asked(brum: Brum) -> None:
     crowd(brum, 150)
     hub = brum.hub().greet()
     instances = set(all_ready(hub, 150))

@@ -162,7 +162,7 @@ def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) ->
     assert world.type("down").status == 0
 
 
-def test_what_nobody_sees_of_a_scripts_output_is_shown_and_other_scripts_of_the_world_are_left_alone(
+def test_invisible_characters_of_a_scripts_output_are_shown_and_other_writing_systems_are_unchanged(
     world: World,
 ) -> None:
     assert world.type("up", "hidden").status == 0

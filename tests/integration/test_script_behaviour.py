@@ -204,7 +204,7 @@ def free_port() -> int:
     return port
 
 
-def test_scripts_end_although_whoever_started_the_instance_ignored_the_ends_of_children(brum: Brum) -> None:
+def test_scripts_end_although_the_instance_was_started_with_sigchld_ignored(brum: Brum) -> None:
     """That a signal is ignored survives an exec."""
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"

@@ -82,7 +82,7 @@ def test_what_befalls_an_instance_and_its_hub_is_told_by_its_cause(brum: Brum) -
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_instance_and_a_hub_that_their_control_group_froze_are_told_as_frozen(brum: Brum, version: str) -> None:
+def test_an_instance_and_a_hub_in_a_frozen_control_group_are_reported_as_frozen(brum: Brum, version: str) -> None:
     web = brum.instance(brum.project("web"))
     hub = brum.hub().greet()
     explains(brum, hub, HEALTHY)

@@ -59,14 +59,14 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("variable", SPOILED)
-def test_a_variable_meant_for_others_spoils_nothing(brum: Brum, variable: str) -> None:
+def test_a_variable_meant_for_other_programs_does_no_harm(brum: Brum, variable: str) -> None:
     hub = brum.hub_by([BRUM, "--mcp"], None, **{variable: SPOILED[variable]}).greet()
     assert problems_of(hub) == []
     hub.close_stdin()
     assert hub.wait() == (1 if variable == "PYTHONINSPECT" else 0)  # then Python itself says how it ended
 
 
-def test_modules_in_pythonpath_do_not_take_the_place_of_ours(brum: Brum) -> None:
+def test_modules_in_pythonpath_do_not_replace_modules_of_brummer(brum: Brum) -> None:
     hub = brum.hub(PYTHONPATH=str(strays(brum.home / "stray", "contextlib", "pathlib", *MODULES))).greet()
     assert problems_of(hub) == []
 
@@ -81,13 +81,13 @@ def test_what_is_only_in_pythonpath_is_still_found(brum: Brum) -> None:
     assert brum.python("-c", program, PYTHONPATH=str(brum.home / "only")).stdout.line() == "True\n"
 
 
-def test_modules_in_the_working_directory_do_not_take_the_place_of_ours(brum: Brum) -> None:
+def test_modules_in_the_working_directory_do_not_replace_modules_of_brummer(brum: Brum) -> None:
     hub = brum.hub_by([sys.executable, "-m", "brummer", "--mcp"], strays(brum.home / "stray", *MODULES)).greet()
     assert problems_of(hub) == []
 
 
 @pytest.mark.parametrize("variable", [{"PYTHONHOME": "/nothing/here"}, {"PYTHONIOENCODING": "bogus"}])
-def test_what_stops_python_itself_stops_it_before_an_answer(brum: Brum, variable: dict[str, str]) -> None:
+def test_a_variable_that_stops_python_itself_stops_it_before_an_answer(brum: Brum, variable: dict[str, str]) -> None:
     hub = brum.hub_by([BRUM, "--mcp"], None, **variable)
     assert hub.wait() != 0
     assert hub.stdout.rest() == ""
@@ -95,7 +95,7 @@ def test_what_stops_python_itself_stops_it_before_an_answer(brum: Brum, variable
 
 
 @pytest.mark.parametrize("directory", ["relative/path", "${workspaceFolder}/instances", "~nobody-here/instances"])
-def test_an_instances_directory_that_is_no_path_is_a_problem_and_no_end(brum: Brum, directory: str) -> None:
+def test_an_instances_directory_that_is_not_a_path_is_a_problem_and_the_hub_serves(brum: Brum, directory: str) -> None:
     hub = brum.hub(BRUMMER_INSTANCES_DIR=directory).greet()
     assert problems_of(hub) == ["directory_not_a_directory"]
     assert hub.call("instances_list")["instances"] == []
@@ -103,7 +103,7 @@ def test_an_instances_directory_that_is_no_path_is_a_problem_and_no_end(brum: Br
     assert not (brum.home / "relative").exists()
 
 
-def test_a_working_directory_that_was_removed_is_a_problem_and_no_end(brum: Brum) -> None:
+def test_a_removed_working_directory_is_a_problem_and_the_hub_serves(brum: Brum) -> None:
     project = brum.project("shop")
     instance = brum.instance(brum.project("other"))
     hub = brum.hub_by(["sh", "-c", f"rm -r {project} && exec {BRUM} --mcp"], project, PWD=str(project)).greet()
@@ -139,7 +139,7 @@ def test_a_directory_whose_name_is_not_utf_8_is_a_project_like_any_other(brum: B
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2</dev/null", "2>/dev/full"])
-def test_a_standard_error_that_takes_nothing_is_no_end(brum: Brum, closed: str) -> None:
+def test_a_hub_serves_although_standard_error_can_not_be_written(brum: Brum, closed: str) -> None:
     hub = brum.hub_by(["sh", "-c", f"exec {BRUM} --mcp --log-level debug {closed}"]).greet()
     assert problems_of(hub) == []
 
@@ -150,7 +150,7 @@ def test_a_closed_standard_input_is_an_end_like_any_other(brum: Brum) -> None:
 
 
 @pytest.mark.parametrize("command", ["--mcp", "--mcp --http 127.0.0.1:0", "--no-tui"])
-def test_too_few_open_files_are_said_in_words_before_anything_is_answered(brum: Brum, command: str) -> None:
+def test_too_few_open_files_are_reported_before_any_answer(brum: Brum, command: str) -> None:
     done = subprocess.run(
         ["sh", "-c", f"ulimit -n 12; exec {BRUM} {command}"],
         input=INITIALIZE,
@@ -209,7 +209,7 @@ def test_signals_that_an_instance_inherits_as_blocked_end_it_and_its_scripts(bru
 
 
 @pytest.mark.parametrize("stdout", ["a full disk", "no reader"])
-def test_a_hub_over_http_whose_address_nobody_reads_serves(brum: Brum, stdout: str) -> None:
+def test_a_hub_over_http_serves_without_a_reader_of_its_output(brum: Brum, stdout: str) -> None:
     readable, full = os.pipe()
     os.close(readable)
     if stdout == "a full disk":
@@ -277,7 +277,7 @@ def test_a_hub_ends_with_its_client_though_another_process_holds_its_input(
         brum.kill_all()
 
 
-def test_a_hub_whose_answers_nobody_can_read_ends(brum: Brum) -> None:
+def test_a_hub_ends_if_no_process_can_read_its_answers(brum: Brum) -> None:
     """Its parent, which is this test, lives on, and so does its input."""
     hub = subprocess.Popen(
         [BRUM, "--mcp"],

@@ -38,7 +38,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("ends", ["end of input", "SIGTERM"])
-def test_a_hub_whose_log_nobody_reads_answers_and_ends(brum: Brum, full: Path, ends: str) -> None:
+def test_a_hub_without_a_reader_of_its_log_answers_and_ends(brum: Brum, full: Path, ends: str) -> None:
     web = brum.instance(brum.project("web"))
     hub = brum.hub_by(["sh", "-c", f'exec "$0" "$@" 2>{full}', BRUM, "--mcp", "--log-level", "debug"]).greet()
     assert within(WAIT_S, lambda: [each["state"] for each in hub.call("instances_list")["instances"]] == ["ready"])
@@ -56,7 +56,7 @@ def test_a_hub_whose_log_nobody_reads_answers_and_ends(brum: Brum, full: Path, e
 
 
 @pytest.mark.parametrize("ends", ["end of input", "SIGTERM"])
-def test_a_hub_on_a_terminal_that_nobody_reads_ends(brum: Brum, ends: str) -> None:
+def test_a_hub_on_a_stopped_terminal_ends(brum: Brum, ends: str) -> None:
     """Some clients give their servers one; and Ctrl-S stops any."""
     outside, inside = os.openpty()
     tty.setraw(inside)
@@ -84,7 +84,7 @@ def test_a_hub_on_a_terminal_that_nobody_reads_ends(brum: Brum, ends: str) -> No
         os.close(outside)
 
 
-def test_an_instance_whose_output_and_log_nobody_reads_runs_its_scripts_and_ends(brum: Brum, full: Path) -> None:
+def test_an_instance_without_a_reader_of_its_output_and_log_runs_its_scripts_and_ends(brum: Brum, full: Path) -> None:
     project = brum.project("web")
     command: list[str | Path] = [BRUM, "--no-tui", "--log-level", "debug", "-d", str(project), "hello"]
     web = brum.instance_by(["sh", "-c", f'exec "$0" "$@" >{full} 2>{full}', *command])

@@ -66,7 +66,7 @@ def text_of(result: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("tool", "section"), [("instances_list", "instances"), ("hub_status", "links")])
-async def test_a_list_of_150_instances_takes_several_answers_and_those_that_fail_come_first(
+async def test_a_list_of_150_instances_takes_several_answers_and_failing_ones_come_first(
     tmp_path: Path, tool: str, section: str
 ) -> None:
     async with crowded_hub(tmp_path) as router:
@@ -98,7 +98,9 @@ async def pages_of(router: Router, tool: str, section: str) -> list[list[dict[st
         assert f"cursor={cursor}" in text
 
 
-async def test_the_text_of_a_list_says_why_an_instance_is_not_ready_and_where_one_is(tmp_path: Path) -> None:
+async def test_the_text_of_a_list_has_the_reason_of_an_instance_that_is_not_ready_and_the_url_of_a_ready_one(
+    tmp_path: Path,
+) -> None:
     async with served(tmp_path / "shop") as shop, hub_with(shop, record_of(tmp_path / "down", unused_port())) as router:
         text = text_of(msgspec.json.decode(await router.call_tool(tool_call("instances_list", {}))))
         down, up = text.splitlines()
@@ -173,7 +175,7 @@ LINES: Final = {
 @pytest.mark.parametrize("text", LINES.values(), ids=LINES)
 @pytest.mark.parametrize("arguments", [{}, {"limit": 5_000}, {"limit": 1}])
 @pytest.mark.parametrize("tool", ["logs_tail", "logs_search"])
-async def test_lines_fit_and_the_rest_is_counted_or_behind_the_cursor(
+async def test_lines_fit_and_the_others_are_counted_or_follow_with_the_cursor(
     agent: Agent, tool: str, text: str, arguments: dict[str, Any]
 ) -> None:
     for number in range(400):
@@ -216,7 +218,7 @@ async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) ->
     assert sizes == sorted(set(sizes))
 
 
-async def test_what_all_lines_share_is_said_once(agent: Agent) -> None:
+async def test_fields_that_all_lines_share_are_given_once(agent: Agent) -> None:
     for _ in range(3):
         agent.manager.output.add("web", "stdout", "up", 0)
     content = (await raw(agent, "logs_tail"))["structuredContent"]
@@ -269,14 +271,14 @@ def all_pages(answers: Callable[[str | None], dict[str, Any]]) -> list[list[dict
             return pages
 
 
-def test_many_processes_take_several_answers_and_what_failed_comes_first() -> None:
+def test_many_processes_take_several_answers_and_failed_ones_come_first() -> None:
     every = [facts(f"s{number:03}", "failed" if number % 50 == 7 else "running") for number in range(300)]
     seen = list(chain(*all_pages(lambda cursor: latest_processes(every, cursor, now_s=1e9))))
     assert [each["status"] for each in seen] == ["failed"] * 6 + ["running"] * 294
     assert {each["name"] for each in seen} == {each["name"] for each in every}
 
 
-def test_what_fails_between_two_answers_is_in_a_later_one() -> None:
+def test_a_process_that_fails_between_two_answers_is_in_a_later_one() -> None:
     every = {f"s{number:03}": facts(f"s{number:03}", "running") for number in range(300)}
 
     def answers(cursor: str | None) -> dict[str, Any]:
@@ -361,7 +363,7 @@ async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["line\nbreak", "tab\there", "n" * 5_000, "東京" * 300, "a@17", "a@17+", "\u202e"])
-def test_a_cursor_is_one_short_line_that_is_taken_back_whatever_the_names(name: str) -> None:
+def test_a_cursor_is_one_short_line_that_is_accepted_for_any_names(name: str) -> None:
     every = [facts(f"{name} {number:03}", "running") for number in range(200)]
     seen, cursor = [], None
     while True:
@@ -374,7 +376,7 @@ def test_a_cursor_is_one_short_line_that_is_taken_back_whatever_the_names(name: 
     assert sorted(seen) == sorted(each["name"] for each in every)
 
 
-async def test_lines_of_many_scripts_that_have_lost_some_are_all_given_or_behind_the_cursor(agent: Agent) -> None:
+async def test_no_line_is_missing_if_many_scripts_have_lost_lines(agent: Agent) -> None:
     log = agent.manager.output.log
     for number in range(200):
         log.skip(f"some-script-with-a-long-name-{number:03}", 1)
@@ -387,7 +389,7 @@ async def test_lines_of_many_scripts_that_have_lost_some_are_all_given_or_behind
     assert content["dropped_of"].keys() < {f"some-script-with-a-long-name-{number:03}" for number in range(200)}
 
 
-async def test_changes_fit_and_all_of_them_are_behind_the_cursor(agent: Agent) -> None:
+async def test_changes_fit_and_the_others_follow_with_the_cursor(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
     for number in range(300):
         run = agent.manager.current_runs()[0]
@@ -447,7 +449,7 @@ async def test_the_text_of_a_run_has_what_the_next_call_needs(agent: Agent) -> N
         assert needed in unknown
 
 
-async def test_the_time_in_a_text_is_one_that_since_takes(agent: Agent) -> None:
+async def test_since_accepts_the_time_that_a_text_shows(agent: Agent) -> None:
     agent.manager.output.add("dev", "stdout", "long ago", time.time() - 3_600)
     agent.manager.output.add("dev", "stdout", "just now", time.time())
     last = text_of(await raw(agent, "logs_tail")).splitlines()[-2]
@@ -475,7 +477,7 @@ def test_a_cursor_that_no_answer_gave_is_refused(cursor: str) -> None:
         {f"key-{number}": "v" * 100 for number in range(100)},
     ],
 )
-def test_an_error_fits_whatever_it_holds(context: dict[str, Any]) -> None:
+def test_an_error_with_any_context_fits(context: dict[str, Any]) -> None:
     result = within_budget(failed(NotFound("there is no x", **context)))
     assert result["structuredContent"]["error"]["code"] == "not_found"
     assert text_of(result).startswith("error not_found: there is no x")

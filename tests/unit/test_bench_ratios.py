@@ -26,7 +26,7 @@ def around(centre: float, spread: float, count: int) -> list[float]:
     return values
 
 
-def test_more_than_one_is_worse_whichever_way_a_measurement_points() -> None:
+def test_a_ratio_over_one_is_worse_for_both_kinds_of_measurement() -> None:
     assert ratio(10.0, 11.0, more_is_better=False) == pytest.approx(1.1)
     assert ratio(1100.0, 1000.0, more_is_better=True) == pytest.approx(1.1)
 
@@ -113,14 +113,14 @@ def rounds_of(ratios: list[float]) -> list[Round]:
     return [Round(1.0, value, value) for value in ratios]
 
 
-def test_only_what_is_not_decided_gets_more_rounds() -> None:
+def test_only_undecided_measurements_get_more_rounds() -> None:
     rounds: Rounds = {HOP: rounds_of(around(1.0, 0.3, 15)), HUB_MEMORY: rounds_of(around(1.0, 0.01, 15))}
     assert undecided(rounds, 0) == {"hop", "memory"}
     assert undecided(rounds, 14) == {"hop", "memory"}
     assert undecided(rounds, 15) == {"hop"}
 
 
-def test_between_the_looks_nothing_is_judged_anew() -> None:
+def test_measurements_are_judged_only_at_the_looks() -> None:
     rounds: Rounds = {HOP: rounds_of([*around(1.0, 0.3, 15), *[1.0] * 14])}
     assert undecided(rounds, 29) == {"hop"}
     rounds[HOP].append(Round(1.0, 1.0, 1.0))

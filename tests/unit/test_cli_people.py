@@ -61,7 +61,7 @@ class Answers(Project):
         return await self.call(f"{tool} of the black box", **arguments)
 
 
-async def test_a_list_that_takes_several_answers_is_read_whole_and_the_later_word_counts() -> None:
+async def test_a_list_that_takes_several_answers_is_read_whole_and_the_later_entry_counts() -> None:
     pages = [
         {"processes": [{"process_id": "a-1", "status": "running"}, {"process_id": "b-1"}], "next_cursor": "1|b@1"},
         {"processes": [{"process_id": "c-1"}], "next_cursor": "1|c@1"},

@@ -41,7 +41,7 @@ def test_a_client_that_did_everything_has_no_fault(kind: str) -> None:
         ({"starts": 2}, "the server that needs 12 s"),
     ],
 )
-def test_what_a_client_could_not_do_is_a_fault_on_either_front(changed: dict[str, Any], what: str) -> None:
+def test_a_failed_step_of_a_client_is_a_fault_on_either_front(changed: dict[str, Any], what: str) -> None:
     for kind in ("stdio", "http"):
         assert [fault for fault, _ in faults(report(**changed), kind)] == [what]
 

@@ -84,7 +84,7 @@ def test_the_hubs_whole_list_stays_within_12_kib() -> None:
     assert len(msgspec.json.encode([tool.as_hub_tool() for tool in TOOLS])) <= 12 * 1024
 
 
-def test_every_schema_keeps_to_what_every_providers_converter_takes() -> None:
+def test_every_schema_uses_only_keywords_that_every_providers_converter_accepts() -> None:
     for path, node in (each for name, schema in schemas() for each in nodes(name, schema)):
         assert isinstance(node.get("type"), str), path
         assert node["type"] in CONVERTERS_TAKE, path
@@ -94,14 +94,14 @@ def test_every_schema_keeps_to_what_every_providers_converter_takes() -> None:
         assert node.get("minimum", 0) <= node.get("maximum", float("inf")), path
 
 
-def test_names_are_those_that_every_provider_takes() -> None:
+def test_every_provider_accepts_the_names() -> None:
     for name, schema in schemas():
         assert re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name.split(":")[1])
         for property_name in schema["properties"]:
             assert re.fullmatch(r"[a-z][a-z0-9_]{0,63}", property_name), name
 
 
-def test_every_schema_is_an_object_that_takes_no_other_name_and_promises_no_output() -> None:
+def test_every_schema_is_an_object_without_further_names_and_without_an_output_schema() -> None:
     for name, schema in schemas():
         assert schema["type"] == "object", name
         assert schema["additionalProperties"] is False, name
@@ -131,7 +131,7 @@ def bounds_of(kind: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", ARGUMENTS)
-def test_the_schema_demands_what_the_code_demands(tool: str) -> None:
+def test_the_schema_requires_the_same_arguments_as_the_code(tool: str) -> None:
     schema = BY_NAME[tool].as_instance_tool()["inputSchema"]
     fields = {field.name: field for field in msgspec.structs.fields(ARGUMENTS[tool])}
     fields.pop("asked_by", None)  # the command line's own
@@ -145,7 +145,7 @@ def test_the_schema_demands_what_the_code_demands(tool: str) -> None:
 
 
 @pytest.mark.parametrize("tool", ARGUMENTS)
-def test_a_default_is_told_where_it_is_more_than_nothing(tool: str) -> None:
+def test_the_description_names_every_default_that_is_not_empty(tool: str) -> None:
     properties = BY_NAME[tool].as_instance_tool()["inputSchema"]["properties"]
     for field in msgspec.structs.fields(ARGUMENTS[tool]):
         if field.name in properties and field.default not in (None, False, 0, msgspec.NODEFAULT):

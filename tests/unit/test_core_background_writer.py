@@ -55,7 +55,7 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
-def test_a_reader_who_does_not_read_holds_up_nothing_and_the_lines_that_are_dropped_are_counted(pipe: Pipe) -> None:
+def test_a_stalled_reader_blocks_no_write_and_dropped_lines_are_counted(pipe: Pipe) -> None:
     writer = BackgroundWriter(pipe.stream, "test", limit=10)
     for text in ("first line\n", "second\nthird\n", "fourth\n"):
         writer.write(text)
@@ -68,7 +68,7 @@ def test_a_reader_who_does_not_read_holds_up_nothing_and_the_lines_that_are_drop
     assert writer.dropped == 0
 
 
-def test_the_end_of_a_program_waits_for_a_reader_who_does_not_read_no_longer_than_it_says(pipe: Pipe) -> None:
+def test_the_end_of_a_program_waits_for_a_stalled_reader_no_longer_than_the_timeout(pipe: Pipe) -> None:
     writer = BackgroundWriter(pipe.stream, "test", limit=1000)
     writer.write("unread\n")
     ended = threading.Event()
@@ -117,7 +117,7 @@ def test_a_thread_that_can_not_be_started_is_tried_again_and_the_lines_are_count
     assert stdout.getvalue() == "[… 2 lines are missing here: they could not be written in time]\nthree\n"
 
 
-def test_when_the_reader_has_gone_all_goes_on(pipe: Pipe) -> None:
+def test_the_program_continues_when_the_reader_is_gone(pipe: Pipe) -> None:
     os.close(pipe.readable)
     writer = BackgroundWriter(pipe.stream, "test", limit=1000)
     writer.write("one\n")
@@ -133,7 +133,7 @@ def test_a_character_that_the_stream_can_not_show_is_shown_by_its_number(pipe: P
     assert pipe.read("\n") == "caf\\xe9\n"
 
 
-def test_lines_that_a_full_disk_does_not_take_are_counted_and_said_once_it_has_room(
+def test_lines_lost_on_a_full_disk_are_counted_and_reported_once_it_has_room(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> int:
@@ -151,7 +151,7 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_said_once_it_has_r
     assert (tmp_path / "log").read_text().endswith("three\n")
 
 
-def test_whatever_a_write_fails_of_the_thread_goes_on() -> None:
+def test_the_thread_continues_after_any_error_of_a_write() -> None:
     class Fails(io.StringIO):
         fails = True
 

@@ -37,7 +37,7 @@ def test_no_error_is_retryable_unless_its_work_has_not_run(outcome: Outcome) -> 
     assert transient > 5
 
 
-def test_a_later_word_on_the_outcome_decides_again() -> None:
+def test_a_changed_outcome_changes_retryable() -> None:
     class Lost(BrummerError):
         transient = True
 

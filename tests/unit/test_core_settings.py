@@ -112,7 +112,7 @@ def test_a_project_may_set_what_concerns_its_own_instance_and_the_list_is_explic
 
 
 @pytest.mark.parametrize("setting", [each for each in TABLE if each.set_by == USER], ids=lambda each: each.key)
-def test_what_only_the_user_may_set_is_ignored_in_a_projects_file_and_said(setting: Any) -> None:
+def test_a_setting_that_only_the_user_may_set_is_ignored_and_reported_in_a_projects_file(setting: Any) -> None:
     in_words = {"true or false": "true", "addresses": '["192.0.2.7:443"]'}.get(setting.kind.name, "70_000_000")
     settings = gather([projects(f"ledger_entries = 7\n{setting.key} = {in_words}")], {})
     assert (settings.value_of(setting), settings.origin_of(setting.key)) == (setting.default, Origin())
@@ -144,13 +144,13 @@ def test_a_project_adds_no_server_and_replaces_none() -> None:
         '"\\u0073ervers" = {docs = {url = "http://127.0.0.1:2/mcp"}}',
     ],
 )
-def test_a_server_is_ignored_however_a_project_writes_its_name(text: str) -> None:
+def test_a_projects_server_is_ignored_in_every_spelling_of_its_name(text: str) -> None:
     settings = gather([projects(text)], {})
     assert settings.servers == ()
     assert [each.context["key"] for each in settings.warnings] == ["servers.docs"]
 
 
-def test_a_file_with_many_faults_fills_no_list_of_problems() -> None:
+def test_a_file_with_many_faults_gives_a_bounded_number_of_problems() -> None:
     servers_ = "".join(f'[servers.s{n}]\nurl = "http://h/"\n' for n in range(1_000))
     unknown = "".join(f"unknown_{n} = 1\n" for n in range(1_000))
     settings = gather([projects(unknown + servers_)], {})
@@ -202,7 +202,7 @@ def numbers_for(setting: Setting) -> set[float]:
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda each: each.key)
-def test_a_number_holds_as_it_was_set_or_is_refused_with_what_would_do(setting: Setting) -> None:
+def test_a_number_is_accepted_unchanged_or_refused_with_the_valid_range(setting: Setting) -> None:
     """In a file, as a variable and as a flag."""
     least, most = setting.kind.shown(setting.least), setting.kind.shown(setting.kind.most)
     for number in sorted(numbers_for(setting)):
@@ -227,7 +227,7 @@ def test_a_number_holds_as_it_was_set_or_is_refused_with_what_would_do(setting: 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda each: each.key)
 @pytest.mark.parametrize("text", ["-1", "-0.5", "nan", "inf", "-inf", "true", "[]", '""', '"-1s"', '"1e3"', '"٣"'])
-def test_what_is_no_number_of_its_kind_is_refused(setting: Setting, text: str) -> None:
+def test_a_value_that_is_not_a_number_of_its_kind_is_refused(setting: Setting, text: str) -> None:
     settings = of(f"{setting.key} = {text}")
     assert settings.value_of(setting) == setting.default
     assert [problem.context["key"] for problem in settings.problems] == [setting.key]
@@ -376,14 +376,14 @@ def tree(tmp_path: Path) -> Tree:
 SERVER = '[servers.docs]\nurl = "http://127.0.0.1:2/mcp"\n'
 
 
-def test_files_are_read_where_they_stand(tree: Tree) -> None:
+def test_files_are_read_from_their_directories(tree: Tree) -> None:
     tree.users("ledger_entries = 1\nlogind = true")
     tree.projects("\ufeffledger_entries = 2\r\n# grün")
     settings = tree.read()
     assert (settings.limits.ledger_entries, settings.logind, settings.problems) == (2, True, ())
 
 
-def test_a_file_in_a_parent_directory_is_no_more_the_users_than_the_projects(tree: Tree) -> None:
+def test_a_file_in_a_parent_directory_has_only_the_power_of_a_projects_file(tree: Tree) -> None:
     inner = tree.project / "a" / "b"
     inner.mkdir(parents=True)
     tree.projects(f"max_parked = 2\n{SERVER}")
@@ -412,7 +412,7 @@ def test_a_home_directory_with_two_paths_has_one_file(tree: Tree) -> None:
     assert (settings.limits.parked, len(settings.servers), settings.warnings) == (2, 1, ())
 
 
-def test_a_projects_link_to_the_users_file_says_nothing_new(tree: Tree) -> None:
+def test_a_projects_link_to_the_users_file_changes_nothing(tree: Tree) -> None:
     tree.users(f"max_parked = 2\n{SERVER}")
     (tree.project / ".brum.toml").symlink_to(tree.home / ".brum.toml")
     settings = tree.read()
@@ -463,14 +463,14 @@ def test_a_file_of_another_user_above_the_project_is_left_out(tree: Tree) -> Non
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
-def test_the_owner_of_a_project_has_no_say_in_the_users_own_file(tree: Tree) -> None:
+def test_the_owner_of_a_project_can_not_provide_the_users_own_file(tree: Tree) -> None:
     tree.users(SERVER)
     os.chown(tree.home / ".brum.toml", 12_345, -1)
     os.chown(tree.project, 12_345, -1)
     assert tree.read().servers == ()
 
 
-def test_a_file_that_cannot_be_read_costs_only_itself(tree: Tree) -> None:
+def test_a_file_that_can_not_be_read_affects_no_other_file(tree: Tree) -> None:
     tree.users("max_parked = 1")
     for content, line in ((b"# \n\xff", 2), (b"#" * (LIMIT_BYTES + 1), None)):
         tree.projects(content)

@@ -69,7 +69,7 @@ def test_the_pause_has_a_cap_and_begins_anew_after_a_long_run() -> None:
 
 
 @pytest.mark.parametrize("ends", [None, asyncio.CancelledError()], ids=["it returns", "what it awaits is cancelled"])
-def test_a_task_that_ends_without_being_asked_to_has_failed_too(ends: BaseException | None) -> None:
+def test_a_task_that_ends_by_itself_has_failed_too(ends: BaseException | None) -> None:
     async def main() -> None:
         supervisor, work = Supervisor(), Work(ends)
         supervisor.start("watch", work)
@@ -144,7 +144,7 @@ def test_many_objects_whose_callbacks_raise_are_one_problem_that_names_no_argume
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EMFILE, "no descriptor"), None], ids=["another error", "an end"])
-def test_a_task_that_answers_its_cancellation_by_something_else_ends_all_the_same(error: OSError | None) -> None:
+def test_a_task_that_replaces_its_cancellation_by_another_result_ends(error: OSError | None) -> None:
     async def main() -> None:
         async def cleans_up() -> None:
             with contextlib.suppress(asyncio.CancelledError):
@@ -162,7 +162,7 @@ def test_a_task_that_answers_its_cancellation_by_something_else_ends_all_the_sam
     in_virtual_time(main())
 
 
-def test_closing_ends_a_task_wherever_it_stands() -> None:
+def test_closing_ends_a_task_in_any_state() -> None:
     async def main() -> None:
         supervisor, work = Supervisor(), Work(*[OSError(errno.EIO, "broken")] * 100)
         waits, runs = supervisor.start("waits", work), supervisor.start("runs", Work())

@@ -32,7 +32,7 @@ CONTROLS = "".join(map(chr, {*range(0x20)} - {0x09, 0x0A}))
 @pytest.mark.parametrize(
     "characters", [BIDI, ZERO_WIDTH, MARKS, STYLES, C1, SEPARATORS, SURROGATES, ASTRAL, CONTROLS], ids=ascii
 )
-def test_what_nobody_sees_is_shown_as_its_number(characters: str) -> None:
+def test_an_invisible_character_is_shown_as_its_number(characters: str) -> None:
     for character in characters:
         shown = visible(f"a{character}b")
         assert shown.isascii()
@@ -57,7 +57,7 @@ def test_what_nobody_sees_is_shown_as_its_number(characters: str) -> None:
         CLEAR,
     ],
 )
-def test_what_can_be_seen_is_left_alone(text: str) -> None:
+def test_visible_text_is_unchanged(text: str) -> None:
     assert visible(text) == text
 
 
@@ -93,7 +93,7 @@ def test_nothing_that_is_shown_is_hidden_and_it_is_shown_once(text: str) -> None
     assert visible(shown) == shown
 
 
-def test_a_log_line_is_one_line_and_shows_what_nobody_sees() -> None:
+def test_a_log_line_is_one_line_and_shows_invisible_characters() -> None:
     stream = io.StringIO()
     writer = BackgroundWriter(stream, "test", 10_000)
     handler = log._Handler(writer)
@@ -118,7 +118,7 @@ standard_streams.finish()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_the_standard_streams_show_what_nobody_sees(encoding: str) -> None:
+def test_the_standard_streams_show_invisible_characters(encoding: str) -> None:
     environ = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, check=True)
     green = b"gr\xc3\xbcn" if encoding == "utf-8" else b"gr\\xfcn"

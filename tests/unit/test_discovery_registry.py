@@ -545,7 +545,7 @@ async def test_ten_thousand_files_do_not_hold_up_the_loop(directory: Path, regis
     assert sorted(pauses)[-2] < 0.02
 
 
-async def test_a_record_whose_look_failed_is_read_again(
+async def test_a_record_whose_process_could_not_be_checked_is_read_again(
     directory: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.to_thread(put, directory, record_of_this_process())
@@ -564,7 +564,7 @@ async def test_a_record_whose_look_failed_is_read_again(
     assert len(registry.snapshot()) == 1
 
 
-async def test_a_record_that_could_not_be_read_is_looked_at_soon(
+async def test_a_record_that_could_not_be_read_is_read_again_soon(
     directory: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.to_thread(put, directory, record_of_this_process())

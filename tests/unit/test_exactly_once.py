@@ -347,24 +347,24 @@ SEEDS = range(6)
 
 
 @pytest.mark.parametrize("entries", [1, 3, 1000])
-def test_a_call_runs_once_however_slow_its_requests_and_however_forgetful_the_ledger(entries: int) -> None:
+def test_a_call_runs_once_with_slow_requests_and_a_small_ledger(entries: int) -> None:
     faults = Faults(ways_s=(0.0, 0.0, 0.01, 0.4, 4.0), lost=0.3)
     for seed in SEEDS:
         play(seed, 40, {"nothing": 3, "a_while": 2, "cut": 1}, entries, faults)
 
 
 @pytest.mark.parametrize("entries", [1, 1000])
-def test_an_instance_that_was_stopped_begins_nothing_that_was_answered_meanwhile(entries: int) -> None:
+def test_an_instance_that_was_stopped_begins_no_call_that_was_answered_meanwhile(entries: int) -> None:
     for seed in SEEDS:
         play(seed, 40, {"nothing": 4, "a_while": 2, "stop": 1, "cut": 1}, entries, Faults(lost=0.1))
 
 
-def test_an_instance_behind_a_proxy_begins_nothing_whose_time_is_over() -> None:
+def test_an_instance_behind_a_proxy_begins_no_call_after_its_deadline() -> None:
     faults = Faults(ways_s=(0.0, 0.0, 1.0, 30.0), lost=0.1, tells_hang_ups=False)
     for seed in SEEDS:
         play(seed, 40, {"nothing": 4, "a_while": 2, "stop": 1, "cut": 1}, 1000, faults)
 
 
-def test_across_restarts_a_call_is_unknown_or_told_as_it_was() -> None:
+def test_across_restarts_an_outcome_is_unknown_or_true() -> None:
     for seed in SEEDS:
         play(seed, 40, {"nothing": 6, "a_while": 3, "stop": 1, "cut": 1, "restart": 1}, 10, Faults(lost=0.2))

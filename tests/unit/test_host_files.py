@@ -304,7 +304,7 @@ class _NoStatus:
         raise OSError(errno.EIO, "no")
 
 
-def test_a_file_whose_status_can_t_be_had_is_closed_again(tmp_path: Path) -> None:
+def test_a_file_whose_status_can_not_be_read_is_closed_again(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x")
     failing: Any = _NoStatus()
@@ -313,7 +313,7 @@ def test_a_file_whose_status_can_t_be_had_is_closed_again(tmp_path: Path) -> Non
     assert failing.open_files == 0
 
 
-def test_a_lock_whose_file_can_t_be_looked_at_may_be_held_or_not(tmp_path: Path) -> None:
+def test_a_lock_whose_file_can_not_be_checked_may_be_held_or_not(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     path.write_bytes(b"")
     failing: Any = _NoStatus()

@@ -49,7 +49,7 @@ def test_processes_that_make_it_at_once_agree(tmp_path: Path) -> None:
     assert len(tokens) == 1
 
 
-def test_one_that_was_made_between_look_and_creation_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_another_process_made_meanwhile_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "http-token"
     path.write_text("of-another-process")
     path.chmod(0o600)
@@ -69,7 +69,7 @@ def test_a_file_that_others_may_read_or_write_is_refused(tmp_path: Path, mode: i
     assert "known-to-others" not in caught.value.message
 
 
-def test_a_link_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+def test_a_link_to_any_target_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("a-secret")
     (tmp_path / "elsewhere").chmod(0o600)
     for target in ("elsewhere", "missing"):
@@ -98,7 +98,7 @@ def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: str) -> 
         http_token(path)
 
 
-def test_what_is_no_file_and_a_place_without_room_are_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_and_a_full_disk_are_refused(tmp_path: Path) -> None:
     (tmp_path / "http-token").mkdir()
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "http-token", tmp_path / "file" / "http-token"):

@@ -96,7 +96,7 @@ def test_a_stopped_process_is_alive_and_is_said_to_be_stopped(start: Start) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_process_whose_control_group_is_frozen_is_said_to_be_frozen(start: Start, version: str) -> None:
+def test_a_process_in_a_frozen_control_group_has_the_state_frozen(start: Start, version: str) -> None:
     process = start()
     with frozen(process.pid, version):
         state = process_state(process.pid)
@@ -285,7 +285,7 @@ def test_an_unknown_boot_proves_no_other_boot() -> None:
     assert not same_boot(msgspec.structs.replace(own, boot_id="another"))
 
 
-async def test_a_death_is_told_although_looks_had_failed_for_a_while(
+async def test_a_death_is_reported_although_checks_had_failed_for_a_while(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a watch that has no descriptor and so polls."""

@@ -11,7 +11,7 @@ from brummer.host.directory_watch import DirectoryWatch, Hint
 from brummer.host.readers import read_when_ready
 
 
-async def test_what_stays_readable_and_can_not_be_read_is_given_up_at_once() -> None:
+async def test_a_descriptor_that_stays_readable_but_can_not_be_read_is_closed_at_once() -> None:
     loop, reads, failed = asyncio.get_running_loop(), 0, asyncio.Event()
     readable, other = os.pipe()
     os.write(other, b"for ever")
@@ -71,7 +71,7 @@ async def test_a_directory_watch_that_can_not_be_read_once_is_opened_again(
         watch.close()
 
 
-async def test_a_listener_that_raises_costs_another_of_the_same_directory_nothing(tmp_path: Path) -> None:
+async def test_a_listener_that_raises_does_not_affect_another_of_the_same_directory(tmp_path: Path) -> None:
     loop, hints = asyncio.get_running_loop(), Hints()
 
     def raises(_: Hint) -> None:

@@ -29,7 +29,7 @@ async def test_where_threads_can_not_be_started_that_is_no_reason_to_fail(monkey
     assert await asyncio.to_thread(lambda: 1) == 1
 
 
-async def test_work_for_which_no_thread_can_be_started_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_without_a_free_thread_raises_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -365,7 +365,7 @@ async def test_other_ways_to_write_no_arguments_are_taken(shop: Record, nothing:
 @pytest.mark.parametrize(
     "wrong", [{"timeout_s": -1}, {"timeout_s": 1e9}, {"timeout_s": "soon"}, {"timeout_s": True}, {"bogus": 1}]
 )
-async def test_a_wait_everywhere_refuses_what_a_wait_in_one_instance_refuses(
+async def test_a_wait_on_all_instances_refuses_the_same_arguments_as_a_wait_in_one(
     shop: Record, wrong: dict[str, Any]
 ) -> None:
     async with hub_with(shop) as router:
@@ -373,7 +373,7 @@ async def test_a_wait_everywhere_refuses_what_a_wait_in_one_instance_refuses(
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-async def test_an_instance_or_arguments_that_are_nothing_are_not_given(shop: Record, nothing: object) -> None:
+async def test_an_empty_instance_and_empty_arguments_count_as_not_given(shop: Record, nothing: object) -> None:
     async with hub_with(shop) as router:
         assert (await call(router, "logs_tail", {"instance": nothing}))["structuredContent"] == {}
         given = {"instance": nothing, "tool": "custom", "arguments": nothing}
@@ -597,7 +597,7 @@ async def test_a_call_that_a_black_box_could_not_answer_goes_on_and_is_counted_o
         assert ended[0].took_s >= 0.05, "it began when the agent asked"
 
 
-async def test_a_call_that_was_sent_is_known_to_be_when_no_black_box_answers_in_its_place(
+async def test_a_call_that_was_sent_stays_unknown_when_no_black_box_answers_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "PARK_S", 0.05)

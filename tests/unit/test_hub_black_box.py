@@ -77,7 +77,7 @@ async def test_its_text_begins_with_where_it_is_from_and_has_the_cursor(boxes: B
 
 
 @pytest.mark.parametrize("tool", ["logs_tail", "logs_search", "changes_since", "scripts_status"])
-async def test_its_answers_keep_to_the_budget(boxes: BlackBoxes, shop: About, tmp_path: Path, tool: str) -> None:
+async def test_its_answers_fit_into_the_limit(boxes: BlackBoxes, shop: About, tmp_path: Path, tool: str) -> None:
     def leave_much() -> None:
         for script in range(150):
             name = f"script-{script}"
@@ -108,9 +108,7 @@ async def test_its_answers_keep_to_the_budget(boxes: BlackBoxes, shop: About, tm
     assert "next_cursor" in content
 
 
-async def test_a_file_that_somebody_has_edited_is_shown_as_it_is(
-    boxes: BlackBoxes, shop: About, tmp_path: Path
-) -> None:
+async def test_an_edited_file_is_shown_unchanged(boxes: BlackBoxes, shop: About, tmp_path: Path) -> None:
     process = {"process_id": "odd-1", "name": "odd", "status": "failed", "urls": 5, "errors": "many", "ended_at": 3}
     change = {"n": 1, "urls": 7, "at": None}
 
@@ -139,7 +137,7 @@ async def test_what_it_does_not_understand_is_refused(boxes: BlackBoxes, shop: A
 
 
 @pytest.mark.parametrize("tool", sorted(ANSWERED))
-async def test_an_argument_that_only_instances_understand_is_not_dropped_without_a_word(
+async def test_an_argument_that_only_instances_understand_is_not_silently_dropped(
     boxes: BlackBoxes, shop: About, monkeypatch: pytest.MonkeyPatch, tool: str
 ) -> None:
     for kind in (arguments.ScriptsStatus, arguments.TailLogs, arguments.SearchLogs, arguments.ChangesSince):
@@ -181,7 +179,7 @@ def test_black_boxes_and_logs_outlive_the_session_unless_a_place_for_all_was_cho
         assert log_directory(state) == tmp_path / "brummer" / "instances"
 
 
-async def test_where_no_thread_starts_nothing_was_left_behind(
+async def test_without_a_thread_no_black_box_is_found(
     leave: Leave, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     about = await asyncio.to_thread(leave, "shop")

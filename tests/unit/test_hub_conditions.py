@@ -41,7 +41,7 @@ def process() -> Process:
     return Process()
 
 
-def test_a_process_that_uses_cpu_time_is_busy_however_often_it_is_looked_at(process: Process) -> None:
+def test_a_process_that_uses_cpu_time_is_busy_at_any_rate_of_checks(process: Process) -> None:
     process.look()
     process.after(SAMPLE_S, "sleeping", 120)
     assert {process.after(0.0001, state, 120) for state in ("running", "sleeping") * 5} == {"busy"}

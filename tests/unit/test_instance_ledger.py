@@ -94,7 +94,7 @@ def test_a_result_of_exactly_the_limit_is_kept_and_one_byte_more_is_not() -> Non
     assert (ledger.find("fits"), ledger.find("over")) == (None, None)
 
 
-def test_memory_that_is_short_makes_it_forget_what_is_older() -> None:
+def test_a_shortage_of_memory_drops_older_results() -> None:
     ledger = Ledger()
     ledger.close(ledger.open("old"), b"x", 1.0)
     ledger.close(ledger.open("new"), b"y", 50.0)
@@ -183,14 +183,14 @@ class Judged:
             return told["why"]
 
 
-async def test_a_call_whose_time_to_begin_is_over_never_begins() -> None:
+async def test_a_call_after_its_latest_time_to_begin_never_begins() -> None:
     judged = Judged()
     assert await judged.call("k", begin_by_s=judged.now_s - 0.001) == "late"
     assert judged.tools.runs == 0
     assert await judged.call("k", begin_by_s=judged.now_s) == {"runs": 1}
 
 
-async def test_a_call_that_began_in_time_is_answered_however_late_it_is_asked_for_again() -> None:
+async def test_a_call_that_began_in_time_is_answered_to_a_late_repeated_request() -> None:
     judged = Judged()
     assert await judged.call("k", begin_by_s=judged.now_s + 1) == {"runs": 1}
     judged.now_s += 3600
@@ -249,7 +249,7 @@ async def test_a_cancellation_by_key_stops_the_work_and_answers_who_waits() -> N
     assert tools.runs == 1
 
 
-async def test_a_call_that_was_cancelled_before_it_came_never_begins() -> None:
+async def test_a_call_that_was_cancelled_before_it_arrived_never_begins() -> None:
     tools = Counting()
     calls = KeyedCalls(tools, frozenset())
     assert calls.cancel_call("k")
@@ -258,7 +258,7 @@ async def test_a_call_that_was_cancelled_before_it_came_never_begins() -> None:
     assert calls.tools_json == tools.tools_json
 
 
-async def test_a_read_is_cancelled_by_the_one_who_waits_for_it() -> None:
+async def test_a_cancelled_request_cancels_its_read() -> None:
     tools = Counting()
     calls = KeyedCalls(tools, frozenset({"count"}))
     reading = asyncio.create_task(calls.call_tool(keyed("k")))
@@ -270,7 +270,7 @@ async def test_a_read_is_cancelled_by_the_one_who_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_cancellation_at_any_moment_of_the_beginning_is_answered_and_stays_in_the_ledger(turns: int) -> None:
+async def test_a_cancellation_at_any_moment_of_the_start_is_answered_and_stays_in_the_ledger(turns: int) -> None:
     tools = Counting()
     calls = KeyedCalls(tools, frozenset())
     request = asyncio.create_task(calls.call_tool(keyed("k")))
@@ -304,7 +304,7 @@ async def ended(calls: KeyedCalls, tools: Counting, lost: asyncio.Task[bytes]) -
     await asyncio.gather(lost, return_exceptions=True)
 
 
-def test_asking_again_ends_the_grace_period() -> None:
+def test_a_repeated_request_ends_the_grace_period() -> None:
     async def story() -> None:
         tools = Counting()
         calls = KeyedCalls(tools, frozenset())
@@ -370,7 +370,7 @@ async def test_closing_stops_the_work_and_leaves_no_task() -> None:
     assert content(await waiting)["error"]["code"] == "cancelled"
 
 
-async def test_a_request_whose_progress_can_not_be_sent_costs_another_of_the_same_call_nothing() -> None:
+async def test_a_request_whose_progress_can_not_be_sent_does_not_affect_another_of_the_same_call() -> None:
     def broken(_: bytes) -> None:
         raise ConnectionResetError
 

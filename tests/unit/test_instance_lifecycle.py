@@ -203,7 +203,7 @@ async def test_which_ends_are_followed_by_a_restart(
     assert [run.state for run in world.manager.runs()] == states
 
 
-async def test_an_expression_that_is_too_slow_for_what_a_script_prints_is_given_up_and_said(
+async def test_an_expression_that_is_too_slow_for_a_scripts_output_is_dropped_and_reported(
     world: World, reserve: Reserve
 ) -> None:
     slow = f"yes {'a' * 40}b | head -n 5000; {SLEEP}"

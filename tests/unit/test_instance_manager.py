@@ -332,7 +332,7 @@ async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always
     assert manager.find(f"web-{FEW + 2}") is manager.current("web")
 
 
-async def test_where_many_scripts_run_the_end_of_one_that_was_restarted_is_still_known(
+async def test_the_end_of_a_restarted_run_is_still_known_when_many_scripts_run(
     manager: Manager, few_kept: None
 ) -> None:
     first = await ran(manager, "exit 3")
@@ -370,7 +370,7 @@ def sigchld_ignored() -> Iterator[None]:
     signal.signal(signal.SIGCHLD, before)
 
 
-async def test_a_script_whose_status_the_kernel_has_taken_ends_and_is_no_success(
+async def test_a_script_whose_status_the_kernel_has_taken_ends_without_success(
     manager: Manager, sigchld_ignored: None
 ) -> None:
     run = await ran(manager, "true")
@@ -387,7 +387,7 @@ async def test_a_script_whose_status_the_kernel_will_take_can_be_stopped(
     assert run.state == "stopped"
 
 
-async def test_a_listener_of_changes_that_raises_costs_no_other_and_no_start(manager: Manager) -> None:
+async def test_a_listener_of_changes_that_raises_affects_no_other_and_no_start(manager: Manager) -> None:
     def raises(*_: object) -> None:
         raise ZeroDivisionError("a defect")
 
@@ -427,7 +427,7 @@ async def test_a_run_ends_although_following_its_child_has_failed(
     assert run.state == "failed"
 
 
-async def test_readiness_is_found_although_looks_had_failed(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readiness_is_found_although_checks_had_failed(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, real = 0, listening_ports
 
     def sometimes(processes: Any) -> set[int]:
@@ -443,7 +443,7 @@ async def test_readiness_is_found_although_looks_had_failed(manager: Manager, mo
     assert looks > 2
 
 
-async def test_a_kill_by_another_while_it_stops_is_told_as_that(manager: Manager) -> None:
+async def test_a_kill_by_another_program_during_a_stop_is_reported_as_that(manager: Manager) -> None:
     ignores = (
         "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
     )
@@ -480,7 +480,7 @@ async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
     assert "the kernel killed 1 process for lack of memory" in str(run.reason)
 
 
-async def test_kills_in_another_control_group_are_not_taken_for_those_of_the_run(
+async def test_kills_in_another_control_group_do_not_count_for_the_run(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The instance may be moved while the script runs."""

@@ -192,7 +192,7 @@ async def cancelled_while_it_waits(agent: Agent, tool: str, *reason: str) -> Non
 
 
 @pytest.mark.parametrize("tool", ["scripts_run", "scripts_restart"])
-async def test_a_cancelled_call_ends_the_run_that_it_began_and_whose_end_it_waits_for(agent: Agent, tool: str) -> None:
+async def test_a_cancelled_call_that_waits_for_the_end_of_its_run_ends_the_run(agent: Agent, tool: str) -> None:
     await cancelled_while_it_waits(agent, tool)
     assert (await agent.call("wait_for", process="sleeper", exit=True, timeout_s=5))["matched"]
     process = (await agent.call("scripts_status"))["processes"][0]
@@ -226,7 +226,7 @@ async def deaf(agent: Agent) -> str:
 
 
 @pytest.mark.parametrize(("wait", "status"), [("ready", "running"), ("exit", "stopped")])
-async def test_a_restart_that_is_cancelled_while_the_run_before_stops_is_carried_through(
+async def test_a_restart_continues_if_it_is_cancelled_while_the_run_before_stops(
     agent: Agent, wait: str, status: str
 ) -> None:
     first = await deaf(agent)
@@ -309,7 +309,7 @@ async def test_a_restart_takes_the_script_as_it_is_now(agent: Agent) -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_a_restart_that_has_stopped_the_old_and_can_not_start_the_new_does_not_say_that_nothing_was_done(
+async def test_a_restart_that_stopped_the_old_run_and_can_not_start_a_new_one_is_not_not_executed(
     agent: Agent, monkeypatch: pytest.MonkeyPatch, *, waits: bool
 ) -> None:
     await agent.call("scripts_run", name="sleeper", wait="none")
@@ -616,9 +616,7 @@ async def test_a_time_that_could_mean_two_things_or_nothing_is_refused(agent: Ag
 
 
 @pytest.mark.parametrize("tool", [tool.name for tool in INSTANCE_TOOLS])
-async def test_an_instance_that_the_hub_did_not_take_out_because_it_is_misspelt_is_refused(
-    agent: Agent, tool: str
-) -> None:
+async def test_a_misspelt_instance_that_the_hub_did_not_remove_is_refused(agent: Agent, tool: str) -> None:
     for name in ("instanse", "Instance"):
         context = (await agent.error(tool, **{name: "shop"}))["context"]
         assert (context["argument"], context["nearest"]) == (name, "instance")
@@ -667,7 +665,7 @@ async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(a
     assert later["line"]["text"] == "ready again"
 
 
-async def test_waiting_since_a_time_finds_what_has_ended_since(agent: Agent) -> None:
+async def test_waiting_since_a_time_finds_processes_that_have_ended_since(agent: Agent) -> None:
     since = Stamp()(time.time())
     await agent.call("scripts_run", name="broken", wait="exit")
     for wanted in ({"exit": True}, {"log": "about to fail"}):

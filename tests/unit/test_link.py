@@ -383,7 +383,7 @@ async def test_an_answer_that_is_none_is_told_and_not_asked_for_again(*, repeata
         assert link.state is State.READY
 
 
-async def test_a_server_that_is_full_is_no_impostor_and_costs_no_connection() -> None:
+async def test_a_full_server_is_not_an_impostor_and_closes_no_connection() -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         call = asyncio.create_task(link.call(tool_call()))
         await has_heard(instance, 1)
@@ -469,7 +469,7 @@ async def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgott
         assert (link.state, link.history[-1].reason) == (State.GONE, "process died")
 
 
-def test_the_status_tells_when_the_next_attempt_is_made_whatever_the_link_waits_for() -> None:
+def test_the_status_has_the_time_of_the_next_attempt_during_every_wait() -> None:
     async def flapping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Proves itself, and hangs up a moment later."""
         head = await reader.readuntil(b"\r\n\r\n")

@@ -109,7 +109,7 @@ async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() ->
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_call_that_is_cancelled_in_the_moment_in_which_it_is_lost_is_cancelled_in_its_instance(
+async def test_a_call_that_is_cancelled_when_its_connection_is_lost_is_cancelled_in_its_instance(
     turns: int,
 ) -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
@@ -418,7 +418,7 @@ async def test_a_call_whose_refusal_fails_is_answered_all_the_same(number: int) 
         assert nothing_is_held(link)
 
 
-async def test_a_call_is_answered_though_what_should_answer_instead_fails() -> None:
+async def test_a_call_is_answered_although_its_substitute_fails() -> None:
     def instead(_: BrummerError) -> None:
         raise RuntimeError("a defect")
 

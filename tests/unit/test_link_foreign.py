@@ -185,7 +185,7 @@ async def test_a_tool_that_fails_as_a_forgotten_session_does_runs_once(code: int
 @pytest.mark.parametrize(
     ("status", "body"), [(200, b""), (202, b""), (200, b"pong"), (404, b"no such method"), (405, b"")]
 )
-async def test_a_tool_that_fails_runs_once_also_where_nobody_knows_ping(status: int, body: bytes) -> None:
+async def test_a_tool_that_fails_runs_once_also_if_its_server_does_not_know_ping(status: int, body: bytes) -> None:
     class WithoutPing(Legacy):
         async def answer(self, exchange: Exchange, message: Message) -> None:
             if message["method"] == "ping":
@@ -214,7 +214,7 @@ async def test_a_tool_that_fails_runs_once_also_where_nobody_knows_ping(status: 
     ],
 )
 @pytest.mark.parametrize("kind", [Legacy, Modern])
-async def test_what_a_tool_may_say_of_its_own_work_is_no_proof_that_it_has_not_run(
+async def test_a_tools_own_words_do_not_prove_that_it_has_not_run(
     kind: type[Foreign], code: int, status: int, outcome: str
 ) -> None:
     async def invalid(server: Foreign, exchange: Exchange, message: Message) -> None:
@@ -226,7 +226,7 @@ async def test_what_a_tool_may_say_of_its_own_work_is_no_proof_that_it_has_not_r
         assert (caught.value.outcome, server.ran) == (outcome, {1: 1})
 
 
-async def test_a_server_that_is_not_ours_can_not_have_a_call_made_again() -> None:
+async def test_a_foreign_server_can_not_cause_a_second_call() -> None:
     async def not_begun(_: Foreign, exchange: Exchange, message: Message) -> None:
         data = {"why": "late", "ledger_position": 1, "clock_s": 1.0}
         error = {"code": -32050, "message": "not begun", "data": data}

@@ -104,7 +104,7 @@ def code_of(answer: dict[str, Any]) -> str:
     ("settings", "fits_s", "exceeds_s"),
     [({}, 59, 61), ({"timeout_s": 5.0}, 4, 6), ({"timeout_s": 600.0}, 599, 601)],
 )
-def test_a_silent_call_has_sixty_seconds_or_what_its_server_is_given(
+def test_a_silent_call_has_sixty_seconds_or_the_timeout_of_its_server(
     kind: Any, settings: dict[str, float], fits_s: float, exceeds_s: float, *, robust: bool
 ) -> None:
     async def story() -> None:
@@ -129,7 +129,7 @@ def test_a_silent_call_has_sixty_seconds_or_what_its_server_is_given(
     ],
     ids=["comment", "words", "ping", "empty", "retry", "log"],
 )
-def test_whatever_comes_in_an_event_stream_is_a_sign_of_life(parts: Any, *, robust: bool) -> None:
+def test_every_line_of_an_event_stream_is_a_sign_of_life(parts: Any, *, robust: bool) -> None:
     async def story() -> None:
         async with hub_for(Modern(stream(*parts)), robust=robust) as router:
             assert await called(router) == CONTENT
@@ -156,7 +156,7 @@ def test_a_large_answer_that_comes_slowly_is_no_silence() -> None:
 
 
 @pytest.mark.parametrize(("max_timeout_s", "code"), [(3600.0, ""), (400.0, "deadline_exceeded")])
-def test_signs_of_life_extend_a_call_as_far_as_its_server_is_given(max_timeout_s: float, code: str) -> None:
+def test_signs_of_life_extend_a_call_up_to_the_max_timeout_of_its_server(max_timeout_s: float, code: str) -> None:
     async def story() -> None:
         async with hub_for(Modern(stream(*[(50, KEEP_ALIVE)] * 10)), max_timeout_s=max_timeout_s) as router:
             assert code_of(await called(router)) == code
@@ -186,7 +186,7 @@ async def test_requests_that_are_no_calls_ask_for_no_progress() -> None:
 
 
 @pytest.mark.parametrize(("connect_timeout_s", "is_ready"), [(10.0, False), (30.0, True)])
-def test_a_server_has_the_time_for_its_hello_that_it_is_given(connect_timeout_s: float, *, is_ready: bool) -> None:
+def test_a_server_has_its_connect_timeout_for_the_handshake(connect_timeout_s: float, *, is_ready: bool) -> None:
     class Waking(Modern):
         async def answer(self, exchange: Exchange, message: Message) -> None:
             await asyncio.sleep(20)
@@ -210,7 +210,7 @@ def test_the_limits_of_a_server_are_read_from_its_table() -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", '"5 parsecs"', "true", "[]", '"31d"', "nan", "inf"])
 @pytest.mark.parametrize("key", ["timeout", "max_timeout", "connect_timeout"])
-def test_a_limit_that_is_none_is_a_problem_with_its_line(key: str, value: str) -> None:
+def test_an_invalid_limit_is_a_problem_with_its_line(key: str, value: str) -> None:
     text = f'[servers.docs]\nurl = "http://h/"\n{key} = {value}\n'
     settings = gather([SettingsFile(Path("/home/u/.brum.toml"), text, USER)], {})
     assert settings.servers == ()
@@ -232,7 +232,7 @@ def test_a_limit_that_is_none_is_a_problem_with_its_line(key: str, value: str) -
         ("/a b", {}),
     ],
 )
-async def test_what_would_be_read_as_something_else_is_not_sent(url: str | None, headers: dict[str, str]) -> None:
+async def test_a_request_that_http_would_misread_is_not_sent(url: str | None, headers: dict[str, str]) -> None:
     async with Modern() as server:
         target = ForeignTarget("docs", server.target.url + (url or ""), headers)
         async with running(target) as link:
@@ -245,7 +245,7 @@ async def test_what_would_be_read_as_something_else_is_not_sent(url: str | None,
 @pytest.mark.parametrize(
     ("path", "sent"), [("/mcp/zürich", b"/mcp/z%C3%BCrich"), ("/a%20b?q=1&r=é", b"/a%20b?q=1&r=%C3%A9"), ("", b"/")]
 )
-async def test_a_url_is_sent_in_the_form_that_http_has_for_it(path: str, sent: bytes) -> None:
+async def test_a_url_is_encoded_as_http_requires(path: str, sent: bytes) -> None:
     targets: list[bytes] = []
 
     class Noting(Modern):

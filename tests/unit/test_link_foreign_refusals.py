@@ -125,7 +125,7 @@ def test_the_servers_own_words_are_repeated(body: bytes, headers: Headers, words
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"error":5}', b"\xff", b"[" * 3000, b"x" * 100_000, b'"text"'])
 @pytest.mark.parametrize("status", [200, 204, 307, 401, 404, 429, 500, 503, 599])
-def test_a_refusal_is_reported_whatever_its_body_is(status: int, body: bytes) -> None:
+def test_a_refusal_with_any_body_is_reported(status: int, body: bytes) -> None:
     response = Response(status, {b"content-type": b"application/x-unknown"}, body)
     refusal = refusal_by_status(response, WALL_S) or refusal_by_content(response, WALL_S)
     assert refusal is not None
@@ -152,7 +152,7 @@ LASTING: list[tuple[int, bytes, Headers, str]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "headers", "code"), LASTING)
-def test_a_call_to_a_server_that_refuses_us_fails_at_once_as_what_it_is(
+def test_a_call_to_a_refusing_server_fails_at_once_with_the_refusal(
     status: int, body: bytes, headers: Headers, code: str
 ) -> None:
     async def story() -> None:
@@ -169,7 +169,7 @@ def test_a_call_to_a_server_that_refuses_us_fails_at_once_as_what_it_is(
 
 
 @pytest.mark.parametrize(("status", "body", "headers", "code"), LASTING)
-def test_a_server_that_refuses_is_left_alone_and_reached_by_the_first_call_once_it_serves(
+def test_a_refusing_server_is_dialled_rarely_and_the_first_call_reaches_it_once_it_serves(
     status: int, body: bytes, headers: Headers, code: str
 ) -> None:
     async def story() -> None:
@@ -185,7 +185,7 @@ def test_a_server_that_refuses_is_left_alone_and_reached_by_the_first_call_once_
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-def test_a_server_that_begins_to_refuse_is_left_alone_as_well(status: int) -> None:
+def test_a_server_that_begins_to_refuse_is_dialled_rarely_as_well(status: int) -> None:
     async def story() -> None:
         async with Refusing(None) as server, running(server.target) as link:
             await reached(link, State.READY)
@@ -212,7 +212,7 @@ def test_a_server_that_limits_our_probes_stays_ready() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_hello_is_not_repeated_before_the_time_that_the_server_has_set(status: int) -> None:
+def test_the_handshake_is_not_repeated_before_the_time_that_the_server_has_set(status: int) -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
         async with Refusing(status, headers=after(500)) as server, running(server.target) as link:
@@ -342,7 +342,7 @@ async def test_a_token_that_expires_makes_calls_fail_as_unauthorized() -> None:
         assert (error.code, error.outcome, server.ran) == ("unauthorized", "not_executed", {})
 
 
-async def test_the_basic_link_reports_refusals_as_what_they_are() -> None:
+async def test_the_basic_link_reports_each_refusal_with_its_own_code() -> None:
     async with RefusingCalls(403) as server:
         link = BasicLink(server.target)
         error = await failure(link)

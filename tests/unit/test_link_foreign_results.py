@@ -49,12 +49,12 @@ def given_out(result: object, *, modern: bool) -> Any:
         msgspec.json.encode({"content": [TEXT, LINK, IMAGE, EMBEDDED]}),
     ],
 )
-def test_what_clients_can_take_passes_byte_for_byte(result: bytes, *, modern: bool) -> None:
+def test_a_result_that_clients_accept_passes_byte_for_byte(result: bytes, *, modern: bool) -> None:
     assert tool_result(neutral(result), modern=modern) == result
 
 
 @pytest.mark.parametrize("value", [[1, {"a": 2}], "text", 7, True, []])
-def test_structured_content_that_is_no_object_is_wrapped_for_legacy_clients_alone(value: object) -> None:
+def test_structured_content_that_is_not_an_object_is_wrapped_for_legacy_clients_only(value: object) -> None:
     result = {"content": [TEXT], "structuredContent": value}
     assert given_out(result, modern=True) == result
     assert given_out(result, modern=False) == {**result, "structuredContent": {"result": value}}
@@ -80,13 +80,13 @@ def test_structured_content_that_is_no_object_is_wrapped_for_legacy_clients_alon
         ),
     ],
 )
-def test_content_that_is_missing_or_is_none_becomes_text(result: object, content: object) -> None:
+def test_missing_or_invalid_content_becomes_text(result: object, content: object) -> None:
     for modern in (True, False):
         assert given_out(result, modern=modern)["content"] == content
 
 
 @given(result=results, modern=st.booleans())
-def test_the_official_clients_take_whatever_a_server_has_sent(result: dict[str, Any], *, modern: bool) -> None:
+def test_the_official_clients_accept_every_result_of_a_server(result: dict[str, Any], *, modern: bool) -> None:
     passed = given_out(result, modern=modern)
     if modern:
         modern_types.CallToolResult.model_validate({"resultType": "complete", **passed}, strict=True)
@@ -106,7 +106,7 @@ def test_the_official_clients_take_whatever_a_server_has_sent(result: dict[str, 
         ({"annotations": {}, "_meta": {"x": None}}, {"annotations": {}, "_meta": {"x": None}}),
     ],
 )
-def test_what_a_block_says_of_itself_is_an_object_without_nulls_or_left_out(
+def test_members_of_a_block_are_objects_without_nulls_or_left_out(
     further: dict[str, Any], kept: dict[str, Any]
 ) -> None:
     given = given_out({"content": [{**TEXT, **further}]}, modern=False)

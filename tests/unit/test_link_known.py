@@ -52,7 +52,7 @@ def test_a_call_that_was_sent_and_not_answered_in_time_is_unknown_even_if_it_may
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-async def test_the_basic_link_says_unknown_of_a_sent_call_whose_connection_is_lost(*, repeatable: bool) -> None:
+async def test_the_basic_link_reports_unknown_for_a_sent_call_whose_connection_is_lost(*, repeatable: bool) -> None:
     async def hang_up(exchange: Exchange, _: dict[str, Any]) -> None:
         exchange._connection.abort()
 
@@ -121,7 +121,7 @@ def test_a_call_that_was_not_sent_waits_for_its_instance_for_a_while_and_may_be_
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-async def test_a_call_that_may_have_run_is_not_told_retryable_when_its_instance_is_gone(*, repeatable: bool) -> None:
+async def test_a_call_that_may_have_run_is_not_retryable_when_its_instance_is_gone(*, repeatable: bool) -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await reached(link, State.READY)
         call = tool_call(repeatable=repeatable)
@@ -177,7 +177,7 @@ def not_begun(instance: FakeInstance, *whys: str, began: bool = False) -> None:
 
 @pytest.mark.parametrize("why", ["late", "hung_up", "forgotten"])
 @pytest.mark.parametrize("way", ["short", "long"])
-async def test_a_call_that_its_instance_did_not_begin_is_sent_again_judged_by_what_the_instance_said(
+async def test_a_call_that_its_instance_did_not_begin_is_sent_again_with_the_instances_position_and_clock(
     why: str, way: str
 ) -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
@@ -247,7 +247,7 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
         assert [(each.ending, each.code) for each in ended] == [(ending, code if ending == "unknown" else "")]
 
 
-async def test_what_a_run_has_told_is_not_believed_of_the_next_run() -> None:
+async def test_position_and_clock_of_a_run_do_not_apply_to_the_next_run() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         await reached(link, State.READY)
         link.target.told.heard(500, None)  # type: ignore[union-attr]

@@ -19,7 +19,7 @@ def call(name: str) -> Call:
     return Call("tools/call", {"name": name}, repeatable=False, deadline_s=5.0)
 
 
-def test_failing_wakes_the_calls_that_cannot_be_helped_and_leaves_the_others_waiting() -> None:
+def test_failing_wakes_the_calls_that_get_an_error_and_leaves_the_others_waiting() -> None:
     async def story() -> None:
         parking = Parking()
         hopeless, patient = (asyncio.create_task(parking.wait(call(name), 60.0)) for name in ("hopeless", "patient"))
@@ -40,7 +40,7 @@ def test_failing_wakes_the_calls_that_cannot_be_helped_and_leaves_the_others_wai
     in_virtual_time(story())
 
 
-def test_released_calls_go_on_in_the_order_in_which_they_came() -> None:
+def test_released_calls_continue_in_the_order_of_their_arrival() -> None:
     async def story() -> None:
         parking = Parking()
         came: list[int] = []
@@ -85,7 +85,7 @@ def test_a_cancelled_call_leaves_no_entry_and_a_call_without_a_time_waits_for_it
     in_virtual_time(story())
 
 
-async def test_a_place_whose_waiter_was_cancelled_in_that_very_turn_goes_to_the_next() -> None:
+async def test_a_place_whose_waiter_was_cancelled_in_the_same_turn_goes_to_the_next() -> None:
     lane = Gate().lane("web", limit=1)
     await lane.enter("a session")
     cancelled, patient = (asyncio.create_task(lane.enter(flow)) for flow in ("a session", "another"))

@@ -252,7 +252,7 @@ async def test_a_scraper_gets_the_text_and_nothing_else() -> None:
         assert (await fetched(port, BEARER, host="evil.example"))[0] == 200
 
 
-async def test_metrics_demand_the_token() -> None:
+async def test_metrics_require_the_token() -> None:
     async with served() as port:
         for path in ("/metrics", "/mcp"):
             assert (await fetched(port, path=path))[0] == 401

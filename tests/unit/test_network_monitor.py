@@ -137,7 +137,7 @@ def test_a_heartbeat_that_comes_late_tells_of_a_pause() -> None:
     in_virtual_time(main())
 
 
-def test_an_exception_in_what_the_heartbeat_calls_ends_neither_it_nor_the_other_looks_and_is_a_problem() -> None:
+def test_an_exception_in_a_check_of_the_heartbeat_ends_no_other_check_and_is_a_problem() -> None:
     async def main() -> None:
         beats: list[float] = []
 
@@ -158,7 +158,7 @@ def test_an_exception_in_what_the_heartbeat_calls_ends_neither_it_nor_the_other_
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.ENOTCONN])
-def test_a_watch_that_can_not_be_read_any_more_is_opened_again_and_told_of_meanwhile(number: int) -> None:
+def test_a_watch_that_can_not_be_read_is_opened_again_and_is_a_problem_meanwhile(number: int) -> None:
     async def main() -> None:
         async with watching() as scene:
             scene.clocks.fail(OSError(number, "broken"))

@@ -50,12 +50,14 @@ def test_a_stop_has_something_to_say_only_when_it_was_not_heard() -> None:
         (1, ": the kernel killed 1 process for lack of memory meanwhile"),
     ],
 )
-def test_a_kill_by_another_while_it_is_stopped_is_not_blamed_on_the_grace(oom_kills: int | None, guess: str) -> None:
+def test_a_kill_by_another_program_during_a_stop_is_not_reported_as_the_end_of_the_grace(
+    oom_kills: int | None, guess: str
+) -> None:
     told = stopped_in_words(killed("SIGKILL", asked=True), "SIGTERM", 5, oom_kills=oom_kills)
     assert told == f"killed by SIGKILL, which nobody here sent{guess}"
 
 
-def test_an_exit_status_that_is_not_known_is_no_success() -> None:
+def test_an_unknown_exit_status_is_not_a_success() -> None:
     for asked in (True, False):
         lost = Exit(None, None, asked, output_complete=True)
         words = stopped_in_words(lost, "SIGTERM", 5) if asked else in_words(lost)

@@ -180,7 +180,7 @@ async def test_a_full_disk_is_tried_once_a_second_and_a_problem_until_it_has_roo
     await journal.close()
 
 
-async def test_the_end_of_a_run_waits_for_no_pause_of_another(journal: Journal, tmp_path: Path) -> None:
+async def test_the_end_of_a_run_does_not_wait_for_a_pause_of_another(journal: Journal, tmp_path: Path) -> None:
     slow, quick = journal.open("slow"), journal.open("quick")
     slow.not_before_s = asyncio.get_running_loop().time() + 3600
     slow.add([line(1)])

@@ -138,7 +138,7 @@ def test_a_follower_gets_the_lines_and_their_raw_texts_until_it_leaves() -> None
     assert seen == [(1, "\x1b[1mbold\x1b[0m")]
 
 
-def test_a_follower_that_fails_costs_the_others_nothing_and_gets_the_next_lines(
+def test_a_follower_that_fails_does_not_affect_the_others_and_gets_the_next_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     output = Output("gen")

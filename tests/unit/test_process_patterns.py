@@ -108,7 +108,7 @@ class Tried:
 
 
 @pytest.mark.parametrize("name", SLOW)
-async def test_what_is_slow_on_every_line_is_refused_for_good_after_a_moment(name: str) -> None:
+async def test_an_expression_that_is_slow_on_every_line_is_soon_refused_for_good(name: str) -> None:
     source, line = SLOW[name]
     tried = Tried(Meter(Pattern(source, argument="log"), Reserve(0.1)), line)
     assert tried.meter.is_refused
@@ -134,7 +134,7 @@ async def test_an_ordinary_pattern_needs_no_reserve() -> None:
     assert meter.search(1, 20, lambda: meter.pattern.matches("ready in 312 ms"))
 
 
-async def test_a_slow_pattern_goes_on_where_it_is_slow_now_and_then_only() -> None:
+async def test_a_pattern_that_is_slow_only_sometimes_stays_in_use() -> None:
     meter = Meter(Pattern(r"(a+)+$", argument="log"), Reserve(0.2))
     with pytest.raises(PatternTooSlow):
         Tried(meter, "").search("a" * 40 + "b")
@@ -142,7 +142,7 @@ async def test_a_slow_pattern_goes_on_where_it_is_slow_now_and_then_only() -> No
     assert meter.search(1, 1, lambda: meter.pattern.matches("a"))
 
 
-async def test_a_slow_question_that_is_asked_again_at_once_takes_nothing() -> None:
+async def test_a_slow_expression_that_is_repeated_at_once_takes_no_time() -> None:
     meter = Meter(Pattern(r"(a+)+$", argument="query"), Reserve(0.0), rests=True)
     tried = Tried(meter, "a" * 40 + "b")
     assert (tried.searches, meter.is_refused) == (1, False)
@@ -161,6 +161,6 @@ def test_a_reserve_refills_slowly_and_not_beyond_its_size() -> None:
     assert reserve.left_s(900.0) == 0.2, "another loop's time"
 
 
-def test_the_runs_of_a_script_share_what_its_pattern_may_take() -> None:
+def test_the_runs_of_a_script_share_the_time_of_its_pattern() -> None:
     assert meter_of_file("x", "ready.log of dev") is meter_of_file("x", "ready.log of dev")
     assert meter_of_file("x", "ready.log of dev") is not meter_of_file("y", "ready.log of dev")

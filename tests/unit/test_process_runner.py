@@ -429,7 +429,7 @@ async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_o
     ],
     ids=["no memory", "no memory of ours", "no process", "no descriptor"],
 )
-async def test_what_is_short_at_a_start_is_an_error_of_its_own_with_advice(
+async def test_each_shortage_at_a_start_has_an_error_of_its_own_with_advice(
     error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object, **__: object) -> None:

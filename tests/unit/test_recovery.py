@@ -50,7 +50,7 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
     in_virtual_time(main())
 
 
-def test_a_wake_whose_work_fails_is_over_and_says_so() -> None:
+def test_a_wake_whose_work_fails_ends_and_reports_it() -> None:
     async def main() -> None:
         async with world(1, seed=1) as here:
 

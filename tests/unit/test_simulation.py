@@ -12,7 +12,7 @@ SEEDS = range(20)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_happens_in_whatever_order_every_promise_is_kept(seed: int) -> None:
+def test_every_promise_is_kept_in_every_random_schedule(seed: int) -> None:
     result = run(seed)
     assert result.calls > 0
     assert result.found == [], f"make replay SEED={seed}"

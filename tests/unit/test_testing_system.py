@@ -152,7 +152,7 @@ def test_a_power_cut_leaves_what_was_synced() -> None:
     on_a_machine(work)
 
 
-def test_a_lock_is_seen_by_others_and_goes_with_its_process() -> None:
+def test_other_processes_see_a_lock_and_it_ends_with_its_process() -> None:
     async def work(machine: Machine) -> None:
         holder, other = machine.spawn("holder"), machine.spawn("other")
         a_directory(holder)
@@ -167,7 +167,7 @@ def test_a_lock_is_seen_by_others_and_goes_with_its_process() -> None:
     on_a_machine(work)
 
 
-def test_a_pid_that_lives_again_is_another_process() -> None:
+def test_a_reused_pid_is_another_process() -> None:
     async def work(machine: Machine) -> None:
         hub, old = machine.spawn("hub"), machine.spawn("instance")
         told: list[str] = []
@@ -183,7 +183,7 @@ def test_a_pid_that_lives_again_is_another_process() -> None:
     on_a_machine(work)
 
 
-def test_a_stopped_process_accepts_and_does_not_answer_until_it_goes_on() -> None:
+def test_a_stopped_process_accepts_but_does_not_answer_until_it_continues() -> None:
     async def work(machine: Machine) -> None:
         server, client = machine.spawn("server"), machine.spawn("client")
         await serve(server)
@@ -250,7 +250,7 @@ def test_a_killed_server_ends_its_connections() -> None:
     on_a_machine(work)
 
 
-def test_a_pipe_that_is_not_read_takes_no_more() -> None:
+def test_a_pipe_without_a_reader_accepts_a_bounded_number_of_bytes() -> None:
     async def work(machine: Machine) -> None:
         reader, writer = machine.spawn("reader"), machine.spawn("writer")
         from_there, to_there = pipe(reader, writer)
@@ -277,7 +277,7 @@ def test_descriptors_are_limited_for_each_process() -> None:
     on_a_machine(work)
 
 
-def test_records_are_judged_by_the_same_code_as_ever() -> None:
+def test_the_real_code_judges_records() -> None:
     from brummer.testing.simulation.parts import _record  # noqa: PLC0415
 
     async def work(machine: Machine) -> None:

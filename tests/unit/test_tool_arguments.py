@@ -54,7 +54,7 @@ def test_a_framework_may_fill_in_every_optional_parameter_with_nothing(tool: str
 
 
 @pytest.mark.parametrize(("tool", "name"), EVERY)
-def test_a_value_that_the_schema_takes_is_taken(tool: str, name: str) -> None:
+def test_a_value_that_the_schema_allows_is_accepted(tool: str, name: str) -> None:
     for value in values_of(PROPERTIES[tool][name]):
         assert getattr(decoded(tool, **{**required(tool), name: value}), name) == value
 
@@ -87,7 +87,7 @@ NUMBERS: Final = [(tool, name) for tool, name in EVERY if PROPERTIES[tool][name]
 
 @pytest.mark.parametrize(("tool", "name"), NUMBERS)
 @pytest.mark.parametrize("raw", ["3", "3.0", "30e-1", '"3"', '"3.0"'])
-def test_a_number_without_a_fraction_is_that_number_however_it_is_written(tool: str, name: str, raw: str) -> None:
+def test_a_number_without_a_fraction_is_accepted_in_every_spelling(tool: str, name: str, raw: str) -> None:
     value = getattr(decoded(tool, **{**required(tool), name: Raw(raw.encode())}), name)
     assert value == 3
     assert isinstance(value, int if PROPERTIES[tool][name]["type"] == "integer" else float)
@@ -113,13 +113,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(tool: str, name: 
 
 
 @pytest.mark.parametrize("tool", ARGUMENTS)
-def test_an_unknown_name_is_refused_even_when_it_is_given_nothing(tool: str) -> None:
+def test_an_unknown_name_is_refused_even_without_a_value(tool: str) -> None:
     for nothing in (None, ""):
         error = refusal(tool, **{**required(tool), "surprise": nothing})
         assert (error.context["argument"], error.context["nearest"]) == ("surprise", None)
 
 
-def test_a_text_that_looks_like_nothing_is_a_text() -> None:
+def test_a_text_such_as_null_is_a_text() -> None:
     assert decoded("logs_search", query="null") == decoded("logs_search", query="null", process="")
     name = "query"
     assert getattr(decoded("logs_search", query='""', process=""), name) == '""'

@@ -12,7 +12,7 @@ BUGS = planting.bugs()
 
 
 @pytest.mark.parametrize("name", BUGS)
-def test_what_a_planted_bug_replaces_stands_in_the_source_once(name: str) -> None:
+def test_the_source_has_the_text_of_each_planted_bug_once(name: str) -> None:
     for edit in BUGS[name]["edits"]:
         text = (SOURCES / edit["file"]).read_text("utf-8")
         assert text.count(edit["old"]) == 1, "the step that moved the code moves the bug: tests/planted/bugs.toml"

@@ -56,7 +56,7 @@ def listening() -> Iterator[Listening]:
             each.close()
 
 
-async def test_what_comes_is_accepted() -> None:
+async def test_every_connection_is_accepted() -> None:
     with listening() as it, contextlib.ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(it.connect())
@@ -88,7 +88,7 @@ async def test_an_error_of_one_accept_is_not_the_end(number: int, monkeypatch: p
             await until(lambda: it.accepted)
 
 
-async def test_after_the_end_nothing_is_accepted() -> None:
+async def test_no_connection_is_accepted_after_the_end() -> None:
     with listening() as it:
         it.wait_s = 0.01
         with it.connect():

@@ -586,7 +586,7 @@ async def of_unknown_length(*parts: bytes) -> AsyncIterator[tuple[HttpConnection
         yield connection, doorman, exchange
 
 
-async def test_an_answer_in_chunks_waits_once_it_is_large_and_asks_for_the_most_that_it_may_become() -> None:
+async def test_a_large_answer_in_chunks_waits_and_asks_for_its_largest_possible_size() -> None:
     async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, doorman, exchange):
         assert doorman.asked == [2 * LARGE]
         assert doorman.least_bytes is not None
@@ -605,7 +605,7 @@ async def test_an_answer_in_chunks_that_outgrows_its_room_is_too_large() -> None
         assert (doorman.left, connection.closed) == (1, True)
 
 
-async def test_a_large_event_gives_its_room_back_when_it_was_passed_on_and_the_answer_asks_anew() -> None:
+async def test_a_large_event_releases_its_room_when_it_was_passed_on_and_the_answer_asks_anew() -> None:
     event = b"data: " + b"x" * LARGE + b"\n\n"
     body = event + event + b"data: answer\n\n"
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
@@ -619,7 +619,7 @@ async def test_a_large_event_gives_its_room_back_when_it_was_passed_on_and_the_a
         assert (doorman.asked, doorman.left, connection.closed) == ([2 * LARGE] * 2, 2, False)
 
 
-async def test_an_answer_that_is_whole_before_its_turn_comes_leaves_the_connection_usable(
+async def test_an_answer_that_is_complete_before_it_gets_room_leaves_the_connection_usable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 4)
@@ -639,7 +639,7 @@ async def test_an_answer_that_is_whole_before_its_turn_comes_leaves_the_connecti
             assert (response.body, doorman.left) == (b"x" * 8, number)
 
 
-async def test_an_idle_connection_keeps_nothing_of_the_last_answer() -> None:
+async def test_an_idle_connection_keeps_no_bytes_of_the_last_answer() -> None:
     class Taking:
         def __call__(self, event: bytes) -> bool:
             self.event = event

@@ -424,7 +424,7 @@ async def test_any_number_of_unproven_connections_leaves_room_for_others(
             assert (await client.answer()).status == 200
 
 
-async def test_the_oldest_silent_connection_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_silent_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
     monkeypatch.setattr(places, "GRACE_S", 0.01)
     async with serving(Handler(), admit=admit) as (_, port), contextlib.AsyncExitStack() as stack:
@@ -479,7 +479,7 @@ async def test_an_unproven_connection_has_little_time(begun: bytes, monkeypatch:
         assert handler.seen == []
 
 
-async def test_bytes_that_drip_in_win_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_that_arrive_slowly_do_not_extend_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.05)
     async with served(admit=admit) as (_, client, server):
 
@@ -528,14 +528,14 @@ async def test_a_request_without_the_secret_is_refused_at_its_head(monkeypatch: 
         assert handler.seen == []
 
 
-async def test_a_proven_connection_is_refused_as_well_where_it_leaves_the_secret_out() -> None:
+async def test_a_request_without_the_secret_is_refused_on_a_proven_connection_as_well() -> None:
     async with served(admit=admit) as (handler, client, _):
         client.send(PROVEN + GET)
         assert [(await client.answer()).status for _ in range(2)] == [200, 401]
         assert len(handler.seen) == 1
 
 
-async def test_the_kernel_watches_over_the_connection_of_a_client() -> None:
+async def test_the_kernel_checks_the_connection_of_a_client() -> None:
     async with served() as (_, client, server):
         client.send(GET)
         await client.answer()

@@ -104,7 +104,7 @@ def test_the_first_nonce_counts() -> None:
 # The hub's own proof.
 
 
-def test_who_knows_the_token_proves_it_without_showing_it() -> None:
+def test_a_client_with_the_token_proves_it_without_showing_it() -> None:
     nonce = secrets.token_urlsafe(18)
     shown = identity.asker_proof(TOKEN, nonce)
     assert TOKEN not in shown
@@ -112,11 +112,11 @@ def test_who_knows_the_token_proves_it_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize("shown", [b"", b"x", b"\xff", identity.asker_proof("another", "n" * 16).encode()])
-def test_who_does_not_know_it_proves_nothing(shown: bytes) -> None:
+def test_a_client_without_the_token_proves_nothing(shown: bytes) -> None:
     assert not identity.asker_is_proven(TOKEN, b"/identity?nonce=" + b"n" * 16, shown)
 
 
-def test_a_proof_holds_for_its_nonce_only_and_the_instances_own_is_none() -> None:
+def test_a_proof_holds_for_its_nonce_only_and_an_instances_proof_does_not_count() -> None:
     nonce = "n" * 16
     target = f"/identity?nonce={nonce}".encode()
     assert not identity.asker_is_proven(TOKEN, target, identity.asker_proof(TOKEN, "m" * 16).encode())

@@ -22,7 +22,7 @@ def test_there_is_room_up_to_the_limit() -> None:
     assert it.wait_s(0.0) == GRACE_S
 
 
-def test_the_oldest_silent_one_gives_way_once_it_had_its_time() -> None:
+def test_the_oldest_silent_one_is_replaced_after_its_grace() -> None:
     it = places()
     for at_s, name in enumerate("abc"):
         it.add(name, float(at_s))
@@ -33,7 +33,7 @@ def test_the_oldest_silent_one_gives_way_once_it_had_its_time() -> None:
     assert "a" not in it
 
 
-def test_one_that_has_sent_something_gives_way_first_and_at_once() -> None:
+def test_one_that_has_sent_bytes_is_replaced_first_and_at_once() -> None:
     it = places()
     for name in "abc":
         it.add(name, 0.0)
@@ -43,7 +43,7 @@ def test_one_that_has_sent_something_gives_way_first_and_at_once() -> None:
     assert [it.make_room(), it.make_room()] == ["c", None]
 
 
-def test_a_proven_one_never_gives_way_and_takes_no_unproven_place() -> None:
+def test_a_proven_one_is_never_replaced_and_takes_no_unproven_place() -> None:
     it = places()
     for name in "abc":
         it.add(name, 0.0)
@@ -77,7 +77,7 @@ def test_at_least_one_unproven_connection_is_taken() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_happens_no_limit_is_exceeded_and_nothing_is_lost(seed: int) -> None:
+def test_random_steps_exceed_no_limit_and_lose_no_connection(seed: int) -> None:
     rng, it, now_s = random.Random(seed), places(proven=3, unproven=4), 0.0
     alive: Counter[str] = Counter()
     for number in range(500):

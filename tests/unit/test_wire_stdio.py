@@ -93,7 +93,7 @@ async def test_an_unknown_version_is_told_which_are_known() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, [], "", "{}", " { } "])
-async def test_arguments_that_are_nothing_count_as_left_out(nothing: object) -> None:
+async def test_empty_arguments_count_as_left_out(nothing: object) -> None:
     async with stdio(Tools()) as (client, _, _):
         message = call("steps", progressToken=None)
         message["params"]["arguments"] = nothing
@@ -117,7 +117,7 @@ async def test_arguments_that_are_no_object_are_refused(arguments: object) -> No
 
 
 @pytest.mark.parametrize("params", [None, [], {"_meta": None}, {"_meta": []}, {"_meta": {}}, {}])
-async def test_params_that_say_nothing_count_as_left_out(params: object) -> None:
+async def test_empty_params_count_as_left_out(params: object) -> None:
     async with stdio(Tools()) as (client, _, _):
         assert await client.ask({**PING, "params": params}) == PONG
         whole = {"name": "echo", "arguments": {"n": 1}, **(params if isinstance(params, dict) else {})}
@@ -139,7 +139,7 @@ def opening(version: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [None, "2025-03-26"])
-async def test_a_batch_is_answered_as_one_with_what_is_due(version: str | None) -> None:
+async def test_a_batch_gets_one_answer_with_all_its_responses(version: str | None) -> None:
     tools = Tools()
     async with stdio(tools) as (client, _, _):
         if version:

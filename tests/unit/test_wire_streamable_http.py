@@ -143,7 +143,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", OURS)
-async def test_without_the_token_a_host_of_ours_learns_that_it_needs_one(host: str) -> None:
+async def test_a_request_to_our_host_without_the_token_gets_401(host: str) -> None:
     async with served(extra_hosts=frozenset({"Hub.internal"})) as it:
         for sent in ({"host": host}, {"origin": f"http://{host.lower()}"}, {"origin": f"https://{host.lower()}"}):
             assert (await it.posted_alone(**sent)).status == 200
@@ -187,7 +187,7 @@ async def test_an_origin_that_is_no_web_page_of_ours_is_refused(origin: str) -> 
         assert (await it.posted_alone(origin=origin)).status == 403
 
 
-async def test_no_host_and_two_hosts_are_none_of_ours() -> None:
+async def test_no_host_and_two_hosts_count_as_foreign() -> None:
     async with served() as it:
         assert (await it.posted_alone(host=None, authorization=None)).status == 403
         two = "GET /identity HTTP/1.1\nhost: localhost\nhost: localhost"
@@ -262,7 +262,7 @@ async def test_a_plain_route_needs_no_token_but_the_right_host_and_method_and_no
         assert (await it.asked_as_a_stranger(head)).status == status
 
 
-async def test_a_server_that_admits_anybody_opens_no_door() -> None:
+async def test_a_server_without_an_admission_check_authorizes_no_request() -> None:
     """The handler without its `admit`: nobody is authorized."""
     tools = Tools()
     handler = StreamableHttp(tools.server(), token=TOKEN)
@@ -418,7 +418,7 @@ async def test_a_handshake_opens_a_session_that_serves_until_it_is_deleted(versi
         assert anew.headers["mcp-session-id"] != session
 
 
-async def test_sessions_differ_and_one_that_nobody_knows_is_adopted() -> None:
+async def test_sessions_differ_and_an_unknown_one_is_adopted() -> None:
     async with served() as it:
         assert await it.session() != await it.session()
         assert (await it.client.post(legacy("ping"), mcp_session_id="of-a-hub-before")).status == 200
@@ -433,7 +433,7 @@ async def test_sessions_differ_and_one_that_nobody_knows_is_adopted() -> None:
 
 
 @pytest.mark.parametrize("session_id", ["x" * 257, "caf\xe9", "a\tb"])
-async def test_what_can_be_no_session_id_is_a_bad_request(session_id: str) -> None:
+async def test_an_impossible_session_id_is_a_bad_request(session_id: str) -> None:
     async with served() as it:
         assert (await it.client.post(legacy("ping"), mcp_session_id=session_id)).status == 400
 
@@ -452,7 +452,7 @@ async def test_a_session_is_not_demanded() -> None:
         assert it.tools.calls[0].session is None
 
 
-async def test_sessions_that_made_no_call_make_room_before_those_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sessions_without_a_call_are_dropped_before_those_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SESSION_LIMIT", 3)
     async with served() as it:
         used = await it.session()
@@ -465,7 +465,7 @@ async def test_sessions_that_made_no_call_make_room_before_those_that_did(monkey
         assert len(it.handler._sessions) == 3
 
 
-async def test_of_sessions_that_all_made_calls_the_least_recently_used_makes_room(
+async def test_the_least_recently_used_session_is_dropped_if_all_made_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "SESSION_LIMIT", 3)
@@ -489,7 +489,7 @@ async def test_deleted_sessions_are_forgotten_in_time(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("version", [None, "2025-03-26"])
-async def test_a_batch_is_answered_as_one_with_what_is_due(version: str | None) -> None:
+async def test_a_batch_gets_one_answer_with_all_its_responses(version: str | None) -> None:
     async with served() as it:
         messages = [call("echo", {"n": 1}), NOTED[0], legacy("no/such", request_id=2), 5, call("steps", request_id=3)]
         answer = await it.client.post(messages, mcp_protocol_version=version, accept="application/json")
