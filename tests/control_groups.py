@@ -14,7 +14,7 @@ VERSIONS: Final = ("1", "2")
 
 @contextmanager
 def frozen(pid: int, version: str) -> Iterator[None]:
-    """The process, for as long as the block lasts; nothing is left of its group."""
+    """Freeze the process while the block runs; its group is removed afterwards."""
     group = _made(version)
     before = _path_of(pid, version)
     file, freeze, thaw = ("freezer.state", "FROZEN", "THAWED") if version == "1" else ("cgroup.freeze", "1", "0")
@@ -63,7 +63,7 @@ def _until_frozen(group: Path) -> None:
 
 @contextmanager
 def no_process_more_for(pid: int) -> Iterator[None]:
-    """Neither it nor its threads can start a process or a thread. Of version 1; nothing is left of its group."""
+    """It can start no process and no thread while the block runs. Version 1; its group is removed afterwards."""
     root = Path("/sys/fs/cgroup/pids")
     group = _group_for_pids()
     before = next(

@@ -1,4 +1,4 @@
-"""The clients that are tried, each in an environment of its own under ``.clients/``, made by uv and kept there."""
+"""The tested clients, each in an environment of its own under ``.clients/``, which uv makes once."""
 
 import hashlib
 import os
@@ -59,7 +59,7 @@ def python_of(framework: Framework) -> Path:
 
 
 def versions(python: Path, framework: Framework) -> tuple[str, str]:
-    """Of the client itself and of the MCP SDK beneath it."""
+    """The versions of the client and of its MCP SDK."""
     distribution = framework.requirements[0].partition("=")[0].partition("[")[0]
     ask = f"from importlib.metadata import version; print(version({distribution!r}), version('mcp'))"
     own, sdk = subprocess.check_output([python, "-c", ask], text=True).split()

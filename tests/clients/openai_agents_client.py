@@ -23,7 +23,7 @@ class Session:
         return list(self._schemas)
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> str:
-        """With an empty text for what a strict model has to fill in and has nothing to say about."""
+        """Add an empty text for each parameter that a strict model must fill in without a value."""
         for name, schema in self._schemas.get(tool, {}).get("properties", {}).items():
             if schema.get("type") == "string" and "enum" not in schema:
                 arguments.setdefault(name, "")

@@ -30,7 +30,7 @@ SLOW_S: Final = 12
 """Longer than two of the 5 s that most clients wait for an answer."""
 
 LIMIT_S: Final = 240.0
-"""For everything that one client does before the restart, and again after it."""
+"""The time limit for all steps of one client before the restart, and again after it."""
 
 SLOW_PY: Final = f"""\
 import pathlib, time
@@ -53,7 +53,7 @@ NO_TELEMETRY: Final = {
 
 
 class Front:
-    """A project with an instance, and the way of one client to a hub."""
+    """A project with an instance, and the front by which one client reaches a hub."""
 
     def __init__(self, brum: Brum, kind: str) -> None:
         self._brum, self.kind = brum, kind
@@ -97,7 +97,7 @@ class Front:
 
 
 def headers(brum: Brum) -> dict[str, str]:
-    """What `brum mcp-config --http` tells a client to send."""
+    """The header that `brum mcp-config --http` tells a client to send."""
     token = re.search(r"Bearer ([\w-]+)", brum.run("mcp-config", "--http").stdout)
     return {"Authorization": f"Bearer {token[1]}"} if token else {}
 
@@ -109,7 +109,7 @@ def free_port() -> int:
 
 
 def report_of(framework: Framework, python: Path, kind: str, home: Path) -> dict[str, Any]:
-    """What the driver of a client reports, with the number of starts of the slow server; ``crashed`` if it has none."""
+    """The report of a client's driver, with the number of starts of the slow server; ``crashed`` if there is none."""
     brum = Brum(home)
     front = Front(brum, kind)
     try:
@@ -141,7 +141,7 @@ def report_of(framework: Framework, python: Path, kind: str, home: Path) -> dict
 
 
 def faults(report: dict[str, Any], kind: str) -> Iterator[tuple[str, str]]:
-    """(what, what was said) of everything that was not as it should be."""
+    """(step, message) of every fault."""
     if "crashed" in report:
         yield "the driver", report["crashed"]
         return

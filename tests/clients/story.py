@@ -1,4 +1,4 @@
-"""What every client does, and the report that it prints. Runs with the Python of the client: standard library only.
+"""The steps of every client, and the report that it prints. Runs with the Python of the client: standard library only.
 
     NAME_client.py WAY      WAY: JSON with url and headers, or command, args, env and cwd; project and slow_script
 
@@ -16,10 +16,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
 TRIES: Final = 6
-"""Of a call that a client gives up after 5 s, to a server that needs 12 s: three would do."""
+"""Tries of a call to a server that needs 12 s, when the client gives up after 5 s: three are enough."""
 
 LIMIT_S: Final = 45.0
-"""For anything that a client does: more than the 30 s that `scripts_run` waits by default."""
+"""The time limit of each step: more than the 30 s that `scripts_run` waits by default."""
 
 PATIENT: Final = {"process": "dev", "ready": True, "timeout_s": 4}
 
@@ -28,10 +28,10 @@ class Client(Protocol):
     """One open session of a client."""
 
     async def tools(self) -> list[str]:
-        """The names of the tools that it could take from the server."""
+        """The names of the tools that it accepted from the server."""
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> str:
-        """The text of the answer. Raises whatever the client raises."""
+        """The text of the answer. Raises the exceptions of the client."""
 
 
 Connect = Callable[[dict[str, Any]], AbstractAsyncContextManager[Client]]
@@ -39,7 +39,7 @@ Work = Callable[[Client, dict[str, Any], dict[str, Any]], Awaitable[None]]
 
 
 def calls(project: str) -> list[tuple[str, dict[str, Any], str]]:
-    """Each of the fifteen tools once, with a word that its answer must have."""
+    """Each of the fifteen tools once, with a word that its answer must contain."""
     return [
         ("instances_list", {}, project),
         ("instances_connect", {"instance": project}, project),
@@ -60,7 +60,7 @@ def calls(project: str) -> list[tuple[str, dict[str, Any], str]]:
 
 
 def run(connect: Connect) -> None:
-    """The whole story, by the way that the first argument gives."""
+    """All steps, over the front that the first argument names."""
     way = json.loads(sys.argv[1])
     print(json.dumps(asyncio.run(_story(connect, way))), flush=True)
 
@@ -74,7 +74,7 @@ async def _story(connect: Connect, way: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _session(connect: Connect, way: dict[str, Any], report: dict[str, Any], name: str, work: Work) -> None:
-    """One session from its opening to its end. An error after its work, when the client closes, is no fault."""
+    """One session from its opening to its end. An error after the last step, when the client closes, is not a fault."""
     finished = False
     try:
         async with connect(way) as client:
@@ -107,7 +107,7 @@ async def _next(client: Client, way: dict[str, Any], report: dict[str, Any]) -> 
 
 
 async def _look(client: Client, way: dict[str, Any], report: dict[str, Any], when: str) -> None:
-    """The slow server still runs, whatever became of hubs and sessions."""
+    """Wait until the slow server runs; hubs and sessions may have ended."""
     arguments = {"instance": way["project"], "name": way["slow_script"]}
     report[when] = await _attempt(client, "scripts_status", arguments, "ready")
 
@@ -122,7 +122,7 @@ async def _attempt(client: Client, tool: str, arguments: dict[str, Any], word: s
 
 
 def _words(error: BaseException) -> str:
-    """The last line of each error of a group: what a person would look at."""
+    """The last line of each error of a group."""
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         error = error.exceptions[0]
     return "".join(traceback.format_exception_only(error)).strip()[:600]

@@ -1,4 +1,4 @@
-"""MCP servers that others wrote, through the hub, with the official Python and TypeScript clients.
+"""MCP servers of other projects, through the hub, with the official Python and TypeScript clients.
 
 The reference server from npm, servers of text-only tools on FastMCP of both SDKs, and one that refuses in every way.
 """
@@ -28,7 +28,7 @@ CLIENT_S: Final = 60.0
 
 
 class Call(NamedTuple):
-    """``code``: of the error that it must end with."""
+    """``code``: the error that it must end with."""
 
     server: str
     tool: str
@@ -40,7 +40,7 @@ class Call(NamedTuple):
         return {"server": self.server, "tool": self.tool, "arguments": self.arguments, "progress": self.progress}
 
 
-# What refuses.
+# The refusing server.
 
 
 class _Refusing(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ class _Refusing(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     asked: Counter[str]
-    """By path and method."""
+    """Counts by path and method."""
 
     def do_POST(self) -> None:
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -73,7 +73,7 @@ class _Refusing(BaseHTTPRequestHandler):
                 self.serve(message)
 
     def serve(self, message: dict[str, Any]) -> None:
-        """As little as a modern server may; what its one tool returns is its argument."""
+        """A minimal modern server; its one tool returns its argument."""
         result = {"resultType": "complete", "tools": [{"name": "give", "inputSchema": {"type": "object"}}]}
         if message["method"] == "tools/call":
             result = message["params"]["arguments"]["result"]
@@ -102,7 +102,7 @@ def refusing() -> Iterator[ThreadingHTTPServer]:
     server.server_close()
 
 
-# Servers that others wrote, in processes of their own.
+# Servers of other projects, in processes of their own.
 
 
 def free_port() -> int:
@@ -162,7 +162,7 @@ def user(brum: Brum, home: Path) -> dict[str, str]:
     return {**brum.environment, "HOME": str(home)}
 
 
-# What is called, and what comes back.
+# Calls and their expected results.
 
 LISTED: Final = ["everything", "old", "new"]
 TEXT_TOOLS: Final = {"say", "fail", "slow"}
@@ -177,7 +177,7 @@ OURS: Final = frozenset(
         "unauthorized",
     }
 )
-"""Errors of the hub; others are the tools' own, whose fields are not ours."""
+"""Errors of the hub; the fields of a tool's own errors are not checked."""
 
 KINDS: Final = {
     "annotated-message": ["text", "image"],
@@ -185,7 +185,7 @@ KINDS: Final = {
     "resource-reference": ["text", "resource", "text"],
     "tiny-image": ["text", "image", "text"],
 }
-"""Of the content that some tools of the reference server return."""
+"""Types of the content that some tools of the reference server return."""
 
 CALLS: Final = [
     Call("everything", "echo", {"message": "hello"}),
@@ -241,7 +241,7 @@ ODD_CALLS: Final = [Call("odd", "give", {"result": {"resultType": "complete", **
 
 
 async def with_python(user: dict[str, str], cwd: Path, mode: str) -> dict[str, Any]:
-    """The report that ``calls.mjs`` gives, too."""
+    """The same report as that of ``calls.mjs``."""
     hub = StdioServerParameters(command=str(BRUM), args=["--mcp"], env=user, cwd=str(cwd))
     async with asyncio.timeout(CLIENT_S), Client(hub, mode=mode) as client:
         await client.list_tools()

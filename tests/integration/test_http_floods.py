@@ -1,4 +1,4 @@
-"""Connections without the token, by the hundred: no client that has it notices."""
+"""Hundreds of connections without the token: clients that have it are served all the same."""
 
 from collections.abc import Sequence
 from pathlib import Path

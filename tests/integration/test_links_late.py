@@ -1,4 +1,4 @@
-"""What was answered, or cancelled, while its instance was stopped does not begin when the instance goes on."""
+"""A call that was answered, or cancelled, while its instance was stopped does not begin when the instance continues."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ class Stopped:
         return self.client.send("tools/call", {"name": "instance_call", "arguments": arguments})
 
     async def begins_nothing(self) -> None:
-        """Let it go on; a call that is made then runs, and no other."""
+        """Continue the instance; only a call that is made after that runs."""
         self.instance.signal(signal.SIGCONT)
         assert (await self.client.call_in("shop", "count", n=2))["times"] == 1
         assert executions(self.project) == {0: 1, 2: 1}
@@ -78,7 +78,7 @@ async def test_a_call_that_was_cancelled_while_its_instance_was_stopped_never_be
 
 
 async def test_calls_that_were_cancelled_while_their_instance_was_stopped_never_begin(stopped: Stopped) -> None:
-    """Of nine only one is in its socket; the others wait for connections, for their place, and for the link."""
+    """Only one of nine is in its socket; the others wait for connections, for a place, and for the link."""
     numbers = [stopped.count(1) for _ in range(9)]
     await in_flight(stopped.client, 1)
     for number in numbers:

@@ -1,4 +1,4 @@
-"""What is short for a while, such as file descriptors, ends nothing for good and is told of while it lasts."""
+"""A temporary shortage, such as of file descriptors, ends nothing for good and is a problem while it lasts."""
 
 import json
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: prlim
 
 @contextmanager
 def no_descriptor_for(program: Program) -> Iterator[None]:
-    """It can open nothing more; what is open stays so."""
+    """The process can open nothing more; open files stay open."""
     before = resource.prlimit(program.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(program.pid, resource.RLIMIT_NOFILE, (1, before[1]))
     try:
@@ -78,7 +78,7 @@ def test_a_directory_that_is_made_anew_while_the_hub_has_no_descriptor_is_found(
 
 @contextmanager
 def kept_open(instance: Instance) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Calls one tool after the other on a connection that is there already."""
+    """Calls one tool after the other on an open connection."""
     url = urlsplit(instance.record["url"])
     connection = HTTPConnection(str(url.hostname), url.port, timeout=WAIT_S)
 

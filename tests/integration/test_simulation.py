@@ -1,4 +1,4 @@
-"""The simulation finds each planted bug with its recorded seed, and nothing in the code as it is."""
+"""The simulation finds each planted bug with its recorded seed, and no bug in the unchanged code."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def run_tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("bug", planting.bugs())
 def test_each_planted_bug_is_found(bug: str) -> None:
-    """By its recorded seed; if that went stale, by another, which `make simulate RECORD=1` writes down."""
+    """By its recorded seed or, if that finds it no longer, by another one, which `make simulate RECORD=1` records."""
     ended = run_tool("planted.py", bug)
     print(ended.stdout.strip(), end="; ")
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,4 +1,4 @@
-"""A hub in surroundings that others have spoiled: it serves and shows the problem, or says why not and ends at once."""
+"""A hub in a broken environment: it serves and shows the problem, or reports the reason and ends at once."""
 
 import json
 import os
@@ -278,7 +278,7 @@ def test_a_hub_ends_with_its_client_though_another_process_holds_its_input(
 
 
 def test_a_hub_ends_if_no_process_can_read_its_answers(brum: Brum) -> None:
-    """Its parent, which is this test, lives on, and so does its input."""
+    """Its parent, which is this test, keeps running, and its input stays open."""
     hub = subprocess.Popen(
         [BRUM, "--mcp"],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Standard streams that nobody reads hold up neither a hub nor an instance, nor their end."""
+"""Standard streams without a reader block neither a hub nor an instance, nor their end."""
 
 import os
 import select
@@ -21,7 +21,7 @@ PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Path]:
-    """A named pipe that nobody reads, and into which nothing more goes."""
+    """A full named pipe without a reader."""
     path = tmp_path / "full"
     os.mkfifo(path)
     readable = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -1,7 +1,7 @@
 """A proxy that adds the token, for clients that cannot send a header of their own, such as the conformance suite.
 
-It adds it as a configured client would: only to requests that name the proxy as their host. A request with a foreign
-Host or Origin goes on without, as one of a web page behind a rebound name would.
+It adds the token like a configured client: only to requests that name the proxy as their host. A request with a foreign
+Host or Origin passes without the token, like a request of a web page behind a rebound name.
 """
 
 import contextlib

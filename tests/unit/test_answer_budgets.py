@@ -1,4 +1,4 @@
-"""Every answer of ours fits into its budget, whatever there is, and goes on where it ended; its text suffices."""
+"""Every answer of Brummer's own tools fits into its limit and continues with a cursor; its text is complete."""
 
 import contextlib
 import time
@@ -85,7 +85,7 @@ async def test_a_list_of_150_instances_takes_several_answers_and_failing_ones_co
 
 
 async def pages_of(router: Router, tool: str, section: str) -> list[list[dict[str, Any]]]:
-    """What each answer has of the list, until there is no more; all of it is in the text, too."""
+    """The entries of each answer, until there are no more; the text has all of them, too."""
     pages, cursor = [], None
     while True:
         result = within_budget(await router.call_tool(tool_call(tool, {"cursor": cursor})))

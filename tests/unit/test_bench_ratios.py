@@ -19,7 +19,7 @@ POSITIVE = st.floats(min_value=0.01, max_value=100)
 
 
 def around(centre: float, spread: float, count: int) -> list[float]:
-    """Evenly spread over ±``spread``, in an order that says nothing."""
+    """Evenly spread over ±``spread``, in an arbitrary order."""
     step = 2 * spread / (count - 1)
     values = [centre * (1 - spread + step * number) for number in range(count)]
     random.Random(1).shuffle(values)

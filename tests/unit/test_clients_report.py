@@ -1,4 +1,4 @@
-"""What `make clients-test` calls a fault in the report of a client."""
+"""The faults that `make clients-test` finds in the report of a client."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ BAD = {"ok": False, "said": "timed out"}
 
 
 def report(**changed: Any) -> dict[str, Any]:
-    """Of a client that has no fault, but for what is changed."""
+    """The report of a client without a fault, with these changes."""
     names = [tool.name for tool in TOOLS]
     good = {"tools": names, "calls": dict.fromkeys(names, GOOD), "slow": [BAD, GOOD], "starts": 1}
     return {**good, "ended_early": {}, "before": GOOD, "same": GOOD, "next": GOOD, **changed}

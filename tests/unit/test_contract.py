@@ -50,7 +50,7 @@ ARGUMENTS: Final[dict[str, type[msgspec.Struct]]] = {
     "changes_since": arguments.ChangesSince,
     "hub_status": arguments.Listing,
 }
-"""Of the tools that Brummer itself decodes; `instance_tools` takes none, and `instance_call` passes on."""
+"""The arguments that Brummer itself decodes; `instance_tools` has none, and `instance_call` passes them on."""
 
 CONVERTERS_TAKE: Final[dict[str, frozenset[str]]] = {
     "string": frozenset({"description", "enum", "maxLength"}),
@@ -73,7 +73,7 @@ def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def nodes(path: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A schema and all that stand in it, whatever keyword they stand under."""
+    """A schema and all schemas in it, under any keyword."""
     assert isinstance(schema, dict), path
     yield path, schema
     for name, inner in schema.get("properties", {}).items():
@@ -118,7 +118,7 @@ def test_every_parameter_is_described_and_every_number_has_its_bounds() -> None:
 
 
 def bounds_of(kind: Any) -> dict[str, Any]:
-    """As a schema writes them, of an annotated type; of ``X | None`` those of X."""
+    """The bounds of an annotated type, as a schema writes them; of ``X | None`` those of X."""
     found: dict[str, Any] = {}
     for each in (kind, *get_args(kind)):
         if get_origin(each) is Literal:

@@ -1,4 +1,4 @@
-"""What is printed for somebody who does not read."""
+"""Text that is printed for a reader that does not read."""
 
 import errno
 import fcntl
@@ -21,7 +21,7 @@ WITHIN_S = 30
 
 
 class Pipe:
-    """Full when it is made. What is read of it is only what came later."""
+    """A pipe that is full when it is made. `read` returns only the bytes that came later."""
 
     def __init__(self) -> None:
         self.readable, writable = os.pipe()
@@ -38,7 +38,7 @@ class Pipe:
         self.stream: TextIO = os.fdopen(writable, "w", encoding="utf-8")
 
     def read(self, wanted: str) -> str:
-        """All that has come, as soon as it ends with this."""
+        """All text that has come, once it ends with this."""
         while not (text := self._seen[self._filled :].decode(errors="replace")).endswith(wanted):
             self._seen += os.read(self.readable, 1 << 16)
         return text

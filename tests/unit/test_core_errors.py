@@ -1,4 +1,4 @@
-"""An error says to retry only where the work has not run, whatever its class."""
+"""An error of any class is retryable only if the work has not run."""
 
 import importlib
 import pkgutil

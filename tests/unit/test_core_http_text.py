@@ -1,4 +1,4 @@
-"""Texts of files that reach the head of an HTTP request."""
+"""Texts from files that go into the head of an HTTP request."""
 
 from pathlib import Path
 

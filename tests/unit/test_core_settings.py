@@ -97,7 +97,7 @@ def test_the_later_file_wins_over_it_the_environment_and_over_that_the_command_l
     assert settings.origin_of("max_reply") == Origin()
 
 
-# What a project's file may set.
+# Settings that a project's file may have.
 
 
 def test_a_project_may_set_what_concerns_its_own_instance_and_the_list_is_explicit() -> None:

@@ -1,4 +1,4 @@
-"""Long tasks are started again, and what fails is a problem until it is well."""
+"""Long tasks are started again, and a failure is a problem until the task has recovered."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a terminal shows of text that others wrote."""
+"""How a terminal shows text from other sources."""
 
 import io
 import json

@@ -47,20 +47,20 @@ class _Run(msgspec.Struct):
 
 @dataclass
 class Faults:
-    """How the instance is; the test changes it on the way."""
+    """The state of the instance; the test changes it during the run."""
 
     ways_s: tuple[float, ...] = (0.0,)
-    """How long requests may take until they are read."""
+    """The longest time until a request is read."""
     lost: float = 0.0
-    """The share of answers that are lost with their connection."""
+    """The share of answers that get lost with their connection."""
     held: bool = False
-    """Answers are held back for as long as their connection lasts."""
+    """Answers are held back while their connection lasts."""
     tells_hang_ups: bool = True
     """False: behind a proxy, which keeps connections open that its client has closed."""
 
 
 class Instance:
-    """One project's, over all its runs. ``began_s`` has every beginning of each call's work."""
+    """The instance of one project, over all its runs. ``began_s`` has every start of each call's work."""
 
     def __init__(self, rng: Random, entries: int) -> None:
         self.rng = rng
@@ -128,7 +128,7 @@ class Instance:
 
 
 class Hub:
-    """What a hub has of one instance."""
+    """A hub's state for one instance."""
 
     def __init__(self, target: Target, rng: Random) -> None:
         self.gate = Gate(LIMITS)
@@ -144,7 +144,7 @@ class Hub:
 
 @dataclass(eq=False)
 class Made:
-    """A call, and what was said of it, and when."""
+    """A call, its answer, and the time of the answer."""
 
     number: int
     call: Call
@@ -161,7 +161,7 @@ class Made:
 
 
 class Story:
-    """One: `play` it, then `judge` it."""
+    """One random schedule: call `play`, then `judge`."""
 
     def __init__(self, rng: Random, instance: Instance, hubs: list[Hub]) -> None:
         self.rng = rng
@@ -335,7 +335,7 @@ def run(number: int, *, takes_s: float, deadline_s: float) -> Call:
 
 
 async def answer_of(hub: Hub, made: Made) -> dict[str, Any] | None:
-    """The error, if it is one."""
+    """The error in the answer, if there is one."""
     try:
         await hub.caller.call(made.call)
     except BrummerError as error:

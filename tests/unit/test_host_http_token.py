@@ -1,4 +1,4 @@
-"""The user's HTTP token: made once, kept for its owner alone, overridden by a variable that nothing inherits."""
+"""The user's HTTP token: made once, readable by its owner only, overridden by a variable that no program inherits."""
 
 import multiprocessing
 import os

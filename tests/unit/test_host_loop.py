@@ -1,4 +1,4 @@
-"""The event loop's runner: what holds while a command runs."""
+"""The event loop's runner: the settings of the process while a command runs."""
 
 import gc
 from collections.abc import Iterator

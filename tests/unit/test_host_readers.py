@@ -1,4 +1,4 @@
-"""Descriptors of the kernel's that can't be read any more."""
+"""Descriptors of the kernel that can't be read any more."""
 
 import asyncio
 import errno
@@ -34,7 +34,7 @@ async def test_a_descriptor_that_stays_readable_but_can_not_be_read_is_closed_at
 
 
 class Hints:
-    """What a watch says, one after the other."""
+    """The events of a watch, in order."""
 
     def __init__(self) -> None:
         self._said: asyncio.Queue[Hint] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What is seen of an instance's process depends on the process and on time, and not on how often it is looked at."""
+"""The condition of an instance's process depends on the process and on time, not on the number of checks."""
 
 import errno
 from pathlib import Path
@@ -13,7 +13,7 @@ from brummer.hub.instances import Instances
 
 
 class Process:
-    """A process whose state and CPU time the test sets; ``look`` is what the hub sees of it."""
+    """A process whose state and CPU time the test sets; ``look`` returns the condition that the hub sees."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

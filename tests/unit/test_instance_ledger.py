@@ -170,7 +170,7 @@ class Judged:
     async def call(
         self, key: str, *, position: int | None = None, begin_by_s: float | None = None, hung_up: bool = False
     ) -> Any:
-        """What came of it, or why it was not begun."""
+        """Its result, or the reason why it was not begun."""
         call = keyed(key)
         call.request.params.meta.ledger_position = position
         call.request.params.meta.begin_by_s = begin_by_s
@@ -297,7 +297,7 @@ async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkey
 
 
 async def ended(calls: KeyedCalls, tools: Counting, lost: asyncio.Task[bytes]) -> None:
-    """The connection of a call was lost."""
+    """Lose the connection of a call."""
     await asyncio.sleep(0)
     await tools.started.wait()
     lost.cancel()

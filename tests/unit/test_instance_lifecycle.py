@@ -129,7 +129,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def reserve(monkeypatch: pytest.MonkeyPatch) -> Reserve:
-    """What the expressions of this test's files share."""
+    """The reserve of the expressions in this test's files."""
     fresh = Reserve(RESERVE_S)
     monkeypatch.setattr("brummer.process.patterns.OF_FILES", fresh)
     return fresh

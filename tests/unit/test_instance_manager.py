@@ -360,7 +360,7 @@ async def test_on_a_terminal_people_get_the_colours_and_agents_plain_text(manage
     assert (raw, manager.last_lines(run, 5)) == (["\x1b[32mgreen\x1b[0m"], ["green"])
 
 
-# What must not cost a run its end.
+# Faults that must not prevent the end of a run.
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def answer_after(seconds: float) -> Tool:
 
 
 def stream(*parts: tuple[float, bytes], ends_s: float = 0.0) -> Tool:
-    """Each part after so many seconds, and the answer ``ends_s`` after the last."""
+    """Sends each part after its number of seconds, and the answer ``ends_s`` after the last one."""
 
     async def answer(_: Foreign, exchange: Exchange, message: Message) -> None:
         exchange.start_stream(200, EVENTS)
@@ -55,7 +55,7 @@ def stream(*parts: tuple[float, bytes], ends_s: float = 0.0) -> Tool:
 
 
 async def report(server: Foreign, exchange: Exchange, message: Message) -> None:
-    """Reports progress every 50 s, ten times, to whoever has asked for it."""
+    """Reports progress every 50 s, ten times, if the request asks for it."""
     token = message["params"].get("_meta", {}).get("progressToken")
     exchange.start_stream(200, EVENTS)
     for number in range(1, 11):
@@ -217,7 +217,7 @@ def test_an_invalid_limit_is_a_problem_with_its_line(key: str, value: str) -> No
     assert [(each.context["key"], each.line) for each in settings.problems] == [(f"servers.docs.{key}", 3)]
 
 
-# What reaches the wire.
+# Bytes on the wire.
 
 
 @pytest.mark.parametrize(

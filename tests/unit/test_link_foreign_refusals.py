@@ -1,4 +1,4 @@
-"""Foreign servers that refuse: each refusal is reported as what it is, and the server is left alone as it asks."""
+"""Foreign servers that refuse: each refusal has its own code, and the hub obeys the server's time to come back."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Refusing(Modern):
-    """Answers every request with ``status`` while that is set, and like any modern server else."""
+    """Answers every request with ``status`` while that is set, and otherwise like any modern server."""
 
     def __init__(self, status: int | None = 401, body: bytes = b"", headers: Headers = ()) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Refusing(Modern):
 
 
 class RefusingCalls(Legacy):
-    """Refuses calls of tools alone, the first so many."""
+    """Refuses only calls of tools, and only the first ones."""
 
     def __init__(self, status: int, times: int = 1, headers: Headers = ()) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ async def failure(link: Any, **call: Any) -> BrummerError:
     return caught.value
 
 
-# What is said.
+# Messages.
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_refusal_with_any_body_is_reported(status: int, body: bytes) -> None:
     assert refusal.context["status"] == status
 
 
-# What is done.
+# Behaviour.
 
 LASTING: list[tuple[int, bytes, Headers, str]] = [
     (401, b"{}", JSON, "unauthorized"),

@@ -1,4 +1,4 @@
-"""Results of foreign servers: the same bytes where clients can take them, mended where they can't."""
+"""Results of foreign servers: the same bytes if clients accept them, corrected if they don't."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is known of a call decides what is said of it: whether it was sent, whether it was answered, by which run."""
+"""The outcome of a call depends on whether it was sent, whether it was answered, and by which run."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -62,7 +62,7 @@ async def test_the_basic_link_reports_unknown_for_a_sent_call_whose_connection_i
 
 
 def lose(instance: FakeInstance) -> None:
-    """The connection is cut, and nothing gets through any more."""
+    """The connection is cut, and no new connection gets through."""
     instance.speaks.clear()
     instance.drop_connections()
 
@@ -159,7 +159,7 @@ def test_signs_of_life_extend_no_call_beyond_the_longest_even_if_its_connection_
 
 
 def not_begun(instance: FakeInstance, *whys: str, began: bool = False) -> None:
-    """The first requests are refused for these reasons; before that, the very first one is lost if it ``began``."""
+    """The first requests are refused for these reasons; if it ``began``, one earlier request is lost."""
     left = list(whys)
 
     async def answer(exchange: Exchange, message: dict[str, Any]) -> None:

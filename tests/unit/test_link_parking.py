@@ -1,5 +1,5 @@
-"""Calls that wait for a link or for a place: released in order, failed at once where no waiting helps, and never past
-their time.
+"""Calls that wait for a link or for a place: they are released in order, fail at once if waiting can't help, and never
+wait past their time.
 """
 
 import asyncio

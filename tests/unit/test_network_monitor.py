@@ -59,7 +59,7 @@ class Scene:
         )
 
     def failed(self) -> list[tuple[str, str]]:
-        """Name and code of what failed lately."""
+        """Name and code of the recent failures."""
         return [(failure.name, failure.code) for failure in self.supervisor.failures()]
 
 

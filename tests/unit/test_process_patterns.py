@@ -73,7 +73,7 @@ def test_an_error_of_the_search_itself_comes_through() -> None:
         pattern.within(1, lambda: 1 / 0)
 
 
-# The sum of all searches.
+# The total time of all searches.
 
 SLOW = {
     "nested repetition": (r"(a+)+$", "a" * 40 + "b"),
@@ -86,7 +86,7 @@ SLOW = {
 
 
 class Tried:
-    """Searches with a meter until it refuses, and how much CPU time that took."""
+    """Searches with a meter until it refuses, and the CPU time that they took."""
 
     def __init__(self, meter: Meter, line: str) -> None:
         self.searches = 0

@@ -1,4 +1,4 @@
-"""The in-memory system does what the real one does, where programs can tell."""
+"""The in-memory system behaves like the real one, as far as programs can observe it."""
 
 import asyncio
 import errno

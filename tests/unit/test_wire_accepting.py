@@ -1,4 +1,4 @@
-"""Accepting at the pace of the owner, and through errors of the system."""
+"""Accepting at the pace of the owner, and after errors of the system."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Listening where a person asked for it by name."""
+"""Listening at the address that the user names."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Which connections a server keeps, and which gives way."""
+"""The connections that a server keeps, and the one that it drops to make room."""
 
 import random
 from collections import Counter

@@ -378,7 +378,7 @@ async def opened_with_roots(client: StdioClient) -> None:
 
 
 async def found_roots(client: StdioClient, server: StdioServer, result: object) -> tuple[str, ...]:
-    """What is known of them once the client has answered the question."""
+    """The known roots once the client has answered the request."""
     assert server.session.find_roots is not None
     finding = asyncio.ensure_future(server.session.find_roots())
     asked = await client.message()

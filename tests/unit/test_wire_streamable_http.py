@@ -263,7 +263,7 @@ async def test_a_plain_route_needs_no_token_but_the_right_host_and_method_and_no
 
 
 async def test_a_server_without_an_admission_check_authorizes_no_request() -> None:
-    """The handler without its `admit`: nobody is authorized."""
+    """The handler without its `admit`: no request is authorized."""
     tools = Tools()
     handler = StreamableHttp(tools.server(), token=TOKEN)
     async with serving(handler) as (_, port), connected(port) as client:

@@ -1,4 +1,4 @@
-"""Calls that change something, through two hubs, under every fault that once broke a promise; and the judgement.
+"""Calls that change something, through two hubs, under every fault that once broke a promise; and their check.
 
 Each project has one fault of its own; in the last one several meet. The instances record what they ran and when, so
 each answer can be compared with the truth:
@@ -54,10 +54,10 @@ WORKERS: Final = 4
 """For each project and hub."""
 
 UP_TO_BYTES: Final = 4_000
-"""Some four calls: no connection that is cut lives longer."""
+"""Bytes of some four calls: no cut connection lives longer."""
 
 PAUSE_S: Final = 0.3
-"""Of a worker between two calls, on average."""
+"""The pause of a worker between two calls, on average."""
 
 CANCELLED: Final = 0.08
 """Share of calls that their client cancels within a second."""
@@ -66,7 +66,7 @@ STOPPED_S: Final = (0.3, 2.0, 15.0)
 """Shorter than anything, long enough to be suspected, longer than the deadline."""
 
 STARTS_S: Final = 30.0
-"""For an instance to start on a machine that is busy with other things."""
+"""The time for an instance to start on a busy machine."""
 
 DELIVERED_S: Final = 1.0
 """A cancellation that was sent this long before its instance went on lay in the instance's socket by then."""
@@ -180,7 +180,7 @@ def cuts(rng: random.Random) -> Script:
 
 
 def cuts_and_repeats(rng: random.Random) -> Script:
-    """Afterwards the instance may get all requests of a connection once more: its ledger must still know them."""
+    """The instance may get all requests of a connection a second time: its ledger must still know them."""
     script = cuts(rng)
 
     def faults(number: int) -> Faults:
@@ -199,7 +199,7 @@ async def stop(project: Project, rng: random.Random) -> None:
 
 
 async def freeze(project: Project, rng: random.Random) -> None:
-    """By its control group, which no signal tells of."""
+    """Frozen by its control group, which no signal reports."""
     if project.cgroup is None:
         await stop(project, rng)
         return
@@ -350,7 +350,7 @@ class Run:
             self.problems.append(f"{project.name}: call {asked.number} got the answer {content}")
 
     async def _answers_in_the_end(self, project: Project) -> None:
-        """Once nothing disturbs an instance any more, both hubs reach it."""
+        """After the last fault of an instance, both hubs reach it."""
         for proxy in project.proxies:
             proxy.script = no_faults
         for client in self.clients:
@@ -391,7 +391,7 @@ class Run:
 
 
 def broken(project: Project, asked: Asked, begun: Sequence[float]) -> Iterator[str]:
-    """Which promises the answer to one call broke. ``begun``: when the call ran, each time that it did."""
+    """The promises that the answer to one call broke. ``begun``: the times at which the call ran."""
     allowed = {"ok": (1,), "not_executed": (0,)}.get(asked.outcome, (0, 1))
     if len(begun) not in allowed:
         yield f"was {asked.outcome} and ran {len(begun)} times"
@@ -426,7 +426,7 @@ def _address_of(record: dict[str, Any]) -> tuple[str, int]:
 
 
 def _cgroup(name: str, project: Project) -> Path | None:
-    """A control group of its own with the project's instance in it; None where we may not make one."""
+    """A control group of its own with the project's instance in it; None if we may not make one."""
     for root in CGROUPS:
         group = root / name
         with contextlib.suppress(OSError):
@@ -454,7 +454,7 @@ async def _end(project: Project) -> None:
 
 
 async def exactly_once(folder: Path, calls: int, seed: int) -> Run:
-    """Make so many calls and judge them; the run has the problems."""
+    """Make so many calls and judge them; the returned run has the problems."""
     run = Run(folder, calls, seed)
     await run.go()
     run.judge()

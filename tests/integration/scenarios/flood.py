@@ -1,4 +1,4 @@
-"""Strangers at a port: connections that never prove anything, as many as one process can open.
+"""Unproven connections to a port, as many as one process can open.
 
     python flood.py HOST PORT KIND COUNT
 
