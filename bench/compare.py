@@ -1,10 +1,10 @@
-"""``make bench BASE=COMMIT``: this tree beside that commit, both driven through the command line only.
+"""``make bench BASE=COMMIT``: this tree against that commit, both driven through the command line only.
 
-Each round starts both trees anew and measures them in alternation and random order, so that whatever else the machine
-does meets both. What is compared is the ratio of a round; `ratios` says how the ratios are judged. After 15 rounds the
-measurements that are not decided go on up to 45 rounds. The exit status is 1 if anything is slower.
+Each round starts both trees anew and measures them in alternation and random order, so that other load of the machine
+affects both. The ratio of each round is compared; `ratios` judges the ratios. After 15 rounds, undecided measurements
+continue up to 45 rounds. The exit status is 1 if anything is slower.
 
-ONLY="hop calls" selects; ROUNDS=N ends after so many rounds, SECONDS=N after so many seconds.
+ONLY="hop calls" selects measurements; ROUNDS=N ends after N rounds, SECONDS=N after N seconds.
 """
 
 import contextlib
@@ -26,15 +26,15 @@ from tables import Report, median
 from trees import NoSuchTreeError, brum_of, commit_of
 
 STARTS: Final = 5
-"""Of a hub and of an instance in one round."""
+"""Starts of a hub and of an instance in one round."""
 
 HOP_BLOCKS, HOP_CALLS = 20, 50
 BURSTS, BURST, IN_FLIGHT = 12, 1000, 64
-"""Many short blocks: what else runs on the machine changes within a tenth of a second."""
+"""Many short blocks: the other load of the machine changes within a tenth of a second."""
 
 CALL: Final = call_members("scripts_status", {})
 IN_MEMORY: Final = Path("/dev/shm")
-"""A registration waits for the disk elsewhere, and a disk is the noisiest part of a machine."""
+"""On another file system a registration waits for the disk, and a disk is the noisiest part of a machine."""
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,20 @@ class Subject:
         self.add(CALLS, self.hub.calls_per_s(CALL, BURST, IN_FLIGHT))
 
     def weigh(self) -> None:
-        """The unique set: what would be free again if the process ended."""
+        """The unique set size: memory that would be free if the process ended."""
         self.add(HUB_MEMORY, memory_mib(self.hub.pid)[1])
         self.add(INSTANCE_MEMORY, memory_mib(self.instance_pid)[1])
 
 
 def alternate(subjects: Sequence[Subject], times: int, step: Callable[[Subject], None]) -> None:
-    """So often, all subjects one after the other, each time in a new order."""
+    """Repeat so often: all subjects one after the other, each time in a new order."""
     for _ in range(times):
         for subject in random.sample(subjects, len(subjects)):
             step(subject)
 
 
 def one_round(trees: Sequence[Tree], groups: set[str]) -> dict[Measurement, Round]:
-    """Of the old and the new tree. Memory is weighed after the load of the others."""
+    """Measure the old and the new tree. Memory is measured after the load of the other measurements."""
     with contextlib.ExitStack() as stack:
         subjects = [Subject(tree, stack.enter_context(tree.hub())) for tree in trees]
         for subject in subjects:
@@ -173,8 +173,8 @@ def compare(old: Path, new: Path, groups: set[str], most: int, seconds: float) -
 
 
 def undecided(rounds: Rounds, done: int) -> set[str]:
-    """Groups that need another round. They are judged at the looks only: to look after each round and to end at the
-    first one that pleases would favour that result.
+    """Groups that need another round. They are judged only after fixed numbers of rounds: a judgement after each round,
+    with an end at the first good one, would favour good results.
     """
     judged = max((look for look in LOOKS if look <= done), default=0)
     if not judged:

@@ -240,7 +240,7 @@ def consumption(pid: int) -> tuple[int, float]:
 
 
 async def listed_by(client: Any) -> list[dict[str, Any]]:
-    """Every instance, over as many answers as that takes."""
+    """Every instance, collected over all answers."""
     found: list[dict[str, Any]] = []
     arguments: dict[str, str] = {}
     while True:

@@ -1,7 +1,7 @@
 """Drives ``brum`` of any tree as a person and an agent do: its command line, and plain MCP over stdio.
 
-It knows nothing of a tree but the path of its ``brum``. The client blocks on its pipes, runs no event loop, and decodes
-no answer, so that it takes little of the machine from what is measured.
+It knows only the path of a tree's ``brum``. The client blocks on its pipes, runs no event loop, and decodes no answer,
+so that it takes little of the machine from the measured programs.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 PATIENCE_S: Final = 60.0
-"""For any answer and any end: far beyond what even a busy machine needs."""
+"""The time limit for any answer and any end: far more than even a busy machine needs."""
 
 POLL_S: Final = 0.001
 INITIALIZE: Final = {
@@ -40,7 +40,7 @@ class Tree:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of this process, without settings of Brummer and with every user directory inside of ``home``."""
+        """The environment of this process, without settings of Brummer, and with every user directory in ``home``."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BRUMMER_", "XDG_"))}
         kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
         own = {"HOME": str(self.home), "BRUMMER_INSTANCES_DIR": str(self.home / "instances")}
@@ -55,7 +55,7 @@ class Tree:
 
     @contextlib.contextmanager
     def instance(self, project: Path) -> Iterator[int]:
-        """Started, and not waited for; yields its process id."""
+        """Start it without waiting; yields its process id."""
         quiet = subprocess.DEVNULL
         command: list[str | Path] = [self.brum, "--no-tui", "-d", project]
         process = subprocess.Popen(command, env=self.environment, stdin=quiet, stdout=quiet, stderr=quiet)
@@ -65,7 +65,7 @@ class Tree:
 
     @contextlib.contextmanager
     def hub(self, flags: Sequence[str] = ()) -> Iterator["Hub"]:
-        """Started, and not initialized."""
+        """Start a hub without initializing it."""
         pipe = subprocess.PIPE
         command: list[str | Path] = [self.brum, "--mcp", *flags]
         process = subprocess.Popen(command, env=self.environment, cwd=self.home, stdin=pipe, stdout=pipe, bufsize=0)
@@ -114,13 +114,13 @@ class Hub:
         return self.answers(1)[0]
 
     def send(self, members: bytes, count: int = 1) -> None:
-        """So many requests of the same ``members`` (`members_of`) in one write."""
+        """Send so many requests with the same ``members`` (`members_of`) in one write."""
         ids = range(self._last_id + 1, self._last_id + count + 1)
         self._last_id += count
         self._stdin.write(b"".join(b'{"jsonrpc":"2.0","id":%d,%b\n' % (request_id, members) for request_id in ids))
 
     def answers(self, at_least: int) -> list[bytes]:
-        """Those that have come once there are so many; in any order. Raises UnexpectedAnswerError."""
+        """Wait for so many answers; returns them in any order. Raises UnexpectedAnswerError."""
         found: list[bytes] = []
         while len(found) < at_least:
             if not self._poll.poll(PATIENCE_S * 1000):
@@ -136,7 +136,7 @@ class Hub:
         return found
 
     def latencies_ms(self, members: bytes, count: int) -> list[float]:
-        """Of so many calls, one after the other."""
+        """Times of so many calls, one after the other."""
         taken = []
         for _ in range(count):
             began = time.perf_counter()

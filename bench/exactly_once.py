@@ -1,7 +1,7 @@
 """The second half of ``make chaos``: 5,000 calls (``CALLS=…``) that change something, through two hubs.
 
 Connections are cut with answers held back, instances are stopped, frozen and killed, ledgers keep three entries, and
-clients cancel. The instances record what they ran; the exit status is 1 where an answer was not the truth
+clients cancel. The instances record what they ran; the exit status is 1 if an answer was not true
 (tests/integration/scenarios/exactly_once.py). ``SEED=…`` repeats the choices, ``--no-report`` leaves
 reports/exactly-once.md as it is.
 """

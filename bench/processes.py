@@ -17,7 +17,7 @@ BRUM = str(Path(sys.executable).with_name("brum"))
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """That of this process, with an instances directory and a state directory inside of ``folder``."""
+    """The environment of this process, with an instances directory and a state directory in ``folder``."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as if installed
     return {**kept, "BRUMMER_INSTANCES_DIR": str(folder / "instances"), "XDG_STATE_HOME": str(folder / "state")}
 

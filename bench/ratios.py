@@ -1,9 +1,8 @@
-"""Whether a new tree is slower than an old one, judged by the ratios of paired rounds. Pure.
+"""Judges whether a new tree is slower than an old one, by the ratios of paired rounds. Pure.
 
-A ratio is that of one round in which both trees ran, turned so that more than 1 is worse for the new one.
-The interval is the exact one of a median, from order statistics: whatever the distribution of the ratios, it holds the
-true median with at least 95%, and a few rounds that are far off do not move it. It is the same for ratios and for their
-logarithms.
+A ratio belongs to one round in which both trees ran; more than 1 is worse for the new one. The interval is the exact
+one of a median, from order statistics: for any distribution of the ratios it holds the true median with at least 95%,
+and a few outliers do not move it. It is the same for ratios and for their logarithms.
 """
 
 import math
@@ -15,13 +14,13 @@ from typing import Final
 
 CONFIDENCE: Final = 0.95
 LIMIT: Final = 1.03
-"""So much worse still counts as equal."""
+"""A tree that is worse by up to this ratio still counts as equal."""
 
 NARROW: Final = 1.05
 """An interval of ±5% or less allows a judgement by the median."""
 
 LOOKS: Final = (15, 30, 45)
-"""After so many rounds the ratios are judged; whatever is not decided then gets more rounds, up to the last number."""
+"""The ratios are judged after so many rounds; undecided measurements get more rounds, up to the last number."""
 
 
 class Verdict(StrEnum):
@@ -32,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """``low`` to ``high`` holds the true median of the ratios with 95%; 0 to infinity where the rounds are too few."""
+    """``low`` to ``high`` holds the true median of the ratios with 95%; 0 to infinity if the rounds are too few."""
 
     median: float
     low: float
@@ -42,7 +41,7 @@ class Judgement:
 
 
 def judge(ratios: Sequence[float]) -> Judgement:
-    """Of at least one ratio; all of them are positive."""
+    """Judge at least one ratio; all ratios are positive."""
     low, high = median_interval(ratios)
     median = statistics.median(ratios)
     return Judgement(median, low, high, len(ratios), _verdict(median, low, high, len(ratios)))
@@ -68,7 +67,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def bound_rank(count: int) -> int:
-    """The rank of the interval's low end, counted from 1; 0 where so few values cannot hold the median with 95%.
+    """The rank of the interval's low end, counted from 1; 0 if so few values cannot hold the median with 95%.
 
     The number of values below the median has a binomial distribution with p = 1/2.
     """
@@ -80,5 +79,5 @@ def bound_rank(count: int) -> int:
 
 
 def ratio(old: float, new: float, *, more_is_better: bool) -> float:
-    """New ÷ old where more is worse (milliseconds, MiB), old ÷ new where more is better (calls/s)."""
+    """New ÷ old if more is worse (milliseconds, MiB), old ÷ new if more is better (calls/s)."""
     return old / new if more_is_better else new / old

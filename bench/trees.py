@@ -15,12 +15,12 @@ class NoSuchTreeError(Exception):
 
 
 def commit_of(name: str) -> str:
-    """The full hash of what git knows under this name."""
+    """The full hash of the commit that git knows under this name."""
     return _output(["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"])
 
 
 def brum_of(commit: str) -> Path:
-    """``brum`` of a commit, in a worktree with the environment that its own set-up makes, with the same Python."""
+    """``brum`` of a commit, in a worktree with the environment of its own set-up, with the same Python."""
     tree = KEPT / commit[:12]
     if not tree.exists():
         _output(["git", "worktree", "prune"])

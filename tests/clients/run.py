@@ -1,8 +1,8 @@
 """``make clients-test``: the MCP clients of agent frameworks against a hub and an instance, with no model behind them.
 
-Each lists the tools, calls every one of them, starts a server that needs 12 s with the patience that it has by default,
-and goes on after a restart of the hub: over HTTP in the same session, over stdio in the next one. The table goes to
-reports/clients.md. The exit status is 1 when something fails or a client can't be had. ONLY="autogen …" selects.
+Each lists the tools, calls every one of them, starts a server that needs 12 s with the client's default timeouts, and
+continues after a restart of the hub: over HTTP in the same session, over stdio in the next one. The table goes to
+reports/clients.md. The exit status is 1 if a client fails or can't be installed. ONLY="autogen …" selects clients.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""One wait on many instances: one deadline, whatever the number of places."""
+"""One wait on many instances: one deadline, for any number of places."""
 
 import asyncio
 import itertools

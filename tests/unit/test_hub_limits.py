@@ -1,4 +1,4 @@
-"""What `hub_status` says of limits is true, whatever values they have."""
+"""`hub_status` reports limits of any value correctly."""
 
 import resource
 import sys

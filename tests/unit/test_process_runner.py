@@ -356,7 +356,7 @@ COUNTS = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n}\\n')"
 
 
 async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple[Output, int]:
-    """What is kept of 200,000 lines, and how many there were. It is a flood however slow a busy machine makes it."""
+    """The lines kept of 200,000, and the number of all lines. It is a flood even on a slow, busy machine."""
     monkeypatch.setattr(paces, "FLOOD_BYTES", 100_000)
     monkeypatch.setattr(paces, "CALM_S", 3600.0)
     monkeypatch.setattr(reading, "SKIM_S", 3600.0)
@@ -427,7 +427,7 @@ async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_o
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no_process_left"),
         (OSError(errno.EMFILE, "Too many open files"), "no_descriptor_left"),
     ],
-    ids=["no memory", "no memory of ours", "no process", "no descriptor"],
+    ids=["no memory", "memory limit of the process", "no process", "no descriptor"],
 )
 async def test_each_shortage_at_a_start_has_an_error_of_its_own_with_advice(
     error: Exception, code: str, monkeypatch: pytest.MonkeyPatch

@@ -244,12 +244,12 @@ def _file_problem(content: Answer) -> str:
 
 
 def _problem(content: Answer) -> str:
-    whom = content.get("instance") or ", ".join(content.get("instances", ()))
+    affected = content.get("instance") or ", ".join(content.get("instances", ()))
     known = {"code", "severity", "title", "detail", "since_s", "doing", "advice", "hides", "instance", "instances"}
     more = _facts(content, tuple(name for name in content if name not in known))
     age = "" if content.get("since_s") is None else f", since {_age(content['since_s'])}"
     hides = f"; hides {content['hides']} consequences" if content.get("hides") else ""
-    head = f"{content['severity']} {content['code']} {whom}".rstrip()
+    head = f"{content['severity']} {content['code']} {affected}".rstrip()
     return (
         f"{head}: {content['title']}{age}: {content['detail']}{more}{hides}"
         f"\n    being done: {content['doing']}\n    advice: {content['advice']}"

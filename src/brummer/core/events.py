@@ -35,5 +35,5 @@ class Hook(Generic[E]):
         for (subscriber,) in self._subscribers:
             try:
                 subscriber(event)
-            except Exception:  # noqa: BLE001 — the barrier: whoever it is, the logic goes on
+            except Exception:  # noqa: BLE001 — the barrier: a listener must not stop the publisher
                 _log.exception("a subscriber failed")

@@ -72,13 +72,13 @@ else:
 
 
 def give_back() -> None:
-    """What is garbage, and what the allocator keeps though nobody uses it."""
+    """Garbage, and unused memory that the allocator keeps."""
     gc.collect()
     trim()
 
 
 def trim() -> None:
-    """Give back what the allocator keeps though nobody uses it: a tenth of a millisecond."""
+    """Give unused memory of the allocator back to the system: a tenth of a millisecond."""
     if sys.platform == "linux":
         from brummer.host.libc import function  # noqa: PLC0415 — as above
 

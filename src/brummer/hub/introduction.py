@@ -11,5 +11,5 @@ INSTRUCTIONS: Final = (
     " scripts_run to make sure that a script runs (it never starts a second copy), wait_for instead of polling, and"
     " logs_search or changes_since to learn what happened. Pass `instance` (id, name or directory) when several run. A"
     " failed call tells whether it may be retried and what is known of its outcome. An answer that ends with a cursor"
-    " goes on when that is passed back."
+    " continues when you pass the cursor back."
 )

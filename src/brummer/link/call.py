@@ -137,7 +137,7 @@ class Call(msgspec.Struct, eq=False):
 
 
 class Answers:
-    """Sorts what comes back for one request: notifications to whoever asked for them, the response to the call.
+    """Sorts the messages for one request: notifications go to the requester, the response to the call.
 
     ``ours``: from an instance of Brummer, whose tools report no failure of their own as a JSON-RPC error.
     """

@@ -127,7 +127,7 @@ class Caller:
         self._tell_end(call, "cancelled", "cancelled")
 
     def given_up(self, call: Call, message: str | None = None) -> None:
-        """Nobody waits for it any more. ``message``: with `CLIENT_GONE` its work goes on."""
+        """The call is not waited for any more. ``message``: with `CLIENT_GONE` its work continues."""
         self.link.breaker.abandoned()
         if message != CLIENT_GONE:
             self.cancellations.send(call)

@@ -83,7 +83,7 @@ class Express(OnItsWay):
         self._call.due_s = due_s
 
     def cancel(self, message: str | None = None) -> None:
-        """Nobody wants the answer any more; with `brummer.wire.server.CLIENT_GONE` the work goes on."""
+        """The answer is not needed any more; with `brummer.wire.server.CLIENT_GONE` the work continues."""
         if self._is_over:
             return
         if self._task is None:
@@ -105,7 +105,7 @@ class Express(OnItsWay):
         try:
             self._caller.count_failure()
             failure = refusals.deadline_exceeded(self._caller.link, self._call)
-        except Exception as error:  # noqa: BLE001 — what can't be explained must be answered all the same
+        except Exception as error:  # noqa: BLE001 — also a call without an explanation must be answered
             failure = error
         self._fail(failure)
 

@@ -146,7 +146,7 @@ def _tell(follower: Follower, batch: Batch) -> None:
     """A follower that fails loses this batch; it gets the next one."""
     try:
         follower(batch)
-    except Exception:  # noqa: BLE001 - the barrier: the output goes on
+    except Exception:  # noqa: BLE001 - the barrier: the output continues
         _log.exception("a follower of the output failed")
 
 

@@ -309,7 +309,7 @@ class _Connection(asyncio.Protocol):
         return self._server.hung_up(transport.get_extra_info("socket"))
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer what can't be parsed or served, in its turn, and hang up: the next request has no known beginning."""
+        """Refuse an unreadable or unservable request, in its turn, and close: the start of the next one is unknown."""
         self._refusal = refusal
         self._stop_timer()
         if self.task is None:

@@ -153,7 +153,7 @@ class OnItsWay:
     __slots__ = ()
 
     def cancel(self, message: str | None = None) -> object:
-        """Nobody wants the answer any more, and none will come. ``message``: as in `CLIENT_GONE`."""
+        """The answer is not needed any more, and none will come. ``message``: as in `CLIENT_GONE`."""
         raise NotImplementedError
 
     def cancelling(self) -> int:

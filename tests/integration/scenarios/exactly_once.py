@@ -5,8 +5,8 @@ each answer can be compared with the truth:
 
 - ``ok``: the call ran once, here and nowhere else;
 - ``not_executed``: it never ran;
-- ``unknown``: it ran at most once, and there is a reason why nobody can know: that run of the instance has ended, the
-  instance could not be asked before the deadline, or its ledger had to forget;
+- ``unknown``: it ran at most once, and the hub can't know: that run of the instance has ended, the instance could not
+  be asked before the deadline, or its ledger had to forget;
 - a cancelled call ran at most once;
 - no call begins after its answer, and none that may have begun is called retryable.
 """

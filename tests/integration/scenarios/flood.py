@@ -2,8 +2,8 @@
 
     python flood.py HOST PORT KIND COUNT
 
-Prints "flooding" once COUNT connections were opened, and goes on until it is ended. What the server closes is opened
-anew.
+Prints "flooding" once COUNT connections were opened, and continues until it is ended. It reopens the connections
+that the server closes.
 """
 
 import selectors
