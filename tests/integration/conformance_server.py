@@ -1,11 +1,10 @@
-"""The real thing with the diagnostic tools that the official conformance suite calls.
+"""A real instance or hub with the diagnostic tools that the official conformance suite calls.
 
     python conformance_server.py instance DIRECTORY
     python conformance_server.py hub DIRECTORY
 
-Both print their URL, then their token, and serve until SIGTERM. What each tool has to do stands in the suite's
-scenarios; where Brummer lacks a feature (it never asks its client for anything), its tool does without, and the
-scenario stands in the baseline.
+Both print their URL, then their token, and serve until SIGTERM. The suite's scenarios define each tool. If Brummer
+lacks a feature (it never asks its client for anything), the tool does without it, and the baseline lists the scenario.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from tests.integration.programs import WAIT_S, Brum, Hub
 
 MOST_CALLS: Final = 6
 MOST_BYTES: Final = 4 * 1024
-"""Of what an agent reads: the results."""
+"""Bytes that an agent reads: the results."""
 
 SERVER_JS: Final = """\
 const http = require("http");

@@ -29,7 +29,7 @@ from tests.unit.virtual_world import in_virtual_time
 __all__ = ["agent"]
 
 MESSAGE_BYTES: Final = 256
-"""Around a result: the JSON-RPC message, and what the newer era adds."""
+"""Bytes around a result: the JSON-RPC message, and the members of the newer era."""
 
 INSTANCES: Final = 150
 DOWN: Final = 3

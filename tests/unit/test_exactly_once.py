@@ -1,7 +1,7 @@
 """Random calls of two hubs to an instance that is slow, stopped, cut off, forgetful and restarted, in virtual time.
 
-What a call was told must be what was done: ``ok``, it ran once; ``not_executed``, never; ``unknown``, at most once, and
-only for a reason. And nothing begins that was answered before.
+The answer of a call must be true: ``ok``, it ran once; ``not_executed``, never; ``unknown``, at most once, and only for
+a reason. No call begins after its answer.
 """
 
 import asyncio

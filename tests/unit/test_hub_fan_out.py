@@ -66,7 +66,7 @@ def test_150_instances_and_32_places_are_answered_within_the_one_deadline() -> N
         answer, took_s = await timed(everyone, 32, 2.0)
         assert (answer["matched"], answer["incomplete"]) == (False, [])
         assert 2.0 <= took_s <= 2.0 + GRACE_S
-        for each in everyone:  # looked at when the wait began, and once more when it ended
+        for each in everyone:  # asked when the wait began, and once more when it ended
             assert each.asked[0][1:] == (0.0, None)
             assert sum(wait_s for _, wait_s, _ in each.asked[1:]) <= TURN_S + 1e-6
             assert each.asked[-1][2] is not None

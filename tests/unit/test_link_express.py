@@ -398,7 +398,7 @@ async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket
 
 
 def unseeable(instance: FakeInstance) -> Target:
-    """An instance whose process can't be looked at, because no descriptor is left."""
+    """An instance whose process can't be checked, because no descriptor is left."""
 
     def look() -> Condition:
         raise OSError(errno.EMFILE, "Too many open files")

@@ -109,6 +109,6 @@ async def test_a_waiter_that_is_cancelled_gives_back_the_place_that_it_has_and_n
     admitted = asyncio.create_task(lane.enter("another"))
     await asyncio.sleep(0)
     lane.leave()
-    admitted.cancel()  # its turn has come, and it does not know yet
+    admitted.cancel()  # it is admitted, but does not know it yet
     await asyncio.wait([admitted])
     assert (lane.slots.taken, lane.slots.queued) == (0, 0)

@@ -75,7 +75,7 @@ class DirectoryWatch:
                 place = _nearest_directory(self.path, self._system.files)
                 if not self._add(place) or _nearest_directory(self.path, self._system.files) == place:
                     break
-        except OSError:  # what is there can't be seen now: no hint will come until `verify` finds more
+        except OSError:  # the path can't be read now: no hint will come until `verify` finds more
             self._drop()
         if self.is_watching:
             self._hint("watching")

@@ -38,7 +38,7 @@ async def in_thread(work: Callable[..., T], *arguments: object) -> T:
 
 
 async def in_thread_if_possible(work: Callable[..., T], *arguments: object) -> T:
-    """As `in_thread`; on the loop where there is no thread. For what must be done, and takes milliseconds as a rule."""
+    """As `in_thread`, but on the loop if there is no thread. For necessary work that usually takes milliseconds."""
     try:
         return await in_thread(work, *arguments)
     except NoThread:

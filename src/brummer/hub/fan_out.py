@@ -23,10 +23,10 @@ MESSAGES: Final = 20
 """Instances that could not be asked and get a message in the answer: enough to see what is wrong."""
 
 NAMES_BYTES: Final = 20 * 1024
-"""Of the answer's budget, for the names of all others, as data and as text: some 200."""
+"""Bytes of the answer for the names of all other instances, as data and as text: some 200 names."""
 
 NAME_BYTES: Final = 50
-"""Around a name."""
+"""Bytes around a name."""
 
 Answer = dict[str, Any]
 

@@ -37,7 +37,7 @@ Concerns = Callable[[Record | Server], bool]
 
 _EXPLAINED: Final = frozenset({"stopped", "frozen", "gone"})
 EXPLAINED_S: Final = 0.1
-"""How long a look at all processes holds: when many links fail, many calls fail, and each one asks."""
+"""How long a check of all processes is valid: when many links fail, many calls fail, and each one asks."""
 
 
 class Instances:

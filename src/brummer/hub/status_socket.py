@@ -1,8 +1,8 @@
 """The hub's status for people: a private socket beside the records that `brum status` and `brum metrics` ask.
 
-Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again. All is
-bounded: `CLIENTS` at once (one that has asked nothing yet gives way to the next), `LINE_LIMIT_BYTES` unanswered, one
-answer unread, `SILENT_S` without a question.
+Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again.
+Bounds: `CLIENTS` at once (the next one replaces a client that has sent no request), `LINE_LIMIT_BYTES`
+unanswered, one answer unread, `SILENT_S` without a request.
 
 If the socket can't be opened, the hub only gets a problem in its status. Like an instance's record, the socket is made
 again when it was removed, or when the directory is made again; a hub does not make the directory. No hint reports that
@@ -220,7 +220,7 @@ class _Door:
             await asyncio.sleep(0)
 
     def has_room(self) -> bool:
-        """For one more; the oldest that has never asked gives way."""
+        """There is room for one more; if need be, close the oldest client that has sent no request."""
         there = [client for client in self.clients if client.is_open]
         if len(there) < CLIENTS:
             return True

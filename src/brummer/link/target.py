@@ -42,7 +42,7 @@ class Told:
             self._ahead_s = clock_s - asyncio.get_running_loop().time()
 
     def of_call(self, call: Call, generation: str) -> OwnMeta:
-        """What a request for this call has in ``_meta`` of our own."""
+        """Brummer's own members in the ``_meta`` of a request for this call."""
         if call.repeatable or call.sent_to != generation:  # this run got no request for it, or may run it twice
             call.ledger_position = self.ledger_position
         ahead_s, due_s = self._ahead_s, call.due_s

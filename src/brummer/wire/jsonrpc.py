@@ -24,10 +24,10 @@ UNSUPPORTED_VERSION: Final = -32022
 NEVER_BEGUN: Final = frozenset(
     {PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, HEADER_MISMATCH, UNSUPPORTED_VERSION}
 )
-"""What is refused with one of these before it reaches a tool was not begun."""
+"""Errors of a request that did not begin, if they come before the request reaches a tool."""
 
 NO_TOOLS: Final = frozenset({METHOD_NOT_FOUND, HEADER_MISMATCH, UNSUPPORTED_VERSION})
-"""Those of them that no tool says of its own work: some tools say that what they have worked out is invalid."""
+"""The ones that no tool returns for its own work: some tools return the others for an invalid result."""
 
 NO_ID: Final = b"null"
 """Stands in an error answer for an id that could not be read (JSON-RPC 2.0 §5)."""

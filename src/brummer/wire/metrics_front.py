@@ -54,7 +54,7 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
 
 
 async def _in_thread_if_possible(work: Callable[..., T], *arguments: object) -> T:
-    """On the loop where no further thread can be started: it takes milliseconds as a rule."""
+    """As `asyncio.to_thread`; on the loop if no thread can be started: the work usually takes milliseconds."""
     try:
         return await asyncio.to_thread(work, *arguments)
     except RuntimeError:
