@@ -13,7 +13,7 @@ _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 _PORT_MAX: Final = 65_535
 
 _OVERRIDE: Final = "BRUMMER_HTTP_TOKEN"
-"""That of `brummer.host.http_token`, which few starts need."""
+"""The variable of `brummer.host.http_token`; few starts need that module."""
 
 LEAST_OPEN_FILES: Final = 16
 """The interpreter and its event loop take twelve; with four more, later errors can be reported."""

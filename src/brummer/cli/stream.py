@@ -30,7 +30,7 @@ def take(*, greet: bool = False) -> Stream:
     terminal of its own there is a person, who wants to be rid of it.
     """
     if not _taken:
-        # Where others ignore it, which survives an exec, one that came while the rest is loaded would be lost.
+        # An ignored SIGTERM survives an exec, and a signal that arrives while the modules load would be lost.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if not os.isatty(STDIN):
             signal.signal(signal.SIGINT, signal.SIG_IGN)

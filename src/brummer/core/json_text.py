@@ -1,4 +1,4 @@
-"""JSON of what we say, also of texts that are no Unicode: the name of a file or directory need not be UTF-8."""
+"""Encodes JSON, also for texts that are not valid Unicode: the name of a file or directory need not be UTF-8."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def encode(content: object) -> bytes:
-    """Such characters become ``?``, which is better than to say nothing. What JSON does not know becomes its text."""
+    """Invalid characters become ``?``, so that there is an answer. Objects of other types become their text."""
     try:
         return _encode(content)
     except UnicodeEncodeError:
@@ -16,5 +16,5 @@ def encode(content: object) -> bytes:
 
 
 def indented(content: object) -> str:
-    """For people."""
+    """Indented JSON for people."""
     return msgspec.json.format(encode(content), indent=2).decode()

@@ -18,7 +18,7 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     if sys.platform != "win32":
         # An ignored SIGCHLD survives an exec; then the kernel would discard the exit status of every child.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Blocked, which survives an exec too, a signal would end neither us nor our children.
+        # A blocked signal survives an exec, too, and would end neither this process nor its children.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class OomKills(NamedTuple):
-    """Counts of two sources say nothing of each other: a process may be moved into another control group."""
+    """Counts of two sources can't be compared: a process may be moved into another control group."""
 
     source: str
     kills: int

@@ -10,23 +10,23 @@ if TYPE_CHECKING:
 PID = os.getppid()
 
 POLL_S: Final = 1.0
-"""A hub is to be gone within two."""
+"""A hub must end within two seconds."""
 
 
 def watch_parent(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None]":
-    """Call ``on_exit()`` once when the parent has died, also while we were starting. Returns how to stop.
+    """Call ``on_exit()`` once when the parent has died, also during our start. Returns a stop function.
 
     The first process of a container, and one outside of it, are no parents that could die before us.
     """
     stop = _watch_by_identity(loop, on_exit) or _watch_by_polling(loop, on_exit)
-    if os.getppid() != PID:  # its pid may be another's by now
+    if os.getppid() != PID:  # another process may have its pid by now
         stop()
         return loop.call_soon(on_exit).cancel
     return stop
 
 
 def _watch_by_identity(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None] | None":
-    """None where it can't be looked up: /proc hides it, as another user's, or shows another namespace."""
+    """None if it can't be looked up: /proc hides it, because it is another user's, or shows another namespace."""
     from brummer.host.exits import watch_exit  # noqa: PLC0415 — see above, as for the next
     from brummer.host.pids import identify  # noqa: PLC0415
 

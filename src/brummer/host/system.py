@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from brummer.host.directory_events import Source
     from brummer.host.subjects import Descriptors, Entry, Files, Filesystems, Locks, Memory, Processes, Sockets
-else:  # nothing uses them at run time, and as classes they would take 50 KiB of each process
+else:  # unused at run time; as classes they would take 50 KiB of each process
     Descriptors = Entry = Files = Filesystems = Locks = Memory = Processes = Sockets = Any
 
 __all__ = ["Descriptors", "Entry", "Files", "Filesystems", "Locks", "Memory", "Processes", "Sockets", "System"]

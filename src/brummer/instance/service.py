@@ -160,7 +160,7 @@ async def running_instance(
 async def _published(registrar: Registrar, record: Record, supervisor: Supervisor) -> AsyncIterator[None]:
     await registrar.publish(record)
     await start_all_threads()
-    trim()  # to load modules takes memory for a moment, and an instance then stays for hours
+    trim()  # loading modules takes memory for a moment, and an instance runs for hours
     keeping = supervisor.start("keep published", registrar.keep_published)
     try:
         yield

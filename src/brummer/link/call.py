@@ -179,7 +179,7 @@ class Answers:
         if message.error and (
             is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
         ):
-            # Without our id: by then some have forgotten it, or never read it.
+            # Also without our id: some servers have forgotten it by then, or never read it.
             raise _refusal(bytes(message.error), response.status, ours=self._ours, matched=is_ours)
         if not is_ours and message.id:
             raise BadAnswer("the answer belongs to another request", sent=True)
@@ -193,9 +193,9 @@ def _no_result(response: Response, why: str) -> NoResult:
 
 
 def _refusal(error: bytes, status: int, *, ours: bool, matched: bool) -> BrummerError:
-    """``outcome`` is unknown unless it was refused before it could begin.
+    """``outcome`` is unknown unless the call was refused before it could begin.
 
-    Where the request's id is ``matched``, a server that is not ``ours`` may have run the tool: the official TypeScript
+    If the request's id is ``matched``, a foreign server (not ``ours``) may have run the tool: the official TypeScript
     SDK reports an invalid result of a tool as invalid params.
     """
     try:

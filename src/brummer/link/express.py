@@ -94,7 +94,7 @@ class Express(OnItsWay):
             way = cast("Coroutine[Any, Any, bytes]", self._task.get_coro())
             has_begun = inspect.getcoroutinestate(way) != inspect.CORO_CREATED
             self._task.cancel(message)
-            if has_begun:  # else it never learns that it was cancelled
+            if has_begun:  # else its code never sees the cancellation
                 return
         self._caller.given_up(self._call, message)
 

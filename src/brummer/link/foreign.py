@@ -263,8 +263,8 @@ class ForeignTarget:
         return True
 
     async def _has_forgotten_us(self, connection: HttpConnection, dialect: Dialect, refusal: _Refusal) -> bool:
-        """Whether a ping is refused as the call was. Any other answer, or none, says nothing of the session, and the
-        call may have run.
+        """The server refuses a ping in the same way as the call. After any other answer, or none, the state of the
+        session is unknown, and the call may have run.
         """
         try:
             await self._exchange(connection, Call("ping", {}, repeatable=True, deadline_s=0), dialect)

@@ -141,7 +141,7 @@ class Exchange:
 
 @lru_cache(maxsize=32)
 def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Nearly all answers begin alike."""
+    """Cached: nearly all answers have the same head."""
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     return b"HTTP/1.1 %d %b\r\n%b" % (status, http_status.REASONS.get(status, b""), lines)
 

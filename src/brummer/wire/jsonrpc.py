@@ -114,7 +114,7 @@ _decode_only_id = msgspec.json.Decoder(_OnlyId).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _ID = re.compile(rb'-?(?:0|[1-9][0-9]*)|"[^\n]*"')
 
-# What reads broken messages is compiled where it is used: that costs a millisecond, and only errors need it.
+# Expressions for broken messages are compiled where they are used: that costs a millisecond, and only errors need it.
 _PLAIN = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"'
 _ID_MEMBER = rb'"id"\s*:\s*(-?(?:0|[1-9][0-9]{0,200})|"(?:[^"\\]|\\.){0,200}")\s*'
 _ID_IN_HEAD = rb"\s*\{\s*(?:%b\s*,\s*){0,2}%b[,}]" % (_PLAIN, _ID_MEMBER)

@@ -196,8 +196,8 @@ class _ThreadReader:
 
 
 def _opened_anew(fd: int) -> int | None:
-    """A terminal, as a client may give us one: a flag of ``fd`` itself would reach the shell, and all who share it.
-    None for another device, and where it can't be opened.
+    """Open the terminal of ``fd`` anew: a flag of ``fd`` itself would also affect the shell and all others that share
+    it. None for another device, or if it can't be opened.
     """
     if sys.platform == "win32":
         return None

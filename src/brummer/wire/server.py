@@ -355,8 +355,8 @@ _MODERN_METHODS: dict[str, _Method] = {
 
 
 def _arguments_in(given: bytes, request: Request) -> bytes:
-    """The object that some clients mean: they write nothing as `null`, ``""`` or, from PHP, an empty array, and pass on
-    the text in which a model has written its arguments.
+    """The object that some clients mean: they write no arguments as `null`, ``""`` or (PHP) an empty array, and pass on
+    a model's arguments as a text.
     """
     try:
         meant = msgspec.json.decode(given)

@@ -25,7 +25,7 @@ def has_hung_up(sock: socket.socket) -> bool:
     poll.register(sock.fileno(), _HUNG_UP)
     try:
         return bool(poll.poll(0))
-    except OSError:  # EINVAL where the limit on open files was lowered to none: nothing is known
+    except OSError:  # EINVAL if the limit on open files was lowered to 0: unknown
         return False
 
 

@@ -99,7 +99,7 @@ def _detected(detector: ModuleType, source: str, project: Project) -> Iterator[S
         yield from _bounded(detector.detect(text, source, project))
     except BrokenFile as error:
         yield Problem(source, error.line, error.message)
-    except Exception as error:  # noqa: BLE001 — the barrier: one file that we can't read hides no other's scripts
+    except Exception as error:  # noqa: BLE001 — the barrier: one unreadable file hides no scripts of other files
         _log.exception("%s can't be read", source)
         yield Problem(source, None, f"it can't be read: {type(error).__name__}: {error}")
 

@@ -21,7 +21,7 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     """
     try:
         directory = msgspec.json.encode(project.directory).decode().strip('"')
-    except UnicodeEncodeError:  # a name that is not UTF-8, which no JSON can hold
+    except UnicodeEncodeError:  # JSON can't hold a name that is not UTF-8
         directory = "."
     for folder in _FOLDERS:
         text = text.replace(folder, directory)
