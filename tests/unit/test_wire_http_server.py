@@ -424,6 +424,30 @@ async def test_any_number_of_unproven_connections_leaves_room_for_others(
             assert (await client.answer()).status == 200
 
 
+async def turns() -> None:
+    """So many of the loop that what was sent before has been read."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_connection_whose_head_comes_in_pieces_keeps_its_place_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
+    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", WAIT_S)
+    monkeypatch.setattr(places, "GRACE_S", 0.0)  # no pause after this one is accepted
+    async with serving(Handler(), admit=admit) as (server, port), connected(port) as client:
+        client.send(PROVEN[:30])
+        await until(lambda: bool(server.connections))
+        await turns()  # in which it is read
+        monkeypatch.setattr(places, "GRACE_S", WAIT_S)
+        async with connected(port) as other:
+            other.send(BEGINNINGS["half a request"])
+            await turns()
+            client.send(PROVEN[30:])
+            assert (await client.answer()).status == 200
+
+
 async def test_the_oldest_silent_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
     monkeypatch.setattr(places, "GRACE_S", 0.01)

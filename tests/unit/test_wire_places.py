@@ -33,7 +33,7 @@ def test_the_oldest_silent_one_is_replaced_after_its_grace() -> None:
     assert "a" not in it
 
 
-def test_one_that_has_sent_bytes_is_replaced_first_and_at_once() -> None:
+def test_one_whose_request_proved_nothing_is_replaced_first_and_at_once() -> None:
     it = places()
     for name in "abc":
         it.add(name, 0.0)

@@ -262,8 +262,6 @@ class _Connection(asyncio.Protocol):
         if self.transport is None or self._refusal is not None:
             return
         self._unparsed_bytes += len(data)
-        if not self._is_proven:
-            self._server.places.hear(self)
         try:
             while data:
                 data = self._feed(data)
@@ -311,6 +309,7 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Refuse an unreadable or unservable request, in its turn, and close: the start of the next one is unknown."""
         self._refusal = refusal
+        self._server.places.hear(self)
         self._stop_timer()
         if self.task is None:
             self._go_on()
@@ -394,6 +393,8 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._stop_timer()
+        if not self._is_proven:
+            self._server.places.hear(self)
         self._unparsed_bytes = 0
         self._receiving = self._continue_due = False
         self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)

@@ -1,16 +1,17 @@
 """Decides which connections a server keeps: proven and unproven ones have limits of their own. Pure.
 
-When all unproven places are taken, the next connection replaces the oldest one that has sent bytes without a proof. If
-there is none, it replaces the oldest one that has sent nothing, once that had `GRACE_S` to send. Until then the next
-connection waits in the kernel's queue, which keeps the bytes that its client sends. So a flood delays a client that can
-prove itself only for a moment, however fast either of them is.
+When all unproven places are taken, the next connection replaces the oldest one whose request was refused, or was served
+without a proof. If there is none, it replaces the oldest one whose request is not there yet, once that had `GRACE_S` to
+send it: a head may come in pieces. Until then the next connection waits in the kernel's queue, which keeps the bytes
+that its client sends. So a flood delays a client that can prove itself only for a moment, however fast either of them
+is.
 """
 
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 GRACE_S: Final = 0.1
-"""From a connection to its first bytes. Programs send at once, but on a busy machine they may wait for a core."""
+"""From a connection to its first request. Programs send at once, but on a busy machine they may wait for a core."""
 
 C = TypeVar("C")
 
@@ -62,7 +63,7 @@ class Places(Generic[C]):
         self._silent[connection] = now_s
 
     def hear(self, connection: C) -> None:
-        """The connection has sent bytes; if it is unproven, it is now among the first to be replaced."""
+        """Its request is there, or was refused; if it is unproven, it is now among the first to be replaced."""
         if self._silent.pop(connection, None) is not None:
             self._heard[connection] = None
 
