@@ -56,8 +56,8 @@ REFUSED: dict[str, tuple[bytes, int, object]] = {
     "an unknown tool": (call("no_such_tool", {}), INVALID_PARAMS, 7),
     "a tool without a name": (request(method="tools/call", params={"arguments": {}}), INVALID_PARAMS, 7),
     "a tool whose name is a number": (call(5, {}), INVALID_PARAMS, 7),
-    "tool arguments that are a list": (call("scripts_list", []), INVALID_PARAMS, 7),
-    "tool arguments that are text": (call("scripts_list", "{}"), INVALID_PARAMS, 7),
+    "tool arguments that are a list": (call("scripts_list", [1]), INVALID_PARAMS, 7),
+    "tool arguments that are text": (call("scripts_list", "hello"), INVALID_PARAMS, 7),
     "an unknown cursor": (request(method="tools/list", params={"cursor": "x"}), INVALID_PARAMS, 7),
 }
 

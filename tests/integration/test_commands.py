@@ -152,7 +152,7 @@ def test_a_standard_stream_may_be(brum: Brum, shop: Path, line: str, status: int
     assert done.stderr == said or (said and said in done.stderr)
 
 
-@pytest.mark.parametrize("command", ["ps", "up", "ls", "--settings", "logs", "call x y", "hello", "--mcp"])
+@pytest.mark.parametrize("command", ["ps", "up", "ls", "--settings", "logs", "call x y", "hello"])
 def test_in_a_directory_that_was_removed_that_is_said(brum: Brum, command: str) -> None:
     (brum.home / "gone").mkdir()
     done = in_a_shell(brum, f"rmdir ../gone; brum {command}", brum.home / "gone")

@@ -13,13 +13,15 @@ from tests.integration.scenarios.ports import free_port
 PING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
 
 
-def status_of(program: Program, method: str = "POST", path: str = "/mcp", **headers: str) -> int:
+def status_of(
+    program: Program, method: str = "POST", path: str = "/mcp", body: str | None = PING, **headers: str
+) -> int:
     url = urlsplit(program.url)
     assert url.hostname is not None
     connection = HTTPConnection(url.hostname, url.port, timeout=WAIT_S)
     try:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, PING, {"Content-Type": "application/json", **headers})
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -177,8 +179,11 @@ def test_other_doors_are_closed(brum: Brum) -> None:
     assert status_of(instance, path="/", Authorization=authorization) == 404
     assert status_of(instance, method="GET", Authorization=authorization) == 405
     assert status_of(instance, method="PUT", Authorization=authorization) == 405
-    assert status_of(instance, method="GET", path="/identity") == 400
-    assert status_of(instance, method="GET", path="/identity?nonce=0123456789abcdef") == 200
+    identity = "/identity?nonce=0123456789abcdef"
+    assert status_of(instance, method="GET", path="/identity", body=None) == 400
+    assert status_of(instance, method="GET", path=identity, body=None) == 200
+    assert status_of(instance, method="GET", path=identity) == 401, "no byte of a body is kept without the token"
+    assert status_of(instance, path=identity, body=None) == 401
 
 
 def test_loopback_is_all_that_an_instance_listens_on(brum: Brum) -> None:

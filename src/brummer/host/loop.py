@@ -15,6 +15,17 @@ GC_THRESHOLD: Final = 20_000
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a command's main coroutine to its exit status. ``BRUMMER_LOOP=asyncio`` forces the standard loop."""
+    with contextlib.closing(main):  # Ctrl-C may come before it has begun
+        _prepare()
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        try:
+            return runner.run(main)
+        finally:
+            with contextlib.suppress(RuntimeError):  # no thread is left to wait for the others
+                runner.close()
+
+
+def _prepare() -> None:
     if sys.platform != "win32":
         # An ignored SIGCHLD survives an exec; then the kernel would discard the exit status of every child.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -23,13 +34,6 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()  # off since the start (`brummer.cli.start`)
-    runner = asyncio.Runner(loop_factory=_loop_factory())
-    try:
-        with contextlib.closing(main):
-            return runner.run(main)
-    finally:
-        with contextlib.suppress(RuntimeError):  # no thread is left to wait for the others
-            runner.close()
 
 
 def _loop_factory() -> Any:
