@@ -20,6 +20,16 @@ NOT_OURS = {"typing_extensions", "org"}
 AT_FIRST = {"asyncio", "msgspec", "uvloop", "httptools", "argparse", "socket", "logging", "pathlib", "ssl"}
 """Not before the first answer: asyncio alone takes longer than the rest of the start."""
 
+OF_OTHERS = {
+    "brummer.core.http_text",
+    "brummer.host.directory_events",
+    "brummer.host.http_token",
+    "brummer.host.subjects",
+    "brummer.hub",
+    "brummer.link",
+}
+"""A hub, a person's command or a type checker needs these; in an instance they would only take memory."""
+
 INITIALIZE = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}}
 
 RECORDER = """
@@ -98,6 +108,16 @@ def test_an_instance_that_has_done_everything_has_imported_nothing_heavy(brum: B
     instance.signal(signal.SIGTERM)
     assert instance.wait() == 0
     assert packages_in(instance.stderr.rest()) <= THIRD_PARTY
+
+
+def test_an_instance_that_serves_has_imported_nothing_that_only_others_need(brum: Brum) -> None:
+    instance = brum.instance(brum.project("shop"), PYTHONPROFILEIMPORTTIME="1")
+    brum.hub().greet().call("scripts_status")
+    instance.signal(signal.SIGTERM)
+    assert instance.wait() == 0
+    imported = {line.rpartition("|")[2].strip() for line in instance.stderr.rest().splitlines()}
+    assert "brummer.instance.service" in imported
+    assert not imported & OF_OTHERS
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="platform: elsewhere platformdirs knows the place")

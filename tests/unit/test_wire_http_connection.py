@@ -105,6 +105,10 @@ async def echo(exchange: Exchange) -> None:
     exchange.respond(200, exchange.request.body, [(b"X-Seen", exchange.request.method)])
 
 
+def test_a_connection_has_only_slots_because_access_to_more_than_30_other_attributes_is_slow() -> None:
+    assert HttpConnection.__dictoffset__ == 0
+
+
 async def test_hundreds_of_requests_go_over_one_connection() -> None:
     watched = Watched()
     async with serving(echo) as (server, port):

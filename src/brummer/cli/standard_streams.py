@@ -5,8 +5,6 @@ import os
 import sys
 from typing import Final, TextIO
 
-from brummer.core.visible import visible
-
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 """By their descriptors."""
 
@@ -15,6 +13,8 @@ class _Stream(io.TextIOWrapper):
     """Shows invisible characters by their numbers."""
 
     def write(self, text: str) -> int:
+        from brummer.core.visible import visible
+
         super().write(visible(text))
         return len(text)
 
