@@ -10,6 +10,8 @@ SETUP := @sh tools/setup.sh .venv dev
 SCRIPTS := $(wildcard demo bench)
 # More arguments for pytest, as in: make test T="-k breaker -x"
 T ?=
+# Processes for the unit tests: CI has two cores. A file stays in one process, so that its fixtures are made once.
+WORKERS ?= 2
 SEEDS ?= 200
 SEED ?= 0
 
@@ -25,7 +27,7 @@ demo: ## two small real projects, one hub, one real client
 
 test: ## the unit tests
 	$(SETUP)
-	@$(VENV)/pytest tests/unit $(T)
+	@$(VENV)/pytest tests/unit --numprocesses $(WORKERS) --dist loadfile $(T)
 
 integration-test: ## other people's clients and the conformance suite against the real thing
 	$(SETUP) integration
