@@ -1,7 +1,8 @@
 """Many instances in one process: what a hub sees of each is real (record, life lock, identity), and nothing else is.
 
 Run as ``python crowd.py DIRECTORY COUNT``; says ``up`` when all are published. Whatever tool is called, its arguments
-say how: ``takes_s`` before the answer, which names the instance and carries ``size`` bytes beside it.
+say how: ``takes_s`` before the answer, which names the instance and carries ``size`` bytes beside it. Tools that the
+hub knows take no such argument: there it is a ``log`` of ``takes_s=SECONDS``.
 """
 
 import asyncio
@@ -54,7 +55,8 @@ class Member:
             exchange.respond(202)
             return
         arguments = message["params"].get("arguments", {})
-        await asyncio.sleep(arguments.get("takes_s", 0))
+        named_s = str(arguments.get("log", "")).removeprefix("takes_s=")
+        await asyncio.sleep(float(named_s or arguments.get("takes_s", 0)))
         content = {"by": record.instance_id, "heard": len(request.body), "fill": "x" * arguments.get("size", 0)}
         result = {"content": [], "structuredContent": content, "isError": False}
         exchange.respond(200, msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": result}), JSON)

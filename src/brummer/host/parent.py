@@ -1,15 +1,18 @@
-"""The pid of our parent process, read before all other imports: the parent may die while they load."""
+"""The pid of our parent process, read before all other imports: the parent may die while they load.
+
+It imports nothing at the top that PYTHONPATH could replace (`brummer.cli.surroundings`), not even `typing`.
+"""
 
 import os
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
 PID = os.getppid()
 
-POLL_S: Final = 1.0
+POLL_S = 1.0
 """A hub must end within two seconds."""
 
 
