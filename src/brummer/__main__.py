@@ -2,8 +2,6 @@
 
 import sys
 
-from brummer.host import parent  # noqa: F401 — before all else: the parent may die while the rest loads
-
 INTERRUPTED = 130
 """What shells make of an end by SIGINT."""
 

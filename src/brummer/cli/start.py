@@ -55,10 +55,8 @@ def _import_datetime() -> None:
 def _open_files() -> int:
     if sys.platform == "win32":
         return LEAST_OPEN_FILES
-    import resource
-
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return LEAST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    soft = os.sysconf("SC_OPEN_MAX")  # RLIMIT_NOFILE, at no import
+    return LEAST_OPEN_FILES if soft < 0 else soft  # below 0: there is no limit
 
 
 def _have_a_home() -> None:

@@ -1,18 +1,15 @@
-"""The pid of our parent process, read before all other imports: the parent may die while they load.
-
-It imports nothing at the top that PYTHONPATH could replace (`brummer.cli.surroundings`), not even `typing`.
-"""
+"""The death of our parent process, also while we start."""
 
 import os
+from typing import TYPE_CHECKING, Final
 
-TYPE_CHECKING = False
+from brummer import PARENT_PID as PID
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-PID = os.getppid()
-
-POLL_S = 1.0
+POLL_S: Final = 1.0
 """A hub must end within two seconds."""
 
 
