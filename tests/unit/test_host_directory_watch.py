@@ -2,25 +2,30 @@
 
 import asyncio
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from brummer.host import directory_events
 from brummer.host.directory_watch import DirectoryWatch, Hint
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from tests.unit.discovery_support import directory_in_memory
 
 
 class Watched:
     """A directory watch and the hints it gave, to be awaited."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, system: System = REAL) -> None:
         self.path = path
         self.hints: list[Hint] = []
         self._arrived = asyncio.Event()
-        self.watch = DirectoryWatch(asyncio.get_running_loop(), path, self._note)
+        self.watch = DirectoryWatch(asyncio.get_running_loop(), path, self._note, system)
 
     def _note(self, hint: Hint) -> None:
         self.hints.append(hint)
@@ -187,6 +192,43 @@ async def test_where_no_watch_is_to_be_had_it_says_polling_and_tries_again(
     watched.watch.verify()
     await watched.next("watching")
     assert watched.watch.kind != "polling"
+    watched.watch.close()
+
+
+class UnreadableFiles:
+    """The real files; ``stat`` fails while ``is_failing``."""
+
+    is_failing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def stat(self, path: Path) -> os.stat_result:
+        if self.is_failing:
+            raise OSError(errno.ENOMEM, "out of memory")
+        return path.stat()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_watch_that_is_lost_to_an_error_says_so_at_once(tmp_path: Path, *, exists: bool) -> None:
+    files = UnreadableFiles()
+    path = tmp_path / "instances"
+    if exists:
+        path.mkdir()
+    watched = Watched(path, msgspec.structs.replace(REAL, files=files))
+    if exists:
+        await watched.next("watching")
+    files.is_failing = True
+    if exists:
+        path.rmdir()
+    else:
+        path.mkdir()
+    await watched.next("lost")
+    assert watched.watch.kind == "polling"
+    files.is_failing = False
+    path.mkdir(exist_ok=True)
+    watched.watch.verify()
+    await watched.next("watching")
     watched.watch.close()
 
 

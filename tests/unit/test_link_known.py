@@ -225,6 +225,23 @@ async def test_an_instance_that_is_short_of_memory_makes_a_call_busy_which_may_b
         assert len(instance.calls) == 1
 
 
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_call_that_may_have_run_is_never_busy_it_is_sent_again_until_its_instance_has_room(
+    *, repeatable: bool
+) -> None:
+    async def story() -> None:
+        async with FakeInstance() as instance, running(instance.target) as link:
+            await reached(link, State.READY)
+            not_begun(instance, *6 * ["no_room"], began=True)
+            assert (await Asked(link, tool_call(repeatable=repeatable)).result())["isError"] is False
+            not_begun(instance, *1000 * ["no_room"], began=True)
+            instance.calls.clear()
+            error = await Asked(link, tool_call(repeatable=repeatable, deadline_s=5.0)).error()
+            assert (error["code"], error["outcome"]) == ("deadline_exceeded", "unknown")
+
+    in_virtual_time(story())
+
+
 @pytest.mark.parametrize(
     ("code", "outcome", "ending"),
     [

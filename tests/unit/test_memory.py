@@ -152,6 +152,17 @@ async def test_an_instance_without_room_refuses_new_work_and_answers_for_what_it
     await calls.close()
 
 
+async def test_an_instance_without_room_refuses_the_request_of_a_read_not_the_call() -> None:
+    def admit(_: float) -> None:
+        raise MemoryFull("full", retry_after_s=1.0)
+
+    calls = KeyedCalls(Counting(), frozenset({"count"}), admit=admit)
+    with pytest.raises(NotBegun) as refused:  # an earlier request of this call may have run the tool
+        await calls.call_tool(keyed("key-1"))
+    assert cast("Any", refused.value.data)["why"] == "no_room"
+    await calls.close()
+
+
 def test_a_soft_limit_over_the_hard_one_is_an_error_and_neither_holds() -> None:
     chosen = gather([SettingsFile(Path("/p/.brum.toml"), 'logind = true\nmemory_soft = "2GiB"\n', USER)], {})
     assert (chosen.limits, chosen.logind) == (DEFAULTS, True)

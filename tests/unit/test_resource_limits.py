@@ -1,5 +1,6 @@
 """The verdict on a limit that was driven past its edge, and the table that shows it."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from brummer.cli import resource_limits
 from brummer.cli.drives.answers import OK, of_result, of_rpc_error
 from brummer.cli.drives.finding import Finding, Measured, all_held, judged
+from brummer.cli.drives.journal import size_bytes_of
 from brummer.cli.resource_limits import DRIVES, NOT_DRIVEN
 from brummer.core.errors import TooLarge
 from brummer.core.settings import BY_KEY, TABLE
@@ -79,3 +81,9 @@ def test_answers_are_told_apart_by_their_code() -> None:
     assert of_result(failed(TooLarge("too much"))).code == "too_large"
     answer = msgspec.json.decode(error_response(b"1", -32600, "too much", {"code": "too_large"}), type=dict[str, Any])
     assert of_rpc_error(msgspec.json.encode(answer["error"])).code == "too_large"
+
+
+def test_a_file_that_is_removed_while_the_black_box_is_measured_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"12345")
+    (tmp_path / "removed").symlink_to(tmp_path / "nowhere")  # the listing has it, and it can't be read
+    assert size_bytes_of(tmp_path) == 5

@@ -17,7 +17,8 @@ from brummer.host.real_system import REAL
 from brummer.host.system import Files, System
 
 Hint = Literal["watching", "changed", "overflow", "lost"]
-"""watching: the directory is there and watched from now on. lost: it is gone, or is no longer the one at that path.
+"""watching: the directory is there and watched from now on. lost: it is gone, is no longer the one at that path, or no
+further hint will come.
 """
 
 _REARM_TRIES: Final = 8
@@ -102,7 +103,7 @@ class DirectoryWatch:
         if happening == "lost":
             was_watching, self._watch = self.is_watching, None
             self._rearm()
-            if was_watching:
+            if was_watching or self._watch is None:
                 self._hint("lost")
         elif self.is_watching:
             if happening == "overflow":
@@ -111,6 +112,8 @@ class DirectoryWatch:
                 self._hint("changed")
         elif name is None or name == self._awaited():
             self._rearm()
+            if self._watch is None:  # the owner must poll from now on, not from its next periodic look on
+                self._hint("lost")
 
     def _awaited(self) -> str:
         """The part of the path that is missing in the parent we watch."""

@@ -79,13 +79,15 @@ class KeyedCalls:
     async def call_tool(self, call: ToolCall) -> bytes:
         """Raises `NotBegun`."""
         key = call.request.params.meta.call_key
-        if key is None or call.name in self._reading:
+        if key is None:
             try:
                 self._ask_for_room(call)
             except BrummerError as error:
                 return failed(error)
-            if key is None:
-                return await self._tools.call_tool(call)
+            return await self._tools.call_tool(call)
+        if call.name in self._reading:
+            if not self._has_room(call):  # refuses this request only: an earlier one may have run the tool
+                raise self._not_begun("no_room", call)
             self._reads.add(key)
             try:
                 return await self._tools.call_tool(call)
@@ -117,6 +119,16 @@ class KeyedCalls:
         if call.name not in RELIEVING:
             self._admit(self._loop.time())
 
+    def _has_room(self, call: ToolCall) -> bool:
+        try:
+            self._ask_for_room(call)
+        except BrummerError:
+            return False
+        return True
+
+    def _not_begun(self, why: Why, call: ToolCall) -> NotBegun:
+        return NotBegun(NotBegunData(why, self.ledger.position, self._clock()), call.request.id)
+
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
         """The running work of this key, or its result, or new work. Raises `NotBegun`."""
         if key in self._works:
@@ -125,7 +137,7 @@ class KeyedCalls:
         if known is not None and known.result is not None:
             return known.result
         if (why := self._why_not(call)) is not None:
-            raise NotBegun(NotBegunData(why, self.ledger.position, self._clock()), call.request.id)
+            raise self._not_begun(why, call)
         entry = self.ledger.open(key)
         work = self._works[key] = _Work(call)
         work.task = self._loop.create_task(self._run(work, entry, call), name=f"call {key}")
@@ -140,11 +152,7 @@ class KeyedCalls:
             return "late"
         if call.request.sender_hung_up():
             return "hung_up"
-        try:
-            self._ask_for_room(call)
-        except BrummerError:
-            return "no_room"
-        return None
+        return None if self._has_room(call) else "no_room"
 
     def _close(self, entry: Entry, result: bytes) -> None:
         self.ledger.close(entry, result, self._loop.time())

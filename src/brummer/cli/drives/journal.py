@@ -1,6 +1,7 @@
 """The limit on what an instance keeps on disk: the oldest runs make room; the newest can be read by the next one."""
 
 import asyncio
+import contextlib
 import math
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ async def size(world: World, limit: int) -> Measured:
         box = world.black_box_of(shop)
         for name in names:
             run = await straight.call("scripts_run", name=name, wait="exit")
-            most = max(most, await asyncio.to_thread(_bytes_in, box))
-    most = max(most, await asyncio.to_thread(_bytes_in, box))
+            most = max(most, await asyncio.to_thread(size_bytes_of, box))
+    most = max(most, await asyncio.to_thread(size_bytes_of, box))
     newest = f"{run.decoded()['process_id']}@{shop.record.generation}"
     gone = runs - len(await asyncio.to_thread(shelved, box))
     async with world.instance("shop", world.holding()) as shop, Straight.to(shop) as straight:
@@ -43,5 +44,10 @@ async def size(world: World, limit: int) -> Measured:
     return Measured(limit, most, limit // 2, max(1, gone), "removed", {"removed": gone}, recovered)
 
 
-def _bytes_in(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("*"))
+def size_bytes_of(directory: Path) -> int:
+    """All files in it, without those that the instance removes meanwhile."""
+    size_bytes = 0
+    for path in directory.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size_bytes += path.stat().st_size
+    return size_bytes
