@@ -32,11 +32,11 @@ from brummer.discovery.record import Record, encode, file_name
 from brummer.discovery.registrar import Registrar, describe_self
 from brummer.discovery.registry import Registry
 from brummer.host.files import write_atomically
-from brummer.wire import identity
-from brummer.wire.http_server import HttpRequest, HttpServer
-from brummer.wire.server import McpServer
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import ToolTable
+from brummer.wire.http.server import HttpRequest, HttpServer
+from brummer.wire.mcp import identity
+from brummer.wire.mcp.server import McpServer
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import ToolTable
 
 TRIES = 200
 LIVE = (1, 100, 1000)

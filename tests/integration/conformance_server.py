@@ -21,10 +21,10 @@ from brummer.core.errors import BrummerError
 from brummer.host import loop
 from brummer.hub import service as hub
 from brummer.instance.service import Options, running_instance
-from brummer.wire.jsonrpc import ProtocolError
-from brummer.wire.listening import Port
-from brummer.wire.server import ToolCall
-from brummer.wire.toolbox import Content, Tool
+from brummer.wire.http.listening import Port
+from brummer.wire.mcp.jsonrpc import ProtocolError
+from brummer.wire.mcp.server import ToolCall
+from brummer.wire.mcp.tools import Content, Tool
 
 TOKEN: Final = "conformance"
 MISSING_CLIENT_CAPABILITY: Final = -32021

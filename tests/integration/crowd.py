@@ -16,8 +16,8 @@ import msgspec
 
 from brummer.discovery.registrar import Registrar, describe_self
 from brummer.host.descriptors import raise_descriptor_limit
-from brummer.wire import identity
-from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire.http.server import Exchange, HttpServer
+from brummer.wire.mcp import identity
 
 JSON = [(b"content-type", b"application/json")]
 BODY_LIMIT_BYTES = 16 << 20

@@ -185,7 +185,7 @@ def test_a_last_line_without_its_end_is_answered(brum: Brum) -> None:
 STRAY = """
 import os, subprocess, sys
 from brummer.hub.tools import hub_tools
-from brummer.wire.server import McpServer
+from brummer.wire.mcp.server import McpServer
 
 def noisily(plain):
     def wrapped(*args, **kwargs):

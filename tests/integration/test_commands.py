@@ -18,8 +18,8 @@ import pytest
 import brummer
 from brummer.cli import commands
 from brummer.cli.mcp_config import CLIENTS
-from brummer.core.limits import DEFAULTS
-from brummer.core.settings import BY_KEY
+from brummer.settings.limits import DEFAULTS
+from brummer.settings.table import BY_KEY
 from tests.integration.programs import BRUM, PROCFILE, WAIT_S, Brum, Done, Hub, within
 from tests.integration.scenarios.http_client import HttpClient
 

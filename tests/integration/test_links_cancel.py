@@ -14,8 +14,8 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from brummer.core.limits import DEFAULTS
-from brummer.wire.server import CALL_KEY
+from brummer.settings.limits import DEFAULTS
+from brummer.wire.mcp.server import CALL_KEY
 from tests.integration.programs import BRUM, DIES_S, MODERN_META, WAIT_S, Brum, Instance
 from tests.integration.scenarios.counting import executions
 from tests.integration.scenarios.http_client import HttpClient

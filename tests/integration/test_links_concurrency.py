@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.core.limits import DEFAULTS
 from brummer.link.pool import SPARE_IDLE_S
+from brummer.settings.limits import DEFAULTS
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions
 from tests.integration.scenarios.stdio import Client

@@ -11,7 +11,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from brummer.core.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS
 from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 
 CROWD: Final = Path(__file__).with_name("crowd.py")

@@ -88,7 +88,7 @@ def test_the_first_answer_waits_for_no_import_that_takes_time(
     )
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2]
     imported = set(report.read_text().split())
-    assert "brummer.wire.greeting" in imported
+    assert "brummer.wire.mcp.early_answer" in imported
     assert not imported & AT_FIRST
 
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 import msgspec
 
 from brummer.link.target import Target
-from brummer.wire import identity
-from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire.http.server import Exchange, HttpServer
+from brummer.wire.mcp import identity
 
 TOKEN = "t" * 43
 JSON = [(b"content-type", b"application/json")]

@@ -14,14 +14,14 @@ from brummer.contract.paging import latest_processes, paged, processes_of_one
 from brummer.contract.texts import lines_of, rendered
 from brummer.contract.tools import renderer
 from brummer.core.errors import InvalidArguments, NotFound
+from brummer.health.catalog import Observed, told
 from brummer.hub.fan_out import FanOut
-from brummer.hub.instances import Instances
-from brummer.hub.problems import Observed, told
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
 from brummer.hub.tools import hub_tools
-from brummer.wire.tool_results import BUDGET_BYTES, failed, structured
-from brummer.wire.toolbox import ToolTable
+from brummer.peers.instances import Instances
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, failed, structured
+from brummer.wire.mcp.tools import ToolTable
 from tests.unit.test_hub import hub_with, record_of, served, tool_call, unused_port
 from tests.unit.test_instance_tools import Agent, agent
 from tests.unit.virtual_world import in_virtual_time

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from brummer.cli import arguments, commands, mcp_config, standard_streams, start
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.core.errors import NotFound
 
 

@@ -18,8 +18,8 @@ import pytest
 from brummer.cli import background, down, logs, people, processes, up
 from brummer.cli.arguments import duration
 from brummer.cli.client import whole_list
+from brummer.cli.colour import PLAIN, Paint
 from brummer.cli.down import OutOfReach, StillRunning, end_instance
-from brummer.cli.paint import PLAIN, Paint
 from brummer.cli.process_table import lines_of, not_started, processes_of
 from brummer.cli.processes import verdict
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, ids_at, with_project

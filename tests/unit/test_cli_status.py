@@ -16,9 +16,9 @@ from brummer.cli import status
 from brummer.cli.status import Asked, Hubs
 from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, Status, gist, page, problem_of
 from brummer.core.supervisor import Supervisor
-from brummer.core.units import span
 from brummer.host.directories import DirectoryUnusable
 from brummer.hub.status_socket import serving_status
+from brummer.settings.units import span
 from tests.unit.discovery_support import directory_in_memory
 
 pytest_plugins = ("tests.unit.wire_loops",)

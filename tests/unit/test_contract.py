@@ -9,7 +9,7 @@ import pytest
 
 from brummer.contract import arguments
 from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, PATTERN_LENGTH, TOOLS
-from brummer.process import patterns
+from brummer.host import patterns
 
 FROZEN = [
     "instances_list",

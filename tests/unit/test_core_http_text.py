@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from brummer.core import servers
-from brummer.core.gathering import SettingsFile, gather
 from brummer.core.http_text import OURS, header_faults, is_sendable_url
-from brummer.core.settings import USER, Settings
-from brummer.core.toml_file import SettingsInvalid
+from brummer.settings import servers
+from brummer.settings.load import SettingsFile, gather
+from brummer.settings.table import USER, Settings
+from brummer.settings.toml_file import SettingsInvalid
 
 URL = "http://127.0.0.1:9/mcp"
 

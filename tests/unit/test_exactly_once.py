@@ -17,7 +17,6 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.link import express
@@ -27,11 +26,12 @@ from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.link.target import Target
-from brummer.wire import identity
-from brummer.wire.http_server import Exchange, HttpRequest, HttpServer
-from brummer.wire.server import McpServer, ToolCall
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import Tool, ToolTable
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
+from brummer.wire.mcp import identity
+from brummer.wire.mcp.server import McpServer, ToolCall
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import Tool, ToolTable
 
 from .virtual_world import TOKEN, in_virtual_time
 

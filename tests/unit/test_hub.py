@@ -13,26 +13,26 @@ import msgspec
 import pytest
 
 from brummer.core.errors import NotFound
-from brummer.core.limits import DEFAULTS, Limits
-from brummer.core.servers import Server
 from brummer.discovery.record import Record, instance_id_for
+from brummer.health.catalog import RESTART_S
+from brummer.health.status import Status
 from brummer.host import clocks
 from brummer.host.clocks import SystemClock
-from brummer.hub.addressing import Ambiguous, NoInstances
 from brummer.hub.black_box import BlackBoxes
-from brummer.hub.instances import Instances
-from brummer.hub.problems import RESTART_S
 from brummer.hub.router import Router
 from brummer.hub.sessions import SESSION_LIMIT, Sessions
-from brummer.hub.status import Status
-from brummer.hub.timeline import Timeline
 from brummer.hub.tools import hub_tools
 from brummer.link import refusals
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
-from brummer.wire.eras import Era
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import OnItsWay, Params, Request, Session, ToolCall
+from brummer.peers.instances import Instances
+from brummer.peers.resolver import Ambiguous, NoInstances
+from brummer.peers.timeline import Timeline
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.settings.servers import Server
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import OnItsWay, Params, Request, Session, ToolCall
 
 from .fakes import FakeInstance, respond
 from .test_link_foreign import Foreign, Message, Modern
@@ -232,7 +232,7 @@ async def test_a_choice_that_nobody_remembers_any_more_never_becomes_another_ins
         instances.appeared(api)
         await call(router, "instances_connect", {"instance": "api"}, mine)
         instances.gone(api, "process died")
-        monkeypatch.setattr("brummer.hub.instances.REMEMBER_GONE_S", -1.0)
+        monkeypatch.setattr("brummer.peers.instances.REMEMBER_GONE_S", -1.0)
         instances.appeared(shop)
         assert [known.id for known in instances] == [shop.instance_id]
         assert await code_of(router, "scripts_stop", {}, mine) == NotFound.code
@@ -546,7 +546,7 @@ async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends
         (known,) = instances
         while not known.is_waited_for:
             await asyncio.sleep(0)
-        monkeypatch.setattr("brummer.hub.instances.REMEMBER_GONE_S", -1.0)
+        monkeypatch.setattr("brummer.peers.instances.REMEMBER_GONE_S", -1.0)
         instances.appeared(record_of(tmp_path / "other", unused_port()))
         async with served(tmp_path / "shop") as again:
             instances.appeared(again)

@@ -16,9 +16,9 @@ from brummer.core.errors import InvalidArguments, NotFound
 from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for
 from brummer.hub.black_box import ANSWERED, BlackBoxes
-from brummer.process.journal_files import Lost, ProjectFiles, RunFiles
-from brummer.process.journal_format import About, stem
-from brummer.process.output import Line
+from brummer.logs.journal.files import Lost, ProjectFiles, RunFiles
+from brummer.logs.journal.record_format import About, stem
+from brummer.logs.output import Line
 
 DOWN = {"instance_id": "shop-0123abcd", "state": "gone", "since_s": 3.5, "reason": "died", "url": "http://…"}
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from brummer.core.limits import DEFAULTS, Limits
-from brummer.core.settings import TABLE, Setting
+from brummer.health.observe import of_places
+from brummer.health.status import in_use, limits_in_force
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit, set_descriptor_limit
-from brummer.hub.instances import Instances
-from brummer.hub.observing import of_places
-from brummer.hub.status import in_use, limits_in_force
 from brummer.link.admission import Gate
 from brummer.link.errors import Busy
+from brummer.peers.instances import Instances
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.settings.table import TABLE, Setting
 
 HERE = Path("/")
 

@@ -12,9 +12,9 @@ from brummer.core.lost_calls import GRACE_S
 from brummer.instance import keyed_calls
 from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
-from brummer.wire.eras import Era
-from brummer.wire.server import Meta, Params, Request, ToolCall
-from brummer.wire.toolbox import structured
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
+from brummer.wire.mcp.tools import structured
 
 from .virtual_world import in_virtual_time
 

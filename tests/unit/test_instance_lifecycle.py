@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from brummer.core.errors import Internal, NotFound
+from brummer.host.patterns import RESERVE_S, Reserve
 from brummer.host.pids import identify
 from brummer.instance import dependencies, environment, prerequisites
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Ready, Restart, Script
 from brummer.instance.environment import EnvFileUnusable
 from brummer.instance.manager import Manager, Until
+from brummer.instance.restart_policy import LOOP_ENDS
 from brummer.instance.run import Run
 from brummer.process.guard import Guard
-from brummer.process.patterns import RESERVE_S, Reserve
-from brummer.process.restarts import LOOP_ENDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who listens")
@@ -124,14 +124,14 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.process.restarts.BASE_S", 0.01)
+    monkeypatch.setattr("brummer.instance.restart_policy.BASE_S", 0.01)
 
 
 @pytest.fixture
 def reserve(monkeypatch: pytest.MonkeyPatch) -> Reserve:
     """The reserve of the expressions in this test's files."""
     fresh = Reserve(RESERVE_S)
-    monkeypatch.setattr("brummer.process.patterns.OF_FILES", fresh)
+    monkeypatch.setattr("brummer.host.patterns.OF_FILES", fresh)
     return fresh
 
 
@@ -265,7 +265,7 @@ async def test_one_that_waits_for_its_restart_says_so_and_a_stop_cancels_it(worl
 async def test_one_that_waits_for_its_restart_starts_at_once_when_it_is_asked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brummer.process.restarts.BASE_S", 600)
+    monkeypatch.setattr("brummer.instance.restart_policy.BASE_S", 600)
     world.script("web", "exit 1", restart="always")
     await world.reached(await world.start("web"), "exit")
     world.script("web", SLEEP)

@@ -18,9 +18,9 @@ from brummer.host.process_groups import members
 from brummer.instance.detect import Script
 from brummer.instance.manager import INCOMPLETE, LAST_LINE_LENGTH, Manager, ShuttingDown, Until
 from brummer.instance.run import Errors, Run
+from brummer.logs.error_groups import ErrorGroup, Problems
+from brummer.process.child import ScriptFailedToStart, start
 from brummer.process.guard import MARK, Guard
-from brummer.process.problems import ErrorGroup, Problems
-from brummer.process.runner import ScriptFailedToStart, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
@@ -282,7 +282,7 @@ async def test_leaving_stops_everything_and_starts_nothing_more() -> None:
 
 async def test_leaving_takes_no_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_MARGIN_S", 0.1)
-    monkeypatch.setattr("brummer.process.runner.kill_group", lambda _: None)
+    monkeypatch.setattr("brummer.process.child.kill_group", lambda _: None)
     stubborn = script("trap '' TERM; echo up; while :; do sleep 600; done")
     async with Manager(GENERATION, Guard(GENERATION)) as manager:
         run, _ = await manager.ensure(replace(stubborn, stop_timeout_s=0.05))
@@ -422,7 +422,7 @@ async def test_a_run_ends_although_following_its_child_has_failed(
     def refused(*_: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr("brummer.process.runner.peek_exit", refused)
+    monkeypatch.setattr("brummer.process.child.peek_exit", refused)
     run = await ran(manager, "true")
     assert run.state == "failed"
 

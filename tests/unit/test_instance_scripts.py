@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
-from brummer.core.settings import FILE_NAME
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
 from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
+from brummer.settings.table import FILE_NAME
 from tests.unit.project_support import Project
 
 
@@ -342,7 +342,7 @@ def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_r
     (tmp_path / "Procfile").write_text("web: w\n")
     code = """
 import sys
-import brummer.core.settings  # every program has it
+import brummer.settings.table  # every program has it
 from brummer.instance.scripts import ScriptList
 before = set(sys.modules)
 assert list(ScriptList(sys.argv[1]).read().scripts) == ["web"]

@@ -18,10 +18,10 @@ from brummer.host.pids import identify
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import LAST_LINE_LENGTH, instance_tools
+from brummer.logs.output import Stamp
 from brummer.process.guard import Guard
-from brummer.process.output import Stamp
-from brummer.wire.server import CLIENT_GONE
-from brummer.wire.toolbox import ToolTable
+from brummer.wire.mcp.server import CLIENT_GONE
+from brummer.wire.mcp.tools import ToolTable
 
 """Its mark is on every process: another suite that runs here must not take them for its own."""
 

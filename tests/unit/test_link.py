@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BadAnswer
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import link as link_module
 from brummer.link import refusals
 from brummer.link.admission import Gate
@@ -23,9 +22,10 @@ from brummer.link.link import Link
 from brummer.link.peer import Peer
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
-from brummer.wire import identity
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp import identity
+from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond
 from .virtual_world import in_virtual_time

@@ -9,9 +9,9 @@ import pytest
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.state import State
-from brummer.wire import http_connection
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY
+from brummer.wire.http import connection
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.server import CALL_KEY
 
 from .fakes import JSON, Answer, FakeInstance, answer_with_arguments
 from .test_link import CalledLink, reached, running, tool_call
@@ -66,7 +66,7 @@ async def test_a_stream_that_breaks_off_behind_its_answer_has_answered(way: Way)
 async def test_a_stream_that_stays_open_behind_its_answer_has_answered(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "STREAM_END_S", 0.01)
+    monkeypatch.setattr(connection, "STREAM_END_S", 0.01)
     answer = streaming(result_of, then=lambda _: None)
     async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
         await reached(link, State.READY)

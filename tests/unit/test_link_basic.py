@@ -13,8 +13,8 @@ from brummer.link.basic import BasicLink
 from brummer.link.errors import OutcomeUnknown
 from brummer.link.state import State
 from brummer.link.target import Target
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.server import CALL_KEY
 
 from .fakes import TOKEN, FakeInstance
 from .test_link import tool_call, unused_port

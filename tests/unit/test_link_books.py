@@ -11,18 +11,18 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.limits import Limits
 from brummer.core.memory import Memory
-from brummer.hub.room import Room
 from brummer.link import express
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.link.state import State
-from brummer.wire import http_connection
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY, CLIENT_GONE
+from brummer.pool.memory_reservations import Room
+from brummer.settings.limits import Limits
+from brummer.wire.http import connection
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE
 
 from .fakes import JSON, FakeInstance
 from .virtual_world import in_virtual_time
@@ -256,7 +256,7 @@ def judge(made: Made, ran: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_every_call_gets_its_one_answer_and_nothing_stays_held(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "LARGE_BYTES", LARGE)
+    monkeypatch.setattr(connection, "LARGE_BYTES", LARGE)
 
     async def story() -> None:
         rng = Random(seed)

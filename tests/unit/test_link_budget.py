@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummer.core.errors import BrummerError, TransportError
-from brummer.core.limits import Limits
 from brummer.link import express
 from brummer.link.admission import Gate
 from brummer.link.budget import QUEUED_PER_PLACE, Budget, Place, Purpose
@@ -21,10 +20,11 @@ from brummer.link.connections import Connections
 from brummer.link.errors import Busy
 from brummer.link.opening import Probe
 from brummer.link.state import State
+from brummer.settings.limits import Limits
 from brummer.testing.virtual_time import VirtualLoop
-from brummer.wire.http_connection import HttpConnection
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CLIENT_GONE, OnItsWay
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.server import CLIENT_GONE, OnItsWay
 
 from .fakes import FakeInstance, answer_with_arguments
 from .test_link import CalledLink, eventually, never, reached, running, unused_port

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from brummer.core.limits import Limits
 from brummer.link import breaker as breaker_module
 from brummer.link import health as health_module
 from brummer.link.admission import Gate
 from brummer.link.breaker import Breaker
 from brummer.link.health import Health
 from brummer.link.limits import Slots, Total
+from brummer.settings.limits import Limits
 
 
 def opened(now_s: float = 0.0) -> Breaker:

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.deadline import GRACE_S, Deadlines
@@ -19,9 +18,10 @@ from brummer.link.health import LATE_S, Condition
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.link.target import Target
+from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.virtual_time import VirtualLoop
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, OnItsWay
+from brummer.wire.http.server import Exchange
+from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, OnItsWay
 
 from .fakes import FakeInstance, answer_with_arguments, respond
 from .test_link import CalledLink, cancellations, has_heard, never, reached, running, tool_call

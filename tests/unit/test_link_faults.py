@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError, TooLarge
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.link import health, refusals
 from brummer.link.errors import BreakerOpen, Busy, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
-from brummer.wire.http_server import Exchange
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
 from .test_link import eventually, reached, running, tool_call, unused_port
@@ -250,7 +250,7 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatc
         await link.call(tool_call())
         transitions = len(link.history)
         with monkeypatch.context() as patched:
-            patched.setattr("brummer.wire.http_connection.socket.socket", none_left)
+            patched.setattr("brummer.wire.http.connection.socket.socket", none_left)
             await link.look()
         assert link.last_error is not None
         assert link.last_error.code == "no_descriptor_left"

@@ -16,11 +16,11 @@ from brummer.link.errors import NoResult, OutcomeUnknown, RemoteRefusal
 from brummer.link.foreign import ForeignTarget
 from brummer.link.foreign_results import neutral, repeatable_of
 from brummer.link.state import State
-from brummer.wire import http_status
-from brummer.wire.eras import LEGACY_LATEST, MODERN, Era
-from brummer.wire.http_server import Exchange, HttpServer
-from brummer.wire.jsonrpc import ProtocolError
-from brummer.wire.mirrored_headers import Body, check, mirrored_parameters
+from brummer.wire.http import status_codes
+from brummer.wire.http.server import Exchange, HttpServer
+from brummer.wire.mcp.eras import LEGACY_LATEST, MODERN, Era
+from brummer.wire.mcp.jsonrpc import ProtocolError
+from brummer.wire.mcp.mirrored_headers import Body, check, mirrored_parameters
 
 from .fakes import JSON
 from .test_link import CalledLink, eventually, reached, running, tool_call
@@ -60,7 +60,7 @@ class Foreign:
 
     def refuse(self, exchange: Exchange, message: Message, code: int, status: int = 200) -> None:
         error = {"code": code, "message": "no"}
-        request_id = message["id"] if status == http_status.OK else "server-error"  # as the official SDK has it
+        request_id = message["id"] if status == status_codes.OK else "server-error"  # as the official SDK has it
         exchange.respond(status, msgspec.json.encode({"jsonrpc": "2.0", "id": request_id, "error": error}), JSON)
 
     async def _handle(self, exchange: Exchange) -> None:

@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.core.gathering import SettingsFile, gather
-from brummer.core.servers import Server
-from brummer.core.settings import USER
-from brummer.hub.instances import Instances
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
 from brummer.link.foreign import ForeignTarget
 from brummer.link.foreign_refusals import NotSendable
 from brummer.link.state import State
-from brummer.wire.eras import Era
-from brummer.wire.http_server import Exchange
-from brummer.wire.server import Meta, Params, Request, ToolCall
-from brummer.wire.sse import KEEP_ALIVE, encode_event
+from brummer.peers.instances import Instances
+from brummer.settings.load import SettingsFile, gather
+from brummer.settings.servers import Server
+from brummer.settings.table import USER
+from brummer.wire.http.server import Exchange
+from brummer.wire.http.sse import KEEP_ALIVE, encode_event
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
 
 from .test_link import running, tool_call
 from .test_link_foreign import Foreign, Legacy, Message, Modern, Tool, linked, result

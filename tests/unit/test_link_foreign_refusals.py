@@ -9,9 +9,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.servers import Server
-from brummer.hub.instances import Instances
-from brummer.hub.observing import of_links
+from brummer.health.observe import of_links
 from brummer.link.basic import BasicLink
 from brummer.link.errors import OutcomeUnknown
 from brummer.link.foreign import ForeignTarget
@@ -23,8 +21,10 @@ from brummer.link.foreign_refusals import (
     retry_after_s,
 )
 from brummer.link.state import State
-from brummer.wire.http_connection import Response
-from brummer.wire.http_server import Exchange
+from brummer.peers.instances import Instances
+from brummer.settings.servers import Server
+from brummer.wire.http.connection import Response
+from brummer.wire.http.server import Exchange
 
 from .fakes import JSON
 from .test_link import eventually, reached, running, tool_call

@@ -10,7 +10,7 @@ from mcp_types import _v2025_11_25 as legacy_types
 from mcp_types import _v2026_07_28 as modern_types
 
 from brummer.link.foreign_results import neutral, tool_result
-from brummer.wire.eras import complete_result_prefix, modern_result
+from brummer.wire.mcp.eras import complete_result_prefix, modern_result
 
 TEXT: dict[str, Any] = {"type": "text", "text": "hello"}
 LINK: dict[str, Any] = {"type": "resource_link", "uri": "file:///a", "name": "a"}

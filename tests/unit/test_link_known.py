@@ -14,7 +14,7 @@ from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, ParkedTooLong
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
-from brummer.wire.http_server import Exchange
+from brummer.wire.http.server import Exchange
 
 from .fakes import JSON, FakeInstance, answer_with_arguments, respond
 from .test_link import CalledLink, eventually, has_heard, never, reached, running, tool_call

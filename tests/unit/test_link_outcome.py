@@ -16,7 +16,7 @@ from brummer.link.caller import Caller
 from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
-from brummer.wire.http_server import Exchange
+from brummer.wire.http.server import Exchange
 
 from .fakes import FakeInstance, answer_with_arguments, respond
 

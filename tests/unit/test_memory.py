@@ -7,13 +7,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from brummer.core.gathering import SettingsFile, gather
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.memory import COPIES, LARGE_BYTES, LOOK_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
-from brummer.core.settings import USER
 from brummer.host.memory import give_back, resident_bytes
 from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.settings.load import SettingsFile, gather
+from brummer.settings.table import USER
 
 from .test_hub import call, code_of, hub_with, served
 from .test_instance_ledger import Counting, keyed

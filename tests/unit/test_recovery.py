@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from brummer.core.servers import Server
 from brummer.hub.recovery import PROBES_AT_ONCE
 from brummer.link.budget import Place
 from brummer.link.connections import Connections
@@ -16,6 +15,7 @@ from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
+from brummer.settings.servers import Server
 
 from .virtual_world import DOWN, LO, TOKEN, in_virtual_time, world
 

@@ -7,14 +7,14 @@ import msgspec
 import pytest
 
 from brummer.cli import resource_limits
-from brummer.cli.drives.answers import OK, of_result, of_rpc_error
-from brummer.cli.drives.finding import Finding, Measured, all_held, judged
-from brummer.cli.drives.journal import size_bytes_of
 from brummer.cli.resource_limits import DRIVES, NOT_DRIVEN
 from brummer.core.errors import TooLarge
-from brummer.core.settings import BY_KEY, TABLE
-from brummer.wire.jsonrpc import error_response
-from brummer.wire.toolbox import failed, structured
+from brummer.limit_tests.answers import OK, of_result, of_rpc_error
+from brummer.limit_tests.finding import Finding, Measured, all_held, judged
+from brummer.limit_tests.journal import size_bytes_of
+from brummer.settings.table import BY_KEY, TABLE
+from brummer.wire.mcp.jsonrpc import error_response
+from brummer.wire.mcp.tools import failed, structured
 
 HELD = Measured(tested=8, reached=8, edge=8, excess=10, wanted="busy", got={"busy": 10}, recovered=True)
 

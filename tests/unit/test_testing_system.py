@@ -20,8 +20,8 @@ from brummer.host.locks import FileLock, is_locked
 from brummer.testing.memory_sockets import GIVES_UP_S, Faults
 from brummer.testing.process_table import Machine, Process, pipe
 from brummer.testing.simulated_loop import SimulatedLoop, Stuck
-from brummer.wire.http_connection import HttpConnection
-from brummer.wire.http_server import Exchange, HttpServer
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.http.server import Exchange, HttpServer
 
 PLACE = Path("/run/x")
 PORT = 5000

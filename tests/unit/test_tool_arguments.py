@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from brummer.contract.tools import BY_NAME
 from brummer.core.errors import InvalidArguments
-from brummer.wire.tool_arguments import ArgumentDecoder
+from brummer.wire.mcp.tool_arguments import ArgumentDecoder
 from tests.unit.test_contract import ARGUMENTS
 
 GOOD: Final = {"string": "text", "integer": 3, "number": 3, "boolean": True}

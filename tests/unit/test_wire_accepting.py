@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from brummer.wire import accepting
-from brummer.wire.accepting import Acceptor
+from brummer.wire.http import accepting
+from brummer.wire.http.accepting import Acceptor
 
 from .wire_support import WAIT_S, until
 

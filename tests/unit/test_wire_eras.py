@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from brummer.wire import eras
-from brummer.wire.eras import Era
-from brummer.wire.server import Meta, Params, era_of
+from brummer.wire.mcp import eras
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import Meta, Params, era_of
 
 from .wire_support import INFO
 

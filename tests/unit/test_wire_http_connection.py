@@ -18,11 +18,11 @@ from brummer.core.errors import (
     TooLarge,
     TransportError,
 )
-from brummer.wire import http_connection as module
-from brummer.wire import tcp_options
-from brummer.wire.http_connection import HttpConnection, Response
-from brummer.wire.http_server import Exchange
-from brummer.wire.sse import KEEP_ALIVE, encode_event
+from brummer.wire.http import connection as module
+from brummer.wire.http import tcp_options
+from brummer.wire.http.connection import HttpConnection, Response
+from brummer.wire.http.server import Exchange
+from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 
 from .wire_support import WAIT_S, serving, until
 

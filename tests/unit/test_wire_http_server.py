@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from brummer.wire import http_server as module
-from brummer.wire import places, tcp_options
-from brummer.wire.http_server import Admit, Exchange, HttpRequest, HttpServer, Refusal
+from brummer.wire.http import places, tcp_options
+from brummer.wire.http import server as module
+from brummer.wire.http.server import Admit, Exchange, HttpRequest, HttpServer, Refusal
 
 from .wire_support import LIMIT_BYTES, WAIT_S, RawClient, connected, serving, until
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.wire import identity
+from brummer.wire.mcp import identity
 
 TOKEN = secrets.token_urlsafe(32)
 WHO = {"instance_id": "shop-1", "generation": "g1"}

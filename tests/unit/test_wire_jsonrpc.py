@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.wire import jsonrpc
-from brummer.wire.jsonrpc import INVALID_REQUEST, NO_ID, PARSE_ERROR, ProtocolError, decode, id_of_truncated
+from brummer.wire.mcp import jsonrpc
+from brummer.wire.mcp.jsonrpc import INVALID_REQUEST, NO_ID, PARSE_ERROR, ProtocolError, decode, id_of_truncated
 
 PAYLOADS = [
     b'{"n":1.10,"big":123456789012345678901234567890,"tiny":1e-400,"minus":-0}',

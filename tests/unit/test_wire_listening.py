@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from brummer.wire import listening
-from brummer.wire.listening import listen
+from brummer.wire.http import listening
+from brummer.wire.http.listening import listen
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.wire.jsonrpc import HEADER_MISMATCH, ProtocolError
-from brummer.wire.mirrored_headers import Body, check, mirrored_parameters, unwrapped
+from brummer.wire.mcp.jsonrpc import HEADER_MISMATCH, ProtocolError
+from brummer.wire.mcp.mirrored_headers import Body, check, mirrored_parameters, unwrapped
 
 SCHEMA = {
     "type": "object",

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from brummer.wire.places import GRACE_S, Places
+from brummer.wire.http.places import GRACE_S, Places
 
 
 def places(*, proven: int = 2, unproven: int = 3) -> Places[str]:

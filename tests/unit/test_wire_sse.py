@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.errors import TooLarge
-from brummer.wire.sse import KEEP_ALIVE, EventDecoder, encode_event
+from brummer.wire.http.sse import KEEP_ALIVE, EventDecoder, encode_event
 
 MESSAGES = [b'{"a":1}', b'{"text":"line\\nbreak"}', b"{}", b'{"long":"' + b"x" * 500 + b'"}']
 STREAM = KEEP_ALIVE.join(encode_event(message) for message in MESSAGES) + KEEP_ALIVE

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brummer.wire import pipes
-from brummer.wire import stdio as module
-from brummer.wire.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
-from brummer.wire.server import ToolCall
-from brummer.wire.stdio import StdioServer
+from brummer.wire.mcp import pipes
+from brummer.wire.mcp import stdio as module
+from brummer.wire.mcp.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
+from brummer.wire.mcp.server import ToolCall
+from brummer.wire.mcp.stdio import StdioServer
 
 from . import wire_support
 from .wire_support import META, MODERN, PING, PONG, WAIT_S, StdioClient, Tools, call, modern, stdio, until
@@ -589,7 +589,7 @@ async def test_an_input_that_is_closed_is_at_its_end() -> None:
 async def test_a_file_that_is_read_in_a_thread_waits_with_the_client_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brummer.wire.stdio.FINISH_S", 6 * WAIT_S)  # a busy machine reads the last of them slowly
+    monkeypatch.setattr("brummer.wire.mcp.stdio.FINISH_S", 6 * WAIT_S)  # a busy machine reads the last of them slowly
     count = 6_000
     lines = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"tools/list"}\n' % number for number in range(count))
     (tmp_path / "in").write_bytes(lines)

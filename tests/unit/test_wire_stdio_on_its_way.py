@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from brummer.wire import stdio as module
-from brummer.wire.server import CLIENT_GONE, McpServer, OnItsWay, ToolCall
+from brummer.wire.mcp import stdio as module
+from brummer.wire.mcp.server import CLIENT_GONE, McpServer, OnItsWay, ToolCall
 
 from . import wire_support
 from .wire_support import PING, PONG, WAIT_S, Tools, call, modern, stdio, until

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from brummer.wire import doorkeeper, eras
-from brummer.wire import streamable_http as module
-from brummer.wire.http_server import HttpServer
-from brummer.wire.jsonrpc import (
+from brummer.wire.http import auth
+from brummer.wire.http.server import HttpServer
+from brummer.wire.mcp import eras
+from brummer.wire.mcp import streamable_http as module
+from brummer.wire.mcp.jsonrpc import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -21,8 +22,8 @@ from brummer.wire.jsonrpc import (
     PARSE_ERROR,
     UNSUPPORTED_VERSION,
 )
-from brummer.wire.server import CALL_KEY
-from brummer.wire.streamable_http import StreamableHttp
+from brummer.wire.mcp.server import CALL_KEY
+from brummer.wire.mcp.streamable_http import StreamableHttp
 
 from .wire_support import (
     INFO,
@@ -195,7 +196,7 @@ async def test_no_host_and_two_hosts_count_as_foreign() -> None:
 
 
 async def test_what_was_judged_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorkeeper, "JUDGED_LIMIT", 5)
+    monkeypatch.setattr(auth, "JUDGED_LIMIT", 5)
     async with served() as it:
         for number in range(20):
             assert (await it.posted_alone(origin=f"http://localhost:{number}")).status == 200

@@ -18,8 +18,6 @@ import msgspec
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
-from brummer.hub.instances import Instances
-from brummer.hub.known import Known
 from brummer.hub.recovery import Recovery
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.link.call import Call
@@ -27,12 +25,14 @@ from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.monitor import Monitor, Sources
 from brummer.network.snapshot import Snapshot
+from brummer.peers.instance_entry import Known
+from brummer.peers.instances import Instances
 from brummer.testing.virtual_time import VirtualClock, VirtualLoop
-from brummer.wire import identity
-from brummer.wire.http_server import Exchange, HttpRequest, HttpServer
-from brummer.wire.server import McpServer, ToolCall
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import Tool, ToolTable
+from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
+from brummer.wire.mcp import identity
+from brummer.wire.mcp.server import McpServer, ToolCall
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import Tool, ToolTable
 
 TOKEN = "t" * 43
 LO = Snapshot(loopback=True)

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from brummer.core.errors import NotFound
-from brummer.wire.http_server import Admit, Handler, HttpServer
-from brummer.wire.jsonrpc import ProtocolError
-from brummer.wire.server import McpServer, ToolCall
-from brummer.wire.stdio import StdioServer
-from brummer.wire.toolbox import Content, Tool, ToolTable
+from brummer.wire.http.server import Admit, Handler, HttpServer
+from brummer.wire.mcp.jsonrpc import ProtocolError
+from brummer.wire.mcp.server import McpServer, ToolCall
+from brummer.wire.mcp.stdio import StdioServer
+from brummer.wire.mcp.tools import Content, Tool, ToolTable
 
 WAIT_S: Final = 10.0
 LIMIT_BYTES: Final = 1 << 20

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from brummer.core import log, servers, units
+from brummer.core import log
 from brummer.core.errors import shown
-from brummer.core.gathering import value_from_flag
-from brummer.core.kinds import PORT_MAX
-from brummer.core.servers import Server
-from brummer.core.toml_file import SettingsInvalid, nearest
 from brummer.discovery.record import displayable
+from brummer.settings import servers, units
+from brummer.settings.load import value_from_flag
+from brummer.settings.servers import Server
+from brummer.settings.toml_file import SettingsInvalid, nearest
+from brummer.settings.types import PORT_MAX
 
 DURATION_MAX_S: Final = 86_400.0
 """What the tools take (`brummer.contract.arguments`)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.cli.table import print_table
 from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
@@ -18,10 +18,10 @@ from brummer.discovery.events import Changed, Gone
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
 from brummer.host import loop
-from brummer.hub.instances import Concerns
 from brummer.hub.service import Hub, running_hub
-from brummer.wire.eras import Era
-from brummer.wire.server import Params, Request, ToolCall
+from brummer.peers.instances import Concerns
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import Params, Request, ToolCall
 
 COLUMNS = ("instance_id", "state", "pid", "url", "directory")
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from brummer import __version__
 from brummer.cli import arguments, people, standard_streams
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.core import log
 from brummer.core.errors import BrummerError, NotFound
-from brummer.core.settings import Flags
-from brummer.core.toml_file import nearest
+from brummer.settings.table import Flags
+from brummer.settings.toml_file import nearest
 
 USAGE: Final = """\
 brum [options] [SCRIPT ...]      run this project's instance, and start the scripts

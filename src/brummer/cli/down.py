@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from brummer.cli.paint import shortened
+from brummer.cli.colour import shortened
+from brummer.cli.messages import say
 from brummer.cli.process_table import processes_of
 from brummer.cli.project import CallFailed, Project, with_project
-from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
 from brummer.host.exits import signal_process, watch_exit

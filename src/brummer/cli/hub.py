@@ -7,10 +7,10 @@ from pathlib import Path
 from brummer.cli import standard_streams
 from brummer.cli.ports import port_of, user_token
 from brummer.cli.stream import take
-from brummer.core.settings import Flags
 from brummer.host import loop
 from brummer.hub import service
-from brummer.wire.listening import Address, Port
+from brummer.settings.table import Flags
+from brummer.wire.http.listening import Address, Port
 
 
 def serve_stdio(flags: Flags, metrics: Address | None) -> int:
@@ -20,7 +20,7 @@ def serve_stdio(flags: Flags, metrics: Address | None) -> int:
         service.serve_stdio(
             stream.stdin,
             stream.stdout,
-            stream.greeting,
+            stream.early_answer,
             os.environ,
             _working_directory(),
             flags=flags,

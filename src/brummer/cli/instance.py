@@ -10,16 +10,16 @@ from typing import Final
 
 import msgspec
 
-from brummer.cli.paint import Paint, Prefixes, wants_colours
-from brummer.cli.say import say, say_later
+from brummer.cli.colour import Paint, Prefixes, wants_colours
+from brummer.cli.messages import say, say_later
 from brummer.core.background_writer import BackgroundWriter
 from brummer.core.errors import BrummerError
-from brummer.core.limits import Limits
-from brummer.core.settings import Flags
 from brummer.host import loop
 from brummer.host.settings_files import read_settings
 from brummer.instance.service import Instance, Options, running_instance
-from brummer.process.output import Batch
+from brummer.logs.output import Batch
+from brummer.settings.limits import Limits
+from brummer.settings.table import Flags
 
 WAITING_LIMIT: Final = 8 << 20
 """Characters of output that may wait for the reader: as much as the instance itself keeps."""
@@ -75,7 +75,7 @@ async def _serving_metrics(address: tuple[str, int] | None, instance: Instance) 
         yield None
         return
     from brummer.cli.ports import port_of
-    from brummer.wire.metrics_front import serving_metrics
+    from brummer.telemetry.metrics_server import serving_metrics
 
     async with serving_metrics(port_of(address), instance.families, os.getpid()) as problem:
         yield problem

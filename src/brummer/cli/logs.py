@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.cli.paint import Paint, Prefixes
+from brummer.cli.colour import Paint, Prefixes
+from brummer.cli.messages import say
 from brummer.cli.project import EXIT_NOTHING_RUNS, NothingRuns, Project, with_project
-from brummer.cli.say import say
 from brummer.contract.texts import lines_of
 from brummer.core.errors import BrummerError
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from brummer.wire.listening import Address
+from brummer.wire.http.listening import Address
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.cli.status import Hubs
 from brummer.core import json_text
 from brummer.core.errors import BrummerError
+from brummer.core.histogram import FAMILIES_PATH
 from brummer.core.metrics import Family, merged
-from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
@@ -21,8 +21,8 @@ from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
 from brummer.host.private_sockets import AVAILABLE
 from brummer.hub import status_socket
-from brummer.hub.known import target_of
-from brummer.wire.http_connection import HttpConnection
+from brummer.peers.instance_entry import target_of
+from brummer.wire.http.connection import HttpConnection
 
 ANSWER_S: Final = 2.0
 ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
@@ -122,7 +122,7 @@ async def _ask(record: Record) -> list[Family]:
 
 def _print(sources: list[Source], *, as_json: bool) -> None:
     """In a thread: to load the library and to read /proc takes its time."""
-    from brummer.wire import exposition
+    from brummer.telemetry import exposition
 
     for source in sources:
         if source.pid:

@@ -155,7 +155,7 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Na
 
 
 def _paint(options: argparse.Namespace) -> Any:
-    from brummer.cli.paint import Paint, wants_colours
+    from brummer.cli.colour import Paint, wants_colours
 
     return Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=options.no_color))
 

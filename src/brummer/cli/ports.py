@@ -3,7 +3,7 @@
 import os
 
 from brummer.discovery.directory import http_token_file
-from brummer.wire.listening import Address, Port
+from brummer.wire.http.listening import Address, Port
 
 
 def user_token() -> str:

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli import paint as colours
-from brummer.cli.paint import Paint, padded, shortened, table, width
-from brummer.core.units import span
+from brummer.cli import colour as colours
+from brummer.cli.colour import Paint, padded, shortened, table, width
 from brummer.discovery.record import displayable
+from brummer.settings.units import span
 
 ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping", "lost"})
 """What does not run in these. ``lost``: it ran when its instance was killed, as the black box has it."""

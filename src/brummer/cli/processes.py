@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from brummer.cli.paint import Paint, shortened
+from brummer.cli.colour import Paint, shortened
+from brummer.cli.messages import say
 from brummer.cli.process_table import Process, lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_NOTHING_RUNS, EXIT_TIMED_OUT, Project, with_project
-from brummer.cli.say import say
 from brummer.core import json_text
 from brummer.discovery.record import displayable
 

@@ -11,17 +11,17 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.client import tool_result, whole_list
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.core.errors import BrummerError, InvalidArguments
-from brummer.core.servers import Server
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.discovery.registrar import lock_path, scripts_lock_path
 from brummer.host import loop
 from brummer.host.locks import is_locked
-from brummer.hub.known import Known
 from brummer.hub.service import Hub, running_hub
 from brummer.link.state import State
+from brummer.peers.instance_entry import Known
+from brummer.settings.servers import Server
 
 EXIT_WRONG: Final = 2
 EXIT_NOTHING_RUNS: Final = 3

@@ -12,17 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.drives import calls, files, journal, ledger, memory, output, sizes
-from brummer.cli.drives.finding import Finding, Measured, all_held, judged
-from brummer.cli.drives.world import World
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.cli.table import print_table
 from brummer.core import json_text
-from brummer.core.kinds import SIZE
-from brummer.core.settings import BY_KEY, TABLE, Flags, Settings
 from brummer.host import loop
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit
 from brummer.host.settings_files import read_settings
+from brummer.limit_tests import calls, files, journal, ledger, memory, output, sizes
+from brummer.limit_tests.finding import Finding, Measured, all_held, judged
+from brummer.limit_tests.world import World
+from brummer.settings.table import BY_KEY, TABLE, Flags, Settings
+from brummer.settings.types import SIZE
 
 DRIVE_S: Final = 30.0
 """For one limit; each takes a second or two."""

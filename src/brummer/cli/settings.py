@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from brummer.cli.say import say
+from brummer.cli.messages import say
 from brummer.cli.table import print_table
 from brummer.core import json_text
-from brummer.core.settings import TABLE, Flags, Settings
 from brummer.host.settings_files import read_settings
+from brummer.settings.table import TABLE, Flags, Settings
 
 COLUMNS = ("SETTING", "VALUE", "SOURCE")
 

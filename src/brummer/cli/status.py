@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.paint import PLAIN, Paint, wants_colours
+from brummer.cli.colour import PLAIN, Paint, wants_colours
 from brummer.cli.status_page import Status, gist, page, problem_of
 from brummer.core import json_text
 from brummer.core.errors import BrummerError

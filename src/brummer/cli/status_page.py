@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.paint import BOLD, PLAIN, RED, Paint
-from brummer.core.units import span
+from brummer.cli.colour import BOLD, PLAIN, RED, Paint
 from brummer.discovery.record import displayable
-from brummer.hub.problems import Observed, told
+from brummer.health.catalog import Observed, told
 from brummer.link.state import State, standing
+from brummer.settings.units import span
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
 

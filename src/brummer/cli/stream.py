@@ -5,9 +5,9 @@ import signal
 import sys
 from typing import Final, NamedTuple
 
-from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
-from brummer.wire import greeting
-from brummer.wire.greeting import Greeting
+from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
+from brummer.wire.mcp import early_answer
+from brummer.wire.mcp.early_answer import Greeting
 
 STDIN: Final = 0
 
@@ -17,7 +17,7 @@ class Stream(NamedTuple):
 
     stdin: int
     stdout: int
-    greeting: Greeting
+    early_answer: Greeting
 
 
 _taken: list[Stream] = []
@@ -42,4 +42,4 @@ def take(*, greet: bool = False) -> Stream:
 
 
 def _greeting(stdout: int) -> Greeting:
-    return greeting.greet(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)
+    return early_answer.greet(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)

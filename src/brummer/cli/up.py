@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from brummer.cli.background import Background
+from brummer.cli.colour import Paint, shortened
 from brummer.cli.logs import print_last_lines
-from brummer.cli.paint import Paint, shortened
+from brummer.cli.messages import say
 from brummer.cli.process_table import Process, not_started, processes_of
 from brummer.cli.processes import show_processes, tell_problems
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, up_to_the_repository, with_project
-from brummer.cli.say import say
 from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record, instance_id_for

@@ -1,7 +1,7 @@
 """Arguments of the tools: their types, defaults and bounds, as `brummer.contract.tools` shows them to agents.
 
-`brummer.wire.tool_arguments` decodes them. ``instance`` never appears here: the hub removes it before it passes a call
-on.
+`brummer.wire.mcp.tool_arguments` decodes them. ``instance`` never appears here: the hub removes it before it
+passes a call on.
 """
 
 from typing import Annotated, Literal
@@ -15,7 +15,7 @@ Seconds = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_S)]
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 
 Since = str | Annotated[float, Meta(ge=0)]
-"""A time, or how long ago: see `brummer.process.line_questions.is_since`."""
+"""A time, or how long ago: see `brummer.logs.filters.is_since`."""
 
 Query = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
 

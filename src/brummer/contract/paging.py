@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from brummer.contract import texts
 from brummer.core.errors import InvalidArguments, shown
 from brummer.core.json_text import encode
-from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 
 _CURSOR: Final = re.compile(r"(\d\|[^\x00-\x1f]+)@(\d{1,15})(\+?)")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from brummer.core.json_text import encode
-from brummer.core.units import span
+from brummer.settings.units import span
 
 Answer = dict[str, Any]
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from brummer.core.gathering import SettingsFile, files_for, gather
-from brummer.core.settings import NO_FLAGS, PROJECT, USER, Flags, Settings
-from brummer.core.toml_file import SettingsInvalid
 from brummer.host.home import home_directory
+from brummer.settings.load import SettingsFile, files_for, gather
+from brummer.settings.table import NO_FLAGS, PROJECT, USER, Flags, Settings
+from brummer.settings.toml_file import SettingsInvalid
 
 LIMIT_BYTES: Final = 1 << 20
 

@@ -74,7 +74,7 @@ class Processes(Protocol):
 
 
 class Sockets(Protocol):
-    """Connections to other processes: `brummer.wire.dialling`. Both methods raise OSError."""
+    """Connections to other processes: `brummer.wire.http.dialling`. Both methods raise OSError."""
 
     async def addresses(self, host: str, port: int, /) -> list[tuple[int, tuple[str, int]]]:
         """The addresses of the name, each with its family."""

@@ -28,7 +28,7 @@ __all__ = ["Descriptors", "Entry", "Files", "Filesystems", "Locks", "Memory", "P
 class System(msgspec.Struct, frozen=True):
     """All subjects, as one process sees them. ``random`` is for jitter, never for secrets.
 
-    ``sockets`` None: the sockets of this machine, which `brummer.wire.dialling` makes.
+    ``sockets`` None: the sockets of this machine, which `brummer.wire.http.dialling` makes.
     """
 
     files: Files

@@ -15,13 +15,13 @@ from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import instance_id_for
 from brummer.host.clocks import wall
 from brummer.host.threads import NoThread, in_thread
-from brummer.wire.tool_arguments import ArgumentDecoder
-from brummer.wire.tool_results import BUDGET_BYTES
-from brummer.wire.toolbox import structured
+from brummer.wire.mcp.tool_arguments import ArgumentDecoder
+from brummer.wire.mcp.tool_results import BUDGET_BYTES
+from brummer.wire.mcp.tools import structured
 
 if TYPE_CHECKING:
-    from brummer.process.black_box import BlackBox
-    from brummer.process.journal_format import About
+    from brummer.logs.journal.reader import BlackBox
+    from brummer.logs.journal.record_format import About
 
 Answer = dict[str, Any]
 T = TypeVar("T", bound=msgspec.Struct)
@@ -69,7 +69,7 @@ class BlackBoxes:
     # In a thread.
 
     def _box(self, instance_id: str) -> "BlackBox | None":
-        from brummer.process.black_box import BlackBox  # noqa: PLC0415 - see above
+        from brummer.logs.journal.reader import BlackBox  # noqa: PLC0415 - see above
 
         try:
             return BlackBox(self._find_root() / instance_id)
@@ -77,7 +77,7 @@ class BlackBoxes:
             return None
 
     def _called(self, name: str) -> "list[About]":
-        from brummer.process.black_box import projects  # noqa: PLC0415 - see above
+        from brummer.logs.journal.reader import projects  # noqa: PLC0415 - see above
 
         try:
             known = projects(self._find_root())
@@ -93,7 +93,7 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
     """Its content, within the number of bytes that the answer may have."""
     from brummer.contract import arguments as tools  # noqa: PLC0415 - see above
     from brummer.contract import paging, texts  # noqa: PLC0415 - see above
-    from brummer.process import looking_back  # noqa: PLC0415 - see above
+    from brummer.logs.journal import query  # noqa: PLC0415 - see above
 
     match tool:
         case "scripts_status":
@@ -104,11 +104,11 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
             return paging.latest_processes(processes, cursor, now_s=wall()), BUDGET_BYTES
         case "changes_since":
             cursor, limit = _all_of(_decoded(tool, arguments, tools.ChangesSince), "cursor", "limit")
-            return await looking_back.changes(box, cursor=cursor, limit=limit), BUDGET_BYTES
+            return await query.changes(box, cursor=cursor, limit=limit), BUDGET_BYTES
         case _:
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
-            lines = await looking_back.lines(box, wanted, is_over=is_over)
+            lines = await query.lines(box, wanted, is_over=is_over)
             return texts.with_common(lines), max(wanted.limit_bytes, BUDGET_BYTES)
 
 

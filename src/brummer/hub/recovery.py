@@ -14,11 +14,11 @@ from random import Random
 from typing import Final
 
 from brummer.core.clock import Clock
-from brummer.hub.instances import Instances
-from brummer.hub.timeline import Entry, Timeline
 from brummer.link.link import Link
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
+from brummer.peers.instances import Instances
+from brummer.peers.timeline import Entry, Timeline
 
 _log = logging.getLogger(__name__)
 

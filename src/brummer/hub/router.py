@@ -21,12 +21,9 @@ from brummer.contract.tools import (
     renderer,
 )
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
-from brummer.core.servers import Server
 from brummer.discovery.record import Record
 from brummer.hub.black_box import ANSWERED, BlackBoxes
 from brummer.hub.fan_out import GRACE_S, FanOut
-from brummer.hub.instances import Instances
-from brummer.hub.known import Known
 from brummer.hub.sessions import Sessions
 from brummer.link import express
 from brummer.link.call import Call
@@ -34,10 +31,13 @@ from brummer.link.caller import Caller
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.foreign_results import repeatable_of, tool_result
 from brummer.link.outcome import is_unanswered
-from brummer.wire.eras import Era
-from brummer.wire.server import OnItsWay, Session, ToolCall
-from brummer.wire.tool_arguments import NOT_GIVEN, ArgumentDecoder
-from brummer.wire.toolbox import Tool, ToolTable, failed, structured
+from brummer.peers.instance_entry import Known
+from brummer.peers.instances import Instances
+from brummer.settings.servers import Server
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.server import OnItsWay, Session, ToolCall
+from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
+from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
 
 ANSWER_S: Final = 30.0
 """What a call that waits for nothing may take in the instance: a stop takes 10 s at worst, the rest milliseconds."""
@@ -101,7 +101,7 @@ class Router:
         return False
 
     def send_now(self, call: ToolCall, done: Callable[[bytes], None]) -> bytes | OnItsWay | None:
-        """A `brummer.wire.server.SendNow`: for calls that say what they mean in a way that needs no looking around."""
+        """A `brummer.wire.mcp.server.SendNow`: for calls whose instance is known without an await."""
         if call.name not in _EXPRESS:
             return None
         try:

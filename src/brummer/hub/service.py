@@ -21,11 +21,13 @@ from typing import Any
 import msgspec
 
 from brummer.core.errors import BrummerError
-from brummer.core.settings import NO_FLAGS, Flags, Settings
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import Appeared, Changed, Gone
 from brummer.discovery.registry import Registry
+from brummer.health.catalog import Observed
+from brummer.health.observe import of_directory, of_supervisor
+from brummer.health.status import Status
 from brummer.host import parent
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.hangups import watch_hangup
@@ -35,29 +37,27 @@ from brummer.host.settings_files import read_settings
 from brummer.host.system import System
 from brummer.host.threads import in_thread_if_possible
 from brummer.hub.black_box import BlackBoxes
-from brummer.hub.instances import Concerns, Instances
-from brummer.hub.introduction import INSTRUCTIONS, SERVER_INFO
-from brummer.hub.metrics import HubMetrics
-from brummer.hub.narrator import narrate
-from brummer.hub.observing import of_directory, of_supervisor
-from brummer.hub.problems import Observed
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
+from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.sessions import Sessions
-from brummer.hub.status import Status
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
-from brummer.hub.traces import TracesUnavailable, tracing
 from brummer.network.monitor import Monitor, Sources
 from brummer.network.wake import GoingToSleep
-from brummer.wire.greeting import Greeting
-from brummer.wire.http_server import HttpServer
-from brummer.wire.listening import Address, Port, listen
-from brummer.wire.metrics_front import serving_metrics
-from brummer.wire.server import McpServer
-from brummer.wire.stdio import StdioServer
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import Tool
+from brummer.peers.instances import Concerns, Instances
+from brummer.settings.table import NO_FLAGS, Flags, Settings
+from brummer.telemetry.event_log import narrate
+from brummer.telemetry.metrics import HubMetrics
+from brummer.telemetry.metrics_server import serving_metrics
+from brummer.telemetry.traces import TracesUnavailable, tracing
+from brummer.wire.http.listening import Address, Port, listen
+from brummer.wire.http.server import HttpServer
+from brummer.wire.mcp.early_answer import Greeting
+from brummer.wire.mcp.server import McpServer
+from brummer.wire.mcp.stdio import StdioServer
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import Tool
 
 _log = logging.getLogger(__name__)
 

@@ -7,15 +7,15 @@ import msgspec
 
 from brummer.contract.arguments import Connect, Listing, NoArguments
 from brummer.contract.tools import BY_NAME, renderer
+from brummer.health.catalog import rank_of
+from brummer.health.observe import WITHDRAWN
 from brummer.host.clocks import wall
-from brummer.hub.instances import Instances
-from brummer.hub.known import Known
-from brummer.hub.observing import WITHDRAWN
-from brummer.hub.problems import rank_of
 from brummer.hub.sessions import Sessions
 from brummer.link.state import State
-from brummer.wire.server import ToolCall
-from brummer.wire.toolbox import Tool
+from brummer.peers.instance_entry import Known
+from brummer.peers.instances import Instances
+from brummer.wire.mcp.server import ToolCall
+from brummer.wire.mcp.tools import Tool
 
 _FAILS, _WORKS, _GONE = range(3)
 _WHOSE: Final = ("code", "instance", "instances", "task")

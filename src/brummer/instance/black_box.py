@@ -9,16 +9,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from brummer.contract.arguments import TailLogs
-from brummer.core.limits import DEFAULTS
 from brummer.discovery.record import Record
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run
-from brummer.process.output import Batch
+from brummer.logs.output import Batch
+from brummer.settings.limits import DEFAULTS
 
 if TYPE_CHECKING:
-    from brummer.process.black_box import BlackBox
-    from brummer.process.journal import Journal, RunJournal
+    from brummer.logs.journal.reader import BlackBox
+    from brummer.logs.journal.writer import Journal, RunJournal
 
 SHOWN_PAST: Final = 3
 """Of a script, beside its runs of this generation: its last ends, not its history."""
@@ -81,8 +81,8 @@ class Recorder:
         return self._open[run]
 
     def _new_journal(self) -> "Journal":
-        from brummer.process.journal import Journal  # noqa: PLC0415 - see above
-        from brummer.process.journal_format import About  # noqa: PLC0415 - see above
+        from brummer.logs.journal.record_format import About  # noqa: PLC0415 - see above
+        from brummer.logs.journal.writer import Journal  # noqa: PLC0415 - see above
 
         about = About(self._record.instance_id, self._record.name, self._record.directory)
         return Journal(self._find_root, about, self._record.generation, limit_bytes=self._limit_bytes)
@@ -103,12 +103,12 @@ class Past:
 
     async def lines(self, wanted: TailLogs) -> dict[str, Any]:
         """As `logs_tail` or `logs_search`, of one of those. Raises NotFound, InvalidArguments."""
-        from brummer.process import looking_back  # noqa: PLC0415 - not before it is asked for
+        from brummer.logs.journal import query  # noqa: PLC0415 - not before it is asked for
 
         box = await asyncio.to_thread(self._box)
-        return {**await looking_back.lines(box, wanted), "from": "black box"}
+        return {**await query.lines(box, wanted), "from": "black box"}
 
     def _box(self) -> "BlackBox":
-        from brummer.process.black_box import BlackBox  # noqa: PLC0415 - not before it is asked for
+        from brummer.logs.journal.reader import BlackBox  # noqa: PLC0415 - not before it is asked for
 
         return BlackBox(self._find_directory(), without=self._generation)

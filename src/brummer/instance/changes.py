@@ -9,10 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from brummer.core.events import Hook
 from brummer.instance.run import Run
-from brummer.process.numbered import NumberedLog
+from brummer.logs.bounded_log import NumberedLog
 
 if TYPE_CHECKING:
-    from brummer.process.problems import ErrorGroup
+    from brummer.logs.error_groups import ErrorGroup
 
 MAX_CHANGES = 1_000
 

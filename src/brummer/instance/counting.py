@@ -4,17 +4,17 @@ import asyncio
 from collections import Counter
 from typing import Final
 
+from brummer.core.histogram import CALL_S, Histogram
 from brummer.core.memory import Memory
-from brummer.core.tallies import CALL_S, Histogram
 from brummer.instance.changes import Change
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run
-from brummer.wire.jsonrpc import ProtocolError
-from brummer.wire.server import ToolCall, ToolServer
+from brummer.wire.mcp.jsonrpc import ProtocolError
+from brummer.wire.mcp.server import ToolCall, ToolServer
 
 FAILED: Final = b'"isError":true}'
-"""How `brummer.wire.toolbox` ends a failed result."""
+"""How `brummer.wire.mcp.tools` ends a failed result."""
 
 
 class CountedCalls:

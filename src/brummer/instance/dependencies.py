@@ -5,8 +5,8 @@ from typing import Final
 
 from brummer.core.errors import BrummerError, NotFound
 from brummer.instance.detect import Script
+from brummer.instance.restart_policy import SHORT_S
 from brummer.instance.run import Run
-from brummer.process.restarts import SHORT_S
 
 GRACE_S: Final = SHORT_S
 """A worker, or a compiler that watches files, never listens. So long it must have run, and then those that depend on it

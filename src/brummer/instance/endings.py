@@ -9,9 +9,9 @@ from brummer.host.out_of_memory import OomKills
 from brummer.instance import starting
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Script
+from brummer.instance.restart_policy import LOOP_ENDS, SHORT_S, Decision, Restarts
 from brummer.instance.run import Ending, Run
-from brummer.process.restarts import LOOP_ENDS, SHORT_S, Decision, Restarts
-from brummer.process.runner import Exit
+from brummer.process.child import Exit
 
 _WHY_NOT: Final[dict[str | None, str]] = {
     "crash loop": f"{LOOP_ENDS} times in a row it ended within {SHORT_S:g} s, so it is left alone",
@@ -32,8 +32,8 @@ class Endings:
 
     async def of(self, run: Run, exit_: Exit, lines: Sequence[str], killed_before: OomKills | None) -> Ending:
         """Decide how a run ended, from its last lines and the kernel's count of memory kills before its start."""
+        from brummer.instance.exit_words import stopped_in_words  # noqa: PLC0415 - as above
         from brummer.instance.failure import failure_of, kills_since, with_its_error  # noqa: PLC0415 - no start does
-        from brummer.process.exit_words import stopped_in_words  # noqa: PLC0415 - as above
 
         lasted_s = asyncio.get_running_loop().time() - run.spawned_s
         reason, owner = None, None

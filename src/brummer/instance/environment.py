@@ -37,7 +37,7 @@ def environment_of(script: Script, generation: str, process_id: str) -> dict[str
 
 
 def _lines_of(name: str, path: str) -> dict[str, str]:
-    from brummer.process.dotenv import BadLine, parsed  # noqa: PLC0415 - its expressions take a millisecond
+    from brummer.instance.dotenv import BadLine, parsed  # noqa: PLC0415 - its expressions take a millisecond
 
     try:
         return parsed(_content_of(path).decode())

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from brummer.host.out_of_memory import OomKills, oom_kills
+from brummer.instance.exit_words import in_words
+from brummer.instance.port_complaints import UNKNOWN, port_in_use
 from brummer.instance.port_owner import PortOwner, owner_of
-from brummer.process.exit_words import in_words
-from brummer.process.port_complaints import UNKNOWN, port_in_use
-from brummer.process.runner import Exit
+from brummer.process.child import Exit
 
 SHOWN = 300
 """Characters of its last line."""

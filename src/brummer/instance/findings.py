@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from brummer.instance.changes import Changes
 from brummer.instance.run import Run
-from brummer.process.output import Batch
+from brummer.logs.output import Batch
 
 if TYPE_CHECKING:
-    from brummer.process.problems import ErrorGroup, Problems
+    from brummer.logs.error_groups import ErrorGroup, Problems
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Findings:
         """What a run has printed."""
         loop = asyncio.get_running_loop()
         if run.problems is None:
-            from brummer.process.problems import Problems  # noqa: PLC0415 - not before there is something to read
+            from brummer.logs.error_groups import Problems  # noqa: PLC0415 - not before there is something to read
 
             run.problems = Problems()
         self._publish(run, self._news(run, run.problems, batch, loop.time()))

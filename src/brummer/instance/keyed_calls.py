@@ -21,10 +21,10 @@ from brummer.core.events import Hook
 from brummer.core.lost_calls import GRACE_S
 from brummer.host.clocks import elapsed
 from brummer.instance.ledger import Entry, Ledger
-from brummer.wire.jsonrpc import NOT_BEGUN, ProtocolError
-from brummer.wire.not_begun import NotBegunData, Why
-from brummer.wire.server import CLIENT_GONE, Meta, ToolCall, ToolServer
-from brummer.wire.toolbox import failed
+from brummer.wire.mcp.jsonrpc import NOT_BEGUN, ProtocolError
+from brummer.wire.mcp.not_begun import NotBegunData, Why
+from brummer.wire.mcp.server import CLIENT_GONE, Meta, ToolCall, ToolServer
+from brummer.wire.mcp.tools import failed
 
 RELIEVING: Final = frozenset({"scripts_stop", "scripts_status"})
 """Never refused: what takes memory can be found and stopped."""

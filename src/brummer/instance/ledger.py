@@ -13,7 +13,7 @@ opened at this position or later has been forgotten.
 
 import msgspec
 
-from brummer.core.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS
 
 
 class Entry(msgspec.Struct):

@@ -3,12 +3,12 @@
 from typing import Any
 
 from brummer.contract.arguments import SearchLogs, TailLogs
+from brummer.host.patterns import meter_of_call
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run
-from brummer.process.line_questions import Holds, at_least, is_since, lines_room, with_neighbours
-from brummer.process.numbered import Page
-from brummer.process.output import Line, answer_size_of
-from brummer.process.patterns import meter_of_call
+from brummer.logs.bounded_log import Page
+from brummer.logs.filters import Holds, at_least, is_since, lines_room, with_neighbours
+from brummer.logs.output import Line, answer_size_of
 
 Answer = dict[str, Any]
 

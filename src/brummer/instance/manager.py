@@ -24,6 +24,7 @@ from msgspec import UNSET, UnsetType
 from brummer.core.errors import BrummerError, unforeseen
 from brummer.core.supervisor import Supervisor
 from brummer.host.out_of_memory import OomKills, oom_kills
+from brummer.host.patterns import PatternTooSlow
 from brummer.instance import starting
 from brummer.instance.changes import Changes
 from brummer.instance.dependencies import stop_waves
@@ -36,16 +37,15 @@ from brummer.instance.prerequisites import Prerequisites
 from brummer.instance.run import Ending, Run
 from brummer.instance.runs import Runs
 from brummer.instance.scripts import unknown
-from brummer.process.family import Looks
+from brummer.logs.output import Batch, Line, Output, ProcessOutput, Stamp
+from brummer.logs.text import shortened
+from brummer.process.child import Child, Exit, Shared, start
 from brummer.process.guard import Guard
-from brummer.process.orphans import reap_orphans
-from brummer.process.output import Batch, Line, Output, ProcessOutput, Stamp
-from brummer.process.pace import Pace
-from brummer.process.patterns import PatternTooSlow
+from brummer.process.pipe_reader import OnFlood
+from brummer.process.process_tree import Looks
 from brummer.process.readiness import Readiness
-from brummer.process.reading import OnFlood
-from brummer.process.runner import Child, Exit, Shared, start
-from brummer.process.text import shortened
+from brummer.process.reaper import reap_orphans
+from brummer.process.throttle import Pace
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Final
 from brummer import __version__
 from brummer.core.metrics import Family, Metric
 from brummer.instance.counting import Counting
-from brummer.process.output import LINE_BYTES
+from brummer.logs.output import LINE_BYTES
 
 BUILD = Metric("brummer_build_info", "gauge", "1, labelled with the version that runs", ("version",))
 SERVED = Metric("brummer_instance_calls_total", "counter", "Calls that ran here, by tool and end", ("tool", "outcome"))

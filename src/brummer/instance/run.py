@@ -8,15 +8,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from brummer.core.errors import BrummerError
+from brummer.instance import lifecycle
 from brummer.instance.detect import Script
 from brummer.instance.port_owner import PortOwner
-from brummer.process import lifecycle
-from brummer.process.output import Line
-from brummer.process.runner import Child, Exit
-from brummer.process.urls import Url, urls_in
+from brummer.logs.output import Line
+from brummer.logs.urls import Url, urls_in
+from brummer.process.child import Child, Exit
 
 if TYPE_CHECKING:
-    from brummer.process.problems import Problems
+    from brummer.logs.error_groups import Problems
 
 MAX_URLS = 20
 """A crawler prints thousands; a dev server a handful."""
@@ -243,7 +243,7 @@ class Run:
 
 def _is_of_a_port(title: str) -> bool:
     """The reason of a failure then names the port, and who has it."""
-    from brummer.process.port_complaints import port_in_use  # noqa: PLC0415 - only where something has failed
+    from brummer.instance.port_complaints import port_in_use  # noqa: PLC0415 - only where something has failed
 
     return port_in_use([title]) is not None
 

@@ -54,7 +54,7 @@ def _first_of(problems: tuple[Problem, ...]) -> str:
 
 def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...] = ()) -> NotFound:
     """The error for a name that is not there. A problem in a file is named too: it may be why."""
-    from brummer.core.toml_file import nearest  # noqa: PLC0415 - only for this error
+    from brummer.settings.toml_file import nearest  # noqa: PLC0415 - only for this error
 
     name = shown(name)
     meant = nearest(name, known)

@@ -18,11 +18,10 @@ import msgspec
 from brummer import __version__
 from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
-from brummer.core.limits import DEFAULTS, Limits
+from brummer.core.histogram import FAMILIES_PATH
 from brummer.core.lost_calls import GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
-from brummer.core.tallies import FAMILIES_PATH
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
@@ -34,17 +33,18 @@ from brummer.instance.black_box import Past, Recorder
 from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
+from brummer.instance.leftovers import succession
 from brummer.instance.manager import Manager
-from brummer.instance.predecessor import succession
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import instance_tools
+from brummer.logs.output import Output
 from brummer.process.guard import Guard
-from brummer.process.output import Output
-from brummer.wire import eras, identity
-from brummer.wire.http_server import HttpRequest, HttpServer
-from brummer.wire.server import McpServer, ToolServer
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import Tool, ToolTable
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.server import HttpRequest, HttpServer
+from brummer.wire.mcp import eras, identity
+from brummer.wire.mcp.server import McpServer, ToolServer
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import Tool, ToolTable
 
 if TYPE_CHECKING:
     from brummer.core.metrics import Family

@@ -3,11 +3,11 @@
 import signal
 
 from brummer.core.errors import InvalidArguments
+from brummer.host.patterns import meter_of_file
 from brummer.instance.detect import Script
 from brummer.instance.port_owner import PortOwner
-from brummer.process.patterns import meter_of_file
+from brummer.logs.urls import urls_in
 from brummer.process.readiness import Proof, Stranger
-from brummer.process.urls import urls_in
 
 
 def has_to_wait(script: Script) -> bool:

@@ -36,11 +36,11 @@ from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Waiting
-from brummer.process.numbered import twice_encoded
-from brummer.process.text import shortened
-from brummer.wire.server import CLIENT_GONE
-from brummer.wire.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
-from brummer.wire.toolbox import CallContext, Tool
+from brummer.logs.bounded_log import twice_encoded
+from brummer.logs.text import shortened
+from brummer.wire.mcp.server import CLIENT_GONE
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
+from brummer.wire.mcp.tools import CallContext, Tool
 
 _log = logging.getLogger(__name__)
 

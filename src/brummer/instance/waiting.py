@@ -14,13 +14,13 @@ import msgspec
 
 from brummer.contract.arguments import WaitFor
 from brummer.host.clocks import wall
+from brummer.host.patterns import BUDGET_S, Meter, PatternTooSlow, meter_of_call
 from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
-from brummer.process.line_questions import stamp_of
-from brummer.process.output import Batch, Line
-from brummer.process.patterns import BUDGET_S, Meter, PatternTooSlow, meter_of_call
+from brummer.logs.filters import stamp_of
+from brummer.logs.output import Batch, Line
 
 CHUNK_BUDGET_S = 0.02
 """CPU time for the lines that have come at once: it is spent on the loop."""

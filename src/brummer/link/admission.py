@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.link.budget import Budget
 from brummer.link.errors import Busy
 from brummer.link.limits import RETRY_AFTER_S, Slots, Total
+from brummer.settings.limits import DEFAULTS, Limits
 
 AWAY_RETRY_AFTER_S: Final = 1.0
 """A restart takes about that long."""

@@ -8,7 +8,6 @@ import asyncio
 from typing import Any, Final
 
 from brummer.core.errors import BrummerError, TimedOut, TransportError, Unreachable
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.call import Call
@@ -18,7 +17,8 @@ from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.outcome import is_answer, outcome_of
 from brummer.link.peer import Peer
 from brummer.link.state import State
-from brummer.wire.http_connection import HttpConnection
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.connection import HttpConnection
 
 POLL_S: Final = 5.0
 TIMEOUT_S: Final = 30.0

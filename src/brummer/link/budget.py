@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from brummer.link.errors import Busy
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http.connection import HttpConnection
 
 QUEUED_PER_PLACE: Final = 4
 """Calls that may wait for each connection: a quick call has it for a millisecond or two; more are told to come back."""

@@ -10,10 +10,11 @@ import msgspec
 
 from brummer.core.errors import BadAnswer, BrummerError, ConnectionClosed, TooLarge, shown
 from brummer.link.errors import NoResult, NotBegun, RemoteRefusal
-from brummer.wire import http_status, jsonrpc
-from brummer.wire.http_connection import Response
-from brummer.wire.not_begun import NotBegunData
-from brummer.wire.server import BEGIN_BY, CALL_KEY, LEDGER_POSITION
+from brummer.wire.http import status_codes
+from brummer.wire.http.connection import Response
+from brummer.wire.mcp import jsonrpc
+from brummer.wire.mcp.not_begun import NotBegunData
+from brummer.wire.mcp.server import BEGIN_BY, CALL_KEY, LEDGER_POSITION
 
 PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
 """What a server says to whoever made the call. All else is between it and us."""
@@ -166,7 +167,7 @@ class Answers:
         """The result object. Raises `RemoteRefusal` for a JSON-RPC error, `NoResult` for what is neither, and
         `BadAnswer` for the answer to another request: ours may be still to come.
         """
-        if response.status == http_status.TOO_LARGE:
+        if response.status == status_codes.TOO_LARGE:
             raise TooLarge("the instance takes no request of this size", sent=False)
         body = self._response or response.body
         try:
@@ -177,7 +178,7 @@ class Answers:
             raise _no_result(response, error.message) from None
         is_ours = bytes(message.id) == self._request_id
         if message.error and (
-            is_ours or response.status != http_status.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
+            is_ours or response.status != status_codes.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
         ):
             # Also without our id: some servers have forgotten it by then, or never read it.
             raise _refusal(bytes(message.error), response.status, ours=self._ours, matched=is_ours)
@@ -209,8 +210,8 @@ def _refusal(error: bytes, status: int, *, ours: bool, matched: bool) -> Brummer
         with contextlib.suppress(msgspec.ValidationError):
             return NotBegun(msgspec.convert(details.get("data"), NotBegunData))
     rpc_code = code if isinstance(code, int) else None
-    may_be_the_tools = matched and not ours and status not in http_status.REFUSALS
+    may_be_the_tools = matched and not ours and status not in status_codes.REFUSALS
     never_begun = jsonrpc.NO_TOOLS if may_be_the_tools else jsonrpc.NEVER_BEGUN
-    began = rpc_code not in never_begun if rpc_code is not None else status not in http_status.REFUSALS
+    began = rpc_code not in never_begun if rpc_code is not None else status not in status_codes.REFUSALS
     message = str(details.get("message", "refused"))
     return RemoteRefusal(message, outcome="unknown" if began else "not_executed", rpc_code=rpc_code)

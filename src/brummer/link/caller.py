@@ -34,8 +34,8 @@ from brummer.link.outcome import (
 from brummer.link.pool import Pool
 from brummer.link.state import State
 from brummer.link.target import Target
-from brummer.wire.http_connection import HttpConnection
-from brummer.wire.server import CLIENT_GONE
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.mcp.server import CLIENT_GONE
 
 SENT_AT_ONCE: Final = 4
 """So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second

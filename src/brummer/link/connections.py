@@ -9,13 +9,13 @@ from functools import partial
 from typing import Final
 
 from brummer.core.errors import BrummerError, ConnectionClosed, TransportError
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
-from brummer.wire.http_connection import HttpConnection, Room
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.connection import HttpConnection, Room
 
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""

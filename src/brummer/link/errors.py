@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from brummer.core.errors import BadAnswer, BrummerError, Outcome, TransportError
-from brummer.wire.not_begun import NotBegunData
+from brummer.wire.mcp.not_begun import NotBegunData
 
 
 class Impostor(TransportError):

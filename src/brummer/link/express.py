@@ -20,9 +20,9 @@ from brummer.link.errors import Busy, NotBegun
 from brummer.link.outcome import is_answer
 from brummer.link.state import State
 from brummer.link.target import Target
-from brummer.wire.http_connection import HttpConnection, Response
-from brummer.wire.server import OnItsWay
-from brummer.wire.toolbox import failed
+from brummer.wire.http.connection import HttpConnection, Response
+from brummer.wire.mcp.server import OnItsWay
+from brummer.wire.mcp.tools import failed
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Express(OnItsWay):
         self._call.due_s = due_s
 
     def cancel(self, message: str | None = None) -> None:
-        """The answer is not needed any more; with `brummer.wire.server.CLIENT_GONE` the work continues."""
+        """The answer is not needed any more; with `brummer.wire.mcp.server.CLIENT_GONE` the work continues."""
         if self._is_over:
             return
         if self._task is None:

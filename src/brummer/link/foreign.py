@@ -39,10 +39,10 @@ from brummer.link.foreign_refusals import (
 )
 from brummer.link.foreign_results import agreed_version, mirrored_of, neutral
 from brummer.link.health import Condition
-from brummer.wire import eras, jsonrpc
-from brummer.wire.eras import Era
-from brummer.wire.http_connection import HttpConnection, Response
-from brummer.wire.mirrored_headers import Parameters, stated, wrapped
+from brummer.wire.http.connection import HttpConnection, Response
+from brummer.wire.mcp import eras, jsonrpc
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.mirrored_headers import Parameters, stated, wrapped
 
 CLIENT_INFO: Final = {"name": "brummer-hub", "version": __version__}
 FORGOTTEN_STATUSES: Final = frozenset({400, 401, 404, 410})
@@ -85,7 +85,7 @@ class ForeignTarget:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     patience_s: float = 10.0
-    """For the handshake; see `brummer.core.servers.Server`."""
+    """For the handshake; see `brummer.settings.servers.Server`."""
     dialect: Dialect | None = None
     """None until it was first spoken to."""
     _mirrored: Parameters = field(default_factory=dict, repr=False)

@@ -10,8 +10,8 @@ import msgspec
 
 from brummer.core.errors import shown
 from brummer.link.errors import NoResult
-from brummer.wire import http_status
-from brummer.wire.http_connection import Response
+from brummer.wire.http import status_codes
+from brummer.wire.http.connection import Response
 
 COME_BACK_S: Final = 20.0
 """The longest wait for a server that has set a time to come back: as long as a call waits for an absent instance."""
@@ -129,7 +129,7 @@ def refusal_by_content(response: Response, wall_s: float) -> Refused | None:
     status, wait_s = response.status, retry_after_s(response.headers, wall_s)
     content_type = _content_type(response)
     location = response.headers.get(b"location", b"")
-    if status in http_status.REDIRECTIONS:
+    if status in status_codes.REDIRECTIONS:
         where = f"it is at {shown(location.decode('latin-1'))} now" if location else "it has moved"
         return Moved(
             f"HTTP {status}: {where}; Brummer does not follow redirects, so set that address as its URL",
@@ -137,7 +137,7 @@ def refusal_by_content(response: Response, wall_s: float) -> Refused | None:
             retry_after_s=wait_s,
             status=status,
         )
-    if status in http_status.REFUSALS:
+    if status in status_codes.REFUSALS:
         what = "the server refuses the request; look at its URL in [servers]"
         return Refused(_sentence(response, what), began=False, retry_after_s=wait_s, status=status)
     if status in _SERVER_FAULTS:

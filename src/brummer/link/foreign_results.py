@@ -8,8 +8,8 @@ from msgspec import Raw
 
 from brummer.core.errors import BrummerError, shown
 from brummer.link.errors import NoResult
-from brummer.wire import eras
-from brummer.wire.mirrored_headers import Parameters, annotated_parameters
+from brummer.wire.mcp import eras
+from brummer.wire.mcp.mirrored_headers import Parameters, annotated_parameters
 
 
 class InputNeeded(BrummerError):
@@ -25,7 +25,7 @@ _RESERVED: Final = "io.modelcontextprotocol/"
 def neutral(result: bytes) -> bytes:
     """The result without members of the server's era. Raises `InputNeeded`, `NoResult`.
 
-    The server's own ``_meta`` comes first, because `brummer.wire.eras.modern_result` expects it there.
+    The server's own ``_meta`` comes first, because `brummer.wire.mcp.eras.modern_result` expects it there.
     """
     try:
         members = msgspec.json.decode(result, type=dict[str, Raw])

@@ -29,7 +29,6 @@ from brummer.core.errors import (
     Unreachable,
 )
 from brummer.core.events import Hook
-from brummer.core.limits import DEFAULTS, Limits
 from brummer.core.lost_calls import RECONNECT_CAP_S
 from brummer.host.real_system import REAL
 from brummer.host.system import System
@@ -46,7 +45,8 @@ from brummer.link.parking import Parking
 from brummer.link.peer import Peer
 from brummer.link.state import Event, State, next_state, standing
 from brummer.link.target import ServerFull
-from brummer.wire.http_connection import HttpConnection, Room
+from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.connection import HttpConnection, Room
 
 _log = logging.getLogger(__name__)
 

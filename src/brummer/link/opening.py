@@ -8,7 +8,7 @@ from typing import Any
 from brummer.link.budget import Purpose
 from brummer.link.connections import Connections
 from brummer.link.health import Health
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http.connection import HttpConnection
 
 
 class Opening:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http.connection import HttpConnection
 
 SPARE_IDLE_S: Final = 5.0
 """How long a connection beyond the first may idle: longer than the gaps inside a burst of calls."""

@@ -14,8 +14,9 @@ from brummer.core.errors import BadAnswer, TransportError
 from brummer.link.call import Answers, Call, OwnMeta
 from brummer.link.errors import Impostor
 from brummer.link.health import Condition
-from brummer.wire import eras, http_status, identity
-from brummer.wire.http_connection import HttpConnection
+from brummer.wire.http import status_codes
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.mcp import eras, identity
 
 
 class ServerFull(TransportError):
@@ -137,10 +138,10 @@ class Target:
         try:
             response = await connection.exchange(head.encode())
         except BadAnswer as error:
-            if error.context.get("status") == http_status.UNAVAILABLE:
+            if error.context.get("status") == status_codes.UNAVAILABLE:
                 raise ServerFull(f"whoever listens on port {self.port} takes no more connections") from None
             raise Impostor(f"somebody else answers on port {self.port}: {error.message}", port=self.port) from None
-        if response.status == http_status.UNAVAILABLE:
+        if response.status == status_codes.UNAVAILABLE:
             raise ServerFull(f"whoever listens on port {self.port} takes no more connections")
         proven = identity.proven(
             response.body,

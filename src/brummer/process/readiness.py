@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
+from brummer.host.patterns import Meter, PatternTooSlow
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
-from brummer.process.family import Family
-from brummer.process.patterns import Meter, PatternTooSlow
+from brummer.process.process_tree import Family
 
 LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 """After the start. A dev server listens within a second, behind a large build within two minutes."""
@@ -123,7 +123,7 @@ class Readiness:
         if port:
             await _until(lambda: _answers(port, stranger))
         if http:
-            from brummer.process.http_look import http_answers  # noqa: PLC0415 - for this alone
+            from brummer.process.http_probe import http_answers  # noqa: PLC0415 - for this alone
 
             if stranger and await http_answers(http):  # so soon? A proxy would have nobody behind it yet
                 await _until(lambda: _answers(stranger.port, stranger))

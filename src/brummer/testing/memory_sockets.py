@@ -297,7 +297,7 @@ class MemorySocket(Pollable):
             self._flow.send(None)
 
     def has_hung_up(self) -> bool:
-        """As `brummer.wire.tcp_options.has_hung_up` for a real socket."""
+        """As `brummer.wire.http.tcp_options.has_hung_up` for a real socket."""
         return self._has_ended or self._error != 0
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""Bytes and messages: JSON-RPC, both MCP eras, stdio and Streamable HTTP."""
+"""Bytes and messages: HTTP over TCP (`http`), MCP over it and over stdio (`mcp`)."""

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.core.limits import DEFAULTS
 from brummer.host import loop
 from brummer.instance.service import Options, running_instance
-from brummer.wire.server import ToolCall
-from brummer.wire.toolbox import Tool
+from brummer.settings.limits import DEFAULTS
+from brummer.wire.mcp.server import ToolCall
+from brummer.wire.mcp.tools import Tool
 
 RAN: Final = "ran.txt"
 

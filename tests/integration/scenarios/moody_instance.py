@@ -14,8 +14,8 @@ import msgspec
 
 from brummer.host import loop
 from brummer.instance.service import Options, running_instance
-from brummer.wire.server import ToolCall
-from brummer.wire.toolbox import Tool
+from brummer.wire.mcp.server import ToolCall
+from brummer.wire.mcp.tools import Tool
 
 
 class Seconds(msgspec.Struct):

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from brummer.core import toml_file
 from brummer.core.errors import shown
-from brummer.core.settings import FILE_NAME
 from brummer.instance.detect import PROBLEMS_LIMIT, Problem, Script
 from brummer.instance.detect.dependencies import without_cycles
 from brummer.instance.detect.project import Project
 from brummer.instance.detect.script_options import OPTIONS, Wrong, command, meant
+from brummer.settings import toml_file
+from brummer.settings.table import FILE_NAME
 
 COMMAND = "command"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from brummer.core import toml_file
 from brummer.instance.detect import BrokenFile
+from brummer.settings import toml_file
 
 Table = dict[str, Any]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from brummer.core.settings import FILE_NAME
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
 from brummer.instance.detect.project import Project
+from brummer.settings.table import FILE_NAME
 
 if TYPE_CHECKING:
     from brummer.instance.detect.brum_toml import Declared

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, get_args
 
 from brummer.core.errors import InvalidArguments, shown
-from brummer.core.kinds import BOOLEAN, DURATION, PORT_MAX, Kind
-from brummer.core.toml_file import nearest
+from brummer.host.patterns import Pattern
 from brummer.instance.detect import Ready, Restart
 from brummer.instance.detect.project import Project
-from brummer.process.patterns import Pattern
+from brummer.settings.toml_file import nearest
+from brummer.settings.types import BOOLEAN, DURATION, PORT_MAX, Kind
 
 STOP_TIMEOUT_MAX_S: Final = 600.0
 """A database may need minutes to write its pages down; a value beyond this is a mistake in the unit."""

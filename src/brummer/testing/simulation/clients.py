@@ -6,12 +6,12 @@ from typing import Any, Final
 import msgspec
 
 from brummer.core.errors import TransportError
-from brummer.core.limits import Limits
+from brummer.settings.limits import Limits
 from brummer.testing.process_table import Machine, Pipe
 from brummer.testing.simulation.parts import HTTP_TOKEN, HubRun, Surroundings, pipes
 from brummer.testing.simulation.trace import Trace
-from brummer.wire.http_connection import HttpConnection
-from brummer.wire.pipes import LineReader
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.mcp.pipes import LineReader
 
 REPLY_LIMIT_BYTES: Final = 16 << 20
 LINE_LIMIT_BYTES: Final = 16 << 20

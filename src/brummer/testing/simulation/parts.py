@@ -12,11 +12,8 @@ import msgspec
 
 from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
-from brummer.core.limits import Limits
 from brummer.core.lost_calls import GRACE_S
 from brummer.core.memory import Memory
-from brummer.core.servers import Server
-from brummer.core.settings import Settings
 from brummer.discovery.record import Record
 from brummer.discovery.registrar import Registrar, last_port
 from brummer.hub.black_box import BlackBoxes
@@ -25,15 +22,18 @@ from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot
+from brummer.settings.limits import Limits
+from brummer.settings.servers import Server
+from brummer.settings.table import Settings
 from brummer.testing.memory_sockets import Listener, MemorySocket
 from brummer.testing.process_table import MemoryDescriptors, Pipe, Process, pipe
 from brummer.testing.simulation.trace import Trace
-from brummer.wire import eras, identity
-from brummer.wire.http_server import Exchange, HttpRequest, HttpServer
-from brummer.wire.server import McpServer, ToolCall
-from brummer.wire.stdio import StdioServer
-from brummer.wire.streamable_http import StreamableHttp
-from brummer.wire.toolbox import Tool, ToolTable
+from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
+from brummer.wire.mcp import eras, identity
+from brummer.wire.mcp.server import McpServer, ToolCall
+from brummer.wire.mcp.stdio import StdioServer
+from brummer.wire.mcp.streamable_http import StreamableHttp
+from brummer.wire.mcp.tools import Tool, ToolTable
 
 DIRECTORY: Final = Path("/run/brummer")
 TOKEN: Final = "t" * 43

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Final
 
-from brummer.core.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS
 from brummer.testing.simulation.parts import HubRun
 from brummer.testing.simulation.world import Active, World
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.core.limits import DEFAULTS, Limits
+from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.memory_sockets import NO_FAULTS, Connection, Faults, Holder, failure
 from brummer.testing.process_table import Machine, Process
 from brummer.testing.simulated_loop import SimulatedLoop

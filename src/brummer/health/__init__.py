@@ -1,0 +1,1 @@
+"""What is wrong: the catalog of problems, the observations behind it, and `hub_status`."""

@@ -1,0 +1,183 @@
+"""What is wrong now, as far as a hub can see it: in its links, in the directory, and in what happened to the machine.
+
+Only facts: which of them explains the others is for `problems` to say.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from brummer.core.clock import Clock
+from brummer.core.supervisor import Supervisor
+from brummer.discovery.events import GoneReason
+from brummer.discovery.record import Record
+from brummer.discovery.registry import Registry
+from brummer.health.catalog import KINDS, Observed
+from brummer.host.pids import same_time_namespace
+from brummer.host.real_system import REAL
+from brummer.host.system import Descriptors
+from brummer.link.basic import BasicLink
+from brummer.link.connections import RESERVED_DESCRIPTORS
+from brummer.link.foreign import ForeignTarget
+from brummer.link.foreign_refusals import Refused
+from brummer.link.link import Link
+from brummer.link.state import State
+from brummer.network.monitor import NetworkChanged
+from brummer.network.wake import Paused, Slept
+from brummer.peers.instance_entry import Known
+from brummer.peers.instances import Instances
+from brummer.peers.timeline import Entry, Timeline
+
+WITHDRAWN: Final[GoneReason] = "withdrawn"
+
+_CODES: Final = {
+    State.SUSPECT: "link_suspect",
+    State.RETRYING: "link_retrying",
+    State.IMPOSTOR: "link_impostor",
+    State.INCOMPATIBLE: "link_incompatible",
+    State.GONE: "link_gone",
+}
+"""Of a link in this state, if nothing more exact is known."""
+
+
+def of_links(instances: Instances, statuses: list[dict[str, Any]]) -> Iterator[Observed]:
+    """``statuses``: what each link says of itself, in the order of the instances."""
+    failing = []
+    for known, status in zip(instances, statuses, strict=True):
+        if (problem := _of_link(known, status)) is not None:
+            failing.append(problem)
+        if status.get("breaker", "closed") != "closed":
+            detail = status["last_error"]["message"] if status["last_error"] else status["reason"]
+            yield Observed("breaker_open", detail, instances=(known.id,))
+    yield from failing
+    if instances.are_cut_off():
+        left = [each for each in failing if each.code != "link_gone"]
+        ages = [each.since_s for each in left if each.since_s is not None]
+        detail = f"{left[0].instances[0]} says: {left[0].detail}"
+        yield Observed("cut_off", detail, min(ages, default=None), tuple(each.instances[0] for each in left))
+
+
+def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
+    link, names = known.link, (known.id,)
+    stands = link.standing
+    if stands is State.GONE:
+        ended_well = status["reason"] == WITHDRAWN
+        return None if ended_well else Observed("link_gone", status["reason"], status["since_s"], names)
+    if status["condition"] == "stopped" and isinstance(known.record, Record):
+        since_s = None if stands is State.READY else link.unready_s
+        return Observed("link_stopped", f"kill -CONT {known.record.pid} lets it go on", since_s, names)
+    if status["condition"] == "frozen" and isinstance(known.record, Record):
+        since_s = None if stands is State.READY else link.unready_s
+        return Observed("link_frozen", f"the control group of process {known.record.pid} is frozen", since_s, names)
+    target = link.target
+    if isinstance(target, ForeignTarget) and (refusal := _refusal(target, link)) is not None:
+        code = "server_busy" if refusal.transient else "server_refuses"
+        return Observed(code, refusal.message, target.refused_s, names)
+    code = _CODES.get(stands, "")
+    if not code:
+        return None
+    if not isinstance(known.record, Record):
+        code = "server_down"
+    elif link.path_is_cut:
+        code = "link_cut"
+    error = status["last_error"]
+    detail = error["message"] if error and stands.value != status["state"] else status["reason"]
+    return Observed(code, detail, link.unready_s, names)
+
+
+def _refusal(target: ForeignTarget, link: Link | BasicLink) -> Refused | None:
+    """The refusal of the server, if that was its last answer."""
+    if link.standing is State.READY:
+        return target.refusal
+    return link.last_error if isinstance(link.last_error, Refused) else None
+
+
+def of_places(instances: Instances) -> Iterator[Observed]:
+    """Calls that wait until no more may."""
+    gate = instances.gate
+    for name in sorted(gate.full_queues()):
+        yield Observed("busy", f"{gate.limits.queued_per_instance} calls wait for a place", instances=(name,))
+    if gate.parked >= max(1, gate.limits.parked):  # if no call may wait, an empty queue is not full
+        yield Observed("parked_full", f"{gate.parked} calls wait for instances that are away")
+    if gate.budget.is_full:
+        yield Observed("connections_full", f"all {gate.budget.taken} connections are busy, and calls wait for them")
+
+
+def of_memory(instances: Instances) -> Iterator[Observed]:
+    """Of our own process."""
+    memory = instances.memory
+    if memory.level != "well":
+        code = "memory_full" if memory.level == "hard" else "memory_high"
+        yield Observed(code, f"{memory.resident_bytes >> 20} MiB are in use")
+
+
+def of_descriptors(descriptors: Descriptors = REAL.descriptors) -> Iterator[Observed]:
+    """Of our own process."""
+    limit = descriptors.descriptor_limit()
+    if descriptors.lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
+        what = f"{limit} files and sockets may be open, and but for the last {RESERVED_DESCRIPTORS} all are"
+        yield Observed("open_files_full", what)
+
+
+def of_directory(registry: Registry) -> Iterator[Observed]:
+    """Each kind of refused file once, with a case of it: five thousand of garbage must not fill an agent's context."""
+    cases: dict[str, dict[str, Any]] = {}
+    for problem in registry.problems:
+        case = {"count": 0, "path": problem.path, "detail": problem.detail}
+        cases.setdefault(problem.code, case)["count"] += 1
+    for code, case in cases.items():
+        yield Observed(code, str(case.pop("detail")), registry.seen_for_s(code), more=case)
+    missing = registry.missing()
+    if missing and registry.is_directory_missing:
+        yield Observed("directory_missing", f"{registry.directory} was removed", max(missing.values()))
+    for name, since_s in missing.items():
+        yield Observed("record_missing", "its process lives, and its record is not there", since_s, (name,))
+    if registry.is_polling:
+        yield Observed("polling", f"{registry.directory} gives no hints of changes")
+
+
+def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
+    """Long tasks that have failed, and may fail again. ``now_s`` is the loop's time."""
+    for failure in supervisor.failures():
+        more = {"task": failure.name, "count": failure.count}
+        code = failure.code if failure.code in KINDS else "task_failed"
+        yield Observed(code, f"{failure.name}: {failure.detail}", now_s - failure.since_s, more=more)
+
+
+def of_records(instances: Instances) -> Iterator[Observed]:
+    """Faults that instances report of themselves."""
+    for known in instances:
+        if isinstance(known.record, Record) and not known.is_gone:
+            if not same_time_namespace(known.record.identity):
+                detail = (
+                    f"process {known.record.pid} has start times on another clock, so its end is seen by its lock alone"
+                )
+                yield Observed("other_time_namespace", detail, instances=(known.id,))
+            for trouble in known.record.troubles:
+                code = trouble.code if trouble.code in KINDS else "task_failed"
+                yield Observed(code, trouble.detail, instances=(known.id,))
+
+
+def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
+    """What the last event of its kind says of now."""
+    now_s = clock.elapsed()
+    entries = list(timeline)
+    unfinished = [entry for entry in entries if isinstance(entry.event, Slept | Paused) and not entry.did]
+    if unfinished:
+        entry = unfinished[0]
+        yield Observed("settling", "; ".join(entry.reasons), now_s - entry.at_s)
+    network = [entry for entry in entries if isinstance(entry.event, NetworkChanged)]
+    for code, flag, is_local in (("loopback_down", "loopback", True), ("offline", "online", False)):
+        concerned = tuple(known.id for known in instances if known.link.target.is_local is is_local)
+        down = _since(network, flag)
+        if down is not None and concerned:
+            yield Observed(code, "; ".join(down.reasons), now_s - down.at_s, concerned)
+
+
+def _since(network: list[Entry], flag: str) -> Entry | None:
+    """The event with which it went down; None while it is up."""
+    down = None
+    for entry in reversed(network):
+        if getattr(entry.event, flag):
+            break
+        down = entry
+    return down

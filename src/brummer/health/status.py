@@ -1,0 +1,92 @@
+"""The hub's state as one JSON-compatible object: for agents (``hub_status``) and for people (``brum status``)."""
+
+import os
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from brummer import __version__
+from brummer.core.clock import Clock
+from brummer.health.catalog import Observed, explain
+from brummer.health.observe import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
+from brummer.host.real_system import REAL
+from brummer.host.system import Descriptors
+from brummer.link.refusals import PARK_S
+from brummer.peers.instances import Instances
+from brummer.peers.timeline import Timeline
+
+_OF_CALLS: Final = (
+    "connections",
+    "in_flight",
+    "in_flight_per_instance",
+    "waiting_per_instance",
+    "queued_per_instance",
+    "parked",
+)
+"""Limits that a basic link does not have."""
+
+_OF_BYTES: Final = ("reply_bytes", "request_bytes", "memory_soft_bytes", "memory_hard_bytes")
+
+
+def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descriptors) -> dict[str, float]:
+    """The limits of a hub's calls, with the unit in each name. ``open_files`` is the number that the system allows."""
+    limits = instances.gate.limits
+    of_calls = {**{name: getattr(limits, name) for name in _OF_CALLS}, "park_s": PARK_S}
+    of_bytes = {name: getattr(limits, name) for name in _OF_BYTES}
+    return {**(of_calls if instances.are_robust else {}), **of_bytes, "open_files": descriptors.descriptor_limit()}
+
+
+def in_use(instances: Instances) -> dict[str, float]:
+    """How much of some of these limits is taken now."""
+    gate = instances.gate
+    of_calls = {"connections": gate.budget.taken, "in_flight": gate.total.taken, "parked": gate.parked}
+    return {**(of_calls if instances.are_robust else {}), "memory_hard_bytes": instances.memory.resident_bytes}
+
+
+class Status:
+    """Of one hub. ``directory``: where it was started."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        timeline: Timeline,
+        clock: Clock,
+        directory: Path,
+        descriptors: Descriptors = REAL.descriptors,
+    ) -> None:
+        self._descriptors = descriptors
+        self._instances = instances
+        self._timeline = timeline
+        self._clock = clock
+        self._directory = str(directory)
+        self._started_s = clock.elapsed()
+
+    def describe(self, problems: Iterable[Observed] = ()) -> dict[str, Any]:
+        """``problems``: what is wrong beside links, calls and network."""
+        self._instances.memory.look(self._clock.awake())
+        links = [known.link.status() for known in self._instances]
+        observed = chain(
+            of_links(self._instances, links),
+            of_places(self._instances),
+            of_memory(self._instances),
+            of_records(self._instances),
+            of_descriptors(self._descriptors),
+            of_machine(self._timeline, self._instances, self._clock),
+            problems,
+        )
+        return {
+            "hub": {
+                "version": __version__,
+                "pid": os.getpid(),
+                "directory": self._directory,
+                "uptime_s": round(self._clock.elapsed() - self._started_s, 3),
+            },
+            "problems": explain(observed),
+            "links": links,
+            "timeline": self._timeline.describe(),
+            "limits": {
+                **limits_in_force(self._instances, self._descriptors),
+                "in_use": in_use(self._instances),
+            },
+        }

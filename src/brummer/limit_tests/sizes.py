@@ -1,0 +1,46 @@
+"""Limits on what one message may weigh: just under it passes, just over it is refused, and the connection goes on."""
+
+from collections import Counter
+from typing import Final
+
+from brummer.limit_tests.answers import OK
+from brummer.limit_tests.direct_client import Straight
+from brummer.limit_tests.finding import Measured
+from brummer.limit_tests.held_calls import PRODUCE, TAKE
+from brummer.limit_tests.world import World, ready
+
+TOO_LARGE: Final = "too_large"
+ENVELOPE_BYTES: Final = 1_000
+"""More than what is around the content of a message."""
+
+
+async def reply(world: World, limit: int) -> Measured:
+    """Of an instance, as the hub takes it."""
+    holding = world.holding()
+    async with world.instance("shop", holding) as shop, world.hub(reply_bytes=limit) as hub:
+        await ready(hub, shop)
+        instance_id, fits = shop.record.instance_id, limit - ENVELOPE_BYTES
+        passed = (await hub.call_in(instance_id, PRODUCE, size=fits)).code
+        refused = (await hub.call_in(instance_id, PRODUCE, size=limit)).code
+        again = (await hub.call_in(instance_id, PRODUCE, size=fits)).code
+    return _measured(limit, fits if passed == OK else 0, [refused], recovered=again == OK)
+
+
+async def request(world: World, limit: int) -> Measured:
+    """To the hub, and to an instance."""
+    holding = world.holding()
+    fits, too_much = "x" * (limit - ENVELOPE_BYTES), "x" * limit
+    async with world.instance("shop", holding, request_bytes=limit) as shop, world.hub(request_bytes=limit) as hub:
+        await ready(hub, shop)
+        instance_id = shop.record.instance_id
+        passed = (await hub.call_in(instance_id, TAKE, filling=fits)).code
+        refused = (await hub.call_in(instance_id, TAKE, filling=too_much)).code
+        async with Straight.to(shop) as straight:
+            refused_there = (await straight.call(TAKE, filling=too_much)).code
+        again = (await hub.call_in(instance_id, TAKE, filling=fits)).code
+    reached = len(fits) if passed == OK else 0
+    return _measured(limit, reached, [refused, refused_there], recovered=again == OK)
+
+
+def _measured(limit: int, reached: int, got: list[str], *, recovered: bool) -> Measured:
+    return Measured(limit, reached, limit - ENVELOPE_BYTES, len(got), TOO_LARGE, Counter(got), recovered)

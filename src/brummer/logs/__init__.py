@@ -1,0 +1,1 @@
+"""Lines of output: kept, filtered, searched, and grouped into errors."""

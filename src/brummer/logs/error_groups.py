@@ -1,0 +1,298 @@
+"""What went wrong, from what a process prints: errors with their stack traces whole, repeats counted, and the last
+summary of a test run or a build. Pure; bounded however much comes.
+
+Most output holds no trouble, so each batch is first asked for a few words that all trouble uses; only then are its
+lines looked at one by one.
+"""
+
+import re
+from bisect import bisect, insort
+from collections import deque
+from functools import cache, lru_cache
+
+from brummer.logs.error_grammars import GRAMMARS, NOTHING, Grammar, openers
+from brummer.logs.levels import level_of
+from brummer.logs.output import Batch, Line, Stream
+from brummer.logs.test_summaries import Summary, may_be_in
+
+MAX_GROUPS = 100
+"""Different errors that one run remembers, those seen last."""
+MAX_RANGES = 1_000
+"""Appearances of errors whose lines are known."""
+MAX_NUMBER = 1 << 62
+MAX_LINES = 200
+"""Of one error; a test runner's report of a large comparison is longer."""
+PREFIX_LINES = 4
+"""Before the first line of an error: a place, the source line, a caret and a blank one."""
+HEADING_REACH = 50
+"""So far back a linter names the file of the line that it complains about."""
+HEAD = 400
+"""Characters of a line that are looked at: some expressions take the square of that in time."""
+MAX_SAME_LENGTH = 10_000
+"""Characters of an error whose exact text is remembered."""
+EXCERPT_LINES = 8
+EXCERPT_LENGTH = 200
+UNSEEN_S = 5.0
+"""An error that comes back after so long is news again: somebody has tried to mend it."""
+MAX_NEWS = 20
+"""In as long a time: whoever fails in more ways than that says nothing by naming them all."""
+
+_WORDS = (
+    *("err", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok"),
+    *('  file "', "___", ".go:", ".kt:"),
+)
+_SIGNS = ("✘", "✖", "●")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
+_STAMP = re.compile(r"^\W*\d{2,4}[-/:.][\d:.,TZ/+ -]+\]?\s*")
+_LIBRARY = re.compile(
+    r"node_modules|^node:|[/\\](?:site|dist)-packages|[/\\]lib[/\\]python\d|/rustc/|/\.cargo/|/go/pkg/mod/|/usr/(?:local/)?go/"
+)
+_EXPLAINS_A_LOG_LINE = {"python", "python_group", "java", "javascript", "go_panic", "rust_panic"}
+
+_Key = tuple[str, str | None]
+_Found = tuple[str, list[Line]]
+"""The name of a grammar, and the lines."""
+
+
+class ErrorGroup:
+    """One error, however often it came. ``first_n`` and ``last_n`` number the lines of its first appearance; ``where``
+    is FILE:LINE, ``excerpt`` its first lines, or its last where those say more.
+    """
+
+    def __init__(self, tool: str, lines: list[Line]) -> None:
+        grammar = GRAMMARS[tool]
+        text = "\n".join(line.text[:HEAD] for line in lines)
+        self.at = lines[0].at
+        self.first_n = lines[0].n
+        self.last_n = lines[-1].n
+        self.count = 1
+        self.seen_at_s = 0.0
+        self.title = _title(grammar, text)
+        self.where = _where(grammar, text)
+        self.excerpt = _excerpt(text, last=grammar.last)
+        self.is_aftermath = grammar.is_aftermath
+
+    def __repr__(self) -> str:
+        return f"<ErrorGroup {self.title!r} at {self.where}, {self.count} times>"
+
+    @property
+    def key(self) -> _Key:
+        """The same for the same error, whatever numbers it mentions."""
+        return _NUMBER.sub("0", self.title), self.where
+
+
+class Problems:
+    """Of one run. `read` and `settle` return what is news."""
+
+    def __init__(self) -> None:
+        self.first: ErrorGroup | None = None
+        self.errors = 0
+        self._groups: dict[_Key, ErrorGroup] = {}
+        self._same: dict[tuple[str, ...], _Key] = {}
+        self._ranges: list[tuple[int, int]] = []
+        self._readers: dict[Stream, _Reader] = {}
+        self._summary = Summary()
+        self._news_since_s = 0.0
+        self._news = 0
+
+    def __repr__(self) -> str:
+        return f"<Problems {self.errors} errors, first {self.first!r}>"
+
+    @property
+    def groups(self) -> list[ErrorGroup]:
+        """The one seen last comes last."""
+        return list(self._groups.values())
+
+    @property
+    def summary(self) -> str | None:
+        """How the last test run or build said it went."""
+        return self._summary.text
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lines may still come that belong to what was read last."""
+        return any(reader.is_open for reader in self._readers.values())
+
+    def owns(self, n: int) -> bool:
+        """Whether a line of this run belonged to one of its last errors."""
+        position = bisect(self._ranges, (n, MAX_NUMBER)) - 1
+        return position >= 0 and n <= self._ranges[position][1]
+
+    def read(self, batch: Batch, now: float) -> list[ErrorGroup]:
+        """Errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
+        if may_be_in(batch.text):
+            self._summary.read(batch.text)
+        reader = self._readers.setdefault(batch.stream, _Reader())
+        if not reader.is_open and not _looks_like_trouble(batch.text):
+            reader.pass_by(batch.lines)
+            return []
+        return self._news_among(reader.read(batch.lines), now)
+
+    def settle(self, now: float) -> list[ErrorGroup]:
+        """No more lines belong to what was read last: the errors among that which are news."""
+        return self._news_among([found for reader in self._readers.values() for found in reader.end()], now)
+
+    def _news_among(self, found: list[_Found], now: float) -> list[ErrorGroup]:
+        return [group for tool, lines in found if (group := self._note(tool, lines, now))]
+
+    def _note(self, tool: str, lines: list[Line], now: float) -> ErrorGroup | None:
+        """Count it; returned when it is news."""
+        group = self._group_of(tool, lines)
+        if group.is_aftermath and self.errors:
+            return None
+        is_fresh = group.seen_at_s == 0.0 or now - group.seen_at_s >= UNSEEN_S
+        self.errors += 1
+        insort(self._ranges, (lines[0].n, lines[-1].n))
+        del self._ranges[:-MAX_RANGES]
+        if self.first is None or (self.first.is_aftermath and not group.is_aftermath):
+            self.first = group
+        group.seen_at_s = now
+        self._groups.pop(group.key, None)
+        self._groups[group.key] = group
+        if len(self._groups) > MAX_GROUPS:
+            del self._groups[next(iter(self._groups))]
+        return group if is_fresh and self._may_tell(now) else None
+
+    def _group_of(self, tool: str, lines: list[Line]) -> ErrorGroup:
+        """The known one, with one more in its count, or a new one. A flood of one error costs no more than a look."""
+        texts = tuple(line.text for line in lines)
+        if (key := self._same.get(texts)) is None or key not in self._groups:
+            group = ErrorGroup(tool, lines)
+            if len(self._same) >= MAX_GROUPS:
+                self._same.clear()
+            key = group.key
+            if sum(map(len, texts)) <= MAX_SAME_LENGTH:
+                self._same[texts] = key
+            if key not in self._groups:
+                return group
+        known = self._groups[key]
+        known.count += 1
+        return known
+
+    def _may_tell(self, now: float) -> bool:
+        if now - self._news_since_s >= UNSEEN_S:
+            self._news_since_s, self._news = now, 0
+        self._news += 1
+        return self._news <= MAX_NEWS
+
+
+class _Reader:
+    """Puts together the lines of each error in one stream."""
+
+    def __init__(self) -> None:
+        self._tool: str | None = None
+        self._lines: list[Line] = []
+        self._blanks: list[Line] = []
+        self._is_closed = False
+        self._before: deque[Line] = deque(maxlen=HEADING_REACH)
+
+    @property
+    def is_open(self) -> bool:
+        return self._tool is not None
+
+    def pass_by(self, lines: list[Line]) -> None:
+        """Lines without trouble; they may lead up to some."""
+        self._before.extend(lines[-HEADING_REACH:])
+
+    def read(self, lines: list[Line]) -> list[_Found]:
+        found: list[_Found] = []
+        for line in lines:
+            if self._tool is None or not self._takes(self._tool, line):
+                found += self.end()
+                self._look_at(line)
+        return found
+
+    def end(self) -> list[_Found]:
+        if self._tool is None:
+            return []
+        found = (self._tool, self._lines)
+        self._tool, self._lines, self._blanks, self._is_closed = None, [], [], False
+        return [found]
+
+    def _look_at(self, line: Line) -> None:
+        tool = None
+        if _looks_like_trouble(line.text):
+            tool = _opened_by(line.text[:HEAD]) or ("log" if level_of(line.text) == "error" else None)
+        if tool is None:
+            self._before.append(line)
+        else:
+            self._tool, self._lines = tool, [*self._what_led_to(GRAMMARS[tool]), line]
+
+    def _what_led_to(self, grammar: Grammar) -> list[Line]:
+        if grammar.heading != NOTHING:
+            heading = _compiled(grammar.heading)
+            return next(([line] for line in reversed(self._before) if heading.match(line.text[:HEAD])), [])
+        if grammar.prefix == NOTHING:
+            return []
+        near = list(self._before)[-PREFIX_LINES:]
+        prefix = _compiled(grammar.prefix)
+        return next((near[at:] for at, line in enumerate(near) if prefix.match(line.text[:HEAD])), [])
+
+    def _takes(self, tool: str, line: Line) -> bool:
+        grammar, head = GRAMMARS[tool], line.text[:HEAD]
+        if not head.strip():
+            self._blanks.append(line)
+            return len(self._blanks) <= grammar.blanks
+        if tool == "log" and (explanation := _opened_by(head)) in _EXPLAINS_A_LOG_LINE:
+            self._tool = explanation
+        elif not self._belongs(grammar, head):
+            return False
+        if len(self._lines) < MAX_LINES:
+            self._lines += [*self._blanks, line]
+        self._blanks = []
+        return True
+
+    def _belongs(self, grammar: Grammar, text: str) -> bool:
+        if self._is_closed:
+            self._is_closed = not _compiled(grammar.joins).match(text)
+            return not self._is_closed
+        if _compiled(grammar.closes).match(text):
+            self._is_closed = True
+            return True
+        if len(self._lines) <= grammar.takes and not self._blanks and not _opened_by(text):
+            return True
+        return _compiled(grammar.goes_on).match(text) is not None
+
+
+def _looks_like_trouble(text: str) -> bool:
+    """Whether an error may begin in these lines."""
+    lower = text.lower()
+    return any(word in lower for word in _WORDS) or (not lower.isascii() and any(sign in lower for sign in _SIGNS))
+
+
+@lru_cache(16)
+def _opened_by(text: str) -> str | None:
+    match = openers().match(text)
+    return match.lastgroup if match else None
+
+
+def _title(grammar: Grammar, text: str) -> str:
+    for pattern in grammar.titles:
+        if match := _compiled(pattern).search(text):
+            return ": ".join(part.strip() for part in match.groups() if part)[:EXCERPT_LENGTH]
+    first, _, _ = text.strip().partition("\n")
+    return _STAMP.sub("", first)[:EXCERPT_LENGTH]
+
+
+def _where(grammar: Grammar, text: str) -> str | None:
+    places = [match.groups() for pattern in grammar.places for match in _compiled(pattern).finditer(text)]
+    if grammar.last:
+        places.reverse()
+    own = (place for place in places if not _LIBRARY.search(place[0]))
+    place = next(own, None) or next(iter(places), None)
+    return ":".join(place) if place else None
+
+
+def _excerpt(text: str, *, last: bool) -> list[str]:
+    shown = [line[:EXCERPT_LENGTH] for line in text.split("\n") if line.strip()]
+    if len(shown) <= EXCERPT_LINES:
+        return shown
+    left_out = f"[… {len(shown) - EXCERPT_LINES + 1} lines]"
+    if last:
+        return [shown[0], left_out, *shown[2 - EXCERPT_LINES :]]
+    return [*shown[: EXCERPT_LINES - 1], left_out]
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.MULTILINE)

@@ -1,0 +1,1 @@
+"""The output of a run on disk, which outlives its instance: written, kept within limits, read back."""

@@ -1,0 +1,222 @@
+"""What the processes of one instance print: bounded, numbered, in one sequence. Pure: time is passed in.
+
+Agents get plain text. A follower also gets the raw lines, with their colours, at the moment they are
+complete. A chunk is taken as a whole, so that a line of a flood costs well under a microsecond.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from brummer.logs.bounded_log import NumberedLog
+from brummer.logs.flood_sampler import Part, Skimmer
+from brummer.logs.text import LineAssembler, is_plain, plain
+from brummer.settings.limits import DEFAULTS
+
+LINE_BYTES = 150
+"""What the fields of a line take beside its text: measured. In JSON they are shorter."""
+
+Stream = Literal["stdout", "stderr", "brum"]
+"""``brum``: said by us about the process, such as why its output is incomplete."""
+
+UNFINISHED_LENGTH: Final = 300
+"""Characters of a line without an end that are shown: a question has fewer, and whoever asks how it is gets them."""
+
+SKIPPED: Final = "[… {:,} lines ({:.1f} MB) are not kept: they came too fast to be read]"
+
+_log = logging.getLogger(__name__)
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line. ``n`` counts all lines of the instance; ``at`` is UTC as RFC 3339 with milliseconds."""
+
+    n: int
+    process: str
+    stream: Stream
+    at: str
+    text: str
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Lines that one stream of one process printed at once; at least one. ``raw`` has their texts as they came, and
+    ``text`` is all of them, plain, to see at a glance that something is not in any.
+    """
+
+    lines: list[Line]
+    raw: list[str]
+    text: str
+
+    @property
+    def process(self) -> str:
+        return self.lines[0].process
+
+    @property
+    def stream(self) -> Stream:
+        return self.lines[0].stream
+
+
+Follower = Callable[[Batch], None]
+"""Called on the loop with what was printed; must return at once."""
+
+
+def size_of(line: Line) -> int:
+    """About what it takes, in memory and in an answer."""
+    text = line.text
+    return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
+
+
+MEMBER_BYTES: Final = 70
+"""A line as data is longer than as text by at least this much: names of members, the date, the stream."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def answer_size_of(line: Line) -> int:
+    """Its size in an answer: once as data, and once in the text for reading."""
+    return 2 * len(_encode(line)) - MEMBER_BYTES
+
+
+class Output:
+    """All lines of an instance. `log` reads them; `open` takes the chunks of a new process."""
+
+    def __init__(self, generation: str, *, max_bytes: int = DEFAULTS.output_bytes) -> None:
+        self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, size_of)
+        self._followers: dict[object, Follower] = {}
+        self._need_every_line: set[object] = set()
+        self._stamp = Stamp()
+
+    def __repr__(self) -> str:
+        return f"<Output {self.log!r}, {len(self._followers)} followers>"
+
+    def open(self, process: str) -> "ProcessOutput":
+        return ProcessOutput(self, process)
+
+    def follow(self, follower: Follower, *, every_line: bool = False) -> Callable[[], None]:
+        """Call it for everything from now on; returns what ends that, which may be called twice.
+
+        With ``every_line`` no line may be skipped, however fast they come.
+        """
+        key = object()
+        self._followers[key] = follower
+        if every_line:
+            self._need_every_line.add(key)
+
+        def end() -> None:
+            self._followers.pop(key, None)
+            self._need_every_line.discard(key)
+
+        return end
+
+    @property
+    def may_be_skimmed(self) -> bool:
+        """Whether nobody needs every line."""
+        return not self._need_every_line
+
+    def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
+        """One line; as `add_lines`."""
+        self.add_lines(process, stream, [raw], at)
+
+    def add_lines(self, process: str, stream: Stream, raw: list[str], at: float) -> None:
+        """Store lines, at least one, and hand them to the followers. ``at`` is in seconds since the epoch."""
+        stamp, first_n = self._stamp(at), self.log.last_n + 1
+        text = "\n".join(raw)
+        if is_plain(text):
+            texts = raw
+        else:
+            texts = [plain(line) for line in raw]
+            text = "\n".join(texts)
+        lines = [Line(n, process, stream, stamp, text) for n, text in enumerate(texts, first_n)]
+        self.log.extend(lines)
+        if self._followers:
+            batch = Batch(lines, raw, text)
+            for follower in tuple(self._followers.values()):
+                _tell(follower, batch)
+
+    def skip(self, process: str, part: Part, at: float) -> None:
+        """Lines that were not kept, if there are any; a line of our own says so in their place."""
+        if part.skipped_lines:
+            self.log.skip(process, part.skipped_lines)
+            self.add(process, "brum", SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
+
+
+def _tell(follower: Follower, batch: Batch) -> None:
+    """A follower that fails loses this batch; it gets the next one."""
+    try:
+        follower(batch)
+    except Exception:  # noqa: BLE001 - the barrier: the output continues
+        _log.exception("a follower of the output failed")
+
+
+class ProcessOutput:
+    """The output of one process on its way into the log."""
+
+    def __init__(self, output: Output, process: str) -> None:
+        self._output = output
+        self._process = process
+        self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
+        self._skimmers: dict[Stream, Skimmer] = {}
+
+    def feed(self, stream: Stream, chunk: bytes, at: float) -> None:
+        if self._skimmers:
+            self._end_skimming(stream, at)
+        self._read(stream, chunk, at)
+
+    def skim(self, stream: Stream, chunk: bytes, at: float) -> None:
+        """Of what comes too fast to be read, keep the end, and what tells of trouble. The next `feed` ends that."""
+        skimmer = self._skimmers.get(stream)
+        if skimmer is None:
+            skimmer = self._skimmers[stream] = Skimmer()
+        for part in skimmer.take(chunk):
+            self._take(stream, part, at)
+
+    def look(self, stream: Stream, at: float) -> None:
+        """Read a little of what was skimmed last, and skim on."""
+        if skimmer := self._skimmers.pop(stream, None):
+            self._take(stream, skimmer.look(), at)
+
+    def _end_skimming(self, stream: Stream, at: float) -> None:
+        if skimmer := self._skimmers.pop(stream, None):
+            self._take(stream, skimmer.rest(), at)
+
+    def _take(self, stream: Stream, part: Part, at: float) -> None:
+        self._output.skip(self._process, part, at)
+        self._read(stream, part.kept, at)
+
+    def _read(self, stream: Stream, chunk: bytes, at: float) -> None:
+        if lines := self._assemblers[stream].feed(chunk):
+            self._output.add_lines(self._process, stream, lines, at)
+
+    def end(self, at: float) -> None:
+        """No more will come: what had no line end is a line too."""
+        for stream, assembler in self._assemblers.items():
+            self._end_skimming(stream, at)
+            if lines := assembler.end():
+                self._output.add_lines(self._process, stream, lines, at)
+
+    def unfinished(self) -> str | None:
+        """The last of what it has printed without a line end, such as a prompt; None when there is nothing."""
+        texts = [text for assembler in self._assemblers.values() if (text := plain(assembler.unfinished()).strip())]
+        if not texts or len(texts[-1]) <= UNFINISHED_LENGTH:
+            return texts[-1] if texts else None
+        return f"[… {len(texts[-1])} characters] {texts[-1][-UNFINISHED_LENGTH:]}"
+
+    def say(self, text: str, at: float) -> None:
+        """A line of our own about the process."""
+        self._output.add(self._process, "brum", text, at)
+
+
+class Stamp:
+    """Seconds since the epoch as RFC 3339 text; formats each second once."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self, at: float) -> str:
+        second, millisecond = divmod(int(at * 1000), 1000)
+        if second != self._second:
+            self._second, self._text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{millisecond:03}Z"

@@ -1,0 +1,92 @@
+"""One instance or server as the hub knows it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from brummer.discovery.record import Record
+from brummer.host.real_system import REAL
+from brummer.host.system import System
+from brummer.link.basic import BasicLink
+from brummer.link.caller import Caller
+from brummer.link.link import Link
+from brummer.link.target import Target
+from brummer.peers.process_sampler import condition_of
+from brummer.settings.servers import Server
+from brummer.wire.mcp import eras
+
+
+@dataclass(slots=True, eq=False)
+class Known:
+    """One instance or server: its facts, the link with the task that runs it, and the way of calls over it."""
+
+    record: Record | Server
+    link: Link | BasicLink
+    caller: Caller | BasicLink
+    task: asyncio.Task[None]
+    is_gone: bool = False
+    """As discovery says; its link hears of it a moment later. A foreign server never is."""
+    repeatable: frozenset[str] = frozenset()
+    """The tools of a foreign server that may be sent twice, by its own hints."""
+    hinted_s: float | None = None
+    """Since when its link had been as it was when it gave them: who comes back may be another version of it."""
+
+    @property
+    def has_hinted(self) -> bool:
+        return self.hinted_s == self.link.since_s
+
+    def take_hints(self, repeatable: frozenset[str]) -> None:
+        self.repeatable, self.hinted_s = repeatable, self.link.since_s
+
+    def forget_hints(self) -> None:
+        self.hinted_s = None
+
+    @property
+    def is_waited_for(self) -> bool:
+        """A call waits for its answer, or for it to come back."""
+        return isinstance(self.caller, Caller) and self.caller.is_waited_for
+
+    @property
+    def id(self) -> str:
+        return self.record.name if isinstance(self.record, Server) else self.record.instance_id
+
+    @property
+    def directory(self) -> str:
+        """Empty for a server that is not ours: it holds no directory."""
+        return "" if isinstance(self.record, Server) else self.record.directory
+
+    @property
+    def is_further(self) -> bool:
+        """See `Record.is_further`."""
+        return isinstance(self.record, Record) and self.record.is_further
+
+    def summary(self) -> dict[str, Any]:
+        """An item of ``instances_list``."""
+        status = self.link.status()
+        return {
+            "instance_id": self.id,
+            "name": self.record.name,
+            "directory": self.directory,
+            "url": self.record.shown_url if isinstance(self.record, Server) else self.record.url,
+            "pid": None if isinstance(self.record, Server) else self.record.pid,
+            **{key: status[key] for key in ("state", "since_s", "reason", "last_error", "next_retry_s")},
+        }
+
+    def choice(self) -> dict[str, str]:
+        """An item of what an error lists to choose from."""
+        return {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
+
+
+def target_of(record: Record, system: System = REAL) -> Target:
+    """What a link needs to know of a record."""
+    url = urlsplit(record.url)
+    return Target(
+        record.instance_id,
+        record.generation,
+        url.hostname or "127.0.0.1",
+        url.port or 80,
+        record.token,
+        record.protocols or (eras.LEGACY_LATEST,),
+        condition_of(record, system.processes, system.clock.awake),
+    )

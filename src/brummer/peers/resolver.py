@@ -1,0 +1,184 @@
+"""Which instance a call means: what it names, else where its client works, else the only one there is."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from brummer.core.errors import BrummerError, NotFound, shown
+from brummer.discovery.record import Record
+from brummer.host.threads import in_thread
+from brummer.peers.instance_entry import Known
+
+PLACES_LIMIT: Final = 1_000
+"""Roots that clients have named, whose real paths are remembered."""
+
+
+class Ambiguous(BrummerError):
+    """Several instances could be meant; ``context`` lists them."""
+
+    code = "ambiguous_instance"
+
+
+class NoInstances(BrummerError):
+    """Nothing runs that a call could go to."""
+
+    code = "no_instances"
+    transient = True
+
+
+class Addressing:
+    """Over the ``known`` by id, which others write. ``here``: the hub's own working directory, a real path.
+
+    ``was_looked``: whether the directory was read yet.
+    """
+
+    def __init__(self, known: Mapping[str, Known], here: str, was_looked: Callable[[], bool]) -> None:
+        self._known = known
+        self._here = here
+        self._was_looked = was_looked
+        self.look_again: Callable[[], Awaitable[None]] = _do_nothing
+        """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
+        self._places: dict[str, str] = {}
+        self._defaults: dict[tuple[str, ...], Known] = {}  # until anything changes
+
+    def changed(self) -> None:
+        """Somebody came, went, or is another now."""
+        self._defaults.clear()
+
+    def forget_places(self) -> None:
+        """They can be had again."""
+        self._places.clear()
+
+    def now(self, name: str | None, roots: tuple[str, ...]) -> Known | None:
+        """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
+        if name is not None:
+            return self._known.get(name) if self._was_looked() else None
+        known = self._defaults.get(roots)
+        return None if known is None or known.is_gone else known
+
+    async def named(self, name: str) -> Known:
+        """By id, name or directory. Raises `NotFound` or `Ambiguous`, both listing the choices."""
+        found = await self._called(name)
+        if not found:
+            await self.look_again()
+            found = await self._called(name)
+        if not found:
+            raise NotFound(
+                f"no instance is called {shown(name)!r}; instances_list shows all",
+                instances=[known.choice() for known in self._all],
+            )
+        return self._only(found, f"several instances are called {shown(name)!r}; use the id")
+
+    async def _called(self, name: str) -> list[Known]:
+        if name in self._known:
+            return [self._known[name]]
+        found = [known for known in self._known.values() if known.record.name == name]
+        if not found and (os.sep in name or name.startswith(("~", "."))):
+            found = self._holding([await _real(name)])
+        return found
+
+    def needs_roots(self) -> bool:
+        """The client's roots could decide: several instances are known, and none holds our own directory."""
+        return len(self._known) > 1 and not self._holding([self._here])
+
+    async def default(self, roots: tuple[str, ...]) -> Known:
+        """Where the hub was started, else where one of the client's ``roots`` lies, else the only one."""
+        known = self._defaults.get(roots)
+        if known is None or known.is_gone:
+            known = await self._find_default(roots)
+            if len(self._defaults) >= PLACES_LIMIT:
+                self._defaults.clear()
+            self._defaults[roots] = known
+        return known
+
+    async def _find_default(self, roots: tuple[str, ...]) -> Known:
+        places = [self._here] + [await self._place_of(root) for root in roots]
+        found = self._fitting(places)
+        if not found or found[0].is_gone:
+            await self.look_again()
+            found = self._fitting(places)
+        if not found:
+            raise _no_instances()
+        return self._only(found, "several instances run; pass `instance`")
+
+    async def everyone(self) -> list[Known]:
+        """All instances that are there. Raises `NoInstances`."""
+        if not self._living:
+            await self.look_again()
+        if not self._living:
+            raise _no_instances()
+        return self._living
+
+    @property
+    def _living(self) -> list[Known]:
+        return [known for known in self._all if not known.is_gone and isinstance(known.record, Record)]
+
+    def _fitting(self, places: list[str]) -> list[Known]:
+        ours = [known for known in self._all if isinstance(known.record, Record)]
+        return self._holding(places) or self._living or ours
+
+    def _holding(self, places: Iterable[str]) -> list[Known]:
+        """The instance whose directory holds a place most closely; places and directories are real paths.
+
+        Of several in one directory it is the one without a name: all others were named to be asked for by name.
+        """
+        for place in places:
+            holding = [known for known in self._known.values() if _holds(known.directory, place)]
+            if holding:
+                depth = max(len(known.directory) for known in holding)
+                nearest = [known for known in holding if len(known.directory) == depth]
+                return [known for known in nearest if not known.is_further] or nearest
+        return []
+
+    async def _place_of(self, root_uri: str) -> str:
+        """The real path of a ``file:`` URI; remembered, because every call of a client asks for the same few."""
+        if root_uri not in self._places:
+            if len(self._places) >= PLACES_LIMIT:
+                self._places.clear()
+            path = _path_in(root_uri)
+            self._places[root_uri] = await _real(path) if path else ""
+        return self._places[root_uri]
+
+    def _only(self, found: list[Known], otherwise: str) -> Known:
+        if len(found) > 1:
+            raise Ambiguous(otherwise, instances=[known.choice() for known in found])
+        return found[0]
+
+    @property
+    def _all(self) -> list[Known]:
+        """Those who are there first."""
+        return sorted(self._known.values(), key=lambda known: (known.is_gone, known.id))
+
+
+async def _do_nothing() -> None:
+    """Before there is a directory to look at."""
+
+
+def _no_instances() -> NoInstances:
+    return NoInstances("no instance is running; start one with `brum` in a project directory", retry_after_s=2.0)
+
+
+def _path_in(root_uri: str) -> str:
+    """Empty for what names no file here."""
+    try:
+        url = urlsplit(root_uri)
+    except ValueError:  # an address in brackets that is none
+        return ""
+    return unquote(url.path) if url.scheme == "file" else ""
+
+
+async def _real(path: str) -> str:
+    """In a thread: a path may lead to a file server that does not answer. Empty for what can be no path."""
+    return await in_thread(_resolved, path)
+
+
+def _resolved(path: str) -> str:
+    try:
+        return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises for an unknown user
+    except ValueError:
+        return ""
+
+
+def _holds(directory: str, place: str) -> bool:
+    return bool(directory) and (place == directory or place.startswith(directory.rstrip(os.sep) + os.sep))

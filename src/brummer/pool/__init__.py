@@ -1,0 +1,1 @@
+"""What calls share: connections, fair turns and memory for large answers."""

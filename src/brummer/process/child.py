@@ -1,0 +1,324 @@
+"""One child: a leader in its own session, its process group, its two pipes or its terminal.
+
+The order of an end: the leader dies (pidfd) → its status is noted but it stays a zombie, which keeps its
+number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
+half a second when somebody outside the group holds them open → the leader is reaped. Only then is the child
+`ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger. What has left
+the group (`family`) ends with a script that was stopped or has failed.
+"""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import msgspec
+
+from brummer.core.errors import SHORTAGES, BrummerError, system_error
+from brummer.host.exits import watch_exit
+from brummer.host.pids import identify
+from brummer.host.process_groups import end_group, kill_group, peek_exit
+from brummer.host.terminals import TERM, Terminal, open_terminal
+from brummer.process.guard import RUN_MARK
+from brummer.process.pipe_reader import OnFlood, OnOutput, Reader, Stream
+from brummer.process.process_tree import LOOK_AGAIN_S, Family, Looks, all_died
+from brummer.process.throttle import Pace
+
+STOP_GRACE_S = 5.0
+LEFTOVER_GRACE_S = 1.0
+"""For what a dead leader left behind: nobody waits for its work any more, but it may have files to close."""
+KILL_WAIT_S = 2.0
+"""SIGKILL works at once, but for a process inside a system call on a dead disk."""
+DRAIN_S = 0.5
+LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
+"""Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
+"""
+
+
+class ScriptFailedToStart(BrummerError):
+    """The system could not start the command; ``context`` has command, directory and errno's name."""
+
+    code = "script_failed_to_start"
+
+
+class StopTimedOut(BrummerError):
+    """Some of the group live on after SIGKILL, or may not be signalled by us; ``context.pids`` names them."""
+
+    code = "stop_timed_out"
+    transient = True
+    default_outcome = "failed"
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How it ended: ``exit_code``, or ``signal`` by name; both None if another process has taken its status.
+
+    ``asked``: after `Child.stop`. ``output_complete`` is False if a process outside the group kept a pipe open, so that
+    more output might have come. ``was_forced``: by our own SIGKILL, because the grace of a stop was over.
+    """
+
+    exit_code: int | None
+    signal: str | None
+    asked: bool
+    output_complete: bool
+    was_forced: bool = False
+
+
+class Shared(NamedTuple):
+    """What all children of an instance share: the loop's time for their output, and looks at who lives."""
+
+    pace: Pace
+    looks: Looks
+
+
+def start(
+    command: Sequence[str] | str,
+    directory: str | Path,
+    environment: Mapping[str, str],
+    on_output: OnOutput,
+    *,
+    on_flood: OnFlood | None = None,
+    terminal: bool = False,
+    shared: Shared | None = None,
+) -> "Child":
+    """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart, SystemFailed.
+
+    ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With ``terminal`` its
+    three standard streams are a terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms
+    until the program is loaded.
+    """
+    arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    screen = _terminal(arguments, str(directory)) if terminal else None
+    try:
+        process = subprocess.Popen(
+            arguments,
+            cwd=directory,
+            env=environment if screen is None else {"TERM": TERM, **environment},
+            stdin=subprocess.DEVNULL if screen is None else screen.inside,
+            stdout=subprocess.PIPE if screen is None else screen.inside,
+            stderr=subprocess.PIPE if screen is None else screen.inside,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except (OSError, ValueError, MemoryError) as error:
+        if screen:
+            screen.outside.close()
+        raise _failed_to_start(arguments, str(directory), error) from None
+    finally:
+        if screen:
+            screen.inside.close()
+    pipes: dict[Stream, IO[bytes] | None] = {"stdout": process.stdout, "stderr": process.stderr}
+    pipes = {"stdout": screen.outside} if screen else pipes
+    try:
+        return Child(
+            process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Pace(), Looks())
+        )
+    except OSError as error:  # it runs, but can't be read: nothing would ever end it
+        kill_group(process.pid)
+        process.wait()
+        for pipe in filter(None, pipes.values()):
+            pipe.close()
+        raise _failed_to_start(arguments, str(directory), error) from None
+
+
+def _terminal(arguments: list[str], directory: str) -> Terminal:
+    try:
+        return open_terminal()
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise _failed_to_start(arguments, directory, error) from None
+        raise ScriptFailedToStart(
+            f"could not start {arguments[0]}: no terminal is to be had: {error.strerror}",
+            command=arguments,
+            directory=directory,
+            errno=errno.errorcode.get(error.errno or 0),
+        ) from None
+
+
+def _failed_to_start(arguments: list[str], directory: str, error: OSError | ValueError | MemoryError) -> BrummerError:
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or number in SHORTAGES or number == errno.EAGAIN:
+        doing = f"could not start {arguments[0]}"
+        facts = {"command": arguments, "directory": directory}
+        return system_error(error, doing, outcome="not_executed", **facts)  # type: ignore[arg-type]
+    if isinstance(error, OSError) and str(error.filename) == directory:
+        why = f"its directory {directory} can't be entered: {error.strerror}"
+    elif number == errno.ENOENT:
+        why = f"{arguments[0]} is not there; is it installed and on PATH?"
+    else:
+        why = f"{arguments[0]}: {error.strerror if isinstance(error, OSError) else error}"
+    return ScriptFailedToStart(
+        f"could not start {arguments[0]}: {why}" if why.startswith("its") else f"could not start: {why}",
+        command=arguments,
+        directory=directory,
+        errno=errno.errorcode.get(number) if number else None,
+    )
+
+
+class Child:
+    """A started child. Its group has the number ``pid``; ``mark`` is in the environment of whatever it started."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pipes: Mapping[Stream, IO[bytes] | None],
+        on_output: OnOutput,
+        on_flood: OnFlood | None,
+        mark: str,
+        shared: Shared,
+    ) -> None:
+        self.pid = process.pid
+        self.family = Family(process.pid, f"{RUN_MARK}={mark}", shared.looks)
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._stop_asked = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._grace_ends_s = 0.0
+        self._kill_timer: asyncio.TimerHandle | None = None
+        self._was_forced = False
+        self._all_read = asyncio.Event()
+        self._readers = {
+            stream: Reader(stream, pipe, on_output, on_flood, shared.pace, self._note_end_of_output)
+            for stream, pipe in pipes.items()
+            if pipe is not None
+        }
+        self._leader_died = asyncio.Event()
+        self._unwatch: Callable[[], None] = lambda: None
+        self._watch_leader()
+        self.ended: asyncio.Task[Exit] = self._loop.create_task(self._live(), name=f"child {self.pid}")
+        """Await it shielded: it is shared."""
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended.done() else "stopping" if self._stop_asked else "alive"
+        return f"<Child pid={self.pid} {state}, {list(self._readers.values())}>"
+
+    async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
+        """The signal to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
+        output is read.
+
+        Once asked, it is carried through even if the caller is cancelled. Raises StopTimedOut.
+        """
+        if not self.ended.done() and not self._stop_asked:
+            self._stop_asked = True
+            self._grace_ends_s = self._loop.time() + grace_s
+            self._stopping = self._loop.create_task(self._ask_to_end(grace_s, number), name=f"stop {self.pid}")
+        try:
+            async with asyncio.timeout(grace_s + KILL_WAIT_S):
+                return await asyncio.shield(self.ended)
+        except TimeoutError:
+            pids = [member.pid for member in await self.family.members()]
+            raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
+
+    async def end_daemons(self, grace_s: float) -> bool:
+        """End what has left the group of a script that has exited well, and lives on; whether there was any."""
+        return await self.family.end_escapees(grace_s)
+
+    async def abandon(self) -> None:
+        """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
+        exit.
+        """
+        self.ended.cancel()
+        await asyncio.wait([self.ended, *([self._stopping] if self._stopping else [])])
+        self._release()  # a task that never began had no chance to
+
+    async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
+        await self.family.remember()
+        self._end_group(grace_s, number)
+
+    async def _live(self) -> Exit:
+        try:
+            await self._leader_died.wait()
+            asked, was_forced = self._stop_asked, self._was_forced
+            status = await self._status()
+            await self._group_is_empty(LEAVING_S if status == 0 else ())
+            if self._stop_asked or status != 0:
+                await self._escapees_are_gone()
+            complete = await self._output_is_read()
+            if self._stopping:  # it may still look, and must not signal a number that is no longer ours
+                await asyncio.wait([self._stopping])
+            self._process.wait()
+            code, name = (None, _signal_name(-status)) if status is not None and status < 0 else (status, None)
+            return Exit(code, name, asked, complete, was_forced and name == "SIGKILL")
+        finally:
+            self._release()
+
+    def _watch_leader(self) -> None:
+        """Try again until a descriptor is free."""
+        try:
+            identity = identify(self.pid)
+        except OSError:
+            self._unwatch = self._loop.call_later(LOOK_AGAIN_S, self._watch_leader).cancel
+            return
+        if identity is None:
+            self._leader_died.set()
+        else:
+            self._unwatch = watch_exit(self._loop, identity, self._leader_died.set).close
+
+    async def _status(self) -> int | None:
+        """The status of the dead leader; None if it was taken, as the kernel does while SIGCHLD is ignored."""
+        while True:
+            try:
+                status = peek_exit(self.pid)
+            except ChildProcessError:
+                return None
+            if status is not None:
+                return status
+            await asyncio.sleep(LOOK_AGAIN_S)  # it only seemed dead: /proc is hidden from us
+
+    async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
+        """What has not left by itself after these pauses is ended. Members may fork while we wait for those we saw, so
+        look again until there are none.
+        """
+        pauses = iter(leaving_s)
+        while living := await self.family.members():
+            pause_s = None if self._stop_asked else next(pauses, None)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
+                continue
+            self._end_group(LEFTOVER_GRACE_S)
+            await all_died(living)
+
+    def _end_group(self, grace_s: float, number: signal.Signals = signal.SIGTERM) -> None:
+        """The first to ask sets the grace."""
+        if self._kill_timer is None:
+            end_group(self.pid, number)
+            self._kill_timer = self._loop.call_later(grace_s, self._kill_group)
+
+    def _kill_group(self) -> None:
+        self._was_forced = True
+        kill_group(self.pid)
+
+    async def _escapees_are_gone(self) -> None:
+        """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
+        the way of the next run. One that ended well may have started a daemon on purpose: that lives until it is
+        asked for, see `end_daemons`. As the group, they have the time to end by themselves if a stop was asked for.
+        """
+        await self.family.end_escapees(self._grace_ends_s - self._loop.time())
+
+    async def _output_is_read(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._all_read.wait()
+        return self._all_read.is_set()
+
+    def _note_end_of_output(self) -> None:
+        if all(reader.is_closed for reader in self._readers.values()):
+            self._all_read.set()
+
+    def _release(self) -> None:
+        if self._kill_timer:
+            self._kill_timer.cancel()
+        self._unwatch()
+        for reader in self._readers.values():
+            reader.close()
+        self._process.poll()  # also after an internal error, since no other code takes its status
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"  # a real-time signal

@@ -1,0 +1,141 @@
+"""A TCP connection to a server, made without blocking: found by name, secured if need be, and watched by the kernel."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from brummer.core.errors import NameNotFound, TlsFailed, TransportError, shown, transport_error
+from brummer.wire.http.tcp_options import set_tcp_options
+
+Address = tuple[int, tuple[str, int]]
+"""Family, and host with port."""
+
+
+class Sockets(Protocol):
+    """Where connections come from; see `brummer.host.system`."""
+
+    async def addresses(self, host: str, port: int, /) -> list[Address]:
+        """The addresses of the name. Raises OSError."""
+
+    async def connect(self, family: int, address: tuple[str, int], descriptors: int, /) -> Any:
+        """A connected, non-blocking socket, whose descriptor must be below ``descriptors``. Raises OSError."""
+
+
+async def dial(
+    host: str,
+    port: int,
+    *,
+    timeout_s: float,
+    descriptors: int,
+    tls: ssl.SSLContext | None,
+    sockets: Sockets | None = None,
+) -> socket.socket:
+    """A connected, non-blocking socket. Raises `TransportError` when that fails or takes longer than ``timeout_s``.
+
+    ``host`` is an address, or a name if the network may be asked for it. ``descriptors``: the socket's must be one of
+    the first so many.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            sock = await _connected(host, port, descriptors, sockets or SYSTEM_SOCKETS)
+            try:
+                return sock if tls is None else await _secured(sock, tls, host)
+            except BaseException:
+                sock.close()
+                raise
+    except OSError as error:
+        raise socket_error(error, sent=False) from None
+    except UnicodeError:
+        raise NameNotFound(f"{shown(host)} can be nobody's name", sent=False) from None
+
+
+def socket_error(error: OSError, *, sent: bool) -> TransportError:
+    """What a socket, a look for a name, or TLS raised, as one of ours."""
+    if isinstance(error, socket.gaierror):
+        return NameNotFound(error.strerror or "the name is not known", sent=sent)
+    if isinstance(error, ssl.SSLError):
+        return TlsFailed(error.reason or error.strerror or "TLS failed", sent=sent)
+    return transport_error(error, sent=sent)
+
+
+async def _connected(host: str, port: int, descriptors: int, sockets: Sockets) -> socket.socket:
+    """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    addresses: list[Address] = [(family, (host, port))]
+    if not _is_address(host):
+        addresses = await sockets.addresses(host, port)
+    for number, (kind, address) in enumerate(addresses, 1):
+        try:
+            sock: socket.socket = await sockets.connect(kind, address, descriptors)
+        except OSError:
+            if number == len(addresses):
+                raise
+        else:
+            return sock
+    raise OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+class SystemSockets:
+    """The sockets of this machine; connections use them by default."""
+
+    @staticmethod
+    async def addresses(host: str, port: int) -> list[Address]:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(entry[0], entry[4][:2]) for entry in found]  # type: ignore[misc]
+
+    @staticmethod
+    async def connect(family: int, address: tuple[str, int], descriptors: int) -> socket.socket:
+        sock = socket.socket(family)
+        try:
+            _refuse_the_last(sock, descriptors)
+            sock.setblocking(False)
+            set_tcp_options(sock)
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+SYSTEM_SOCKETS: Final = SystemSockets()
+
+
+def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:
+    """As the system would if there were no more of them: it gives the lowest number that is free."""
+    if sock.fileno() >= descriptors:
+        raise OSError(errno.EMFILE, "too many files and sockets are open")
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
+
+
+async def _secured(sock: socket.socket, tls: ssl.SSLContext, host: str) -> socket.socket:
+    """Shake hands without blocking: the socket says which way it has to wait."""
+    loop = asyncio.get_running_loop()
+    secure = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        while True:
+            try:
+                secure.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(loop.add_reader, loop.remove_reader, secure)
+            except ssl.SSLWantWriteError:
+                await _ready(loop.add_writer, loop.remove_writer, secure)
+            else:
+                return secure
+    except BaseException:
+        secure.close()
+        raise
+
+
+async def _ready(add: Callable[..., object], remove: Callable[..., object], sock: socket.socket) -> None:
+    ready = asyncio.Event()
+    add(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        remove(sock)

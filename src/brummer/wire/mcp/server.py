@@ -1,0 +1,396 @@
+"""What an MCP server says, whatever carries it: one method table for both eras, both transports, hub and instance.
+
+The transports (`stdio`, `streamable_http`) decode a message, decide its era, and hand a `Request` to
+`McpServer.handle`; they get back the response's bytes, at once where the answer is in memory, else as a coroutine that
+they own and may cancel.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Raw
+
+from brummer.core.errors import shown
+from brummer.wire.mcp import eras
+from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp.jsonrpc import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    NO_ID,
+    UNSUPPORTED_VERSION,
+    Message,
+    ProtocolError,
+    is_id,
+    notification,
+    result_response,
+)
+
+CALL_KEY: Final = "dev.brummer/call-key"
+"""``_meta`` key with which a hub names a call, so that it can be cancelled or asked for again on another connection."""
+
+LEDGER_POSITION: Final = "dev.brummer/ledger-position"
+"""``_meta`` key of a call: the ledger's position as the hub knew it when it first sent the call to this run."""
+
+BEGIN_BY: Final = "dev.brummer/begin-by"
+"""``_meta`` key of a call: the latest time to begin it, on the instance's own clock."""
+
+CLIENT_GONE: Final = "the client has gone"
+"""Message of a cancellation (`asyncio.Task.cancel`) that nobody asked for: nobody waits any more, the work may stay."""
+
+EMPTY_RESULT: Final = b"{}"
+
+
+class Meta(msgspec.Struct, gc=False):
+    """The members of ``params._meta`` that we act on."""
+
+    version: str | None = msgspec.field(name=eras.META_VERSION, default=None)
+    capabilities: Raw = msgspec.field(name=eras.META_CAPABILITIES, default=Raw())
+    progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
+    traceparent: Raw = Raw()
+    tracestate: Raw = Raw()
+    call_key: str | None = msgspec.field(name=CALL_KEY, default=None)
+    ledger_position: int | None = msgspec.field(name=LEDGER_POSITION, default=None)
+    begin_by_s: float | None = msgspec.field(name=BEGIN_BY, default=None)
+
+    def trace(self) -> dict[str, str]:
+        """The sender's W3C trace context; what is no text is passed over, because nobody's call may fail for it."""
+        given = {"traceparent": bytes(self.traceparent), "tracestate": bytes(self.tracestate)}
+        return {name: msgspec.json.decode(text, type=str) for name, text in given.items() if text.startswith(b'"')}
+
+
+class Params(msgspec.Struct, gc=False):
+    """The members of ``params`` that we act on, over all methods."""
+
+    meta: Meta = msgspec.field(name="_meta", default_factory=Meta)
+    name: str | None = None
+    arguments: Raw = Raw(b"{}")
+    cursor: str | None = None
+    version: str | None = msgspec.field(name="protocolVersion", default=None)
+    capabilities: Raw = Raw()
+    request_id: Raw = msgspec.field(name="requestId", default=Raw())
+
+
+_decode_params = msgspec.json.Decoder(Params).decode
+
+
+class Session(msgspec.Struct, eq=False):
+    """One client's relation to this server: a stdio process, or what an ``Mcp-Session-Id`` names."""
+
+    id: str
+    capabilities: dict[str, Any] = msgspec.field(default_factory=dict)
+    roots: tuple[str, ...] = ()
+    version: str | None = None
+    """The version that ``initialize`` agreed on; None before that."""
+    find_roots: Callable[[], Awaitable[None]] | None = None
+    """Asks the client for its roots; None if they are known, or it has none. Some clients fail on any request."""
+    calls: int = 0
+    """The number of its ``tools/call``."""
+    is_the_process: bool = False
+    """It lasts as long as its client's process, as over stdio."""
+
+    @property
+    def has_lasted(self) -> bool:
+        """It is known to outlive a call: some clients open a session for each call."""
+        return self.is_the_process or self.calls > 1
+
+
+def _never() -> bool:
+    return False
+
+
+class Request(msgspec.Struct, eq=False):
+    """One request on its way; ``notify`` carries messages that belong to it back to its sender."""
+
+    id: bytes
+    method: str
+    params: Params
+    era: Era
+    session: Session | None
+    notify: Callable[[bytes], None]
+    answer_later: Callable[[bytes], None] | None = None
+    """Takes the response of a call that is `OnItsWay`; None where the transport wants to wait for it in a task."""
+    sender_hung_up: Callable[[], bool] = _never
+    """The kernel knows that the connection of the request has ended."""
+
+    def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
+        """The same request, whose messages go elsewhere."""
+        return msgspec.structs.replace(self, notify=notify)
+
+
+class ToolCall(msgspec.Struct, eq=False):
+    """A ``tools/call`` as the tools see it; a `brummer.wire.mcp.tools.CallContext`."""
+
+    name: str
+    arguments: bytes
+    request: Request
+
+    @property
+    def session(self) -> Session | None:
+        return self.request.session
+
+    def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Send ``notifications/progress`` if the caller gave a progress token."""
+        token = self.request.params.meta.progress_token
+        if not token:
+            return
+        params: dict[str, object] = {"progressToken": token, "progress": progress}
+        if total is not None:
+            params["total"] = total
+        if message is not None:
+            params["message"] = message
+        self.request.notify(notification("notifications/progress", params))
+
+
+class OnItsWay:
+    """A call that was sent on the spot: its answer comes by itself, so nobody need wait for it in a task.
+
+    It has what transports use of a task.
+    """
+
+    __slots__ = ()
+
+    def cancel(self, message: str | None = None) -> object:
+        """The answer is not needed any more, and none will come. ``message``: as in `CLIENT_GONE`."""
+        raise NotImplementedError
+
+    def cancelling(self) -> int:
+        """Once cancelled, it is over."""
+        return 0
+
+
+SendNow = Callable[[ToolCall, Callable[[bytes], None]], "bytes | OnItsWay | None"]
+"""Make the call without a task, if that can be done: the result at once, or what will give it to the callback.
+
+None: it can't, and was not begun; see `ToolServer.call_tool`.
+"""
+
+
+class ToolServer(Protocol):
+    """What stands behind ``tools/list`` and ``tools/call``."""
+
+    @property
+    def tools_json(self) -> bytes:
+        """The JSON array of tool definitions: the same bytes at every call."""
+
+    def has_tool(self, name: str) -> bool: ...
+
+    async def call_tool(self, call: ToolCall) -> bytes:
+        """Run one call; returns the encoded era-neutral ``CallToolResult``. Only called for tools it has."""
+
+    def cancel_call(self, key: str) -> bool:
+        """Stop the work of the call with this `CALL_KEY`, whether or not anybody waits for it; False: there is none."""
+
+
+def decode_params(message: Message) -> Params:
+    """Raises `ProtocolError` when ``params`` is not an object of the expected shape."""
+    if not message.params:
+        return Params()
+    try:
+        params = _decode_params(message.params)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if (others := _without_nulls(bytes(message.params))) is not None:
+            return decode_params(msgspec.structs.replace(message, params=Raw(others)))
+        text = f"Invalid params: {error}"
+        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID) from None
+    if params.meta.progress_token:
+        _check_progress_token(params.meta, message)
+    return params
+
+
+def _without_nulls(params: bytes) -> bytes | None:
+    """Params without empty members (`null` or an empty array, also as ``_meta``); None if they contain none.
+
+    Encoders write these for optional members that have no value.
+    """
+    if params in (b"null", b"[]"):
+        return b""
+    try:
+        members = msgspec.json.decode(params, type=dict[str, Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if bytes(members.get("_meta", Raw())) not in (b"null", b"[]"):
+        return None
+    del members["_meta"]
+    return msgspec.json.encode(members)
+
+
+def _check_progress_token(meta: Meta, message: Message) -> None:
+    token = bytes(meta.progress_token)
+    if token == b"null":  # what some encoders make of "none"
+        meta.progress_token = Raw()
+    elif not is_id(token):
+        text = "Invalid params: progressToken must be a string or an integer"
+        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID)
+
+
+class McpServer:
+    """The method table. One for the life of a process; holds no connection."""
+
+    def __init__(
+        self, tools: ToolServer, *, name: str, version: str, instructions: str, send_now: SendNow | None = None
+    ) -> None:
+        self._tools = tools
+        self._send_now = send_now
+        self._info = {"name": name, "version": version}
+        self._instructions = instructions
+        info_json = msgspec.json.encode(self._info)
+        self._complete = eras.complete_result_prefix(info_json, cacheable=False)
+        self._cacheable = eras.complete_result_prefix(info_json, cacheable=True)
+        self._subscriptions: set[asyncio.Future[None]] = set()
+
+    @property
+    def tools_json(self) -> bytes:
+        """See `ToolServer.tools_json`."""
+        return self._tools.tools_json
+
+    def handle(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
+        """The response, or the coroutine that will return it. Raises `ProtocolError` for what cannot be served.
+
+        `OnItsWay` comes back only to who can be answered later (`Request.answer_later`).
+        """
+        if request.era is Era.MODERN:
+            _refuse_incomplete_meta(request)
+        methods = _MODERN_METHODS if request.era is Era.MODERN else _LEGACY_METHODS
+        method = methods.get(request.method)
+        if method is None:
+            raise ProtocolError(
+                METHOD_NOT_FOUND, f"Method not found: {shown(request.method)}", request_id=request.id, http_status=404
+            )
+        return method(self, request)
+
+    def cancel_call(self, key: str) -> bool:
+        """See `ToolServer.cancel_call`."""
+        return self._tools.cancel_call(key)
+
+    def end_subscriptions(self) -> None:
+        """Answer every ``subscriptions/listen``: nothing more will come."""
+        for subscription in self._subscriptions:
+            if not subscription.done():
+                subscription.set_result(None)
+
+    # What is answered from memory.
+
+    def _initialize(self, request: Request) -> bytes:
+        result = eras.initialize_result(request.params.version, self._info, self._instructions)
+        if request.session is not None:
+            request.session.version = result["protocolVersion"]
+            if request.params.capabilities:
+                request.session.capabilities = _as_object(request.params.capabilities)
+        return result_response(request.id, msgspec.json.encode(result))
+
+    def _discover(self, request: Request) -> bytes:
+        return result_response(request.id, msgspec.json.encode(eras.discover_result(self._info, self._instructions)))
+
+    def _ping(self, request: Request) -> bytes:
+        return result_response(request.id, EMPTY_RESULT)
+
+    def _list_tools(self, request: Request) -> bytes:
+        if request.params.cursor:
+            raise ProtocolError(INVALID_PARAMS, "Invalid params: unknown cursor", request_id=request.id)
+        return self._respond(request, b'{"tools":%b}' % self._tools.tools_json, self._cacheable)
+
+    # What takes time.
+
+    def _call_tool(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
+        name = request.params.name
+        if name is None:
+            raise ProtocolError(INVALID_PARAMS, 'Invalid params: "name" is missing', request_id=request.id)
+        arguments = bytes(request.params.arguments)
+        if not arguments.startswith(b"{"):
+            arguments = _arguments_in(arguments, request)
+        if request.session is not None:
+            request.session.calls += 1
+        call = ToolCall(name, arguments, request)
+        if self._send_now is not None and request.answer_later is not None:
+            sent = self._send_now(call, partial(self._answer_later, request, request.answer_later))
+            if sent is not None:
+                return self._respond(request, sent, self._complete) if isinstance(sent, bytes) else sent
+        if not self._tools.has_tool(name):
+            raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {shown(name)}", request_id=request.id)
+        return self._finish_call(call)
+
+    def _answer_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:
+        answer(self._respond(request, result, self._complete))
+
+    async def _finish_call(self, call: ToolCall) -> bytes:
+        return self._respond(call.request, await self._tools.call_tool(call), self._complete)
+
+    async def _listen(self, request: Request) -> bytes:
+        """Hold a subscription open until its sender or we end it. Our lists are frozen: nothing will ever be sent."""
+        meta = {eras.META_SUBSCRIPTION: Raw(request.id)}
+        request.notify(notification("notifications/subscriptions/acknowledged", {"_meta": meta, "notifications": {}}))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._subscriptions.add(ended)
+        try:
+            await ended
+        finally:
+            self._subscriptions.discard(ended)
+        result = eras.subscription_ended(self._info, Raw(request.id))
+        return result_response(request.id, msgspec.json.encode(result))
+
+    def _respond(self, request: Request, era_neutral: bytes, modern_prefix: bytes) -> bytes:
+        if request.era is Era.MODERN:
+            era_neutral = eras.modern_result(modern_prefix, era_neutral)
+        return result_response(request.id, era_neutral)
+
+
+_Method = Callable[[McpServer, Request], bytes | OnItsWay | Coroutine[Any, Any, bytes]]
+
+# ruff: noqa: SLF001 — the tables are part of the class, written below it so that they can name its methods.
+_LEGACY_METHODS: dict[str, _Method] = {
+    "initialize": McpServer._initialize,
+    "ping": McpServer._ping,
+    "tools/list": McpServer._list_tools,
+    "tools/call": McpServer._call_tool,
+}
+_MODERN_METHODS: dict[str, _Method] = {
+    "server/discover": McpServer._discover,
+    "tools/list": McpServer._list_tools,
+    "tools/call": McpServer._call_tool,
+    "subscriptions/listen": McpServer._listen,
+}
+
+
+def _arguments_in(given: bytes, request: Request) -> bytes:
+    """The object that some clients mean: they write no arguments as `null`, ``""`` or (PHP) an empty array, and pass on
+    a model's arguments as a text.
+    """
+    try:
+        meant = msgspec.json.decode(given)
+        if meant in (None, "", []):
+            return EMPTY_RESULT
+        if isinstance(meant, str):
+            msgspec.json.decode(meant, type=dict[str, Raw])
+            return meant.strip().encode()
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
+
+
+def era_of(request_method: str, params: Params) -> Era:
+    """The era that a message's body declares."""
+    return Era.MODERN if params.meta.version is not None or request_method == "server/discover" else Era.LEGACY
+
+
+def _refuse_incomplete_meta(request: Request) -> None:
+    meta = request.params.meta
+    if meta.version is None or not bytes(meta.capabilities).startswith(b"{"):
+        missing = eras.META_VERSION if meta.version is None else eras.META_CAPABILITIES
+        raise ProtocolError(INVALID_PARAMS, f"Invalid params: _meta lacks {missing}", request_id=request.id)
+    if meta.version != eras.MODERN:
+        raise ProtocolError(
+            UNSUPPORTED_VERSION,
+            "Unsupported protocol version",
+            request_id=request.id,
+            data=eras.unsupported_version_data(meta.version),
+        )
+
+
+def _as_object(raw: Raw) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        return {}

@@ -1,0 +1,167 @@
+"""What a hub sees to be wrong: of links in each state, of places for calls, and of what befell the machine."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brummer.core.clock import Reading
+from brummer.health.catalog import Observed
+from brummer.health.observe import of_links, of_machine, of_places
+from brummer.link.admission import Gate
+from brummer.link.state import State
+from brummer.network.monitor import NetworkChanged
+from brummer.network.wake import ClockSet, Paused, Slept
+from brummer.peers.timeline import Timeline
+from brummer.settings.limits import Limits
+from brummer.settings.servers import Server
+
+UNREADY_S = 7.0
+
+
+class Hands:
+    """A clock whose hands we move."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def awake(self) -> float:
+        return self.now_s
+
+    elapsed = wall = awake
+
+    def reading(self) -> Reading:
+        return Reading(self.now_s, self.now_s, self.now_s)
+
+
+class Several(list[Any]):
+    """Stands where `Instances` stands."""
+
+    def __init__(self, *known: Any, cut_off: bool = False, gate: Gate | None = None) -> None:
+        super().__init__(known)
+        self.are_cut_off = lambda: cut_off
+        self.gate = gate or Gate()
+
+
+def known(name: str, standing: State, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
+    """One whose link has this standing, and says this of itself."""
+    told = {"state": standing.value, "since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None}
+    link = SimpleNamespace(
+        standing=standing,
+        unready_s=UNREADY_S,
+        path_is_cut=cut,
+        target=SimpleNamespace(is_local=not foreign),
+        told={**told, **status},
+    )
+    record: Any = Server(name, "http://192.0.2.7/mcp") if foreign else SimpleNamespace(pid=4242)
+    return SimpleNamespace(id=name, link=link, record=record)
+
+
+def observed(instances: Any) -> list[Observed]:
+    return list(of_links(instances, [each.link.told for each in instances]))
+
+
+@pytest.fixture(autouse=True)
+def a_record_is_whatever_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.health.observe.Record", SimpleNamespace)
+
+
+@pytest.mark.parametrize(
+    ("standing", "more", "code"),
+    [
+        (State.DISCOVERED, {}, None),
+        (State.CONNECTING, {}, None),
+        (State.READY, {}, None),
+        (State.READY, {"condition": "busy"}, None),
+        (State.READY, {"condition": "stopped"}, "link_stopped"),
+        (State.SUSPECT, {"condition": "stopped", "cut": True}, "link_stopped"),
+        (State.RETRYING, {"condition": "stopped"}, "link_stopped"),
+        (State.SUSPECT, {"condition": "busy"}, "link_suspect"),
+        (State.SUSPECT, {"cut": True}, "link_cut"),
+        (State.RETRYING, {}, "link_retrying"),
+        (State.RETRYING, {"cut": True}, "link_cut"),
+        (State.RETRYING, {"cut": True, "foreign": True}, "server_down"),
+        (State.SUSPECT, {"foreign": True}, "server_down"),
+        (State.IMPOSTOR, {}, "link_impostor"),
+        (State.INCOMPATIBLE, {}, "link_incompatible"),
+        (State.GONE, {"reason": "withdrawn"}, None),
+        (State.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
+    ],
+)
+def test_a_link_is_told_by_what_is_known_of_its_cause(standing: State, more: dict[str, Any], code: str | None) -> None:
+    assert [each.code for each in observed(Several(known("web-1", standing, **more)))] == ([code] if code else [])
+
+
+def test_since_when_is_when_it_was_last_ready_and_not_when_it_was_last_dialled() -> None:
+    (problem,) = observed(Several(known("web-1", State.RETRYING)))
+    assert problem.since_s == UNREADY_S
+    (end,) = observed(Several(known("web-1", State.GONE, reason="process died")))
+    assert end.since_s == 3.0
+    (stopped,) = observed(Several(known("web-1", State.READY, condition="stopped")))
+    assert stopped.since_s is None, "nobody saw when"
+    assert "4242" in stopped.detail
+
+
+def test_while_it_is_dialled_again_the_detail_is_why_that_is_needed() -> None:
+    error = {"code": "connection_refused", "message": "Connection refused"}
+    dialled = known("web-1", State.RETRYING, state="connecting", reason="attempt 4", last_error=error)
+    assert [each.detail for each in observed(Several(dialled))] == ["Connection refused"]
+
+
+def test_all_at_once_is_told_with_whom_it_is_about_and_since_when_it_is_all() -> None:
+    one, other = known("api-1", State.SUSPECT), known("web-2", State.RETRYING)
+    other.link.unready_s = 2.0
+    ended = known("old-3", State.GONE, reason="process died")
+    cut_off = observed(Several(one, other, ended, cut_off=True))[-1]
+    assert (cut_off.code, cut_off.instances, cut_off.since_s) == ("cut_off", ("api-1", "web-2"), 2.0)
+
+
+def test_an_open_breaker_is_told_beside_its_cause() -> None:
+    broken = known("web-1", State.SUSPECT, breaker="half-open")
+    assert {each.code for each in observed(Several(broken))} == {"breaker_open", "link_suspect"}
+
+
+def test_places_are_told_when_the_next_call_is_refused() -> None:
+    gate = Gate(Limits(queued_per_instance=1, parked=1))
+    lane = gate.lane("web-1", limit=0)
+    assert list(of_places(Several(gate=gate))) == []  # type: ignore[arg-type]
+    lane.queue("session", lambda: True)
+    with gate.parking("api-2", may_have_run=False):
+        found = list(of_places(Several(gate=gate)))  # type: ignore[arg-type]
+    assert [(each.code, each.instances) for each in found] == [("busy", ("web-1",)), ("parked_full", ())]
+
+
+# The machine.
+
+
+def machine(timeline: Timeline, clock: Hands, *instances: Any) -> list[Observed]:
+    return list(of_machine(timeline, Several(*instances), clock))  # type: ignore[arg-type]
+
+
+def test_it_settles_until_what_a_wake_asks_for_is_done() -> None:
+    clock = Hands()
+    timeline = Timeline(clock)
+    timeline.finished(timeline.note(ClockSet(5.0)), "nothing")
+    assert machine(timeline, clock) == []
+    for event in (Slept(60.0), Paused(8.0)):
+        entry = timeline.note(event)
+        clock.now_s += 1.5
+        (settling,) = machine(timeline, clock)
+        assert (settling.code, settling.since_s) == ("settling", 1.5)
+        timeline.finished(entry, "asked 2 links: 2 ready")
+        assert machine(timeline, clock) == []
+
+
+def test_a_network_that_is_down_concerns_those_who_need_it_until_it_is_up() -> None:
+    clock = Hands()
+    timeline = Timeline(clock)
+    web, docs = known("web-1", State.READY), known("docs", State.READY, foreign=True)
+    timeline.note(NetworkChanged(("lo is down",), online=True, loopback=False))
+    clock.now_s += 2.0
+    timeline.note(NetworkChanged(("the route is gone",), online=False, loopback=False))
+    clock.now_s += 1.0
+    found = [(each.code, each.since_s, each.instances) for each in machine(timeline, clock, web, docs)]
+    assert found == [("loopback_down", 3.0, ("web-1",)), ("offline", 1.0, ("docs",))]
+    assert [each.code for each in machine(timeline, clock, web)] == ["loopback_down"], "nobody is out there"
+    timeline.note(NetworkChanged(("all is up",), online=True, loopback=True))
+    assert machine(timeline, clock, web, docs) == []

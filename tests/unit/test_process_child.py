@@ -1,0 +1,487 @@
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from brummer.core.errors import SystemFailed
+from brummer.host.pids import ProcessIdentity, identify
+from brummer.host.process_groups import members
+from brummer.host.terminals import COLUMNS, ROWS
+from brummer.logs.output import Output
+from brummer.process import guard_main, pipe_reader, process_tree
+from brummer.process import throttle as paces
+from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, StopTimedOut, start
+from brummer.process.guard_main import Look
+from brummer.process.pipe_reader import OnFlood
+from brummer.process.process_tree import Looks
+from brummer.process.throttle import SHARE, Pace
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
+
+LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
+WITHIN_S = 30
+IGNORES_TERM = (
+    "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+)
+
+
+class Started:
+    """A child, what it printed, and the way to wait for a part of that."""
+
+    def __init__(
+        self, command: list[str] | str, directory: Path | str = "/", *, terminal: bool = False, pace: Pace | None = None
+    ) -> None:
+        self.printed: defaultdict[str, bytes] = defaultdict(bytes)
+        self._news = asyncio.Event()
+        self.child: Child = start(
+            command,
+            directory,
+            dict(os.environ),
+            self._on_output,
+            terminal=terminal,
+            shared=Shared(pace or Pace(), Looks()),
+        )
+
+    def _on_output(self, stream: str, chunk: bytes) -> None:
+        self.printed[stream] += chunk
+        self._news.set()
+
+    async def until_printed(self, enough: Callable[[bytes], bool]) -> bytes:
+        async with asyncio.timeout(WITHIN_S):
+            while not enough(self.printed["stdout"]):
+                self._news.clear()
+                await self._news.wait()
+        return self.printed["stdout"]
+
+    async def exit(self) -> Exit:
+        async with asyncio.timeout(WITHIN_S):
+            return await asyncio.shield(self.child.ended)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+async def living(group: int) -> list[int]:
+    return [member.pid for member in await asyncio.to_thread(members, group)]
+
+
+async def test_what_it_prints_on_both_streams_arrives_and_its_exit_code_is_told() -> None:
+    started = Started("echo out; echo err >&2; exit 7")
+    assert await started.exit() == Exit(7, None, asked=False, output_complete=True)
+    assert started.printed == {"stdout": b"out\n", "stderr": b"err\n"}
+
+
+async def test_two_thousand_lines_printed_at_once_before_the_exit_all_arrive() -> None:
+    started = Started(python("print('\\n'.join(f'line {n}' for n in range(2000)))"))
+    await started.exit()
+    assert started.printed["stdout"].splitlines() == [b"line %d" % n for n in range(2000)]
+
+
+async def test_more_than_a_pipe_holds_arrives_too() -> None:
+    started = Started("head -c 1000000 /dev/zero; echo end >&2")
+    await started.exit()
+    assert (len(started.printed["stdout"]), started.printed["stderr"]) == (1_000_000, b"end\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGRTMIN])
+async def test_a_death_by_signal_is_told_by_its_name(number: signal.Signals) -> None:
+    started = Started(f"kill -{int(number)} $$")
+    assert await started.exit() == Exit(None, number.name, asked=False, output_complete=True)
+
+
+async def test_standard_input_is_empty() -> None:
+    started = Started("cat; echo end")
+    await started.exit()
+    assert started.printed["stdout"] == b"end\n"
+
+
+async def test_stopping_ends_a_chain_of_shells_down_to_the_last() -> None:
+    started = Started("sh -c 'sh -c \"sleep 600 & echo \\$!; wait\"; :'; :")
+    sleeper = int(await started.until_printed(lambda text: text.endswith(b"\n")))
+    assert len(await living(started.child.pid)) == 4
+    exit_ = await started.child.stop()
+    assert (exit_.signal, exit_.asked) == ("SIGTERM", True)
+    assert await living(started.child.pid) == []
+    assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_tree_that_ignores_sigterm_is_killed_when_the_grace_is_over() -> None:
+    code = f"import subprocess,sys; subprocess.Popen([sys.executable,'-I','-S','-c',{IGNORES_TERM!r}]); {IGNORES_TERM}"
+    started = Started(python(code))
+    await started.until_printed(lambda text: text.count(b"on") == 2)
+    assert len(await living(started.child.pid)) == 2
+    exit_ = await started.child.stop(grace_s=0.1)
+    assert exit_ == Exit(None, "SIGKILL", asked=True, output_complete=True, was_forced=True)
+    assert await living(started.child.pid) == []
+
+
+async def test_a_stopped_process_hears_that_it_should_end() -> None:
+    started = Started("sleep 600 & echo $!; kill -STOP $$")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    exit_ = await started.child.stop()
+    assert (exit_.signal, await living(started.child.pid)) == ("SIGTERM", [])
+
+
+async def test_what_a_killed_leader_leaves_behind_is_ended_too() -> None:
+    started = Started("sleep 600 & sleep 600 & echo up; wait")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    os.kill(started.child.pid, signal.SIGKILL)
+    exit_ = await started.exit()
+    assert (exit_.signal, exit_.asked) == ("SIGKILL", False)
+    assert await living(started.child.pid) == []
+
+
+@LISTS_DESCRIPTORS
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_an_end_for_which_no_descriptor_is_left_is_seen_to_once_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def look() -> Look:
+        try:
+            return guard_main.look()
+        except OSError:
+            loop.call_soon_threadsafe(failed.set)
+            raise
+
+    loop, failed = asyncio.get_running_loop(), asyncio.Event()
+    monkeypatch.setattr(process_tree, "look", look)
+    started = Started("sleep 600 & sleep 600 & echo up; wait")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    await asyncio.to_thread(members, started.child.pid)  # imports what a thread needs
+    with no_descriptor_left():
+        if how == "killed":
+            os.kill(started.child.pid, signal.SIGKILL)
+        ending = asyncio.create_task(started.child.stop() if how == "stopped" else started.exit())
+        async with asyncio.timeout(WITHIN_S):
+            await failed.wait()
+    assert (await ending).signal == ("SIGTERM" if how == "stopped" else "SIGKILL")
+    assert await living(started.child.pid) == []
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Of this process, for as long as this lasts: whatever is opened fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:
+    started = Started("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    assert await started.child.stop() == Exit(0, None, asked=True, output_complete=True)
+    assert started.printed["stdout"] == b"up\nbye\n"
+
+
+async def test_a_process_outside_the_group_that_holds_the_output_open_does_not_hold_the_end() -> None:
+    code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    started = Started([sys.executable, "-I", "-c", code])
+    pid = int(await started.until_printed(lambda text: text.endswith(b"\n")))
+    try:
+        exit_ = await started.exit()
+        assert exit_ == Exit(0, None, asked=False, output_complete=False)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_two_who_stop_get_the_same_end() -> None:
+    started = Started("sleep 600")
+    one, other = await asyncio.gather(started.child.stop(), started.child.stop())
+    assert one == other == await started.child.stop()
+
+
+async def test_a_stop_is_carried_through_when_its_caller_is_cancelled() -> None:
+    started = Started(python(IGNORES_TERM))
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    stopping = asyncio.create_task(started.child.stop(grace_s=0.05))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    assert (await started.exit()).signal == "SIGKILL"
+
+
+async def test_a_group_that_can_not_be_ended_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.process.child.KILL_WAIT_S", 0.05)
+    monkeypatch.setattr("brummer.process.child.kill_group", lambda _: None)
+    started = Started(python(IGNORES_TERM))
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    with pytest.raises(StopTimedOut) as caught:
+        await started.child.stop(grace_s=0.05)
+    assert caught.value.context["pids"] == [started.child.pid]
+    os.kill(started.child.pid, signal.SIGKILL)
+    await started.exit()
+
+
+@LISTS_DESCRIPTORS
+async def test_an_abandoned_child_leaves_nothing_of_ours_open() -> None:
+    started = Started("sleep 600")
+    before = len(open_descriptors())
+    await started.child.abandon()
+    assert len(open_descriptors()) == before - 3
+    os.killpg(started.child.pid, signal.SIGKILL)
+    started.child._process.wait()
+
+
+async def test_a_missing_program_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["no-such-program", "run"], tmp_path)
+    context = caught.value.context
+    assert (context["command"], context["errno"]) == (["no-such-program", "run"], "ENOENT")
+    assert "no-such-program" in caught.value.message
+
+
+async def test_a_missing_directory_is_told_by_name(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["true"], missing)
+    assert str(missing) in caught.value.message
+
+
+async def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("text")
+    program.chmod(stat.S_IRWXU)
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started([str(program)], tmp_path)
+    assert caught.value.context["errno"] == "ENOEXEC"
+
+
+async def test_a_command_with_a_nul_byte_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["echo", "a\0b"], tmp_path)
+    assert caught.value.context["errno"] is None
+
+
+async def test_the_child_is_in_its_own_session() -> None:
+    started = Started("ps -o sid= -p $$")
+    await started.exit()
+    assert int(started.printed["stdout"]) == started.child.pid
+
+
+@LISTS_DESCRIPTORS
+async def test_no_descriptor_is_left_open() -> None:
+    await Started("true").exit()
+    before = open_descriptors()
+    for _ in range(3):
+        await Started("true").exit()
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> set[str]:
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(f"{descriptor.name}: {descriptor.readlink()}")
+    return found
+
+
+async def test_on_a_terminal_it_sees_one_and_all_it_prints_arrives() -> None:
+    started = Started(
+        python(
+            "import os, sys; print(*(os.isatty(fd) for fd in range(3)), *os.get_terminal_size());"
+            "print('x' * 100_000); print('end', file=sys.stderr)"
+        ),
+        terminal=True,
+    )
+    assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
+    first, long, last = started.printed["stdout"].splitlines()
+    assert (first, long, last) == (f"True True True {COLUMNS} {ROWS}".encode(), b"x" * 100_000, b"end")
+
+
+async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_key() -> None:
+    started = Started(python("print('name?', end=' ', flush=True); input()"), terminal=True)
+    assert await started.until_printed(lambda printed: b"?" in printed) == b"name? "
+    assert (await started.child.stop()).asked
+    assert started.printed["stdout"] == b"name? "
+
+
+@LISTS_DESCRIPTORS
+async def test_where_no_terminal_is_to_be_had_the_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def openpty() -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, "out of pty devices")
+
+    monkeypatch.setattr(os, "openpty", openpty)
+    with pytest.raises(ScriptFailedToStart) as caught:
+        Started(["true"], terminal=True)
+    assert caught.value.context["errno"] == "ENOSPC"
+
+
+async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(ScriptFailedToStart):
+        Started(["/nothing/here"], terminal=True)
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+
+
+class SlowPace(Pace):
+    def __init__(self, rest_s: float) -> None:
+        super().__init__()
+        self.rest_s = rest_s
+
+    def rest_after(self, now: float, spent_s: float, share: float = SHARE) -> float:
+        return self.rest_s
+
+
+async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> None:
+    pace = SlowPace(600)
+    flood = Started("exec yes", pace=pace)
+    calm = Started("echo on; exec sleep 600")
+    await flood.until_printed(bool)
+    held_back = len(flood.printed["stdout"])
+    await calm.until_printed(bool)
+    await calm.child.stop()
+    assert len(flood.printed["stdout"]) == held_back
+    await flood.child.stop()
+    pace.rest_s = 0.001
+    short = Started("head -c 300000 /dev/zero", pace=pace)
+    assert (await short.exit()).output_complete
+    assert len(short.printed["stdout"]) == 300_000
+
+
+COUNTS = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n}\\n')"
+
+
+async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple[Output, int]:
+    """The lines kept of 200,000, and the number of all lines. It is a flood even on a slow, busy machine."""
+    monkeypatch.setattr(paces, "FLOOD_BYTES", 100_000)
+    monkeypatch.setattr(paces, "CALM_S", 3600.0)
+    monkeypatch.setattr(pipe_reader, "SKIM_S", 3600.0)
+    monkeypatch.setattr(pipe_reader, "CHUNK_BYTES", 16_384)
+    output = Output("gen", max_bytes=1 << 30)
+    flood = output.open("flood")
+    child = start(
+        python(COUNTS),
+        "/",
+        dict(os.environ),
+        lambda stream, chunk: flood.feed(stream, chunk, 0.0),
+        on_flood=OnFlood(
+            lambda stream, chunk: flood.skim(stream, chunk, 0.0),
+            lambda stream: flood.look(stream, 0.0),
+            lambda: is_allowed,
+        ),
+        shared=Shared(SlowPace(0.001), Looks()),
+    )
+    async with asyncio.timeout(WITHIN_S):
+        await asyncio.shield(child.ended)
+    flood.end(0.0)
+    return output, output.log.last_n
+
+
+async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output, count = await flooded(monkeypatch, is_allowed=True)
+    lines = list(output.log.after(0))
+    marks = [line for line in lines if line.stream == "brum"]
+    texts = [line.text for line in lines if line.stream == "stdout"]
+    assert marks
+    assert count == 200_000 + len(marks)
+    assert len(texts) < 150_000
+    assert texts[:5_000] == [f"line {number}" for number in range(5_000)]
+    assert texts[-2_500:] == [f"line {number}" for number in range(197_500, 200_000)]
+
+
+async def test_a_flood_of_which_somebody_needs_every_line_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    output, _ = await flooded(monkeypatch, is_allowed=False)
+    assert [line.text for line in output.log.after(0)] == [f"line {number}" for number in range(200_000)]
+
+
+async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_on() -> None:
+    """And what had been skimmed until then is told at once."""
+    flood = Started("exec yes", pace=SlowPace(0.0))
+    skimmed: list[bytes] = []
+    needed = False
+    stream: pipe_reader.Stream = "stdout"
+    reader = flood.child._readers[stream]
+    reader._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda _: None, lambda: not needed)
+    reader._skim_for_a_while()
+    reader._watch()
+    async with asyncio.timeout(WITHIN_S):
+        while not skimmed:
+            await asyncio.sleep(0)
+    read, needed = len(flood.printed[stream]), True
+    await flood.until_printed(lambda printed: len(printed) > read)
+    assert not reader._skimming
+    await flood.child.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no_process_left"),
+        (OSError(errno.EMFILE, "Too many open files"), "no_descriptor_left"),
+    ],
+    ids=["no memory", "memory limit of the process", "no process", "no descriptor"],
+)
+async def test_each_shortage_at_a_start_has_an_error_of_its_own_with_advice(
+    error: Exception, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(SystemFailed) as caught:
+        Started(["true"])
+    assert (caught.value.code, caught.value.retryable, caught.value.outcome) == (code, True, "not_executed")
+    assert caught.value.message.endswith(").")
+
+
+async def test_a_child_that_can_not_be_watched_at_once_is_watched_as_soon_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def short(pid: int) -> ProcessIdentity | None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return identify(pid)
+
+    monkeypatch.setattr("brummer.process.child.identify", short)
+    assert (await Started("exit 5").exit()).exit_code == 5
+    assert looks == 2
+
+
+async def test_a_child_whose_output_can_not_be_read_is_ended_and_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as epoll_ctl does beyond max_user_watches
+
+    before = set(psutil.Process().children())
+    monkeypatch.setattr("brummer.process.child.Reader", refused)
+    with pytest.raises(ScriptFailedToStart):
+        Started(["sleep", "600"])
+    assert set(psutil.Process().children()) == before
+
+
+async def test_a_pipe_that_can_not_be_read_for_a_while_is_read_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, read = 0, os.read
+
+    def short(descriptor: int, size: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return read(descriptor, size)
+
+    started = Started(["sh", "-c", "echo hello; sleep 0.2; echo on"])
+    monkeypatch.setattr("brummer.process.pipe_reader.os.read", short)
+    assert (await started.exit()).exit_code == 0
+    assert started.printed["stdout"] == b"hello\non\n"
+    assert reads < 20
