@@ -23,6 +23,7 @@ from brummer.link.peer import Peer
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.connection import Room
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp import identity
 from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
@@ -40,9 +41,11 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
 class CalledLink(Link):
     """A link with its caller."""
 
-    def __init__(self, target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None) -> None:
+    def __init__(
+        self, target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, room: Room | None = None
+    ) -> None:
         self.gate = gate or Gate(limits)
-        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget)
+        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget, room=room)
         self.caller = Caller(self, self.gate)
 
     async def call(self, call: Call) -> bytes:
@@ -50,8 +53,10 @@ class CalledLink(Link):
 
 
 @contextlib.asynccontextmanager
-async def running(target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, gate)
+async def running(
+    target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, room: Room | None = None
+) -> AsyncIterator[CalledLink]:
+    link = CalledLink(target, limits, gate, room)
     task = asyncio.create_task(link.run())
     try:
         yield link

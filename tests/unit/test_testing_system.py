@@ -233,6 +233,25 @@ def test_a_stall_holds_up_the_bytes_behind_it() -> None:
     on_a_machine(work)
 
 
+def test_a_process_that_is_being_killed_can_not_be_stopped() -> None:
+    async def work(machine: Machine) -> None:
+        process = machine.spawn("server")
+
+        async def serve_for_ever() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                process.stop()
+                await asyncio.sleep(0)
+
+        serving = process.start(serve_for_ever())
+        await asyncio.sleep(0)
+        await process.kill()
+        assert serving.done()
+
+    on_a_machine(work)
+
+
 def test_a_killed_server_ends_its_connections() -> None:
     async def work(machine: Machine) -> None:
         server, client = machine.spawn("server"), machine.spawn("client")

@@ -224,6 +224,10 @@ class TooLarge(BadAnswer):
     transient = False
 
 
+class NoRoom(TooLarge):
+    """The answer finds no memory here now; a peer that keeps it can be asked for it again."""
+
+
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """A lack of descriptors or memory. The same call may succeed in a moment, so the error proves nothing of its target."""
 

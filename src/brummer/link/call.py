@@ -70,6 +70,8 @@ class Call(msgspec.Struct, eq=False):
     """The position of that generation's ledger that was known when the first of these requests was sent."""
     request_id: bytes = b""
     """Under which it was last sent, where that names it: to a server that knows no keys."""
+    refused_s: float = 0.0
+    """How long it has waited for a server that refused it and set a time to come back."""
     was_parked: bool = False
     has_substitute: bool = False
     """If the instance says nothing, a substitute answers in its place, and reports how the call ended."""

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ClassVar, Final
 
-from brummer.core.errors import BrummerError, TransportError
+from brummer.core.errors import BrummerError, NoRoom, TransportError
 from brummer.core.events import Hook
 from brummer.link import refusals
 from brummer.link.admission import Gate, Lane
@@ -40,6 +40,10 @@ from brummer.wire.mcp.server import CLIENT_GONE
 SENT_AT_ONCE: Final = 4
 """So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second
 at the most: a server that drops every connection on this very call must fill neither its core nor ours.
+"""
+
+ROOM_AGAIN_S: Final = 1.0
+"""The pause before an answer that found no memory here is asked for again: large answers under way last about so long.
 """
 
 
@@ -180,25 +184,14 @@ class Caller:
     async def _until_answered(self, call: Call) -> bytes:
         link = self.link
         _, pool = self.way_of(call)
-        lost, refused_s = 0, 0.0
+        lost = 0
         while True:
             if link.state is not State.READY or link.connections.are_lost or lost >= SENT_AT_ONCE:
                 await self._park(call)
             self._ask_only_the_run_that_knows(call)
             link.call_sent(self.loop.time())  # to get a connection may be all it takes to wait for ever
-            try:
-                connection = await pool.acquire()
-            except Busy as error:
-                if not call.was_sent:
-                    raise
-                await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
-                continue
-            except TransportError as error:
-                if is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
-                    refused_s += await _come_back(call, error, refused_s)
-                    continue
-                link.distrust(error)
-                await self._park(call)
+            connection = await self._connection(pool, call)
+            if connection is None:
                 continue
             try:
                 self._ask_only_the_run_that_knows(call)  # another may have come while we waited for the connection
@@ -206,6 +199,10 @@ class Caller:
             except NotBegun as refusal:
                 self.take_refusal(call, refusal)
                 lost += 1
+            except NoRoom as error:
+                if not self.asks_for_answer_again(call, error):
+                    raise
+                await asyncio.sleep(ROOM_AGAIN_S)
             except TransportError as error:
                 if is_answer(error):
                     raise
@@ -215,6 +212,22 @@ class Caller:
                 call.befell("connection_lost")
             finally:
                 pool.release(connection)
+
+    async def _connection(self, pool: Pool, call: Call) -> HttpConnection | None:
+        """A connection for it; None after a wait, when another attempt may get one. Raises `BrummerError`."""
+        try:
+            return await pool.acquire()
+        except Busy as error:
+            if not call.was_sent:
+                raise
+            await asyncio.sleep(error.retry_after_s or 0.0)  # only by asking again can it learn its result
+        except TransportError as error:
+            if is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
+                await _come_back(call, error)
+            else:
+                self.link.distrust(error)
+                await self._park(call)
+        return None
 
     def _ask_only_the_run_that_knows(self, call: Call) -> None:
         """Whether it ran. Raises `OutcomeUnknown` where that can't be told any more."""
@@ -234,6 +247,17 @@ class Caller:
             raise refusals.forgotten(self.link)
         if refusal.data.why == "no_room" and not call.was_sent:
             raise refusals.short_of_memory(self.link)
+
+    def asks_for_answer_again(self, call: Call, error: Exception) -> bool:
+        """Whether the answer found no memory here, and the instance keeps it under the call's key for another request.
+
+        The ledger keeps no answer of a call that may be repeated: it fails, and its agent can repeat it.
+        """
+        target = self.link.target
+        if not isinstance(error, NoRoom) or call.repeatable or not target.has_ledger:
+            return False
+        call.note_unanswered(target.generation)
+        return self.loop.time() + ROOM_AGAIN_S < call.due_s
 
     async def _exchange(self, connection: HttpConnection, call: Call) -> bytes:
         target, started_s = self.link.target, self.loop.time()
@@ -285,11 +309,11 @@ class Caller:
         return None if call.waits_for_return else refusals.gone(self.link)
 
 
-async def _come_back(call: Call, refusal: TransportError, refused_s: float) -> float:
-    """Wait for the time that the server has set; returns it. Raises the refusal if the time is too long."""
+async def _come_back(call: Call, refusal: TransportError) -> None:
+    """Wait for the time that the server has set. Raises the refusal if all such waits together are too long."""
     wait_s = refusal.retry_after_s or 0.0
-    if not refusal.transient or not 0 < wait_s <= min(COME_BACK_S, call.deadline_s) - refused_s:
+    if not refusal.transient or not 0 < wait_s <= min(COME_BACK_S, call.deadline_s) - call.refused_s:
         raise refusal
     await asyncio.sleep(wait_s)
+    call.refused_s += wait_s
     call.extend_deadline()
-    return wait_s

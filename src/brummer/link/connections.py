@@ -200,9 +200,12 @@ class Connections:
         return True
 
     def _forget(self, place: Place, connection: HttpConnection) -> None:
-        if connection.was_hung_up and not self._target().keeps_idle and self.calls.connections == [connection]:
-            self._needs_none = True
-            self.on_left()
+        if self.calls.connections == [connection]:
+            if connection.lacked_room:
+                self._needs_none = True
+            elif connection.was_hung_up and not self._target().keeps_idle:
+                self._needs_none = True
+                self.on_left()
         for pool in (self.calls, self.waits, self.cancellations):
             pool.drop(connection)
         place.give_back()  # not before: whoever gets it would look for room among those that idle, and find this one

@@ -156,6 +156,10 @@ class Express(OnItsWay):
         if isinstance(failure, TransportError) and not is_answer(failure):
             self._on_lost(connection, failure)
             return
+        if self._caller.asks_for_answer_again(self._call, failure):
+            self._give_back()
+            self._carry_on()
+            return
         if isinstance(failure, NotBegun):
             try:
                 self._caller.take_refusal(self._call, failure)

@@ -114,8 +114,9 @@ class Process:
         return task
 
     def stop(self) -> None:
-        """SIGSTOP."""
-        self.is_running = False
+        """SIGSTOP; without effect on a process that is being killed."""
+        if not self.is_dead:
+            self.is_running = False
 
     def go_on(self) -> None:
         """SIGCONT: deferred events are handled first, then the timers, as a loop does after one long wait."""

@@ -141,10 +141,10 @@ class StdioClient(Client):
     """Lines over two pipes."""
 
     def _connected(self) -> None:
-        self._lines = LineReader(LINE_LIMIT_BYTES, self._on_line, lambda _, __: None)
+        lines = LineReader(LINE_LIMIT_BYTES, self._on_line, lambda _, __: None)
         self._unsent = bytearray()
         assert self._from_hub is not None  # noqa: S101 — `start_hub` has made it
-        self.process.loop.add_reader(self._from_hub.fd, self._on_readable, self._from_hub)
+        self.process.loop.add_reader(self._from_hub.fd, self._on_readable, self._from_hub, lines)
         client_info = {"name": "simulated", "version": "1"}
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client_info}
         self._send(msgspec.json.encode({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
@@ -170,10 +170,11 @@ class StdioClient(Client):
         pipe.writer = None
         self._flush()
 
-    def _on_readable(self, pipe: Pipe) -> None:
+    def _on_readable(self, pipe: Pipe, lines: LineReader) -> None:
+        """``lines`` are the pipe's own: a hub that was killed may have left half a line."""
         data = pipe.read(1 << 16)
         if data:
-            self._lines.feed(data)
+            lines.feed(data)
         else:
             pipe.close()
             if pipe is self._from_hub:

@@ -72,6 +72,8 @@ async def _play(world: World, schedule: Schedule) -> list[str]:
 
 
 async def _kill_all(world: World) -> None:
+    """The tasks are in no order, so what they do while they end belongs to no trace."""
+    world.trace.is_over = True
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     for process in list(world.machine.processes.values()):

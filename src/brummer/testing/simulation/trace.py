@@ -10,9 +10,11 @@ class Trace:
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self.lines: list[str] = []
+        self.is_over = False
 
     def __call__(self, who: str, what: str) -> None:
-        self.lines.append(f"{self._now_s() - 1000.0:12.6f}  {who:<12} {what}")
+        if not self.is_over:
+            self.lines.append(f"{self._now_s() - 1000.0:12.6f}  {who:<12} {what}")
 
     @property
     def hash(self) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import httptools
 import msgspec
 
-from brummer.core.errors import BadAnswer, ConnectionClosed, TooLarge, TransportError
+from brummer.core.errors import BadAnswer, ConnectionClosed, NoRoom, TooLarge, TransportError
 from brummer.wire.http import status_codes
 from brummer.wire.http.dialling import Sockets, dial, socket_error
 from brummer.wire.http.sse import EventDecoder
@@ -80,7 +80,7 @@ class HttpConnection:
         "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_leave_room", "_limit_bytes",
         "_loop", "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_response", "_reusable",
         "_room", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_room", "calls",
-        "closed", "heard_s", "local_port", "opened_at", "was_hung_up",
+        "closed", "heard_s", "lacked_room", "local_port", "opened_at", "was_hung_up",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +119,8 @@ class HttpConnection:
         self.calls = 0
         self.was_hung_up = False
         """The peer has closed it, in good order, while it carried nothing."""
+        self.lacked_room = False
+        """It was closed because its answer found no memory here."""
         self.heard_s = float("-inf")
         """When it last brought an answer, in loop time."""
         self.local_port: int = sock.getsockname()[1]
@@ -336,6 +338,7 @@ class HttpConnection:
             cause = error.__context__
             malformed = BadAnswer(f"malformed answer: {cause or error}", sent=self._sent)
             failure = cause if isinstance(cause, TooLarge) else malformed
+            self.lacked_room = isinstance(cause, NoRoom)
         response, self._response = self._response, None
         if response is not None:
             self._reusable = self._reusable and failure is None
@@ -427,6 +430,7 @@ class HttpConnection:
             self._loop.add_reader(self._sock, self._on_readable)
             self._loop.call_soon(self._read_on)
         else:
+            self.lacked_room = True
             self._fail(_no_room())
 
     def _give_room_back(self) -> None:
@@ -444,5 +448,5 @@ class HttpConnection:
         return Response(self._parser.get_status_code(), self._headers, body)
 
 
-def _no_room() -> TooLarge:
-    return TooLarge("there is not enough memory for the answer (memory_hard)", sent=True)
+def _no_room() -> NoRoom:
+    return NoRoom("there is not enough memory for the answer (memory_hard)", sent=True)
