@@ -157,6 +157,17 @@ async def test_a_restart_is_a_change_of_generation(directory: Path, registry: Re
     await no_more(registry)
 
 
+async def test_the_death_of_a_new_owner_is_told_after_a_change(registry: Registry, start: StartOwner) -> None:
+    owner, heir = [await asyncio.to_thread(start, name) for name in ("frontend", "heir")]
+    first = await published(owner)
+    assert await next_event(registry) == Appeared(first)
+    owner.record = msgspec.structs.replace(first, pid=heir.record.pid, start_token=heir.record.start_token)
+    second = await published(owner)
+    assert await next_event(registry) == Changed(first, second)
+    heir.process.kill()  # the first owner lives: the watch of its process tells nothing
+    assert await next_event(registry) == Gone(second, "process died")
+
+
 async def test_a_record_whose_owner_is_dead_is_never_listed_and_is_removed(
     directory: Path, registry: Registry, start: StartOwner
 ) -> None:
