@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from brummer.host import filesystems
 from brummer.host.directory_watch import DirectoryWatch
 from brummer.host.files import temporary_name
 from brummer.host.locks import FileLock
-from brummer.host.pids import own_identity
+from brummer.host.pids import identify, own_identity
 from brummer.host.real_system import REAL
 from brummer.host.system import Files
 from tests.unit.discovery_support import Owner, directory_in_memory, put, record_of_this_process
@@ -157,15 +158,21 @@ async def test_a_restart_is_a_change_of_generation(directory: Path, registry: Re
     await no_more(registry)
 
 
-async def test_the_death_of_a_new_owner_is_told_after_a_change(registry: Registry, start: StartOwner) -> None:
-    owner, heir = [await asyncio.to_thread(start, name) for name in ("frontend", "heir")]
+async def test_the_death_of_a_new_owner_is_told_without_a_scan(registry: Registry, start: StartOwner) -> None:
+    owner = await asyncio.to_thread(start, "frontend")
     first = await published(owner)
     assert await next_event(registry) == Appeared(first)
-    owner.record = msgspec.structs.replace(first, pid=heir.record.pid, start_token=heir.record.start_token)
-    second = await published(owner)
-    assert await next_event(registry) == Changed(first, second)
-    heir.process.kill()  # the first owner lives: the watch of its process tells nothing
-    assert await next_event(registry) == Gone(second, "process died")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as heir:  # it holds no lock, whose release would be a hint
+        identity = identify(heir.pid)
+        assert identity is not None
+        owner.record = msgspec.structs.replace(first, pid=identity.pid, start_token=identity.start_token)
+        second = await published(owner)
+        assert await next_event(registry) == Changed(first, second)
+        await registry.scan()
+        scans = registry.statistics().scans
+        heir.kill()
+        assert await next_event(registry) == Gone(second, "process died")
+        assert registry.statistics().scans == scans
 
 
 async def test_a_record_whose_owner_is_dead_is_never_listed_and_is_removed(
