@@ -162,7 +162,8 @@ async def test_the_death_of_a_new_owner_is_told_without_a_scan(registry: Registr
     owner = await asyncio.to_thread(start, "frontend")
     first = await published(owner)
     assert await next_event(registry) == Appeared(first)
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as heir:  # it holds no lock, whose release would be a hint
+    heir = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE)  # no lock, whose release were a hint
+    try:
         identity = identify(heir.pid)
         assert identity is not None
         owner.record = msgspec.structs.replace(first, pid=identity.pid, start_token=identity.start_token)
@@ -170,9 +171,11 @@ async def test_the_death_of_a_new_owner_is_told_without_a_scan(registry: Registr
         assert await next_event(registry) == Changed(first, second)
         await registry.scan()
         scans = registry.statistics().scans
+    finally:
         heir.kill()
-        assert await next_event(registry) == Gone(second, "process died")
-        assert registry.statistics().scans == scans
+    assert await next_event(registry) == Gone(second, "process died")
+    assert registry.statistics().scans == scans
+    await heir.wait()
 
 
 async def test_a_record_whose_owner_is_dead_is_never_listed_and_is_removed(
