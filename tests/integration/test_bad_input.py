@@ -202,7 +202,7 @@ McpServer._list_tools = noisily(McpServer._list_tools)
 
 def test_nothing_that_the_hub_prints_can_reach_the_stream(brum: Brum) -> None:
     launcher = f"""{STRAY}
-from brummer.wire import server
+from brummer.wire.mcp import server
 server._LEGACY_METHODS["tools/list"] = McpServer._list_tools
 from brummer.__main__ import main
 sys.argv = ["brum", "--mcp"]
