@@ -21,7 +21,7 @@ from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
 from brummer.host.private_sockets import AVAILABLE
 from brummer.hub import status_socket
-from brummer.peers.instance_entry import target_of
+from brummer.peers.instance_client import target_of
 from brummer.wire.http.connection import HttpConnection
 
 ANSWER_S: Final = 2.0

@@ -34,6 +34,21 @@ def judge(directory: Path, record: Record, *, is_shared: bool, system: System = 
     return "dead" if is_locked(lock_path(directory, record.instance_id), system) is False else "alive"
 
 
+def living_record(directory: Path, instance_id: str, system: System = REAL) -> Record | None:
+    """The record of this instance if it runs; one whose owner is proven dead is removed.
+
+    The caller makes sure that the directory is private.
+    """
+    record = _read(directory / file_name(instance_id), file_name(instance_id), system.files)
+    if record is None:
+        return None
+    is_shared = not system.filesystems.filesystem_has_events(directory)
+    verdict = judge(directory, record, is_shared=is_shared, system=system)
+    if verdict == "dead":
+        reap(directory, record, system)
+    return record if verdict == "alive" else None
+
+
 def reap(directory: Path, record: Record, system: System = REAL) -> bool:
     """Remove the file of this record, whose owner is proven dead; False when it is there and can't be removed."""
     path = directory / file_name(record.instance_id)

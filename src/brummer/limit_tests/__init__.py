@@ -1,1 +1,1 @@
-"""`brum --test-resource-limits`: each limit is driven past its edge, with real processes."""
+"""`brum --test-resource-limits`: tests that exceed each limit, with real processes."""

@@ -1,4 +1,4 @@
-"""Answers of a hub or an instance, told apart by their code."""
+"""Answers of a hub or an instance, with their error codes."""
 
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ class _Result(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """``code``: of the error, else `OK`. ``content``: the structured one, encoded."""
+    """``code``: of the error, or `OK`. ``content``: the encoded structured content."""
 
     code: str
     content: Raw = Raw(b"{}")

@@ -1,17 +1,17 @@
-"""Limits on calls: as many as are let in, and some more; then all are let go, and as many must get through again."""
+"""Limits on calls: as many as the limit and some more; then all are released, and as many must succeed again."""
 
 import contextlib
 import math
 from asyncio import Future
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from brummer.instance.service import Instance
 from brummer.limit_tests.answers import OK, Answer
 from brummer.limit_tests.finding import Measured
-from brummer.limit_tests.held_calls import HOLD, SHORT_WAY, TAKE, WAITING, Holding
+from brummer.limit_tests.held_calls import FAST, HOLD, TAKE, WAITING, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
 from brummer.limit_tests.world import World, ready
 from brummer.link.budget import QUEUED_PER_PLACE, Budget
@@ -19,115 +19,111 @@ from brummer.link.budget import QUEUED_PER_PLACE, Budget
 BUSY: Final = "busy"
 EXCESS: Final = 10
 PER_INSTANCE: Final = 150
-"""Calls at once; an instance takes 256 connections (`brummer.wire.http.server`), and the hub has some for itself."""
+"""Calls at once; an instance takes 256 connections (`brummer.wire.http.server`), and the hub needs some for itself."""
 INSTANCES: Final = 3
 
-Make = Callable[[], "Future[Answer]"]
+Calls = Sequence["Future[Answer]"]
+Make = Callable[[int], "Future[Answer]"]
 
 
-def _in(hub: HubProcess, instance: Instance, number: int) -> "Future[Answer]":
-    """A call that stays; every other one takes the short way."""
+def _held_in(hub: HubProcess, instance: Instance, number: int, tool: str = FAST, other: str = HOLD) -> "Future[Answer]":
+    """A call that is held; every second one takes the fast path."""
     instance_id = instance.record.instance_id
-    return hub.call(SHORT_WAY, instance=instance_id) if number % 2 else hub.call_in(instance_id, HOLD)
+    return hub.call(tool, instance=instance_id) if number % 2 else hub.call_in(instance_id, other)
 
 
-def _waiting_in(hub: HubProcess, instance: Instance, number: int) -> "Future[Answer]":
-    instance_id = instance.record.instance_id
-    return hub.call(WAITING, instance=instance_id) if number % 2 else hub.call_in(instance_id, WAITING)
+@contextlib.asynccontextmanager
+async def _instances(world: World, held: HeldCalls, count: int) -> AsyncIterator[list[Instance]]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(world.instance(f"shop-{number}", held)) for number in range(count)]
 
 
 async def in_flight(world: World, limit: int) -> Measured:
-    """Over several instances, because the limit is on all together."""
-    holding = world.holding()
-    async with contextlib.AsyncExitStack() as stack:
-        instances = [
-            await stack.enter_async_context(world.instance(f"shop-{number}", holding)) for number in range(INSTANCES)
-        ]
-        hub = await stack.enter_async_context(world.hub(in_flight=limit, queued_per_instance=0))
+    """Over several instances, because they share the limit."""
+    held = world.held_calls()
+    async with (
+        _instances(world, held, INSTANCES) as instances,
+        world.hub(in_flight=limit, queued_per_instance=0) as hub,
+    ):
         await ready(hub, *instances)
-        return await _overfilled(world, holding, limit, lambda number: _in(hub, instances[number % INSTANCES], number))
+        return await _overfilled(
+            world, held, limit, lambda number: _held_in(hub, instances[number % INSTANCES], number)
+        )
 
 
 async def connections(world: World, limit: int) -> Measured:
-    """As many calls to each of several instances as there are connections; what can't even wait for one is refused."""
-    holding, for_calls, may_wait = world.holding(), Budget(limit).for_calls, limit * QUEUED_PER_PLACE
+    """Each of several instances gets as many calls as there are connections; a call that can't queue is refused."""
+    held, for_calls, may_wait = world.held_calls(), Budget(limit).for_calls, limit * QUEUED_PER_PLACE
     count = 1 + math.ceil((may_wait + EXCESS) / for_calls)
-    async with contextlib.AsyncExitStack() as stack:
-        instances = [
-            await stack.enter_async_context(world.instance(f"shop-{number}", holding)) for number in range(count)
-        ]
-        hub = await stack.enter_async_context(world.hub(connections=limit))
+    async with _instances(world, held, count) as instances, world.hub(connections=limit) as hub:
         await ready(hub, *instances)
-        calls = [_in(hub, instances[number % count], number) for number in range(count * for_calls)]
-        await world.changed.until(lambda: holding.inside + len(_ended(calls)) >= len(calls) - may_wait)
-        most = max(holding.most, (await hub.status())["limits"]["in_use"]["connections"])
+        calls = [_held_in(hub, instances[number % count], number) for number in range(count * for_calls)]
+        await world.changed.until(lambda: held.count + len(_ended(calls)) >= len(calls) - may_wait)
+        most = max(held.most, (await hub.status())["limits"]["in_use"]["connections"])
         refused = _ended(calls)
-        holding.let_go()
-        good = await _all_good([call for call in calls if call not in refused])
-        again = await _all_good([_in(hub, instances[number % count], number) for number in range(for_calls)])
-    got = Counter(call.result().code for call in refused)
-    # What the hub opened for itself carries calls, too, while it is left over: up to the limit, at the most.
+        good = await _succeed_once_released(held, calls, refused)
+        again = await _all_good([_held_in(hub, instances[number % count], number) for number in range(for_calls)])
+    # The connections that the hub opens for itself carry calls too while they are idle: up to the limit at most.
     excess = max(len(refused), len(calls) - limit - may_wait)
-    return Measured(limit, most, for_calls, excess, BUSY, got, good and again)
+    return Measured(limit, most, for_calls, excess, BUSY, _codes(refused), good and again)
 
 
 async def in_flight_per_instance(world: World, limit: int) -> Measured:
-    """Nobody may wait, so that the next one is refused."""
-    holding = world.holding()
+    """No call may queue, so the next one is refused."""
+    held = world.held_calls()
     async with (
-        world.instance("shop", holding) as shop,
+        world.instance("shop", held) as shop,
         world.hub(in_flight_per_instance=limit, queued_per_instance=0) as hub,
     ):
         await ready(hub, shop)
-        return await _overfilled(world, holding, limit, partial(_in, hub, shop))
+        return await _overfilled(world, held, limit, partial(_held_in, hub, shop))
 
 
 async def waiting_per_instance(world: World, limit: int) -> Measured:
-    """As those in flight, for calls that wait for something to happen."""
-    holding = world.holding()
+    """The same for calls that wait for an event."""
+    held = world.held_calls()
     async with (
-        world.instance("shop", holding) as shop,
+        world.instance("shop", held) as shop,
         world.hub(waiting_per_instance=limit, queued_per_instance=0) as hub,
     ):
         await ready(hub, shop)
-        return await _overfilled(world, holding, limit, partial(_waiting_in, hub, shop))
+        return await _overfilled(
+            world, held, limit, lambda number: _held_in(hub, shop, number, tool=WAITING, other=WAITING)
+        )
 
 
-async def _overfilled(world: World, holding: Holding, limit: int, make: Callable[[int], "Future[Answer]"]) -> Measured:
-    """``make`` makes one call that stays; the others of all that are made must be refused."""
+async def _overfilled(world: World, held: HeldCalls, limit: int, make: Make) -> Measured:
+    """``make`` makes one call that is held; those above the limit must be refused."""
     calls = [make(number) for number in range(limit + EXCESS)]
-    await world.changed.until(lambda: holding.inside + len(_ended(calls)) >= len(calls))
-    refused = _ended(calls)
-    most = holding.most
-    holding.let_go()
-    good = await _all_good([call for call in calls if call not in refused])
+    await world.changed.until(lambda: held.count + len(_ended(calls)) >= len(calls))
+    refused, most = _ended(calls), held.most
+    good = await _succeed_once_released(held, calls, refused)
     again = await _all_good([make(number) for number in range(limit)])
     return _measured(limit, most, refused, recovered=good and again)
 
 
 async def queued_per_instance(world: World, limit: int) -> Measured:
-    """One call is let in, the others wait behind it."""
-    holding = world.holding()
+    """One call is admitted, the others queue behind it."""
+    held = world.held_calls()
     async with (
-        world.instance("shop", holding) as shop,
+        world.instance("shop", held) as shop,
         world.hub(queued_per_instance=limit, in_flight_per_instance=1) as hub,
     ):
         await ready(hub, shop)
-        calls = [_in(hub, shop, number) for number in range(1 + limit + EXCESS)]
-        await world.changed.until(lambda: holding.inside + len(_ended(calls)) > EXCESS)
+        calls = [_held_in(hub, shop, number) for number in range(1 + limit + EXCESS)]
+        await world.changed.until(lambda: held.count + len(_ended(calls)) > EXCESS)
         refused = _ended(calls)
-        waited = len(calls) - len(refused) - holding.inside
-        holding.let_go()
-        good = await _all_good([call for call in calls if call not in refused])
-        again = await _all_good([_in(hub, shop, number) for number in range(1 + limit)])
-    return _measured(limit, waited, refused, recovered=good and again)
+        queued = len(calls) - len(refused) - held.count
+        good = await _succeed_once_released(held, calls, refused)
+        again = await _all_good([_held_in(hub, shop, number) for number in range(1 + limit)])
+    return _measured(limit, queued, refused, recovered=good and again)
 
 
 async def parked(world: World, limit: int) -> Measured:
-    """An instance ends; its calls wait until it is there again."""
-    holding = world.holding()
+    """An instance ends; its calls wait until it runs again."""
+    held = world.held_calls()
     async with world.hub(parked=limit) as hub:
-        async with world.instance("shop", holding) as shop:
+        async with world.instance("shop", held) as shop:
             await ready(hub, shop)
         instance_id = shop.record.instance_id
         while await hub.state_of(instance_id) != "gone":
@@ -136,20 +132,28 @@ async def parked(world: World, limit: int) -> Measured:
         await world.changed.until(lambda: len(_ended(calls)) >= EXCESS)
         refused = _ended(calls)
         waited = sum(link["parked"] for link in (await hub.status())["links"])
-        async with world.instance("shop", holding):
-            good = await _all_good([call for call in calls if call not in refused])
+        async with world.instance("shop", held):
+            good = await _succeed_once_released(held, calls, refused)
             again = await _all_good([hub.call_in(instance_id, TAKE) for _ in range(limit)])
     return _measured(limit, waited, refused, recovered=good and again)
 
 
-def _ended(calls: Sequence["Future[Answer]"]) -> "list[Future[Answer]]":
+def _ended(calls: Calls) -> "list[Future[Answer]]":
     return [call for call in calls if call.done()]
 
 
-async def _all_good(calls: Sequence["Future[Answer]"]) -> bool:
+async def _succeed_once_released(held: HeldCalls, calls: Calls, refused: Calls) -> bool:
+    held.release()
+    return await _all_good([call for call in calls if call not in refused])
+
+
+async def _all_good(calls: Calls) -> bool:
     return all([(await call).code == OK for call in calls])
 
 
-def _measured(limit: int, reached: int, refused: Sequence["Future[Answer]"], *, recovered: bool) -> Measured:
-    got = Counter(call.result().code for call in refused)
-    return Measured(limit, reached, limit, EXCESS, BUSY, got, recovered)
+def _codes(refused: Calls) -> Counter[str]:
+    return Counter(call.result().code for call in refused)
+
+
+def _measured(limit: int, reached: int, refused: Calls, *, recovered: bool) -> Measured:
+    return Measured(limit, reached, limit, EXCESS, BUSY, _codes(refused), recovered)

@@ -1,4 +1,4 @@
-"""What it came to when a limit was driven past its edge, and whether it held. Pure."""
+"""What the test of a limit measured, and whether the limit held. Pure."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,9 +9,9 @@ Verdict = Literal["held", "broken", "skipped"]
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """``tested``: the value that was in force. ``reached``: the most that there was at once; less than ``edge`` shows
-    nothing. Each of the ``excess`` beyond must get ``wanted``; ``got`` counts by what they got. ``recovered``: whether
-    all went on as before when it was over.
+    """``tested``: the limit in force. ``reached``: the largest use at once; one below ``edge`` proves nothing.
+    Each of the ``excess`` must get ``wanted``; ``got`` counts what they got. ``recovered``: whether everything worked
+    as before afterwards.
     """
 
     tested: float
@@ -24,19 +24,19 @@ class Measured(msgspec.Struct, frozen=True):
 
     @property
     def complaint(self) -> str:
-        """Why it did not hold; empty if it did."""
+        """Why the limit did not hold; empty if it did."""
         complaints = []
         if self.reached > self.tested:
-            complaints.append(f"there were {self.reached:g} at once, of {self.tested:g} that may be")
+            complaints.append(f"{self.reached:g} at once exceed the limit of {self.tested:g}")
         elif self.reached < self.edge:
-            complaints.append(f"only {self.reached:g} of {self.tested:g} were let in")
+            complaints.append(f"only {self.reached:g} of {self.tested:g} were reached")
         missed = self.excess - self.got.get(self.wanted, 0)
         if missed:
-            complaints.append(f"{missed} of {self.excess} beyond it did not get {self.wanted}")
+            complaints.append(f"{missed} of {self.excess} above the limit did not get {self.wanted}")
         if others := sorted(self.got.keys() - {self.wanted}):
             complaints.append(f"some got {', '.join(others)}")
         if not self.recovered:
-            complaints.append("not all went on as before when it was over")
+            complaints.append("not everything worked as before afterwards")
         return "; ".join(complaints)
 
 
@@ -56,11 +56,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def judged(key: str, value: float, measured: Measured) -> Finding:
-    """By what was measured."""
+    """The verdict on what was measured."""
     complaint = measured.complaint
     return Finding(key, value, "broken" if complaint else "held", complaint, measured)
 
 
 def all_held(findings: list[Finding]) -> bool:
-    """What was skipped is told, and is no fault."""
+    """A skipped limit counts as held."""
     return all(finding.verdict != "broken" for finding in findings)

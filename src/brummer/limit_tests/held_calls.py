@@ -1,4 +1,4 @@
-"""Tools of a throw-away instance that do what a limit is tested with: stay, take much, give much, count."""
+"""Tools of a throw-away instance that the tests of limits call: they hold calls, take or return much, count."""
 
 import asyncio
 from typing import Any, Final
@@ -11,10 +11,10 @@ from brummer.wire.mcp.server import ToolCall
 from brummer.wire.mcp.tools import Content, Tool
 
 HOLD: Final = "hold"
-SHORT_WAY: Final = "scripts_list"
+FAST: Final = "scripts_list"
 WAITING: Final = "wait_for"
-"""Tools whose calls stay. The last two stand in for the instance's own: a hub has a short way for calls of tools that
-it knows, and other places for calls that wait.
+"""Tools that hold their calls. The last two replace tools of the instance: a hub has a fast path for the tools that it
+knows, and other limits for calls that wait.
 """
 PRODUCE: Final = "produce"
 TAKE: Final = "take"
@@ -24,25 +24,26 @@ class _Anything(msgspec.Struct):
     size: int = 0
 
 
-class Holding:
-    """Keeps calls until they are let go; one for several instances. ``changed`` fires when one comes in."""
+class HeldCalls:
+    """Holds calls until they are released; it may serve several instances. ``changed`` fires when a call arrives."""
 
     def __init__(self, changed: Signal) -> None:
         self._changed = changed
-        self._is_open = asyncio.Event()
-        self.inside = 0
+        self._released = asyncio.Event()
+        self.count = 0
+        """Calls that are held now."""
         self.most = 0
-        """That were in here at once."""
+        """The most that were held at once."""
         self.runs = 0
-        """Of the tool that produces."""
+        """Runs of the tool `PRODUCE`."""
 
-    def let_go(self) -> None:
-        """All that are in here, and all that come."""
-        self._is_open.set()
+    def release(self) -> None:
+        """Release all held calls, and all later ones."""
+        self._released.set()
 
     def tools(self) -> list[Tool]:
-        """For an instance."""
-        ours = [BY_NAME[name].as_instance_tool() for name in (SHORT_WAY, WAITING)]
+        """The tools, for an instance."""
+        ours = [BY_NAME[name].as_instance_tool() for name in (FAST, WAITING)]
         return [
             *(Tool(definition, _Anything, self._hold) for definition in (_definition(HOLD), *ours)),
             Tool(_definition(PRODUCE), _Anything, self._produce),
@@ -50,13 +51,13 @@ class Holding:
         ]
 
     async def _hold(self, _: _Anything, __: ToolCall) -> dict[str, Any]:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
+        self.count += 1
+        self.most = max(self.most, self.count)
         self._changed.fire()
         try:
-            await self._is_open.wait()
+            await self._released.wait()
         finally:
-            self.inside -= 1
+            self.count -= 1
         return {}
 
     async def _produce(self, wanted: _Anything, _: ToolCall) -> Content:

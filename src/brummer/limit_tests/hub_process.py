@@ -1,4 +1,4 @@
-"""A hub of our own as agents start it, ``brum --mcp`` on pipes, and calls on it."""
+"""A hub as agents start it, ``brum --mcp`` on pipes, and calls on it."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,14 @@ from brummer.wire.mcp import jsonrpc
 from brummer.wire.mcp.eras import LEGACY_LATEST
 
 END_S: Final = 3.0
-"""It promises to be gone within two."""
+"""A hub promises to end within two seconds."""
 
 LINE_BYTES: Final = 1 << 31
-"""Of one answer: more than any that is asked for here."""
+"""More than any answer that a test asks for."""
 
 
 class HubEnded(BrummerError):
-    """The hub that was tested has ended by itself."""
+    """The tested hub has ended by itself."""
 
     code = "hub_ended"
 
@@ -42,7 +42,7 @@ _decode = msgspec.json.Decoder(_Message).decode
 
 
 class HubProcess:
-    """Made by `running`. ``changed`` fires with every answer."""
+    """Made by `running`. ``changed`` fires at each answer."""
 
     def __init__(self, process: asyncio.subprocess.Process, changed: Signal) -> None:
         assert process.stdin is not None  # noqa: S101 — both are pipes
@@ -59,7 +59,7 @@ class HubProcess:
     async def running(
         cls, directory: Path, environ: Mapping[str, str], changed: Signal, descriptors: int | None = None
     ) -> "AsyncIterator[HubProcess]":
-        """Until the block ends; then nothing is left of it. ``descriptors``: it begins with so few."""
+        """A hub until the block ends. ``descriptors``: the limit on open files with which it starts."""
         command = [sys.executable, "-P", "-m", "brummer", "--mcp"]
         if descriptors is not None:
             command = ["/bin/sh", "-c", f'ulimit -S -n {descriptors}; exec "$0" "$@"', *command]
@@ -69,7 +69,7 @@ class HubProcess:
             env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # it warns of what is done to it here
+            stderr=subprocess.DEVNULL,  # its warnings are about the tests
             limit=LINE_BYTES,
         )
         reading: asyncio.Task[None] | None = None
@@ -86,22 +86,22 @@ class HubProcess:
                 await reading
 
     def call(self, tool: str, /, **arguments: Any) -> "asyncio.Future[Answer]":
-        """Of one of its own tools, or an instance's; sent at once."""
+        """Call a tool of the hub or of an instance; the request is sent at once."""
         params = {"name": tool, "arguments": arguments}
         return self._ask("tools/call", msgspec.json.encode(params))
 
     def call_in(self, instance: str, tool: str, /, **arguments: Any) -> "asyncio.Future[Answer]":
-        """Of a tool that only this instance knows."""
+        """Call a tool that only this instance has."""
         return self.call("instance_call", instance=instance, tool=tool, arguments=arguments)
 
     async def state_of(self, instance: str) -> str:
-        """Its link's state; empty where the hub does not know it yet."""
+        """The state of its link; empty if the hub does not know it yet."""
         content = (await self.call("instances_list")).decoded()
         states = {known["instance_id"]: known["state"] for known in content["instances"]}
         return str(states.get(instance, ""))
 
     async def status(self) -> dict[str, Any]:
-        """What ``hub_status`` tells."""
+        """The answer of ``hub_status``."""
         return (await self.call("hub_status")).decoded()
 
     def _ask(self, method: str, params: bytes) -> "asyncio.Future[Answer]":
@@ -118,7 +118,7 @@ class HubProcess:
         while line := await self._stdout.readline():
             message = _decode(line)
             if message.method is not None or not isinstance(message.id, int):
-                continue  # it tells us something, and asks nothing of a client that can nothing
+                continue  # a notification: this client declared no capabilities, so the hub requests nothing
             answered = self._waiting.pop(message.id, None)
             if answered is not None and not answered.done():
                 answered.set_result(of_rpc_error(message.error) if message.error else of_result(message.result))
@@ -126,13 +126,13 @@ class HubProcess:
         self._has_ended = True
         for answered in self._waiting.values():
             if not answered.done():
-                answered.set_exception(HubEnded("the hub has ended, with calls that it had not answered"))
-                answered.exception()  # seen, even if nobody waits for it
+                answered.set_exception(HubEnded("the hub has ended before it answered all calls"))
+                answered.exception()  # retrieved, else asyncio logs a complaint where no task waits for it
         self._changed.fire()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """By the end of its input, as an agent does; firmly if that is not enough."""
+    """End it by closing its input, as an agent does; kill it if that is not enough."""
     if process.stdin is not None:
         process.stdin.close()
     try:

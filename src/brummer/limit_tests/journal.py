@@ -1,4 +1,4 @@
-"""The limit on what an instance keeps on disk: the oldest runs make room; the newest can be read by the next one."""
+"""The limit on an instance's journal on disk: the oldest runs are removed; the next instance can read the newest."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from brummer.limit_tests.answers import OK, Answer
-from brummer.limit_tests.direct_client import Straight
+from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.output import FLOOD_PY, TEXT_BYTES
 from brummer.limit_tests.world import World
@@ -16,11 +16,11 @@ from brummer.logs.journal.files import KEPT_BYTES
 from brummer.logs.journal.retention import RUNS_OF_A_SCRIPT, shelved
 
 TIMES: Final = 1.2
-"""How much more than fits is left behind."""
+"""The runs leave this multiple of the limit."""
 
 
 async def size(world: World, limit: int) -> Measured:
-    """On disk, for one project."""
+    """Bytes on disk for one project."""
     run_bytes = min(limit, KEPT_BYTES)
     runs = math.ceil(TIMES * limit / run_bytes)
     flood = f"exec {sys.executable!r} -I flood.py {run_bytes // TEXT_BYTES} {TEXT_BYTES}"
@@ -28,24 +28,24 @@ async def size(world: World, limit: int) -> Measured:
     files = {"Procfile": "".join(f"{name}: {flood}\n" for name in dict.fromkeys(names)), "flood.py": FLOOD_PY}
     most, run = 0, Answer(OK)
     async with (
-        world.instance("shop", world.holding(), files, journal_bytes=limit) as shop,
-        Straight.to(shop) as straight,
+        world.instance("shop", world.held_calls(), files, journal_bytes=limit) as shop,
+        DirectClient.connected(shop) as client,
     ):
         box = world.black_box_of(shop)
         for name in names:
-            run = await straight.call("scripts_run", name=name, wait="exit")
+            run = await client.call("scripts_run", name=name, wait="exit")
             most = max(most, await asyncio.to_thread(size_bytes_of, box))
     most = max(most, await asyncio.to_thread(size_bytes_of, box))
     newest = f"{run.decoded()['process_id']}@{shop.record.generation}"
-    gone = runs - len(await asyncio.to_thread(shelved, box))
-    async with world.instance("shop", world.holding()) as shop, Straight.to(shop) as straight:
-        past = await straight.call("logs_tail", process=newest, limit=1)
+    removed = runs - len(await asyncio.to_thread(shelved, box))
+    async with world.instance("shop", world.held_calls()) as shop, DirectClient.connected(shop) as client:
+        past = await client.call("logs_tail", process=newest, limit=1)
         recovered = past.code == OK and len(past.decoded()["lines"]) == 1
-    return Measured(limit, most, limit // 2, max(1, gone), "removed", {"removed": gone}, recovered)
+    return Measured(limit, most, limit // 2, max(1, removed), "removed", {"removed": removed}, recovered)
 
 
 def size_bytes_of(directory: Path) -> int:
-    """All files in it, without those that the instance removes meanwhile."""
+    """Of all its files, without those that the instance removes meanwhile."""
     size_bytes = 0
     for path in directory.glob("*"):
         with contextlib.suppress(FileNotFoundError):

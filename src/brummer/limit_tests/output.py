@@ -1,17 +1,17 @@
-"""The limit on what an instance keeps of its scripts' output: a flood displaces itself, and whoever reads is told."""
+"""The limit on an instance's memory of output: new lines displace old ones, and a reader learns how many are lost."""
 
 import sys
 from typing import Final
 
 from brummer.limit_tests.answers import OK
-from brummer.limit_tests.direct_client import Straight
+from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.world import World
 from brummer.logs.output import LINE_BYTES, Batch
 
 TEXT_BYTES: Final = 1_000
 TIMES: Final = 2
-"""How much more than fits is printed."""
+"""The scripts print this multiple of the limit."""
 FLOOD_PY: Final = """\
 import sys
 for number in range(int(sys.argv[1])):
@@ -20,7 +20,7 @@ for number in range(int(sys.argv[1])):
 
 
 async def size(world: World, limit: int) -> Measured:
-    """Of memory."""
+    """Bytes of memory for lines."""
     line_bytes = TEXT_BYTES + LINE_BYTES
     lines = TIMES * limit // line_bytes
     python = f"exec {sys.executable!r} -I"
@@ -29,8 +29,8 @@ async def size(world: World, limit: int) -> Measured:
         "flood.py": FLOOD_PY,
     }
     async with (
-        world.instance("shop", world.holding(), files, output_bytes=limit) as shop,
-        Straight.to(shop) as straight,
+        world.instance("shop", world.held_calls(), files, output_bytes=limit) as shop,
+        DirectClient.connected(shop) as client,
     ):
         log = shop.manager.output.log
         most = 0
@@ -40,19 +40,19 @@ async def size(world: World, limit: int) -> Measured:
             most = max(most, log.size_bytes)
 
         shop.manager.output.follow(note)
-        await straight.call("scripts_run", name="flood", wait="exit")
-        gone = log.last_n - len(log)
-        told = await _dropped(straight, f"{shop.record.generation}.0")
-        await straight.call("scripts_run", name="after", wait="exit")
-        after = await straight.call("logs_tail", process="after")
+        await client.call("scripts_run", name="flood", wait="exit")
+        lost = log.last_n - len(log)
+        reported = await _dropped(client, f"{shop.record.generation}.0")
+        await client.call("scripts_run", name="after", wait="exit")
+        after = await client.call("logs_tail", process="after")
         recovered = after.code == OK and len(after.decoded()["lines"]) == 1
-    return Measured(limit, most, limit - 2 * line_bytes, gone, "dropped", {"dropped": told}, recovered)
+    return Measured(limit, most, limit - 2 * line_bytes, lost, "dropped", {"dropped": reported}, recovered)
 
 
-async def _dropped(straight: Straight, cursor: str) -> int:
-    """What a reader of all pages is told."""
+async def _dropped(client: DirectClient, cursor: str) -> int:
+    """The sum of the lost lines that all pages report."""
     dropped, more = 0, True
     while more:
-        page = (await straight.call("logs_tail", cursor=cursor, limit=5_000)).decoded()
+        page = (await client.call("logs_tail", cursor=cursor, limit=5_000)).decoded()
         dropped, cursor, more = dropped + page["dropped"], page["next_cursor"], page.get("more", False)
     return dropped

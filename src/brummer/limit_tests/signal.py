@@ -1,15 +1,15 @@
-"""Waiting for something to be true of what others do."""
+"""Waits until a condition that others bring about is true."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
 PATIENCE_S: Final = 8.0
-"""Everything that is waited for takes milliseconds, on a machine that is busy a second."""
+"""Each awaited condition comes true within milliseconds, on a busy machine within a second."""
 
 
 class Signal:
-    """Fires whenever something may have come true."""
+    """Fires whenever an awaited condition may have come true."""
 
     def __init__(self) -> None:
         self._fired = asyncio.Event()

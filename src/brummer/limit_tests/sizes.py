@@ -1,23 +1,22 @@
-"""Limits on what one message may weigh: just under it passes, just over it is refused, and the connection goes on."""
+"""Limits on the size of one message: one just below passes, one just above is refused, and the connection stays."""
 
 from collections import Counter
 from typing import Final
 
 from brummer.limit_tests.answers import OK
-from brummer.limit_tests.direct_client import Straight
+from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import PRODUCE, TAKE
 from brummer.limit_tests.world import World, ready
 
 TOO_LARGE: Final = "too_large"
 ENVELOPE_BYTES: Final = 1_000
-"""More than what is around the content of a message."""
+"""More than a message has around its content."""
 
 
 async def reply(world: World, limit: int) -> Measured:
-    """Of an instance, as the hub takes it."""
-    holding = world.holding()
-    async with world.instance("shop", holding) as shop, world.hub(reply_bytes=limit) as hub:
+    """Of an instance to the hub."""
+    async with world.instance("shop", world.held_calls()) as shop, world.hub(reply_bytes=limit) as hub:
         await ready(hub, shop)
         instance_id, fits = shop.record.instance_id, limit - ENVELOPE_BYTES
         passed = (await hub.call_in(instance_id, PRODUCE, size=fits)).code
@@ -28,15 +27,17 @@ async def reply(world: World, limit: int) -> Measured:
 
 async def request(world: World, limit: int) -> Measured:
     """To the hub, and to an instance."""
-    holding = world.holding()
     fits, too_much = "x" * (limit - ENVELOPE_BYTES), "x" * limit
-    async with world.instance("shop", holding, request_bytes=limit) as shop, world.hub(request_bytes=limit) as hub:
+    async with (
+        world.instance("shop", world.held_calls(), request_bytes=limit) as shop,
+        world.hub(request_bytes=limit) as hub,
+    ):
         await ready(hub, shop)
         instance_id = shop.record.instance_id
         passed = (await hub.call_in(instance_id, TAKE, filling=fits)).code
         refused = (await hub.call_in(instance_id, TAKE, filling=too_much)).code
-        async with Straight.to(shop) as straight:
-            refused_there = (await straight.call(TAKE, filling=too_much)).code
+        async with DirectClient.connected(shop) as client:
+            refused_there = (await client.call(TAKE, filling=too_much)).code
         again = (await hub.call_in(instance_id, TAKE, filling=fits)).code
     reached = len(fits) if passed == OK else 0
     return _measured(limit, reached, [refused, refused_there], recovered=again == OK)

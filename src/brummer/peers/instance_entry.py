@@ -3,18 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from brummer.discovery.record import Record
-from brummer.host.real_system import REAL
-from brummer.host.system import System
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
 from brummer.link.link import Link
-from brummer.link.target import Target
-from brummer.peers.process_sampler import condition_of
 from brummer.settings.servers import Server
-from brummer.wire.mcp import eras
 
 
 @dataclass(slots=True, eq=False)
@@ -76,17 +70,3 @@ class Known:
     def choice(self) -> dict[str, str]:
         """An item of what an error lists to choose from."""
         return {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
-
-
-def target_of(record: Record, system: System = REAL) -> Target:
-    """What a link needs to know of a record."""
-    url = urlsplit(record.url)
-    return Target(
-        record.instance_id,
-        record.generation,
-        url.hostname or "127.0.0.1",
-        url.port or 80,
-        record.token,
-        record.protocols or (eras.LEGACY_LATEST,),
-        condition_of(record, system.processes, system.clock.awake),
-    )

@@ -18,7 +18,8 @@ from brummer.link.foreign import ForeignTarget
 from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
-from brummer.peers.instance_entry import Known, target_of
+from brummer.peers.instance_client import target_of
+from brummer.peers.instance_entry import Known
 from brummer.peers.resolver import Addressing
 from brummer.pool.memory_reservations import Room
 from brummer.settings.limits import DEFAULTS, Limits

@@ -1,0 +1,95 @@
+"""Calls to one run of an instance without a hub, over one connection that stays open."""
+
+from typing import Final
+
+from brummer.core.errors import BrummerError
+from brummer.discovery.record import Record
+from brummer.host.real_system import REAL
+from brummer.host.system import System
+from brummer.link.call import Call
+from brummer.link.target import Target
+from brummer.peers.process_sampler import condition_of
+from brummer.wire.http import status_codes
+from brummer.wire.http.connection import HttpConnection
+from brummer.wire.mcp import eras
+
+CONNECT_S: Final = 2.0
+"""Loopback answers within a millisecond; a machine that swaps gets this long."""
+
+ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
+"""An answer of an instance's own tools has at most 256 KiB, its metrics less than 1 MiB."""
+
+
+class MetricsRefused(BrummerError):
+    """The instance answered a request for its data with an HTTP error: it may be of another version."""
+
+    code = "refused_by_instance"
+
+
+def target_of(record: Record, system: System = REAL) -> Target:
+    """The target that this record describes."""
+    return Target(
+        record.instance_id,
+        record.generation,
+        record.host,
+        record.port,
+        record.token,
+        record.protocols or (eras.LEGACY_LATEST,),
+        condition_of(record, system.processes, system.clock.awake),
+    )
+
+
+class InstanceClient:
+    """One call at a time. The run proves its identity on each new connection, before it receives its token."""
+
+    def __init__(self, record: Record, limit_bytes: int = ANSWER_LIMIT_BYTES) -> None:
+        self.record = record
+        self.target = target_of(record)
+        self._limit_bytes = limit_bytes
+        self._connection: HttpConnection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.closed
+
+    async def prove(self) -> None:
+        """Have the run prove its identity; its answer also holds the present position of its ledger.
+
+        Raises TransportError.
+        """
+        await self.target.prove(await self._opened())
+
+    async def call(self, call: Call) -> bytes:
+        """Send the call once; returns the encoded result. Raises TransportError, NotBegun, RemoteRefusal."""
+        return await self.target.ask(await self._proven(), call)
+
+    async def get(self, path: str) -> bytes:
+        """The body of the answer to a GET. Raises TransportError, MetricsRefused."""
+        target = self.target
+        connection = await self._proven()
+        response = await connection.exchange(
+            f"GET {path} HTTP/1.1\r\nhost: {target.authority}\r\nauthorization: Bearer {target.token}\r\n\r\n".encode()
+        )
+        if response.status != status_codes.OK:
+            raise MetricsRefused(f"it does not answer {path} (HTTP {response.status}): it may be of another version")
+        return response.body
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _proven(self) -> HttpConnection:
+        if not self.is_open:
+            await self.prove()
+        return await self._opened()
+
+    async def _opened(self) -> HttpConnection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await HttpConnection.open(
+                self.target.host,
+                self.target.port,
+                timeout_s=CONNECT_S,
+                limit_bytes=self._limit_bytes,
+                on_close=lambda _: None,
+            )
+        return self._connection
