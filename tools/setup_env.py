@@ -7,6 +7,7 @@ made without pip, because seeding pip takes longer than everything else here; wh
 if it is there, else fetched into .venv at the version and hashes that the lock gives.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = "Scripts" if os.name == "nt" else "bin"
+BIN = "bin"
 MAIN_VENV = ROOT / ".venv"
 OLDEST_UV = (0, 8)  # knows dependency groups that conflict, and this revision of the lock
 
@@ -49,11 +50,6 @@ def main(arguments: Sequence[str]) -> int:
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Two targets started side by side take turns; the second then finds nothing left to do."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
     with (ROOT / ".venv.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield

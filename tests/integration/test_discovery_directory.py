@@ -16,7 +16,6 @@ import pytest
 from brummer.host.locks import is_locked
 from tests.integration.programs import Brum, Hub, Instance, Program, within
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: directories in use can't be removed there")
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="platform: needs root to give directories away")
 MOUNTS = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="platform: needs root and unshare for private mounts"

@@ -19,8 +19,6 @@ from brummer.host.locks import FileLock, LockTimeout, is_locked
 from tests.integration.programs import Brum, Program, within
 from tests.unit.discovery_support import directory_in_memory, record_of_this_process
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: a process cannot be stopped there")
-
 # Holds the locks at these paths and never lets go; a directory is locked as such.
 HOLDER = """
 import fcntl, os, signal, sys

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +29,6 @@ from brummer.link.admission import Gate
 Gate.parked = property(lambda _: 0, lambda *_: None)
 """
 """Imported by every Python that is started with it: nobody counts the calls that are parked any more."""
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: signals")
 
 
 @pytest.fixture

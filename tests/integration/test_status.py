@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,6 @@ import pytest
 
 from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, Program, within
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: asyncio has no Unix sockets there")
 MOUNTS = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="platform: needs root and unshare for private mounts"
 )

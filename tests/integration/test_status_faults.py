@@ -22,8 +22,6 @@ from tests.integration.programs import BRUM, WAIT_S, Brum, Hub, within
 from tests.integration.scenarios.counting import publish
 from tests.integration.scenarios.ports import free_port
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: asyncio has no Unix sockets there")
-
 HEALTHY: Final = "healthy"
 GHOST: Final = "ghost-00000000"
 """Its record is ours to forge: no instance sets it right."""

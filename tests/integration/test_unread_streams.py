@@ -4,7 +4,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.integration.programs import BRUM, WAIT_S, Brum, within
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: named pipes of POSIX")
-
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 

@@ -94,7 +94,6 @@ def test_who_mistypes_a_command_gets_no_instance(tmp_path: Path, name: str, hint
     commands._refuse_strangers(tmp_path, [])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there every user is known")
 def test_a_user_whom_nobody_knows_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/known")
     start._have_a_home()

@@ -489,12 +489,6 @@ async def test_the_exit_status_tells_whether_a_hub_has_a_problem(
         assert shown == [{"hub": {"version": "1", "pid": 8}, "problems": problems}]
 
 
-def test_where_there_are_no_unix_sockets_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "AVAILABLE", False)
-    with pytest.raises(status.NotHere, match="Windows"):
-        status.run(watch=False, as_json=False)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_watching_prints_anew_when_something_has_changed(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, as_json: bool

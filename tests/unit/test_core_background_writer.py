@@ -4,7 +4,6 @@ import errno
 import fcntl
 import io
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import TextIO
 import pytest
 
 from brummer.core.background_writer import BackgroundWriter
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: pipes of a known size")
 
 PIPE_BYTES = 4096
 WITHIN_S = 30

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.host import files
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.files import (
     FileRefused,
@@ -29,7 +28,6 @@ from brummer.host.filesystems import filesystem_has_events, filesystem_name, is_
 from brummer.host.locks import is_locked
 from brummer.host.pids import own_identity
 from brummer.host.real_system import REAL
-from brummer.host.system import Files
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root may mount and chown")
 
@@ -100,10 +98,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "record.json"
     write_atomically(path, b"old")
 
-    def refuse(source: Path, target: Path, system: Files) -> None:
+    def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(files, "_replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(PermissionError):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -1,7 +1,6 @@
 """What the hub reads of instances that are down."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -174,9 +173,8 @@ def test_black_boxes_and_logs_outlive_the_session_unless_a_place_for_all_was_cho
     assert black_box_directory(chosen) == tmp_path / "black-box"
     assert log_directory(chosen) == tmp_path / "log"
     state = {"XDG_STATE_HOME": str(tmp_path), "XDG_RUNTIME_DIR": "/nowhere"}
-    if os.name == "posix":
-        assert black_box_directory(state) == tmp_path / "brummer" / "black-box"
-        assert log_directory(state) == tmp_path / "brummer" / "instances"
+    assert black_box_directory(state) == tmp_path / "brummer" / "black-box"
+    assert log_directory(state) == tmp_path / "brummer" / "instances"
 
 
 async def test_without_a_thread_no_black_box_is_found(

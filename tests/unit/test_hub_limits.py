@@ -1,7 +1,6 @@
 """`hub_status` reports limits of any value correctly."""
 
 import resource
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,7 +88,6 @@ def soft() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="platform: sockets are not limited there")
 def test_the_number_of_open_files_can_be_set_below_what_the_system_gives(soft: int) -> None:
     wanted = min(soft, descriptor_limit()) - 1
     raise_descriptor_limit(wanted)

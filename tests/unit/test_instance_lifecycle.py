@@ -24,7 +24,6 @@ from brummer.instance.restart_policy import LOOP_ENDS
 from brummer.instance.run import Run
 from brummer.process.guard import Guard
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells who listens")
 
 WITHIN_S = 30

@@ -22,8 +22,6 @@ from brummer.logs.error_groups import ErrorGroup, Problems
 from brummer.process.child import ScriptFailedToStart, start
 from brummer.process.guard import MARK, Guard
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
-
 WITHIN_S = 30
 GENERATION = uuid4().hex
 """Of this test run alone: what carries its mark is ended wherever it is."""

@@ -25,7 +25,6 @@ from brummer.wire.mcp.tools import ToolTable
 
 """Its mark is on every process: another suite that runs here must not take them for its own."""
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
 
 WITHIN_S = 30
 GENERATION = uuid4().hex

@@ -27,8 +27,6 @@ from brummer.process.pipe_reader import OnFlood
 from brummer.process.process_tree import Looks
 from brummer.process.throttle import SHARE, Pace
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: process groups are POSIX")
-
 LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
 WITHIN_S = 30
 IGNORES_TERM = (

@@ -17,8 +17,6 @@ import pytest
 from brummer.core.supervisor import Supervisor
 from brummer.process.guard import MARK, Guard, marked_environment
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="platform: a job object does it there")
-
 WITHIN_S = 30.0
 ZOMBIE = psutil.STATUS_ZOMBIE
 INSTANCE = """

@@ -92,12 +92,8 @@ def _on_signals(ended: asyncio.Event) -> None:
             signal.signal(number, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: running.call_soon_threadsafe(ended.set))
-        else:
-            running.add_signal_handler(number, end, number)
-    if sys.platform != "win32":
-        running.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)  # the terminal was closed
+        running.add_signal_handler(number, end, number)
+    running.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)  # the terminal was closed
 
 
 async def _announce(instance: Instance) -> None:

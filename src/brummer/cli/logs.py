@@ -151,9 +151,8 @@ async def _print_last_words(project: Project, readers: Sequence[Reader], printer
 async def _until_told(following: Any) -> None:
     """Until Ctrl-C or SIGTERM, which end it quietly."""
     told = asyncio.Event()
-    if sys.platform != "win32":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, told.set)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
     tasks = [asyncio.ensure_future(following), asyncio.ensure_future(told.wait())]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

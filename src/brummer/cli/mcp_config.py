@@ -37,7 +37,7 @@ def _chosen(clients: dict[str, T], client: str | None) -> list[T]:
 
 def _command() -> list[str]:
     """What runs just now, with its absolute path: agents are started elsewhere, and often without the user's PATH."""
-    program = shutil.which(sys.argv[0])  # on Windows its name has no extension here
+    program = shutil.which(sys.argv[0])
     if program is None or program.endswith(".py"):
         return [sys.executable, "-m", "brummer"]
     return [os.path.abspath(program)]  # noqa: PTH100 - a link to it may outlive where it leads

@@ -19,7 +19,6 @@ from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
-from brummer.host.private_sockets import AVAILABLE
 from brummer.hub import status_socket
 from brummer.peers.instance_client import target_of
 from brummer.wire.http.connection import HttpConnection
@@ -56,9 +55,6 @@ async def _run(directory: Path, *, as_json: bool) -> int:
 
 
 async def _hubs(directory: Path) -> list[Source]:
-    """None where there are no sockets of this kind: Windows."""
-    if not AVAILABLE:
-        return []
     async with contextlib.aclosing(Hubs(directory, status_socket.METRICS)) as hubs:
         return [_of_hub(answer) for answer in await hubs.ask()]
 

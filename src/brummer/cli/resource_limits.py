@@ -136,10 +136,7 @@ def _interrupting(task: "asyncio.Task[int]") -> Iterator[None]:
     """Ctrl-C and SIGTERM end what was started here, and then us."""
     running = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: running.call_soon_threadsafe(task.cancel))
-        else:
-            running.add_signal_handler(number, task.cancel)
+        running.add_signal_handler(number, task.cancel)
     yield
 
 

@@ -53,8 +53,6 @@ def _import_datetime() -> None:
 
 
 def _open_files() -> int:
-    if sys.platform == "win32":
-        return LEAST_OPEN_FILES
     soft = os.sysconf("SC_OPEN_MAX")  # RLIMIT_NOFILE, at no import
     return LEAST_OPEN_FILES if soft < 0 else soft  # below 0: there is no limit
 
@@ -63,7 +61,7 @@ def _have_a_home() -> None:
     """All later code takes HOME from the environment. If that is not an absolute path, replace it by the system's entry
     of the user. A container may run as a user without an entry; then use Docker's own default.
     """
-    if not os.path.isabs(os.environ.get("HOME", "")) and sys.platform != "win32":  # noqa: PTH117 - pathlib is heavy
+    if not os.path.isabs(os.environ.get("HOME", "")):  # noqa: PTH117 - pathlib is heavy
         from brummer.host.home import home_directory
 
         os.environ["HOME"] = str(home_directory(os.environ) or os.sep)

@@ -19,7 +19,7 @@ from brummer.discovery.directory import instances_directory
 from brummer.host import loop
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.pids import process_state
-from brummer.host.private_sockets import AVAILABLE, address_of
+from brummer.host.private_sockets import address_of
 from brummer.hub import status_socket
 
 ANSWER_S: Final = 2.0
@@ -36,12 +36,6 @@ ANSWER_LIMIT_BYTES: Final = 64 * 1024 * 1024
 """A link takes half a kilobyte: more than any hub can have of them."""
 
 
-class NotHere(BrummerError):
-    """`brum status` does not work on this system."""
-
-    code = "not_available"
-
-
 class Hung(BrummerError):
     """A hub that can be reached gave no answer."""
 
@@ -49,9 +43,7 @@ class Hung(BrummerError):
 
 
 def run(*, watch: bool, as_json: bool, no_color: bool = False) -> int:
-    """Print the status; returns 1 when no hub runs or one has a problem. Raises `NotHere`."""
-    if not AVAILABLE:
-        raise NotHere("brum status is not available on Windows: hubs are asked through Unix sockets; use brum ls")
+    """Print the status; returns 1 when no hub runs or one has a problem."""
     paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
     try:
         return loop.run(_run(instances_directory(os.environ), watch=watch, as_json=as_json, paint=paint))

@@ -52,18 +52,11 @@ def _absolute(path: Path) -> Path:
     raise DirectoryUnusable(path, "not_a_directory", f"{VARIABLE} must be an absolute path")
 
 
-if sys.platform == "win32":
-
-    def _is_ours(path: Path) -> bool:
-        return path.is_dir()
-
-else:
-
-    def _is_ours(path: Path) -> bool:
-        try:
-            return path.is_dir() and path.stat().st_uid == os.geteuid()
-        except OSError:
-            return False
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.is_dir() and path.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 if sys.platform == "linux":

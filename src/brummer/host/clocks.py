@@ -5,10 +5,7 @@ system   awake                            elapsed
 =======  ===============================  ===========================================
 Linux    CLOCK_MONOTONIC                  CLOCK_BOOTTIME
 macOS    CLOCK_UPTIME_RAW                 CLOCK_MONOTONIC_RAW, which counts sleep there
-Windows  QueryUnbiasedInterruptTime       GetTickCount64
 =======  ===============================  ===========================================
-
-Linux is tested, in a real suspend; macOS and Windows are untested on hardware.
 """
 
 import asyncio
@@ -35,7 +32,7 @@ if sys.platform == "linux":
         """Seconds that go on while the machine sleeps."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-elif sys.platform == "darwin":
+else:
 
     def awake() -> float:
         """Seconds that stand still while the machine sleeps."""
@@ -44,22 +41,6 @@ elif sys.platform == "darwin":
     def elapsed() -> float:
         """Seconds that go on while the machine sleeps."""
         return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
-
-else:
-    import ctypes
-
-    _kernel = ctypes.WinDLL("kernel32")
-    _kernel.GetTickCount64.restype = ctypes.c_ulonglong
-
-    def awake() -> float:
-        """Seconds that stand still while the machine sleeps."""
-        hundred_ns = ctypes.c_ulonglong()
-        _kernel.QueryUnbiasedInterruptTime(ctypes.byref(hundred_ns))
-        return hundred_ns.value / 1e7
-
-    def elapsed() -> float:
-        """Seconds that go on while the machine sleeps; in steps of some 16 ms."""
-        return float(_kernel.GetTickCount64()) / 1e3
 
 
 def busy() -> float:
@@ -179,7 +160,7 @@ if sys.platform == "linux":
             raise
         return ClockHints(close)
 
-elif sys.platform == "darwin":
+else:
     from brummer.host.notifications import watch_notifications
 
     _NAMES: Final = (b"com.apple.powermanagement.systempowerstate", b"com.apple.system.clock_set")
@@ -192,39 +173,3 @@ elif sys.platform == "darwin":
     ) -> ClockHints:
         """notify(3) posts at sleep, at wake, and when the clock is set."""
         return ClockHints(watch_notifications(loop, _NAMES, on_hint))
-
-else:
-    from ctypes import wintypes
-
-    _DEVICE_NOTIFY_CALLBACK: Final = 2
-    _RESUME_AUTOMATIC: Final = 0x12
-    _Callback = ctypes.WINFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p)
-
-    class _Subscription(ctypes.Structure):
-        _fields_ = (("callback", _Callback), ("context", ctypes.c_void_p))
-
-    def watch_clocks(
-        loop: asyncio.AbstractEventLoop,
-        on_hint: Callable[[], None],
-        on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
-    ) -> ClockHints:
-        """PowerRegisterSuspendResumeNotification calls from a thread of the system's; works without a window."""
-        power = ctypes.WinDLL("powrprof")
-
-        def on_power(_context: object, kind: int, _setting: object) -> int:
-            if kind == _RESUME_AUTOMATIC:
-                with contextlib.suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(on_hint)  # which also makes the loop compute its timers anew
-            return 0
-
-        subscription = _Subscription(_Callback(on_power), None)  # must live as long as the registration
-        handle = wintypes.HANDLE()
-        register = power.PowerRegisterSuspendResumeNotification
-        if register(_DEVICE_NOTIFY_CALLBACK, ctypes.byref(subscription), ctypes.byref(handle)):
-            raise OSError("PowerRegisterSuspendResumeNotification failed")
-
-        def close() -> None:
-            power.PowerUnregisterSuspendResumeNotification(handle)
-            del subscription.callback
-
-        return ClockHints(close)

@@ -1,44 +1,33 @@
 """How many files and sockets this process may have open."""
 
+import resource
 import socket
 import sys
 
-if sys.platform == "win32":
 
-    def raise_descriptor_limit(wanted: int) -> None:
-        """Sockets are not limited there."""
+def raise_descriptor_limit(wanted: int) -> None:
+    """Raise the limit to ``wanted``, if it is lower: see `set_descriptor_limit`."""
+    if descriptor_limit() < wanted:
+        set_descriptor_limit(wanted)
 
-    def set_descriptor_limit(wanted: int) -> None:
-        """As above."""
 
-    def descriptor_limit() -> int:
-        """How many it may have open."""
-        return sys.maxsize
+def set_descriptor_limit(wanted: int) -> None:
+    """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
+    still use select(2), which can't count beyond 1024.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
-else:
-    import resource
 
-    def raise_descriptor_limit(wanted: int) -> None:
-        """Raise the limit to ``wanted``, if it is lower: see `set_descriptor_limit`."""
-        if descriptor_limit() < wanted:
-            set_descriptor_limit(wanted)
-
-    def set_descriptor_limit(wanted: int) -> None:
-        """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
-        still use select(2), which can't count beyond 1024.
-        """
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-    def descriptor_limit() -> int:
-        """How many it may have open."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+def descriptor_limit() -> int:
+    """How many it may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def lowest_free_descriptor() -> int:
-    """All below it are taken; the limit where all are. On Windows it says nothing."""
+    """All below it are taken; the limit where all are."""
     try:
         with socket.socket() as sock:
             return sock.fileno()

@@ -1,14 +1,10 @@
-"""Directories that nobody else can enter, and what to tell the user when there is none to be had.
-
-Linux is tested; macOS and Windows are untested on hardware.
-"""
+"""Directories that nobody else can enter, and what to tell the user when there is none to be had."""
 
 import contextlib
 import errno
 import itertools
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import Final, Literal
 
@@ -67,84 +63,69 @@ class DirectoryUnusable(BrummerError):
         return cls(path, _REASONS.get(error.errno or 0, "failed"), os.strerror(error.errno or 0))
 
 
-if sys.platform == "win32":
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def writable_directory(path: Path, files: Files = os) -> None:
-        """Raises DirectoryUnusable for one that can be read only, or OSError."""
-        if not files.access(path, os.W_OK):
-            raise DirectoryUnusable(path, "forbidden")
 
-    def private_directory(path: Path, *, create: bool = True, files: Files = os) -> None:
-        """Make sure that this is a directory, not a link. Raises DirectoryUnusable."""
+def writable_directory(path: Path, files: Files = os) -> None:
+    """Raises DirectoryUnusable for one in which no file can be made, or OSError. Costs 2 µs, where no disk lets us
+    wait.
+    """
+    system = files.statvfs(path)
+    if not files.access(path, os.W_OK | os.X_OK):
+        raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
+    is_root = files.geteuid() == 0  # the file system reserves room for root
+    if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
+        raise DirectoryUnusable(path, "full", "no block is free")
+    if system.f_files and not (system.f_ffree if is_root else system.f_favail):
+        raise DirectoryUnusable(path, "full", "no inode is free")
+
+
+def private_directory(path: Path, *, create: bool = True, files: Files = os) -> None:
+    """Make sure that only we can read and write in this directory; make it (and its parents) if need be.
+
+    A directory of ours that others may enter is closed to them. Raises DirectoryUnusable.
+    """
+    try:
+        if create:
+            _make(path, files)
+        descriptor = files.open(path, _DIRECTORY)
+    except OSError as error:
+        raise _refused_directory(path, error, files) from error
+    try:
+        _close_to_others(path, descriptor, files)
+    finally:
+        files.close(descriptor)
+
+
+def _make(path: Path, files: Files) -> None:
+    """As mkdir -p does, but each with mode 0700: Python gives the parents the mode of the umask."""
+    for place in reversed([path, *itertools.takewhile(lambda parent: not _is_there(parent, files), path.parents)]):
+        with contextlib.suppress(FileExistsError):
+            files.mkdir(place, 0o700)
+
+
+def _is_there(path: Path, files: Files) -> bool:
+    try:
+        files.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _refused_directory(path: Path, error: OSError, files: Files) -> DirectoryUnusable:
+    """Linux answers ENOTDIR when a directory is asked for and the path is a link, so check for a link."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISLNK(files.lstat(path).st_mode):
+            return DirectoryUnusable(path, "symlink")
+    return DirectoryUnusable.because_of(path, error)
+
+
+def _close_to_others(path: Path, descriptor: int, files: Files) -> None:
+    status = files.fstat(descriptor)
+    if status.st_uid != files.geteuid():
+        raise DirectoryUnusable(path, "foreign_owner", f"user {status.st_uid}")
+    if status.st_mode & 0o077:
         try:
-            if create:
-                path.mkdir(parents=True, exist_ok=True)
-            status = files.lstat(path)
+            files.fchmod(descriptor, 0o700)
         except OSError as error:
-            raise DirectoryUnusable.because_of(path, error) from error
-        if status.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT:
-            raise DirectoryUnusable(path, "symlink")
-        if not stat.S_ISDIR(status.st_mode):
-            raise DirectoryUnusable(path, "not_a_directory")
-
-else:
-    _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-    def writable_directory(path: Path, files: Files = os) -> None:
-        """Raises DirectoryUnusable for one in which no file can be made, or OSError. Costs 2 µs, where no disk lets us
-        wait.
-        """
-        system = files.statvfs(path)
-        if not files.access(path, os.W_OK | os.X_OK):
-            raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
-        is_root = files.geteuid() == 0  # the file system reserves room for root
-        if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
-            raise DirectoryUnusable(path, "full", "no block is free")
-        if system.f_files and not (system.f_ffree if is_root else system.f_favail):
-            raise DirectoryUnusable(path, "full", "no inode is free")
-
-    def private_directory(path: Path, *, create: bool = True, files: Files = os) -> None:
-        """Make sure that only we can read and write in this directory; make it (and its parents) if need be.
-
-        A directory of ours that others may enter is closed to them. Raises DirectoryUnusable.
-        """
-        try:
-            if create:
-                _make(path, files)
-            descriptor = files.open(path, _DIRECTORY)
-        except OSError as error:
-            raise _refused_directory(path, error, files) from error
-        try:
-            _close_to_others(path, descriptor, files)
-        finally:
-            files.close(descriptor)
-
-    def _make(path: Path, files: Files) -> None:
-        """As mkdir -p does, but each with mode 0700: Python gives the parents the mode of the umask."""
-        for place in reversed([path, *itertools.takewhile(lambda parent: not _is_there(parent, files), path.parents)]):
-            with contextlib.suppress(FileExistsError):
-                files.mkdir(place, 0o700)
-
-    def _is_there(path: Path, files: Files) -> bool:
-        try:
-            files.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
-    def _refused_directory(path: Path, error: OSError, files: Files) -> DirectoryUnusable:
-        """Linux answers ENOTDIR when a directory is asked for and the path is a link, so check for a link."""
-        with contextlib.suppress(OSError):
-            if stat.S_ISLNK(files.lstat(path).st_mode):
-                return DirectoryUnusable(path, "symlink")
-        return DirectoryUnusable.because_of(path, error)
-
-    def _close_to_others(path: Path, descriptor: int, files: Files) -> None:
-        status = files.fstat(descriptor)
-        if status.st_uid != files.geteuid():
-            raise DirectoryUnusable(path, "foreign_owner", f"user {status.st_uid}")
-        if status.st_mode & 0o077:
-            try:
-                files.fchmod(descriptor, 0o700)
-            except OSError as error:
-                raise DirectoryUnusable(path, "open_to_others", os.strerror(error.errno or 0)) from error
+            raise DirectoryUnusable(path, "open_to_others", os.strerror(error.errno or 0)) from error

@@ -3,8 +3,6 @@
 A source says little on purpose: *created* (a new name, perhaps without content yet; only Linux tells that apart),
 *changed* (perhaps a name), *lost* (the directory was removed, moved or unmounted, and this watch has ended) or
 *overflow* (events were dropped). Whoever listens looks for himself.
-
-Linux is tested; macOS and Windows are untested on hardware.
 """
 
 import asyncio
@@ -140,7 +138,7 @@ if sys.platform == "linux":
     def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
         return _Inotify(loop)
 
-elif sys.platform == "darwin":
+else:
     import select
 
     _O_EVTONLY: Final = 0x8000
@@ -185,51 +183,3 @@ elif sys.platform == "darwin":
 
     def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
         return _Kqueue(loop)
-
-else:
-    import ctypes
-    import errno
-    from ctypes import wintypes
-
-    _FILE_NAME_OR_LAST_WRITE: Final = 0x1 | 0x10
-    _INVALID_HANDLE: Final = ctypes.c_void_p(-1).value
-
-    class _ChangeNotification:
-        """FindFirstChangeNotification is like a level: it can't overflow, and says no more than "look again"."""
-
-        kind = "windows"
-
-        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-            self._loop = loop
-            self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-            self._kernel.FindFirstChangeNotificationW.restype = wintypes.HANDLE
-            self._waiting: dict[int, asyncio.Future[bool]] = {}
-
-        def add(self, path: Path, listener: Listener) -> int:
-            handle = self._kernel.FindFirstChangeNotificationW(str(path), False, _FILE_NAME_OR_LAST_WRITE)
-            if handle in (None, _INVALID_HANDLE):
-                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-            self._wait(handle, listener)
-            return int(handle)
-
-        def _wait(self, handle: int, listener: Listener) -> None:
-            waiting = self._loop._proactor.wait_for_handle(handle)  # type: ignore[attr-defined]  # noqa: SLF001
-            self._waiting[handle] = waiting
-            waiting.add_done_callback(lambda done: None if done.cancelled() else self._tell(handle, listener))
-
-        def _tell(self, handle: int, listener: Listener) -> None:
-            if self._kernel.FindNextChangeNotification(wintypes.HANDLE(handle)):
-                self._wait(handle, listener)
-                listener("changed", None)
-            else:
-                self.remove(handle, listener)
-                listener("lost", None)
-
-        def remove(self, watch: int, listener: Listener) -> None:  # noqa: ARG002 - one listener each
-            waiting = self._waiting.pop(watch, None)
-            if waiting is not None:
-                waiting.cancel()
-                self._kernel.FindCloseChangeNotification(wintypes.HANDLE(watch))
-
-    def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
-        return _ChangeNotification(loop)

@@ -52,7 +52,7 @@ class DirectoryWatch:
 
     @property
     def kind(self) -> str:
-        """``inotify``, ``kqueue``, ``windows``; ``polling`` when no hint will come and the owner must look."""
+        """``inotify``, ``kqueue``; ``polling`` when no hint will come and the owner must look."""
         return self._source.kind if self._source and self._watch is not None else "polling"
 
     @property

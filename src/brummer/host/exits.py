@@ -3,8 +3,6 @@
 The order makes it free of races: open the descriptor first, then compare the identity. If the pid was recycled before
 we opened it, the identity differs; if it dies later, the descriptor tells. Where no descriptor is to be had (too many
 open files, a sandbox that forbids pidfd_open), the identity is compared every five seconds.
-
-Linux is tested; macOS and Windows are untested on hardware.
 """
 
 import asyncio
@@ -12,6 +10,7 @@ import errno
 import functools
 import os
 import random
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -27,115 +26,80 @@ _Close = Callable[[], None]
 
 _open_descriptors: set[int] = set()
 
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
+if sys.platform == "darwin":
+    import select
 
-    _SYNCHRONIZE: Final = 0x100000
-    _GONE: Final = 87  # ERROR_INVALID_PARAMETER; 5 (access denied) means alive and not ours
-    KIND: Kind = "handle"
+    KIND: Kind = "kqueue"
 
-    def open_exit_fd(identity: ProcessIdentity) -> int | None:  # noqa: ARG001
-        """There are no descriptors of processes on Windows. Raises OSError(ENOSYS) always."""
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-    def _subscribe(
-        loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
-    ) -> _Close | None:
-        """Wait for the process's handle, which also keeps its pid from being reused."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = wintypes.HANDLE
-        handle = kernel.OpenProcess(_SYNCHRONIZE, False, identity.pid)
-        if not handle:
-            if ctypes.get_last_error() == _GONE:
-                return None
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        if identify(identity.pid) != identity:
-            kernel.CloseHandle(wintypes.HANDLE(handle))
-            return None
-        waiting = loop._proactor.wait_for_handle(handle)  # type: ignore[attr-defined]  # noqa: SLF001
-        waiting.add_done_callback(lambda done: None if done.cancelled() else on_exit())
-
-        def close() -> None:
-            waiting.cancel()
-            kernel.CloseHandle(wintypes.HANDLE(handle))
-
-        return close
+    def _open(pid: int) -> int:
+        """A duplicate of a kqueue that has one event; the queue lives as long as the descriptor."""
+        queue = select.kqueue()
+        try:
+            event = select.kevent(
+                pid,
+                select.KQ_FILTER_PROC,
+                select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
+                select.KQ_NOTE_EXIT,
+            )
+            queue.control([event], 0)
+            return os.dup(queue.fileno())
+        finally:
+            queue.close()
 
 else:
-    import resource
+    KIND: Kind = "pidfd"
 
-    if sys.platform == "darwin":
-        import select
+    def _open(pid: int) -> int:
+        if not hasattr(os, "pidfd_open"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return os.pidfd_open(pid)
 
-        KIND: Kind = "kqueue"
 
-        def _open(pid: int) -> int:
-            """A duplicate of a kqueue that has one event; the queue lives as long as the descriptor."""
-            queue = select.kqueue()
-            try:
-                event = select.kevent(
-                    pid,
-                    select.KQ_FILTER_PROC,
-                    select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
-                    select.KQ_NOTE_EXIT,
-                )
-                queue.control([event], 0)
-                return os.dup(queue.fileno())
-            finally:
-                queue.close()
+@functools.cache
+def _descriptor_limit() -> int:
+    """A quarter of what this process may open: the rest is for the connections to those same processes."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
-    else:
-        KIND: Kind = "pidfd"
 
-        def _open(pid: int) -> int:
-            if not hasattr(os, "pidfd_open"):
-                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-            return os.pidfd_open(pid)
+def open_exit_fd(identity: ProcessIdentity) -> int | None:
+    """A descriptor that becomes readable when the process dies; None when it is dead already.
 
-    @functools.cache
-    def _descriptor_limit() -> int:
-        """A quarter of what this process may open: the rest is for the connections to those same processes."""
-        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
-
-    def open_exit_fd(identity: ProcessIdentity) -> int | None:
-        """A descriptor that becomes readable when the process dies; None when it is dead already.
-
-        Raises OSError when no descriptor can be had, which says nothing about the process.
-        """
-        try:
-            descriptor = _open(identity.pid)
-        except (ProcessLookupError, FileNotFoundError):  # ENOENT: by now the id of a thread
-            return None
-        is_it = False
-        try:
-            is_it = identify(identity.pid) == identity
-        finally:
-            if not is_it:
-                os.close(descriptor)
-        return descriptor if is_it else None
-
-    def _subscribe(
-        loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
-    ) -> _Close | None:
-        if len(_open_descriptors) >= _descriptor_limit():
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        descriptor = open_exit_fd(identity)
-        if descriptor is None:
-            return None
-        try:
-            loop.add_reader(descriptor, on_exit)
-        except BaseException:
+    Raises OSError when no descriptor can be had, which says nothing about the process.
+    """
+    try:
+        descriptor = _open(identity.pid)
+    except (ProcessLookupError, FileNotFoundError):  # ENOENT: by now the id of a thread
+        return None
+    is_it = False
+    try:
+        is_it = identify(identity.pid) == identity
+    finally:
+        if not is_it:
             os.close(descriptor)
-            raise
-        _open_descriptors.add(descriptor)
+    return descriptor if is_it else None
 
-        def close() -> None:
-            _open_descriptors.discard(descriptor)
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
 
-        return close
+def _subscribe(
+    loop: asyncio.AbstractEventLoop, identity: ProcessIdentity, on_exit: Callable[[], None]
+) -> _Close | None:
+    if len(_open_descriptors) >= _descriptor_limit():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    descriptor = open_exit_fd(identity)
+    if descriptor is None:
+        return None
+    try:
+        loop.add_reader(descriptor, on_exit)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _open_descriptors.add(descriptor)
+
+    def close() -> None:
+        _open_descriptors.discard(descriptor)
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+    return close
 
 
 class SystemProcesses:

@@ -1,7 +1,4 @@
-"""Files that several processes share: written whole or not at all, read without trusting whoever made them.
-
-Linux is tested; macOS and Windows are untested on hardware.
-"""
+"""Files that several processes share: written whole or not at all, read without trusting whoever made them."""
 
 import contextlib
 import errno
@@ -9,8 +6,6 @@ import itertools
 import os
 import re
 import stat
-import sys
-import time
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,47 +28,21 @@ class FileRefused(BrummerError):
         self.reason = reason
 
 
-if sys.platform == "win32":
-    _READ: Final = os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT
-    _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_BINARY | os.O_NOINHERIT
-    _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_BINARY | os.O_NOINHERIT
-    _REPLACE_TRIES: Final = 10
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def _foreign(status: os.stat_result, files: Files) -> bool:  # noqa: ARG001
-        return False  # the profile's access list already keeps others out
 
-    def _replace(source: Path, target: Path, files: Files) -> None:
-        """A reader without FILE_SHARE_DELETE makes it fail for as long as it has the file open: 1 to 50 ms."""
-        for attempt in range(_REPLACE_TRIES):
-            try:
-                files.replace(source, target)
-            except PermissionError:
-                if attempt == _REPLACE_TRIES - 1:
-                    raise
-                time.sleep(min(0.001 * 2**attempt, 0.05))
-            else:
-                return
+def _foreign(status: os.stat_result, files: Files) -> bool:
+    return status.st_uid != files.geteuid()
 
-    def _sync_directory(path: Path, files: Files) -> None:
-        """A directory can't be opened for that on Windows."""
 
-else:
-    _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-
-    def _foreign(status: os.stat_result, files: Files) -> bool:
-        return status.st_uid != files.geteuid()
-
-    def _replace(source: Path, target: Path, files: Files) -> None:
-        files.replace(source, target)
-
-    def _sync_directory(path: Path, files: Files) -> None:
-        descriptor = files.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            files.fsync(descriptor)
-        finally:
-            files.close(descriptor)
+def _sync_directory(path: Path, files: Files) -> None:
+    descriptor = files.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        files.fsync(descriptor)
+    finally:
+        files.close(descriptor)
 
 
 _counter = itertools.count()
@@ -125,7 +94,7 @@ def write_atomically(
     temporary = path.with_name(temporary_name(path.name, system))
     try:
         _write_new(temporary, data, mode, files, durable=durable)
-        _replace(temporary, path, files)
+        files.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             files.unlink(temporary)

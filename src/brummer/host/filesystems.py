@@ -1,7 +1,4 @@
-"""What kind of file system a path is on: whether it is memory, and whether it tells us about changes.
-
-Linux is tested; macOS and Windows are untested on hardware.
-"""
+"""What kind of file system a path is on: whether it is memory, and whether it tells us about changes."""
 
 import sys
 from pathlib import Path
@@ -63,7 +60,7 @@ if sys.platform == "linux":
         magic = answer[0] & 0xFFFFFFFF
         return _NAMES.get(magic, hex(magic))
 
-elif sys.platform == "darwin":
+else:
     import ctypes
     import os
 
@@ -78,19 +75,6 @@ elif sys.platform == "darwin":
         symbol = "statfs" if os.uname().machine == "arm64" else "statfs$INODE64"
         check(function(symbol)(os.fsencode(path), answer), str(path))
         return answer.raw[_NAME_AT : _NAME_AT + 16].split(b"\0")[0].decode()
-
-else:
-    import ctypes
-    import os
-
-    _DRIVE_REMOTE: Final = 4
-
-    def filesystem_name(path: Path) -> str:
-        """``remote`` or ``local``. Raises OSError when there is no such path."""
-        os.stat(path)
-        root = os.path.splitdrive(os.path.abspath(path))[0] + "\\"
-        remote = ctypes.WinDLL("kernel32").GetDriveTypeW(root) == _DRIVE_REMOTE
-        return "remote" if remote else "local"
 
 
 def is_tmpfs(path: Path) -> bool:

@@ -55,8 +55,6 @@ if sys.platform == "linux":
 
 
 def _watch_by_polling(loop: asyncio.AbstractEventLoop, fd: int, on_hangup: Callable[[], object]) -> Callable[[], None]:
-    if not hasattr(select, "poll"):  # Windows
-        return lambda: None
     timer: asyncio.Handle | None = None
     polled = select.poll()
     polled.register(fd, 0)

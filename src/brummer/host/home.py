@@ -1,7 +1,6 @@
 """The user's home directory."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +12,6 @@ def home_directory(environ: Mapping[str, str]) -> Path | None:
     named = environ.get("HOME", "")
     if Path(named).is_absolute():
         return Path(named)
-    if sys.platform == "win32":
-        return Path.home()
     import pwd  # noqa: PLC0415 — HOME is nearly always set
 
     try:

@@ -73,7 +73,7 @@ def _read(path: "Path") -> str:
     descriptor = open_for_reading(path, LIMIT_BYTES)
     try:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if os.name == "posix" and mode & 0o077:
+        if mode & 0o077:
             raise _unusable(path, f"others may read or write it (mode {mode:04o}): remove it, and a new one is made")
         return read_descriptor(path, descriptor, LIMIT_BYTES).decode("latin-1").strip()
     finally:

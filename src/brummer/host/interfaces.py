@@ -1,11 +1,9 @@
-"""What the system knows of its network, and a hint when that may have changed.
-
-Linux is tested; macOS and Windows are untested on hardware.
-"""
+"""What the system knows of its network, and a hint when that may have changed."""
 
 import asyncio
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
@@ -53,21 +51,19 @@ class NetworkHints:
 _NAME_BYTES: Final = 16
 _UP, _RUNNING = 0x1, 0x40
 
-if sys.platform != "win32":
-    import fcntl
+_SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
 
-    _SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
 
-    def _flags(interface: str) -> int:
-        """The interface's flags; 0 when there is none of that name."""
-        request = struct.pack(f"{_NAME_BYTES}sh14x", os.fsencode(interface), 0)
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
-        except OSError:
-            return 0
-        flags: int = struct.unpack_from("H", answer, _NAME_BYTES)[0]
-        return flags
+def _flags(interface: str) -> int:
+    """The interface's flags; 0 when there is none of that name."""
+    request = struct.pack(f"{_NAME_BYTES}sh14x", os.fsencode(interface), 0)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
+    except OSError:
+        return 0
+    flags: int = struct.unpack_from("H", answer, _NAME_BYTES)[0]
+    return flags
 
 
 if sys.platform == "linux":
@@ -133,7 +129,7 @@ if sys.platform == "linux":
             raise
         return NetworkHints(close)
 
-elif sys.platform == "darwin":
+else:
     from brummer.host.notifications import watch_notifications
     from brummer.host.readers import read_when_ready
 
@@ -168,43 +164,4 @@ elif sys.platform == "darwin":
             sock.close()
 
         read_when_ready(loop, sock.fileno(), read, on_failed)
-        return NetworkHints(close)
-
-else:
-    import ctypes
-    from ctypes import wintypes
-
-    _Callback = ctypes.WINFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
-
-    def loopback_is_up() -> bool:
-        """It can't be taken down there."""
-        return True
-
-    def carrier() -> bool | None:
-        """Not seen: the route goes away with the carrier there."""
-        return None
-
-    def watch_network(
-        loop: asyncio.AbstractEventLoop,
-        on_hint: Callable[[], None],
-        on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
-    ) -> NetworkHints:
-        """The IP helper's callbacks, which come on threads of the system's."""
-        helper = ctypes.WinDLL("iphlpapi")
-
-        def on_change(_context: object, _row: object, _kind: int) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(on_hint)
-
-        callback, handles = _Callback(on_change), []
-        for name in ("NotifyUnicastIpAddressChange", "NotifyRouteChange2", "NotifyIpInterfaceChange"):
-            handle = wintypes.HANDLE()
-            if getattr(helper, name)(ctypes.c_ushort(0), callback, None, ctypes.c_ubyte(0), ctypes.byref(handle)) == 0:
-                handles.append(handle)
-
-        def close() -> None:
-            for handle in handles:  # waits for a callback that runs, so never called from within one
-                helper.CancelMibChangeNotify2(handle)
-            del callback.__dict__["_objects"]
-
         return NetworkHints(close)

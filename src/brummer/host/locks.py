@@ -8,16 +8,13 @@ drops it at once (`_forget_after_fork`). Only a fork made in C, without exec, ke
 The file is never removed: whoever waits on a removed file holds a lock that nobody else can see. So whoever got the
 lock makes sure that the path still names the file it locked. Waiting is polling with jitter and always bounded;
 nothing here holds one lock while it waits for another, so there can be no deadlock.
-
-Linux is tested; macOS and Windows are untested on hardware.
 """
 
 import asyncio
 import contextlib
-import errno
+import fcntl
 import os
 import stat
-import sys
 import weakref
 from pathlib import Path
 from typing import Final
@@ -59,59 +56,34 @@ class LocksUnsupported(BrummerError):
         self.path = path
 
 
-if sys.platform == "win32":
-    import msvcrt
+_OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PROBE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-    _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT
-    _PROBE: Final = os.O_RDWR | os.O_BINARY | os.O_NOINHERIT
-    _FAR: Final = 0x7FFF0000
-    """Locks are mandatory there: lock a byte behind the end, so that the holder's pid stays readable."""
 
-    def _try_lock(descriptor: int, locks: Locks, *, shared: bool) -> bool:  # noqa: ARG001 - there is one kind
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EDEADLK):
-                return False
-            raise
-        return True
+def _try_lock(descriptor: int, locks: Locks, *, shared: bool) -> bool:
+    """Probes take the shared kind, so that they don't disturb each other."""
+    try:
+        locks.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
-    def _unlock(descriptor: int, locks: Locks) -> None:  # noqa: ARG001 - as above
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
-    def _write_holder(descriptor: int, text: bytes, files: Files) -> None:  # noqa: ARG001 - as above
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, text)
+def _unlock(descriptor: int, locks: Locks) -> None:
+    locks.flock(descriptor, fcntl.LOCK_UN)
 
-else:
-    import fcntl
 
-    _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    _PROBE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _write_holder(descriptor: int, text: bytes, files: Files) -> None:
+    files.ftruncate(descriptor, 0)
+    files.pwrite(descriptor, text, 0)
 
-    def _try_lock(descriptor: int, locks: Locks, *, shared: bool) -> bool:
-        """Probes take the shared kind, so that they don't disturb each other."""
-        try:
-            locks.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
-    def _unlock(descriptor: int, locks: Locks) -> None:
-        locks.flock(descriptor, fcntl.LOCK_UN)
+def _forget_after_fork() -> None:
+    for lock in _held:
+        lock.forget()
 
-    def _write_holder(descriptor: int, text: bytes, files: Files) -> None:
-        files.ftruncate(descriptor, 0)
-        files.pwrite(descriptor, text, 0)
 
-    def _forget_after_fork() -> None:
-        for lock in _held:
-            lock.forget()
-
-    os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 class FileLock:

@@ -26,11 +26,10 @@ def run(main: Coroutine[Any, Any, int]) -> int:
 
 
 def _prepare() -> None:
-    if sys.platform != "win32":
-        # An ignored SIGCHLD survives an exec; then the kernel would discard the exit status of every child.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # A blocked signal survives an exec, too, and would end neither this process nor its children.
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # An ignored SIGCHLD survives an exec; then the kernel would discard the exit status of every child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # A blocked signal survives an exec, too, and would end neither this process nor its children.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.freeze()  # what was imported stays: no collection need look at it again
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()  # off since the start (`brummer.cli.start`)
@@ -38,8 +37,6 @@ def _prepare() -> None:
 
 def _loop_factory() -> Any:
     """The loop's time is awake time everywhere (`brummer.core.clock`)."""
-    if sys.platform == "win32":
-        return _awake_loop
     if sys.platform == "darwin" or os.environ.get("BRUMMER_LOOP") == "asyncio":
         return None  # libuv, and so uvloop, counts sleep on macOS: mach_continuous_time in its darwin.c
     try:
@@ -47,14 +44,3 @@ def _loop_factory() -> Any:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _awake_loop() -> asyncio.AbstractEventLoop:
-    """Windows: the standard loop's time counts sleep, and the proactor cannot watch a plain socket for readiness."""
-    from brummer.host.clocks import awake  # noqa: PLC0415 — only there
-
-    class AwakeLoop(asyncio.SelectorEventLoop):
-        def time(self) -> float:
-            return awake()
-
-    return AwakeLoop()

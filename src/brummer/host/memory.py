@@ -1,7 +1,4 @@
-"""How much memory this process takes, and giving back what it does not need.
-
-macOS and Windows are untested on hardware.
-"""
+"""How much memory this process takes, and giving back what it does not need."""
 
 import contextlib
 import gc
@@ -18,7 +15,7 @@ if sys.platform == "linux":
         except (OSError, ValueError, IndexError):
             return None
 
-elif sys.platform == "darwin":
+else:
     import ctypes
 
     _TASK_BASIC_INFO = 20
@@ -44,31 +41,6 @@ elif sys.platform == "darwin":
         task = ctypes.c_uint32.in_dll(library, "mach_task_self_")
         failed = library.task_info(task, _TASK_BASIC_INFO, ctypes.byref(info), ctypes.byref(count))
         return None if failed else int(info.resident_size)
-
-else:
-    import ctypes
-    from ctypes import wintypes
-
-    class _Counters(ctypes.Structure):
-        _fields_ = (
-            ("size", wintypes.DWORD),
-            ("page_faults", wintypes.DWORD),
-            ("peak_working_set", ctypes.c_size_t),
-            ("working_set", ctypes.c_size_t),
-            ("quotas", ctypes.c_size_t * 4),
-            ("pagefile", ctypes.c_size_t),
-            ("peak_pagefile", ctypes.c_size_t),
-        )
-
-    def resident_bytes() -> int | None:
-        """Of this process, now. None where the system does not tell."""
-        kernel = ctypes.WinDLL("kernel32")
-        kernel.GetCurrentProcess.restype = wintypes.HANDLE
-        counters = _Counters()
-        counters.size = ctypes.sizeof(counters)
-        process = wintypes.HANDLE(kernel.GetCurrentProcess())
-        told = kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), counters.size)
-        return int(counters.working_set) if told else None
 
 
 def give_back() -> None:

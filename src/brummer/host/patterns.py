@@ -94,7 +94,7 @@ class Pattern:
         Raises PatternTooSlow when it has used more CPU time.
         """
         global _armed  # noqa: PLW0603 - there is one timer per process
-        if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             return search()
         if signal.getsignal(signal.SIGVTALRM) is not _on_timer:
             signal.signal(signal.SIGVTALRM, _on_timer)

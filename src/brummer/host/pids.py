@@ -4,8 +4,6 @@ A pid alone proves nothing: it is reused after a death and means another process
 of a process is (boot id, pid namespace, pid, start time), and the time namespace of the reader of that time: /proc
 shows it on the reader's own clock, so start times of two time namespaces can't be compared. The start time has ticks of
 10 ms on Linux; a pid is not reused in that time (32,768 forks of 0.4 ms lie between), so all together are exact.
-
-Linux is tested; macOS and Windows are untested on hardware.
 """
 
 import functools
@@ -25,7 +23,7 @@ UNKNOWN_BOOT: Final = "unknown"
 
 class ProcessIdentity(msgspec.Struct, frozen=True):
     """One process, now and for ever. ``start_token`` counts clock ticks since boot on Linux, microseconds of the
-    epoch on macOS, 100 ns of the year 1601 on Windows: compare it, don't compute with it.
+    epoch on macOS: compare it, don't compute with it.
     """
 
     boot_id: str
@@ -105,7 +103,7 @@ if sys.platform == "linux":
     def _pids_can_be_looked_up() -> bool:
         return _proc_shows_our_namespace(os.getpid())
 
-elif sys.platform == "darwin":
+else:
     import ctypes
     import struct
 
@@ -141,50 +139,6 @@ elif sys.platform == "darwin":
         size = ctypes.c_size_t(len(answer))
         failed = function("sysctlbyname")(b"kern.bootsessionuuid", answer, ctypes.byref(size), None, 0)
         return UNKNOWN_BOOT if failed else answer.value.decode()
-
-    def _pid_namespace() -> int:
-        return 0
-
-    def _time_namespace() -> int:
-        return 0
-
-    def _own_start_token() -> int:
-        status = _stat(os.getpid())
-        return status[2] if status else 0
-
-    def _pids_can_be_looked_up() -> bool:
-        return True
-
-else:
-    import ctypes
-    from ctypes import wintypes
-
-    _QUERY_LIMITED_INFORMATION: Final = 0x1000
-    _STILL_ACTIVE: Final = 259
-
-    def _stat(process: int) -> tuple[State, int, int] | None:
-        """A handle to a dead process can still be opened while anybody holds one: ask for its exit code."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = wintypes.HANDLE
-        opened = kernel.OpenProcess(_QUERY_LIMITED_INFORMATION, False, process)
-        if not opened:
-            return None
-        handle = wintypes.HANDLE(opened)
-        try:
-            code = wintypes.DWORD()
-            created, ended, system, user = (wintypes.FILETIME() for _ in range(4))
-            kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-            kernel.GetProcessTimes(handle, *map(ctypes.byref, (created, ended, system, user)))
-        finally:
-            kernel.CloseHandle(handle)
-        state: State = "running" if code.value == _STILL_ACTIVE else "zombie"
-        return state, _number(system) + _number(user), _number(created)
-
-    def _number(time: wintypes.FILETIME) -> int:
-        return int(time.dwHighDateTime) << 32 | int(time.dwLowDateTime)
-
-    def _boot_id() -> str:
-        return "windows"  # the start time is absolute there, and so already exact across boots
 
     def _pid_namespace() -> int:
         return 0

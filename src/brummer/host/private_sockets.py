@@ -1,8 +1,6 @@
 """Unix sockets in a directory of ours: nobody else's from the first moment, and with paths of any length on Linux.
 
 A socket gets its name only when somebody listens at it. So a name at which nobody listens is what a dead process left.
-
-Linux is tested; macOS is untested on hardware. On Windows there are none: asyncio has no Unix sockets there.
 """
 
 import contextlib
@@ -16,8 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from brummer.host.files import temporary_name
-
-AVAILABLE: Final = sys.platform != "win32"
 
 ADDRESS_LIMIT_BYTES: Final = 107 if sys.platform == "linux" else 103
 """sun_path of struct sockaddr_un, less the NUL at its end: 108 bytes on Linux (unix(7)), 104 on macOS."""

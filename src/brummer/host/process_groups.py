@@ -5,8 +5,6 @@ as its pid or its group. So as long as the leader is our unreaped child, a signa
 stranger; `peek_exit` learns the exit status and leaves the zombie in place. Where the system has no waitid
 (macOS before Python 3.13) the leader is reaped when it is seen dead, and then only the other members keep the
 number.
-
-Linux is tested; macOS is untested on hardware; Windows has no process groups.
 """
 
 import contextlib
@@ -34,7 +32,7 @@ if sys.platform == "linux":
         except (FileNotFoundError, ProcessLookupError, PermissionError, IndexError):
             return None  # it died while we looked, or is hidden from us
 
-elif sys.platform == "darwin":
+else:
     import array
 
     from brummer.host.libc import check, function
@@ -46,11 +44,6 @@ elif sys.platform == "darwin":
         address, _ = pids.buffer_info()
         filled = check(function("proc_listpids")(_PROC_PGRP_ONLY, group, address, 4 * len(pids)))
         yield from (pid for pid in pids[: filled // 4] if pid)
-
-else:
-
-    def _pids_in(group: int) -> "Iterator[int]":  # noqa: ARG001 - there are none
-        yield from ()
 
 
 def members(group: int) -> list[ProcessIdentity]:
@@ -74,28 +67,29 @@ def _is_zombie_of(pid: str, parent: int) -> bool:
     return False
 
 
-if sys.platform != "win32":
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Signal all members that we may signal; quiet when there are none."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
-    def signal_group(group: int, number: signal.Signals) -> None:
-        """Signal all members that we may signal; quiet when there are none."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
 
-    def end_group(group: int, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ask all members to end. A stopped process can only hear it when it is continued."""
-        signal_group(group, number)
-        signal_group(group, signal.SIGCONT)
+def end_group(group: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Ask all members to end. A stopped process can only hear it when it is continued."""
+    signal_group(group, number)
+    signal_group(group, signal.SIGCONT)
 
-    def kill_group(group: int) -> None:
-        """Nobody forks out of this: the kernel starts a fork over when a signal is waiting for its caller."""
-        signal_group(group, signal.SIGKILL)
 
-    def peek_exit(pid: int) -> int | None:
-        """The exit code of a dead child of ours, or minus the signal that killed it; None while it lives."""
-        if not hasattr(os, "waitid"):
-            reaped, status = os.waitpid(pid, os.WNOHANG)
-            return os.waitstatus_to_exitcode(status) if reaped else None
-        exit_ = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if exit_ is None:
-            return None
-        return exit_.si_status if exit_.si_code == os.CLD_EXITED else -exit_.si_status
+def kill_group(group: int) -> None:
+    """Nobody forks out of this: the kernel starts a fork over when a signal is waiting for its caller."""
+    signal_group(group, signal.SIGKILL)
+
+
+def peek_exit(pid: int) -> int | None:
+    """The exit code of a dead child of ours, or minus the signal that killed it; None while it lives."""
+    if not hasattr(os, "waitid"):
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if reaped else None
+    exit_ = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if exit_ is None:
+        return None
+    return exit_.si_status if exit_.si_code == os.CLD_EXITED else -exit_.si_status

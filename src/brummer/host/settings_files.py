@@ -1,7 +1,6 @@
 """Settings files, read from where they may stand."""
 
 import os
-import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
@@ -52,7 +51,7 @@ def read_settings(directory: Path, environ: Mapping[str, str], flags: Flags = NO
 
 def _trusted(directory: Path | None) -> frozenset[int]:
     """The users whose files are accepted there. In a container another user often owns the project."""
-    own = {0} if sys.platform == "win32" else {0, os.geteuid()}
+    own = {0, os.geteuid()}
     try:
         return frozenset(own | {directory.stat().st_uid}) if directory else frozenset(own)
     except OSError:

@@ -1,7 +1,7 @@
 """A pseudo-terminal for a program that prints for people only when it sees one. POSIX."""
 
 import os
-import sys
+import termios
 from typing import IO, Final, NamedTuple
 
 TERM: Final = "xterm-256color"
@@ -18,20 +18,11 @@ class Terminal(NamedTuple):
     inside: IO[bytes]
 
 
-if sys.platform == "win32":
-
-    def open_terminal() -> Terminal:
-        """There are none of this kind."""
-        raise NotImplementedError
-
-else:
-    import termios
-
-    def open_terminal() -> Terminal:
-        """Without echo: nobody types on it. It is nobody's controlling terminal."""
-        outside, inside = os.openpty()
-        attributes = termios.tcgetattr(inside)
-        attributes[3] &= ~termios.ECHO
-        termios.tcsetattr(inside, termios.TCSANOW, attributes)
-        termios.tcsetwinsize(inside, (ROWS, COLUMNS))
-        return Terminal(os.fdopen(outside, "rb", 0), os.fdopen(inside, "wb", 0))
+def open_terminal() -> Terminal:
+    """Without echo: nobody types on it. It is nobody's controlling terminal."""
+    outside, inside = os.openpty()
+    attributes = termios.tcgetattr(inside)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(inside, termios.TCSANOW, attributes)
+    termios.tcsetwinsize(inside, (ROWS, COLUMNS))
+    return Terminal(os.fdopen(outside, "rb", 0), os.fdopen(inside, "wb", 0))

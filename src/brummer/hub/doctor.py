@@ -71,11 +71,11 @@ def _directory(directory: Path) -> Iterator[Finding]:
 
 def _directory_is_ours(directory: Path, status: os.stat_result) -> Iterator[Finding]:
     mode = stat.S_IMODE(status.st_mode)
-    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         yield Finding(
             "directory", "wrong", f"{directory} belongs to user {status.st_uid}", "remove it, or choose another"
         )
-    elif mode & 0o077 and os.name == "posix":
+    elif mode & 0o077:
         yield Finding("directory", "wrong", f"{directory} is open to others ({mode:o})", f"chmod 700 {directory}")
     elif not os.access(directory, os.W_OK | os.X_OK):
         yield Finding("directory", "wrong", f"{directory} can't be written to", "mount it writable, or choose another")

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -318,10 +317,7 @@ def _listen(address: Address) -> list[socket.socket]:
 def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ()) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, *also):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
-        else:
-            loop.add_signal_handler(number, end)
+        loop.add_signal_handler(number, end)
     yield
 
 

@@ -27,7 +27,6 @@ from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.directory_watch import DirectoryWatch, Hint
 from brummer.host.filesystems import filesystem_has_events
 from brummer.host.private_sockets import (
-    AVAILABLE,
     Mark,
     listen_privately,
     own_socket,
@@ -91,9 +90,6 @@ async def serving_status(
 
     Opens the socket beside the block: nobody waits for it.
     """
-    if not AVAILABLE:
-        yield
-        return
     door = _Door(directory, {STATUS: describe, METRICS: metrics})
     keeping = supervisor.start("status socket", door.keep, may_end=True)
     try:

@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import select
-import sys
 
 from brummer.core.errors import BrummerError
 from brummer.host.clocks import awake
@@ -64,21 +63,14 @@ def _content_of(path: str) -> bytes:
     return b"".join(parts)
 
 
-if sys.platform == "win32":
-    _without_waiting = None
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
-    def _next_part(file: io.FileIO, room: int, _until_s: float) -> bytes | None:
-        return file.read(room)
 
-else:
-
-    def _without_waiting(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_NONBLOCK)
-
-    def _next_part(file: io.FileIO, room: int, until_s: float) -> bytes | None:
-        """Empty at the end. Whoever has opened a pipe for writing may still be asking for a password."""
-        coming = select.poll()
-        coming.register(file, select.POLLIN)
-        if not coming.poll(max(0.0, until_s - awake()) * 1000):
-            raise TimeoutError(errno.ETIMEDOUT, f"nobody has written into this pipe within {PIPE_WAIT_S:g} s")
-        return file.read(room)
+def _next_part(file: io.FileIO, room: int, until_s: float) -> bytes | None:
+    """Empty at the end. Whoever has opened a pipe for writing may still be asking for a password."""
+    coming = select.poll()
+    coming.register(file, select.POLLIN)
+    if not coming.poll(max(0.0, until_s - awake()) * 1000):
+        raise TimeoutError(errno.ETIMEDOUT, f"nobody has written into this pipe within {PIPE_WAIT_S:g} s")
+    return file.read(room)

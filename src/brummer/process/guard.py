@@ -10,8 +10,6 @@ guard has nothing of ours: no locks, no descriptors, no marked environment, and 
 `pkill -f brum` finds us, for it is given its program by descriptor and the interpreter that no virtual environment
 hides. And a guard that was killed can be replaced at any time in the same way, which a fork under threads
 could not.
-
-Windows needs no guard: a job object ends our children with us.
 """
 
 import asyncio
@@ -62,7 +60,7 @@ class GuardMissing(BrummerError):
 class Guard:
     """Call `start` before all else, `keep` while the loop runs, and `close` after all else.
 
-    Before `start`, and on Windows, `add` and `remove` only keep the list.
+    Before `start`, `add` and `remove` only keep the list.
     """
 
     def __init__(self, generation: str) -> None:
@@ -91,12 +89,7 @@ class Guard:
         """Returns before the guard runs: the pipe remembers. A failure is logged, and we go on."""
         self._is_wanted = True
         try:
-            if sys.platform == "win32":
-                from brummer.host.jobs import end_children_with_us  # noqa: PLC0415 - exists there only
-
-                end_children_with_us()
-            else:
-                self._spawn()
+            self._spawn()
         except OSError as error:
             _log.warning("no guard: %s (%s)", _MISSING, error)
 
@@ -110,11 +103,11 @@ class Guard:
         self._say(f"-{group}\n")
 
     async def keep(self) -> None:
-        """On the running loop: start a guard if there is none, and watch it. Does nothing on Windows or before `start`.
+        """On the running loop: start a guard if there is none, and watch it. Waits for ever before `start`.
 
         Raises GuardMissing if it has died or can't be started; then call again.
         """
-        if sys.platform == "win32" or not self._is_wanted:
+        if not self._is_wanted:
             await asyncio.Event().wait()
         if self._process is None:
             try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import sys
@@ -180,7 +181,5 @@ def _read_chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
 def _widen(pipe: IO[bytes]) -> None:
     """Where the system can, and the user has not used up what it may have."""
     if sys.platform == "linux":
-        import fcntl  # noqa: PLC0415 — there is none on Windows
-
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -61,7 +61,7 @@ def die() -> NoReturn:
 
 def arm(point: str, longest_s: float) -> None:
     """From here on this process is doomed. Half of those that die in a write are spared in their first one."""
-    write, replace, spared = files._write_new, files._replace, random.randrange(2)
+    write, replace, spared = files._write_new, os.replace, random.randrange(2)
 
     def is_spared() -> bool:
         nonlocal spared
@@ -74,13 +74,13 @@ def arm(point: str, longest_s: float) -> None:
         if not whole:
             die()
 
-    def not_renamed(source: Path, target: Path, system: Files) -> None:
+    def not_renamed(source: Path, target: Path) -> None:
         if not is_spared():
             die()
-        replace(source, target, system)
+        replace(source, target)
 
-    def just_renamed(source: Path, target: Path, system: Files) -> None:
-        replace(source, target, system)
+    def just_renamed(source: Path, target: Path) -> None:
+        replace(source, target)
         die()
 
     if point == "random":
@@ -89,8 +89,8 @@ def arm(point: str, longest_s: float) -> None:
     else:
         places: dict[str, tuple[Any, str, Any]] = {}
         places["half_written"] = (files, "_write_new", half_written)
-        places["not_renamed"] = (files, "_replace", not_renamed)
-        places["just_renamed"] = (files, "_replace", just_renamed)
+        places["not_renamed"] = (os, "replace", not_renamed)
+        places["just_renamed"] = (os, "replace", just_renamed)
         places["not_unlocked"] = (locks.FileLock, "release", lambda _: die())
         mock.patch.object(*places[point]).start()
 

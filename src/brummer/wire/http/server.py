@@ -14,8 +14,8 @@ Why not uvicorn: docs/decisions/0002-own-http-server.md.
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -501,14 +501,6 @@ def _keep_watch(sock: socket.socket) -> None:
         set_tcp_options(sock)
 
 
-if sys.platform == "win32":
-
-    def _open_files() -> int:
-        return UNPROVEN_LIMIT * UNPROVEN_SHARE
-
-else:
-    import resource
-
-    def _open_files() -> int:
-        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return UNPROVEN_LIMIT * UNPROVEN_SHARE if soft == resource.RLIM_INFINITY else soft
+def _open_files() -> int:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return UNPROVEN_LIMIT * UNPROVEN_SHARE if soft == resource.RLIM_INFINITY else soft

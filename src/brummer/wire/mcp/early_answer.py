@@ -8,7 +8,6 @@ answers it with what is in memory, and only then loads the rest. Everything else
 import json
 import os
 import select
-import sys
 from typing import Any, Final, NamedTuple
 
 from brummer.wire.mcp import eras
@@ -37,7 +36,7 @@ class Greeting(NamedTuple):
 def greet(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> Greeting:
     """Answer the first message if it is there and is an opening; returns what was read beyond it."""
     try:
-        if sys.platform == "win32" or not select.select([stdin], [], [], WAIT_S)[0]:
+        if not select.select([stdin], [], [], WAIT_S)[0]:
             return Greeting()
         data = os.read(stdin, READ_BYTES)
     except (OSError, ValueError):

@@ -9,7 +9,6 @@ import errno
 import logging
 import os
 import stat
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -103,7 +102,7 @@ def start_reading(
 ) -> Reader:
     """Start at once. Nothing is set on the descriptor: a flag like O_NONBLOCK would reach everybody who shares it."""
     reader: Reader
-    if sys.platform == "win32" or not _tells_readiness(fd, descriptors):
+    if not _tells_readiness(fd, descriptors):
         reader = _ThreadReader(loop, fd, on_data)
     else:
         reader = _ReadinessReader(loop, fd, on_data, descriptors)
@@ -199,8 +198,6 @@ def _opened_anew(fd: int) -> int | None:
     """Open the terminal of ``fd`` anew: a flag of ``fd`` itself would also affect the shell and all others that share
     it. None for another device, or if it can't be opened.
     """
-    if sys.platform == "win32":
-        return None
     try:
         return os.open(os.ttyname(fd), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -233,7 +230,7 @@ class Writer:
         self._of_terminal = _opened_anew(fd) if stat.S_ISCHR(mode) else None
         if self._of_terminal is not None:
             self._fd = self._of_terminal
-        elif (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)) and sys.platform != "win32":
+        elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             descriptors.set_blocking(fd, False)
 
     def write(self, message: bytes, *, is_last: bool = False) -> None:
