@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate replay demo test integration-test clients-test suspend-test check chaos bench soak quiet format lock clean
+.PHONY: help setup simulate replay demo test integration-test clients-test suspend-test check chaos bench soak quiet walk format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -65,6 +65,10 @@ simulate: ## SEEDS random schedules of the whole system in virtual time; RECORD=
 replay: ## one of them, SEED, with its trace; with a planted BUG
 	$(SETUP)
 	@$(VENV)/python tools/simulate.py --replay $(SEED) $(if $(BUG),--planted $(BUG))
+
+walk: ## how many functions and files one call, one script and one command pass through, and lines of code; against goals
+	$(SETUP)
+	@$(VENV)/python tools/walk.py
 
 soak: ## the same for hours
 	@sh tools/when_there.sh bench/soak.py
