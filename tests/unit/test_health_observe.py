@@ -50,7 +50,8 @@ def known(name: str, standing: State, *, cut: bool = False, foreign: bool = Fals
         standing=standing,
         unready_s=UNREADY_S,
         path_is_cut=cut,
-        target=SimpleNamespace(is_local=not foreign),
+        last_error=None,
+        target=SimpleNamespace(is_local=not foreign, refusal=None),
         told={**told, **status},
     )
     record: Any = Server(name, "http://192.0.2.7/mcp") if foreign else SimpleNamespace(pid=4242)

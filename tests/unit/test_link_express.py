@@ -14,8 +14,9 @@ from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.deadline import GRACE_S, Deadlines
 from brummer.link.errors import Busy
-from brummer.link.health import LATE_S, Condition
+from brummer.link.health import LATE_S
 from brummer.link.outcome import CallEnded
+from brummer.link.peer import Condition
 from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
@@ -403,7 +404,7 @@ def unseeable(instance: FakeInstance) -> Target:
     def look() -> Condition:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    return dataclasses.replace(instance.target, look=look)
+    return dataclasses.replace(instance.target, condition=look)
 
 
 @pytest.mark.parametrize("number", [0, DEFAULTS.in_flight_per_instance], ids=["in flight", "queued"])

@@ -65,7 +65,7 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
 
 async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_the_process_does(impatient: None) -> None:
     async with Frozen() as instance:
-        target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, look=lambda: "stopped")
+        target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, condition=lambda: "stopped")
         async with running(target) as link:
             link.health.interval_s = 0.02
             await link.call(tool_call())

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
+from brummer.foreign.peer import ForeignTarget
+from brummer.foreign.results import neutral, repeatable_of
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, OutcomeUnknown, RemoteRefusal
-from brummer.link.foreign import ForeignTarget
-from brummer.link.foreign_results import neutral, repeatable_of
 from brummer.link.state import State
 from brummer.wire.http import status_codes
 from brummer.wire.http.server import Exchange, HttpServer

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.foreign.peer import ForeignTarget
+from brummer.foreign.refusals import NotSendable
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
-from brummer.link.foreign import ForeignTarget
-from brummer.link.foreign_refusals import NotSendable
 from brummer.link.state import State
 from brummer.peers.instances import Instances
 from brummer.settings.load import SettingsFile, gather

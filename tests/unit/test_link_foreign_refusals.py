@@ -9,17 +9,16 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.health.observe import of_links
-from brummer.link.basic import BasicLink
-from brummer.link.errors import OutcomeUnknown
-from brummer.link.foreign import ForeignTarget
-from brummer.link.foreign_refusals import (
+from brummer.foreign.peer import ForeignTarget
+from brummer.foreign.refusals import (
     RETRY_AFTER_MAX_S,
-    Refused,
     refusal_by_content,
     refusal_by_status,
     retry_after_s,
 )
+from brummer.health.observe import of_links
+from brummer.link.basic import BasicLink
+from brummer.link.errors import OutcomeUnknown, Refused
 from brummer.link.state import State
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server

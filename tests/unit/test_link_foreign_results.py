@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcp_types import _v2025_11_25 as legacy_types
 from mcp_types import _v2026_07_28 as modern_types
 
-from brummer.link.foreign_results import neutral, tool_result
+from brummer.foreign.results import neutral, tool_result
 from brummer.wire.mcp.eras import complete_result_prefix, modern_result
 
 TEXT: dict[str, Any] = {"type": "text", "text": "hello"}

@@ -267,7 +267,7 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
 async def test_position_and_clock_of_a_run_do_not_apply_to_the_next_run() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         await reached(link, State.READY)
-        link.target.told.heard(500, None)  # type: ignore[union-attr]
+        link.target.note_ledger(500, None)
         await link.call(tool_call())
         instance.generation = "generation-2"
         link.retarget(instance.target, "a new run")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from brummer.foreign.peer import ForeignTarget
 from brummer.hub.recovery import PROBES_AT_ONCE
 from brummer.link.budget import Place
 from brummer.link.connections import Connections
-from brummer.link.foreign import ForeignTarget
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
 from brummer.link.state import State

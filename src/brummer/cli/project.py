@@ -131,11 +131,11 @@ def _as_of(content: dict[str, Any]) -> str:
 async def _expect_answers(known: Known) -> None:
     """Say why it may take a while, or that it never will."""
     name, record = known.record.name, known.record
-    if known.link.target.look() == "stopped" and isinstance(record, Record):
+    if known.link.target.condition() == "stopped" and isinstance(record, Record):
         raise InstanceStopped(
             f"{name} is stopped, and answers nobody: kill -CONT {record.pid} lets it go on, brum down ends it"
         )
-    if known.link.target.look() == "frozen" and isinstance(record, Record):
+    if known.link.target.condition() == "frozen" and isinstance(record, Record):
         raise InstanceStopped(
             f"{name} is frozen by its control group, and does not answer: thaw it (process {record.pid})"
         )

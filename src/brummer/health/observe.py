@@ -17,8 +17,7 @@ from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
 from brummer.link.basic import BasicLink
 from brummer.link.connections import RESERVED_DESCRIPTORS
-from brummer.link.foreign import ForeignTarget
-from brummer.link.foreign_refusals import Refused
+from brummer.link.errors import Refused
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.monitor import NetworkChanged
@@ -68,10 +67,9 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
     if status["condition"] == "frozen" and isinstance(known.record, Record):
         since_s = None if stands is State.READY else link.unready_s
         return Observed("link_frozen", f"the control group of process {known.record.pid} is frozen", since_s, names)
-    target = link.target
-    if isinstance(target, ForeignTarget) and (refusal := _refusal(target, link)) is not None:
+    if (refusal := _refusal(link)) is not None:
         code = "server_busy" if refusal.transient else "server_refuses"
-        return Observed(code, refusal.message, target.refused_s, names)
+        return Observed(code, refusal.message, link.target.refused_s, names)
     code = _CODES.get(stands, "")
     if not code:
         return None
@@ -84,10 +82,10 @@ def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
     return Observed(code, detail, link.unready_s, names)
 
 
-def _refusal(target: ForeignTarget, link: Link | BasicLink) -> Refused | None:
+def _refusal(link: Link | BasicLink) -> Refused | None:
     """The refusal of the server, if that was its last answer."""
     if link.standing is State.READY:
-        return target.refusal
+        return link.target.refusal
     return link.last_error if isinstance(link.last_error, Refused) else None
 
 

@@ -22,6 +22,7 @@ from brummer.contract.tools import (
 )
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
 from brummer.discovery.record import Record
+from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes
 from brummer.hub.fan_out import GRACE_S, FanOut
 from brummer.hub.sessions import Sessions
@@ -29,7 +30,6 @@ from brummer.link import express
 from brummer.link.call import Call
 from brummer.link.caller import Caller
 from brummer.link.errors import NoResult, RemoteRefusal
-from brummer.link.foreign_results import repeatable_of, tool_result
 from brummer.link.outcome import is_unanswered
 from brummer.peers.instance_entry import Known
 from brummer.peers.instances import Instances

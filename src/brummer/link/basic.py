@@ -106,7 +106,7 @@ class BasicLink:
             "state": self.state.value,
             "since_s": round(self._elapsed() - self._elapsed_since_s, 3),
             "reason": "basic link",
-            "condition": self.target.look(),
+            "condition": self.target.condition(),
             "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
             "attempts": 0,
             "next_retry_s": None,

@@ -19,8 +19,7 @@ from brummer.link.admission import Gate, Lane
 from brummer.link.call import Call
 from brummer.link.cancellations import Cancellations
 from brummer.link.deadline import Deadline, Deadlines
-from brummer.link.errors import Busy, NotBegun
-from brummer.link.foreign_refusals import COME_BACK_S
+from brummer.link.errors import COME_BACK_S, Busy, NotBegun
 from brummer.link.link import Link
 from brummer.link.outcome import (
     CallEnded,
@@ -33,7 +32,6 @@ from brummer.link.outcome import (
 )
 from brummer.link.pool import Pool
 from brummer.link.state import State
-from brummer.link.target import Target
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp.server import CLIENT_GONE
 
@@ -240,9 +238,7 @@ class Caller:
 
         Raises CallForgotten if an earlier request may have run it, Busy if it would be refused again.
         """
-        target = self.link.target
-        if isinstance(target, Target):
-            target.told.heard(refusal.data.ledger_position, refusal.data.clock_s)
+        self.link.target.note_ledger(refusal.data.ledger_position, refusal.data.clock_s)
         if refusal.data.why == "forgotten" and call.must_not_be_resent:
             raise refusals.forgotten(self.link)
         if refusal.data.why == "no_room" and not call.was_sent:

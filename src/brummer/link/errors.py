@@ -1,9 +1,12 @@
 """What can go wrong between hub and instance, beyond the transport itself."""
 
-from typing import ClassVar
+from typing import ClassVar, Final, Self
 
 from brummer.core.errors import BadAnswer, BrummerError, Outcome, TransportError
 from brummer.wire.mcp.not_begun import NotBegunData
+
+COME_BACK_S: Final = 20.0
+"""The longest wait for a server that has set a time to come back: as long as a call waits for an absent instance."""
 
 
 class Impostor(TransportError):
@@ -14,6 +17,32 @@ class Impostor(TransportError):
 
 class NoResult(BadAnswer):
     """The answer came whole, and no result can be read from it: to ask again gives it again."""
+
+
+class Refused(NoResult):
+    """The server answered over HTTP, but not with MCP. ``context["status"]`` is the HTTP status.
+
+    ``retry_after_s``: the time that the server has set, counted from now; None if it has set none.
+    """
+
+    code = "refused_by_server"
+    transient = False
+    """True if it may end by itself; otherwise only a change of the settings, or of the server, ends it."""
+
+    def __init__(self, message: str, *, began: bool, retry_after_s: float | None = None, **context: object) -> None:
+        super().__init__(message, sent=began, **context)
+        self.retry_after_s = retry_after_s
+
+    def after(self, retry_after_s: float | None) -> Self:
+        """The same refusal, for another call that was not sent."""
+        return type(self)(self.message, began=False, retry_after_s=retry_after_s, **self.context)
+
+
+class RateLimited(Refused):
+    """HTTP 429: too many requests."""
+
+    code = "rate_limited"
+    transient = True
 
 
 class ParkedTooLong(BrummerError):

@@ -18,8 +18,8 @@ from brummer.link.call import Answers, Call
 from brummer.link.caller import Caller
 from brummer.link.errors import Busy, NotBegun
 from brummer.link.outcome import is_answer
+from brummer.link.peer import Peer
 from brummer.link.state import State
-from brummer.link.target import Target
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp.server import OnItsWay
 from brummer.wire.mcp.tools import failed
@@ -37,7 +37,7 @@ def send(caller: Caller, call: Call, done: Callable[[bytes], None], instead: Ins
     ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
     """
     link = caller.link
-    if link.state is not State.READY or not isinstance(link.target, Target) or not caller.may_send_now:
+    if link.state is not State.READY or not link.target.is_direct or not caller.may_send_now:
         return None
     return Express(caller, call, done, instead)
 
@@ -51,7 +51,7 @@ class Express(OnItsWay):
     )  # fmt: skip
 
     _answers: Answers
-    _target: Target
+    _target: Peer
     _sent_s: float
 
     def __init__(self, caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None) -> None:
@@ -119,11 +119,12 @@ class Express(OnItsWay):
         link = caller.link
         target = link.target
         connection = self._pool.take_idle() if link.state is State.READY else None
-        if connection is None or not isinstance(target, Target):
+        prepared = None if connection is None else target.request(connection, call)
+        if connection is None or prepared is None:
             self._carry_on()
             return
         self._connection, self._target, self._sent_s = connection, target, caller.loop.time()
-        request, self._answers = target.request(connection, call)
+        request, self._answers = prepared
         try:
             connection.send(request, self._on_answer, self._answers.on_event)
         except TransportError as error:

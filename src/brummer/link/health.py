@@ -13,7 +13,7 @@ multiplied and nobody is accused.
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 WAVE_S: Final = 90.0
 """Between probes of a quiet link on this machine, where the kernel tells of nearly every end at once. At one a minute,
@@ -37,8 +37,6 @@ LATENCIES: Final = 200
 
 SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
-
-Condition = Literal["stopped", "frozen", "busy", "idle", "gone", "unknown"]
 
 
 @dataclass(slots=True)

@@ -37,12 +37,11 @@ from brummer.link.breaker import Breaker
 from brummer.link.budget import Budget, Purpose
 from brummer.link.call import Call
 from brummer.link.connections import Connections
-from brummer.link.errors import Impostor
-from brummer.link.foreign_refusals import COME_BACK_S, RateLimited, Refused
-from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Condition, Health
+from brummer.link.errors import COME_BACK_S, Impostor, RateLimited, Refused
+from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Health
 from brummer.link.opening import Opening, Probe
 from brummer.link.parking import Parking
-from brummer.link.peer import Peer
+from brummer.link.peer import Condition, Peer
 from brummer.link.state import Event, State, next_state, standing
 from brummer.link.target import ServerFull
 from brummer.settings.limits import DEFAULTS, Limits
@@ -452,7 +451,7 @@ class Link:
     @property
     def condition(self) -> Condition:
         """What the instance's process does, as far as it can be seen now."""
-        return self.target.look()
+        return self.target.condition()
 
     async def _unless_ordered(self, opening: Opening) -> HttpConnection | None:
         """The opened connection, or None when orders came first: then the target may not be the target any more."""

@@ -8,8 +8,15 @@ from typing import Final
 
 from brummer.core.errors import BrummerError, Internal, unforeseen
 from brummer.link.call import Call
-from brummer.link.errors import BreakerOpen, Busy, CallForgotten, DeadlineExceeded, OutcomeUnknown, ParkedTooLong
-from brummer.link.foreign_refusals import Refused
+from brummer.link.errors import (
+    BreakerOpen,
+    Busy,
+    CallForgotten,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    ParkedTooLong,
+    Refused,
+)
 from brummer.link.link import Link
 
 _log = logging.getLogger(__name__)

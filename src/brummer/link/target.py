@@ -13,7 +13,7 @@ import msgspec
 from brummer.core.errors import BadAnswer, TransportError
 from brummer.link.call import Answers, Call, OwnMeta
 from brummer.link.errors import Impostor
-from brummer.link.health import Condition
+from brummer.link.peer import Condition
 from brummer.wire.http import status_codes
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp import eras, identity
@@ -26,7 +26,7 @@ class ServerFull(TransportError):
 
 
 @dataclass(slots=True)
-class Told:
+class LedgerView:
     """The last known state of a run's ledger and clock, by which the run decides whether it may begin a call.
 
     The two clocks are never compared. The time that its clock showed when it answered is a lower bound of what it shows
@@ -37,8 +37,8 @@ class Told:
     _ahead_s: float | None = None
     """A lower bound of its clock minus ours; None while its clock is not known."""
 
-    def heard(self, ledger_position: int, clock_s: float | None) -> None:
-        self.ledger_position = max(self.ledger_position, ledger_position)
+    def update(self, position: int, clock_s: float | None) -> None:
+        self.ledger_position = max(self.ledger_position, position)
         if clock_s is not None:
             self._ahead_s = clock_s - asyncio.get_running_loop().time()
 
@@ -51,7 +51,7 @@ class Told:
         return OwnMeta(call.key, call.ledger_position, begin_by_s)
 
 
-def _not_seen() -> Condition:
+def _unseen() -> Condition:
     return "unknown"
 
 
@@ -65,9 +65,9 @@ class Target:
     port: int
     token: str
     protocols: tuple[str, ...] = eras.SUPPORTED
-    look: Callable[[], Condition] = field(default=_not_seen, compare=False)
-    """What its process does now, where that can be seen."""
-    told: Told = field(default_factory=Told, compare=False)
+    condition: Callable[[], Condition] = field(default=_unseen, compare=False)
+    """Samples its process, where that can be seen."""
+    ledger: LedgerView = field(default_factory=LedgerView, compare=False)
 
     def __repr__(self) -> str:
         return f"<Target {self.instance_id} {self.generation} at {self.authority}>"
@@ -78,13 +78,13 @@ class Target:
 
     tls: ClassVar[None] = None
     is_local: ClassVar[bool] = True
-    """On this machine: no route and no carrier lies between us."""
     patience_s: ClassVar[float] = 0.0
-    """It proves itself in a millisecond: whoever takes longer has his reasons, which shall be seen."""
+    """It proves itself in a millisecond; one that takes longer is to be reported."""
     keeps_idle: ClassVar[bool] = True
-    """It closes no connection for idling: one that closes is news."""
     has_ledger: ClassVar[bool] = True
-    """It remembers the keys of calls: asked again, it tells what came of them."""
+    is_direct: ClassVar[bool] = True
+    refusal: ClassVar[None] = None
+    refused_s: ClassVar[None] = None
 
     @property
     def is_compatible(self) -> bool:
@@ -111,8 +111,8 @@ class Target:
     def request(self, connection: HttpConnection, call: Call) -> tuple[bytes, Answers]:
         """What to send on this connection for the call, and who understands what comes back."""
         request_id = b"%d" % connection.calls
-        told = OwnMeta(call.key) if call.only_reads else self.told.of_call(call, self.generation)
-        meta = call.meta_with(msgspec.to_builtins(told)) if call.meta or call.trace else told
+        own = OwnMeta(call.key) if call.only_reads else self.ledger.of_call(call, self.generation)
+        meta = call.meta_with(msgspec.to_builtins(own)) if call.meta or call.trace else own
         message = call.message(request_id, meta)
         return self.post(message, streams=call.on_notification is not None), Answers(request_id, call)
 
@@ -152,4 +152,7 @@ class Target:
         )
         if proven is None:
             raise Impostor(f"somebody else answers on port {self.port}", port=self.port, status=response.status)
-        self.told.heard(proven.ledger_position, proven.clock_s)
+        self.note_ledger(proven.ledger_position, proven.clock_s)
+
+    def note_ledger(self, position: int, clock_s: float | None) -> None:
+        self.ledger.update(position, clock_s)

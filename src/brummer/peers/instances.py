@@ -9,12 +9,12 @@ from brummer.core.events import Hook
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
+from brummer.foreign.peer import ForeignTarget
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.admission import Gate
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
-from brummer.link.foreign import ForeignTarget
 from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
@@ -90,7 +90,7 @@ class Instances:
         now_s = self._loop.time()
         if now_s >= self._explained_until_s:
             self._explained_until_s = now_s + EXPLAINED_S
-            self._is_explained = any(link.target.look() in _EXPLAINED for link in left)
+            self._is_explained = any(link.target.condition() in _EXPLAINED for link in left)
         return not self._is_explained
 
     # What discovery tells.

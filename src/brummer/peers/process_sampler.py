@@ -8,7 +8,7 @@ from brummer.host.clocks import awake
 from brummer.host.pids import ProcessState
 from brummer.host.real_system import REAL
 from brummer.host.system import Processes
-from brummer.link.health import Condition
+from brummer.link.peer import Condition
 
 SAMPLE_S: Final = 0.5
 """CPU time is counted in ticks of 10 ms: over half a second, one tick is 2 % of a processor."""

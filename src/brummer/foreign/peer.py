@@ -25,20 +25,12 @@ import msgspec
 from brummer import __version__
 from brummer.core.errors import BadAnswer, BrummerError, TransportError
 from brummer.core.http_text import header_faults, is_sendable_url
+from brummer.foreign.refusals import HelloRefused, NotMcp, NotSendable, refusal_by_content, refusal_by_status
+from brummer.foreign.results import agreed_version, mirrored_of, neutral
 from brummer.host.clocks import elapsed, wall
 from brummer.link.call import Answers, Call
-from brummer.link.errors import NoResult, RemoteRefusal
-from brummer.link.foreign_refusals import (
-    COME_BACK_S,
-    HelloRefused,
-    NotMcp,
-    NotSendable,
-    Refused,
-    refusal_by_content,
-    refusal_by_status,
-)
-from brummer.link.foreign_results import agreed_version, mirrored_of, neutral
-from brummer.link.health import Condition
+from brummer.link.errors import COME_BACK_S, NoResult, Refused, RemoteRefusal
+from brummer.link.peer import Condition
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp import eras, jsonrpc
 from brummer.wire.mcp.eras import Era
@@ -104,6 +96,8 @@ class ForeignTarget:
     keeps_idle: ClassVar[bool] = False
     """Most servers close what has idled for some seconds; uvicorn, under the official Python SDK, after five."""
     has_ledger: ClassVar[bool] = False
+    is_direct: ClassVar[bool] = False
+    """A session that was forgotten, or a tool that needs headers, takes further requests."""
     is_compatible: ClassVar[bool] = True
     protocols: ClassVar[tuple[str, ...]] = eras.SUPPORTED
     generation: ClassVar[str] = "foreign"
@@ -138,9 +132,17 @@ class ForeignTarget:
         return ssl.create_default_context() if self._parts[3] else None
 
     @staticmethod
-    def look() -> Condition:
-        """Its process, if it is on this machine at all, is not ours to look at."""
+    def condition() -> Condition:
+        """Its process may be on another machine, and is not ours."""
         return "unknown"
+
+    @staticmethod
+    def request(*_: object) -> None:
+        """None, because it is not direct."""
+
+    @staticmethod
+    def note_ledger(*_: object) -> None:
+        """It has none."""
 
     @property
     def refused_s(self) -> float | None:

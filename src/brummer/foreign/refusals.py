@@ -4,17 +4,14 @@ A status does not depend on the body (RFC 9110 §15), so 401, 403, 429 and 503 a
 """
 
 import re
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
 from brummer.core.errors import shown
-from brummer.link.errors import NoResult
+from brummer.link.errors import RateLimited, Refused
 from brummer.wire.http import status_codes
 from brummer.wire.http.connection import Response
-
-COME_BACK_S: Final = 20.0
-"""The longest wait for a server that has set a time to come back: as long as a call waits for an absent instance."""
 
 RETRY_AFTER_MAX_S: Final = 86_400.0
 """Quotas are renewed at least once a day; a longer time is more likely a wrong date."""
@@ -26,25 +23,6 @@ _SUCCESS: Final = range(200, 300)
 _SERVER_FAULTS: Final = range(500, 600)
 _JSON_TYPES: Final = ("application/json", "text/event-stream", "")
 _SECONDS: Final = re.compile(rb"\d{1,9}(\.\d+)?")
-
-
-class Refused(NoResult):
-    """The server answered over HTTP, but not with MCP. ``context["status"]`` is the HTTP status.
-
-    ``retry_after_s``: the time that the server has set, counted from now; None if it has set none.
-    """
-
-    code = "refused_by_server"
-    transient = False
-    """True if it may end by itself; otherwise only a change of the settings, or of the server, ends it."""
-
-    def __init__(self, message: str, *, began: bool, retry_after_s: float | None = None, **context: object) -> None:
-        super().__init__(message, sent=began, **context)
-        self.retry_after_s = retry_after_s
-
-    def after(self, retry_after_s: float | None) -> Self:
-        """The same refusal, for another call that was not sent."""
-        return type(self)(self.message, began=False, retry_after_s=retry_after_s, **self.context)
 
 
 class Unauthorized(Refused):
@@ -75,13 +53,6 @@ class NotSendable(Refused):
     """The settings hold characters that the head of an HTTP request can't carry; nothing was sent."""
 
     code = "not_sendable"
-
-
-class RateLimited(Refused):
-    """HTTP 429: too many requests."""
-
-    code = "rate_limited"
-    transient = True
 
 
 class ServerUnavailable(Refused):
