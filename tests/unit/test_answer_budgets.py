@@ -14,7 +14,7 @@ from brummer.contract.paging import latest_processes, paged, processes_of_one
 from brummer.contract.texts import lines_of, rendered
 from brummer.contract.tools import renderer
 from brummer.core.errors import InvalidArguments, NotFound
-from brummer.health.catalog import Observed, told
+from brummer.health.catalog import Observed, as_json
 from brummer.hub.fan_out import FanOut
 from brummer.hub.router import Router
 from brummer.hub.sessions import Sessions
@@ -339,7 +339,7 @@ async def test_scripts_that_vanish_between_two_answers_shift_nothing(agent: Agen
 
 async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_path: Path) -> None:
     def problem(number: int) -> dict[str, Any]:
-        return told(Observed("task_failed", "d" * 500, 5.0, more={"task": f"task {number:02}", "count": 1}))
+        return as_json(Observed("task_failed", "d" * 500, 5.0, more={"task": f"task {number:02}", "count": 1}))
 
     there, instances = [problem(number) for number in range(60)], Instances(tmp_path)
     instances.looked()

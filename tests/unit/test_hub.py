@@ -32,7 +32,7 @@ from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.servers import Server
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.eras import Era
-from brummer.wire.mcp.server import OnItsWay, Params, Request, Session, ToolCall
+from brummer.wire.mcp.server import Params, Request, RunningCall, Session, ToolCall
 
 from .fakes import FakeInstance, respond
 from .test_link_foreign import Foreign, Message, Modern
@@ -162,12 +162,12 @@ async def test_the_default_is_found_anew_when_a_second_one_revives(shop: Record,
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
         instances = router._instances
         instances.gone(api, "process died")
-        assert (await instances.addressing.default(())).id == shop.instance_id
+        assert (await instances.resolver.default(())).id == shop.instance_id
         instances.appeared(api)  # its link does not know yet that it lives
         with pytest.raises(Ambiguous):
-            await instances.addressing.default(())
+            await instances.resolver.default(())
         instances.gone(shop, "process died")
-        assert (await instances.addressing.default(())).id == api.instance_id
+        assert (await instances.resolver.default(())).id == api.instance_id
 
 
 async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
@@ -250,13 +250,13 @@ async def test_of_several_in_one_directory_the_one_without_a_name_is_meant(tmp_p
             for name in (None, "tests", "worker")
         ]
         async with hub_with(tests, unnamed, worker, here=here) as router:
-            assert (await router._instances.addressing.default(())).id == unnamed.instance_id
-            assert (await router._instances.addressing.named(str(here))).id == unnamed.instance_id
+            assert (await router._instances.resolver.default(())).id == unnamed.instance_id
+            assert (await router._instances.resolver.named(str(here))).id == unnamed.instance_id
         async with hub_with(tests, worker, here=here) as router:
             with pytest.raises(Ambiguous):
-                await router._instances.addressing.default(())
+                await router._instances.resolver.default(())
         async with hub_with(tests, here=here) as router:
-            assert (await router._instances.addressing.default(())).id == tests.instance_id
+            assert (await router._instances.resolver.default(())).id == tests.instance_id
 
 
 async def test_waiting_everywhere_where_nobody_is_left_says_so(shop: Record) -> None:
@@ -448,8 +448,8 @@ async def test_an_answer_that_is_too_large_is_no_reason_to_ask_a_black_box_nor_t
         await router._instances.settled()
         if is_express:
             answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-            on_way = router.send_now(tool_call("logs_tail", {"instance": shop.instance_id}), answered.set_result)
-            assert isinstance(on_way, OnItsWay)
+            on_way = router.start_call(tool_call("logs_tail", {"instance": shop.instance_id}), answered.set_result)
+            assert isinstance(on_way, RunningCall)
             result = msgspec.json.decode(await asyncio.wait_for(answered, 30))
         else:
             result = await call(router, "logs_tail", {})
@@ -508,7 +508,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
         assert [known.link.state for known in instances] == [State.READY]
         instances.gone(shop, "process died")
         async with asyncio.timeout(30):
-            while (await instances.addressing.named("shop")).link.state is not State.GONE:
+            while (await instances.resolver.named("shop")).link.state is not State.GONE:
                 await asyncio.sleep(0)
         (known,) = instances
         assert (known.summary()["state"], known.summary()["reason"]) == ("gone", "process died")
@@ -516,7 +516,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
             instances.appeared(again)
             instances.gone(shop, "process died")  # late news of the old run says nothing of the new one
             async with asyncio.timeout(30):
-                while (await instances.addressing.named("shop")).link.state is not State.READY:
+                while (await instances.resolver.named("shop")).link.state is not State.READY:
                     await asyncio.sleep(0)
             assert len(list(instances)) == 1
     finally:
@@ -538,7 +538,7 @@ async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends
         await instances.settled()
         wait = tool_call("wait_for", {"instance": shop.instance_id, "log": "x", "timeout_s": 86_400})
         if way == "short":
-            assert isinstance(router.send_now(wait, answered.set_result), OnItsWay)
+            assert isinstance(router.start_call(wait, answered.set_result), RunningCall)
         else:
             answered = asyncio.ensure_future(router.call_tool(wait))
         await asked.wait()
@@ -584,7 +584,7 @@ async def test_a_call_that_a_black_box_could_not_answer_goes_on_and_is_counted_o
         router._instances.calls_ended.subscribe(ended.append)
         if way == "short":
             answered = asyncio.Event()
-            assert router.send_now(tool_call("scripts_status", {}), lambda _: answered.set()) is not None
+            assert router.start_call(tool_call("scripts_status", {}), lambda _: answered.set()) is not None
             answer: asyncio.Future[Any] = asyncio.ensure_future(answered.wait())
         else:
             answer = asyncio.ensure_future(router.call_tool(tool_call("scripts_status", {})))

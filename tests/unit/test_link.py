@@ -23,7 +23,7 @@ from brummer.link.peer import Peer
 from brummer.link.state import TRANSITIONS, Event, State, next_state
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.wire.http.connection import Room
+from brummer.wire.http.connection import Reservations
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp import identity
 from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
@@ -42,10 +42,14 @@ class CalledLink(Link):
     """A link with its caller."""
 
     def __init__(
-        self, target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, room: Room | None = None
+        self,
+        target: Peer,
+        limits: Limits = DEFAULTS,
+        gate: Gate | None = None,
+        reservations: Reservations | None = None,
     ) -> None:
         self.gate = gate or Gate(limits)
-        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget, room=room)
+        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget, reservations=reservations)
         self.caller = Caller(self, self.gate)
 
     async def call(self, call: Call) -> bytes:
@@ -54,9 +58,9 @@ class CalledLink(Link):
 
 @contextlib.asynccontextmanager
 async def running(
-    target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, room: Room | None = None
+    target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, reservations: Reservations | None = None
 ) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, gate, room)
+    link = CalledLink(target, limits, gate, reservations)
     task = asyncio.create_task(link.run())
     try:
         yield link

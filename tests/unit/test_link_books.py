@@ -18,7 +18,7 @@ from brummer.link.call import Call
 from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.link.state import State
-from brummer.pool.memory_reservations import Room
+from brummer.pool.memory_reservations import MemoryReservations
 from brummer.settings.limits import Limits
 from brummer.wire.http import connection
 from brummer.wire.http.server import Exchange
@@ -167,8 +167,8 @@ class Books:
     def __init__(self, target: Any, rng: Random) -> None:
         self.rng = rng
         self.gate = Gate(LIMITS)
-        self.room = Room(Memory(1 << 40, 1 << 40, lambda: 0, lambda: None))
-        self.link = Link(target, limits=LIMITS, rng=rng, budget=self.gate.budget, room=self.room)
+        self.reservations = MemoryReservations(Memory(1 << 40, 1 << 40, lambda: 0, lambda: None))
+        self.link = Link(target, limits=LIMITS, rng=rng, budget=self.gate.budget, reservations=self.reservations)
         self.caller = Caller(self.link, self.gate)
         self.made: list[Made] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -220,7 +220,7 @@ class Books:
             "cancellations": (connections.cancellations.in_use, len(caller.cancellations._running)),
             "deadlines": len(caller.deadlines._dated),
             "tasks": len(caller._carried_on),
-            "room": (self.room._taken_bytes, len(self.room._waiting)),
+            "room": (self.reservations._taken_bytes, len(self.reservations._waiting)),
             "places": self.gate.budget.taken - connections.size,
             "waiting for places": self.gate.budget.queued,
         }

@@ -24,7 +24,7 @@ from brummer.settings.limits import Limits
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.http.server import Exchange
-from brummer.wire.mcp.server import CLIENT_GONE, OnItsWay
+from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
 
 from .fakes import FakeInstance, answer_with_arguments
 from .test_link import CalledLink, eventually, never, reached, running, unused_port
@@ -335,7 +335,7 @@ class Schedule:
 
     def __init__(self, here: Crowd) -> None:
         self._here = here
-        self._calls: list[asyncio.Task[bytes] | OnItsWay] = []
+        self._calls: list[asyncio.Task[bytes] | RunningCall] = []
         self._looks: list[asyncio.Task[None]] = []
         self._ended = 0
 

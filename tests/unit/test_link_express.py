@@ -22,7 +22,7 @@ from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http.server import Exchange
-from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, OnItsWay
+from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, RunningCall
 
 from .fakes import FakeInstance, answer_with_arguments, respond
 from .test_link import CalledLink, cancellations, has_heard, never, reached, running, tool_call
@@ -37,7 +37,7 @@ class Asked:
         self.call = call
         on_way = express.send(link.caller, call, self._done, instead)
         assert on_way is not None
-        self.on_way: OnItsWay = on_way
+        self.on_way: RunningCall = on_way
 
     def _done(self, result: bytes) -> None:
         self.results.append(msgspec.json.decode(result))

@@ -10,7 +10,7 @@ from brummer.core.errors import NoRoom
 from brummer.link import express
 from brummer.link.state import Event, State
 from brummer.wire.http import connection
-from brummer.wire.http.connection import OnTurn
+from brummer.wire.http.connection import OnGranted
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CALL_KEY
 
@@ -29,14 +29,14 @@ def small_answers_need_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class ShortMemory:
-    """A `brummer.wire.http.connection.Room` that has no room for the first answers."""
+    """A `brummer.wire.http.connection.Reservations` that has no room for the first answers."""
 
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
 
-    def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]:
+    def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]:
         self.refusals -= 1
-        on_turn(0 if self.refusals >= 0 else size_bytes)
+        on_granted(0 if self.refusals >= 0 else size_bytes)
         return lambda: None
 
 
@@ -52,7 +52,7 @@ def test_an_answer_without_room_is_asked_for_again_under_its_key() -> None:
     async def story() -> None:
         async with (
             FakeInstance(answer=answer_at_length) as instance,
-            running(instance.target, room=ShortMemory(2)) as link,
+            running(instance.target, reservations=ShortMemory(2)) as link,
         ):
             result = msgspec.json.decode(await link.call(tool_call(deadline_s=DEADLINE_S)))
             assert len(result["structuredContent"]["text"]) == LARGE_BYTES
@@ -67,7 +67,7 @@ def test_on_the_short_way_it_is_asked_for_again_too() -> None:
     async def story() -> None:
         async with (
             FakeInstance(answer=answer_at_length) as instance,
-            running(instance.target, room=ShortMemory(1)) as link,
+            running(instance.target, reservations=ShortMemory(1)) as link,
         ):
             await reached(link, State.READY)
             results = link.caller.loop.create_future()
@@ -81,7 +81,10 @@ def test_on_the_short_way_it_is_asked_for_again_too() -> None:
 def test_without_room_until_its_deadline_its_outcome_is_unknown() -> None:
     async def story() -> None:
         memory = ShortMemory(1_000)
-        async with FakeInstance(answer=answer_at_length) as instance, running(instance.target, room=memory) as link:
+        async with (
+            FakeInstance(answer=answer_at_length) as instance,
+            running(instance.target, reservations=memory) as link,
+        ):
             began_s = link.caller.loop.time()
             with pytest.raises(NoRoom) as caught:
                 await link.call(tool_call(deadline_s=DEADLINE_S))
@@ -95,7 +98,7 @@ def test_a_call_that_may_be_repeated_fails_without_room() -> None:
     async def story() -> None:
         async with (
             FakeInstance(answer=answer_at_length) as instance,
-            running(instance.target, room=ShortMemory(1)) as link,
+            running(instance.target, reservations=ShortMemory(1)) as link,
         ):
             with pytest.raises(NoRoom):
                 await link.call(tool_call(repeatable=True, deadline_s=DEADLINE_S))

@@ -79,10 +79,10 @@ async def test_many_failing_calls_look_at_each_process_once_and_not_once_per_cal
     instances = Instances(Path("/"))
     links = [SimpleNamespace(is_failing=True, target=SimpleNamespace(look=look)) for _ in range(50)]
     for number, link in enumerate(links):
-        instances._known[str(number)] = cast("Any", SimpleNamespace(link=link, is_gone=False))
+        instances._entries[str(number)] = cast("Any", SimpleNamespace(link=link, is_gone=False))
     assert {instances.are_cut_off() for _ in range(200)} == {True}
     assert looks <= 100
     links[-1].is_failing = False
     assert not instances.are_cut_off()
-    instances._known.clear()
+    instances._entries.clear()
     await instances.close()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.memory import COPIES, Memory
-from brummer.pool.memory_reservations import LOOKS, PASSED_S, UNKNOWN_PASSED_S, Room
+from brummer.pool.memory_reservations import LOOKS, PASSED_S, UNKNOWN_PASSED_S, MemoryReservations
 
 from .virtual_world import in_virtual_time
 
@@ -21,11 +21,11 @@ class Asking:
 
     def __init__(self, used: int = 0) -> None:
         self.used = used
-        self.room = Room(Memory(HARD, HARD, lambda: self.used, lambda: None))
+        self.reservations = MemoryReservations(Memory(HARD, HARD, lambda: self.used, lambda: None))
         self.told: list[tuple[str, int]] = []
 
     def ask(self, name: str, size: int = SMALL, least: int | None = None) -> Callable[[], None]:
-        return self.room.ask(size, lambda granted: self.told.append((name, granted)), least)
+        return self.reservations.reserve(size, lambda granted: self.told.append((name, granted)), least)
 
 
 def test_those_who_fit_pass_at_once_and_the_others_in_their_order() -> None:
@@ -136,16 +136,18 @@ leasts = st.none() | st.integers(1, HARD // COPIES)
 def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[int, int | None, float, float]]) -> None:
     """Each asks after a while, and leaves a while later: before its turn, during it, or after it was refused."""
 
-    async def passage(room: Room, size: int, least: int | None, asks_s: float, stays_s: float) -> None:
+    async def passage(
+        reservations: MemoryReservations, size: int, least: int | None, asks_s: float, stays_s: float
+    ) -> None:
         await asyncio.sleep(asks_s)
-        leave = room.ask(size, lambda _: None, least)
+        leave = reservations.reserve(size, lambda _: None, least)
         await asyncio.sleep(stays_s)
         leave()
 
     async def main() -> None:
-        room = Asking().room
-        await asyncio.gather(*(passage(room, *each) for each in passages))
+        reservations = Asking().reservations
+        await asyncio.gather(*(passage(reservations, *each) for each in passages))
         await asyncio.sleep(1 + LOOKS)
-        assert (room._taken_bytes, len(room._waiting)) == (0, 0)
+        assert (reservations._taken_bytes, len(reservations._waiting)) == (0, 0)
 
     in_virtual_time(main())

@@ -238,7 +238,7 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkey
             here.instances.add_server(Server("docs", record.url, {"authorization": f"Bearer {TOKEN}"}))
             await asyncio.sleep(1)
             await here.all_ready(5)
-            remote = here.instances._known["docs"].link
+            remote = here.instances._entries["docs"].link
             local = here.known(here.projects[0]).link
             assert isinstance(remote, Link)
             here.change_network(LO)

@@ -152,7 +152,7 @@ async def test_instances_that_nobody_knows_are_forgotten(counting: Counting, mon
     for number in range(100):
         counting.ends(f"shop{number}", "ok")
         counting.becomes_ready(f"shop{number}", 1.0)
-        assert len(counting.metrics._tallies) <= 10
+        assert len(counting.metrics._counts) <= 10
     assert not any("shop" in series for series in values(counting.metrics.families()))
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from brummer.wire.mcp import eras
-from brummer.wire.mcp.early_answer import READ_BYTES, Greeting, greet
+from brummer.wire.mcp.early_answer import READ_BYTES, EarlyAnswer, answer_early
 from brummer.wire.mcp.jsonrpc import ProtocolError, decode
 from brummer.wire.mcp.server import McpServer, Request, Session, decode_params, era_of
 
@@ -24,13 +24,13 @@ def initialize(version: object = "2025-11-25", request_id: object = 1, **params:
     return {"jsonrpc": "2.0", "id": request_id, "method": "initialize", "params": opening | params}
 
 
-def said(first: bytes, *, close: bool = False) -> tuple[Greeting, bytes]:
-    """What the greeting leaves, and what it answers, when these bytes are there."""
+def said(first: bytes, *, close: bool = False) -> tuple[EarlyAnswer, bytes]:
+    """What the early answer leaves, and what it answers, when these bytes are there."""
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.write(to_stdin, first)
         if close:
             os.dup2(from_stdout, to_stdin)  # closes the one end without making its number free
-        left = greet(stdin, stdout, INFO, INSTRUCTIONS)
+        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS)
         os.set_blocking(from_stdout, False)
         try:
             return left, os.read(from_stdout, 1 << 20)
@@ -143,49 +143,49 @@ def test_what_is_no_flawless_opening_is_left_for_the_server_untouched(kind: str)
     data = DOUBTFUL[kind] + b"\nmore"
     left, answer = said(data)
     assert answer == b""
-    assert left == Greeting(data)
+    assert left == EarlyAnswer(data)
 
 
 def test_an_opening_that_has_not_come_in_whole_is_left() -> None:
-    assert said(LINE[:40]) == (Greeting(LINE[:40]), b"")
+    assert said(LINE[:40]) == (EarlyAnswer(LINE[:40]), b"")
 
 
 def test_nothing_there_is_nothing_lost() -> None:
     with pipes() as (stdin, _, __, stdout):
-        assert greet(stdin, stdout, INFO, INSTRUCTIONS) == Greeting()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
 
 
 def test_an_input_at_its_end_is_nothing() -> None:
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.dup2(from_stdout, to_stdin)
-        assert greet(stdin, stdout, INFO, INSTRUCTIONS) == Greeting()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
 
 
 def test_a_closed_input_is_nothing() -> None:
     with pipes() as (stdin, _, __, stdout):
         os.close(stdin)
-        assert greet(stdin, stdout, INFO, INSTRUCTIONS) == Greeting()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
 
 
 def test_a_client_that_has_gone_is_left_for_the_server_to_find() -> None:
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.write(to_stdin, LINE + b"\n")
         os.close(from_stdout)
-        assert greet(stdin, stdout, INFO, INSTRUCTIONS) == Greeting(LINE + b"\n")
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer(LINE + b"\n")
 
 
 def test_more_than_one_read_is_left_in_the_pipe() -> None:
     with pipes() as (stdin, to_stdin, _, stdout):
         os.set_blocking(to_stdin, False)
         os.write(to_stdin, LINE + b"\n" + b"x" * (READ_BYTES - len(LINE) - 1))
-        left = greet(stdin, stdout, INFO, INSTRUCTIONS)
+        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS)
         assert len(left.rest) == READ_BYTES - len(LINE) - 1
 
 
 GREETING_PROGRAM = f"""
 import sys
-from brummer.wire.mcp.early_answer import greet
-greet(0, 1, {INFO!r}, "")
+from brummer.wire.mcp.early_answer import answer_early
+answer_early(0, 1, {INFO!r}, "")
 heavy = {{"asyncio", "msgspec", "httptools", "uvloop", "logging", "ssl", "socket", "typing_extensions"}}
 sys.exit(", ".join(sorted(heavy & set(sys.modules))) or None)
 """

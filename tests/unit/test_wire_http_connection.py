@@ -502,21 +502,21 @@ async def test_the_kernel_watches_over_an_idle_connection() -> None:
         await asyncio.to_thread(sock.sendall, GET)  # lets the peer end
 
 
-class Doorman:
-    """Room that a test gives and takes; a `Room`."""
+class ScriptedReservations:
+    """Grants of memory that a test makes; a `Reservations`."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.left = 0
         self.least_bytes: int | None = None
-        self.on_turn: Callable[[int], None] = lambda _: None
+        self.on_granted: Callable[[int], None] = lambda _: None
 
-    def ask(
-        self, size_bytes: int, on_turn: Callable[[int], None], least_bytes: int | None = None
+    def reserve(
+        self, size_bytes: int, on_granted: Callable[[int], None], least_bytes: int | None = None
     ) -> Callable[[], None]:
         self.asked.append(size_bytes)
         self.least_bytes = least_bytes
-        self.on_turn = on_turn
+        self.on_granted = on_granted
         return self._leave
 
     def _leave(self) -> None:
@@ -528,51 +528,51 @@ LARGE_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (LARGE, b"x"
 
 
 @contextlib.asynccontextmanager
-async def large_answer_at_the_door() -> AsyncIterator[tuple[HttpConnection, Doorman, "asyncio.Task[Response]"]]:
-    doorman = Doorman()
+async def unread_large_answer() -> AsyncIterator[tuple[HttpConnection, ScriptedReservations, "asyncio.Task[Response]"]]:
+    reservations = ScriptedReservations()
     async with facing(saying(LARGE_ANSWER), limit_bytes=2 * LARGE) as (connection, _):
-        connection._room = doorman
+        connection._reservations = reservations
         exchange = asyncio.create_task(connection.exchange(GET))
-        await until(lambda: bool(doorman.asked))
-        yield connection, doorman, exchange
+        await until(lambda: bool(reservations.asked))
+        yield connection, reservations, exchange
 
 
 async def test_a_large_answer_waits_outside_until_there_is_room() -> None:
-    async with large_answer_at_the_door() as (connection, doorman, exchange):
-        assert doorman.asked == [LARGE]
+    async with unread_large_answer() as (connection, reservations, exchange):
+        assert reservations.asked == [LARGE]
         assert connection._body_bytes < LARGE
-        doorman.on_turn(LARGE)
+        reservations.on_granted(LARGE)
         response = await asyncio.wait_for(exchange, WAIT_S)
         assert len(response.body) == LARGE
-        assert doorman.left == 1
+        assert reservations.left == 1
         assert connection._body == []
         assert not connection.closed
 
 
 async def test_a_large_answer_without_room_is_too_large() -> None:
-    async with large_answer_at_the_door() as (connection, doorman, exchange):
-        doorman.on_turn(0)
+    async with unread_large_answer() as (connection, reservations, exchange):
+        reservations.on_granted(0)
         with pytest.raises(TooLarge, match="memory"):
             await asyncio.wait_for(exchange, WAIT_S)
         assert connection.closed
-        assert doorman.left == 1
+        assert reservations.left == 1
 
 
 async def test_whoever_gives_up_while_he_waits_for_room_leaves_it() -> None:
-    async with large_answer_at_the_door() as (connection, doorman, exchange):
+    async with unread_large_answer() as (connection, reservations, exchange):
         exchange.cancel()
         await asyncio.wait([exchange])
         assert connection.closed
-        assert doorman.left == 1
+        assert reservations.left == 1
 
 
 async def test_an_answer_over_the_limit_is_refused_by_its_length_and_asks_for_no_room() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % LARGE
     async with facing(saying(head), limit_bytes=LARGE - 1) as (connection, _):
-        connection._room = doorman = Doorman()
+        connection._reservations = reservations = ScriptedReservations()
         with pytest.raises(TooLarge):
             await asyncio.wait_for(connection.exchange(GET), WAIT_S)
-        assert doorman.asked == []
+        assert reservations.asked == []
 
 
 HALF = b"x" * (LARGE // 2)
@@ -581,32 +581,34 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
 
 
 @contextlib.asynccontextmanager
-async def of_unknown_length(*parts: bytes) -> AsyncIterator[tuple[HttpConnection, Doorman, "asyncio.Task[Response]"]]:
-    doorman = Doorman()
+async def of_unknown_length(
+    *parts: bytes,
+) -> AsyncIterator[tuple[HttpConnection, ScriptedReservations, "asyncio.Task[Response]"]]:
+    reservations = ScriptedReservations()
     async with facing(saying(b"".join(parts)), limit_bytes=2 * LARGE) as (connection, _):
-        connection._room = doorman
+        connection._reservations = reservations
         exchange = asyncio.create_task(connection.exchange(GET, lambda event: event == b"answer"))
-        await until(lambda: bool(doorman.asked))
-        yield connection, doorman, exchange
+        await until(lambda: bool(reservations.asked))
+        yield connection, reservations, exchange
 
 
 async def test_a_large_answer_in_chunks_waits_and_asks_for_its_largest_possible_size() -> None:
-    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, doorman, exchange):
-        assert doorman.asked == [2 * LARGE]
-        assert doorman.least_bytes is not None
-        assert module.LARGE_BYTES <= connection._body_bytes < doorman.least_bytes <= 2 * LARGE
-        doorman.on_turn(2 * LARGE)
+    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, reservations, exchange):
+        assert reservations.asked == [2 * LARGE]
+        assert reservations.least_bytes is not None
+        assert module.LARGE_BYTES <= connection._body_bytes < reservations.least_bytes <= 2 * LARGE
+        reservations.on_granted(2 * LARGE)
         response = await asyncio.wait_for(exchange, WAIT_S)
         assert response.body == 2 * HALF
-        assert (doorman.asked, doorman.left, connection.closed) == ([2 * LARGE], 1, False)
+        assert (reservations.asked, reservations.left, connection.closed) == ([2 * LARGE], 1, False)
 
 
 async def test_an_answer_in_chunks_that_outgrows_its_room_is_too_large() -> None:
-    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, doorman, exchange):
-        doorman.on_turn(LARGE - 1)
+    async with of_unknown_length(CHUNKED, b"\r\n", *PARTS, b"0\r\n\r\n") as (connection, reservations, exchange):
+        reservations.on_granted(LARGE - 1)
         with pytest.raises(TooLarge, match="memory"):
             await asyncio.wait_for(exchange, WAIT_S)
-        assert (doorman.left, connection.closed) == (1, True)
+        assert (reservations.left, connection.closed) == (1, True)
 
 
 async def test_a_large_event_releases_its_room_when_it_was_passed_on_and_the_answer_asks_anew() -> None:
@@ -614,20 +616,20 @@ async def test_a_large_event_releases_its_room_when_it_was_passed_on_and_the_ans
     body = event + event + b"data: answer\n\n"
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     head = CHUNKED + b"content-type: text/event-stream\r\n\r\n"
-    async with of_unknown_length(head, chunks) as (connection, doorman, exchange):
-        doorman.on_turn(2 * LARGE)
-        await until(lambda: len(doorman.asked) == 2)
-        assert doorman.left == 1
-        doorman.on_turn(2 * LARGE)
+    async with of_unknown_length(head, chunks) as (connection, reservations, exchange):
+        reservations.on_granted(2 * LARGE)
+        await until(lambda: len(reservations.asked) == 2)
+        assert reservations.left == 1
+        reservations.on_granted(2 * LARGE)
         await asyncio.wait_for(exchange, WAIT_S)
-        assert (doorman.asked, doorman.left, connection.closed) == ([2 * LARGE] * 2, 2, False)
+        assert (reservations.asked, reservations.left, connection.closed) == ([2 * LARGE] * 2, 2, False)
 
 
 async def test_an_answer_that_is_complete_before_it_gets_room_leaves_the_connection_usable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 4)
-    doorman = Doorman()
+    reservations = ScriptedReservations()
     answer = CHUNKED + b"\r\n8\r\nxxxxxxxx\r\n0\r\n\r\n"
 
     async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -637,10 +639,10 @@ async def test_an_answer_that_is_complete_before_it_gets_room_leaves_the_connect
         await reader.read()
 
     async with facing(twice) as (connection, _):
-        connection._room = doorman
+        connection._reservations = reservations
         for number in (1, 2):
             response = await asyncio.wait_for(connection.exchange(GET), WAIT_S)
-            assert (response.body, doorman.left) == (b"x" * 8, number)
+            assert (response.body, reservations.left) == (b"x" * 8, number)
 
 
 async def test_an_idle_connection_keeps_no_bytes_of_the_last_answer() -> None:

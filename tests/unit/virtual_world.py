@@ -25,7 +25,7 @@ from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.monitor import Monitor, Sources
 from brummer.network.snapshot import Snapshot
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.testing.virtual_time import VirtualClock, VirtualLoop
 from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
@@ -195,7 +195,7 @@ class World:
 
     # How it stands.
 
-    def known(self, project: VirtualInstance) -> Known:
+    def known(self, project: VirtualInstance) -> InstanceEntry:
         return next(known for known in self.instances if known.id == project.id)
 
     def links(self) -> list[Link]:

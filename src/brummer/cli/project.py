@@ -20,7 +20,7 @@ from brummer.host import loop
 from brummer.host.locks import is_locked
 from brummer.hub.service import Hub, running_hub
 from brummer.link.state import State
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.settings.servers import Server
 
 EXIT_WRONG: Final = 2
@@ -66,7 +66,7 @@ class Project:
         self._ids = ids
         self._told = ""
 
-    async def find(self) -> Known | None:
+    async def find(self) -> InstanceEntry | None:
         """The instance whose directory holds the place most closely."""
         await self._hub.instances.looked_at()
         known = {each.id: each for each in self._hub.instances if not each.is_gone and isinstance(each.record, Record)}
@@ -78,7 +78,7 @@ class Project:
         locks = (path(directory, instance_id) for instance_id in self._ids for path in (scripts_lock_path, lock_path))
         return next(filter(is_locked, locks), None)
 
-    async def instance(self) -> Known:
+    async def instance(self) -> InstanceEntry:
         """Raises NothingRuns."""
         if known := await self.find():
             return known
@@ -128,7 +128,7 @@ def _as_of(content: dict[str, Any]) -> str:
     return displayable(f"this is from its {content.get('from')}, written at {content.get('written_at')}")
 
 
-async def _expect_answers(known: Known) -> None:
+async def _expect_answers(known: InstanceEntry) -> None:
     """Say why it may take a while, or that it never will."""
     name, record = known.record.name, known.record
     if known.link.target.condition() == "stopped" and isinstance(record, Record):

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
         from brummer.cli.stream import take
 
-        take(greet=True)
+        take(answer_early=True)
     _import_datetime()
     from brummer.cli import commands
 

@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.cli.colour import BOLD, PLAIN, RED, Paint
 from brummer.discovery.record import displayable
-from brummer.health.catalog import Observed, told
+from brummer.health.catalog import Observed, as_json
 from brummer.link.state import State, standing
 from brummer.settings.units import span
 
@@ -108,7 +108,7 @@ class Status(msgspec.Struct):
 
 def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
     """What stands for the answer of a hub that gave none."""
-    problem = told(Observed(code, detail))
+    problem = as_json(Observed(code, detail))
     return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 

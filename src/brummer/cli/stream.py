@@ -1,4 +1,4 @@
-"""The protocol stream of a hub on stdio: standard output, taken away from everybody else, and the greeting on it."""
+"""The protocol stream of a hub on stdio: standard output, taken from the rest of the process, and the early answer."""
 
 import os
 import signal
@@ -7,23 +7,23 @@ from typing import Final, NamedTuple
 
 from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
 from brummer.wire.mcp import early_answer
-from brummer.wire.mcp.early_answer import Greeting
+from brummer.wire.mcp.early_answer import EarlyAnswer
 
 STDIN: Final = 0
 
 
 class Stream(NamedTuple):
-    """Descriptors of the protocol stream, and what the greeting left."""
+    """Descriptors of the protocol stream, and what the early answer left."""
 
     stdin: int
     stdout: int
-    early_answer: Greeting
+    early_answer: EarlyAnswer
 
 
 _taken: list[Stream] = []
 
 
-def take(*, greet: bool = False) -> Stream:
+def take(*, answer_early: bool = False) -> Stream:
     """Claim the stream, once: descriptor 1 points to stderr from then on, so no stray print can reach it.
 
     From here on SIGINT is ignored too: it goes to a whole terminal group, and Esc must not cost the agent its hub. On a
@@ -37,9 +37,9 @@ def take(*, greet: bool = False) -> Stream:
         sys.stdout.flush()
         stdout = os.dup(1)
         os.dup2(2, 1)
-        _taken.append(Stream(STDIN, stdout, _greeting(stdout) if greet else Greeting()))
+        _taken.append(Stream(STDIN, stdout, _early_answer(stdout) if answer_early else EarlyAnswer()))
     return _taken[0]
 
 
-def _greeting(stdout: int) -> Greeting:
-    return early_answer.greet(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)
+def _early_answer(stdout: int) -> EarlyAnswer:
+    return early_answer.answer_early(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)

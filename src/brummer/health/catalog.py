@@ -373,7 +373,7 @@ def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
         else:
             hidden[id(root)] += 1
     roots.sort(key=lambda each: (rank_of(each.code), each.instances))
-    return [told(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
+    return [as_json(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
 
 
 def _root(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed:
@@ -393,7 +393,7 @@ def _cause(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observe
     return None
 
 
-def told(problem: Observed, *, hides: int = 0) -> dict[str, Any]:
+def as_json(problem: Observed, *, hides: int = 0) -> dict[str, Any]:
     """JSON-compatible."""
     names = problem.instances
     whom: dict[str, Any] = {"instance": names[0]} if len(names) == 1 else {"instances": list(names)} if names else {}

@@ -22,7 +22,7 @@ from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import Paused, Slept
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Entry, Timeline
 
@@ -41,12 +41,12 @@ _CODES: Final = {
 def of_links(instances: Instances, statuses: list[dict[str, Any]]) -> Iterator[Observed]:
     """``statuses``: what each link says of itself, in the order of the instances."""
     failing = []
-    for known, status in zip(instances, statuses, strict=True):
-        if (problem := _of_link(known, status)) is not None:
+    for entry, status in zip(instances, statuses, strict=True):
+        if (problem := _of_link(entry, status)) is not None:
             failing.append(problem)
         if status.get("breaker", "closed") != "closed":
             detail = status["last_error"]["message"] if status["last_error"] else status["reason"]
-            yield Observed("breaker_open", detail, instances=(known.id,))
+            yield Observed("breaker_open", detail, instances=(entry.id,))
     yield from failing
     if instances.are_cut_off():
         left = [each for each in failing if each.code != "link_gone"]
@@ -55,25 +55,25 @@ def of_links(instances: Instances, statuses: list[dict[str, Any]]) -> Iterator[O
         yield Observed("cut_off", detail, min(ages, default=None), tuple(each.instances[0] for each in left))
 
 
-def _of_link(known: Known, status: dict[str, Any]) -> Observed | None:
-    link, names = known.link, (known.id,)
+def _of_link(entry: InstanceEntry, status: dict[str, Any]) -> Observed | None:
+    link, names = entry.link, (entry.id,)
     stands = link.standing
     if stands is State.GONE:
         ended_well = status["reason"] == WITHDRAWN
         return None if ended_well else Observed("link_gone", status["reason"], status["since_s"], names)
-    if status["condition"] == "stopped" and isinstance(known.record, Record):
+    if status["condition"] == "stopped" and isinstance(entry.record, Record):
         since_s = None if stands is State.READY else link.unready_s
-        return Observed("link_stopped", f"kill -CONT {known.record.pid} lets it go on", since_s, names)
-    if status["condition"] == "frozen" and isinstance(known.record, Record):
+        return Observed("link_stopped", f"kill -CONT {entry.record.pid} lets it go on", since_s, names)
+    if status["condition"] == "frozen" and isinstance(entry.record, Record):
         since_s = None if stands is State.READY else link.unready_s
-        return Observed("link_frozen", f"the control group of process {known.record.pid} is frozen", since_s, names)
+        return Observed("link_frozen", f"the control group of process {entry.record.pid} is frozen", since_s, names)
     if (refusal := _refusal(link)) is not None:
         code = "server_busy" if refusal.transient else "server_refuses"
         return Observed(code, refusal.message, link.target.refused_s, names)
     code = _CODES.get(stands, "")
     if not code:
         return None
-    if not isinstance(known.record, Record):
+    if not isinstance(entry.record, Record):
         code = "server_down"
     elif link.path_is_cut:
         code = "link_cut"
@@ -143,16 +143,16 @@ def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
 
 def of_records(instances: Instances) -> Iterator[Observed]:
     """Faults that instances report of themselves."""
-    for known in instances:
-        if isinstance(known.record, Record) and not known.is_gone:
-            if not same_time_namespace(known.record.identity):
+    for entry in instances:
+        if isinstance(entry.record, Record) and not entry.is_gone:
+            if not same_time_namespace(entry.record.identity):
                 detail = (
-                    f"process {known.record.pid} has start times on another clock, so its end is seen by its lock alone"
+                    f"process {entry.record.pid} has start times on another clock, so its end is seen by its lock alone"
                 )
-                yield Observed("other_time_namespace", detail, instances=(known.id,))
-            for trouble in known.record.troubles:
+                yield Observed("other_time_namespace", detail, instances=(entry.id,))
+            for trouble in entry.record.troubles:
                 code = trouble.code if trouble.code in KINDS else "task_failed"
-                yield Observed(code, trouble.detail, instances=(known.id,))
+                yield Observed(code, trouble.detail, instances=(entry.id,))
 
 
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
@@ -165,7 +165,7 @@ def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterat
         yield Observed("settling", "; ".join(entry.reasons), now_s - entry.at_s)
     network = [entry for entry in entries if isinstance(entry.event, NetworkChanged)]
     for code, flag, is_local in (("loopback_down", "loopback", True), ("offline", "online", False)):
-        concerned = tuple(known.id for known in instances if known.link.target.is_local is is_local)
+        concerned = tuple(entry.id for entry in instances if entry.link.target.is_local is is_local)
         down = _since(network, flag)
         if down is not None and concerned:
             yield Observed(code, "; ".join(down.reasons), now_s - down.at_s, concerned)

@@ -65,7 +65,7 @@ class Status:
     def describe(self, problems: Iterable[Observed] = ()) -> dict[str, Any]:
         """``problems``: what is wrong beside links, calls and network."""
         self._instances.memory.look(self._clock.awake())
-        links = [known.link.status() for known in self._instances]
+        links = [entry.link.status() for entry in self._instances]
         observed = chain(
             of_links(self._instances, links),
             of_places(self._instances),

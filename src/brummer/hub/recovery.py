@@ -131,7 +131,7 @@ class Recovery:
     # The wave.
 
     def _links(self) -> list[Link]:
-        return [known.link for known in self._instances if isinstance(known.link, Link) and not known.is_gone]
+        return [entry.link for entry in self._instances if isinstance(entry.link, Link) and not entry.is_gone]
 
     async def _look(self, links: Sequence[Link]) -> None:
         async def one(link: Link) -> None:

@@ -31,11 +31,11 @@ from brummer.link.call import Call
 from brummer.link.caller import Caller
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.link.outcome import is_unanswered
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server
 from brummer.wire.mcp.eras import Era
-from brummer.wire.mcp.server import OnItsWay, Session, ToolCall
+from brummer.wire.mcp.server import RunningCall, Session, ToolCall
 from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
 
@@ -85,7 +85,7 @@ class Router:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._instances = instances
-        self._addressing = instances.addressing
+        self._resolver = instances.resolver
         self._memory = instances.memory
         self._black_boxes = black_boxes
         self._sessions = sessions
@@ -100,32 +100,32 @@ class Router:
         """Calls of the hub's clients carry no keys."""
         return False
 
-    def send_now(self, call: ToolCall, done: Callable[[bytes], None]) -> bytes | OnItsWay | None:
-        """A `brummer.wire.mcp.server.SendNow`: for calls whose instance is known without an await."""
+    def start_call(self, call: ToolCall, done: Callable[[bytes], None]) -> bytes | RunningCall | None:
+        """A `brummer.wire.mcp.server.StartCall`: for calls whose instance is known without an await."""
         if call.name not in _EXPRESS:
             return None
         try:
             named, arguments = _instance_in(call)
             name, roots = self._place_of(call, named)
             is_open = name is None and self._needs_roots(call.request.session) is not None
-            known = None if is_open else self._addressing.now(name, roots)
-            if known is None or not isinstance(known.caller, Caller):
+            entry = None if is_open else self._resolver.now(name, roots)
+            if entry is None or not isinstance(entry.caller, Caller):
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
             made = _tool_call(call.name, arguments, call)
             if self._black_boxes is None or call.name not in ANSWERED:
-                return express.send(known.caller, made, done)
+                return express.send(entry.caller, made, done)
             _hurry(made)
-            return express.send(known.caller, made, done, partial(self._instead, known, made, call, arguments))
+            return express.send(entry.caller, made, done, partial(self._instead, entry, made, call, arguments))
         except InvalidArguments:
             return None
         except BrummerError as error:
             return failed(error)
 
     def _instead(
-        self, known: Known, made: Call, call: ToolCall, arguments: bytes, error: BrummerError
+        self, entry: InstanceEntry, made: Call, call: ToolCall, arguments: bytes, error: BrummerError
     ) -> Coroutine[Any, Any, bytes] | None:
-        return self._from_black_box(known, made, error, call, arguments) if is_unanswered(error) else None
+        return self._from_black_box(entry, made, error, call, arguments) if is_unanswered(error) else None
 
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
@@ -146,12 +146,12 @@ class Router:
             await session.find_roots()
             roots = session.roots
         try:
-            known = await (self._addressing.default(roots) if name is None else self._addressing.named(name))
+            entry = await (self._resolver.default(roots) if name is None else self._resolver.named(name))
         except NotFound:
             if name is not None and (answer := await self._left_by(name, call.name, arguments)) is not None:
                 return answer
             raise
-        return await self._in_instance(known, call, arguments)
+        return await self._in_instance(entry, call, arguments)
 
     async def _left_by(self, name: str, tool: str, arguments: bytes) -> bytes | None:
         """What the black box of an instance says that nobody remembers; None without one."""
@@ -174,40 +174,40 @@ class Router:
 
     def _needs_roots(self, session: Session | None) -> Session | None:
         """The session, if its client must be asked for its roots before a call without an instance can be routed."""
-        if session is None or session.find_roots is None or not self._addressing.needs_roots():
+        if session is None or session.find_roots is None or not self._resolver.needs_roots():
             return None
         return session
 
-    async def _in_instance(self, known: Known, call: ToolCall, arguments: bytes) -> bytes:
+    async def _in_instance(self, entry: InstanceEntry, call: ToolCall, arguments: bytes) -> bytes:
         if call.name == "instance_tools":
             _listings.decode(arguments)
-            return structured(msgspec.Raw(await known.caller.call(_list_tools(known))))
+            return structured(msgspec.Raw(await entry.caller.call(_list_tools(entry))))
         tool, passed_on = call.name, arguments
         if call.name == "instance_call":
             tool, passed_on = _inner_call(passed_on)
-        elif isinstance(known.record, Server):
+        elif isinstance(entry.record, Server):
             raise NotAnInstance(
-                f"{known.id} is a server of its own kind and has no {tool}; see instance_tools, and use instance_call",
-                instance=known.id,
+                f"{entry.id} is a server of its own kind and has no {tool}; see instance_tools, and use instance_call",
+                instance=entry.id,
             )
         made = _tool_call(tool, passed_on, call)
-        if isinstance(known.record, Server):
-            made.repeatable = tool in await self._repeatable(known)
-            made.on_list_changed = known.forget_hints
-            made.deadline_s, made.max_deadline_s = known.record.timeout_s, known.record.max_timeout_s
-            return tool_result(await known.caller.call(made), modern=call.request.era is Era.MODERN)
+        if isinstance(entry.record, Server):
+            made.repeatable = tool in await self._repeatable(entry)
+            made.on_list_changed = entry.forget_hints
+            made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
+            return tool_result(await entry.caller.call(made), modern=call.request.era is Era.MODERN)
         if self._black_boxes is not None and tool in ANSWERED:
             _hurry(made)
             try:
-                return await known.caller.call(made)
+                return await entry.caller.call(made)
             except BrummerError as error:
                 if not is_unanswered(error):
                     raise
-                return await self._from_black_box(known, made, error, call, passed_on)
-        return await known.caller.call(made)
+                return await self._from_black_box(entry, made, error, call, passed_on)
+        return await entry.caller.call(made)
 
     async def _from_black_box(
-        self, known: Known, made: Call, error: BrummerError, call: ToolCall, arguments: bytes
+        self, entry: InstanceEntry, made: Call, error: BrummerError, call: ToolCall, arguments: bytes
     ) -> bytes:
         """Answer in place of an instance that did not answer soon; without a black box, ask it again, for longer.
 
@@ -215,50 +215,50 @@ class Router:
         """
         goes_on = False
         try:
-            if self._black_boxes is not None and isinstance(known.record, Record):
-                running = None if known.is_gone else known.record.generation
-                answer = await self._black_boxes.answer(known.id, made.tool, arguments, running, known.summary())
+            if self._black_boxes is not None and isinstance(entry.record, Record):
+                running = None if entry.is_gone else entry.record.generation
+                answer = await self._black_boxes.answer(entry.id, made.tool, arguments, running, entry.summary())
                 if answer is not None:
                     return answer
             goes_on = True
         finally:
-            if not goes_on and isinstance(known.caller, Caller):
-                known.caller.tell_error(made, error)
+            if not goes_on and isinstance(entry.caller, Caller):
+                entry.caller.tell_error(made, error)
         patient = _tool_call(made.tool, arguments, call)
         patient.started_s = made.started_s
         patient.unanswered, patient.sent_to = made.unanswered, made.sent_to  # of both attempts
-        return await known.caller.call(patient)
+        return await entry.caller.call(patient)
 
-    async def _repeatable(self, known: Known) -> frozenset[str]:
+    async def _repeatable(self, entry: InstanceEntry) -> frozenset[str]:
         """What a foreign server's own hints allow to be sent twice; asked for once while its link holds, and nothing if
         it does not say.
 
         Raises what that comes to where nobody answers: to wait for him again would be of no use.
         """
-        if not known.has_hinted:
+        if not entry.has_hinted:
             try:
-                known.take_hints(repeatable_of(await known.caller.call(_list_tools(known))))
+                entry.take_hints(repeatable_of(await entry.caller.call(_list_tools(entry))))
             except (RemoteRefusal, NoResult):
                 return frozenset()
-        return known.repeatable
+        return entry.repeatable
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the others stop waiting."""
         timeout_s = _waits.decode(arguments).timeout_s
         given = {name: value for name, value in _object(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
 
-        async def ask(known: Known, wait_s: float, since: str | None) -> dict[str, Any]:
+        async def ask(entry: InstanceEntry, wait_s: float, since: str | None) -> dict[str, Any]:
             asked = {**given, "timeout_s": wait_s, **({} if since is None else {"since": since})}
             made = _tool_call(call.name, msgspec.json.encode(asked), call)
             made.deadline_s, made.meta, made.on_notification = wait_s + GRACE_S, {}, None
             try:
-                result = msgspec.json.decode(await known.caller.call(made))
+                result = msgspec.json.decode(await entry.caller.call(made))
             except BrummerError as error:
                 return {"error": {"code": error.code, "message": error.message}}
             content: dict[str, Any] = result.get("structuredContent", {})
             return content
 
-        everyone = await self._addressing.everyone()
+        everyone = await self._resolver.everyone()
         fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, timeout_s, ask)
         answer = await fan_out.result()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
@@ -324,8 +324,8 @@ def _own_arguments(tool: str, given: bytes) -> bytes:
     return bytes(members.get("arguments", b"{}"))
 
 
-def _list_tools(known: Known) -> Call:
-    patience_s = known.record.timeout_s if isinstance(known.record, Server) else ANSWER_S
+def _list_tools(entry: InstanceEntry) -> Call:
+    patience_s = entry.record.timeout_s if isinstance(entry.record, Server) else ANSWER_S
     return Call("tools/list", {}, repeatable=True, only_reads=True, deadline_s=patience_s)
 
 

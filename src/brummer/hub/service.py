@@ -46,13 +46,13 @@ from brummer.network.monitor import Monitor, Sources
 from brummer.network.wake import GoingToSleep
 from brummer.peers.instances import Concerns, Instances
 from brummer.settings.table import NO_FLAGS, Flags, Settings
-from brummer.telemetry.event_log import narrate
+from brummer.telemetry.event_log import log_events
 from brummer.telemetry.metrics import HubMetrics
 from brummer.telemetry.metrics_server import serving_metrics
 from brummer.telemetry.traces import TracesUnavailable, tracing
 from brummer.wire.http.listening import Address, Port, listen
 from brummer.wire.http.server import HttpServer
-from brummer.wire.mcp.early_answer import Greeting
+from brummer.wire.mcp.early_answer import EarlyAnswer
 from brummer.wire.mcp.server import McpServer
 from brummer.wire.mcp.stdio import StdioServer
 from brummer.wire.mcp.streamable_http import StreamableHttp
@@ -96,7 +96,7 @@ class Hub:
         self._clock = clock = system.clock
         self._started_s = clock.elapsed()
         self.recovery = Recovery(instances, self._look, clock, rng=system.random)
-        narrate(instances, self.recovery.timeline)
+        log_events(instances, self.recovery.timeline)
         self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
         self._status = Status(instances, self.recovery.timeline, clock, directory, system.descriptors)
         self.problems: list[BrummerError] = []
@@ -104,14 +104,16 @@ class Hub:
         self.sessions = Sessions()
         own_tools = hub_tools(instances, self.sessions, self.describe)
         self.router = Router(instances, self.sessions, [*own_tools, *further_tools], black_boxes)
-        self.server = McpServer(self.router, **SERVER_INFO, instructions=INSTRUCTIONS, send_now=self.router.send_now)
+        self.server = McpServer(
+            self.router, **SERVER_INFO, instructions=INSTRUCTIONS, start_call=self.router.start_call
+        )
 
     async def follow_registry(self) -> None:
         """Pass on the records of the directory, for ever. After a failure it starts with the records of that moment."""
         await self._look()
         self.instances.keep_only(self.registry.snapshot())
         self.instances.looked()
-        self.instances.addressing.look_again = self._look
+        self.instances.resolver.look_again = self._look
         async for event in self.registry:
             match event:
                 case Appeared(record) | Changed(_, record):
@@ -252,7 +254,7 @@ async def _telling(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
 async def serve_stdio(
     stdin: int,
     stdout: int,
-    greeting: Greeting,
+    early_answer: EarlyAnswer,
     environ: Mapping[str, str],
     working_directory: Path,
     *,
@@ -265,9 +267,9 @@ async def serve_stdio(
         _telling(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
-        front.session.capabilities, front.session.version = greeting.capabilities, greeting.version
+        front.session.capabilities, front.session.version = early_answer.capabilities, early_answer.version
         with _ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
-            await front.serve(greeting.rest)
+            await front.serve(early_answer.rest)
     return 0
 
 

@@ -12,7 +12,7 @@ from brummer.health.observe import WITHDRAWN
 from brummer.host.clocks import wall
 from brummer.hub.sessions import Sessions
 from brummer.link.state import State
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.wire.mcp.server import ToolCall
 from brummer.wire.mcp.tools import Tool
@@ -33,17 +33,17 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
         await instances.settled()
         now_s = wall()
         entries = [
-            Entry(key_of(_rank(known), known.id), "instances", each, now_s - each["since_s"])
-            for known, each in ((known, known.summary()) for known in instances)
+            Entry(key_of(_rank(entry), entry.id), "instances", each, now_s - each["since_s"])
+            for entry, each in ((entry, entry.summary()) for entry in instances)
         ]
         return paged("instances_list", entries, wanted.cursor, now_s=now_s)
 
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
         await instances.settled()
-        known = await instances.addressing.named(arguments.instance)
+        entry = await instances.resolver.named(arguments.instance)
         if call.session is not None:
-            sessions.choose(call.session.id, known.id)
-        return {"instance": known.summary(), "remembered": call.session is not None and call.session.has_lasted}
+            sessions.choose(call.session.id, entry.id)
+        return {"instance": entry.summary(), "remembered": call.session is not None and call.session.has_lasted}
 
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
         return {"disconnected": sessions.forget(call.session.id) if call.session else None}
@@ -61,8 +61,8 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
                 for each in status["problems"]
             ),
             *(
-                Entry(key_of(1 + _rank(known), known.id), "links", each, now_s - each["since_s"])
-                for known, each in links
+                Entry(key_of(1 + _rank(entry), entry.id), "links", each, now_s - each["since_s"])
+                for entry, each in links
             ),
             *(Entry(key_of(9, f"{each['at_boottime_s']:017.3f}"), "timeline", each) for each in status["timeline"]),
         ]
@@ -87,8 +87,8 @@ def _began_s(problem: dict[str, Any], now_s: float) -> float:
     return 0.0 if problem["since_s"] is None else now_s - problem["since_s"]
 
 
-def _rank(known: Known) -> int:
+def _rank(entry: InstanceEntry) -> int:
     """A key that sorts failing links first."""
-    if known.is_gone:
-        return _GONE if known.link.status()["reason"] == WITHDRAWN else _FAILS
-    return _FAILS if known.link.standing in _FAILING else _WORKS
+    if entry.is_gone:
+        return _GONE if entry.link.status()["reason"] == WITHDRAWN else _FAILS
+    return _FAILS if entry.link.standing in _FAILING else _WORKS

@@ -15,7 +15,7 @@ from brummer.link.budget import Budget, Place, Purpose
 from brummer.link.peer import Peer
 from brummer.link.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.wire.http.connection import HttpConnection, Room
+from brummer.wire.http.connection import HttpConnection, Reservations
 
 CONNECT_TIMEOUT_S: Final = 0.5
 """Loopback connects in microseconds. The kernel repeats a lost SYN after 1, 3, 7 … s; trying anew is sooner."""
@@ -33,7 +33,7 @@ CONNECTIONS_FOR_CANCELLATIONS: Final = 2
 class Connections:
     """``target`` tells whom to connect to now; ``on_closed`` is called whenever one of them closes.
 
-    Each has a place in the ``budget`` that all links share; ``room`` is for large answers.
+    Each has a place in the ``budget`` that all links share; ``reservations`` are for large answers.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Connections:
         on_closed: Callable[[], None],
         limits: Limits = DEFAULTS,
         budget: Budget | None = None,
-        room: Room | None = None,
+        reservations: Reservations | None = None,
         system: System = REAL,
     ) -> None:
         self._system = system
@@ -50,7 +50,7 @@ class Connections:
         self._target = target
         self._on_closed = on_closed
         self._reply_limit_bytes = limits.reply_bytes
-        self._room = room
+        self._reservations = reservations
         self.calls = Pool(
             partial(self.open, Purpose.CALL),
             limit=min(limits.in_flight_per_instance, budget.for_calls),
@@ -134,7 +134,7 @@ class Connections:
             timeout_s=connect_timeout_s(target),
             limit_bytes=self._reply_limit_bytes,
             on_close=partial(self._forget, place),
-            room=self._room,
+            reservations=self._reservations,
             descriptors=self._system.descriptors.descriptor_limit() - RESERVED_DESCRIPTORS,
             tls=target.tls,
             sockets=self._system.sockets,

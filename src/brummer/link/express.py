@@ -21,7 +21,7 @@ from brummer.link.outcome import is_answer
 from brummer.link.peer import Peer
 from brummer.link.state import State
 from brummer.wire.http.connection import HttpConnection, Response
-from brummer.wire.mcp.server import OnItsWay
+from brummer.wire.mcp.server import RunningCall
 from brummer.wire.mcp.tools import failed
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,9 @@ Instead = Callable[[BrummerError], Coroutine[Any, Any, bytes] | None]
 """Who answers a call that failed like this; None where nobody else can."""
 
 
-def send(caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None = None) -> OnItsWay | None:
+def send(
+    caller: Caller, call: Call, done: Callable[[bytes], None], instead: Instead | None = None
+) -> RunningCall | None:
     """Send the call, or queue it, if it can take the short way; else None. Raises `Busy`.
 
     ``done`` gets the result object, later, unless the call is cancelled; a failure is a result, too.
@@ -42,7 +44,7 @@ def send(caller: Caller, call: Call, done: Callable[[bytes], None], instead: Ins
     return Express(caller, call, done, instead)
 
 
-class Express(OnItsWay):
+class Express(RunningCall):
     """One such call. It holds a place from its turn on, and a connection while it is on the wire."""
 
     __slots__ = (

@@ -45,7 +45,7 @@ from brummer.link.peer import Condition, Peer
 from brummer.link.state import Event, State, next_state, standing
 from brummer.link.target import ServerFull
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.wire.http.connection import HttpConnection, Room
+from brummer.wire.http.connection import HttpConnection, Reservations
 
 _log = logging.getLogger(__name__)
 
@@ -80,12 +80,12 @@ class Link:
         rng: Random | None = None,
         transitions: Hook[Transition] | None = None,
         budget: Budget | None = None,
-        room: Room | None = None,
+        reservations: Reservations | None = None,
         system: System = REAL,
     ) -> None:
         """``transitions`` is told of every transition, when the link is already in its new state.
 
-        ``budget``: for the connections of all links together. ``room``: for large answers, in memory.
+        ``budget``: for the connections of all links together. ``reservations``: for large answers, in memory.
         """
         self._loop = asyncio.get_running_loop()
         self._elapsed = elapsed = system.clock.elapsed
@@ -102,7 +102,9 @@ class Link:
         self.health = Health(target.patience_s)
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(lambda: self.target, self._on_connection_closed, limits, budget, room, system)
+        self.connections = Connections(
+            lambda: self.target, self._on_connection_closed, limits, budget, reservations, system
+        )
         self.connections.on_left = self._look_once
         self._is_offline = False
         self._path_was_cut = False

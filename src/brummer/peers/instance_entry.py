@@ -12,7 +12,7 @@ from brummer.settings.servers import Server
 
 
 @dataclass(slots=True, eq=False)
-class Known:
+class InstanceEntry:
     """One instance or server: its facts, the link with the task that runs it, and the way of calls over it."""
 
     record: Record | Server

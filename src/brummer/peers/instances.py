@@ -19,9 +19,9 @@ from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
 from brummer.peers.instance_client import target_of
-from brummer.peers.instance_entry import Known
-from brummer.peers.resolver import Addressing
-from brummer.pool.memory_reservations import Room
+from brummer.peers.instance_entry import InstanceEntry
+from brummer.peers.resolver import Resolver
+from brummer.pool.memory_reservations import MemoryReservations
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.servers import Server
 
@@ -63,28 +63,28 @@ class Instances:
         self._loop = asyncio.get_running_loop()
         self._explained_until_s = float("-inf")
         self._is_explained = False
-        self._known: dict[str, Known] = {}
+        self._entries: dict[str, InstanceEntry] = {}
         self._looked = asyncio.Event()
-        self.addressing = Addressing(self._known, str(working_directory), self._looked.is_set)
+        self.resolver = Resolver(self._entries, str(working_directory), self._looked.is_set)
         self.gate = Gate(limits)
         self.memory = Memory(
             limits.memory_soft_bytes, limits.memory_hard_bytes, system.memory.resident_bytes, self._shed
         )
-        self._room = Room(self.memory)
+        self._reservations = MemoryReservations(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
         self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
         self._ending: set[asyncio.Task[None]] = set()
 
-    def __iter__(self) -> Iterator[Known]:
-        return iter(sorted(self._known.values(), key=lambda known: (known.is_gone, known.id)))
+    def __iter__(self) -> Iterator[InstanceEntry]:
+        return iter(sorted(self._entries.values(), key=lambda entry: (entry.is_gone, entry.id)))
 
     def are_cut_off(self) -> bool:
         """Whether all of several links fail though nothing is seen of their instances that explains it.
 
         Then the cause is rather here (the network, a firewall, our own lateness) than in all of them.
         """
-        left = [known.link for known in self._known.values() if not known.is_gone]
+        left = [entry.link for entry in self._entries.values() if not entry.is_gone]
         if len(left) < 2 or not all(link.is_failing for link in left):  # noqa: PLR2004 — several
             return False
         now_s = self._loop.time()
@@ -99,28 +99,28 @@ class Instances:
         """A new instance, a new run of one that we know, or a change of its record."""
         if not self._concerns(record):
             return
-        self.addressing.changed()
+        self.resolver.changed()
         self._forget_long_gone()
         target = target_of(record, self._system)
-        known = self._known.get(record.instance_id)
-        if known is None:
-            self._known[record.instance_id] = self._new(record, target)
+        entry = self._entries.get(record.instance_id)
+        if entry is None:
+            self._entries[record.instance_id] = self._new(record, target)
             return
-        if isinstance(known.record, Server):
+        if isinstance(entry.record, Server):
             return  # the user gave this name to something else
-        if target != target_of(known.record, self._system) or known.is_gone:
-            known.link.retarget(target, "a new record")
-        known.record, known.is_gone = record, False
+        if target != target_of(entry.record, self._system) or entry.is_gone:
+            entry.link.retarget(target, "a new record")
+        entry.record, entry.is_gone = record, False
 
     def add_server(self, server: Server) -> None:
         """A server that the user named; it is linked to for as long as the hub lives."""
         if not self._concerns(server):
             return
-        self.addressing.changed()
+        self.resolver.changed()
         target = ForeignTarget(server.name, server.url, server.headers, server.connect_timeout_s)
-        self._known[server.name] = self._new(server, target)
+        self._entries[server.name] = self._new(server, target)
 
-    def _new(self, record: Record | Server, target: Peer) -> Known:
+    def _new(self, record: Record | Server, target: Peer) -> InstanceEntry:
         link: Link | BasicLink
         caller: Caller | BasicLink
         if self.are_robust:
@@ -129,27 +129,27 @@ class Instances:
                 limits=self.gate.limits,
                 transitions=self.transitions,
                 budget=self.gate.budget,
-                room=self._room,
+                reservations=self._reservations,
                 system=self._system,
             )
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target, self.gate.limits, self._system)
         task = self._supervisor.start(f"link {target.instance_id}", link.run)
-        return Known(record, link, caller, task)
+        return InstanceEntry(record, link, caller, task)
 
     def gone(self, record: Record, reason: str) -> None:
-        self.addressing.changed()
-        known = self._known.get(record.instance_id)
-        if known is not None and isinstance(known.record, Record) and known.record.generation == record.generation:
-            known.link.owner_gone(reason)
-            known.is_gone = True
+        self.resolver.changed()
+        entry = self._entries.get(record.instance_id)
+        if entry is not None and isinstance(entry.record, Record) and entry.record.generation == record.generation:
+            entry.link.owner_gone(reason)
+            entry.is_gone = True
 
     def keep_only(self, records: Mapping[str, Record]) -> None:
         """Treat instances without a record as gone: the event of their end may have been lost."""
-        for known in self._known.values():
-            if isinstance(known.record, Record) and not known.is_gone and known.id not in records:
-                self.gone(known.record, "not there any more")
+        for entry in self._entries.values():
+            if isinstance(entry.record, Record) and not entry.is_gone and entry.id not in records:
+                self.gone(entry.record, "not there any more")
 
     def looked(self) -> None:
         """The directory has been read once: who is not known now is not there."""
@@ -169,33 +169,33 @@ class Instances:
         try:
             async with asyncio.timeout(SETTLE_S):
                 await self._looked.wait()
-                for known in list(self._known.values()):
-                    await known.link.settled()
+                for entry in list(self._entries.values()):
+                    await entry.link.settled()
         except TimeoutError:
             pass
 
     def _forget_long_gone(self) -> None:
         now = asyncio.get_running_loop().time()
-        for instance_id, known in list(self._known.items()):
-            if known.is_gone and now - known.link.since_s > REMEMBER_GONE_S and not known.is_waited_for:
-                del self._known[instance_id]
-                ending = asyncio.get_running_loop().create_task(_end(known))
+        for instance_id, entry in list(self._entries.items()):
+            if entry.is_gone and now - entry.link.since_s > REMEMBER_GONE_S and not entry.is_waited_for:
+                del self._entries[instance_id]
+                ending = asyncio.get_running_loop().create_task(_end(entry))
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)
 
     def _shed(self) -> None:
         """What can be had again."""
-        self.addressing.forget_places()
-        for known in self._known.values():
-            if isinstance(known.link, Link):
-                known.link.connections.drop_spares()
+        self.resolver.forget_places()
+        for entry in self._entries.values():
+            if isinstance(entry.link, Link):
+                entry.link.connections.drop_spares()
         self._system.memory.give_back()
 
     async def close(self) -> None:
-        await asyncio.gather(*(_end(known) for known in self._known.values()), *self._ending)
+        await asyncio.gather(*(_end(entry) for entry in self._entries.values()), *self._ending)
 
 
-async def _end(known: Known) -> None:
-    known.task.cancel()
-    await asyncio.gather(known.task, return_exceptions=True)
-    await known.caller.close()
+async def _end(entry: InstanceEntry) -> None:
+    entry.task.cancel()
+    await asyncio.gather(entry.task, return_exceptions=True)
+    await entry.caller.close()

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import Record
 from brummer.host.threads import in_thread
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 
 PLACES_LIMIT: Final = 1_000
 """Roots that clients have named, whose real paths are remembered."""
@@ -27,20 +27,20 @@ class NoInstances(BrummerError):
     transient = True
 
 
-class Addressing:
-    """Over the ``known`` by id, which others write. ``here``: the hub's own working directory, a real path.
+class Resolver:
+    """Over the ``entries`` by id, which others write. ``here``: the hub's own working directory, a real path.
 
     ``was_looked``: whether the directory was read yet.
     """
 
-    def __init__(self, known: Mapping[str, Known], here: str, was_looked: Callable[[], bool]) -> None:
-        self._known = known
+    def __init__(self, entries: Mapping[str, InstanceEntry], here: str, was_looked: Callable[[], bool]) -> None:
+        self._entries = entries
         self._here = here
         self._was_looked = was_looked
         self.look_again: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self._places: dict[str, str] = {}
-        self._defaults: dict[tuple[str, ...], Known] = {}  # until anything changes
+        self._defaults: dict[tuple[str, ...], InstanceEntry] = {}  # until anything changes
 
     def changed(self) -> None:
         """Somebody came, went, or is another now."""
@@ -50,14 +50,14 @@ class Addressing:
         """They can be had again."""
         self._places.clear()
 
-    def now(self, name: str | None, roots: tuple[str, ...]) -> Known | None:
+    def now(self, name: str | None, roots: tuple[str, ...]) -> InstanceEntry | None:
         """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
         if name is not None:
-            return self._known.get(name) if self._was_looked() else None
-        known = self._defaults.get(roots)
-        return None if known is None or known.is_gone else known
+            return self._entries.get(name) if self._was_looked() else None
+        entry = self._defaults.get(roots)
+        return None if entry is None or entry.is_gone else entry
 
-    async def named(self, name: str) -> Known:
+    async def named(self, name: str) -> InstanceEntry:
         """By id, name or directory. Raises `NotFound` or `Ambiguous`, both listing the choices."""
         found = await self._called(name)
         if not found:
@@ -66,33 +66,33 @@ class Addressing:
         if not found:
             raise NotFound(
                 f"no instance is called {shown(name)!r}; instances_list shows all",
-                instances=[known.choice() for known in self._all],
+                instances=[entry.choice() for entry in self._all],
             )
         return self._only(found, f"several instances are called {shown(name)!r}; use the id")
 
-    async def _called(self, name: str) -> list[Known]:
-        if name in self._known:
-            return [self._known[name]]
-        found = [known for known in self._known.values() if known.record.name == name]
+    async def _called(self, name: str) -> list[InstanceEntry]:
+        if name in self._entries:
+            return [self._entries[name]]
+        found = [entry for entry in self._entries.values() if entry.record.name == name]
         if not found and (os.sep in name or name.startswith(("~", "."))):
             found = self._holding([await _real(name)])
         return found
 
     def needs_roots(self) -> bool:
         """The client's roots could decide: several instances are known, and none holds our own directory."""
-        return len(self._known) > 1 and not self._holding([self._here])
+        return len(self._entries) > 1 and not self._holding([self._here])
 
-    async def default(self, roots: tuple[str, ...]) -> Known:
+    async def default(self, roots: tuple[str, ...]) -> InstanceEntry:
         """Where the hub was started, else where one of the client's ``roots`` lies, else the only one."""
-        known = self._defaults.get(roots)
-        if known is None or known.is_gone:
-            known = await self._find_default(roots)
+        entry = self._defaults.get(roots)
+        if entry is None or entry.is_gone:
+            entry = await self._find_default(roots)
             if len(self._defaults) >= PLACES_LIMIT:
                 self._defaults.clear()
-            self._defaults[roots] = known
-        return known
+            self._defaults[roots] = entry
+        return entry
 
-    async def _find_default(self, roots: tuple[str, ...]) -> Known:
+    async def _find_default(self, roots: tuple[str, ...]) -> InstanceEntry:
         places = [self._here] + [await self._place_of(root) for root in roots]
         found = self._fitting(places)
         if not found or found[0].is_gone:
@@ -102,7 +102,7 @@ class Addressing:
             raise _no_instances()
         return self._only(found, "several instances run; pass `instance`")
 
-    async def everyone(self) -> list[Known]:
+    async def everyone(self) -> list[InstanceEntry]:
         """All instances that are there. Raises `NoInstances`."""
         if not self._living:
             await self.look_again()
@@ -111,24 +111,24 @@ class Addressing:
         return self._living
 
     @property
-    def _living(self) -> list[Known]:
-        return [known for known in self._all if not known.is_gone and isinstance(known.record, Record)]
+    def _living(self) -> list[InstanceEntry]:
+        return [entry for entry in self._all if not entry.is_gone and isinstance(entry.record, Record)]
 
-    def _fitting(self, places: list[str]) -> list[Known]:
-        ours = [known for known in self._all if isinstance(known.record, Record)]
+    def _fitting(self, places: list[str]) -> list[InstanceEntry]:
+        ours = [entry for entry in self._all if isinstance(entry.record, Record)]
         return self._holding(places) or self._living or ours
 
-    def _holding(self, places: Iterable[str]) -> list[Known]:
+    def _holding(self, places: Iterable[str]) -> list[InstanceEntry]:
         """The instance whose directory holds a place most closely; places and directories are real paths.
 
         Of several in one directory it is the one without a name: all others were named to be asked for by name.
         """
         for place in places:
-            holding = [known for known in self._known.values() if _holds(known.directory, place)]
+            holding = [entry for entry in self._entries.values() if _holds(entry.directory, place)]
             if holding:
-                depth = max(len(known.directory) for known in holding)
-                nearest = [known for known in holding if len(known.directory) == depth]
-                return [known for known in nearest if not known.is_further] or nearest
+                depth = max(len(entry.directory) for entry in holding)
+                nearest = [entry for entry in holding if len(entry.directory) == depth]
+                return [entry for entry in nearest if not entry.is_further] or nearest
         return []
 
     async def _place_of(self, root_uri: str) -> str:
@@ -140,15 +140,15 @@ class Addressing:
             self._places[root_uri] = await _real(path) if path else ""
         return self._places[root_uri]
 
-    def _only(self, found: list[Known], otherwise: str) -> Known:
+    def _only(self, found: list[InstanceEntry], otherwise: str) -> InstanceEntry:
         if len(found) > 1:
-            raise Ambiguous(otherwise, instances=[known.choice() for known in found])
+            raise Ambiguous(otherwise, instances=[entry.choice() for entry in found])
         return found[0]
 
     @property
-    def _all(self) -> list[Known]:
+    def _all(self) -> list[InstanceEntry]:
         """Those who are there first."""
-        return sorted(self._known.values(), key=lambda known: (known.is_gone, known.id))
+        return sorted(self._entries.values(), key=lambda entry: (entry.is_gone, entry.id))
 
 
 async def _do_nothing() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from brummer.core.memory import COPIES, SHED_AGAIN_S, Memory
-from brummer.wire.http.connection import OnTurn
+from brummer.wire.http.connection import OnGranted
 
 LOOKS: Final = 3
 """`SHED_AGAIN_S` apart, though nobody else has room: what the last one took is given back only when its client has read
@@ -26,12 +26,16 @@ UNKNOWN_PASSED_S: Final = 0.2
 """The same for an answer of unknown size: a foreign server's result is copied once more, in the tasks of its call."""
 
 
-class _Passage:
-    def __init__(self, room: "Room", size_bytes: int, least_bytes: int, on_turn: OnTurn) -> None:
-        self._room = room
+class Reservation:
+    """The memory that one answer waits for, or has."""
+
+    def __init__(
+        self, reservations: "MemoryReservations", size_bytes: int, least_bytes: int, on_granted: OnGranted
+    ) -> None:
+        self._reservations = reservations
         self.size_bytes = size_bytes
         self.least_bytes = least_bytes
-        self.on_turn = on_turn
+        self.on_granted = on_granted
         self.taken_bytes = 0
         self.looks = 0
 
@@ -40,39 +44,39 @@ class _Passage:
         """The size that is accepted if the whole size does not fit although no other answer holds room."""
         return max(self.least_bytes, self.size_bytes // 2) if self.looks < LOOKS else self.least_bytes
 
-    def leave(self) -> None:
-        self._room.leave(self)
+    def release(self) -> None:
+        self._reservations.release(self)
 
 
-class Room:
-    """Of one hub: a `brummer.wire.http.connection.Room`."""
+class MemoryReservations:
+    """Of one hub: a `brummer.wire.http.connection.Reservations`."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._loop = asyncio.get_running_loop()
         self._taken_bytes = 0
-        self._waiting: deque[_Passage] = deque()
+        self._waiting: deque[Reservation] = deque()
         self._next_look: asyncio.TimerHandle | None = None
 
-    def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]:
-        """Calls ``on_turn`` once with the granted size; it may call before returning.
+    def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]:
+        """Calls ``on_granted`` once with the granted size; it may call before returning.
 
         The granted size is ``size_bytes``. If that does not fit although no other answer holds room, it is the free
         size, or 0 if the free size is less than ``least_bytes`` (default: ``size_bytes``). Call the returned function
         when the answer was delivered, or is not needed any more.
         """
-        passage = _Passage(self, size_bytes, size_bytes if least_bytes is None else least_bytes, on_turn)
-        self._waiting.append(passage)
+        reservation = Reservation(self, size_bytes, size_bytes if least_bytes is None else least_bytes, on_granted)
+        self._waiting.append(reservation)
         self._let_in()
-        return passage.leave
+        return reservation.release
 
-    def leave(self, passage: _Passage) -> None:
-        if passage.taken_bytes:
-            passes_s = PASSED_S if passage.least_bytes == passage.size_bytes else UNKNOWN_PASSED_S
-            self._loop.call_later(passes_s, self._came_free, passage.taken_bytes)
-            passage.taken_bytes = 0
-        elif passage in self._waiting:
-            self._waiting.remove(passage)
+    def release(self, reservation: Reservation) -> None:
+        if reservation.taken_bytes:
+            passes_s = PASSED_S if reservation.least_bytes == reservation.size_bytes else UNKNOWN_PASSED_S
+            self._loop.call_later(passes_s, self._came_free, reservation.taken_bytes)
+            reservation.taken_bytes = 0
+        elif reservation in self._waiting:
+            self._waiting.remove(reservation)
 
     def _came_free(self, size_bytes: int) -> None:
         self._taken_bytes -= size_bytes
@@ -97,10 +101,10 @@ class Room:
             granted_bytes = fits_bytes if fits_bytes >= first.least_bytes else 0
             first.taken_bytes = COPIES * granted_bytes
             self._taken_bytes += first.taken_bytes
-            first.on_turn(granted_bytes)
+            first.on_granted(granted_bytes)
 
-    def _fitting(self, passage: _Passage) -> int:
+    def _fitting(self, reservation: Reservation) -> int:
         """How many bytes of the answer fit now."""
-        needed_bytes = self._taken_bytes + COPIES * passage.size_bytes
+        needed_bytes = self._taken_bytes + COPIES * reservation.size_bytes
         left_bytes = self._memory.left_bytes(self._loop.time(), needed_bytes) - self._taken_bytes
-        return max(0, min(passage.size_bytes, left_bytes // COPIES))
+        return max(0, min(reservation.size_bytes, left_bytes // COPIES))

@@ -11,7 +11,7 @@ from brummer.peers.timeline import Handled, Timeline, reasons_of
 _log = logging.getLogger(__name__)
 
 
-def narrate(instances: Instances, timeline: Timeline) -> None:
+def log_events(instances: Instances, timeline: Timeline) -> None:
     """From now on, for as long as they live; nothing at all where nobody would read it."""
     if not _log.isEnabledFor(logging.INFO):
         return

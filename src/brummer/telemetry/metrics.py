@@ -1,4 +1,4 @@
-"""The hub's numbers: tallies that events feed, and a look at everything else when somebody asks.
+"""The hub's metrics: counts that events feed, and values that are read when metrics are asked for.
 
 Labels are bounded: ``instance_id`` has the known instances, ``tool`` the frozen tools and ``other``, the rest words of
 ours. `docs/operators.md` explains each metric; a test holds the two together.
@@ -22,7 +22,7 @@ from brummer.link.caller import Caller
 from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded, Ending
 from brummer.link.state import Event, State
-from brummer.peers.instance_entry import Known
+from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline
 
@@ -97,7 +97,7 @@ def _zeros(words: Iterable[str]) -> Counter[str]:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counts:
     """One instance's."""
 
     calls: Counter[str] = field(default_factory=lambda: _zeros(get_args(Ending)))
@@ -110,7 +110,7 @@ class HubMetrics:
     def __init__(self, instances: Instances, timeline: Timeline, registry: Registry) -> None:
         self._instances = instances
         self._registry = registry
-        self._tallies: dict[str, _Tally] = {}
+        self._counts: dict[str, _Counts] = {}
         self._durations = {tool: Histogram(CALL_S) for tool in (*BY_NAME, OTHER_TOOL)}
         self._lost_at_s: dict[str, float] = {}
         self._recovery = Histogram(RECOVERY_S)
@@ -124,14 +124,14 @@ class HubMetrics:
     # What events tell.
 
     def _call_ended(self, call: CallEnded) -> None:
-        self._tally(call.instance_id).calls[call.ending] += 1
+        self._counts_of(call.instance_id).calls[call.ending] += 1
         duration = self._durations.get(call.tool) or self._durations[OTHER_TOOL]
         duration.observe(call.took_s)
 
     def _moved(self, moved: Transition) -> None:
         self._transitions[moved.event.value] += 1
         if moved.before is State.CONNECTING:
-            self._tally(moved.instance_id).attempts[ATTEMPTS.get(moved.event, ABANDONED)] += 1
+            self._counts_of(moved.instance_id).attempts[ATTEMPTS.get(moved.event, ABANDONED)] += 1
         if moved.before is State.READY and moved.after is not State.READY:
             self._lost_at_s[moved.instance_id] = moved.at_s
         if moved.reason == WITHDRAWN:  # it ended as it should: that is no loss, and its return no recovery
@@ -144,33 +144,33 @@ class HubMetrics:
         if handled.event.kind in WAKES:
             self._wake_to_ready.observe(handled.took_s)
 
-    def _tally(self, instance_id: str) -> "_Tally":
-        found = self._tallies.get(instance_id)
+    def _counts_of(self, instance_id: str) -> "_Counts":
+        found = self._counts.get(instance_id)
         if found is None:
-            if len(self._tallies) >= INSTANCES_LIMIT:
+            if len(self._counts) >= INSTANCES_LIMIT:
                 self._forget_unknown()
-            found = self._tallies[instance_id] = _Tally()
+            found = self._counts[instance_id] = _Counts()
         return found
 
     def _forget_unknown(self) -> None:
-        known = {each.id for each in self._instances}
-        for of_instances in (self._tallies, self._lost_at_s):
-            for instance_id in of_instances.keys() - known:
+        entry = {each.id for each in self._instances}
+        for of_instances in (self._counts, self._lost_at_s):
+            for instance_id in of_instances.keys() - entry:
                 del of_instances[instance_id]
 
     # What is told.
 
     def families(self) -> list[Family]:
         """All of `ALL`, now."""
-        return [*self._tallied(), *_seen(list(self._instances)), *self._of_registry()]
+        return [*self._counted(), *_seen(list(self._instances)), *self._of_registry()]
 
-    def _tallied(self) -> Iterator[Family]:
+    def _counted(self) -> Iterator[Family]:
         self._forget_unknown()
-        tallies = {known.id: self._tally(known.id) for known in self._instances}
+        counts = {entry.id: self._counts_of(entry.id) for entry in self._instances}
         yield BUILD.family({(__version__,): 1})
-        yield CALLS.family(_by_instance({who: tally.calls for who, tally in tallies.items()}))
+        yield CALLS.family(_by_instance({who: each.calls for who, each in counts.items()}))
         yield CALL_DURATION.family({(tool,): duration for tool, duration in self._durations.items() if duration.total})
-        yield ATTEMPTS_TOTAL.family(_by_instance({who: tally.attempts for who, tally in tallies.items()}))
+        yield ATTEMPTS_TOTAL.family(_by_instance({who: each.attempts for who, each in counts.items()}))
         yield RECOVERY.single(self._recovery)
         yield WAKE.single(self._wake_to_ready)
         yield EVENTS.family({(kind,): count for kind, count in self._events.items()})
@@ -190,16 +190,16 @@ class HubMetrics:
         yield HINTS.family({(reason,): count for reason, count in statistics.hints.items()})
 
 
-def _by_instance(tallies: Mapping[str, Counter[str]]) -> dict[tuple[str, ...], float]:
-    return {(instance_id, word): count for instance_id, counts in tallies.items() for word, count in counts.items()}
+def _by_instance(counts: Mapping[str, Counter[str]]) -> dict[tuple[str, ...], float]:
+    return {(instance_id, word): count for instance_id, counts in counts.items() for word, count in counts.items()}
 
 
-def _seen(everybody: list[Known]) -> Iterator[Family]:
+def _seen(everybody: list[InstanceEntry]) -> Iterator[Family]:
     """The links as they are; not their `status`, which looks at each one's process: 500 such looks hold up the loop."""
-    states = {known.id: known.link.state for known in everybody}
-    links = {known.id: known.link for known in everybody if isinstance(known.link, Link)}
+    states = {entry.id: entry.link.state for entry in everybody}
+    links = {entry.id: entry.link for entry in everybody if isinstance(entry.link, Link)}
     lanes = {
-        known.id: (known.caller.quick, known.caller.waiting) for known in everybody if isinstance(known.caller, Caller)
+        entry.id: (entry.caller.quick, entry.caller.waiting) for entry in everybody if isinstance(entry.caller, Caller)
     }
     now_s = asyncio.get_running_loop().time()
     breakers = {who: link.breaker.state(now_s) for who, link in links.items()}

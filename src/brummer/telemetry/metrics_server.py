@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family
-from brummer.wire.http.auth import Doorkeeper
+from brummer.wire.http.auth import Auth
 from brummer.wire.http.listening import Port, listen
 from brummer.wire.http.server import Exchange, HttpServer
 
@@ -44,7 +44,7 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
     except MetricsNotServed as error:
         yield error
         return
-    door = Doorkeeper(token, frozenset({port.address[0]}))
+    door = Auth(token, frozenset({port.address[0]}))
     server = HttpServer(_Front(snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES, admit=door.admit)
     await server.start(listeners)
     try:

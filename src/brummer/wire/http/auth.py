@@ -23,7 +23,7 @@ FOREIGN: Final = Refusal(403, b'{"error":"Host or Origin is not allowed"}', (_JS
 TOKEN_NEEDED: Final = Refusal(401, b'{"error":"a bearer token is needed"}', (_JSON, (b"www-authenticate", b"Bearer")))
 
 
-class Doorkeeper:
+class Auth:
     """``extra_hosts``: names of this server beside those of the loopback."""
 
     def __init__(self, token: str, extra_hosts: frozenset[str] = frozenset()) -> None:

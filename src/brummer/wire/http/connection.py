@@ -59,28 +59,28 @@ class Response(msgspec.Struct, gc=False):
 OnAnswer = Callable[[Response | TransportError], None]
 OnEvent = Callable[[bytes], object]
 """Takes an event of the answer; true if it was the one that was asked for, and nothing more of it is waited for."""
-OnTurn = Callable[[int], None]
+OnGranted = Callable[[int], None]
 """Takes the number of bytes that there is room for; 0 if there is none."""
 
 
-class Room(Protocol):
+class Reservations(Protocol):
     """Room in memory for large answers; see `brummer.pool.memory_reservations`."""
 
-    def ask(self, size_bytes: int, on_turn: OnTurn, least_bytes: int | None = None) -> Callable[[], None]: ...
+    def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]: ...
 
 
 class HttpConnection:
     """Open with `HttpConnection.open`. ``on_close`` is called once, as soon as the connection is unusable.
 
-    ``room`` is asked before a large answer is read.
+    ``reservations``: memory for large answers, asked before one is read.
     """
 
     # CPython 3.11 makes attribute access slow in a class with more than 30 attributes, unless they are slots.
     __slots__ = (
-        "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_leave_room", "_limit_bytes",
-        "_loop", "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_response", "_reusable",
-        "_room", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_room", "calls",
-        "closed", "heard_s", "lacked_room", "local_port", "opened_at", "was_hung_up",
+        "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_limit_bytes", "_loop",
+        "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_release", "_reservations",
+        "_response", "_reusable", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent",
+        "_waits_for_room", "calls", "closed", "heard_s", "lacked_room", "local_port", "opened_at", "was_hung_up",
     )  # fmt: skip
 
     def __init__(
@@ -89,12 +89,12 @@ class HttpConnection:
         *,
         limit_bytes: int,
         on_close: Callable[["HttpConnection"], None],
-        room: Room | None = None,
+        reservations: Reservations | None = None,
     ) -> None:
         self._sock = sock
         self._limit_bytes = limit_bytes
-        self._room = room
-        self._leave_room: Callable[[], None] | None = None
+        self._reservations = reservations
+        self._release: Callable[[], None] | None = None
         self._waits_for_room = False
         self._room_bytes = sys.maxsize
         self._on_close = on_close
@@ -136,7 +136,7 @@ class HttpConnection:
         timeout_s: float,
         limit_bytes: int,
         on_close: Callable[["HttpConnection"], None],
-        room: Room | None = None,
+        reservations: Reservations | None = None,
         descriptors: int = sys.maxsize,
         tls: ssl.SSLContext | None = None,
         sockets: Sockets | None = None,
@@ -144,7 +144,7 @@ class HttpConnection:
         """Connect, as `dial` does; raises `TransportError`."""
         sock = await dial(host, port, timeout_s=timeout_s, descriptors=descriptors, tls=tls, sockets=sockets)
         try:
-            return cls(sock, limit_bytes=limit_bytes, on_close=on_close, room=room)
+            return cls(sock, limit_bytes=limit_bytes, on_close=on_close, reservations=reservations)
         except OSError as error:  # it was lost in this very moment, which some systems tell whoever asks for its name
             sock.close()
             raise socket_error(error, sent=False) from None
@@ -396,7 +396,7 @@ class HttpConnection:
         """Once an answer of unknown length is large, ask for room for its largest possible size."""
         if held_bytes > self._room_bytes:
             raise _no_room()
-        if held_bytes >= LARGE_BYTES and self._leave_room is None:
+        if held_bytes >= LARGE_BYTES and self._release is None:
             self._ask_for_room(self._limit_bytes, min(2 * held_bytes, self._limit_bytes))
 
     def on_message_complete(self) -> None:
@@ -417,13 +417,13 @@ class HttpConnection:
 
     def _ask_for_room(self, size_bytes: int, least_bytes: int | None = None) -> None:
         """For a large answer; until there is some, it waits where it is."""
-        if self._room is not None:
+        if self._reservations is not None:
             self._waits_for_room = True
-            self._leave_room = self._room.ask(size_bytes, self._on_turn, least_bytes)
+            self._release = self._reservations.reserve(size_bytes, self._on_granted, least_bytes)
             if self._waits_for_room:
                 self._loop.remove_reader(self._sock)
 
-    def _on_turn(self, room_bytes: int) -> None:
+    def _on_granted(self, room_bytes: int) -> None:
         self._waits_for_room = False
         self._room_bytes = room_bytes
         if room_bytes:
@@ -435,8 +435,8 @@ class HttpConnection:
 
     def _give_room_back(self) -> None:
         self._room_bytes = sys.maxsize
-        if self._leave_room is not None:
-            leave, self._leave_room = self._leave_room, None
+        if self._release is not None:
+            leave, self._release = self._release, None
             leave()
         if self._waits_for_room:  # the answer was complete before the room was granted
             self._waits_for_room = False

@@ -25,7 +25,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 """As in `jsonrpc`, whose imports are too heavy here."""
 
 
-class Greeting(NamedTuple):
+class EarlyAnswer(NamedTuple):
     """The unread bytes; the client's capabilities and the agreed version, if its handshake was answered."""
 
     rest: bytes = b""
@@ -33,18 +33,18 @@ class Greeting(NamedTuple):
     version: str | None = None
 
 
-def greet(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> Greeting:
+def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> EarlyAnswer:
     """Answer the first message if it is there and is an opening; returns what was read beyond it."""
     try:
         if not select.select([stdin], [], [], WAIT_S)[0]:
-            return Greeting()
+            return EarlyAnswer()
         data = os.read(stdin, READ_BYTES)
     except (OSError, ValueError):
-        return Greeting()
+        return EarlyAnswer()
     line, newline, rest = data.partition(b"\n")
     opening = _opening(line) if newline else None
     if opening is None:
-        return Greeting(data)
+        return EarlyAnswer(data)
     request_id, method, params = opening
     if method == "initialize":
         result = eras.initialize_result(params.get("protocolVersion"), server_info, instructions)
@@ -54,9 +54,9 @@ def greet(stdin: int, stdout: int, server_info: dict[str, str], instructions: st
     try:
         os.write(stdout, json.dumps(answer, separators=(",", ":")).encode() + b"\n")  # under 4 KiB: never blocks
     except OSError:  # the client has gone; whoever serves the rest finds out
-        return Greeting(data)
+        return EarlyAnswer(data)
     capabilities = params.get("capabilities")
-    return Greeting(rest, capabilities if isinstance(capabilities, dict) else {}, result.get("protocolVersion"))
+    return EarlyAnswer(rest, capabilities if isinstance(capabilities, dict) else {}, result.get("protocolVersion"))
 
 
 def _opening(line: bytes) -> tuple[str | int, str, dict[str, Any]] | None:

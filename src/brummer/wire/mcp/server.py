@@ -110,8 +110,8 @@ class Request(msgspec.Struct, eq=False):
     era: Era
     session: Session | None
     notify: Callable[[bytes], None]
-    answer_later: Callable[[bytes], None] | None = None
-    """Takes the response of a call that is `OnItsWay`; None where the transport wants to wait for it in a task."""
+    on_response: Callable[[bytes], None] | None = None
+    """Takes the response of a call that is a `RunningCall`; None where the transport wants to wait for it in a task."""
     sender_hung_up: Callable[[], bool] = _never
     """The kernel knows that the connection of the request has ended."""
 
@@ -144,7 +144,7 @@ class ToolCall(msgspec.Struct, eq=False):
         self.request.notify(notification("notifications/progress", params))
 
 
-class OnItsWay:
+class RunningCall:
     """A call that was sent on the spot: its answer comes by itself, so nobody need wait for it in a task.
 
     It has what transports use of a task.
@@ -161,7 +161,7 @@ class OnItsWay:
         return 0
 
 
-SendNow = Callable[[ToolCall, Callable[[bytes], None]], "bytes | OnItsWay | None"]
+StartCall = Callable[[ToolCall, Callable[[bytes], None]], "bytes | RunningCall | None"]
 """Make the call without a task, if that can be done: the result at once, or what will give it to the callback.
 
 None: it can't, and was not begun; see `ToolServer.call_tool`.
@@ -230,10 +230,10 @@ class McpServer:
     """The method table. One for the life of a process; holds no connection."""
 
     def __init__(
-        self, tools: ToolServer, *, name: str, version: str, instructions: str, send_now: SendNow | None = None
+        self, tools: ToolServer, *, name: str, version: str, instructions: str, start_call: StartCall | None = None
     ) -> None:
         self._tools = tools
-        self._send_now = send_now
+        self._start_call = start_call
         self._info = {"name": name, "version": version}
         self._instructions = instructions
         info_json = msgspec.json.encode(self._info)
@@ -246,10 +246,10 @@ class McpServer:
         """See `ToolServer.tools_json`."""
         return self._tools.tools_json
 
-    def handle(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
+    def handle(self, request: Request) -> "bytes | RunningCall | Coroutine[Any, Any, bytes]":
         """The response, or the coroutine that will return it. Raises `ProtocolError` for what cannot be served.
 
-        `OnItsWay` comes back only to who can be answered later (`Request.answer_later`).
+        `RunningCall` comes back only to who can be answered later (`Request.on_response`).
         """
         if request.era is Era.MODERN:
             _refuse_incomplete_meta(request)
@@ -294,7 +294,7 @@ class McpServer:
 
     # What takes time.
 
-    def _call_tool(self, request: Request) -> "bytes | OnItsWay | Coroutine[Any, Any, bytes]":
+    def _call_tool(self, request: Request) -> "bytes | RunningCall | Coroutine[Any, Any, bytes]":
         name = request.params.name
         if name is None:
             raise ProtocolError(INVALID_PARAMS, 'Invalid params: "name" is missing', request_id=request.id)
@@ -304,15 +304,15 @@ class McpServer:
         if request.session is not None:
             request.session.calls += 1
         call = ToolCall(name, arguments, request)
-        if self._send_now is not None and request.answer_later is not None:
-            sent = self._send_now(call, partial(self._answer_later, request, request.answer_later))
+        if self._start_call is not None and request.on_response is not None:
+            sent = self._start_call(call, partial(self._respond_later, request, request.on_response))
             if sent is not None:
                 return self._respond(request, sent, self._complete) if isinstance(sent, bytes) else sent
         if not self._tools.has_tool(name):
             raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {shown(name)}", request_id=request.id)
         return self._finish_call(call)
 
-    def _answer_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:
+    def _respond_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:
         answer(self._respond(request, result, self._complete))
 
     async def _finish_call(self, call: ToolCall) -> bytes:
@@ -337,7 +337,7 @@ class McpServer:
         return result_response(request.id, era_neutral)
 
 
-_Method = Callable[[McpServer, Request], bytes | OnItsWay | Coroutine[Any, Any, bytes]]
+_Method = Callable[[McpServer, Request], bytes | RunningCall | Coroutine[Any, Any, bytes]]
 
 # ruff: noqa: SLF001 — the tables are part of the class, written below it so that they can name its methods.
 _LEGACY_METHODS: dict[str, _Method] = {

@@ -27,7 +27,7 @@ from brummer.wire.mcp.jsonrpc import (
     id_of_truncated,
 )
 from brummer.wire.mcp.pipes import Descriptors, LineReader, Reader, Writer, start_reading
-from brummer.wire.mcp.server import CLIENT_GONE, McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
+from brummer.wire.mcp.server import CLIENT_GONE, McpServer, Params, Request, RunningCall, Session, decode_params, era_of
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class StdioServer:
         self._stdout = stdout
         self._limit_bytes = limit_bytes
         self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
-        self._in_flight: dict[bytes, asyncio.Task[Any] | OnItsWay] = {}
+        self._in_flight: dict[bytes, asyncio.Task[Any] | RunningCall] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._writer = Writer(
             stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close, descriptors=descriptors
@@ -100,7 +100,7 @@ class StdioServer:
         call = self._in_flight.get(request_id)
         if call is not None:
             call.cancel(message)
-        if isinstance(call, OnItsWay):
+        if isinstance(call, RunningCall):
             self._take_out(request_id)
 
     def _take_out(self, request_id: bytes) -> None:
@@ -153,21 +153,21 @@ class StdioServer:
         if isinstance(answer, bytes):
             self._writer.write(answer)
             return
-        if isinstance(answer, OnItsWay):
+        if isinstance(answer, RunningCall):
             self._in_flight[request_id] = answer
             return
         task = self._loop.create_task(self._answer(request_id, answer), name=f"request {request_id.decode()}")
         self._in_flight[request_id] = task
         task.add_done_callback(partial(self._on_done, request_id, answer))
 
-    def _request(self, message: Message, request_id: bytes, answer_later: Callable[[bytes], None] | None) -> Request:
+    def _request(self, message: Message, request_id: bytes, on_response: Callable[[bytes], None] | None) -> Request:
         """Raises ProtocolError."""
         if request_id in self._in_flight:
             text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
             raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
         params = decode_params(message)
         method, notify = message.method or "", partial(self._say, request_id)
-        return Request(request_id, method, params, era_of(method, params), self.session, notify, answer_later)
+        return Request(request_id, method, params, era_of(method, params), self.session, notify, on_response)
 
     def _on_batch(self, batch: BatchReceived) -> None:
         """Handle all messages in order; write their responses together, once all are there (JSON-RPC 2.0 §6)."""
@@ -198,7 +198,7 @@ class StdioServer:
     def _on_batched_request(self, message: Message, answers: "_BatchAnswers") -> None:
         request_id = bytes(message.id)
         answer = self._server.handle(self._request(message, request_id, None))
-        assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
+        assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
         if isinstance(answer, bytes):
             answers.add(answer)
             return
@@ -223,7 +223,7 @@ class StdioServer:
         self._take_out(request_id)
 
     def _on_answered(self, request_id: bytes, message: bytes) -> None:
-        """The answer of a call that was `OnItsWay`; one that was cancelled has none."""
+        """The answer of a call that was `RunningCall`; one that was cancelled has none."""
         self._take_out(request_id)
         self._writer.write(message, is_last=not self._in_flight)
 

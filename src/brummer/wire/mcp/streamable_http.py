@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from brummer.wire.http.auth import FOREIGN, TOKEN_NEEDED, Doorkeeper
+from brummer.wire.http.auth import FOREIGN, TOKEN_NEEDED, Auth
 from brummer.wire.http.server import Exchange, HttpRequest, Refusal
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp import eras, mirrored_headers
@@ -33,7 +33,7 @@ from brummer.wire.mcp.jsonrpc import (
     id_of,
 )
 from brummer.wire.mcp.mirrored_headers import Body, mirrored_parameters
-from brummer.wire.mcp.server import McpServer, OnItsWay, Params, Request, Session, decode_params, era_of
+from brummer.wire.mcp.server import McpServer, Params, Request, RunningCall, Session, decode_params, era_of
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class StreamableHttp:
     ) -> None:
         self._proves_token = proves_token
         self._server = server
-        self._door = Doorkeeper(token, extra_hosts)
+        self._door = Auth(token, extra_hosts)
         self._routes = routes or {}
         self._private_routes = private_routes or {}
         self._mirrored = mirrored_parameters(server.tools_json)
@@ -222,7 +222,7 @@ class StreamableHttp:
             bytes(message.id), method, params, era, session, reply.notify, sender_hung_up=exchange.peer_hung_up
         )
         answer = self._server.handle(request)
-        assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
+        assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
         if isinstance(answer, bytes):
             exchange.respond(200, answer, [JSON, *extra])
         else:
@@ -302,7 +302,7 @@ class StreamableHttp:
             params, method = decode_params(message), message.method or ""
             request = Request(bytes(message.id), method, params, Era.LEGACY, session, notify)
             answer = self._server.handle(request)
-            assert not isinstance(answer, OnItsWay)  # noqa: S101 — the request had no `answer_later`
+            assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
             if isinstance(answer, bytes):
                 return answer
             return await self._settled(exchange, message, params, Era.LEGACY, session, answer)

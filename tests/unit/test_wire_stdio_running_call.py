@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from brummer.wire.mcp import stdio as module
-from brummer.wire.mcp.server import CLIENT_GONE, McpServer, OnItsWay, ToolCall
+from brummer.wire.mcp.server import CLIENT_GONE, McpServer, RunningCall, ToolCall
 
 from . import wire_support
 from .wire_support import PING, PONG, WAIT_S, Tools, call, modern, stdio, until
 
 
-class Sent(OnItsWay):
+class Sent(RunningCall):
     def __init__(self, tool_call: ToolCall, done: Callable[[bytes], None]) -> None:
         self.call = tool_call
         self.done = done
@@ -30,7 +30,7 @@ class SendingTools(Tools):
         super().__init__()
         self.sent: list[Sent] = []
 
-    def send_now(self, tool_call: ToolCall, done: Callable[[bytes], None]) -> bytes | OnItsWay | None:
+    def start_call(self, tool_call: ToolCall, done: Callable[[bytes], None]) -> bytes | RunningCall | None:
         if tool_call.name == "echo":
             return b'{"content":[],"isError":false}'
         if tool_call.name != "wait":
@@ -45,7 +45,7 @@ class SendingTools(Tools):
             name=info["name"],
             version=info["version"],
             instructions=wire_support.INSTRUCTIONS,
-            send_now=self.send_now,
+            start_call=self.start_call,
         )
 
 
