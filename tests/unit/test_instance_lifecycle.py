@@ -15,10 +15,11 @@ import pytest
 from brummer.core.errors import Internal, NotFound
 from brummer.host.patterns import RESERVE_S, Reserve
 from brummer.host.pids import identify
-from brummer.instance import dependencies, environment, prerequisites
+from brummer.instance import dependencies, environment
 from brummer.instance.dependencies import DependencyFailed
 from brummer.instance.detect import Ready, Restart, Script
 from brummer.instance.environment import EnvFileUnusable
+from brummer.instance.live_run import Tuning
 from brummer.instance.manager import Manager, Until
 from brummer.instance.restart_policy import LOOP_ENDS
 from brummer.instance.run import Run
@@ -74,9 +75,9 @@ while True:
 class World:
     """A manager, and the scripts that it can find."""
 
-    def __init__(self) -> None:
+    def __init__(self, **tuning: float) -> None:
         self.scripts: dict[str, Script] = {}
-        self.manager = Manager(GENERATION, Guard(GENERATION), find=self.find)
+        self.manager = Manager(GENERATION, Guard(GENERATION), find=self.find, tuning=Tuning(**tuning))  # type: ignore[arg-type]
 
     def find(self, name: str) -> Script:
         if name not in self.scripts:
@@ -122,8 +123,11 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.instance.restart_policy.BASE_S", 0.01)
+async def hasty() -> AsyncIterator[World]:
+    """Its restarts come soon, and its dependents wait little."""
+    world = World(restart_base_s=0.01, dependency_grace_s=0.2)
+    async with world.manager:
+        yield world
 
 
 @pytest.fixture
@@ -147,7 +151,8 @@ def free_port() -> int:
 # Restarts.
 
 
-async def test_a_script_that_keeps_failing_ends_as_a_crash_loop_with_its_first_error(world: World, soon: None) -> None:
+async def test_a_script_that_keeps_failing_ends_as_a_crash_loop_with_its_first_error(hasty: World) -> None:
+    world = hasty
     world.script("web", "echo no database >&2; exit 3", restart="on-failure")
     first = await world.start("web")
     last = await world.reached(first, "ready")
@@ -158,7 +163,8 @@ async def test_a_script_that_keeps_failing_ends_as_a_crash_loop_with_its_first_e
     assert first.state == "failed"
 
 
-async def test_what_a_crash_loop_printed_first_is_said_once(world: World, soon: None) -> None:
+async def test_what_a_crash_loop_printed_first_is_said_once(hasty: World) -> None:
+    world = hasty
     world.script("web", "echo 'ValueError: no table' >&2; echo Node.js v20; exit 3", restart="on-failure")
     last = await world.reached(await world.start("web"), "ready")
     assert last.status().first_error == "exit 3: ValueError: no table"
@@ -168,7 +174,8 @@ async def test_what_a_crash_loop_printed_first_is_said_once(world: World, soon: 
         assert text.count(b"ValueError") == 1, text
 
 
-async def test_a_crash_loop_of_failed_starts_tells_the_reason_once(world: World, soon: None, tmp_path: Path) -> None:
+async def test_a_crash_loop_of_failed_starts_tells_the_reason_once(hasty: World, tmp_path: Path) -> None:
+    world = hasty
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\nrm {program}\nexit 1\n")
     program.chmod(0o755)
@@ -178,7 +185,8 @@ async def test_a_crash_loop_of_failed_starts_tells_the_reason_once(world: World,
     assert str(program) not in str(status.reason) or str(program) not in str(status.first_error)
 
 
-async def test_asked_for_again_a_crash_loop_starts_anew(world: World, soon: None) -> None:
+async def test_asked_for_again_a_crash_loop_starts_anew(hasty: World) -> None:
+    world = hasty
     world.script("web", "exit 3", restart="always")
     await world.reached(await world.start("web"), "ready")
     again = await world.reached(await world.start("web"), "ready")
@@ -195,8 +203,9 @@ async def test_asked_for_again_a_crash_loop_starts_anew(world: World, soon: None
     ],
 )
 async def test_which_ends_are_followed_by_a_restart(
-    world: World, soon: None, restart: Restart, command: str, states: list[str]
+    hasty: World, restart: Restart, command: str, states: list[str]
 ) -> None:
+    world = hasty
     world.script("web", command, restart=restart, max_restarts=1)
     await world.reached(await world.start("web"), "ready")
     assert [run.state for run in world.manager.runs()] == states
@@ -234,9 +243,8 @@ async def test_long_lines_do_not_make_an_ordinary_expression_too_slow(world: Wor
     assert reserve.left_s(0.0) > 0
 
 
-async def test_a_script_that_mends_itself_becomes_ready_for_whoever_waited(
-    world: World, soon: None, tmp_path: Path
-) -> None:
+async def test_a_script_that_mends_itself_becomes_ready_for_whoever_waited(hasty: World, tmp_path: Path) -> None:
+    world = hasty
     flag = tmp_path / "seen"
     world.script(
         "web", f"test -e {flag} && echo up && {SLEEP}; touch {flag}; exit 1", restart="on-failure", ready=Ready("up")
@@ -261,16 +269,16 @@ async def test_one_that_waits_for_its_restart_says_so_and_a_stop_cancels_it(worl
     assert world.kinds() == ["web started", "web failed", "web stopped"]
 
 
-async def test_one_that_waits_for_its_restart_starts_at_once_when_it_is_asked_for(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("brummer.instance.restart_policy.BASE_S", 600)
-    world.script("web", "exit 1", restart="always")
-    await world.reached(await world.start("web"), "exit")
-    world.script("web", SLEEP)
-    run, already = await world.manager.ensure(world.scripts["web"])
-    await world.becomes("web", "running")
-    assert (run.process_id, run.state, already, run.restarts) == ("web-2", "running", False, 0)
+async def test_one_that_waits_for_its_restart_starts_at_once_when_it_is_asked_for() -> None:
+    world = World(restart_base_s=600)
+    async with world.manager:
+        world.script("web", "exit 1", restart="always")
+        await world.reached(await world.start("web"), "exit")
+        world.script("web", SLEEP)
+        run, already = await world.manager.ensure(world.scripts["web"])
+        await world.becomes("web", "running")
+        assert run.state == "running"
+    assert (run.process_id, already, run.restarts) == ("web-2", False, 0)
 
 
 async def test_what_was_stopped_on_request_is_not_restarted(world: World) -> None:
@@ -280,9 +288,8 @@ async def test_what_was_stopped_on_request_is_not_restarted(world: World) -> Non
     assert (run.state, run.successor, run.status().stop_asked_by) == ("stopped", None, "command line")
 
 
-async def test_a_program_that_vanishes_between_two_starts_is_tried_again(
-    world: World, soon: None, tmp_path: Path
-) -> None:
+async def test_a_program_that_vanishes_between_two_starts_is_tried_again(hasty: World, tmp_path: Path) -> None:
+    world = hasty
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\nrm {program}; exit 1\n")
     program.chmod(0o700)
@@ -306,11 +313,8 @@ async def test_what_a_script_depends_on_is_started_first_and_waited_for(world: W
     assert order.index("migrate exited") < order.index("web started")
 
 
-async def test_a_dependency_that_never_listens_is_waited_for_until_it_has_run_for_a_while(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dependencies, "GRACE_S", 0.2)
-    monkeypatch.setattr(prerequisites, "LOOK_EVERY_S", 0.05)
+async def test_a_dependency_that_never_listens_is_waited_for_until_it_has_run_for_a_while(hasty: World) -> None:
+    world = hasty
     world.script("worker", SLEEP)
     world.script("web", SLEEP, "worker")
     run = await world.start("web")
@@ -320,11 +324,9 @@ async def test_a_dependency_that_never_listens_is_waited_for_until_it_has_run_fo
     assert (worker.state, run.waits_for) == ("running", [])
 
 
-async def test_a_dependency_that_names_its_proof_is_waited_for_however_long_it_takes(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dependencies, "GRACE_S", 0.0)
-    world.script("db", "sleep 0.2; echo accepting; exec sleep 600", ready=Ready(log="accept"))
+async def test_a_dependency_that_names_its_proof_is_waited_for_however_long_it_takes(hasty: World) -> None:
+    world = hasty
+    world.script("db", "sleep 0.5; echo accepting; exec sleep 600", ready=Ready(log="accept"))
     world.script("web", SLEEP, "db")
     await world.start("web")
     await world.becomes("web", "running")
@@ -382,10 +384,13 @@ async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: Wor
     assert (run.state, isinstance(run.start_error, DependencyFailed)) == ("failed", True)
 
 
-async def test_a_defect_of_ours_leaves_nobody_pending_for_ever(world: World) -> None:
-    for number in range(sys.getrecursionlimit()):
-        world.script(f"web{number}", SLEEP, f"web{number + 1}")
-    run = await world.reached(await world.start("web0"), "ready")
+async def test_a_defect_of_ours_leaves_nobody_pending_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dependencies, "needed_by", defect)
+    world.script("web", SLEEP, "db")
+    run = await world.reached(await world.start("web"), "ready")
     assert (run.state, isinstance(run.start_error, Internal)) == ("failed", True)
     assert await world.manager.stop(run) is True
 
@@ -527,7 +532,7 @@ async def test_a_watcher_that_lives_on_after_a_taken_port_is_told_who_has_it(wor
         run = await world.start("web")
         while len(world.manager.last_lines(run, 2)) < 2:
             await asyncio.sleep(0.01)
-        await world.manager.look_for_its_port(run)
+        await world.manager.find_port_owner(run)
         owner = run.status().port_owner
         assert (owner.port, owner.pid) == (port, os.getpid())  # type: ignore[union-attr]
 
@@ -620,7 +625,7 @@ async def test_a_signal_that_is_none_is_refused_before_anything_starts(world: Wo
     [
         ("no-such-command", "exit 127: command not found"),
         ("/etc/passwd", "exit 126: found, but it can't be executed"),
-        ("kill -TERM $$", "killed by SIGTERM, which nobody here sent"),
+        ("kill -TERM $$", "killed by SIGTERM, not sent by Brummer"),
         ("exit 4", None),
     ],
 )
@@ -634,7 +639,7 @@ async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
     run = await world.start("web")
     os.kill(run.pid or 0, signal.SIGKILL)
     await world.reached(run, "exit")
-    assert (run.reason or "").startswith("killed by SIGKILL, which nobody here sent")
+    assert (run.reason or "").startswith("killed by SIGKILL, not sent by Brummer")
 
 
 @LINUX

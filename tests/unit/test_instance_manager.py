@@ -16,7 +16,8 @@ from brummer.host.out_of_memory import OomKills
 from brummer.host.ports import listening_ports
 from brummer.host.process_groups import members
 from brummer.instance.detect import Script
-from brummer.instance.manager import INCOMPLETE, LAST_LINE_LENGTH, Manager, ShuttingDown, Until
+from brummer.instance.live_run import INCOMPLETE, LAST_LINE_LENGTH, ShuttingDown, Tuning
+from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Errors, Run
 from brummer.logs.error_groups import ErrorGroup, Problems
 from brummer.process.child import ScriptFailedToStart, start
@@ -223,7 +224,7 @@ async def test_a_url_on_which_somebody_else_listened_before_makes_nothing_ready_
         port = stranger.getsockname()[1]
         run, _ = await manager.ensure(script(f"echo on http://localhost:{port}; exec sleep 600"))
         assert await manager.changes.until(lambda: bool(run.urls), WITHIN_S)
-        await manager.look_for_its_port(run)  # although nothing has looked yet whether it is ready
+        await manager.find_port_owner(run)  # although nothing has looked yet whether it is ready
         assert not await manager.until(run, "ready", 0.1)
         owner = run.status().port_owner
         assert (run.state, owner.port, owner.pid) == ("running", port, os.getpid())  # type: ignore[union-attr]
@@ -279,16 +280,16 @@ async def test_leaving_stops_everything_and_starts_nothing_more() -> None:
 
 
 async def test_leaving_takes_no_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.instance.manager.SHUTDOWN_MARGIN_S", 0.1)
     monkeypatch.setattr("brummer.process.child.kill_group", lambda _: None)
     stubborn = script("trap '' TERM; echo up; while :; do sleep 600; done")
-    async with Manager(GENERATION, Guard(GENERATION)) as manager:
+    async with Manager(GENERATION, Guard(GENERATION), tuning=Tuning(shutdown_margin_s=0.1)) as manager:
         run, _ = await manager.ensure(replace(stubborn, stop_timeout_s=0.05))
         await until_it_printed(manager, run)
         group = run.pid or 0
     os.killpg(group, signal.SIGKILL)
+    await asyncio.to_thread(os.waitid, os.P_PID, group, os.WEXITED | os.WNOWAIT)
     assert run.child
-    await asyncio.to_thread(run.child._process.wait)
+    await run.child.abandon()  # reaps it
 
 
 async def test_a_stopped_script_whose_leader_was_killed_leaves_no_children(manager: Manager) -> None:
@@ -313,14 +314,14 @@ FEW = 3
 
 
 @pytest.fixture
-def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty runs one after the other are too many for a busy machine."""
-    monkeypatch.setattr("brummer.instance.runs.KEPT_RUNS", FEW)
+async def forgetful() -> AsyncIterator[Manager]:
+    """It keeps few runs: twenty, one after the other, are too many for a busy machine."""
+    async with Manager(GENERATION, Guard(GENERATION), tuning=Tuning(kept_runs=FEW)) as manager:
+        yield manager
 
 
-async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always(
-    manager: Manager, few_kept: None
-) -> None:
+async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always(forgetful: Manager) -> None:
+    manager = forgetful
     quiet, _ = await manager.ensure(script("true", "quiet"))
     for _ in range(FEW + 2):
         await ran(manager, "true")
@@ -330,9 +331,8 @@ async def test_facts_of_old_runs_are_kept_up_to_a_limit_and_of_the_latest_always
     assert manager.find(f"web-{FEW + 2}") is manager.current("web")
 
 
-async def test_the_end_of_a_restarted_run_is_still_known_when_many_scripts_run(
-    manager: Manager, few_kept: None
-) -> None:
+async def test_the_end_of_a_restarted_run_is_still_known_when_many_scripts_run(forgetful: Manager) -> None:
+    manager = forgetful
     first = await ran(manager, "exit 3")
     for number in range(FEW + 1):
         await reached(manager, (await manager.ensure(script("true", f"other{number}")))[0], "exit")
@@ -408,7 +408,7 @@ async def test_a_run_ends_although_why_it_ended_can_not_be_found_out(
     def refused(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("brummer.instance.failure.failure_of", refused)
+    monkeypatch.setattr("brummer.instance.exit_reason.taken_port", refused)
     run = await ran(manager, "exit 3")
     assert (run.state, run.status().exit_code) == ("failed", 3)
     assert "could not be found out" in str(run.reason)
@@ -457,12 +457,10 @@ async def test_a_kill_by_another_program_during_a_stop_is_reported_as_that(manag
     os.kill(run.pid, signal.SIGKILL)
     await stopping
     assert last(manager) == "stopped"
-    assert str(run.reason).startswith("killed by SIGKILL, which nobody here sent")
+    assert str(run.reason).startswith("killed by SIGKILL, not sent by Brummer")
 
 
-async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kills_for_lack_of_memory_are_counted_from_before_the_start() -> None:
     """The kernel may kill it in its first moment."""
     kills = OomKills("memory.events", 7)
 
@@ -471,18 +469,15 @@ async def test_kills_for_lack_of_memory_are_counted_from_before_the_start(
         kills = kills._replace(kills=kills.kills + 1)
         return start(*arguments, **more)
 
-    monkeypatch.setattr("brummer.instance.manager.start", killed_at_once)
-    for module in ("brummer.instance.manager", "brummer.instance.failure"):
-        monkeypatch.setattr(f"{module}.oom_kills", lambda: kills)
-    run = await ran(manager, "kill -KILL $$")
-    assert "the kernel killed 1 process for lack of memory" in str(run.reason)
+    tuning = Tuning(start=killed_at_once, oom_kills=lambda: kills)
+    async with Manager(GENERATION, Guard(GENERATION), tuning=tuning) as manager:
+        run = await ran(manager, "kill -KILL $$")
+    assert "the kernel's OOM killer killed 1 process" in str(run.reason)
 
 
-async def test_kills_in_another_control_group_do_not_count_for_the_run(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kills_in_another_control_group_do_not_count_for_the_run() -> None:
     """The instance may be moved while the script runs."""
-    monkeypatch.setattr("brummer.instance.manager.oom_kills", lambda: OomKills("a/memory.events", 0))
-    monkeypatch.setattr("brummer.instance.failure.oom_kills", lambda: OomKills("b/memory.events", 5))
-    run = await ran(manager, "kill -KILL $$")
-    assert "which nobody here sent: out of memory?" in str(run.reason)
+    counts = iter([OomKills("a/memory.events", 0), OomKills("b/memory.events", 5)])
+    async with Manager(GENERATION, Guard(GENERATION), tuning=Tuning(oom_kills=lambda: next(counts))) as manager:
+        run = await ran(manager, "kill -KILL $$")
+    assert "not sent by Brummer: out of memory?" in str(run.reason)

@@ -15,10 +15,12 @@ import pytest
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import NoDescriptorFree
 from brummer.host.pids import identify
+from brummer.instance.live_run import Tuning
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import LAST_LINE_LENGTH, instance_tools
 from brummer.logs.output import Stamp
+from brummer.process.child import start
 from brummer.process.guard import Guard
 from brummer.wire.mcp.server import CLIENT_GONE
 from brummer.wire.mcp.tools import ToolTable
@@ -309,19 +311,27 @@ async def test_a_restart_takes_the_script_as_it_is_now(agent: Agent) -> None:
 
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_restart_that_stopped_the_old_run_and_can_not_start_a_new_one_is_not_not_executed(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch, *, waits: bool
+    tmp_path: Path, *, waits: bool
 ) -> None:
-    await agent.call("scripts_run", name="sleeper", wait="none")
+    starts: list[Any] = []
 
-    def no_descriptor_is_left(*_: object, **__: object) -> None:
-        raise NoDescriptorFree("no descriptor is left", outcome="not_executed")
+    def only_once(*arguments: Any, **more: Any) -> Any:
+        starts.append(arguments)
+        if len(starts) > 1:
+            raise NoDescriptorFree("no descriptor is left", outcome="not_executed")
+        return start(*arguments, **more)
 
-    monkeypatch.setattr("brummer.instance.manager.start", no_descriptor_is_left)
-    monkeypatch.setattr("brummer.instance.starting.has_to_wait", lambda _: waits)
-    error = await agent.error("scripts_restart", name="sleeper")
-    assert (error["code"], error["outcome"], error["retryable"]) == ("no_descriptor_left", "failed", False)
-    again = await agent.error("scripts_restart", name="sleeper")
-    assert (again["outcome"], again["retryable"]) == ("not_executed", True)
+    (tmp_path / "Procfile").write_text("sleeper: exec sleep 600\n")
+    (tmp_path / ".env").touch()
+    (tmp_path / ".brum.toml").write_text('[scripts.sleeper]\nenv_file = ".env"\n' if waits else "")
+    async with Manager(GENERATION, Guard(GENERATION), tuning=Tuning(start=only_once)) as manager:
+        agent = Agent(tmp_path, manager)
+        await agent.call("scripts_run", name="sleeper", wait="none")
+        assert await manager.changes.until(lambda: bool(starts), WITHIN_S)
+        error = await agent.error("scripts_restart", name="sleeper")
+        assert (error["code"], error["outcome"], error["retryable"]) == ("no_descriptor_left", "failed", False)
+        again = await agent.error("scripts_restart", name="sleeper")
+        assert (again["outcome"], again["retryable"]) == ("not_executed", True)
 
 
 async def test_a_restart_of_what_never_ran_starts_it(agent: Agent) -> None:
@@ -506,8 +516,8 @@ async def test_a_cancelled_wait_leaves_nobody_listening(agent: Agent) -> None:
     await asyncio.sleep(0.01)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert len(agent.manager.output._followers) == 1  # the manager itself
-    assert agent.manager.changes._hook._subscribers == ()
+    assert "0 followers" in repr(agent.manager.output)
+    assert "0 listeners" in repr(agent.manager.changes)
 
 
 async def test_long_waits_report_progress(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

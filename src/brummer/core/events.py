@@ -20,6 +20,10 @@ class Hook(Generic[E]):
     def __init__(self) -> None:
         self._subscribers: tuple[tuple[Callable[[E], object]], ...] = ()
 
+    def __len__(self) -> int:
+        """The number of subscribers."""
+        return len(self._subscribers)
+
     def subscribe(self, subscriber: Callable[[E], object]) -> Callable[[], None]:
         """Return a function that ends the subscription; calling it twice is allowed."""
         entry = (subscriber,)

@@ -1,5 +1,5 @@
-"""Writes down what the manager's scripts print and what becomes of them, as it happens; and reads what the generations
-before this one wrote.
+"""The black box of an instance: it writes the output and the changes of its runs as they happen, and reads what earlier
+generations have written.
 """
 
 import asyncio
@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from brummer.contract.arguments import TailLogs
 from brummer.discovery.record import Record
-from brummer.instance.changes import Change
-from brummer.instance.manager import Manager
-from brummer.instance.run import Run
-from brummer.logs.output import Batch
 from brummer.settings.limits import DEFAULTS
 
 if TYPE_CHECKING:
@@ -21,13 +17,13 @@ if TYPE_CHECKING:
     from brummer.logs.journal.writer import Journal, RunJournal
 
 SHOWN_PAST: Final = 3
-"""Of a script, beside its runs of this generation: its last ends, not its history."""
+"""Runs of a script that are shown beside those of this generation: the last ends, not the history."""
 
 
 class Recorder:
-    """Used as ``async with Recorder(…)`` around the manager that it listens to. ``find_root`` may block.
+    """Used as ``async with Recorder(…)`` around the manager whose runs it records. ``find_root`` may block.
 
-    What writes is imported with the first run: an instance is to answer before that.
+    The writer is imported with the first run: the start of an instance has no time for it.
     """
 
     def __init__(
@@ -37,8 +33,6 @@ class Recorder:
         self._limit_bytes = limit_bytes
         self._find_root = find_root
         self._journal: Journal | None = None
-        self._current: Callable[[str], Run | None] = lambda _: None
-        self._open: dict[Run, RunJournal | None] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,45 +45,22 @@ class Recorder:
 
     @property
     def problem(self) -> str | None:
-        """The reason why it can't be written just now; None if it can."""
+        """Why the last write failed; None if it did not."""
         return self._journal.problem if self._journal is not None else None
 
-    def listen_to(self, manager: Manager) -> None:
-        """From now on."""
-        self._current = manager.current
-        manager.output.follow(self._on_output)
-        manager.changes.listen(self._on_change)
+    def open(self, name: str) -> "RunJournal":
+        """The journal of a new run of this script."""
+        if self._journal is None:
+            from brummer.logs.journal.record_format import About  # noqa: PLC0415 - see above
+            from brummer.logs.journal.writer import Journal  # noqa: PLC0415 - see above
 
-    def _on_output(self, batch: Batch) -> None:
-        run = self._current(batch.process)
-        if run is not None and (journal := self._journal_of(run)):
-            journal.add(batch.lines)
-
-    def _on_change(self, change: Change, run: Run) -> None:
-        if journal := self._journal_of(run):
-            journal.note(change.n, change, run.status())
-            if run.has_ended:
-                journal.close()
-                self._open[run] = None
-
-    def _journal_of(self, run: Run) -> "RunJournal | None":
-        """None when the run has ended."""
-        if run not in self._open:
-            self._open = {known: journal for known, journal in self._open.items() if journal}
-            self._journal = self._journal or self._new_journal()
-            self._open[run] = self._journal.open(run.name)
-        return self._open[run]
-
-    def _new_journal(self) -> "Journal":
-        from brummer.logs.journal.record_format import About  # noqa: PLC0415 - see above
-        from brummer.logs.journal.writer import Journal  # noqa: PLC0415 - see above
-
-        about = About(self._record.instance_id, self._record.name, self._record.directory)
-        return Journal(self._find_root, about, self._record.generation, limit_bytes=self._limit_bytes)
+            about = About(self._record.instance_id, self._record.name, self._record.directory)
+            self._journal = Journal(self._find_root, about, self._record.generation, limit_bytes=self._limit_bytes)
+        return self._journal.open(name)
 
 
 class Past:
-    """What earlier generations left behind; nothing is read before it is asked for."""
+    """What earlier generations have written; it is read for each question."""
 
     def __init__(self, find_directory: Callable[[], Path], generation: str) -> None:
         self._find_directory = find_directory

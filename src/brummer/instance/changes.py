@@ -1,4 +1,4 @@
-"""What happened in this instance, as a bounded numbered log, and the way to wait for something to happen."""
+"""The changes of this instance's runs, as a bounded numbered log, and the wait for one."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from brummer.core.events import Hook
-from brummer.instance.run import Run
+from brummer.instance.run import ProcessStatus, Run
 from brummer.logs.bounded_log import NumberedLog
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ Kind = Literal["started", "url", "ready", "error", "exited", "failed", "crash-lo
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and
-    signal, the reason in words, who asked for a stop, and in how many seconds it starts again by itself; ``failed`` and
+    """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and signal,
+    the reason in words, the source of a requested stop, and the seconds until an automatic restart; ``failed`` and
     ``crash-looping`` also have the first error that was printed, and those of the last lines that are part of none.
 
-    ``error`` is one that was printed: its title, where it is (FILE:LINE), how often it came, what it says, and the
-    number of its first line.
+    ``error`` is one that was printed: its title, place (FILE:LINE), number of appearances and text, and the number of
+    its first line.
     """
 
     n: int
@@ -50,14 +50,17 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Changes:
-    """The log, and who listens."""
+    """The log, and its listeners."""
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
         self.log: NumberedLog[Change] = NumberedLog(generation, max_changes)
         self._hook: Hook[tuple[Change, Run]] = Hook()
 
+    def __repr__(self) -> str:
+        return f"<Changes {self.log!r}, {len(self._hook)} listeners>"
+
     def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:
-        """Call it after every change, when the run is already in its new state; returns what ends that."""
+        """Call it after each change, when the run is already in its new state; returns what ends that."""
         return self._hook.subscribe(lambda event: listener(*event))
 
     def publish(
@@ -69,9 +72,10 @@ class Changes:
         urls: list[str] | UnsetType = UNSET,
         last_lines: list[str] | UnsetType = UNSET,
         error: "ErrorGroup | None" = None,
-    ) -> None:
-        """Add a change to the log, its facts taken from the run, and tell the listeners."""
+    ) -> tuple[Change, ProcessStatus]:
+        """Add a change to the log, its facts taken from the run, and call the listeners. Returns it and those facts."""
         status = run.status()
+        has_ended = run.has_ended and error is None
         change = Change(
             n=self.log.last_n + 1,
             at=at,
@@ -80,13 +84,13 @@ class Changes:
             process_id=run.process_id,
             pid=status.pid if kind == "started" and status.pid else UNSET,
             urls=urls,
-            exit_code=status.exit_code if run.has_ended and not error else UNSET,
-            signal=status.signal if run.has_ended and not error else UNSET,
+            exit_code=status.exit_code if has_ended else UNSET,
+            signal=status.signal if has_ended else UNSET,
             reason=UNSET if error else status.reason,
             stop_asked_by=status.stop_asked_by,
-            next_restart_s=run.successor.status().next_restart_s if run.successor and not error else UNSET,
+            next_restart_s=run.successor.next_restart_s if run.successor and error is None else UNSET,
             last_lines=last_lines,
-            first_error=_first_error(run) if kind in {"failed", "crash-looping"} else UNSET,
+            first_error=_first_error(run, status) if kind in {"failed", "crash-looping"} else UNSET,
             title=error.title if error else UNSET,
             where=error.where or UNSET if error else UNSET,
             count=error.count if error else UNSET,
@@ -95,9 +99,10 @@ class Changes:
         )
         self.log.append(change)
         self._hook.publish((change, run))
+        return change, status
 
     async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Wait until it holds, asking now and after each change; False when the time was over first."""
+        """Wait until it holds; it is checked now and after each change. False at the timeout."""
         if condition():
             return True
         holds = asyncio.Event()
@@ -111,6 +116,6 @@ class Changes:
             stop_listening()
 
 
-def _first_error(run: Run) -> str | UnsetType:
+def _first_error(run: Run, status: ProcessStatus) -> str | UnsetType:
     """That of the crash loop, or else of the run, where the reason does not say it."""
-    return run.first_error or (run.first_printed_error or UNSET if run.status().errors else UNSET)
+    return run.first_error or (run.first_printed_error or UNSET if status.errors else UNSET)

@@ -1,17 +1,25 @@
-"""In which order scripts start and stop. Pure."""
+"""In which order scripts start and stop, and the wait for what a script depends on."""
 
-from collections.abc import Callable, Iterable
-from typing import Final
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 from brummer.core.errors import BrummerError, NotFound
 from brummer.instance.detect import Script
 from brummer.instance.restart_policy import SHORT_S
 from brummer.instance.run import Run
 
+if TYPE_CHECKING:
+    from brummer.instance.changes import Changes
+    from brummer.instance.runs import Runs
+
 GRACE_S: Final = SHORT_S
-"""A worker, or a compiler that watches files, never listens. So long it must have run, and then those that depend on it
-start: what fails at its start has failed by then.
+"""A worker, or a compiler that watches files, never listens. It must have run for so long before its dependents start:
+what fails at its start has failed by then.
 """
+CHECK_EVERY_S: Final = 1.0
+"""The end of a grace is no change, so it is checked for."""
 
 
 class DependencyFailed(BrummerError):
@@ -23,39 +31,78 @@ class DependencyFailed(BrummerError):
 
 
 class DependencyCycle(DependencyFailed):
-    """A script depends on itself; ``context.cycle`` is the way round."""
+    """A script depends on itself; ``context.cycle`` has the names, the first also as the last."""
 
     code = "dependency_cycle"
 
 
+async def satisfied(
+    run: Run,
+    runs: "Runs",
+    changes: "Changes",
+    find: Callable[[str], Script],
+    ensure: Callable[[Script], Awaitable[object]],
+    *,
+    grace_s: float = GRACE_S,
+    check_every_s: float = CHECK_EVERY_S,
+) -> None:
+    """Returns when all dependencies of a run are satisfied (`is_satisfied`). Starts (``ensure``) those that neither run
+    nor have ended well. Raises DependencyFailed as soon as one has failed for good.
+    """
+    loop = asyncio.get_running_loop()
+
+    def check() -> bool:
+        needed = [other for name in run.script.depends_on if (other := runs.current(name))]
+        for other in needed:
+            if (error := missing(other, run.name)) and not runs.comes_back(other):
+                raise error
+        run.waits_for = [other.name for other in needed if not is_satisfied(other, loop.time(), grace_s)]
+        return not run.waits_for
+
+    def is_decided() -> bool:
+        try:
+            return check()
+        except DependencyFailed:
+            return True
+
+    for script in await asyncio.to_thread(needed_by, run.script, find):
+        there = runs.current(script.name)
+        if there is None or there.state == "stopping" or missing(there, run.name):
+            with contextlib.suppress(BrummerError):  # its own run reports it
+                await ensure(script)
+    while not check():  # again after each wait: the change may be undone
+        await changes.until(is_decided, check_every_s)
+
+
 def needed_by(script: Script, find: Callable[[str], Script]) -> list[Script]:
     """What must be ready before it starts. Raises DependencyCycle, and DependencyFailed for an unknown name."""
+    from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415 - few scripts depend on others
+
+    known, waiting = {script.name: script}, [script]
     try:
-        _refuse_cycles(script, (), find, set())
-        return [find(name) for name in script.depends_on]
+        while waiting:
+            for name in waiting.pop().depends_on:
+                if name not in known:
+                    known[name] = find(name)
+                    waiting.append(known[name])
+        TopologicalSorter({name: each.depends_on for name, each in known.items()}).prepare()
     except NotFound as error:
         raise DependencyFailed(
             f"{script.name} was not started, for what it depends on: {error.message}",
             script=script.name,
             dependency=error.context.get("name"),
         ) from None
+    except CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        raise DependencyCycle(f"{cycle[0]} depends on itself: {' → '.join(cycle)}", cycle=cycle) from None
+    return [known[name] for name in script.depends_on]
 
 
-def _refuse_cycles(script: Script, way: tuple[str, ...], find: Callable[[str], Script], seen: set[str]) -> None:
-    if script.name in way:
-        cycle = [*way[way.index(script.name) :], script.name]
-        raise DependencyCycle(f"{cycle[0]} depends on itself: {' → '.join(cycle)}", cycle=cycle)
-    if script.name not in seen:
-        seen.add(script.name)
-        for name in script.depends_on:
-            _refuse_cycles(find(name), (*way, script.name), find, seen)
-
-
-def is_satisfied(run: Run, now_s: float) -> bool:
-    """Whoever depends on this script may start: it is ready, has exited with 0, or runs since `GRACE_S` without a
+def is_satisfied(run: Run, now_s: float, grace_s: float = GRACE_S) -> bool:
+    """Scripts that depend on this one may start: it is ready, has exited with 0, or has run for ``grace_s`` without a
     proof of its own. ``now_s`` is the loop's time.
     """
-    runs_on = run.state == "running" and run.script.ready is None and now_s - run.spawned_s >= GRACE_S
+    runs_on = run.state == "running" and run.script.ready is None and now_s - run.spawned_s >= grace_s
     return runs_on or run.state in {"ready", "exited"}
 
 
@@ -74,12 +121,18 @@ def missing(run: Run, dependent: str) -> DependencyFailed | None:
 
 
 def stop_waves(runs: Iterable[Run]) -> list[list[Run]]:
-    """Who is stopped together, and in which order: nobody before those that depend on it."""
-    left = list(runs)
+    """The runs in groups that are stopped together: a run comes after all that depend on it, those of a cycle last."""
+    from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415 - see above
+
+    left = {run.name: run for run in runs}
+    order = TopologicalSorter[str](dict.fromkeys(left, ()))
+    for name, run in left.items():
+        for needed in left.keys() & set(run.script.depends_on):
+            order.add(needed, name)
+    with contextlib.suppress(CycleError):  # what is outside of the cycles still comes in order
+        order.prepare()
     waves: list[list[Run]] = []
-    while left:
-        needed = {name for run in left for name in run.script.depends_on if name != run.name}
-        wave = [run for run in left if run.name not in needed] or left  # a cycle: all at once
-        waves.append(wave)
-        left = [run for run in left if run not in wave]
-    return waves
+    while names := order.get_ready():
+        waves.append([left.pop(name) for name in names])
+        order.done(*names)
+    return [*waves, list(left.values())] if left else waves

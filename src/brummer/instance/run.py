@@ -1,7 +1,8 @@
-"""One run of a script: its facts, and the only place that changes its state."""
+"""The facts of one run of a script, and the only place that changes its state."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from brummer.logs.urls import Url, urls_in
 from brummer.process.child import Child, Exit
 
 if TYPE_CHECKING:
+    from brummer.logs.bounded_log import NumberedLog
     from brummer.logs.error_groups import Problems
 
 MAX_URLS = 20
@@ -23,7 +25,7 @@ MAX_URLS = 20
 
 
 class Errors(msgspec.Struct, frozen=True):
-    """How many errors a run has printed, the title of the first, and where that is (FILE:LINE)."""
+    """The number of errors that a run has printed, and the title and place (FILE:LINE) of the first."""
 
     count: int
     first: str
@@ -33,12 +35,11 @@ class Errors(msgspec.Struct, frozen=True):
 class ProcessStatus(msgspec.Struct, frozen=True):
     """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
 
-    The other fields appear only if they have a value. ``reason``: why it failed, or can't become ready, in words.
-    ``restarts``: how often it was restarted automatically. ``next_restart_s`` and ``waits_for`` (names of scripts): why
-    it is pending.
-    ``first_error``: of a crash loop. ``port_owner``: who has the port that it wanted. ``errors`` that it printed, and
-    the ``summary`` of its last test run or build. ``unfinished_line``: what it printed last without a line end, such as
-    a question that nobody answers.
+    Optional fields are unset while they have no value. ``reason``: why it failed, or can't become ready, in words.
+    ``restarts``: the number of automatic restarts before it. ``next_restart_s`` and ``waits_for`` (names of scripts):
+    why it is pending. ``first_error``: of a crash loop. ``port_owner``: the process that has the port that it wanted.
+    ``errors`` that it printed, and the ``summary`` of its last test run or build. ``unfinished_line``: its last output
+    without a line end, such as a question that waits for an answer.
     """
 
     process_id: str
@@ -63,8 +64,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class Ending(NamedTuple):
-    """``reason`` in words, if there is one. ``first_error``: it is a crash loop, and that is how it began.
-    ``restart_in_s``: it starts again by itself, for the ``restarts``-th time.
+    """``reason`` in words, if there is one. ``first_error``: the first of a crash loop, None if it is none.
+    ``restart_in_s``: the delay until its automatic restart, which is number ``restarts``.
     """
 
     reason: str | None = None
@@ -75,8 +76,8 @@ class Ending(NamedTuple):
 
 
 class Run:
-    """``number`` counts the runs of this script; its lines have numbers after ``first_n``, up to ``last_n``
-    if it ended. ``restarts`` of them came before it by themselves.
+    """``number`` counts the runs of this script. Its lines have numbers after ``first_n``, up to ``last_n`` once it has
+    ended. ``restarts``: the number of automatic restarts before it.
     """
 
     def __init__(self, script: Script, number: int, first_n: int, created_at: str, restarts: int = 0) -> None:
@@ -100,10 +101,10 @@ class Run:
         self.stop_asked_by: str | None = None
         self.port_owner: PortOwner | None = None
         self.successor: Run | None = None
-        """The run that follows by itself; it is there before anybody is told of this one's end."""
+        """Its automatic restart; it exists before the end of this run is published."""
         self.problems: Problems | None = None
         self.unfinished: Callable[[], str | None] = lambda: None
-        """What it has printed of a line that is not at its end yet."""
+        """Its output after the last line end."""
         self._printed: dict[str, Url] = {}
         self._listening: set[int] = set()
 
@@ -116,7 +117,7 @@ class Run:
 
     @property
     def latest(self) -> "Run":
-        """The last of the runs that followed by themselves."""
+        """The last of its automatic restarts, or the run itself."""
         run = self
         while run.successor is not None:
             run = run.successor
@@ -128,18 +129,28 @@ class Run:
 
     @property
     def urls(self) -> list[str]:
-        """The local URLs it printed, else those of the ports on which it listens."""
-        printed = [url.text for url in self._printed.values()]
-        return printed or [f"http://localhost:{port}" for port in sorted(self._listening)]
+        """The local URLs that it printed, else those of the ports on which it listens."""
+        if self._printed:
+            return [url.text for url in self._printed.values()]
+        return [f"http://localhost:{port}" for port in sorted(self._listening)]
 
-    def printed_ports(self) -> Collection[int]:
+    def printed_ports(self) -> set[int]:
         return {url.port for url in self._printed.values()}
 
     def owns(self, line: Line) -> bool:
         return line.process == self.name and self.first_n < line.n and (self.last_n is None or line.n <= self.last_n)
 
+    def lines(self, log: "NumberedLog[Line]") -> Iterator[Line]:
+        """Those that are still in the log, oldest first; consume it before you await."""
+        return filter(self.owns, log.after(self.first_n, self.name))
+
+    def last_lines(self, log: "NumberedLog[Line]", count: int) -> list[Line]:
+        """The last of those, oldest first."""
+        newest = takewhile(lambda line: line.n > self.first_n, log.newest(self.name))
+        return list(islice(filter(self.owns, newest), count))[::-1]
+
     def asked_again(self, script: Script) -> None:
-        """While it waits for its restart: it is a first start now, of the script as it has become."""
+        """Turn the wait for a restart into a first start, of the script as it is in the files now."""
         self.script, self.restarts, self.restart_at_s = script, 0, None
 
     def start_due(self, at: str, at_s: float) -> None:
@@ -160,8 +171,8 @@ class Run:
         self._apply("became_ready")
         self._listening, self.port_owner = listening, None
 
-    def proof_given_up(self, why: str) -> str:
-        """Stop searching for the line that proves readiness; returns the reason."""
+    def ready_pattern_refused(self, why: str) -> str:
+        """The expression of ``ready.log`` is too slow; returns the reason."""
         self.reason = f"{why}; until the expression is changed, no line makes {self.name} ready"
         return self.reason
 
@@ -170,7 +181,7 @@ class Run:
         self.stop_asked_by = by
 
     def cancelled(self, at: str, last_n: int) -> None:
-        """Its stop was asked for while it was pending."""
+        """It was stopped while it was pending."""
         self.ended_at, self.last_n = at, last_n
 
     def ended(self, exit_: Exit, ending: Ending, at: str, last_n: int) -> None:
@@ -178,8 +189,10 @@ class Run:
         self.exit, self.ended_at, self.last_n = exit_, at, last_n
         self._explain(ending)
 
-    def saw(self, text: str) -> list[str]:
-        """The local URLs that these lines show for the first time; ``…/`` and ``…`` are one."""
+    def new_urls(self, text: str) -> list[str]:
+        """The local URLs that these lines show for the first time; ``…/`` and ``…`` are the same."""
+        if "://" not in text:
+            return []
         new = {url.text.rstrip("/"): url for url in urls_in(text) if url.is_local}
         new = {key: url for key, url in new.items() if key not in self._printed}
         if len(self._printed) + len(new) > MAX_URLS:
@@ -187,9 +200,15 @@ class Run:
         self._printed |= new
         return [url.text for url in new.values()]
 
+    @property
+    def next_restart_s(self) -> float | UnsetType:
+        """Seconds until it starts; unset unless it waits for its restart."""
+        if self.state != "pending" or self.restart_at_s is None:
+            return UNSET
+        return round(max(0.0, self.restart_at_s - asyncio.get_running_loop().time()), 1)
+
     def status(self) -> ProcessStatus:
         exit_code, signal = (self.exit.exit_code, self.exit.signal) if self.exit else (None, None)
-        waits = self.state == "pending"
         return ProcessStatus(
             process_id=self.process_id,
             name=self.name,
@@ -202,8 +221,8 @@ class Run:
             ended_at=self.ended_at,
             reason=self.reason or UNSET,
             restarts=self.restarts or UNSET,
-            next_restart_s=_seconds_until(self.restart_at_s) if waits and self.restart_at_s is not None else UNSET,
-            waits_for=(waits and self.waits_for) or UNSET,
+            next_restart_s=self.next_restart_s,
+            waits_for=(self.state == "pending" and self.waits_for) or UNSET,
             first_error=self.first_error or UNSET,
             stop_asked_by=self.stop_asked_by or UNSET,
             port_owner=self.port_owner or UNSET,
@@ -225,11 +244,14 @@ class Run:
             return UNSET
         if self.first_error and (self.first_printed_error or "") in self.first_error:
             return UNSET
-        if self.reason and self.problems.errors == 1 and _is_of_a_port(first.title):
-            return UNSET
+        if self.reason and self.problems.errors == 1:
+            from brummer.instance.exit_reason import port_in_use  # noqa: PLC0415 - after a failure only
+
+            if port_in_use([first.title]) is not None:
+                return UNSET  # the reason names the port and its owner
         return Errors(self.problems.errors, first.title, first.where)
 
-    def has_told(self, n: int) -> bool:
+    def has_reported(self, n: int) -> bool:
         """Whether a line belongs to an error that it printed."""
         return self.problems is not None and self.problems.owns(n)
 
@@ -239,14 +261,3 @@ class Run:
 
     def _apply(self, event: lifecycle.Event) -> None:
         self.state = lifecycle.after(self.state, event)
-
-
-def _is_of_a_port(title: str) -> bool:
-    """The reason of a failure then names the port, and who has it."""
-    from brummer.instance.port_complaints import port_in_use  # noqa: PLC0415 - only where something has failed
-
-    return port_in_use([title]) is not None
-
-
-def _seconds_until(moment_s: float) -> float:
-    return round(max(0.0, moment_s - asyncio.get_running_loop().time()), 1)

@@ -128,9 +128,15 @@ async def running_instance(
         async with (
             succession(directory, instance_id, generation),
             Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
-            Manager(generation, guard, output=output, find=scripts.find, supervisor=supervisor) as manager,
+            Manager(
+                generation,
+                guard,
+                output=output,
+                find=scripts.find,
+                supervisor=supervisor,
+                open_journal=recorder.open,
+            ) as manager,
         ):
-            recorder.listen_to(manager)
             past = Past(lambda: black_box_directory(environ) / instance_id, generation)
             tools = ToolTable([*instance_tools(manager, scripts, past), *further_tools])
             ledger = Ledger(

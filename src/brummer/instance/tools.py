@@ -194,7 +194,7 @@ class _Calls:
             return match
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
-        await self._manager.findings.settled()
+        await self._manager.errors_settled()
         room = BUDGET_BYTES - ENVELOPE_BYTES
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
@@ -235,7 +235,7 @@ class _Calls:
             await self._manager.until(run, until, timeout_s)
         if until == "ready":
             run = run.latest
-            await self._manager.look_for_its_port(run)
+            await self._manager.find_port_owner(run)
         if until != "none" and run.start_error:
             raise run.start_error
         says_enough = until == "none" or (until == "ready" and run.state == "ready")

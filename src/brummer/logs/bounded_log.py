@@ -187,6 +187,11 @@ class NumberedLog(Generic[T]):
         found = [share.after(n) for share in self._of(process)]
         return found[0] if len(found) == 1 else merge(*found, key=_number)
 
+    def newest(self, process: str | None = None) -> Iterator[T]:
+        """As `after` for all entries, but the newest first."""
+        found = [reversed(share.entries) for share in self._of(process)]
+        return found[0] if len(found) == 1 else merge(*found, key=_number, reverse=True)
+
     def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
         """Up to ``count`` entries of the same process before and after one that is still there."""
         share = self._shares[entry.process]
@@ -240,8 +245,7 @@ class NumberedLog(Generic[T]):
         since_n: int,
     ) -> Page[T]:
         shares = self._of(process)
-        newest = merge(*(reversed(share.entries) for share in shares), key=_number, reverse=True)
-        found, more = fill(newest)
+        found, more = fill(self.newest(process))
         found.reverse()
         if not more:
             return self._page(found, since_n, process)

@@ -91,8 +91,9 @@ class Output:
     def __repr__(self) -> str:
         return f"<Output {self.log!r}, {len(self._followers)} followers>"
 
-    def open(self, process: str) -> "ProcessOutput":
-        return ProcessOutput(self, process)
+    def open(self, process: str, consumer: Follower | None = None) -> "ProcessOutput":
+        """For a new run of this process; ``consumer`` gets its lines, before all followers do."""
+        return ProcessOutput(self, process, consumer)
 
     def follow(self, follower: Follower, *, every_line: bool = False) -> Callable[[], None]:
         """Call it for everything from now on; returns what ends that, which may be called twice.
@@ -119,7 +120,9 @@ class Output:
         """One line; as `add_lines`."""
         self.add_lines(process, stream, [raw], at)
 
-    def add_lines(self, process: str, stream: Stream, raw: list[str], at: float) -> None:
+    def add_lines(
+        self, process: str, stream: Stream, raw: list[str], at: float, consumer: Follower | None = None
+    ) -> None:
         """Store lines, at least one, and hand them to the followers. ``at`` is in seconds since the epoch."""
         stamp, first_n = self._stamp(at), self.log.last_n + 1
         text = "\n".join(raw)
@@ -130,16 +133,12 @@ class Output:
             text = "\n".join(texts)
         lines = [Line(n, process, stream, stamp, text) for n, text in enumerate(texts, first_n)]
         self.log.extend(lines)
-        if self._followers:
+        if consumer or self._followers:
             batch = Batch(lines, raw, text)
+            if consumer:
+                _tell(consumer, batch)
             for follower in tuple(self._followers.values()):
                 _tell(follower, batch)
-
-    def skip(self, process: str, part: Part, at: float) -> None:
-        """Lines that were not kept, if there are any; a line of our own says so in their place."""
-        if part.skipped_lines:
-            self.log.skip(process, part.skipped_lines)
-            self.add(process, "brum", SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
 
 
 def _tell(follower: Follower, batch: Batch) -> None:
@@ -153,9 +152,10 @@ def _tell(follower: Follower, batch: Batch) -> None:
 class ProcessOutput:
     """The output of one process on its way into the log."""
 
-    def __init__(self, output: Output, process: str) -> None:
+    def __init__(self, output: Output, process: str, consumer: Follower | None) -> None:
         self._output = output
         self._process = process
+        self._consumer = consumer
         self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
         self._skimmers: dict[Stream, Skimmer] = {}
 
@@ -182,19 +182,22 @@ class ProcessOutput:
             self._take(stream, skimmer.rest(), at)
 
     def _take(self, stream: Stream, part: Part, at: float) -> None:
-        self._output.skip(self._process, part, at)
+        """Lines that were not kept, if there are any, are reported by a line of our own in their place."""
+        if part.skipped_lines:
+            self._output.log.skip(self._process, part.skipped_lines)
+            self.say(SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
         self._read(stream, part.kept, at)
 
     def _read(self, stream: Stream, chunk: bytes, at: float) -> None:
         if lines := self._assemblers[stream].feed(chunk):
-            self._output.add_lines(self._process, stream, lines, at)
+            self._output.add_lines(self._process, stream, lines, at, self._consumer)
 
     def end(self, at: float) -> None:
         """No more will come: what had no line end is a line too."""
         for stream, assembler in self._assemblers.items():
             self._end_skimming(stream, at)
             if lines := assembler.end():
-                self._output.add_lines(self._process, stream, lines, at)
+                self._output.add_lines(self._process, stream, lines, at, self._consumer)
 
     def unfinished(self) -> str | None:
         """The last of what it has printed without a line end, such as a prompt; None when there is nothing."""
@@ -205,7 +208,7 @@ class ProcessOutput:
 
     def say(self, text: str, at: float) -> None:
         """A line of our own about the process."""
-        self._output.add(self._process, "brum", text, at)
+        self._output.add_lines(self._process, "brum", [text], at, self._consumer)
 
 
 class Stamp:
