@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate replay demo test integration-test clients-test suspend-test check chaos bench soak quiet walk format lock clean
+.PHONY: help setup simulate replay demo test integration-test clients-test suspend-test check docs chaos bench soak quiet walk format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -42,6 +42,10 @@ suspend-test: ## a real suspend, in QEMU
 	$(SETUP)
 	@$(VENV)/python tests/suspend/run.py
 
+docs: ## make the generated pages again
+	$(SETUP)
+	@$(VENV)/python tools/promises.py
+
 check: ## format, lint, types, floors, docs, lock
 	$(SETUP)
 	@$(VENV)/ruff format --check --quiet --output-format concise . || { echo "format: run make format" >&2; exit 1; }
@@ -49,6 +53,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/mypy --no-error-summary src tests tools $(SCRIPTS)
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
+	@$(VENV)/python tools/promises.py --check
 	@$(VENV)/python tools/lock.py --check --offline
 
 chaos: ## faults against the real thing

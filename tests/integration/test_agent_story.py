@@ -48,6 +48,7 @@ def project(brum: Brum, node: Path) -> Path:
     return brum.project("shop", {"Procfile": f"dev: exec {node} --watch server.js\n", "server.js": SERVER_JS})
 
 
+@pytest.mark.promise("few-calls-to-understand")
 def test_a_server_is_started_broken_understood_and_mended_in_few_calls_and_bytes(
     brum: Brum, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_server_is_started_broken_understood_and_mended_in_few_calls_and_bytes
     assert agent.bytes <= MOST_BYTES
 
 
+@pytest.mark.promise("few-calls-to-understand")
 def test_a_script_that_crashes_at_its_start_is_understood_and_mended_in_few_calls_and_bytes(brum: Brum) -> None:
     """Without any watcher: the answer to the start names the error."""
     project = brum.project(

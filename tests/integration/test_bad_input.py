@@ -62,6 +62,7 @@ REFUSED: dict[str, tuple[bytes, int, object]] = {
 }
 
 
+@pytest.mark.promise("one-bad-message-costs-one-answer")
 @pytest.mark.parametrize(("line", "code", "request_id"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_malformed_line_is_refused_with_its_id_and_the_next_one_works(
     hub: Hub, line: bytes, code: int, request_id: object
@@ -94,6 +95,7 @@ def test_a_call_that_makes_no_sense_is_a_tool_result_that_says_so(
     assert hub.ask("ping") == {}
 
 
+@pytest.mark.promise("one-bad-message-costs-one-answer")
 def test_twenty_megabytes_are_refused_with_their_id_and_the_next_line_works(hub: Hub) -> None:
     hub.send(call("scripts_run", {"name": "x" * 20_000_000}, request_id=99) + b"\n")
     answer = hub.answer_to(99)
@@ -200,6 +202,7 @@ McpServer._list_tools = noisily(McpServer._list_tools)
 """
 
 
+@pytest.mark.promise("nothing-else-on-the-stream")
 def test_nothing_that_the_hub_prints_can_reach_the_stream(brum: Brum) -> None:
     launcher = f"""{STRAY}
 from brummer.wire.mcp import server
@@ -303,6 +306,7 @@ def lasting_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         brum.end()
 
 
+@pytest.mark.promise("one-bad-message-costs-one-answer")
 @settings(
     max_examples=200,
     derandomize=os.environ.get("BRUMMER_CI") == "1",

@@ -98,6 +98,7 @@ def check_last_words(hub: Hub, instance: Instance, last: dict[str, int]) -> None
     assert {("bad", "failed"), ("quiet", "stopped"), ("tree0", "started")} <= set(kinds)
 
 
+@pytest.mark.promise("black-box")
 def test_a_killed_instance_is_told_of_by_the_hub_that_saw_it_and_by_one_that_did_not(
     brum: Brum, project: Path, hub: Hub
 ) -> None:
@@ -127,6 +128,7 @@ def test_a_killed_instance_is_told_of_by_the_hub_that_saw_it_and_by_one_that_did
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600, 0o700}
 
 
+@pytest.mark.promise("black-box")
 def test_the_next_run_still_tells_of_the_one_before(brum: Brum, project: Path, hub: Hub) -> None:
     instance = brum.instance(project, *(f"tree{number}" for number in range(TREES)))
     killed(brum, instance)

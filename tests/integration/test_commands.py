@@ -112,6 +112,7 @@ def test_wrong_arguments_give_status_2_and_name_what_is_wrong(brum: Brum, argume
     assert len(last) > len("brum: error: ")
 
 
+@pytest.mark.promise("a-mistyped-command")
 def test_who_mistypes_a_command_gets_no_instance(brum: Brum, shop: Path) -> None:
     done = brum.run("stauts", cwd=shop)
     assert (done.status, done.stdout) == (1, "")
@@ -242,6 +243,7 @@ def test_a_bad_file_is_an_error_for_people_and_a_problem_for_a_hub_that_goes_on(
     assert (status["limits"]["parked"], status["limits"]["reply_bytes"]) == (3, 2 * 1024**2)
 
 
+@pytest.mark.promise("a-repository-is-a-stranger")
 def test_a_clone_opens_no_connection_and_changes_no_limit_of_a_hub(brum: Brum) -> None:
     """Its file names a server that listens, a limit, an endpoint and the basic link."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -496,6 +498,7 @@ SOURCES = [
 ]
 
 
+@pytest.mark.promise("scripts-are-found")
 @pytest.mark.parametrize(("files", "script", "says"), SOURCES, ids=[" ".join(files) for files, _, _ in SOURCES])
 def test_a_script_of_every_source_runs(brum: Brum, files: dict[str, str], script: str, says: str) -> None:
     tools = brum.home / "bin"
@@ -556,6 +559,7 @@ def test_an_impatient_user_who_presses_ctrl_c_twice_is_obeyed(brum: Brum) -> Non
     assert "Traceback" not in instance.stderr.rest()
 
 
+@pytest.mark.promise("records-are-private")
 def test_the_record_is_for_its_owners_eyes_only(brum: Brum, shop: Path) -> None:
     instance = brum.instance(shop)
     assert brum.instances.stat().st_mode & 0o777 == 0o700

@@ -136,6 +136,7 @@ def hub(brum: Brum) -> Iterator[str]:
         yield proxied
 
 
+@pytest.mark.promise("both-eras")
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_every_scenario_passes_but_those_in_the_baseline(
     conformance: list[str], served: str, revision: str, tmp_path: Path
@@ -147,6 +148,7 @@ def test_every_scenario_passes_but_those_in_the_baseline(
         assert run.succeeded_in("caching") >= CACHING_OF_TOOLS
 
 
+@pytest.mark.promise("both-eras")
 @pytest.mark.parametrize("revision", [LEGACY, MODERN])
 def test_the_hub_that_people_start_passes_what_needs_no_diagnostic_tool(
     conformance: list[str], hub: str, revision: str, tmp_path: Path

@@ -97,6 +97,7 @@ def say(capsys: pytest.CaptureFixture[str], text: str) -> None:
         sys.stdout.write(f"\n{text}\n")
 
 
+@pytest.mark.promise("the-directory-comes-back")
 @pytest.mark.parametrize("levels", [0, 2], ids=["itself", "with its parents"])
 def test_removing_the_directory_twice_costs_five_seconds_and_no_restart(
     world: World, levels: int, capsys: pytest.CaptureFixture[str]
@@ -224,6 +225,7 @@ def in_own_mounts(brum: Brum, scenario: str) -> Any:
     return json.loads(program.stdout.rest().splitlines()[-1])
 
 
+@pytest.mark.promise("the-directory-comes-back")
 @MOUNTS
 def test_a_full_directory_is_told_with_advice_and_used_again_once_there_is_room(
     brum: Brum, capsys: pytest.CaptureFixture[str]
@@ -246,6 +248,7 @@ def test_a_full_directory_is_told_with_advice_and_used_again_once_there_is_room(
     assert found["second_later"] == "ready"
 
 
+@pytest.mark.promise("the-directory-comes-back")
 @MOUNTS
 def test_a_read_only_directory_is_told_with_advice_and_costs_no_running_instance(
     brum: Brum, capsys: pytest.CaptureFixture[str]

@@ -267,6 +267,7 @@ def timed(action: Any) -> tuple[Any, float]:
     return result, time.monotonic() - started
 
 
+@pytest.mark.promise("a-hostile-directory")
 def test_a_hostile_directory_stops_nobody_and_no_stranger_is_called(
     brum: Brum,
     stranger: Stranger,

@@ -78,6 +78,7 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.promise("locks-end")
 @HOLDERS
 async def test_a_wait_for_a_lock_ends_and_names_the_holder(
     brum: Brum, directory: Path, stop: Stop, behaviour: str
@@ -115,6 +116,7 @@ async def test_an_instance_whose_life_lock_is_held_is_refused_at_once_and_told_b
     assert raised.value.pid == other.pid
 
 
+@pytest.mark.promise("locks-end")
 async def test_a_killed_holder_frees_its_lock_for_who_waits(
     brum: Brum, directory: Path, stop: Stop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +192,7 @@ def test_nobody_who_starts_waits_for_locks_of_the_directory_or_of_others(
     assert hub_s < START_S + 2.0, "the list waits 2 s for the frozen one's first word"
 
 
+@pytest.mark.promise("locks-end")
 async def test_two_that_want_each_others_locks_both_get_an_answer(brum: Brum, directory: Path) -> None:
     """The shape of a deadlock: each holds what the other wants. Waits are bounded, so both fail, and neither hangs."""
     ours = FileLock.try_acquire(directory / "a.lock")

@@ -83,12 +83,14 @@ def directory() -> Iterator[Path]:
         yield path
 
 
+@pytest.mark.promise("a-recycled-pid-is-nobody")
 def test_a_recycled_pid_is_never_taken_for_the_owner() -> None:
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", REUSE]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout) == (0, "20 pids reused\n"), done.stderr
 
 
+@pytest.mark.promise("gone-only-by-proof")
 @pytest.mark.parametrize("options", [["--mount-proc"], []], ids=["own /proc", "the host's /proc"])
 async def test_an_instance_in_another_pid_namespace_lives_until_its_lock_is_free(
     directory: Path, options: list[str]

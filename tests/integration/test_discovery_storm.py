@@ -48,6 +48,7 @@ def storm(directory: Path, rounds: int, pace: str, killed_per_round: int, capsys
     return counts
 
 
+@pytest.mark.promise("every-change-once")
 def test_three_hubs_tell_every_change_of_300_processes_once_and_in_order(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_three_hubs_tell_every_change_of_300_processes_once_and_in_order(
     assert [events["appeared"] == events["gone"] for events in counts["events"]] == [True] * 3
 
 
+@pytest.mark.promise("every-change-once")
 def test_a_tenth_killed_inside_their_writes_takes_nothing_from_the_others(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -222,6 +222,7 @@ def reader(brum: Brum, bytecode: Path) -> Iterator[Reader]:
     brum.kill_all()
 
 
+@pytest.mark.promise("commands-of-a-day")
 @pytest.mark.parametrize("page", [page for page, commands in IN_PAGES.items() if commands])
 def test_every_command_of_a_page_does_what_it_says(reader: Reader, page: str) -> None:
     for command in IN_PAGES[page]:

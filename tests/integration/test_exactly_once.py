@@ -17,6 +17,7 @@ SEED: Final = int(os.environ.get("SEED", str(int(time.time()))))
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: control groups, and one clock for processes")
 
 
+@pytest.mark.promise("exactly-once")
 async def test_the_answers_of_a_thousand_calls_match_what_their_instances_did(tmp_path: Path) -> None:
     run = await exactly_once(tmp_path, CALLS, SEED)
     print(f"seed {SEED}: {CALLS} calls in {run.took_s:.1f} s")

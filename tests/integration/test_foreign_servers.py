@@ -323,6 +323,7 @@ def check_odd(answers: list[dict[str, Any]], mode: str) -> None:
             assert texts == ([] if structured is None else [structured])
 
 
+@pytest.mark.promise("foreign-servers")
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
 async def test_the_python_client_calls_every_tool_and_gets_every_refusal(
     brum: Brum, user: dict[str, str], mode: str
@@ -330,6 +331,7 @@ async def test_the_python_client_calls_every_tool_and_gets_every_refusal(
     check(await with_python(user, brum.home, "legacy" if mode == LEGACY else mode), mode)
 
 
+@pytest.mark.promise("foreign-servers")
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
 def test_the_typescript_client_calls_every_tool_and_gets_every_refusal(
     brum: Brum, user: dict[str, str], node: Path, js: Path, mode: str

@@ -29,6 +29,7 @@ def status_of(
         connection.close()
 
 
+@pytest.mark.promise("a-token-at-every-port")
 def test_an_instance_answers_nobody_without_its_token(brum: Brum) -> None:
     instance = brum.instance(brum.project("shop"))
     assert status_of(instance, Authorization=f"Bearer {instance.token}") == 200
@@ -87,6 +88,7 @@ def test_a_token_file_that_proves_nothing_is_refused_with_its_path(brum: Brum, k
         assert "known" not in done.stderr
 
 
+@pytest.mark.promise("a-token-at-every-port")
 @pytest.mark.parametrize("command", [["--mcp", "--http"], ["--mcp", "--metrics"], ["--metrics"]], ids=" ".join)
 def test_every_port_refuses_requests_without_the_token_in_the_same_words(brum: Brum, command: list[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
@@ -118,6 +120,7 @@ def answers(program: Program) -> bool:
     return True
 
 
+@pytest.mark.promise("no-secret-leaks")
 @pytest.mark.parametrize("started", ["instance", "in the background"])
 def test_no_script_inherits_the_token(brum: Brum, started: str) -> None:
     told = "echo token=${BRUMMER_HTTP_TOKEN-none}"
@@ -159,6 +162,7 @@ def test_a_strange_host_is_turned_away_without_the_token(brum: Brum, host: str) 
     assert status_of(instance, Host=host) in (400, 403)
 
 
+@pytest.mark.promise("loopback-only")
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "file://", "http://localhost.evil.example"])
 def test_a_strange_origin_is_turned_away_even_with_the_token(brum: Brum, origin: str) -> None:
     instance = brum.instance(brum.project("shop"))
@@ -186,6 +190,7 @@ def test_other_doors_are_closed(brum: Brum) -> None:
     assert status_of(instance, path=identity, body=None) == 401
 
 
+@pytest.mark.promise("loopback-only")
 def test_loopback_is_all_that_an_instance_listens_on(brum: Brum) -> None:
     instance = brum.instance(brum.project("shop"))
     assert urlsplit(instance.url).hostname == "127.0.0.1"

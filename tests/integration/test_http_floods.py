@@ -34,6 +34,7 @@ def flood(brum: Brum, url: str, *kinds: str) -> list[Program]:
     return programs
 
 
+@pytest.mark.promise("floods-of-connections")
 @pytest.mark.parametrize("kinds", FLOODS, ids="-".join)
 def test_an_instance_that_is_flooded_serves_its_hubs_and_new_ones(brum: Brum, kinds: Sequence[str]) -> None:
     project = brum.project("shop")

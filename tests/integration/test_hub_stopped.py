@@ -56,6 +56,7 @@ async def ready(client: Client) -> set[str]:
     return {name for name, link in (await client.links()).items() if link["state"] == "ready"}
 
 
+@pytest.mark.promise("no-false-accusation")
 @pytest.mark.timeout(240)
 async def test_a_hub_that_was_stopped_accuses_nobody_and_loses_no_call(brum: Brum) -> None:
     for seconds, found in zip(

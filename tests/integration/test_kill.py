@@ -84,6 +84,7 @@ def listed(brum: Brum) -> list[dict[str, object]]:
     return instances
 
 
+@pytest.mark.promise("no-orphans")
 def test_kill_9_of_an_instance_takes_everything_it_started(brum: Brum, project: Path) -> None:
     instance = started(brum, project, "stubborn")
     instance.signal(signal.SIGKILL)
@@ -106,6 +107,7 @@ def test_the_next_start_after_kill_9_is_clean(brum: Brum, project: Path) -> None
     ]
 
 
+@pytest.mark.promise("no-orphans")
 def test_what_outlives_an_instance_and_its_guard_ends_before_the_next_begins(brum: Brum, project: Path) -> None:
     killed = started(brum, project, "stubborn")
     guard = guard_of(killed)
@@ -122,6 +124,7 @@ def test_what_outlives_an_instance_and_its_guard_ends_before_the_next_begins(bru
     assert successor.id == killed.id
 
 
+@pytest.mark.promise("only-its-own")
 def test_the_scripts_of_an_instance_that_lives_are_left_alone_whatever_is_removed(brum: Brum, project: Path) -> None:
     living = started(brum, project)
     for path in brum.instances.iterdir():
@@ -165,6 +168,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.promise("stop-ends-the-tree")
 def test_stopping_a_script_takes_its_whole_tree(brum: Brum, project: Path) -> None:
     started(brum, project)
     hub = brum.hub().greet()
@@ -176,6 +180,7 @@ def test_stopping_a_script_takes_its_whole_tree(brum: Brum, project: Path) -> No
     assert not any(alive(process) for process in everybody)
 
 
+@pytest.mark.promise("stop-ends-the-tree")
 def test_what_left_its_scripts_group_ends_with_the_script_all_the_same(brum: Brum, project: Path) -> None:
     started(brum, project)
     escapee = psutil.Process(int((project / "escaped").read_text()))
@@ -205,6 +210,7 @@ def test_a_script_that_does_not_listen_is_ended_all_the_same(brum: Brum, project
     assert brum.gone(0.5), brum.alive()
 
 
+@pytest.mark.promise("one-instance-per-directory")
 def test_a_second_instance_in_the_same_directory_is_refused_with_the_firsts_url_and_pid(
     brum: Brum, project: Path
 ) -> None:
@@ -265,6 +271,7 @@ def ended_by_sigterm(hub: Hub) -> None:
     hub.signal(signal.SIGTERM)
 
 
+@pytest.mark.promise("a-hub-ends-in-time")
 @pytest.mark.parametrize("end", [ended_by_eof, ended_by_sigterm])
 @pytest.mark.parametrize("at_work", [False, True])
 def test_a_hub_ends_in_time_and_leaves_nothing(brum: Brum, project: Path, end: object, at_work: bool) -> None:
@@ -283,6 +290,7 @@ def test_a_hub_ends_in_time_and_leaves_nothing(brum: Brum, project: Path, end: o
     assert instance.process.poll() is None
 
 
+@pytest.mark.promise("a-hub-ends-in-time")
 def test_a_hub_ignores_what_a_terminal_sends_to_everybody_from_its_first_answer_on(brum: Brum) -> None:
     hub = brum.hub()
     hub.ask("server/discover", _meta=MODERN_META)
@@ -291,6 +299,7 @@ def test_a_hub_ignores_what_a_terminal_sends_to_everybody_from_its_first_answer_
         assert hub.ask("ping") == {}
 
 
+@pytest.mark.promise("a-hub-ends-in-time")
 def test_a_hub_dies_with_its_parent_even_if_its_stdin_stays_open(brum: Brum) -> None:
     """Somebody else holds the writing end of its stdin, as some launchers do."""
     reading, writing = os.pipe()
@@ -333,6 +342,7 @@ def test_a_hub_over_http_ends_on_sigterm_and_sigint(brum: Brum) -> None:
         assert "Traceback" not in hub.stderr.rest()
 
 
+@pytest.mark.promise("a-client-that-does-not-read")
 def test_a_hub_whose_reader_is_gone_ends(brum: Brum) -> None:
     reading, writing = os.pipe()
     hub = subprocess.Popen([BRUM, "--mcp"], stdin=subprocess.PIPE, stdout=writing, cwd=brum.home, env=brum.environment)

@@ -147,6 +147,7 @@ async def test_an_older_client_that_hangs_up_on_a_hub_cancels_nothing(
     assert all(map(alive, group))
 
 
+@pytest.mark.promise("a-cancelled-wait")
 async def test_what_ran_before_the_call_is_left_alone(brum: Brum, instance: Instance, project: Path) -> None:
     async with Client.running(BRUM, "--mcp", env=brum.environment) as client:
         await client.call("scripts_run", name="tree", wait="none")
@@ -181,6 +182,7 @@ async def test_a_hub_that_ends_leaves_what_its_calls_have_started(
         assert [process["status"] for process in processes] == ["running", "running"]
 
 
+@pytest.mark.promise("a-cancelled-wait")
 async def test_the_end_of_the_grace_period_ends_the_wait_and_not_the_script(brum: Brum, project: Path) -> None:
     """With a period of a tenth of a second instead of a minute."""
     shortened = f"""
@@ -230,6 +232,7 @@ async def test_a_client_of_an_instance_cancels_as_its_era_does(
 # Many of them.
 
 
+@pytest.mark.promise("cancellation-at-once")
 async def test_the_slots_of_cancelled_calls_are_free_at_once(brum: Brum, instance: Instance) -> None:
     async with Client.running(BRUM, "--mcp", env=brum.environment) as client:
         await client.call("scripts_run", name="tree", wait="none")
@@ -247,6 +250,7 @@ async def test_the_slots_of_cancelled_calls_are_free_at_once(brum: Brum, instanc
         assert client.unasked == []
 
 
+@pytest.mark.promise("cancellation-at-once")
 async def test_a_cancellation_does_not_queue_behind_calls_that_wait(
     brum: Brum, instance: Instance, project: Path
 ) -> None:
@@ -272,6 +276,7 @@ def counting(brum: Brum) -> Path:
     return project
 
 
+@pytest.mark.promise("cancellation-at-once")
 async def test_two_hundred_cancellations_in_a_storm_leave_nothing(brum: Brum, counting: Path) -> None:
     rng = random.Random(5)
     async with Client.running(BRUM, "--mcp", env=brum.environment) as client:

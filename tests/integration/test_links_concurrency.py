@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from brummer.link.pool import SPARE_IDLE_S
 from brummer.settings.limits import DEFAULTS
 from tests.integration.programs import BRUM, Brum
@@ -49,6 +51,7 @@ async def watch(client: Client, seen: list[dict[str, Any]]) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.promise("one-answer")
 async def test_a_thousand_calls_over_one_link_each_get_their_own_answer(brum: Brum) -> None:
     project = brum.project("busy", {"Procfile": PROCFILE})
     brum.python(COUNTING, project).stdout.until("http://")

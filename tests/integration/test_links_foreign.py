@@ -70,6 +70,7 @@ def until_counted(brum: Brum, what: str, times: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.promise("foreign-servers")
 @pytest.mark.parametrize("kind", ["stateful", "stateless"])
 def test_a_foreign_server_is_listed_and_its_tools_are_called(brum: Brum, kind: str) -> None:
     port = free_port()
@@ -95,6 +96,7 @@ def test_after_a_restart_the_next_call_works_though_the_server_forgot_the_sessio
     assert foreign_call(hub, "echo", text="after")["structuredContent"] == {"result": "after"}
 
 
+@pytest.mark.promise("foreign-calls-once")
 def test_a_lost_call_is_sent_again_if_the_server_says_it_may_be_and_is_unknown_if_not(brum: Brum) -> None:
     port = free_port()
     first = start(brum, port, "stateless")

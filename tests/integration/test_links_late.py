@@ -69,6 +69,7 @@ async def stopped(brum: Brum) -> AsyncIterator[Stopped]:
             instance.signal(signal.SIGCONT)
 
 
+@pytest.mark.promise("late-never-begins")
 async def test_a_call_that_was_cancelled_while_its_instance_was_stopped_never_begins(stopped: Stopped) -> None:
     number = stopped.count(1)
     await in_flight(stopped.client, 1)
@@ -87,6 +88,7 @@ async def test_calls_that_were_cancelled_while_their_instance_was_stopped_never_
     await stopped.begins_nothing()
 
 
+@pytest.mark.promise("late-never-begins")
 async def test_a_call_whose_hub_was_killed_while_its_instance_was_stopped_never_begins(
     brum: Brum, stopped: Stopped
 ) -> None:
@@ -102,6 +104,7 @@ async def test_a_call_whose_hub_was_killed_while_its_instance_was_stopped_never_
     await stopped.begins_nothing()
 
 
+@pytest.mark.promise("late-never-begins")
 async def test_a_call_whose_deadline_passed_while_its_instance_was_stopped_never_begins(stopped: Stopped) -> None:
     answer = await stopped.client.answer(stopped.count(1))
     error: dict[str, Any] = answer["result"]["structuredContent"]["error"]

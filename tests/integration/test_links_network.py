@@ -7,6 +7,8 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from tests.integration.namespaces import needs_namespaces, play
 
 CUT_S: Final = 30
@@ -37,6 +39,7 @@ def shown(name: str, found: dict[str, Any]) -> str:
     return f"{name}: ready {found['ready_after_s']:.3f} s after it; in flight {ends}; calls in the cut {calls}"
 
 
+@pytest.mark.promise("half-open-is-noticed")
 async def test_calls_survive_a_cut_path_and_links_are_ready_a_second_after_it(tmp_path: Path) -> None:
     runs = [asyncio.create_task(cut(tmp_path / name.replace(" ", "-"), rule)) for name, rule in RULES.items()]
     basic = {"BRUMMER_USE_ROBUST_NETWORKING": "false"}

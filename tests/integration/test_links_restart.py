@@ -67,6 +67,7 @@ async def port_opens(port: int) -> float:
             await asyncio.sleep(0.001)
 
 
+@pytest.mark.promise("honest-unknown")
 async def test_what_was_in_flight_returns_from_the_next_run_or_says_unknown_at_once(
     brum: Brum, project: Path, client: Client
 ) -> None:
@@ -114,6 +115,7 @@ async def test_what_was_in_flight_returns_from_the_next_run_or_says_unknown_at_o
     assert (project / "ran.txt").read_text().split() == ["ran"]
 
 
+@pytest.mark.promise("parked-calls")
 async def test_a_call_is_answered_as_soon_as_the_port_is_open_again(brum: Brum, project: Path, client: Client) -> None:
     """Five restarts in a row, and each time a call that came while nobody was there."""
     port = free_port()

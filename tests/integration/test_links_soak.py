@@ -14,6 +14,7 @@ SECONDS: Final = 30
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc tells what a process holds")
 
 
+@pytest.mark.promise("the-connection-never-breaks")
 def test_half_a_minute_of_traffic_leaves_every_connection_and_every_size_as_it_was() -> None:
     environment = {**os.environ, "SECONDS": str(SECONDS)}
     command = [sys.executable, str(SOAK), "--no-report"]

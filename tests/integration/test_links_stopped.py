@@ -105,6 +105,7 @@ async def state_becomes(client: Client, instance: Instance, state: str, timeout_
     return False
 
 
+@pytest.mark.promise("a-stopped-instance")
 async def test_a_stopped_instance_holds_up_nobody_and_is_back_a_second_after_it_goes_on(
     client: Client, instances: dict[str, Instance], traffic: Traffic
 ) -> None:
@@ -173,6 +174,7 @@ async def test_a_stopped_instance_holds_up_nobody_and_is_back_a_second_after_it_
     assert client.unasked == []
 
 
+@pytest.mark.promise("a-stopped-instance")
 async def test_what_was_in_flight_is_answered_when_it_goes_on_and_once(
     client: Client, instances: dict[str, Instance]
 ) -> None:

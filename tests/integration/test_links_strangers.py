@@ -188,6 +188,7 @@ def assert_nothing_was_given_away(heard: bytes, there: Haunted) -> None:
     assert there.record["token"].encode() not in heard
 
 
+@pytest.mark.promise("no-token-for-strangers")
 @pytest.mark.parametrize("kind", STRANGERS)
 async def test_a_stranger_is_told_nothing_and_the_real_one_is_found_again(haunted: Haunted, kind: str) -> None:
     speak, state = STRANGERS[kind]
@@ -229,6 +230,7 @@ async def test_a_tls_server_is_told_nothing(haunted: Haunted, tmp_path: Path) ->
         assert_nothing_was_given_away(bytes(on_the_wire), haunted)
 
 
+@pytest.mark.promise("identity-first")
 async def test_another_projects_instance_on_the_port_gets_no_call_that_was_not_meant_for_it(haunted: Haunted) -> None:
     """It speaks our language perfectly, and has scripts of the same names."""
     other = haunted.brum.project("other", {"Procfile": PROCFILE})
@@ -239,6 +241,7 @@ async def test_another_projects_instance_on_the_port_gets_no_call_that_was_not_m
     assert not (other / "ran.txt").exists()
 
 
+@pytest.mark.promise("no-token-for-strangers")
 async def test_another_projects_instance_is_not_shown_the_token_either(haunted: Haunted) -> None:
     project = haunted.brum.project("other", {"Procfile": PROCFILE})
     other = haunted.brum.instance(project, "-p", str(free_port()))

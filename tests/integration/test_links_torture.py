@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from brummer.testing.fault_proxy import FaultProxy, Faults, Script, random_faults
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions, publish, record_of
@@ -82,6 +84,7 @@ async def world(brum: Brum, *scripts: Script) -> AsyncIterator[World]:
         yield World(client, projects, proxies)
 
 
+@pytest.mark.promise("exactly-once")
 async def test_every_call_runs_once_while_connections_are_cut_at_random_bytes(brum: Brum) -> None:
     rng = random.Random(SEED)
     scripts = [random_faults(random.Random(rng.random()), up_to_bytes=UP_TO_BYTES) for _ in range(3)]
@@ -130,6 +133,7 @@ async def test_bytes_that_come_one_by_one_are_the_same_bytes(brum: Brum) -> None
         assert there.happened()["cuts"] == 0
 
 
+@pytest.mark.promise("exactly-once")
 async def test_what_arrives_again_after_its_connection_is_not_run_again(brum: Brum) -> None:
     """Half of the connections end inside their first answer, and then the whole request comes once more."""
     rng = random.Random(SEED)

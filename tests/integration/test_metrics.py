@@ -102,6 +102,7 @@ def test_the_rules_are_clean() -> None:
     assert promtool("check", "rules", str(RULES)) == ""
 
 
+@pytest.mark.promise("metrics-are-documented")
 @REAL
 def test_a_kill_and_the_return_show_in_prometheus(brum: Brum) -> None:
     ports = {"hub": free_port(), "instance": free_port()}

@@ -5,6 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import pytest
+
 from tests.integration.namespaces import needs_namespaces, play
 
 RUNS: Final = 3
@@ -26,6 +28,7 @@ EXPECTED: Final = {
 pytestmark = needs_namespaces
 
 
+@pytest.mark.promise("network-churn")
 async def test_a_change_is_noticed_soon_and_churn_is_no_change(tmp_path: Path) -> None:
     runs = await asyncio.gather(
         *(play("network_changes", tmp_path / str(number), tool="ip", within_s=120) for number in range(RUNS))

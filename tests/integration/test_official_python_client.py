@@ -107,6 +107,7 @@ async def test_it_lists_and_calls(brum: Brum, instance: Instance, front: str, mo
         assert (error["code"], error["outcome"]) == ("not_found", "not_executed")
 
 
+@pytest.mark.promise("official-clients")
 @pytest.mark.parametrize("mode", MODES)
 async def test_every_tool_of_the_hub_answers_as_its_schema_says(brum: Brum, instance: Instance, mode: str) -> None:
     async with client_to("stdio", brum, instance, mode) as client:
@@ -146,6 +147,7 @@ async def test_an_unknown_tool_is_a_protocol_error_and_the_next_call_works(
         assert (await called(client, "scripts_list"))["scripts"]
 
 
+@pytest.mark.promise("progress-before-result")
 async def test_progress_of_a_long_wait_arrives_everywhere(brum: Brum, instance: Instance) -> None:
     """An instance reports every five seconds; all ways there wait at the same time."""
 

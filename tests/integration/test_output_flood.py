@@ -94,6 +94,7 @@ def noisy(brum: Brum) -> Iterator[Path]:
     assert brum.run("down", cwd=project).status == 0
 
 
+@pytest.mark.promise("bulkheads", "a-flood-displaces-itself")
 async def test_a_flood_is_bounded_and_harms_nobody(brum: Brum, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = brum.instance(brum.project("calm", {"Procfile": "idle: sleep 600\n"})).id
     assert brum.run("up", cwd=noisy).status == 0

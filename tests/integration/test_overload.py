@@ -124,6 +124,7 @@ def test_five_hundred_instances_share_the_connections_and_answer_five_thousand_c
     memory_stayed_within(hub)
 
 
+@pytest.mark.promise("bulkheads")
 def test_under_contention_every_instance_gets_its_share(brum: Brum) -> None:
     crowd(brum, 10)
     hub = brum.hub(BRUMMER_MAX_CONNECTIONS="32").greet()
@@ -142,6 +143,7 @@ def test_under_contention_every_instance_gets_its_share(brum: Brum) -> None:
     assert all(abs(count - mean) <= 0.1 * mean for count in served.values())
 
 
+@pytest.mark.promise("busy-is-typed")
 def test_five_thousand_slow_calls_at_once_are_answered_or_told_to_come_back(brum: Brum) -> None:
     crowd(brum, 4)
     hub = brum.hub().greet()
@@ -155,6 +157,7 @@ def test_five_thousand_slow_calls_at_once_are_answered_or_told_to_come_back(brum
     memory_stayed_within(hub)
 
 
+@pytest.mark.promise("large-answers")
 def test_large_arguments_and_replies_are_carried_or_refused_and_memory_stays_within_its_limit(brum: Brum) -> None:
     crowd(brum, 4)
     limit_bytes = 256 * 1024**2
@@ -185,6 +188,7 @@ def test_large_arguments_and_replies_are_carried_or_refused_and_memory_stays_wit
     memory_stayed_within(hub, limit_bytes)
 
 
+@pytest.mark.promise("shortages-pass")
 @pytest.mark.parametrize("open_files", [128])
 def test_with_few_open_files_a_hub_does_what_it_can(brum: Brum, open_files: int) -> None:
     crowd(brum, 200)
@@ -198,6 +202,7 @@ def test_with_few_open_files_a_hub_does_what_it_can(brum: Brum, open_files: int)
     all_is_well(hub, instances)
 
 
+@pytest.mark.promise("fan-out")
 def test_a_wait_on_more_instances_than_connections_has_one_deadline_and_names_those_not_asked(brum: Brum) -> None:
     crowd(brum, 150)
     hub = brum.hub().greet()

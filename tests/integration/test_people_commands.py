@@ -100,6 +100,7 @@ def in_a_terminal(world: World, *command: str, **more: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.promise("commands-of-a-day")
 def test_a_day_with_a_project(world: World) -> None:
     began = world.type("up")
     assert (began.status, "in the background" in began.stderr) == (0, True)
@@ -148,6 +149,7 @@ def test_a_day_with_a_project(world: World) -> None:
         assert "brum up" in nothing.stderr
 
 
+@pytest.mark.promise("no-escape-sequences")
 def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) -> None:
     assert world.type("up", "colourful").status == 0
     coloured = in_a_terminal(world, "logs")
@@ -212,6 +214,7 @@ def test_an_instance_that_hangs_can_be_killed_and_takes_its_scripts_along(world:
     assert world.type("ps").status == 3
 
 
+@pytest.mark.promise("one-instance-per-directory")
 def test_two_that_are_started_at_once_are_one_instance(world: World) -> None:
     both = [world.brum.start(BRUM, "up", "hello", "-d", world.project, **world.settings) for _ in range(2)]
     assert [one.wait(2 * WAIT_S) for one in both] == [0, 0]

@@ -219,6 +219,7 @@ depends_on = ["apu"]
 }
 
 
+@pytest.mark.promise("scripts-are-found")
 def test_a_monorepo_of_many_kinds_with_mistakes_in_it(brum: Brum, npm: None) -> None:
     shop = Driven(brum, MONOREPO)
     assert "did you mean autostart?" in shop.instance.stderr.until("brum: .brum.toml:10: ")

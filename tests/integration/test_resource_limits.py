@@ -52,6 +52,7 @@ def nothing_is_left(brum: Brum, scratch: Path) -> bool:
     return brum.gone() and not list(scratch.iterdir())
 
 
+@pytest.mark.promise("every-limit-holds")
 def test_every_limit_holds_with_the_values_in_force(brum: Brum, scratch: Path) -> None:
     program = started(brum, scratch, BRUMMER_MAX_CONNECTIONS="5")
     table = program.stdout.rest(RUN_S)

@@ -35,6 +35,7 @@ def directory_of(instance: Instance) -> Path:
 # By name.
 
 
+@pytest.mark.promise("right-instance")
 def test_by_id_by_name_by_directory_and_by_a_path_inside_it(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
     inside = directory_of(api) / "src" / "deep"
@@ -53,6 +54,7 @@ def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(brum: Brum,
         assert {item["name"] for item in error["context"]["instances"]} == {"shop", "api"}
 
 
+@pytest.mark.promise("a-choice-is-listed")
 def test_a_name_that_two_have_is_refused_with_both_ids(brum: Brum) -> None:
     first = brum.instance(brum.project("one/shop", only("basket")))
     second = brum.instance(brum.project("two/shop", only("route")))
@@ -78,6 +80,7 @@ def test_the_only_instance_needs_no_name(brum: Brum, shop: Instance) -> None:
     assert names_of(brum.hub().greet()) == ["basket"]
 
 
+@pytest.mark.promise("a-choice-is-listed")
 def test_two_instances_need_one_and_the_error_lists_them(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
     error = hub.call("scripts_list")["error"]
@@ -94,6 +97,7 @@ def test_no_instance_at_all_is_an_error_that_may_be_retried(brum: Brum) -> None:
     assert (error["code"], error["retryable"], error["outcome"]) == ("no_instances", True, "not_executed")
 
 
+@pytest.mark.promise("right-instance")
 def test_the_chosen_instance_is_meant_until_the_choice_is_forgotten(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
     chosen = hub.call("instances_connect", instance="api")
@@ -118,6 +122,7 @@ def test_a_hub_that_is_started_inside_a_project_means_that_project(brum: Brum, s
     assert names_of(brum.hub(cwd=inside).greet()) == ["route"]
 
 
+@pytest.mark.promise("right-instance")
 def test_of_nested_projects_the_inner_one_is_meant(brum: Brum, shop: Instance) -> None:
     inner = brum.instance(brum.project("work/shop/plugin", only("plug")))
     assert names_of(brum.hub(cwd=directory_of(inner)).greet()) == ["plug"]
@@ -158,6 +163,7 @@ def test_an_instance_that_starts_later_is_found(brum: Brum) -> None:
 # Over all, and through.
 
 
+@pytest.mark.promise("waits-block")
 def test_waiting_everywhere_ends_with_the_first_match(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
     hub.call("scripts_run", instance="api", name="route", wait="none")
@@ -182,6 +188,7 @@ def test_what_an_instance_offers_can_be_listed_and_called(brum: Brum, shop: Inst
     assert hub.call("instance_call", tool="no_such_tool", arguments={})["error"]["outcome"] == "not_executed"
 
 
+@pytest.mark.promise("payloads-pass-unchanged")
 def test_any_content_of_an_instances_own_tool_passes_unchanged(brum: Brum) -> None:
     """The conformance launcher's instance has tools that answer with an image, audio and a resource."""
     launcher = Path(__file__).parent / "conformance_server.py"
@@ -200,6 +207,7 @@ def test_any_content_of_an_instances_own_tool_passes_unchanged(brum: Brum) -> No
 # The list.
 
 
+@pytest.mark.promise("frozen-tools")
 def test_the_tool_list_is_byte_identical_whatever_comes_and_goes(brum: Brum) -> None:
     hub = brum.hub().greet()
 

@@ -76,6 +76,7 @@ class Project:
         return process
 
 
+@pytest.mark.promise("no-orphans")
 def test_kill_9_of_an_instance_with_twenty_trees_leaves_nothing(brum: Brum) -> None:
     pids = brum.home / "pids"
     pids.mkdir()
@@ -160,6 +161,7 @@ def test_a_broken_configuration_is_told_with_its_line_and_hides_nothing_else(bru
     assert instance.process.poll() is None
 
 
+@pytest.mark.promise("crash-loops")
 def test_a_crash_loop_is_named_with_its_first_error_and_ends_when_the_file_is_mended(brum: Brum) -> None:
     port = free_port()
     server = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(300)"
@@ -181,6 +183,7 @@ def test_a_crash_loop_is_named_with_its_first_error_and_ends_when_the_file_is_me
     assert within(WAIT_S, lambda: hub.call("scripts_status", name="web")["processes"][0]["status"] == "running")
 
 
+@pytest.mark.promise("a-taken-port")
 def test_a_taken_port_is_named_with_its_owner_who_is_left_alone(brum: Brum) -> None:
     port = free_port()
     listens = f"exec {sys.executable} -m http.server --bind 127.0.0.1 {port}"

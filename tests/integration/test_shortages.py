@@ -42,6 +42,7 @@ def listed(hub: Hub) -> dict[str, str]:
     return {instance["instance_id"]: instance["state"] for instance in found}
 
 
+@pytest.mark.promise("shortages-pass")
 def test_a_hub_without_descriptors_for_a_while_finds_what_began_and_ended_meanwhile(brum: Brum) -> None:
     web, api = (brum.instance(brum.project(name)) for name in ("web", "api"))
     hub = brum.hub().greet()
@@ -128,6 +129,7 @@ def test_a_script_for_which_no_process_is_left_is_an_error_of_its_own_and_starts
     assert hub.call("scripts_run", name="hello", wait="exit")["status"] == "exited"
 
 
+@pytest.mark.promise("journal-is-bounded")
 @pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root mounts")
 def test_a_black_box_on_a_full_disk_is_a_problem_until_there_is_room(brum: Brum) -> None:
     """Its directory is a small file system of its own."""

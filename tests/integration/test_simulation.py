@@ -19,6 +19,7 @@ def run_tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
 
 
+@pytest.mark.promise("planted-bugs-are-found")
 @pytest.mark.parametrize("bug", planting.bugs())
 def test_each_planted_bug_is_found(bug: str) -> None:
     """By its recorded seed or, if that finds it no longer, by another one, which `make simulate RECORD=1` records."""
@@ -27,6 +28,7 @@ def test_each_planted_bug_is_found(bug: str) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.promise("the-connection-never-breaks")
 def test_random_schedules_keep_every_promise() -> None:
     first = int(time.time()) * 1000
     ended = run_tool("simulate.py", "--first", str(first), "--seconds", str(SECONDS))

@@ -69,6 +69,7 @@ def named_in(importtime: str) -> set[str]:
     return found - {"imported package"}
 
 
+@pytest.mark.promise("first-answer-before-imports")
 @pytest.mark.parametrize(
     ("method", "params"), [("initialize", INITIALIZE), ("server/discover", {"_meta": MODERN_META})]
 )
@@ -92,6 +93,7 @@ def test_the_first_answer_waits_for_no_import_that_takes_time(
     assert not imported & AT_FIRST
 
 
+@pytest.mark.promise("nothing-heavy-is-imported")
 def test_a_hub_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -> None:
     brum.instance(brum.project("shop"))
     hub = brum.hub(PYTHONPROFILEIMPORTTIME="1").greet()
@@ -102,6 +104,7 @@ def test_a_hub_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -
     assert packages_in(hub.stderr.rest()) <= THIRD_PARTY
 
 
+@pytest.mark.promise("nothing-heavy-is-imported")
 def test_an_instance_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -> None:
     instance = brum.instance(brum.project("shop"), PYTHONPROFILEIMPORTTIME="1")
     brum.hub().greet().call("scripts_run", name="hello", wait="exit")

@@ -50,6 +50,7 @@ def explains(brum: Brum, hub: Hub, code: str) -> None:
     assert printed(brum) == (code, code)
 
 
+@pytest.mark.promise("root-cause-first")
 def test_what_befalls_an_instance_and_its_hub_is_told_by_its_cause(brum: Brum) -> None:
     web, _ = (brum.instance(brum.project(name)) for name in ("web", "api"))
     hub = brum.hub().greet()

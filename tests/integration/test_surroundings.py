@@ -173,6 +173,7 @@ def test_with_few_open_files_a_hub_answers_and_names_them(brum: Brum) -> None:
     assert "Traceback" not in hub.stderr.rest()
 
 
+@pytest.mark.promise("shortages-pass")
 def test_a_hub_for_which_no_thread_can_be_started_serves_and_ends(brum: Brum) -> None:
     with of_one_process() as group:
         hub = brum.hub_by(["sh", "-c", f"echo $$ > {group}; exec {BRUM} --mcp --metrics 127.0.0.1:0"]).greet()

@@ -33,6 +33,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
     os.close(readable)
 
 
+@pytest.mark.promise("a-client-that-does-not-read")
 @pytest.mark.parametrize("ends", ["end of input", "SIGTERM"])
 def test_a_hub_without_a_reader_of_its_log_answers_and_ends(brum: Brum, full: Path, ends: str) -> None:
     web = brum.instance(brum.project("web"))

@@ -3,11 +3,14 @@
 import asyncio
 import math
 
+import pytest
+
 from tests.unit.virtual_world import World, in_virtual_time, world
 
 LINKS = 200
 
 
+@pytest.mark.promise("ready-after-a-wake")
 def test_two_hundred_links_are_ready_soon_after_one_wake() -> None:
     async def ready_after_s(here: World) -> list[float]:
         began_s = here.loop.time()

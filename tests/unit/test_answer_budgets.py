@@ -65,6 +65,7 @@ def text_of(result: dict[str, Any]) -> str:
 # At the hub.
 
 
+@pytest.mark.promise("answers-fit")
 @pytest.mark.parametrize(("tool", "section"), [("instances_list", "instances"), ("hub_status", "links")])
 async def test_a_list_of_150_instances_takes_several_answers_and_failing_ones_come_first(
     tmp_path: Path, tool: str, section: str
@@ -172,6 +173,7 @@ LINES: Final = {
 }
 
 
+@pytest.mark.promise("answers-fit")
 @pytest.mark.parametrize("text", LINES.values(), ids=LINES)
 @pytest.mark.parametrize("arguments", [{}, {"limit": 5_000}, {"limit": 1}])
 @pytest.mark.parametrize("tool", ["logs_tail", "logs_search"])
@@ -467,6 +469,7 @@ def test_a_cursor_that_no_answer_gave_is_refused(cursor: str) -> None:
     assert refused.value.context["argument"] == "cursor"
 
 
+@pytest.mark.promise("answers-fit")
 @pytest.mark.parametrize(
     "context",
     [

@@ -553,6 +553,7 @@ async def test_down_ends_a_stopped_instance_too(child: subprocess.Popen[bytes]) 
     assert child.wait(5) == -signal.SIGTERM
 
 
+@pytest.mark.promise("only-its-own")
 async def test_down_never_signals_somebody_who_has_its_pid_by_now(child: subprocess.Popen[bytes]) -> None:
     await end_instance(record_of(child, start_token=1), 10.0, kill=True)
     assert child.poll() is None

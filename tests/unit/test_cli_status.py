@@ -228,6 +228,7 @@ def test_a_long_timeline_shows_its_end_and_how_much_came_before() -> None:
     assert [line.split()[-1] for line in shown if "event" in line] == [str(n) for n in range(3, TIMELINE_SHOWN + 3)]
 
 
+@pytest.mark.promise("no-escape-sequences")
 def test_nothing_that_is_shown_can_steer_the_terminal() -> None:
     evil = "\x1b[2J\x07\u202e\r\n"
     event = {"kind": "network", "reasons": [evil], "did": evil}

@@ -30,6 +30,7 @@ FROZEN = [
 ]
 
 
+@pytest.mark.promise("frozen-tools")
 def test_the_names_and_their_order_are_frozen() -> None:
     assert [tool.name for tool in TOOLS] == FROZEN
     assert [tool.name for tool in INSTANCE_TOOLS] == FROZEN[3:12]
@@ -80,10 +81,12 @@ def nodes(path: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from nodes(f"{path}.{name}", inner)
 
 
+@pytest.mark.promise("frozen-tools")
 def test_the_hubs_whole_list_stays_within_12_kib() -> None:
     assert len(msgspec.json.encode([tool.as_hub_tool() for tool in TOOLS])) <= 12 * 1024
 
 
+@pytest.mark.promise("any-converter-takes-the-schemas")
 def test_every_schema_uses_only_keywords_that_every_providers_converter_accepts() -> None:
     for path, node in (each for name, schema in schemas() for each in nodes(name, schema)):
         assert isinstance(node.get("type"), str), path

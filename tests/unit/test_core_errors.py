@@ -24,6 +24,7 @@ def every_error() -> list[type[BrummerError]]:
     return sorted(set(classes()), key=lambda each: each.__qualname__)
 
 
+@pytest.mark.promise("honest-unknown")
 @pytest.mark.parametrize("outcome", get_args(Outcome))
 def test_no_error_is_retryable_unless_its_work_has_not_run(outcome: Outcome) -> None:
     transient = 0

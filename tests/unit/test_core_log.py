@@ -86,6 +86,7 @@ def test_repeats_are_counted_on_stderr(root: logging.Logger, capsys: pytest.Capt
     assert lines == ["brum: INFO: the same"] * REPEATS + ["brum: INFO: … and 3 more: the same"]
 
 
+@pytest.mark.promise("no-secret-leaks")
 @pytest.mark.parametrize("as_json", [False, True])
 def test_no_secret_leaves_through_the_log(
     root: logging.Logger, capsys: pytest.CaptureFixture[str], *, as_json: bool

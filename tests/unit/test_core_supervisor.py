@@ -35,6 +35,7 @@ class Work:
             raise error
 
 
+@pytest.mark.promise("long-tasks-are-supervised")
 def test_a_task_that_fails_is_started_again_after_pauses_that_double() -> None:
     async def main() -> None:
         supervisor, work = Supervisor(), Work(OSError(errno.EMFILE, "too many"), ValueError("odd"), KeyError("x"))
@@ -81,6 +82,7 @@ def test_a_task_that_ends_by_itself_has_failed_too(ends: BaseException | None) -
     in_virtual_time(main())
 
 
+@pytest.mark.promise("long-tasks-are-supervised")
 def test_a_failure_is_a_problem_until_the_task_has_run_well_for_a_while() -> None:
     class Gone(BrummerError):
         code = "gone_for_now"

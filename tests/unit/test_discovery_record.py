@@ -99,6 +99,7 @@ def test_what_is_no_record_is_malformed(data: bytes) -> None:
     assert isinstance(decode(data, NAME), Malformed)
 
 
+@pytest.mark.promise("a-hostile-directory")
 @given(st.binary(max_size=300))
 def test_no_bytes_whatever_raise(data: bytes) -> None:
     assert isinstance(decode(data, NAME), Malformed | Newer)

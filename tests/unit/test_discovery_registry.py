@@ -130,6 +130,7 @@ async def test_a_killed_instance_is_gone_at_once_and_its_record_removed(registry
     await no_more(registry)
 
 
+@pytest.mark.promise("gone-only-by-proof")
 async def test_a_stopped_instance_is_alive(registry: Registry, start: StartOwner) -> None:
     owner = await asyncio.to_thread(start, "frontend")
     record = await published(owner)
@@ -204,6 +205,7 @@ async def test_on_a_shared_file_system_another_boot_may_be_another_machine(
     assert registry._scan_at - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
 
 
+@pytest.mark.promise("gone-only-by-proof")
 async def test_a_record_that_somebody_else_removes_ends_nothing(
     directory: Path, registry: Registry, start: StartOwner
 ) -> None:
@@ -539,6 +541,7 @@ async def test_the_iterator_ends_when_the_registry_is_closed(directory: Path) ->
     await registry.scan()
 
 
+@pytest.mark.promise("a-hostile-directory")
 async def test_ten_thousand_files_do_not_hold_up_the_loop(directory: Path, registry: Registry) -> None:
     def fill() -> None:
         template = record_of_this_process()

@@ -192,6 +192,7 @@ def in_ci(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_elsewhere(tmp_path_factory.mktemp("in_ci"), BRUMMER_CI="1")
 
 
+@pytest.mark.promise("tests-leave-nothing")
 @pytest.mark.parametrize(("test", "complaint"), COMPLAINTS.items(), ids=COMPLAINTS)
 def test_a_broken_rule_fails_the_test_that_broke_it(anywhere: Outcomes, test: str, complaint: str) -> None:
     assert complaint in anywhere.failures[test]

@@ -34,6 +34,7 @@ def test_every_problem_says_what_it_is_what_is_done_and_what_to_do() -> None:
         assert all((kind.title, kind.doing, kind.advice)), code
 
 
+@pytest.mark.promise("root-cause-first")
 def test_every_problem_is_documented_and_nothing_else_is() -> None:
     section = DOCS.read_text().partition("## What `brum status` says first")[2].partition("\n## ")[0]
     documented = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
@@ -52,6 +53,7 @@ def test_causes_are_in_the_table_and_lead_to_a_root() -> None:
 # What hides what.
 
 
+@pytest.mark.promise("root-cause-first")
 def test_one_cause_is_one_line_that_counts_its_consequences() -> None:
     (told,) = explain([seen("breaker_open", "web-1"), seen("link_stopped", "web-1"), seen("busy", "web-1")])
     assert told == {

@@ -73,6 +73,7 @@ def test_a_written_file_has_the_content_and_is_private(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.promise("records-are-private")
 def test_readers_never_see_a_torn_file_while_it_is_replaced(tmp_path: Path) -> None:
     path, contents = tmp_path / "record.json", [letter * 200_000 for letter in (b"a", b"b")]
     write_atomically(path, contents[0])

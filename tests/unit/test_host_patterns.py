@@ -32,6 +32,7 @@ def test_an_invalid_pattern_is_refused_with_the_name_of_its_argument(source: str
     assert caught.value.context["argument"] == "query"
 
 
+@pytest.mark.promise("patterns-are-bounded")
 def test_a_catastrophic_pattern_is_broken_off_within_its_budget() -> None:
     pattern = Pattern(r"(a+)+$", argument="log")
     began = time.process_time()

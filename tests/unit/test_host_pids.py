@@ -133,6 +133,7 @@ def test_a_process_with_a_malicious_name_is_read_right(tmp_path: Path) -> None:
         assert is_running(identity)
 
 
+@pytest.mark.promise("a-recycled-pid-is-nobody")
 def test_another_start_time_or_boot_or_namespace_is_another_process(start: Start) -> None:
     identity = identity_of(start())
     assert not is_running(msgspec.structs.replace(identity, start_token=identity.start_token + 1))

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from brummer.hub.fan_out import GRACE_S, TURN_S, FanOut
 from brummer.testing.virtual_time import VirtualLoop
 
@@ -60,6 +62,7 @@ def test_where_places_suffice_each_is_asked_once_for_the_whole_time() -> None:
     virtually(test)
 
 
+@pytest.mark.promise("fan-out")
 def test_150_instances_and_32_places_are_answered_within_the_one_deadline() -> None:
     async def test() -> None:
         everyone = many(150)

@@ -19,6 +19,7 @@ from brummer.wire.mcp.tools import structured
 from .virtual_world import in_virtual_time
 
 
+@pytest.mark.promise("the-original-result")
 def test_a_finished_call_is_found_with_its_original_result() -> None:
     ledger = Ledger()
     ledger.close(ledger.open("k"), b"result", 2.0)
@@ -142,6 +143,7 @@ def content(result: bytes) -> Any:
     return msgspec.json.decode(result)["structuredContent"]
 
 
+@pytest.mark.promise("the-original-result")
 async def test_a_call_asked_for_again_while_it_runs_attaches_and_runs_once() -> None:
     tools = Counting()
     calls = KeyedCalls(tools, frozenset())

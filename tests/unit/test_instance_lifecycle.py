@@ -301,6 +301,7 @@ async def test_a_program_that_vanishes_between_two_starts_is_tried_again(hasty: 
 # Dependencies.
 
 
+@pytest.mark.promise("dependencies")
 async def test_what_a_script_depends_on_is_started_first_and_waited_for(world: World) -> None:
     world.script("db", f"sleep 0.1; echo accepting; {SLEEP}", ready=Ready(log="accept"))
     world.script("migrate", "true", "db")
@@ -377,6 +378,7 @@ async def test_a_dependency_that_is_stopped_is_not_waited_for_any_longer(world: 
     assert web.start_error.context == {"script": "web", "dependency": "db", "status": "stopped"}
 
 
+@pytest.mark.promise("dependencies")
 @pytest.mark.parametrize("needs", ["web", "nothing"])
 async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: World, needs: str) -> None:
     world.script("web", SLEEP, needs)
@@ -468,6 +470,7 @@ async def test_a_taken_port_is_named_with_its_owner_and_makes_nobody_ready(world
         assert (owner.port, owner.pid, owner.script) == (port, os.getpid(), owner.foreign)  # type: ignore[union-attr]
 
 
+@pytest.mark.promise("readiness-is-proof")
 @LINUX
 async def test_a_url_that_somebody_else_answers_makes_nobody_ready_before_it_has_changed_hands(world: World) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -504,6 +507,7 @@ async def test_behind_a_proxy_that_was_there_before_it_is_ready_when_its_url_ans
         assert (await world.reached(await world.start("web"), "ready")).state == "ready"
 
 
+@pytest.mark.promise("a-taken-port")
 @LINUX
 async def test_a_script_that_fails_for_a_taken_port_names_the_script_that_has_it(world: World) -> None:
     port = free_port()
@@ -634,6 +638,7 @@ async def test_the_reason_says_how_it_ended(world: World, command: str, reason: 
     assert (await world.reached(await world.start("web"), "exit")).reason == reason
 
 
+@pytest.mark.promise("how-it-ended")
 async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
     world.script("web", SLEEP)
     run = await world.start("web")

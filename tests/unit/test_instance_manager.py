@@ -77,6 +77,7 @@ async def test_a_script_runs_to_its_end_and_its_facts_stay(manager: Manager) -> 
     assert manager.last_lines(run, 10) == ["hello"]
 
 
+@pytest.mark.promise("how-it-ended")
 @pytest.mark.parametrize(
     ("command", "state", "exit_code", "signal_name"),
     [("exit 0", "exited", 0, None), ("exit 1", "failed", 1, None), ("kill -9 $$", "failed", None, "SIGKILL")],
@@ -88,6 +89,7 @@ async def test_how_it_ended_is_told_truthfully(
     assert (status.status, status.exit_code, status.signal) == (state, exit_code, signal_name)
 
 
+@pytest.mark.promise("run-ensures")
 async def test_asked_for_twice_at_once_only_one_process_starts(manager: Manager) -> None:
     answers = await asyncio.gather(*(manager.ensure(script("exec sleep 600")) for _ in range(5)))
     assert len({run.process_id for run, _ in answers}) == 1
@@ -194,6 +196,7 @@ async def test_why_a_start_failed_is_told_once(manager: Manager) -> None:
     assert last_change(manager)["last_lines"] is msgspec.UNSET
 
 
+@pytest.mark.promise("readiness-is-proof")
 async def test_a_server_is_ready_when_the_url_that_it_printed_answers(manager: Manager) -> None:
     run, _ = await manager.ensure(python(SERVER.format(say=PRINTS_ITS_URL)))
     await reached(manager, run, "ready")

@@ -22,6 +22,7 @@ def test_the_policy_says_after_which_ends_it_starts_again(policy: Policy, *, wel
     assert decision == (Decision(BASE_S) if starts_again else OVER)
 
 
+@pytest.mark.promise("crash-loops")
 def test_the_pause_doubles_while_it_ends_at_once_and_then_it_is_a_crash_loop_with_its_first_error() -> None:
     restarts = Restarts("on-failure")
     decisions = [restarts.ended(0.1, well=False, error=f"error {n}") for n in range(LOOP_ENDS)]

@@ -328,6 +328,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
+@pytest.mark.promise("scripts-are-found")
 @settings(max_examples=60)
 @given(st.lists(FRAGMENTS, max_size=12).map("".join))
 def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:

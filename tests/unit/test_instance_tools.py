@@ -132,6 +132,7 @@ async def test_running_a_server_answers_with_its_url_when_it_is_ready(agent: Age
         pass
 
 
+@pytest.mark.promise("run-ensures")
 async def test_running_it_again_returns_the_one_that_runs(agent: Agent) -> None:
     first = await agent.call("scripts_run", name="sleeper", wait="none")
     second = await agent.call("scripts_run", name="sleeper", wait="none")
@@ -192,6 +193,7 @@ async def cancelled_while_it_waits(agent: Agent, tool: str, *reason: str) -> Non
     await asyncio.wait([call])
 
 
+@pytest.mark.promise("a-cancelled-wait")
 @pytest.mark.parametrize("tool", ["scripts_run", "scripts_restart"])
 async def test_a_cancelled_call_that_waits_for_the_end_of_its_run_ends_the_run(agent: Agent, tool: str) -> None:
     await cancelled_while_it_waits(agent, tool)
@@ -362,6 +364,7 @@ async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agen
     assert texts(await agent.call("logs_tail", cursor=run["next_cursor"])) == ["about to fail"]
 
 
+@pytest.mark.promise("nothing-cut-silently")
 async def test_what_an_answer_leaves_out_is_counted(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
     answer = await agent.call("logs_tail", limit=1)
@@ -399,6 +402,7 @@ async def test_arguments_that_can_not_be_taken_are_refused(
     assert (await agent.error(tool, **arguments))["code"] == "invalid_arguments"
 
 
+@pytest.mark.promise("patterns-are-bounded")
 async def test_a_catastrophic_expression_is_refused_soon(agent: Agent) -> None:
     agent.manager.output.add("web", "stdout", "a" * 50 + "b", 0)
     assert (await agent.error("logs_search", query="(a+)+$", regex=True))["code"] == "invalid_arguments"
@@ -409,6 +413,7 @@ async def test_a_catastrophic_expression_is_refused_soon(agent: Agent) -> None:
     assert (await waiting)["code"] == "invalid_arguments"
 
 
+@pytest.mark.promise("waits-block")
 async def test_waiting_for_a_line_finds_one_that_was_printed_before(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
     answer = await agent.call("wait_for", process="quick", log="^on", timeout_s=0)
@@ -552,6 +557,7 @@ async def crashed(agent: Agent) -> dict[str, Any]:
     return await agent.call("scripts_run", name="crash", wait="exit")
 
 
+@pytest.mark.promise("errors-are-recognised")
 async def test_an_error_in_the_output_is_a_change_and_the_failure_names_it(agent: Agent) -> None:
     process = await crashed(agent)
     where = f"{agent.directory}/crash.py:3"

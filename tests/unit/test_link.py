@@ -89,6 +89,7 @@ def unused_port() -> int:
     return port
 
 
+@pytest.mark.promise("identity-first")
 async def test_a_link_proves_identity_before_its_first_call_and_keeps_one_connection() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         for number in range(20):
@@ -113,6 +114,7 @@ async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_c
         assert instance.connections <= DEFAULTS.in_flight_per_instance
 
 
+@pytest.mark.promise("a-warm-connection")
 async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummer.link.pool.SPARE_IDLE_S", 0.01)
     async with FakeInstance() as instance, running(instance.target) as link:
@@ -152,6 +154,7 @@ async def test_another_generation_on_the_same_port_is_an_impostor_too() -> None:
             assert other.calls == []
 
 
+@pytest.mark.promise("parked-calls")
 async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_once() -> None:
     port = unused_port()
     target = Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)
@@ -361,6 +364,7 @@ async def test_a_json_rpc_error_is_the_instances_refusal_not_a_transport_failure
         assert link.state is State.READY
 
 
+@pytest.mark.promise("progress-before-result")
 async def test_progress_is_passed_on_before_the_result_and_never_after() -> None:
     progress = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}'
 
@@ -573,6 +577,7 @@ async def test_a_cancelled_call_frees_its_place() -> None:
         assert (link.connections.calls.busy, link.caller.quick.slots.taken) == (0, 0)
 
 
+@pytest.mark.promise("every-transition-has-a-reason")
 def test_an_event_that_the_table_does_not_allow_raises_and_no_state_but_gone_is_without_a_way_back() -> None:
     with pytest.raises(KeyError):
         next_state(State.GONE, Event.PROVEN)

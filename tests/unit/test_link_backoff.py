@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,11 +10,13 @@ from brummer.core.lost_calls import RECONNECT_CAP_S as CAP_S
 from brummer.link.backoff import BASE_S, delay_s
 
 
+@pytest.mark.promise("backoff-is-bounded")
 @given(attempt=st.integers(1, 10**9), seed=st.integers())
 def test_a_delay_is_within_base_and_cap_whatever_the_attempt(attempt: int, seed: int) -> None:
     assert BASE_S <= delay_s(attempt, Random(seed)) <= CAP_S
 
 
+@pytest.mark.promise("backoff-is-bounded")
 def test_jitter_spreads_over_the_whole_range_at_the_cap() -> None:
     rng = Random(7)
     delays = [delay_s(50, rng) for _ in range(2_000)]

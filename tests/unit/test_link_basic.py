@@ -31,6 +31,7 @@ async def running(target: Target) -> AsyncIterator[BasicLink]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.promise("rollback")
 async def test_every_call_has_a_new_connection_and_no_key() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         await link.settled()
@@ -49,6 +50,7 @@ async def test_a_call_to_an_instance_that_is_not_there_fails_at_once() -> None:
         assert link.status()["last_error"]["code"] == "connection_refused"
 
 
+@pytest.mark.promise("rollback")
 async def test_a_lost_call_is_never_sent_again_and_unknown_if_it_may_have_changed_something() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
 

@@ -254,6 +254,7 @@ def judge(made: Made, ran: int) -> None:
             assert not content["error"]["retryable"], content
 
 
+@pytest.mark.promise("one-answer")
 @pytest.mark.parametrize("seed", range(30))
 def test_every_call_gets_its_one_answer_and_nothing_stays_held(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LARGE_BYTES", LARGE)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -39,6 +40,7 @@ def test_an_open_breaker_admits_nobody_and_says_for_how_long() -> None:
     assert breaker.retry_after_s(1.0) == breaker_module.OPEN_S - 1.0
 
 
+@pytest.mark.promise("breaker")
 def test_half_open_admits_exactly_one_trial_which_has_a_deadline_of_its_own() -> None:
     breaker, now_s = opened(), breaker_module.OPEN_S
     assert breaker.state(now_s) == "half-open"

@@ -78,6 +78,7 @@ async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_th
             instance.going.set()
 
 
+@pytest.mark.promise("no-false-accusation")
 async def test_late_timers_of_our_own_accuse_nobody(impatient: None) -> None:
     async with Frozen() as instance, running(instance.target) as link:
         link.health.interval_s = 0.02
@@ -93,6 +94,7 @@ async def test_late_timers_of_our_own_accuse_nobody(impatient: None) -> None:
         assert Event.PROBE_UNANSWERED not in [transition.event for transition in link.history]
 
 
+@pytest.mark.promise("breaker")
 async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -112,6 +114,7 @@ async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_close
             await link.call(tool_call())
 
 
+@pytest.mark.promise("busy-is-typed")
 async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back() -> None:
     release = asyncio.Event()
 
@@ -219,6 +222,7 @@ async def test_an_instance_that_speaks_no_version_of_ours_is_incompatible_and_is
             await reached(link, State.READY)
 
 
+@pytest.mark.promise("every-transition-has-a-reason")
 async def test_every_transition_is_kept_with_its_reason() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
         await reached(link, State.READY)
@@ -232,6 +236,7 @@ async def test_every_transition_is_kept_with_its_reason() -> None:
         assert all(step.reason for step in link.history)
 
 
+@pytest.mark.promise("errors-have-fields")
 def test_every_error_of_the_tree_has_a_code_and_fits_the_shape_that_agents_get() -> None:
     def tree(kind: type[BrummerError]) -> list[type[BrummerError]]:
         return [kind, *(leaf for child in kind.__subclasses__() for leaf in tree(child))]

@@ -226,6 +226,7 @@ async def test_a_tools_own_words_do_not_prove_that_it_has_not_run(
         assert (caught.value.outcome, server.ran) == (outcome, {1: 1})
 
 
+@pytest.mark.promise("foreign-calls-once")
 async def test_a_foreign_server_can_not_cause_a_second_call() -> None:
     async def not_begun(_: Foreign, exchange: Exchange, message: Message) -> None:
         data = {"why": "late", "ledger_position": 1, "clock_s": 1.0}

@@ -88,6 +88,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.promise("errors-are-recognised")
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_errors_of_a_tool_are_told_with_title_and_place(name: str) -> None:
     assert Reader().read(getattr(printed, name)).settled() == EXPECTED[name]

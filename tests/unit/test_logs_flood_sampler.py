@@ -37,6 +37,7 @@ lines = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.promise("nothing-cut-silently")
 @given(lines, st.lists(st.integers(0, 10_000), max_size=20))
 def test_every_byte_is_kept_or_counted_and_no_line_is_torn(data: bytes, cuts: list[int]) -> None:
     at = 0

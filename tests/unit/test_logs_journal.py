@@ -212,6 +212,7 @@ def test_lines_that_could_not_be_written_are_counted_when_the_disk_has_room_agai
     assert found.processes("dev", is_over=False)[0]["status"] == "ready"
 
 
+@pytest.mark.promise("journal-is-bounded")
 def test_a_torn_end_hides_only_the_frame_that_it_tore(tmp_path: Path) -> None:
     data = record_format.encode_lines([line(n, f"line {n} \u2028 ünï") for n in (1, 2, 3)])
     whole = [end for end in range(len(data) + 1) if data[:end].endswith((b"}", b"}\n"))]
@@ -277,6 +278,7 @@ def test_a_black_box_that_somebody_has_removed_is_begun_anew(tmp_path: Path) -> 
     assert [noted.n for noted in box(tmp_path).changes().entries] == [2, 3]
 
 
+@pytest.mark.promise("journal-is-bounded")
 def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path) -> None:
     for number in range(1, retention.RUNS_OF_A_SCRIPT + 4):
         written(tmp_path, number, [line(number)], facts(f"loop-{number}"))

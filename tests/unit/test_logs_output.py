@@ -64,6 +64,7 @@ def test_without_a_cursor_lines_that_are_gone_are_counted_when_they_would_have_b
     assert (len(page.entries), page.dropped) == (100, 10)
 
 
+@pytest.mark.promise("nothing-cut-silently")
 def test_reading_on_from_a_cursor_gives_every_line_once() -> None:
     output = filled(10)
     first = read(output, read(output, limit=1).next_cursor)
@@ -174,6 +175,7 @@ def noisy_and_quiet() -> Output:
     return output
 
 
+@pytest.mark.promise("a-flood-displaces-itself")
 def test_a_flood_displaces_itself_and_nobody_else() -> None:
     output = noisy_and_quiet()
     assert numbers(read(output, process="quiet")) == list(range(100, 2001, 100))

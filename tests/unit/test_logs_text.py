@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def test_other_control_characters_are_shown_as_replaced() -> None:
     assert plain("a\x00b\x08c\x1b") == "a\ufffdb\ufffdc\ufffd"
 
 
+@pytest.mark.promise("no-escape-sequences")
 @given(st.text(alphabet=st.sampled_from("\x1b[]()0;mK\x07\\ ab?"), max_size=60))
 def test_no_escape_survives(raw: str) -> None:
     assert "\x1b" not in plain(raw)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ def test_a_jump_between_the_clocks_is_a_sleep_and_told_once() -> None:
     assert detector.look(later(woken, awake_s=5.0)) is None
 
 
+@pytest.mark.promise("sleep-is-told-from-pause")
 def test_a_clock_that_was_set_is_never_a_sleep_whichever_way() -> None:
     detector = WakeDetector(START)
     ahead = later(START, awake_s=1.0, set_s=3600.0)
@@ -73,6 +75,7 @@ def test_a_suspend_that_only_the_kernel_counted_is_a_sleep_and_its_echo_is_not_a
 durations = st.floats(0.0, 1e6)
 
 
+@pytest.mark.promise("sleep-is-told-from-pause")
 @given(st.lists(st.tuples(durations, durations, st.floats(-1e6, 1e6), st.floats(0.0, 100.0)), max_size=20))
 def test_every_sleep_is_told_with_its_length_and_nothing_else_is_called_one(
     steps: list[tuple[float, float, float, float]],

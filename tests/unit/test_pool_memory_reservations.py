@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,7 @@ def test_a_large_one_is_not_passed_by_smaller_ones() -> None:
     in_virtual_time(main())
 
 
+@pytest.mark.promise("large-answers")
 def test_one_that_does_not_fit_even_alone_is_refused_and_the_next_one_passes() -> None:
     async def main() -> None:
         asking = Asking()

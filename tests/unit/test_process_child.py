@@ -115,6 +115,7 @@ async def test_stopping_ends_a_chain_of_shells_down_to_the_last() -> None:
     assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.promise("stop-ends-the-tree")
 async def test_a_tree_that_ignores_sigterm_is_killed_when_the_grace_is_over() -> None:
     code = f"import subprocess,sys; subprocess.Popen([sys.executable,'-I','-S','-c',{IGNORES_TERM!r}]); {IGNORES_TERM}"
     started = Started(python(code))

@@ -174,6 +174,7 @@ def _until_ignoring(pid: int) -> None:
             return
 
 
+@pytest.mark.promise("only-its-own")
 async def test_groups_that_are_empty_again_and_strangers_are_left_alone(guard: Guard) -> None:
     registered, stranger = group_of_its_own(), group_of_its_own()
     guard.add(registered.pid)

@@ -27,6 +27,7 @@ def suspicions(link: Link) -> list[str]:
     return [transition.reason for transition in link.history if transition.after in bad]
 
 
+@pytest.mark.promise("a-warm-connection")
 @pytest.mark.parametrize("seconds", [0.5, 30.0, 86_400.0])
 def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
     async def main() -> None:
@@ -82,6 +83,7 @@ def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: f
     in_virtual_time(main())
 
 
+@pytest.mark.promise("ready-after-a-wake")
 def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     running = most = 0
     open_connection = Connections.open_at
@@ -227,6 +229,7 @@ def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> Non
     in_virtual_time(main())
 
 
+@pytest.mark.promise("network-churn")
 def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ForeignTarget, "is_local", False)
 

@@ -52,6 +52,7 @@ def test_a_smaller_value_than_the_one_set_is_told() -> None:
     assert not judged("max_parked", 8, HELD).was_scaled_down
 
 
+@pytest.mark.promise("every-limit-holds")
 def test_every_limit_is_driven_or_it_is_said_why_not() -> None:
     limits = {setting.key for setting in TABLE if setting.limit}
     assert {drive.key for drive in DRIVES} | NOT_DRIVEN.keys() == limits

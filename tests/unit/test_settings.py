@@ -38,6 +38,7 @@ def of(text: str, **environ: str) -> Settings:
 # The table.
 
 
+@pytest.mark.promise("every-limit-holds")
 def test_every_limit_is_set_by_exactly_one_setting_and_has_one_default() -> None:
     assert sorted(setting.limit for setting in TABLE if setting.limit) == sorted(Limits.__struct_fields__)
     for setting in TABLE:
@@ -100,6 +101,7 @@ def test_the_later_file_wins_over_it_the_environment_and_over_that_the_command_l
 # Settings that a project's file may have.
 
 
+@pytest.mark.promise("a-repository-is-a-stranger")
 def test_a_project_may_set_what_concerns_its_own_instance_and_the_list_is_explicit() -> None:
     assert {setting.key for setting in TABLE if setting.set_by == PROJECT} == {
         "ledger_entries",
@@ -124,6 +126,7 @@ def test_a_setting_that_only_the_user_may_set_is_ignored_and_reported_in_a_proje
     assert setting.variable in warning.message
 
 
+@pytest.mark.promise("a-repository-is-a-stranger")
 def test_a_project_adds_no_server_and_replaces_none() -> None:
     named = '[servers.docs]\nurl = "http://127.0.0.1:2/mcp"\n[servers.db]\nurl = "https://db.example/mcp"'
     for files in ([users('[servers.docs]\nurl = "http://127.0.0.1:1/mcp"'), projects(named)], [projects(named)]):
@@ -333,6 +336,7 @@ def test_a_server_that_will_not_do_is_named_and_costs_nothing_else(text: str, ke
     assert [server.name for server in settings.servers] == (["b"] if key != "servers" else [])
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_credentials_in_headers_and_addresses_are_not_shown() -> None:
     (server,) = of('[servers.a]\nurl = "http://u:secret@h:1/mcp?key=secret"\nheaders = {auth = "secret"}').servers
     assert "secret" not in f"{server} {server!r} {server.shown_url}"

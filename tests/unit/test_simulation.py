@@ -11,6 +11,7 @@ SEEDS = range(20)
 """`make integration-test` runs as many as fit into a minute."""
 
 
+@pytest.mark.promise("the-connection-never-breaks")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_promise_is_kept_in_every_random_schedule(seed: int) -> None:
     result = run(seed)
@@ -18,6 +19,7 @@ def test_every_promise_is_kept_in_every_random_schedule(seed: int) -> None:
     assert result.found == [], f"make replay SEED={seed}"
 
 
+@pytest.mark.promise("planted-bugs-are-found")
 def test_a_seed_gives_the_same_trace_again() -> None:
     assert run(1).lines == run(1).lines
 

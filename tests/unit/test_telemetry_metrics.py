@@ -139,6 +139,7 @@ async def test_only_wakes_and_pauses_are_timed_and_all_events_are_counted(counti
     )
 
 
+@pytest.mark.promise("metrics-are-documented")
 async def test_tools_that_are_not_frozen_share_one_label(counting: Counting) -> None:
     for tool in ("scripts_run", "whatever", "tools/list"):
         counting.ends("shop", "ok", tool)
@@ -252,6 +253,7 @@ async def test_a_scraper_gets_the_text_and_nothing_else() -> None:
         assert (await fetched(port, BEARER, host="evil.example"))[0] == 200
 
 
+@pytest.mark.promise("a-token-at-every-port")
 async def test_metrics_require_the_token() -> None:
     async with served() as port:
         for path in ("/metrics", "/mcp"):
@@ -289,6 +291,7 @@ def documented(heading: str) -> dict[str, dict[str, Any]]:
     return {name: {"kind": kind, "labels": re.findall(r"`(\w+)`", labels)} for name, kind, labels in rows}
 
 
+@pytest.mark.promise("metrics-are-documented")
 @pytest.mark.parametrize(
     ("heading", "metrics"),
     [

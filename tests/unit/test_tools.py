@@ -68,6 +68,54 @@ def test_a_broken_page_is_named(tmp_path: Path, page: str, fault: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+MANIFEST = """
+[[section]]
+title = "Calls"
+
+[section.promises]
+once = "A call runs once."
+"""
+HELD = '@pytest.mark.promise("once")\nasync def test_a_call_runs_once(): ...\n'
+PROMISE_FAULTS = {
+    "no test": (MANIFEST, "", "docs/promises.toml: no test holds once"),
+    "a test of another name": (MANIFEST, HELD.replace("test_a", "a"), "a_call_runs_once has a promise and is no test"),
+    "an unknown promise": (MANIFEST, HELD + HELD.replace('"once"', '"twice"'), "names the promise 'twice'"),
+    "a promise that is no literal": (MANIFEST, HELD + HELD.replace('"once"', "ONCE"), "names the promise ''"),
+    "the same promise twice": (MANIFEST * 2, HELD, "docs/promises.toml: there are two promises once"),
+    "further proof of nothing": (
+        MANIFEST + '[section.further]\nx = "make test"\n',
+        HELD,
+        "further proof of no promise: x",
+    ),
+}
+
+
+def check_promises(folder: Path, manifest: str, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
+    for name in ("tools", "docs", "tests"):
+        (folder / name).mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tools" / "promises.py", folder / "tools")
+    (folder / "docs" / "promises.toml").write_text(manifest)
+    (folder / "tests" / "test_x.py").write_text(tests)
+    command: list[str | Path] = [sys.executable, folder / "tools" / "promises.py", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_proof_page_has_each_promise_with_its_tests_and_is_checked(tmp_path: Path) -> None:
+    assert "docs/proof.md is stale" in check_promises(tmp_path, MANIFEST, HELD, "--check").stderr
+    assert check_promises(tmp_path, MANIFEST, HELD).returncode == 0
+    page = (tmp_path / "docs" / "proof.md").read_text()
+    assert "| A call runs once. | [a call runs once](../tests/test_x.py) |" in page
+    done = check_promises(tmp_path, MANIFEST, HELD, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("manifest", "tests", "fault"), PROMISE_FAULTS.values(), ids=PROMISE_FAULTS)
+def test_what_is_wrong_with_a_promise_is_named(tmp_path: Path, manifest: str, tests: str, fault: str) -> None:
+    done = check_promises(tmp_path, manifest, tests)
+    assert done.returncode == 1
+    assert fault in done.stderr
+
+
 def test_no_address_is_left_in_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
     import lock  # noqa: PLC0415 a script, found through the path just set

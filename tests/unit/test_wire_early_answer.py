@@ -191,6 +191,7 @@ sys.exit(", ".join(sorted(heavy & set(sys.modules))) or None)
 """
 
 
+@pytest.mark.promise("first-answer-before-imports")
 def test_no_heavy_module_is_imported_for_it() -> None:
     source = os.pathsep.join(path for path in sys.path if path.endswith("src"))
     done = subprocess.run(

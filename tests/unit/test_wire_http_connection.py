@@ -492,6 +492,7 @@ async def test_its_state_is_there_to_see() -> None:
         assert connection.calls == 1
 
 
+@pytest.mark.promise("half-open-is-noticed")
 async def test_the_kernel_watches_over_an_idle_connection() -> None:
     async with facing(saying()) as (connection, _):
         sock = connection._sock

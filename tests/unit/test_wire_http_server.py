@@ -400,6 +400,7 @@ BEGINNINGS = {
 }
 
 
+@pytest.mark.promise("floods-of-connections")
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 async def test_any_number_of_unproven_connections_leaves_room_for_others(
     beginning: str, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,7 @@ async def test_a_call_is_answered_with_its_structured_content() -> None:
         assert "resultType" not in answer["result"]
 
 
+@pytest.mark.promise("both-eras")
 async def test_both_eras_are_served_on_one_stream() -> None:
     async with stdio(Tools()) as (client, _, _):
         legacy = await client.ask(call("echo", {"n": 1}))
@@ -429,6 +430,7 @@ async def test_a_client_without_roots_is_not_asked_for_any() -> None:
 # A client that does not read, and one that is gone.
 
 
+@pytest.mark.promise("a-client-that-does-not-read")
 async def test_a_client_that_does_not_read_is_not_read_either_and_loses_nothing() -> None:
     tools = Tools()
     async with stdio(tools) as (client, server, _):

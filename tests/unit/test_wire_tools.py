@@ -95,6 +95,7 @@ async def test_an_error_of_ours_is_a_result_with_its_fields() -> None:
     }
 
 
+@pytest.mark.promise("errors-have-fields")
 @pytest.mark.parametrize("context", [{"path": object()}, {"paths": {1, 2}}, {"number": float("nan")}, {"key": b"\xff"}])
 async def test_whatever_an_error_holds_can_be_shown(context: dict[str, Any]) -> None:
     assert error_of(await answers(NotFound("there is no x", **context)))["code"] == "not_found"
