@@ -11,6 +11,7 @@ import pytest
 
 from brummer.core.errors import BrummerError, TooLarge
 from brummer.link import health, refusals
+from brummer.link.backoff import LOCAL_CAP_S
 from brummer.link.errors import BreakerOpen, Busy, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
@@ -19,6 +20,7 @@ from brummer.wire.http.server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
 from .test_link import eventually, reached, running, tool_call, unused_port
+from .virtual_world import in_virtual_time
 
 
 @pytest.fixture
@@ -261,3 +263,22 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatc
         assert link.last_error.code == "no_descriptor_left"
         assert (link.state, len(link.history), link.path_is_cut) == (State.READY, transitions, False)
         await link.call(tool_call())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_a_dial_that_fails_for_want_of_something_of_ours_is_repeated_soon(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    async def story() -> None:
+        target = Target("shop-00000000", "generation-1", "127.0.0.1", 1, TOKEN)
+        async with running(target) as link:
+            with monkeypatch.context() as patched:
+                patched.setattr("brummer.wire.http.connection.socket.socket", none_left)
+                while link.attempts < 20:
+                    await asyncio.sleep(0.01)
+                    assert (link.next_dial_s or 0.0) - link.caller.loop.time() <= LOCAL_CAP_S
+
+    in_virtual_time(story())

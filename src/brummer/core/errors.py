@@ -205,10 +205,20 @@ class TlsFailed(TransportError):
     code = "tls"
 
 
-class NoDescriptorLeft(TransportError):
-    """The system gives us, or anybody, no further file descriptor: the fault is here, not at the other end."""
+class Shortage(TransportError):
+    """Something is missing in this process or machine. That says nothing of the peer, and may be over at any moment."""
+
+
+class NoDescriptorLeft(Shortage):
+    """The limit on open files of this process, or of the machine, is reached."""
 
     code = "no_descriptor_left"
+
+
+class NoMemoryLeft(Shortage):
+    """The kernel has no memory for a connection."""
+
+    code = "out_of_memory"
 
 
 class BadAnswer(TransportError):
@@ -243,6 +253,8 @@ _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.EADDRNOTAVAIL: Unreachable,
     errno.EMFILE: NoDescriptorLeft,
     errno.ENFILE: NoDescriptorLeft,
+    errno.ENOMEM: NoMemoryLeft,
+    errno.ENOBUFS: NoMemoryLeft,
 }
 
 

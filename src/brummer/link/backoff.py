@@ -9,7 +9,9 @@ BASE_S: Final = 0.1
 """A restarting dev server is back in some hundred milliseconds."""
 
 LOCAL_CAP_S: Final = 1.0
-"""The same for an instance whose process is known to live here: a refused dial on loopback costs 50 µs."""
+"""The same for an instance whose process is known to live here, where a refused dial costs 50 µs; and for a dial that
+fails for want of descriptors or memory, because nothing tells when the shortage is over.
+"""
 
 REFUSED_CAP_S: Final = 300.0
 """The same for a server that answers but refuses: only a person can change that, and a call dials at once. It makes 600

@@ -23,7 +23,7 @@ from brummer.core.errors import (
     ConnectionClosed,
     ConnectionRefused,
     ConnectionReset,
-    NoDescriptorLeft,
+    Shortage,
     TimedOut,
     TransportError,
     Unreachable,
@@ -315,6 +315,8 @@ class Link:
     def _backoff_cap_s(self) -> float:
         if isinstance(self.last_error, Refused) and not self.parking:
             return backoff.REFUSED_CAP_S
+        if isinstance(self.last_error, Shortage):  # then the process may be hidden from us, too
+            return backoff.LOCAL_CAP_S
         return RECONNECT_CAP_S if self.condition in ("unknown", "gone") else backoff.LOCAL_CAP_S
 
     def _became_ready(self, event: Event, reason: str) -> None:
@@ -412,7 +414,7 @@ class Link:
         if isinstance(error, RateLimited):
             self._rate_limited(error)
             return
-        if isinstance(error, NoDescriptorLeft):  # that is our own trouble, and says nothing of the instance
+        if isinstance(error, Shortage):
             self._told.set()
             return
         if isinstance(error, Impostor):

@@ -74,10 +74,10 @@ class Pollable:
         """Its state may have changed: schedule the callbacks that wait for it."""
         if self.reader is not None and not self._due_read and self.can_read():
             self._due_read = True
-            self.loop.run_soon(self._on_read, self.reader[2])
+            self.loop.call_soon(self._on_read, context=self.reader[2])
         if self.writer is not None and not self._due_write and self.can_write():
             self._due_write = True
-            self.loop.run_soon(self._on_write, self.writer[2])
+            self.loop.call_soon(self._on_write, context=self.writer[2])
 
     def _on_read(self) -> None:
         self._due_read = False
@@ -92,6 +92,51 @@ class Pollable:
             self.poll()
 
 
+class _Handle(asyncio.Handle):
+    """An `asyncio.Handle` that asks for no debug mode: most of what this loop costs is made in here."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "SimulatedLoop",
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
+
+class _Timer(asyncio.TimerHandle):
+    """As `_Handle`."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "SimulatedLoop",
+        context: contextvars.Context | None,
+    ) -> None:
+        _Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+        self._scheduled = True
+
+    def cancel(self) -> None:
+        _Handle.cancel(self)
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Its time begins at `START_S`. Raises `Stuck` if no callback would ever run again."""
 
@@ -102,6 +147,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.failures: list[str] = []
         """Exceptions that reached the loop: defects, each of them."""
         self.steps = 0
+        self._timers: list[tuple[float, int, _Timer]] = []
+        """A heap. Tuples, because Python compares them without a call of its own for each pair."""
+        self._timers_set = 0
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
         self._handlers: dict[Owner | None, Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]] = {}
 
@@ -129,9 +177,26 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if (handler := self._handlers.get(process)) is not None:
             handler(self, context)
 
-    def run_soon(self, callback: Callable[[], object], context: contextvars.Context) -> None:
-        """As `call_soon`, without its checks."""
-        self._ready.append(asyncio.Handle(callback, (), self, context))
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Timers of one time are called in the order in which they were set."""
+        handle = _Timer(when, callback, args, self, context)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (when, self._timers_set, handle))
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def run_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """Schedule it in the kernel: it happens even if a process is stopped or killed."""
@@ -143,37 +208,55 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def timers_of(self, process: Owner) -> list[str]:
         """The timers that are set and will run in this process."""
-        handles = (handle for handle in self._scheduled if not handle._cancelled)
+        handles = (handle for _, _, handle in self._timers if not handle._cancelled)
         return [repr(handle._callback) for handle in handles if handle._context.get(PROCESS) is process]
 
     # The methods that asyncio requires of a loop.
 
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
+        """All turns until the loop is stopped: asyncio calls this again and again, and a turn here is short."""
+        ready = self._ready
+        while not self._stopping:
+            self._take_due()
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                context = handle._context
+                process = context.get(PROCESS)
+                if process is not None and not process.is_running:
+                    process.defer(handle)
+                    continue
+                self.steps += 1
+                try:
+                    context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 — as `asyncio.Handle` does
+                    self._callback_failed(handle, error)
+            if self.steps > STEPS:
+                raise Stuck(f"{STEPS} callbacks have run, the last at {self.now_s:.3f} s")
+
+    def _take_due(self) -> None:
+        """Make the due timers ready, after time has moved if nothing is ready."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
         if not ready:
-            if not scheduled:
+            if not timers:
                 raise Stuck("every task waits, and no timer is set")
-            self.now_s = max(self.now_s, scheduled[0]._when)
+            self.now_s = max(self.now_s, timers[0][0])
         end_s = self.now_s + RESOLUTION_S
-        while scheduled and scheduled[0]._when <= end_s:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            process = handle._context.get(PROCESS)
-            if process is not None and not process.is_running:
-                process.defer(handle)
-                continue
-            self.steps += 1
-            handle._run()
-        self._timer_cancelled_count = 0
-        if self.steps > STEPS:
-            raise Stuck(f"{STEPS} callbacks have run, the last at {self.now_s:.3f} s")
+        while timers and timers[0][0] <= end_s:
+            ready.append(heapq.heappop(timers)[2])
+
+    def _callback_failed(self, handle: asyncio.Handle, error: BaseException) -> None:
+        what = asyncio.format_helpers._format_callback_source(handle._callback, handle._args)
+        self.call_exception_handler({"message": f"Exception in callback {what}", "exception": error, "handle": handle})
+
+    def close(self) -> None:
+        super().close()
+        self._timers.clear()
 
     def _write_to_self(self) -> None:
         pass

@@ -532,7 +532,7 @@ class Schedule:
     async def _raise(self) -> None:
         """A function that the heartbeat, or the directory's reader, calls raises an unexpected exception."""
         hub = self._client().hub
-        if hub is None:
+        if hub is None or hub.hub is None:  # its long tasks have not begun yet
             return
         fault = self.world.begin("a defect", hub.name)
         failing = SystemFault(hub.process, frozenset({self.rng.choice(("network", "scandir", "listener"))}), -1, 1.0)
