@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import planting
@@ -83,7 +83,7 @@ def results(first: int, seeds: int, seconds: float | None, workers: int) -> "Ite
     last = None if seconds is not None else first + seeds
     pool = ProcessPoolExecutor(workers)
     try:
-        pending = [pool.submit(some, start, last) for start, _ in zip(starts, range(2 * workers), strict=False)]
+        pending = [pool.submit(some, start, last) for start in islice(starts, 2 * workers)]
         while pending:
             yield from pending.pop(0).result()
             if until_s is None or time.monotonic() < until_s:
