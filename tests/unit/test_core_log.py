@@ -142,3 +142,9 @@ def test_a_line_of_json_about_a_name_that_is_not_utf_8_is_written(
     root.warning("%s is odd", "dir\udcff")
     root.handlers[0].flush()
     assert json.loads(capsys.readouterr().err)["message"] == "dir? is odd"
+
+
+def test_a_hook_without_subscribers_is_not_replaced_by_its_default() -> None:
+    hook: Hook[str] = Hook()
+    assert (hook or Hook()) is hook
+    assert hook.subscribers == 0

@@ -20,8 +20,9 @@ class Hook(Generic[E]):
     def __init__(self) -> None:
         self._subscribers: tuple[tuple[Callable[[E], object]], ...] = ()
 
-    def __len__(self) -> int:
-        """The number of subscribers."""
+    @property
+    def subscribers(self) -> int:
+        """Their number. It is no ``__len__``, because an empty hook would be false in ``hook or Hook()``."""
         return len(self._subscribers)
 
     def subscribe(self, subscriber: Callable[[E], object]) -> Callable[[], None]:

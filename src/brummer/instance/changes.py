@@ -57,7 +57,7 @@ class Changes:
         self._hook: Hook[tuple[Change, Run]] = Hook()
 
     def __repr__(self) -> str:
-        return f"<Changes {self.log!r}, {len(self._hook)} listeners>"
+        return f"<Changes {self.log!r}, {self._hook.subscribers} listeners>"
 
     def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:
         """Call it after each change, when the run is already in its new state; returns what ends that."""
