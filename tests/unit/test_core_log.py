@@ -146,5 +146,5 @@ def test_a_line_of_json_about_a_name_that_is_not_utf_8_is_written(
 
 def test_a_hook_without_subscribers_is_not_replaced_by_its_default() -> None:
     hook: Hook[str] = Hook()
-    assert (hook or Hook()) is hook
+    assert (hook or Hook()) is hook  # type: ignore[truthy-bool]
     assert hook.subscribers == 0
