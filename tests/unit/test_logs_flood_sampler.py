@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.logs import flood_sampler
-from brummer.logs.bounded_log import Page
+from brummer.logs.entries import Page
 from brummer.logs.flood_sampler import Part, Skimmer
 from brummer.logs.output import Line, Output
 

@@ -19,11 +19,11 @@ from brummer.logs.journal import files as journal_files
 from brummer.logs.journal import query, record_format, retention
 from brummer.logs.journal import writer as journal_module
 from brummer.logs.journal.files import FACTS_BYTES, KEPT_BYTES, Lost, ProjectFiles, RunFiles
-from brummer.logs.journal.query import Wanted
-from brummer.logs.journal.reader import LOST, BlackBox, page, projects
+from brummer.logs.journal.reader import LOST, BlackBox, projects
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.journal.writer import Journal
 from brummer.logs.output import Line
+from brummer.logs.query import Wanted
 from brummer.settings.limits import DEFAULTS
 
 GENERATION = "generation-1"
@@ -266,7 +266,7 @@ def test_changes_that_are_gone_in_between_are_counted_there(tmp_path: Path) -> N
     files.write([], [(n, {}, facts()) for n in (2, 3, 3, 7, 8)], Lost(), is_last=True)
     kept = box(tmp_path).changes()
     assert [noted.n for noted in kept.entries] == [2, 3, 7, 8]
-    assert [page(kept, f"{GENERATION}.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
+    assert [kept.read(f"{GENERATION}.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
 
 
 def test_a_black_box_that_somebody_has_removed_is_begun_anew(tmp_path: Path) -> None:
@@ -373,17 +373,17 @@ def test_lines_of_several_processes_come_in_the_order_in_which_they_were_printed
 def test_a_cursor_of_the_live_instance_goes_on_in_the_black_box_and_another_is_reset(tmp_path: Path) -> None:
     written(tmp_path, 1, [line(n) for n in range(5, 11)], facts())
     kept = box(tmp_path).lines(None)
-    following = page(kept, f"{GENERATION}.7", 2, lambda _: True)
+    following = kept.read(f"{GENERATION}.7", 2, lambda _: True)
     assert [one.n for one in following.entries] == [8, 9]
     assert (following.next_cursor, following.cursor_reset) == (f"{GENERATION}.9", False)
-    rest = page(kept, following.next_cursor, 100, lambda _: True)
+    rest = kept.read(following.next_cursor, 100, lambda _: True)
     assert ([one.n for one in rest.entries], rest.next_cursor) == ([10], f"{GENERATION}.10")
-    ahead = page(kept, f"{GENERATION}.12", 100, lambda _: True)
+    ahead = kept.read(f"{GENERATION}.12", 100, lambda _: True)
     assert (ahead.entries, ahead.next_cursor) == ([], f"{GENERATION}.12")
-    other = page(kept, "another-one.7", 100, lambda _: True)
+    other = kept.read("another-one.7", 100, lambda _: True)
     assert (len(other.entries), other.cursor_reset) == (6, True)
     with pytest.raises(InvalidArguments):
-        page(kept, "nonsense", 1, lambda _: True)
+        kept.read("nonsense", 1, lambda _: True)
 
 
 def test_while_the_instance_may_live_a_cursor_passes_nothing_that_may_still_be_written(tmp_path: Path) -> None:
@@ -391,18 +391,18 @@ def test_while_the_instance_may_live_a_cursor_passes_nothing_that_may_still_be_w
     late = [Line(n, "dev", "stdout", f"2026-01-01T00:00:02.00{n}Z", "late") for n in (4, 5)]
     written(tmp_path, 1, [*old, *late], facts())
     kept = box(tmp_path).lines(None, is_over=False)
-    newest = page(kept, None, 10, lambda _: True)
+    newest = kept.read(None, 10, lambda _: True)
     assert ([one.n for one in newest.entries], newest.next_cursor) == ([1, 2, 4, 5], f"{GENERATION}.2")
-    following = page(kept, f"{GENERATION}.1", 10, lambda _: True)
+    following = kept.read(f"{GENERATION}.1", 10, lambda _: True)
     assert [one.n for one in following.entries] == [2]
     assert (following.next_cursor, following.omitted) == (f"{GENERATION}.2", 2)
-    over = page(box(tmp_path).lines(None), f"{GENERATION}.2", 10, lambda _: True)
+    over = box(tmp_path).lines(None).read(f"{GENERATION}.2", 10, lambda _: True)
     assert ([one.n for one in over.entries], over.next_cursor) == ([4, 5], f"{GENERATION}.5")
 
 
 def test_without_a_cursor_the_newest_are_shown_and_the_others_counted(tmp_path: Path) -> None:
     written(tmp_path, 1, [line(n, "even" if n % 2 == 0 else "odd") for n in range(1, 11)], facts())
-    newest = page(box(tmp_path).lines("dev-1"), None, 2, lambda one: one.text == "even")
+    newest = box(tmp_path).lines("dev-1").read(None, 2, lambda one: one.text == "even")
     assert [one.n for one in newest.entries] == [8, 10]
     assert (newest.omitted, newest.dropped) == (3, 0)
 

@@ -3,7 +3,8 @@ import logging
 import pytest
 
 from brummer.core.errors import InvalidArguments
-from brummer.logs.bounded_log import PAGE_BYTES, NumberedLog, Page
+from brummer.logs.bounded_log import BoundedLog
+from brummer.logs.entries import PAGE_BYTES, Page
 from brummer.logs.output import LINE_BYTES, UNFINISHED_LENGTH, Batch, Line, Output
 from brummer.settings.limits import DEFAULTS
 
@@ -118,7 +119,7 @@ def test_one_answer_has_a_byte_limit_and_the_next_goes_on_behind_it() -> None:
 
 
 def test_a_single_line_over_the_limit_is_still_given() -> None:
-    log: NumberedLog[Line] = NumberedLog("gen", PAGE_BYTES * 3, lambda line: len(line.text))
+    log: BoundedLog[Line] = BoundedLog("gen", PAGE_BYTES * 3, lambda line: len(line.text))
     log.append(Line(1, "web", "stdout", "", "x" * (PAGE_BYTES + 1)))
     log.append(Line(2, "web", "stdout", "", "y"))
     page = log.read("gen.0", 10, lambda _: True)

@@ -15,7 +15,7 @@ Seconds = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_S)]
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 
 Since = str | Annotated[float, Meta(ge=0)]
-"""A time, or how long ago: see `brummer.logs.filters.is_since`."""
+"""A time, or how long ago: see `brummer.logs.query.is_since`."""
 
 Query = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
 

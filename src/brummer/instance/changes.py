@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from brummer.core.events import Hook
 from brummer.instance.run import ProcessStatus, Run
-from brummer.logs.bounded_log import NumberedLog
+from brummer.logs.bounded_log import BoundedLog
 
 if TYPE_CHECKING:
     from brummer.logs.error_groups import ErrorGroup
@@ -53,7 +53,7 @@ class Changes:
     """The log, and its listeners."""
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
-        self.log: NumberedLog[Change] = NumberedLog(generation, max_changes)
+        self.log: BoundedLog[Change] = BoundedLog(generation, max_changes)
         self._hook: Hook[tuple[Change, Run]] = Hook()
 
     def __repr__(self) -> str:

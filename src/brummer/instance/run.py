@@ -17,7 +17,7 @@ from brummer.logs.urls import Url, urls_in
 from brummer.process.child import Child, Exit
 
 if TYPE_CHECKING:
-    from brummer.logs.bounded_log import NumberedLog
+    from brummer.logs.bounded_log import BoundedLog
     from brummer.logs.error_groups import Problems
 
 MAX_URLS = 20
@@ -140,11 +140,11 @@ class Run:
     def owns(self, line: Line) -> bool:
         return line.process == self.name and self.first_n < line.n and (self.last_n is None or line.n <= self.last_n)
 
-    def lines(self, log: "NumberedLog[Line]") -> Iterator[Line]:
+    def lines(self, log: "BoundedLog[Line]") -> Iterator[Line]:
         """Those that are still in the log, oldest first; consume it before you await."""
         return filter(self.owns, log.after(self.first_n, self.name))
 
-    def last_lines(self, log: "NumberedLog[Line]", count: int) -> list[Line]:
+    def last_lines(self, log: "BoundedLog[Line]", count: int) -> list[Line]:
         """The last of those, oldest first."""
         newest = takewhile(lambda line: line.n > self.first_n, log.newest(self.name))
         return list(islice(filter(self.owns, newest), count))[::-1]

@@ -31,12 +31,12 @@ from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import wall
 from brummer.instance.black_box import Past
 from brummer.instance.detect import Script
-from brummer.instance.log_reading import read_log, search_log
+from brummer.instance.log_reading import read_log
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Waiting
-from brummer.logs.bounded_log import twice_encoded
+from brummer.logs.entries import twice_encoded
 from brummer.logs.text import shortened
 from brummer.wire.mcp.server import CLIENT_GONE
 from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
@@ -182,7 +182,7 @@ class _Calls:
     async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
         if past := await self._past_of(wanted.process):
             return _lines(await past.lines(wanted))
-        return _lines(search_log(self._manager, wanted, await self._process(wanted.process), wall()))
+        return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Answer:
         if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):

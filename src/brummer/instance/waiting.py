@@ -19,8 +19,8 @@ from brummer.host.ports import port_answers
 from brummer.instance.changes import Change
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
-from brummer.logs.filters import stamp_of
 from brummer.logs.output import Batch, Line
+from brummer.logs.query import stamp_of
 
 CHUNK_BUDGET_S = 0.02
 """CPU time for the lines that have come at once: it is spent on the loop."""

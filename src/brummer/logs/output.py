@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from brummer.logs.bounded_log import NumberedLog
+from brummer.logs.bounded_log import BoundedLog
 from brummer.logs.flood_sampler import Part, Skimmer
 from brummer.logs.text import LineAssembler, is_plain, plain
 from brummer.settings.limits import DEFAULTS
@@ -83,7 +83,7 @@ class Output:
     """All lines of an instance. `log` reads them; `open` takes the chunks of a new process."""
 
     def __init__(self, generation: str, *, max_bytes: int = DEFAULTS.output_bytes) -> None:
-        self.log: NumberedLog[Line] = NumberedLog(generation, max_bytes, size_of)
+        self.log: BoundedLog[Line] = BoundedLog(generation, max_bytes, size_of)
         self._followers: dict[object, Follower] = {}
         self._need_every_line: set[object] = set()
         self._stamp = Stamp()

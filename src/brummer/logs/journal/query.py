@@ -1,123 +1,79 @@
-"""The answers that a black box can give, in the shapes in which a live instance gives them, and marked.
+"""The answers of a black box, in the shapes of a live instance's answers.
 
 Files are read in a thread. Only a regular expression is matched on the loop, in slices, because the bound on its time
 holds there and nowhere else.
 """
 
 import asyncio
-import bisect
 import functools
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from brummer.host.clocks import wall
 from brummer.host.patterns import Pattern, meter_of_call
-from brummer.logs.bounded_log import twice_encoded
+from brummer.logs.entries import twice_encoded
 from brummer.logs.error_groups import Problems
-from brummer.logs.filters import Holds, at_least, is_since, lines_room, with_neighbours
-from brummer.logs.journal.reader import BlackBox, Kept, page
-from brummer.logs.output import Batch, Line, answer_size_of
-from brummer.wire.mcp.tool_results import BUDGET_BYTES
+from brummer.logs.journal.reader import BlackBox, JournalEntries
+from brummer.logs.output import Batch, Line
+from brummer.logs.query import Holds, answer, wanted_by
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 
 SLICE: Final = 100
 """Lines: a fifth of a millisecond for an ordinary expression."""
 SLICE_S: Final = 0.02
 """CPU time for one slice: other calls wait for it."""
 
-Answer = dict[str, Any]
 
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The arguments of `logs_tail` and `logs_search` that select lines. A black box must obey all of them."""
-
-    process: str | None = None
-    cursor: str | None = None
-    limit: int = 100
-    limit_bytes: int = BUDGET_BYTES
-    level: str | None = None
-    since: str | float | None = None
-    query: str = ""
-    regex: bool = False
-    around: int = 0
-
-
-async def lines(box: BlackBox, arguments: msgspec.Struct, *, is_over: bool = True) -> Answer:
-    """What these arguments (see `Wanted`) ask for. Raises NotFound, InvalidArguments."""
-    wanted = msgspec.convert(msgspec.structs.asdict(arguments), Wanted)
+async def lines(box: BlackBox, arguments: msgspec.Struct, *, is_over: bool = True) -> dict[str, Any]:
+    """The answer to these arguments (see `brummer.logs.query.Wanted`). Raises NotFound, InvalidArguments."""
+    wanted = wanted_by(arguments)
     kept = await asyncio.to_thread(box.lines, wanted.process, is_over=is_over)
-    matching = await _matching(kept, wanted.query) if wanted.regex else None
-    return await asyncio.to_thread(_answer, kept, wanted, matching)
+    filters: list[Holds] = []
+    if wanted.regex:
+        matching = await _matching(kept, wanted.query)
+        filters.append(lambda line: line.n in matching)
+    return await asyncio.to_thread(answer, kept, wanted, wall(), _IsInAnError(kept.entries), filters)
 
 
-def _answer(kept: Kept, wanted: Wanted, matching: set[int] | None) -> Answer:
-    holds = [_contains(wanted.query) if matching is None else lambda line: line.n in matching]
-    if wanted.since is not None:
-        holds.append(is_since(wanted.since, wall()))
-    if wanted.level is not None:
-        holds.append(at_least(wanted.level, _is_in_an_error(kept.entries)))
-    room = lines_room(wanted.limit_bytes, wanted.around)
-    found = page(
-        kept,
-        wanted.cursor,
-        wanted.limit,
-        lambda line: all(hold(line) for hold in holds),
-        limit_size=room,
-        size_of=answer_size_of,
-    )
-    if not wanted.around:
-        return {"lines": found.entries, **found.position()}
-    return {**with_neighbours(found, room, _around(kept.entries, wanted.around)), **found.position()}
+class _IsInAnError:
+    """Searches the lines for errors anew, once it is asked: what the instance knew of them has died with it."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    def __call__(self, line: Line) -> bool:
+        return self._problems[line.process].owns(line.n)
+
+    @functools.cached_property
+    def _problems(self) -> dict[str, Problems]:
+        problems: defaultdict[str, Problems] = defaultdict(Problems)
+        for (process, _), group in itertools.groupby(self._lines, key=operator.attrgetter("process", "stream")):
+            batch = list(group)
+            texts = [line.text for line in batch]
+            problems[process].read(Batch(batch, texts, "\n".join(texts)), 0.0)
+        for each in problems.values():
+            each.settle(0.0)
+        return problems
 
 
-def _contains(query: str) -> Holds:
-    return lambda line: query in line.text
-
-
-def _is_in_an_error(lines: Sequence[Line]) -> Holds:
-    """Read for errors anew: what the instance knew of them has died with it."""
-    problems: defaultdict[str, Problems] = defaultdict(Problems)
-    for (process, _), group in itertools.groupby(lines, key=operator.attrgetter("process", "stream")):
-        batch = list(group)
-        texts = [line.text for line in batch]
-        problems[process].read(Batch(batch, texts, "\n".join(texts)), 0.0)
-    for each in problems.values():
-        each.settle(0.0)
-    return lambda line: problems[line.process].owns(line.n)
-
-
-def _around(lines: Sequence[Line], count: int) -> Callable[[Line], tuple[list[Line], list[Line]]]:
-    """Those next to a line, of the same process."""
-    lines_of: defaultdict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        lines_of[line.process].append(line)
-
-    def around(hit: Line) -> tuple[list[Line], list[Line]]:
-        own = lines_of[hit.process]
-        position = bisect.bisect_left(own, hit.n, key=operator.attrgetter("n"))
-        return own[max(0, position - count) : position], own[position + 1 : position + 1 + count]
-
-    return around
-
-
-async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> Answer:
+async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> dict[str, Any]:
     """As `changes_since`. Raises NotFound, InvalidArguments."""
-    found = page(
-        await asyncio.to_thread(box.changes),
+    kept = await asyncio.to_thread(box.changes)
+    page = kept.read(
         cursor,
         limit,
-        lambda _: True,
-        limit_size=lines_room(BUDGET_BYTES, 0),
+        limit_size=BUDGET_BYTES - ENVELOPE_BYTES,
         size_of=lambda noted: twice_encoded(noted.change),
     )
-    return {"changes": [noted.change for noted in found.entries], **found.position()}
+    return {"changes": [noted.change for noted in page.entries], **page.position()}
 
 
-async def _matching(kept: Kept, query: str) -> set[int]:
+async def _matching(kept: JournalEntries[Line], query: str) -> set[int]:
     """The numbers of the lines that match. Raises InvalidArguments, also for an expression that takes too long."""
     meter = meter_of_call(query, "query")
     matching: set[int] = set()

@@ -1,22 +1,24 @@
-"""What can still be told of runs that nobody is there to tell of: read from what their instance has written.
+"""Runs whose instance does not answer, read from the files that it has written.
 
-Blocking, for a thread. Files are read bounded and believed only where they are whole; a file that can't be read counts
-as if it were not there. Lines have the numbers that they had in the live instance, so a cursor of the one is good for
-the other, as long as it is of the same generation.
+Blocking: use a thread. Reading is bounded, and only whole frames are used; an unreadable file counts as missing. Lines
+have the numbers that they had in the live instance, so a cursor of it goes on here if it is of the same generation.
 """
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from sys import maxsize
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.host.directories import private_directory
 from brummer.host.files import read_bounded
-from brummer.logs.bounded_log import PAGE_BYTES, Page, parse_cursor, twice_encoded
+from brummer.logs.entries import Entries, Numbered
 from brummer.logs.journal import record_format
 from brummer.logs.journal.record_format import About, Noted
 from brummer.logs.journal.retention import FILES, Shelved, shelved
@@ -35,17 +37,14 @@ LOST: Final = "lost"
 """The status of a run that its instance did not live to see the end of."""
 
 
-class _Numbered(Protocol):
-    @property
-    def n(self) -> int: ...
+T = TypeVar("T", bound=Numbered)
+
+_number = attrgetter("n")
+_process = attrgetter("process")
 
 
-T = TypeVar("T", bound=_Numbered)
-
-
-@dataclass(frozen=True, slots=True)
-class PastRun:
-    """A run as its files tell of it: its last facts, and all that was noted."""
+class PastRun(msgspec.Struct, frozen=True):
+    """A run as its files describe it: ``process`` are its last facts, and ``noted`` all of its changes with facts."""
 
     files: Shelved
     noted: list[Noted]
@@ -56,7 +55,7 @@ class PastRun:
         return self.files.stem.generation
 
     def facts(self, generation: str | None, *, is_over: bool) -> dict[str, Any]:
-        """As `scripts_status` shows it. An id of another generation names that: ids begin anew with each."""
+        """As `scripts_status` shows it. An id of another generation names the generation, since each begins at 1."""
         facts = dict(self.process)
         if self.generation != generation:
             facts["process_id"] = f"{facts['process_id']}@{self.generation}"
@@ -66,27 +65,65 @@ class PastRun:
         return facts
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Entries of one generation, oldest first. ``gone``: for each stretch of missing ones how many, and the number
-    of the entry before which they were.
+class JournalEntries(Entries[T]):
+    """Entries of one generation, given oldest first. ``gone``: for each range of missing entries how many, and the
+    number of the entry before which they were. ``unsettled_from``: from this number on others may still be written in
+    between; None: nothing more will be written.
     """
 
-    generation: str
-    entries: Sequence[Any]
-    gone: Sequence[tuple[int, int]] = ()
-    unsettled_from: int | None = None
-    """From this number on some may be missing that are still to be written; None: nothing more will be."""
+    def __init__(
+        self,
+        generation: str,
+        entries: Sequence[T],
+        gone: Sequence[tuple[int, int]] = (),
+        unsettled_from: int | None = None,
+    ) -> None:
+        self.generation = generation
+        self.entries = entries
+        self.gone = gone
+        self._settled = len(entries) if unsettled_from is None else self._position(unsettled_from - 1)
+        self.last_n = entries[self._settled - 1].n if self._settled else 0
+        self._own: dict[str, list[T]] = {}
+
+    def after(self, n: int, process: str | None = None) -> Iterator[T]:
+        return _of(process, itertools.islice(self.entries, self._position(n), self._settled))
+
+    def newest(self, process: str | None = None) -> Iterator[T]:
+        return _of(process, reversed(self.entries))
+
+    def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
+        process = _process(entry)
+        if process not in self._own:
+            self._own[process] = list(_of(process, iter(self.entries)))
+        own = self._own[process]
+        position = bisect_right(own, entry.n, key=_number)
+        return own[max(0, position - 1 - count) : max(0, position - 1)], own[position : position + count]
+
+    def dropped_between(self, after: int, until: int, process: str | None = None) -> int:  # noqa: ARG002 - at least
+        return sum(max(0, min(count, min(before - 1, until) - after)) for count, before in self.gone)
+
+    def count(self, wanted: Callable[[T], bool] | None, process: str | None = None) -> int:
+        return sum(1 for entry in _of(process, iter(self.entries)) if wanted is None or wanted(entry))
+
+    def unsettled(self) -> Iterable[T]:
+        return self.entries[self._settled :]
+
+    def _position(self, n: int) -> int:
+        return bisect_right(self.entries, n, key=_number)
+
+
+def _of(process: str | None, entries: Iterator[T]) -> Iterator[T]:
+    return entries if process is None else (entry for entry in entries if _process(entry) == process)
 
 
 class BlackBox:
-    """One look at the black box of a project. ``without``: the generation that can speak for itself."""
+    """The black box of a project as it is now. ``without``: a generation that is left out, since it answers itself."""
 
     def __init__(self, directory: Path, *, without: str | None = None) -> None:
-        self.runs = [run for files in _shelved(directory) if files.stem.generation != without for run in _read(files)]
-        """The latest first; none when there is no black box that can be read."""
+        self.runs = [run for files in _shelved(directory) if files.stem.generation != without and (run := _read(files))]
+        """The latest first; empty without a readable black box."""
         self.generation = self.runs[0].generation if self.runs and without is None else None
-        """The last one that ran anything."""
+        """The last one that has run a script."""
 
     @property
     def written_at(self) -> str | None:
@@ -103,7 +140,7 @@ class BlackBox:
         chosen = list(reversed(latest.values())) if name is None else runs
         return [run.facts(self.generation, is_over=is_over or run.generation != self.generation) for run in chosen]
 
-    def lines(self, process: str | None, *, is_over: bool = True) -> Kept:
+    def lines(self, process: str | None, *, is_over: bool = True) -> JournalEntries[Line]:
         """Of one process, by name or id, or of all. Raises NotFound. ``is_over`` as for `processes`."""
         runs = self._called(process) if process is not None else self.runs
         if not runs:
@@ -116,19 +153,19 @@ class BlackBox:
             found, before = _lines_of(run.files, READ_BYTES // len(runs))
             lines += found
             if before:
-                gone.append((before, found[0].n if found else 1))
+                gone.append((before, found[0].n if found else maxsize))
         lines.sort(key=lambda line: line.n)
         is_settled = is_over or generation != self.generation
-        return Kept(generation, lines, gone, None if is_settled else _unsettled_from(lines))
+        return JournalEntries(generation, lines, gone, None if is_settled else _unsettled_from(lines))
 
-    def changes(self) -> Kept:
+    def changes(self) -> JournalEntries[Noted]:
         """All of the last generation. Raises NotFound."""
         if self.generation is None:
             raise NotFound("nothing has run", processes=[])
         by_n = {noted.n: noted for run in self.runs if run.generation == self.generation for noted in run.noted}
         numbers = sorted(by_n)
         gone = [(n - before - 1, n) for before, n in itertools.pairwise([0, *numbers]) if n - before > 1]
-        return Kept(self.generation, [by_n[n] for n in numbers], gone)
+        return JournalEntries(self.generation, [by_n[n] for n in numbers], gone)
 
     def find(self, process: str) -> list[PastRun]:
         """By name all its runs, the latest first; else by id that very run."""
@@ -178,73 +215,15 @@ def projects(root: Path) -> list[About]:
     return [whose for path, whose in found if whose is not None and whose.instance_id == path.name]
 
 
-def page(
-    kept: Kept,
-    cursor: str | None,
-    limit: int,
-    wanted: Callable[[Any], bool],
-    *,
-    limit_size: int = PAGE_BYTES,
-    size_of: Callable[[Any], int] = twice_encoded,
-) -> Page[Any]:
-    """As `NumberedLog.read`; ``dropped`` is never too small. Raises InvalidArguments.
-
-    Who reads on with cursors gets nothing of which a part may come later; ``omitted`` tells how much is withheld.
-    """
-    entries = kept.entries
-    settled = [entry for entry in entries if kept.unsettled_from is None or entry.n < kept.unsettled_from]
-    last_n = settled[-1].n if settled else 0
-    if cursor is None:
-        found, omitted = _newest(entries, limit, wanted, limit_size, size_of)
-        dropped = 0 if omitted else sum(count for count, _ in kept.gone)
-        return Page(found, f"{kept.generation}.{last_n}", dropped, {}, omitted, more=False, cursor_reset=False)
-    generation, position = parse_cursor(cursor)
-    is_ours = generation == kept.generation
-    position = position if is_ours else 0
-    found, is_cut = _first((entry for entry in settled if entry.n > position), limit, wanted, limit_size, size_of)
-    dropped = sum(max(0, min(count, before - 1 - position)) for count, before in kept.gone)
-    next_n = found[-1].n if is_cut else max(position, last_n)
-    withheld = sum(map(wanted, entries[len(settled) :]))
-    return Page(found, f"{kept.generation}.{next_n}", dropped, {}, withheld, more=is_cut, cursor_reset=not is_ours)
-
-
-def _newest(
-    entries: Sequence[T], limit: int, wanted: Callable[[T], bool], room: int, size_of: Callable[[T], int]
-) -> tuple[list[T], int]:
-    found: deque[T] = deque()
-    omitted = 0
-    for entry in reversed(entries):
-        if not wanted(entry):
-            continue
-        room -= size_of(entry)
-        if omitted or len(found) == limit or (room < 0 and found):
-            omitted += 1
-        else:
-            found.appendleft(entry)
-    return list(found), omitted
-
-
-def _first(
-    entries: Iterable[T], limit: int, wanted: Callable[[T], bool], room: int, size_of: Callable[[T], int]
-) -> tuple[list[T], bool]:
-    found: list[T] = []
-    for entry in filter(wanted, entries):
-        room -= size_of(entry)
-        if len(found) == limit or (room < 0 and found):
-            return found, True
-        found.append(entry)
-    return found, False
-
-
-def _read(files: Shelved) -> list[PastRun]:
-    """None or one."""
+def _read(files: Shelved) -> PastRun | None:
+    """None if its facts are missing or unreadable."""
     if files.facts is None:
-        return []
+        return None
     try:
         noted = record_format.decode_noted(read_bounded(files.facts, FACTS_BYTES))
     except (BrummerError, OSError):
-        return []
-    return [PastRun(files, noted, noted[-1].process)] if noted else []
+        return None
+    return PastRun(files, noted, noted[-1].process) if noted else None
 
 
 def _lines_of(files: Shelved, room: int) -> tuple[list[Line], int]:

@@ -1,14 +1,16 @@
-"""What may be asked of lines, wherever they are kept: since when, how serious, and what stands around them. Pure."""
+"""The answers of `logs_tail` and `logs_search`, wherever the lines are kept: which match, and how many fit. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from brummer.core.errors import InvalidArguments, shown
-from brummer.logs.bounded_log import Page
+from brummer.logs.entries import Entries, Page
 from brummer.logs.output import Line, Stamp, answer_size_of
 from brummer.settings.units import seconds
-from brummer.wire.mcp.tool_results import ENVELOPE_BYTES
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 
 Holds = Callable[[Line], bool]
 
@@ -16,6 +18,63 @@ LONGEST_AGO_S: Final = 100 * 86_400
 """The limit of a bare number of seconds: below any date in digits (20261130), and over the age of any output."""
 
 _TIME_OF_DAY: Final = re.compile(r"(\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z| ?UTC)?", re.ASCII)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of `logs_tail` and `logs_search`: all of them must be obeyed wherever the lines are kept."""
+
+    process: str | None = None
+    cursor: str | None = None
+    limit: int = 100
+    limit_bytes: int = BUDGET_BYTES
+    level: str | None = None
+    since: str | float | None = None
+    query: str = ""
+    regex: bool = False
+    around: int = 0
+
+
+def wanted_by(arguments: msgspec.Struct) -> Wanted:
+    """The arguments of a call. Raises ValidationError for an unknown one, which must not be dropped."""
+    return msgspec.convert(msgspec.structs.asdict(arguments), Wanted)
+
+
+def answer(
+    lines: Entries[Line],
+    wanted: Wanted,
+    now: float,
+    is_in_an_error: Holds,
+    filters: Sequence[Holds] = (),
+    *,
+    process: str | None = None,
+    since_n: int = 0,
+) -> dict[str, Any]:
+    """The members of the answer, ``lines`` as structs. ``now`` in seconds since the epoch. ``is_in_an_error``: for the
+    level. ``filters`` come first, and one of them is the regular expression. ``process`` and ``since_n`` as for
+    `Entries.read`. Raises InvalidArguments.
+    """
+    filters = [*filters, *([_contains(wanted.query)] if wanted.query and not wanted.regex else [])]
+    if wanted.since is not None:
+        filters.append(is_since(wanted.since, now))
+    if wanted.level is not None:
+        filters.append(at_least(wanted.level, is_in_an_error))
+    room = max(0, wanted.limit_bytes - ENVELOPE_BYTES) // (2 if wanted.around else 1)
+    page = lines.read(
+        wanted.cursor,
+        wanted.limit,
+        (lambda line: all(holds(line) for holds in filters)) if filters else None,
+        process=process,
+        since_n=since_n,
+        limit_size=room,
+        size_of=answer_size_of,
+    )
+    if not wanted.around:
+        return {"lines": page.entries, **page.position()}
+    return {**_with_neighbours(page, room, lambda hit: lines.around(hit, wanted.around)), **page.position()}
+
+
+def _contains(query: str) -> Holds:
+    return lambda line: query in line.text
 
 
 def is_since(since: str | float, now: float) -> Holds:
@@ -71,12 +130,7 @@ def at_least(level: str, is_in_an_error: Holds) -> Holds:
     return lambda line: level_of(line.text) in serious or is_in_an_error(line)
 
 
-def lines_room(limit_bytes: int, around: int) -> int:
-    """Bytes for the lines of an answer (`answer_size_of`); with neighbours, half for the hits and half for them."""
-    return max(0, limit_bytes - ENVELOPE_BYTES) // (2 if around else 1)
-
-
-def with_neighbours(
+def _with_neighbours(
     page: Page[Line], room: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
 ) -> dict[str, Any]:
     """``lines`` and ``hits``. The lines ``around`` the hits, before and after, have ``room`` bytes; ``without_context``

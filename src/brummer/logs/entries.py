@@ -1,0 +1,185 @@
+"""Numbered entries that are read with cursors, in the memory of an instance or in its journal. Pure.
+
+A cursor is the text ``GENERATION.N``: "everything up to entry N of that run of the instance has been read". It stays
+valid for ever: if entries after it are gone, the answer says how many; if it is of another generation, reading starts
+at the oldest entry, and the answer says so.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from brummer.core.errors import InvalidArguments, shown
+
+MAX_DIGITS = 19
+"""Of a number in a cursor: no instance prints so many lines."""
+PAGE_BYTES = 256 * 1024
+"""What one answer may hold: 5,000 ordinary lines, and far less than an agent's context."""
+DROPPED_BYTES = 512
+"""Bytes in an answer for the names of processes that have lost entries: some ten, as data and as text."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def twice_encoded(entry: object) -> int:
+    """The size of an entry in an answer, as data and as text for reading, which is not longer than the JSON."""
+    return 2 * len(_encode(entry))
+
+
+class Numbered(Protocol):
+    """An entry."""
+
+    @property
+    def n(self) -> int: ...
+
+
+T = TypeVar("T", bound=Numbered)
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: matching entries that
+    are not shown, either older ones beyond the limit, or the newest while they are not settled. ``more``: newer entries
+    follow after ``next_cursor``. ``cursor_reset``: the cursor was of another generation.
+    """
+
+    entries: list[T]
+    next_cursor: str
+    dropped: int
+    dropped_of: dict[str, int]
+    omitted: int
+    more: bool
+    cursor_reset: bool
+
+    def position(self) -> dict[str, Any]:
+        """All members but the entries; empty ones are left out. ``dropped_of`` names the processes that have lost most,
+        as many as fit into every answer.
+        """
+        position: dict[str, Any] = {"next_cursor": self.next_cursor, "dropped": self.dropped}
+        if most := _most(self.dropped_of):
+            position["dropped_of"] = most
+        for name in ("omitted", "more", "cursor_reset"):
+            if value := getattr(self, name):
+                position[name] = value
+        return position
+
+
+class Entries(ABC, Generic[T]):
+    """The entries of one ``generation``. ``last_n``: the number up to which all have been given. ``process``: only the
+    entries of this process; None: all.
+    """
+
+    generation: str
+    last_n: int
+
+    @property
+    def processes(self) -> Collection[str]:
+        """The processes whose losses are counted one by one."""
+        return ()
+
+    @abstractmethod
+    def after(self, n: int, process: str | None = None) -> Iterator[T]:
+        """The entries after number ``n``, up to ``last_n``, oldest first."""
+
+    @abstractmethod
+    def newest(self, process: str | None = None) -> Iterator[T]:
+        """All entries, the newest first."""
+
+    @abstractmethod
+    def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
+        """Up to ``count`` entries of the same process before and after one of these."""
+
+    @abstractmethod
+    def dropped_between(self, after: int, until: int, process: str | None = None) -> int:
+        """How many entries after one number, up to another, are gone; never too few."""
+
+    @abstractmethod
+    def count(self, wanted: Callable[[T], bool] | None, process: str | None = None) -> int:
+        """How many entries match."""
+
+    def resume(self, n: int) -> int:
+        """Where to go on after a cursor of this generation."""
+        return n
+
+    def unsettled(self) -> Iterable[T]:
+        """Entries after ``last_n``, which a cursor does not pass: others may still come before them."""
+        return ()
+
+    def cursor(self, n: int | None = None) -> str:
+        return f"{self.generation}.{self.last_n if n is None else n}"
+
+    def read(
+        self,
+        cursor: str | None,
+        limit: int,
+        wanted: Callable[[T], bool] | None = None,
+        *,
+        process: str | None = None,
+        since_n: int = 0,
+        limit_size: int = PAGE_BYTES,
+        size_of: Callable[[T], int] = twice_encoded,
+    ) -> Page[T]:
+        """Without a cursor the newest ``limit`` wanted entries, else the first ``limit`` after it; oldest first. One
+        entry is given even if it alone is larger than ``limit_size``, by ``size_of``. Entries dropped up to ``since_n``
+        are not counted.
+
+        Raises InvalidArguments for an invalid cursor.
+        """
+        if cursor is None:
+            found, is_cut = _first(self.newest(process), limit, wanted, limit_size, size_of)
+            found.reverse()
+            if is_cut:
+                omitted = self.count(wanted, process) - len(found)
+                return Page(found, self.cursor(), 0, {}, omitted, more=False, cursor_reset=False)
+            until = max(self.last_n, found[-1].n) if found else self.last_n
+            return self._page(found, since_n, until, self.last_n, process)
+        generation, n = parse_cursor(cursor)
+        is_ours = generation == self.generation
+        position = max(self.resume(n) if is_ours else 0, since_n)
+        found, is_cut = _first(self.after(position, process), limit, wanted, limit_size, size_of)
+        until = found[-1].n if is_cut else max(position, self.last_n)
+        page = self._page(found, position, until, until, process)
+        omitted = sum(1 for entry in self.unsettled() if wanted is None or wanted(entry))
+        return msgspec.structs.replace(page, omitted=omitted, more=is_cut, cursor_reset=not is_ours)
+
+    def _page(self, found: list[T], position: int, until: int, next_n: int, process: str | None) -> Page[T]:
+        dropped_of = {
+            name: dropped
+            for name in (self.processes if process is None else (process,) if self.processes else ())
+            if (dropped := self.dropped_between(position, until, name))
+        }
+        dropped = self.dropped_between(position, until, process)
+        return Page(found, self.cursor(next_n), dropped, dropped_of, omitted=0, more=False, cursor_reset=False)
+
+
+def parse_cursor(cursor: str) -> tuple[str, int]:
+    """Its generation and its number. Raises InvalidArguments for an invalid cursor."""
+    generation, _, digits = cursor.rpartition(".")
+    if not generation or not digits.isdecimal() or not digits.isascii() or len(digits) > MAX_DIGITS:
+        cursor = shown(cursor)
+        raise InvalidArguments(f"cursor {cursor!r} is not one that an earlier answer gave", cursor=cursor)
+    return generation, int(digits)
+
+
+def _first(
+    entries: Iterable[T], limit: int, wanted: Callable[[T], bool] | None, room: int, size_of: Callable[[T], int]
+) -> tuple[list[T], bool]:
+    """The first wanted entries that fit, and True if there are more."""
+    found: list[T] = []
+    for entry in entries if wanted is None else filter(wanted, entries):
+        room -= size_of(entry)
+        if len(found) == limit or (room < 0 and found):
+            return found, True
+        found.append(entry)
+    return found, False
+
+
+def _most(dropped_of: dict[str, int]) -> dict[str, int]:
+    most, room = {}, DROPPED_BYTES
+    for name, count in sorted(dropped_of.items(), key=lambda each: -each[1]):
+        room -= twice_encoded({name: count})
+        if room < 0:
+            break
+        most[name] = count
+    return most
