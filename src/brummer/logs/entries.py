@@ -39,9 +39,9 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: matching entries that
-    are not shown, either older ones beyond the limit, or the newest while they are not settled. ``more``: newer entries
-    follow after ``next_cursor``. ``cursor_reset``: the cursor was of another generation.
+    """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: matching entries
+    that are not shown, either older ones beyond the limit, or the newest while they are not settled. ``more``: newer
+    entries follow after ``next_cursor``. ``cursor_reset``: the cursor was of another generation.
     """
 
     entries: list[T]
