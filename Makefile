@@ -51,6 +51,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/ruff format --check --quiet --output-format concise . || { echo "format: run make format" >&2; exit 1; }
 	@$(VENV)/ruff check --quiet --output-format concise .
 	@$(VENV)/mypy --no-error-summary src tests tools $(SCRIPTS)
+	@$(VENV)/mypy --no-error-summary --platform darwin --cache-dir .mypy_cache/darwin src
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
 	@$(VENV)/python tools/promises.py --check

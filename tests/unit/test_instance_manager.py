@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from brummer.host.out_of_memory import OomKills
 from brummer.host.ports import listening_ports
-from brummer.host.process_groups import members
 from brummer.instance.detect import Script
 from brummer.instance.live_run import INCOMPLETE, LAST_LINE_LENGTH, ShuttingDown, Tuning
 from brummer.instance.manager import Manager, Until
@@ -22,6 +21,7 @@ from brummer.instance.run import Errors, Run
 from brummer.logs.error_groups import ErrorGroup, Problems
 from brummer.process.child import ScriptFailedToStart, start
 from brummer.process.guard import MARK, Guard
+from tests.unit.process_support import members
 
 WITHIN_S = 30
 GENERATION = uuid4().hex

@@ -16,7 +16,6 @@ import pytest
 
 from brummer.core.errors import SystemFailed
 from brummer.host.pids import ProcessIdentity, identify
-from brummer.host.process_groups import members
 from brummer.host.terminals import COLUMNS, ROWS
 from brummer.logs.output import Output
 from brummer.process import guard_main, pipe_reader, process_tree
@@ -26,6 +25,7 @@ from brummer.process.guard_main import Look
 from brummer.process.pipe_reader import OnFlood
 from brummer.process.process_tree import Looks
 from brummer.process.throttle import SHARE, Pace
+from tests.unit.process_support import members
 
 LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
 WITHIN_S = 30
@@ -72,7 +72,7 @@ def python(code: str) -> list[str]:
 
 
 async def living(group: int) -> list[int]:
-    return [member.pid for member in await asyncio.to_thread(members, group)]
+    return await asyncio.to_thread(members, group)
 
 
 async def test_what_it_prints_on_both_streams_arrives_and_its_exit_code_is_told() -> None:

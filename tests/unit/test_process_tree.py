@@ -22,7 +22,7 @@ class Counted:
         assert self.go.acquire(timeout=10)
         if self.fails:
             raise OSError
-        return {number: (0, 0, 0)}, {}
+        return {number: (0, 0, 0, 0)}, {}
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def test_who_gives_up_costs_the_others_nothing(counted: Counted) -> None:
     await asyncio.sleep(0)
     gives_up.cancel()
     counted.go.release()
-    assert (await waits)[0] == {1: (0, 0, 0)}
+    assert (await waits)[0] == {1: (0, 0, 0, 0)}
     assert gives_up.cancelled()
 
 
@@ -62,4 +62,4 @@ async def test_a_look_that_fails_fails_for_all_who_shared_it_and_not_for_later_o
     failed = await asyncio.gather(looks.look(), looks.look(), return_exceptions=True)
     assert [type(each) for each in failed] == [OSError, OSError]
     counted.fails = False
-    assert (await looks.look())[0] == {2: (0, 0, 0)}
+    assert (await looks.look())[0] == {2: (0, 0, 0, 0)}

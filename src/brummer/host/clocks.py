@@ -161,7 +161,8 @@ if sys.platform == "linux":
         return ClockHints(close)
 
 else:
-    from brummer.host.notifications import watch_notifications
+    from brummer.host.macos.library import system_library
+    from brummer.host.macos.notifications import watch_notifications
 
     _NAMES: Final = (b"com.apple.powermanagement.systempowerstate", b"com.apple.system.clock_set")
     """kIOPMSystemPowerStateNotify and kNotifyClockSet."""
@@ -172,4 +173,4 @@ else:
         on_failed: OnFailed,  # noqa: ARG001 - the system does not tell
     ) -> ClockHints:
         """notify(3) posts at sleep, at wake, and when the clock is set."""
-        return ClockHints(watch_notifications(loop, _NAMES, on_hint))
+        return ClockHints(watch_notifications(loop, _NAMES, on_hint, system_library()))

@@ -141,45 +141,10 @@ if sys.platform == "linux":
 else:
     import select
 
-    _O_EVTONLY: Final = 0x8000
-    _LOST: Final = select.KQ_NOTE_DELETE | select.KQ_NOTE_RENAME | select.KQ_NOTE_REVOKE
-
-    class _Kqueue:
-        """NOTE_WRITE on a directory means an entry added, removed or renamed: just what an atomic write makes."""
-
-        kind = "kqueue"
-
-        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-            self._loop = loop
-            self._listeners: dict[int, Listener] = {}
-            self._queue = select.kqueue()
-            loop.add_reader(self._queue.fileno(), self._read)
-
-        def add(self, path: Path, listener: Listener) -> int:
-            watch = os.open(path, _O_EVTONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            flags = select.KQ_EV_ADD | select.KQ_EV_CLEAR
-            event = select.kevent(watch, select.KQ_FILTER_VNODE, flags, select.KQ_NOTE_WRITE | _LOST)
-            self._queue.control([event], 0)
-            self._listeners[watch] = listener
-            return watch
-
-        def remove(self, watch: int, listener: Listener) -> None:
-            if self._listeners.get(watch) is listener:
-                del self._listeners[watch]
-                os.close(watch)
-            if not self._listeners and id(self._loop) in _sources:
-                del _sources[id(self._loop)]
-                self._loop.remove_reader(self._queue.fileno())
-                self._queue.close()
-
-        def _read(self) -> None:
-            for event in self._queue.control(None, 64, 0):
-                listener = self._listeners.get(event.ident)
-                if listener and event.fflags & _LOST:
-                    self.remove(event.ident, listener)
-                    listener("lost", None)
-                elif listener:
-                    listener("changed", None)
+    from brummer.host.macos.kqueue import DirectoryEvents
 
     def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
-        return _Kqueue(loop)
+        def forget() -> None:
+            _sources.pop(id(loop), None)
+
+        return DirectoryEvents(loop, select, forget)

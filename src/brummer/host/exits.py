@@ -21,7 +21,7 @@ from brummer.host.pids import ProcessIdentity, identify, is_running, same_namesp
 from brummer.host.system import Processes
 
 POLL_S: Final = 5.0
-Kind = Literal["pidfd", "kqueue", "handle", "polling"]
+Kind = Literal["pidfd", "kqueue", "polling"]
 _Close = Callable[[], None]
 
 _open_descriptors: set[int] = set()
@@ -29,22 +29,12 @@ _open_descriptors: set[int] = set()
 if sys.platform == "darwin":
     import select
 
+    from brummer.host.macos.kqueue import exit_descriptor
+
     KIND: Kind = "kqueue"
 
     def _open(pid: int) -> int:
-        """A duplicate of a kqueue that has one event; the queue lives as long as the descriptor."""
-        queue = select.kqueue()
-        try:
-            event = select.kevent(
-                pid,
-                select.KQ_FILTER_PROC,
-                select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
-                select.KQ_NOTE_EXIT,
-            )
-            queue.control([event], 0)
-            return os.dup(queue.fileno())
-        finally:
-            queue.close()
+        return exit_descriptor(pid, select)
 
 else:
     KIND: Kind = "pidfd"

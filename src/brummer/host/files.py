@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Final, Literal
 
@@ -37,10 +38,20 @@ def _foreign(status: os.stat_result, files: Files) -> bool:
     return status.st_uid != files.geteuid()
 
 
+def _sync(descriptor: int, files: Files) -> None:
+    """Until the file survives a power cut."""
+    if sys.platform == "darwin":
+        from brummer.host.macos.files import sync  # noqa: PLC0415 — only there
+
+        sync(descriptor, files.fsync)
+    else:
+        files.fsync(descriptor)
+
+
 def _sync_directory(path: Path, files: Files) -> None:
     descriptor = files.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        files.fsync(descriptor)
+        _sync(descriptor, files)
     finally:
         files.close(descriptor)
 
@@ -143,7 +154,7 @@ def _write_new(path: Path, data: bytes, mode: int, files: Files, *, durable: boo
     try:
         write_all(descriptor, data, files)
         if durable:
-            files.fsync(descriptor)
+            _sync(descriptor, files)
     finally:
         files.close(descriptor)
 
@@ -166,7 +177,7 @@ def open_for_reading(path: Path, limit_bytes: int, files: Files = REAL.files) ->
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileRefused(path, "symlink") from error
-        if error.errno == errno.ENXIO:  # a socket
+        if error.errno in (errno.ENXIO, errno.EOPNOTSUPP):  # a socket, on Linux and on macOS
             raise FileRefused(path, "not_regular") from error
         raise
     try:

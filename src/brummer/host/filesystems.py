@@ -21,7 +21,11 @@ SHARED: Final = frozenset(
         "ceph",
         "lustre",
         "vboxsf",
-        "remote",
+        "macfuse",
+        "osxfuse",
+        "fusefs",
+        "virtiofs",
+        "AppleVirtIOFS",
     }
 )
 """Other machines may write there: their changes raise no event here, and their pids and boots are not ours."""
@@ -61,20 +65,11 @@ if sys.platform == "linux":
         return _NAMES.get(magic, hex(magic))
 
 else:
-    import ctypes
-    import os
-
-    from brummer.host.libc import check, function
-
-    _NAME_AT: Final = 72
-    """Offset of f_fstypename[16] in struct statfs with 64-bit inodes."""
+    from brummer.host.macos.library import system_library
 
     def filesystem_name(path: Path) -> str:
         """The name of the file system under ``path``. Raises OSError."""
-        answer = ctypes.create_string_buffer(4096)
-        symbol = "statfs" if os.uname().machine == "arm64" else "statfs$INODE64"
-        check(function(symbol)(os.fsencode(path), answer), str(path))
-        return answer.raw[_NAME_AT : _NAME_AT + 16].split(b"\0")[0].decode()
+        return system_library().filesystem_name(path)
 
 
 def is_tmpfs(path: Path) -> bool:

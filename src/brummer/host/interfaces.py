@@ -130,11 +130,8 @@ if sys.platform == "linux":
         return NetworkHints(close)
 
 else:
-    from brummer.host.notifications import watch_notifications
-    from brummer.host.readers import read_when_ready
-
-    _RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR = 0x7, 0xF, 0x10
-    _TYPE_AT: Final = 3
+    from brummer.host.macos.library import system_library
+    from brummer.host.macos.routes import watch_routes
 
     def loopback_is_up() -> bool:
         """Whether 127.0.0.1 can be reached at all."""
@@ -147,21 +144,5 @@ else:
     def watch_network(
         loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: OnFailed
     ) -> NetworkHints:
-        """The routing socket, route(4), and the notification of a changed configuration."""
-        sock = socket.socket(socket.AF_ROUTE, socket.SOCK_RAW, 0)
-        sock.setblocking(False)
-
-        def read() -> None:
-            message = sock.recv(4096)
-            if message[_TYPE_AT] not in (_RTM_MISS, _RTM_NEWMADDR, _RTM_DELMADDR):
-                on_hint()
-
-        end = watch_notifications(loop, (b"com.apple.system.config.network_change",), on_hint)
-
-        def close() -> None:
-            end()
-            loop.remove_reader(sock)
-            sock.close()
-
-        read_when_ready(loop, sock.fileno(), read, on_failed)
-        return NetworkHints(close)
+        """The routing socket, and the notification of a changed configuration. Raises OSError."""
+        return NetworkHints(watch_routes(loop, on_hint, on_failed, system_library()))

@@ -16,31 +16,11 @@ if sys.platform == "linux":
             return None
 
 else:
-    import ctypes
-
-    _TASK_BASIC_INFO = 20
-    """MACH_TASK_BASIC_INFO"""
-
-    class _TaskInfo(ctypes.Structure):
-        _fields_ = (
-            ("virtual_size", ctypes.c_uint64),
-            ("resident_size", ctypes.c_uint64),
-            ("resident_size_max", ctypes.c_uint64),
-            ("user_time", ctypes.c_int32 * 2),
-            ("system_time", ctypes.c_int32 * 2),
-            ("policy", ctypes.c_int32),
-            ("suspend_count", ctypes.c_int32),
-        )
+    from brummer.host.macos.processes import mac_processes
 
     def resident_bytes() -> int | None:
         """Of this process, now. None where the system does not tell."""
-        from brummer.host.libc import libc  # noqa: PLC0415 — ctypes' library is loaded when somebody asks
-
-        library, info = libc(), _TaskInfo()
-        count = ctypes.c_uint32(ctypes.sizeof(info) // 4)
-        task = ctypes.c_uint32.in_dll(library, "mach_task_self_")
-        failed = library.task_info(task, _TASK_BASIC_INFO, ctypes.byref(info), ctypes.byref(count))
-        return None if failed else int(info.resident_size)
+        return mac_processes().resident_bytes(os.getpid())
 
 
 def give_back() -> None:

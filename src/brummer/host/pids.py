@@ -104,41 +104,16 @@ if sys.platform == "linux":
         return _proc_shows_our_namespace(os.getpid())
 
 else:
-    import ctypes
-    import struct
-
-    from brummer.host.libc import function
-
-    _CTL_KERN, _KERN_PROC, _KERN_PROC_PID = 1, 14, 1
-    _STATE_AT: Final = 36
-    """Offset of p_stat in struct extern_proc, with which struct kinfo_proc begins; p_starttime is at 0."""
-    _STATES_BY_NUMBER: Final[dict[int, State]] = {2: "running", 4: "stopped", 5: "zombie"}
-    _PROC_PIDTASKINFO: Final = 4
+    from brummer.host.macos.library import system_library
+    from brummer.host.macos.processes import mac_processes
 
     def _stat(process: int) -> tuple[State, int, int] | None:
-        mib = (ctypes.c_int * 4)(_CTL_KERN, _KERN_PROC, _KERN_PROC_PID, process)
-        answer = ctypes.create_string_buffer(1024)
-        size = ctypes.c_size_t(len(answer))
-        failed = function("sysctl")(mib, 4, answer, ctypes.byref(size), None, 0)
-        if failed or size.value <= _STATE_AT:
-            return None
-        seconds, microseconds = struct.unpack_from("<qi", answer.raw)
-        state = _STATES_BY_NUMBER.get(answer.raw[_STATE_AT], "sleeping")
-        return state, _cpu_ticks(process), seconds * 1_000_000 + microseconds
-
-    def _cpu_ticks(process: int) -> int:
-        answer = ctypes.create_string_buffer(256)
-        if function("proc_pidinfo")(process, _PROC_PIDTASKINFO, ctypes.c_uint64(0), answer, len(answer)) <= 0:
-            return 0
-        user, system = struct.unpack_from("<QQ", answer.raw, 16)
-        return int(user + system)
+        """(state, CPU ticks, start time). Raises OSError."""
+        return mac_processes().status(process)
 
     @functools.cache
     def _boot_id() -> str:
-        answer = ctypes.create_string_buffer(64)
-        size = ctypes.c_size_t(len(answer))
-        failed = function("sysctlbyname")(b"kern.bootsessionuuid", answer, ctypes.byref(size), None, 0)
-        return UNKNOWN_BOOT if failed else answer.value.decode()
+        return system_library().boot_session() or UNKNOWN_BOOT
 
     def _pid_namespace() -> int:
         return 0

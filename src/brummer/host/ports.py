@@ -1,7 +1,6 @@
-"""TCP ports: who listens on which, and does anybody answer. The first is Linux only; elsewhere nothing is
-found.
+"""TCP ports: which process listens on which, and whether a port answers.
 
-A listening socket shows in /proc/net/tcp with its inode, and the same inode in /proc/PID/fd of each process
+On Linux, a listening socket shows in /proc/net/tcp with its inode, and the same inode in /proc/PID/fd of each process
 that has it.
 """
 
@@ -12,6 +11,9 @@ import sys
 
 from brummer.host.pids import ProcessIdentity
 
+if sys.platform == "darwin":
+    from brummer.host.macos.processes import mac_processes
+
 CONNECT_TIMEOUT_S = 1.0
 """Loopback answers in microseconds; a second covers a machine that is swapping."""
 _LISTEN = b" 0A "
@@ -19,9 +21,9 @@ _LISTEN = b" 0A "
 
 
 def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
-    """The TCP ports on which these processes listen. Milliseconds of /proc: use a thread."""
-    if sys.platform != "linux" or not processes:
-        return set()
+    """The TCP ports on which these processes listen. It takes milliseconds: use a thread."""
+    if sys.platform == "darwin":
+        return mac_processes().listening_ports([process.pid for process in processes])
     owned = {inode for process in processes for inode in _sockets_of(process.pid)}
     if not owned:  # as of most processes; the tables list every connection of the machine
         return set()
@@ -31,11 +33,11 @@ def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
 def listeners(ports: range) -> dict[int, tuple[int, str]]:
     """Who listens on these ports: port → (pid, command name). (0, "") where that is hidden from us.
 
-    Of several that share a socket, the one with the lowest number, mostly the parent. Walks /proc when somebody does:
-    tens of milliseconds, or seconds where a hundred thousand descriptors are open, so use a thread.
+    Of several that share a socket, the one with the lowest number, mostly the parent. It takes tens of milliseconds, or
+    seconds where a hundred thousand descriptors are open: use a thread.
     """
-    if sys.platform != "linux":
-        return {}
+    if sys.platform == "darwin":
+        return mac_processes().listeners(ports)
     wanted = {inode: port for inode, port in _listening_sockets().items() if port in ports}
     found = dict.fromkeys(wanted.values(), (0, ""))
     for pid in sorted(map(int, filter(str.isdecimal, os.listdir("/proc")))) if wanted else ():
@@ -75,7 +77,7 @@ def _sockets_of(pid: int) -> set[bytes]:
 
 
 async def port_answers(port: int) -> bool:
-    """Somebody accepts connections on this port of loopback, IPv4 or IPv6. Connects once, and hangs up."""
+    """A process accepts connections on this port of loopback, IPv4 or IPv6. Connects once, and hangs up."""
     for host in ("127.0.0.1", "::1"):
         with contextlib.suppress(OSError):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):

@@ -7,7 +7,6 @@ A hidden file beside the record says which generation runs, and as which process
 import asyncio
 import contextlib
 import logging
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -64,7 +63,7 @@ def _owner_in(path: Path) -> _Owner | None:
 
 
 def _end_what_is_left(owner: _Owner) -> None:
-    if sys.platform != "linux" or not same_namespace(owner.process) or is_running(owner.process):
+    if not same_namespace(owner.process) or is_running(owner.process):
         return
     from brummer.process.guard_main import MARK, end_all, find  # noqa: PLC0415 - most have ended in order
 

@@ -34,6 +34,10 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, but for a process inside a system call on a dead disk."""
 DRAIN_S = 0.5
+NOT_YET_S = (0.001,) * 20
+"""Pauses while a dead leader can't be waited for yet: macOS reports a death some instructions too early. Later than
+that, it only seemed dead: /proc is hidden from us.
+"""
 LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 """Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
 """
@@ -259,6 +263,7 @@ class Child:
 
     async def _status(self) -> int | None:
         """The status of the dead leader; None if it was taken, as the kernel does while SIGCHLD is ignored."""
+        pauses = iter(NOT_YET_S)
         while True:
             try:
                 status = peek_exit(self.pid)
@@ -266,7 +271,7 @@ class Child:
                 return None
             if status is not None:
                 return status
-            await asyncio.sleep(LOOK_AGAIN_S)  # it only seemed dead: /proc is hidden from us
+            await asyncio.sleep(next(pauses, LOOK_AGAIN_S))
 
     async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
         """What has not left by itself after these pauses is ended. Members may fork while we wait for those we saw, so

@@ -12,18 +12,27 @@ names each until it is empty. Later a group counts only while one of its known m
 a process is signalled through a descriptor opened before it was looked at (Linux), so that a reused number
 harms no stranger.
 
-What escapes: a process that cleared its environment *and* left its group *and* whose parents are dead; and one that
-runs as another user. macOS has no /proc: there the groups are ended and nothing is searched for. Untested on macOS.
+On macOS the processes come from `brummer.host.macos.process_table`, a file that the guard is given by a descriptor of
+its own. Apple's own programs hide their environment there; most of them are found by their session, in which a process
+stays when it only leaves its group.
+
+What escapes: a process that cleared its environment *and* left its session *and* whose parents are dead; and one that
+runs as another user.
 """
 
 # pathlib would double the start-up time of this program.
 # ruff: noqa: PTH112, PTH123, PTH208
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False  # the module typing would double the start-up time, too
+if TYPE_CHECKING:
+    from brummer.host.macos.process_table import ProcessTable
 
 KILL_AFTER_S = 0.5
 GIVE_UP_AFTER_S = 1.8
@@ -34,8 +43,8 @@ MARKED = b"BRUMMER_"
 
 Identity = tuple[int, int]
 """pid and start time."""
-Status = tuple[int, int, int]
-"""Process group, parent, and start time."""
+Status = tuple[int, int, int, int]
+"""Process group, parent, start time, and session, which has the number of the script's group: its leader began both."""
 Look = tuple[dict[int, Status], dict[int, bytes]]
 """All that live, but for ourselves, and the environments of those that instances have started; by pid."""
 
@@ -46,7 +55,7 @@ def main(generation: str) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     os.chdir("/")
     groups = read_groups()
-    if os.path.isdir("/proc/self"):
+    if sys.platform == "darwin" or os.path.isdir("/proc/self"):
         with contextlib.suppress(OSError):  # the whole system has no descriptor left: end at least the groups
             end_all(groups, MARK + generation.encode())
             return
@@ -83,6 +92,8 @@ def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -
 
 def look() -> Look:
     """Raises OSError where no descriptor is left for that."""
+    if sys.platform == "darwin":
+        return process_table().look()
     living: dict[int, Status] = {}
     environments: dict[int, bytes] = {}
     for name in os.listdir("/proc"):
@@ -101,11 +112,17 @@ def find(
     """The living processes to end, and the groups that are still the instance's. Raises as `look` does."""
     living, environments = seen or look()
     alive_known = {pid for pid, started in known if pid in living and living[pid][2] == started}
-    ours = {living[pid][0] for pid in alive_known} & groups if known else groups
-    found = {pid for pid, (group, _, _) in living.items() if group in ours or pid in alive_known}
+    ours = numbers_of(alive_known, living) & groups if known else groups
+    found = {pid for pid, (group, _, _, session) in living.items() if group in ours or session in ours}
+    found |= alive_known
     found |= {pid for pid, environment in environments.items() if b"\0%b\0" % mark in environment}
     found |= descendants(found, living)
-    return [(pid, living[pid][2]) for pid in found], {living[pid][0] for pid in found} & groups
+    return [(pid, living[pid][2]) for pid in found], numbers_of(found, living) & groups
+
+
+def numbers_of(pids: set[int], living: dict[int, Status]) -> set[int]:
+    """Of their groups and sessions."""
+    return {number for pid in pids for number in (living[pid][0], living[pid][3])}
 
 
 def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
@@ -113,7 +130,7 @@ def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
     found: set[int] = set()
     newest = ancestors
     while newest:
-        newest = {pid for pid, (_, parent, _) in living.items() if parent in newest} - found - ancestors
+        newest = {pid for pid, (_, parent, _, _) in living.items() if parent in newest} - found - ancestors
         found |= newest
     return found
 
@@ -121,7 +138,9 @@ def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
 def stat(pid: str) -> Status | None:
     """None for a zombie and for what is gone."""
     fields = (read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
-    return None if not fields or fields[0] in b"ZXx" else (int(fields[2]), int(fields[1]), int(fields[19]))
+    if not fields or fields[0] in b"ZXx":
+        return None
+    return int(fields[2]), int(fields[1]), int(fields[19]), int(fields[3])
 
 
 def read(path: str) -> bytes | None:
@@ -135,6 +154,9 @@ def read(path: str) -> bytes | None:
 
 def send(target: Identity, number: signal.Signals) -> None:
     """Signal this very process."""
+    if sys.platform == "darwin":
+        process_table().send(target, number)
+        return
     pid, started = target
     with contextlib.suppress(OSError):
         descriptor = os.pidfd_open(pid)
@@ -149,14 +171,28 @@ def send(target: Identity, number: signal.Signals) -> None:
 
 
 def end_groups(groups: set[int]) -> None:
-    """Without /proc: TERM, a pause, KILL."""
+    """Without /proc: TERM, a pause, KILL. A stopped process notices TERM only when it is continued."""
     for number, pause_s in ((signal.SIGTERM, KILL_AFTER_S), (signal.SIGKILL, 0)):
         for group in tuple(groups):
             try:
                 os.killpg(group, number)
+                os.killpg(group, signal.SIGCONT)
             except OSError:
                 groups.discard(group)
         time.sleep(pause_s if groups else 0)
+
+
+@functools.cache
+def process_table() -> "ProcessTable":
+    """That of macOS. The guard reads its program from a descriptor, because it can't import the package."""
+    if __name__ == "__main__":
+        import runpy  # noqa: PLC0415 — not on Linux
+
+        table: ProcessTable = runpy.run_path(sys.argv[2])["ProcessTable"]()
+        return table
+    from brummer.host.macos import process_table as module  # noqa: PLC0415 — as above
+
+    return module.ProcessTable()
 
 
 if __name__ == "__main__":

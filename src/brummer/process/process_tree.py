@@ -8,14 +8,12 @@ scripts that end at the same time share theirs.
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
 
 from brummer.core.errors import SHORTAGES
 from brummer.host.exits import watch_exit
 from brummer.host.pids import ProcessIdentity, identify
-from brummer.host.process_groups import members
 from brummer.process.guard_main import Identity, Look, end_all, find, look, send
 
 LOOK_AGAIN_S: Final = 0.2
@@ -65,28 +63,23 @@ class Family:
 
     async def members(self) -> list[ProcessIdentity]:
         """The living ones of the group; as soon as there are descriptors to look with."""
-        if sys.platform != "linux":
-            return await _as_soon_as_possible(lambda: asyncio.to_thread(members, self.group))
         return await _as_soon_as_possible(self._look_for_members)
 
     async def _look_for_members(self) -> list[ProcessIdentity]:
         living, _ = await self._looks.look()
-        pids = [pid for pid, (group, _, _) in living.items() if group == self.group]
+        pids = [pid for pid, (group, *_) in living.items() if group == self.group]
         return [identity for pid in pids if (identity := identify(pid))]
 
     async def remember(self) -> None:
         """Who belongs to it now: in a moment its parents are dead, and nobody knows whose the orphans are."""
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # no descriptor is left, and no stop waits for one
-                belonging, _ = find({self.group}, self._mark, set(), await self._looks.look())
-                self._remembered = set(belonging)
+        with contextlib.suppress(OSError):  # no descriptor is left, and no stop waits for one
+            belonging, _ = find({self.group}, self._mark, set(), await self._looks.look())
+            self._remembered = set(belonging)
 
     async def end_escapees(self, grace_s: float) -> bool:
         """End those who have left the group: at once, or when they have had that time to do it themselves. Whether
         there were any.
         """
-        if sys.platform != "linux":
-            return False
         escapees = await _as_soon_as_possible(self._look_for_escapees)
         if not escapees:
             return False

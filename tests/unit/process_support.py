@@ -1,0 +1,8 @@
+"""What tests of processes share."""
+
+from brummer.process.guard_main import look
+
+
+def members(group: int) -> list[int]:
+    """The living processes of a process group."""
+    return [pid for pid, (its_group, *_) in look()[0].items() if its_group == group]
