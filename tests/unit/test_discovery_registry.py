@@ -98,6 +98,22 @@ async def test_an_instance_appears_changes_and_is_withdrawn(registry: Registry, 
     await no_more(registry)
 
 
+async def test_an_event_is_passed_on_once_and_stays_if_that_fails(directory: Path, registry: Registry) -> None:
+    record = record_of_this_process()
+    await asyncio.to_thread(put, directory, record)
+    await registry.scan()
+
+    def fail(_: Event) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        registry.take(fail)
+    passed_on: list[Event] = []
+    registry.take(passed_on.append)
+    assert passed_on == [Appeared(record)]
+    await no_more(registry)
+
+
 async def test_a_withdrawn_instance_is_gone_though_its_process_lives(directory: Path, registry: Registry) -> None:
     record = record_of_this_process()
     lock = FileLock.try_acquire(lock_path(directory, record.instance_id))

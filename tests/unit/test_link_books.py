@@ -220,7 +220,7 @@ class Books:
             "cancellations": (connections.cancellations.in_use, len(caller.cancellations._running)),
             "deadlines": len(caller.deadlines._dated),
             "tasks": len(caller._carried_on),
-            "room": (self.reservations._taken_bytes, len(self.reservations._waiting)),
+            "room": (self.reservations.reserved_bytes, self.reservations.queued),
             "places": self.gate.budget.taken - connections.size,
             "waiting for places": self.gate.budget.queued,
         }

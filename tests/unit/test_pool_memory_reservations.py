@@ -150,6 +150,6 @@ def test_whoever_leaves_when_and_how_nothing_stays_taken(passages: list[tuple[in
         reservations = Asking().reservations
         await asyncio.gather(*(passage(reservations, *each) for each in passages))
         await asyncio.sleep(1 + LOOKS)
-        assert (reservations._taken_bytes, len(reservations._waiting)) == (0, 0)
+        assert (reservations.reserved_bytes, reservations.queued) == (0, 0)
 
     in_virtual_time(main())

@@ -90,6 +90,12 @@ class Registry:
             await self._wait_or_scan()
         return self._pending.popleft()
 
+    def take(self, pass_on: Callable[[Event], object]) -> None:
+        """Pass on the events that the iteration has not taken yet, in order. If one can't be passed on, it stays."""
+        while self._pending:
+            pass_on(self._pending[0])
+            self._pending.popleft()
+
     def close(self) -> None:
         """Stop watching; the iterator ends after what is still pending."""
         self._closed = True

@@ -22,7 +22,7 @@ import msgspec
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
-from brummer.discovery.events import Appeared, Changed, Gone
+from brummer.discovery.events import Appeared, Changed, Event, Gone
 from brummer.discovery.registry import Registry
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_directory, of_supervisor
@@ -111,24 +111,30 @@ class Hub:
     async def follow_registry(self) -> None:
         """Pass on the records of the directory, for ever. After a failure it starts with the records of that moment."""
         await self._look()
-        self.instances.keep_only(self.registry.snapshot())
+        records = self.registry.snapshot()  # includes the event with which passing on failed
+        self.instances.keep_only(records)
+        for record in records.values():
+            self.instances.appeared(record)
         self.instances.looked()
         self.instances.resolver.look_again = self._look
         async for event in self.registry:
-            match event:
-                case Appeared(record) | Changed(_, record):
-                    self.instances.appeared(record)
-                case Gone(record, reason):
-                    self.instances.gone(record, reason)
+            self._pass_on(event)
+
+    def _pass_on(self, event: Event) -> None:
+        match event:
+            case Appeared(record) | Changed(_, record):
+                self.instances.appeared(record)
+            case Gone(record, reason):
+                self.instances.gone(record, reason)
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
         """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""
         await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
 
     async def _look(self) -> None:
+        """Scan now. Events keep their order, so the end of an old run never comes after its successor."""
         await self.registry.scan()
-        for record in self.registry.snapshot().values():
-            self.instances.appeared(record)  # its event follows, and says nothing new
+        self.registry.take(self._pass_on)
 
     def describe(self) -> dict[str, Any]:
         """See `Status`."""

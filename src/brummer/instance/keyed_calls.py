@@ -76,6 +76,11 @@ class KeyedCalls:
     def has_tool(self, name: str) -> bool:
         return self._tools.has_tool(name)
 
+    @property
+    def running(self) -> int:
+        """Calls of hubs that run now."""
+        return len(self._works) + len(self._reads)
+
     async def call_tool(self, call: ToolCall) -> bytes:
         """Raises `NotBegun`."""
         key = call.request.params.meta.call_key

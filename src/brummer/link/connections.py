@@ -75,8 +75,12 @@ class Connections:
         """That there is none for calls has an innocent reason."""
 
     @property
+    def pools(self) -> tuple[Pool, Pool, Pool]:
+        return self.calls, self.waits, self.cancellations
+
+    @property
     def size(self) -> int:
-        return self.calls.size + self.waits.size + self.cancellations.size
+        return sum(pool.size for pool in self.pools)
 
     @property
     def busy(self) -> int:
@@ -165,18 +169,18 @@ class Connections:
 
     def drop_spares(self) -> None:
         """Those that idle beside the one that is kept warm."""
-        for pool in (self.calls, self.waits, self.cancellations):
+        for pool in self.pools:
             pool.close_spares()
 
     def drop_idle(self) -> None:
         """Those that carry no call: after a long sleep nobody may know them any more at the other end."""
-        for pool in (self.calls, self.waits, self.cancellations):
+        for pool in self.pools:
             pool.close_idle()
 
     def close(self) -> None:
         """All of them, at once; calls on them fail with `ConnectionClosed`."""
         self._needs_none = False
-        for pool in (self.calls, self.waits, self.cancellations):
+        for pool in self.pools:
             pool.close()
 
     # What `Budget` asks of an owner.
@@ -206,7 +210,7 @@ class Connections:
             elif connection.was_hung_up and not self._target().keeps_idle:
                 self._needs_none = True
                 self.on_left()
-        for pool in (self.calls, self.waits, self.cancellations):
+        for pool in self.pools:
             pool.drop(connection)
         place.give_back()  # not before: whoever gets it would look for room among those that idle, and find this one
         self._on_closed()

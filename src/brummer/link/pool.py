@@ -51,6 +51,11 @@ class Pool:
         return len(self._busy) + len(self._opening)
 
     @property
+    def queued(self) -> int:
+        """Callers that wait for a connection."""
+        return len(self._queue)
+
+    @property
     def idle(self) -> list[HttpConnection]:
         return self._idle
 

@@ -70,7 +70,7 @@ class Instances:
         self.memory = Memory(
             limits.memory_soft_bytes, limits.memory_hard_bytes, system.memory.resident_bytes, self._shed
         )
-        self._reservations = MemoryReservations(self.memory)
+        self.reservations = MemoryReservations(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
         self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
@@ -129,7 +129,7 @@ class Instances:
                 limits=self.gate.limits,
                 transitions=self.transitions,
                 budget=self.gate.budget,
-                reservations=self._reservations,
+                reservations=self.reservations,
                 system=self._system,
             )
             caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
@@ -139,6 +139,7 @@ class Instances:
         return InstanceEntry(record, link, caller, task)
 
     def gone(self, record: Record, reason: str) -> None:
+        """The end of this run. It says nothing of another run of the same instance."""
         self.resolver.changed()
         entry = self._entries.get(record.instance_id)
         if entry is not None and isinstance(entry.record, Record) and entry.record.generation == record.generation:

@@ -54,9 +54,14 @@ class MemoryReservations:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._loop = asyncio.get_running_loop()
-        self._taken_bytes = 0
+        self.reserved_bytes = 0
         self._waiting: deque[Reservation] = deque()
         self._next_look: asyncio.TimerHandle | None = None
+
+    @property
+    def queued(self) -> int:
+        """Answers that wait for memory."""
+        return len(self._waiting)
 
     def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]:
         """Calls ``on_granted`` once with the granted size; it may call before returning.
@@ -79,7 +84,7 @@ class MemoryReservations:
             self._waiting.remove(reservation)
 
     def _came_free(self, size_bytes: int) -> None:
-        self._taken_bytes -= size_bytes
+        self.reserved_bytes -= size_bytes
         self._let_in()
 
     def _look(self) -> None:
@@ -91,7 +96,7 @@ class MemoryReservations:
             first = self._waiting[0]
             fits_bytes = self._fitting(first)
             if fits_bytes < first.size_bytes:
-                if self._taken_bytes or self._next_look is not None:
+                if self.reserved_bytes or self._next_look is not None:
                     return  # another answer leaves, or the timer fires
                 if fits_bytes < first.enough_bytes and first.looks < LOOKS:
                     first.looks += 1
@@ -100,11 +105,11 @@ class MemoryReservations:
             self._waiting.popleft()
             granted_bytes = fits_bytes if fits_bytes >= first.least_bytes else 0
             first.taken_bytes = COPIES * granted_bytes
-            self._taken_bytes += first.taken_bytes
+            self.reserved_bytes += first.taken_bytes
             first.on_granted(granted_bytes)
 
     def _fitting(self, reservation: Reservation) -> int:
         """How many bytes of the answer fit now."""
-        needed_bytes = self._taken_bytes + COPIES * reservation.size_bytes
-        left_bytes = self._memory.left_bytes(self._loop.time(), needed_bytes) - self._taken_bytes
+        needed_bytes = self.reserved_bytes + COPIES * reservation.size_bytes
+        left_bytes = self._memory.left_bytes(self._loop.time(), needed_bytes) - self.reserved_bytes
         return max(0, min(reservation.size_bytes, left_bytes // COPIES))

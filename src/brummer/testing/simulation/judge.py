@@ -6,10 +6,12 @@ be asked before the call's deadline, or its ledger had to forget. A call runs no
 nothing leaks.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+from brummer.testing.simulated_loop import START_S
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import HubRun, Instance, Ran
 from brummer.testing.simulation.schedule import Schedule
@@ -33,6 +35,7 @@ def judge(schedule: Schedule) -> list[str]:
     world = schedule.world
     found = [f"not ready in time: {name}" for name in schedule.not_ready]
     found += schedule.wrong_status[:1]
+    found += schedule.held
     found += [f"the loop: {failure}" for failure in world.loop.failures if "Defect(" not in failure]
     for stranger in world.strangers:
         found += [f"{stranger.name} got a call: {body[:60]!r}" for body in stranger.calls]
@@ -43,6 +46,7 @@ def judge(schedule: Schedule) -> list[str]:
                 for what in _of_call(world, client, asked)
             ]
         found += list(_of_hubs(client))
+        found += list(_of_the_gone(world, client))
     return found
 
 
@@ -140,6 +144,15 @@ def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) ->
         if who in ("all", asked.hub.name)
     )
     return asked.answered_s - asked.sent_s >= asked.deadline_s - 1 - away_s
+
+
+def _of_the_gone(world: World, client: Client) -> Iterator[str]:
+    """No hub takes a run for gone that has neither withdrawn nor died by then."""
+    left_s = {(each.id, generation): when for each in world.instances for generation, when in each.left_s.items()}
+    for run in client.runs:
+        for instance_id, generation, when in run.gone:
+            if when < left_s.get((instance_id, generation), math.inf):
+                yield f"{run.name} took {generation} for gone {when - START_S:.3f} s after the start, and it lived"
 
 
 # Leaks.

@@ -20,6 +20,8 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.service import Hub, hub_on
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
+from brummer.link.link import Transition
+from brummer.link.state import State
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot
 from brummer.settings.limits import Limits
@@ -117,6 +119,8 @@ class Instance:
         self.generation = ""
         self.ended: list[tuple[str, float]] = []
         """(generation, time of the end) of each run that is over."""
+        self.left_s: dict[str, float] = {}
+        """When each generation withdrew or died: earlier nobody may call it gone."""
         self.forgot: Counter[str] = Counter()
         """Results that the ledger dropped, by generation."""
         self._end: asyncio.Event | None = None
@@ -144,6 +148,7 @@ class Instance:
     def over(self, process: Process, generation: str) -> None:
         if self.process is process:
             self.process = None
+            self.left_s.setdefault(generation, process.loop.time())
             self.ended.append((generation, process.loop.time()))
 
     async def _serve(self, process: Process, generation: str) -> None:
@@ -171,6 +176,7 @@ class Instance:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
         finally:
+            self.left_s.setdefault(generation, process.loop.time())
             registrar.unpublish()
             if server is not None:
                 await server.close()
@@ -395,6 +401,8 @@ class HubRun:
         self.started_s = process.loop.time()
         self.ended: Counter[str] = Counter()
         self.keys: Counter[str] = Counter()
+        self.gone: list[tuple[str, str, float]] = []
+        """(instance, generation, when) of each run whose end the hub took for proven."""
         self.counted: Counter[tuple[str, str]] = Counter()
         """Counts by tool and instance."""
         self.is_over = False
@@ -417,11 +425,7 @@ class HubRun:
             self.hub = hub
             for hook in (hub.instances.transitions, hub.instances.calls_ended):
                 hook.subscribe(lambda _: process.check("listener"))
-            hub.instances.transitions.subscribe(
-                lambda moved: self._trace(
-                    self.name, f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
-                )
-            )
+            hub.instances.transitions.subscribe(self._note_transition)
             hub.instances.calls_ended.subscribe(self._count)
             front = StdioServer(
                 hub.server,
@@ -442,6 +446,13 @@ class HubRun:
             await front.serve()
             await http.close()
         self.is_over = True
+
+    def _note_transition(self, moved: Transition) -> None:
+        what = f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
+        self._trace(self.name, what)
+        if moved.after is State.GONE and self.hub is not None:
+            link = next(entry.link for entry in self.hub.instances if entry.id == moved.instance_id)
+            self.gone.append((moved.instance_id, link.target.generation, moved.at_s))
 
     def _count(self, call: Any) -> None:
         if not self.process.is_dead:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
-from brummer.testing.simulation import status
+from brummer.testing.simulation import leaks, status
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Instance, Job, Stranger
 from brummer.testing.simulation.world import SystemFault, World, new_call
@@ -79,6 +79,8 @@ ANSWERED_S: Final = 400.0
 """Longer than any call may take."""
 QUIET_S: Final = 65.0
 """Longer than the grace of a lost call, and longer than a cancellation may take."""
+AGAIN_S: Final = 3.0
+"""Longer than a probe takes, and no divisor of any interval."""
 READY_S: Final = 6.0
 """From the end of the last fault until every link is ready."""
 READY_REMOTE_S: Final = 40.0
@@ -94,6 +96,7 @@ class Schedule:
         self.not_ready: list[str] = []
         self._copies: set[str] = set()
         self.wrong_status: list[str] = []
+        self.held: list[str] = []
         self.ended_s = 0.0
 
     async def play(self) -> None:
@@ -165,6 +168,10 @@ class Schedule:
         while loop.time() < until_s and self._open_calls():  # noqa: ASYNC110 — in virtual time a look costs nothing
             await asyncio.sleep(0.5)
         await asyncio.sleep(QUIET_S)
+        held = leaks.held(self.world)
+        if held:  # perhaps only by a probe that is under way
+            await asyncio.sleep(AGAIN_S)
+            self.held = sorted(held & leaks.held(self.world))
 
     def _open_calls(self) -> list[tuple[Client, Asked]]:
         return [(client, asked) for client in self.world.clients for asked in client.asked if not asked.is_over]
