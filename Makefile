@@ -45,6 +45,7 @@ suspend-test: ## a real suspend, in QEMU
 docs: ## make the generated pages again
 	$(SETUP)
 	@$(VENV)/python tools/promises.py
+	@$(VENV)/python tools/command_table.py
 
 check: ## format, lint, types, floors, docs, lock
 	$(SETUP)
@@ -55,6 +56,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
 	@$(VENV)/python tools/promises.py --check
+	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/lock.py --check --offline
 
 chaos: ## faults against the real thing

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 
 import brummer
-from brummer.cli import commands
-from brummer.cli.mcp_config import CLIENTS
+from brummer.cli.command_table import BY_NAME
+from brummer.cli.commands.mcp_config import CLIENTS
 from brummer.settings.limits import DEFAULTS
 from brummer.settings.table import BY_KEY
 from tests.integration.programs import BRUM, PROCFILE, WAIT_S, Brum, Done, Hub, within
 from tests.integration.scenarios.http_client import HttpClient
 
-COMMANDS = tuple(commands._COMMANDS)
+COMMANDS = tuple(BY_NAME)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_in_a_directory_that_was_removed_that_is_said(brum: Brum, command: str) 
     (brum.home / "gone").mkdir()
     done = in_a_shell(brum, f"rmdir ../gone; brum {command}", brum.home / "gone")
     assert (done.status, done.stdout) == (1, "")
-    assert "not there any more" in done.stderr
+    assert "does not exist any more" in done.stderr
 
 
 INTERRUPTED_AT = """

@@ -183,9 +183,9 @@ def test_following_goes_on_through_a_restart_and_ends_quietly(world: World) -> N
     following.stdout.until("tick | tick")
     following.stdout.until("tick | tick")
     assert world.type("down").status == 0
-    following.stderr.until("waiting for it to come back")
+    following.stderr.until("waiting for it to return")
     world.type("up", "tick", "--no-wait")
-    following.stderr.until("started anew")
+    following.stderr.until("was restarted")
     assert following.stdout.until("tick | tick 1\n")
     following.signal(signal.SIGINT)
     assert following.wait() == 0

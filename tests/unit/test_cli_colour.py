@@ -4,8 +4,9 @@ import io
 
 import pytest
 
-from brummer.cli.colour import NAME_COLOURS, PLAIN, Paint, Prefixes, colour_of, padded, shortened, table, width
+from brummer.cli.colour import NAME_COLOURS, PLAIN, Paint, Prefixes, colour_of, shortened
 from brummer.cli.colour import wants_colours as wanted
+from brummer.cli.table import aligned, padded, width
 
 COLOURFUL = Paint(colourful=True)
 
@@ -92,4 +93,4 @@ def test_prefixes_stand_under_each_other() -> None:
 
 
 def test_a_table_pads_all_but_the_last_column() -> None:
-    assert table([["NAME", "X"], ["日本語", "long text"]]) == [["NAME  ", "X"], ["日本語", "long text"]]
+    assert aligned([["NAME", "X"], ["日本語", "long text"]]) == [["NAME  ", "X"], ["日本語", "long text"]]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from brummer.cli import arguments, commands, mcp_config, standard_streams, start
+from brummer.cli import dispatch, options, standard_streams, start
+from brummer.cli.commands import brum, mcp_config
 from brummer.cli.messages import say
 from brummer.core.errors import NotFound
 
@@ -16,8 +17,8 @@ from brummer.core.errors import NotFound
     ("words", "said"),
     [
         (["--folow"], "did you mean --follow?"),
-        (["more"], "more is not taken"),
-        (["\x1b[2J\nmore"], "\ufffd[2J\ufffdmore is not taken"),
+        (["more"], "unknown argument more"),
+        (["\x1b[2J\nmore"], "\ufffd[2J\ufffdmore"),
         (["--count"], "--count"),
         (["--count", "many"], "many"),
     ],
@@ -25,7 +26,7 @@ from brummer.core.errors import NotFound
 def test_what_is_wrong_with_the_arguments_is_said_in_one_line(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = arguments.parser("brum logs")
+    parser = options.parser("brum logs")
     parser.add_argument("--follow", action="store_true")
     parser.add_argument("--count", type=int)
     with pytest.raises(SystemExit) as raised:
@@ -40,19 +41,19 @@ def test_what_is_wrong_with_the_arguments_is_said_in_one_line(
 @pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "x" * 5_000, "no/such/place", "/etc/hostname"])
 def test_what_is_no_directory_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.directory(text)
+        options.directory(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "-x", "\udcff"])
 def test_what_can_be_no_name_of_an_instance_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.name(text)
+        options.name(text)
 
 
 def test_what_can_not_be_told_to_an_instance_is_refused() -> None:
-    assert arguments.text("grün") == "grün"
+    assert options.text("grün") == "grün"
     with pytest.raises(argparse.ArgumentTypeError):
-        arguments.text("\udcff")
+        options.text("\udcff")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_what_can_not_be_told_to_an_instance_is_refused() -> None:
     ],
 )
 def test_an_error_of_the_system_is_told_in_one_line(error: OSError, words: str) -> None:
-    assert commands._in_words(error) == words
+    assert dispatch.described(error) == words
 
 
 def test_in_a_directory_that_was_removed_that_is_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +73,7 @@ def test_in_a_directory_that_was_removed_that_is_what_is_wrong(tmp_path: Path, m
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert "not there any more" in commands._in_words(FileNotFoundError(2, "No such file or directory"))
+    assert "does not exist any more" in dispatch.described(FileNotFoundError(2, "No such file or directory"))
 
 
 @pytest.mark.parametrize(
@@ -88,19 +89,19 @@ def test_in_a_directory_that_was_removed_that_is_what_is_wrong(tmp_path: Path, m
 def test_who_mistypes_a_command_gets_no_instance(tmp_path: Path, name: str, hint: str) -> None:
     (tmp_path / "Procfile").write_text("hello: echo hi\n")
     with pytest.raises(NotFound) as raised:
-        commands._refuse_strangers(tmp_path, [name])
+        brum.refuse_unknown_names(tmp_path, [name])
     assert hint in raised.value.message
-    commands._refuse_strangers(tmp_path, [name, "hello"])
-    commands._refuse_strangers(tmp_path, [])
+    brum.refuse_unknown_names(tmp_path, [name, "hello"])
+    brum.refuse_unknown_names(tmp_path, [])
 
 
 def test_a_user_whom_nobody_knows_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/known")
-    start._have_a_home()
+    start.ensure_home()
     assert Path.home() == Path("/home/known")
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
-    start._have_a_home()
+    start.ensure_home()
     assert Path.home() == Path("/")
 
 

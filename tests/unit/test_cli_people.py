@@ -4,25 +4,27 @@ import argparse
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from brummer.cli import background, down, logs, people, processes, up
-from brummer.cli.arguments import duration
-from brummer.cli.client import whole_list
+from brummer.cli import background, dispatch
+from brummer.cli.background import NothingToRun, NotStarted, project_directory
 from brummer.cli.colour import PLAIN, Paint
-from brummer.cli.down import OutOfReach, StillRunning, end_instance
-from brummer.cli.process_table import lines_of, not_started, processes_of
-from brummer.cli.processes import verdict
-from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, NothingRuns, Project, ids_at, with_project
+from brummer.cli.command_table import BY_NAME
+from brummer.cli.commands import down, logs, ps, up, wait
+from brummer.cli.commands.down import OutOfReach, StillRunning, end_instance
+from brummer.cli.instance_calls import NothingRuns
+from brummer.cli.options import duration
+from brummer.cli.process_table import Process, lines_of, not_started, processes_of
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, ids_at, whole_list
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import describe_self
 from brummer.host.pids import identify
@@ -107,18 +109,10 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         (["dev", "--port", "80"], {"port": 80}),
     ],
 )
-def test_wait_asks_for_what_was_typed(
-    arguments: list[str], wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def wait(*given: object) -> int:
-        asked.append(given)
-        return 0
-
-    monkeypatch.setattr(processes, "wait", wait)
-    assert people.COMMANDS["wait"](arguments) == 0
-    assert asked == [(Path(), None, "dev", wanted, 30.0)]
+def test_wait_asks_for_what_was_typed(arguments: list[str], wanted: dict[str, Any]) -> None:
+    chosen = dispatch.parser_of(BY_NAME["wait"], wait).parse_args(arguments)
+    assert wait.condition_of(chosen) == wanted
+    assert (chosen.dir, chosen.name, chosen.script, chosen.timeout) == (Path(), None, "dev", 30.0)
 
 
 # Which project.
@@ -151,16 +145,16 @@ def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(
     repository = tmp_path / "repository"
     (repository / "src" / "deep").mkdir(parents=True)
     (repository / ".git").mkdir()
-    with pytest.raises(up.NothingToRun):
-        up.project_directory(repository / "src" / "deep")
+    with pytest.raises(NothingToRun):
+        project_directory(repository / "src" / "deep")
     (repository / "Makefile").write_text("all:\n\techo\n")
-    assert up.project_directory(repository / "src" / "deep") == repository
+    assert project_directory(repository / "src" / "deep") == repository
     own = repository / "src" / ".brum.toml"
     own.write_text('max_reply = "2MiB"\n')
-    assert up.project_directory(repository / "src" / "deep") == repository, "settings are no script"
+    assert project_directory(repository / "src" / "deep") == repository, "settings are no script"
     for text in ('[scripts]\nx = "y"\n', "[scripts"):
         own.write_text(text)
-        assert up.project_directory(repository / "src" / "deep") == repository / "src"
+        assert project_directory(repository / "src" / "deep") == repository / "src"
 
 
 def test_a_file_that_can_not_be_understood_is_no_reason_to_look_elsewhere(tmp_path: Path) -> None:
@@ -168,7 +162,7 @@ def test_a_file_that_can_not_be_understood_is_no_reason_to_look_elsewhere(tmp_pa
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "package.json").write_text("<<<<<<< HEAD\n")
-    assert up.project_directory(inner) == inner
+    assert project_directory(inner) == inner
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -176,10 +170,10 @@ def test_what_somebody_else_has_put_above_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text("trap: x\n")
     mine = tmp_path / "mine"
     mine.mkdir()
-    assert up.project_directory(mine) == tmp_path
+    assert project_directory(mine) == tmp_path
     os.chown(mine, 12_345, -1)
-    with pytest.raises(up.NothingToRun):
-        up.project_directory(mine)
+    with pytest.raises(NothingToRun):
+        project_directory(mine)
 
 
 # up.
@@ -199,17 +193,17 @@ def listed(*names: str, autostart: tuple[str, ...] = ()) -> list[dict[str, Any]]
     ],
 )
 def test_what_runs_when_nobody_says_what(scripts: list[dict[str, Any]], names: list[str]) -> None:
-    assert up.chosen(scripts) == names
+    assert up.default_scripts(scripts) == names
 
 
 async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(tool: str, arguments: dict[str, Any]) -> Any:
         if tool == "scripts_run" and arguments["name"] == "nope":
-            return CallFailed({"code": "not_found", "message": "No script is called 'nope'"})
+            return CallFailed("No script is called 'nope'", "not_found")
         return {"processes": [process("dev"), process("other")]} if tool == "scripts_status" else {}
 
     project = Answers(answer)
-    assert await up._run(project, "scripts_run", ["nope", "dev", "dev"], up.Patience(5.0), PLAIN) == 1
+    assert await up.start_scripts(project, "scripts_run", ["nope", "dev", "dev"], up.Patience(5.0), PLAIN) == 1
     output = capsys.readouterr()
     assert "nope" in output.err
     assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
@@ -223,7 +217,7 @@ async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFi
         "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "next_cursor": "g.1", "dropped": 0},
     }
     project = Answers(lambda tool, _: answers.get(tool, {}))
-    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 1
+    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 1
     assert "failed (exit 3)" in (out := capsys.readouterr().out)
     assert out.splitlines()[-1] == "dev | no route"
 
@@ -246,76 +240,97 @@ def test_whose_last_lines_are_worth_a_look(facts: dict[str, Any], *, has_last_wo
 
 async def test_a_script_that_is_named_twice_is_no_failure() -> None:
     project = Answers(lambda tool, _: {"processes": [process("dev")]} if tool == "scripts_status" else {})
-    assert await up._run(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
+    assert await up.start_scripts(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
 
 
-async def test_all_are_waited_for_at_once_until_each_is_ready_or_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = iter(
-        [
-            [process("dev", "starting"), process("test", "running"), process("other", "pending")],
-            [process("dev", "ready"), process("test", "running")],
-            [process("dev", "ready"), process("test", "failed", exit_code=3, next_restart_s=0.5)],
-        ]
-    )
-    project = Answers(lambda tool, _: {"processes": next(looks)} if tool == "scripts_status" else {})
-    settled, late = await up._settled(project, ["dev", "test"], up.Patience(5.0))
-    assert ([each.status for each in settled], late) == (["ready", "failed"], [])
-    assert next(looks, None) is None
+def waited(*answers: dict[str, Any], status: dict[str, Any]) -> Answers:
+    """A project whose scripts start at first, and of which `wait_for` tells these, one after the other."""
+    left = iter(answers)
+
+    def answer(tool: str, _: object) -> Any:
+        match tool:
+            case "scripts_run":
+                return process("dev", "starting")
+            case "wait_for":
+                return next(left)
+            case _:
+                return {"processes": [status]}
+
+    return Answers(answer)
+
+
+async def test_each_script_is_waited_for_with_one_call_until_it_is_ready_or_has_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = waited({"matched": True, "process": process("dev", "ready")}, status=process("dev", "ready"))
+    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(5.0), PLAIN) == 0
+    assert [tool for tool, _ in project.asked] == ["scripts_run", "wait_for", "scripts_status"]
+    wanted = project.asked[1][1]
+    assert {key: wanted[key] for key in ("process", "ready", "exit")} == {"process": "dev", "ready": True, "exit": True}
+    assert wanted["timeout_s"] <= up.NOTICE_S, "then it is said what is waited for"
     assert capsys.readouterr().err == ""
 
 
-async def test_what_is_not_ready_in_time_is_shown_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(up, "PATIENCE_S", 0.0)
-    project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
-    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.05), PLAIN) == EXIT_TIMED_OUT
-    assert len(project.asked) > 2
+async def test_a_script_that_fails_and_restarts_is_not_waited_for_again() -> None:
+    failed = process("dev", "pending", next_restart_s=0.5)
+    project = waited({"matched": True, "process": process("dev", "failed", exit_code=3)}, status=failed)
+    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(5.0), PLAIN) == 0
+    assert [tool for tool, _ in project.asked].count("wait_for") == 1
+
+
+async def test_a_worker_is_waited_for_until_it_has_run_long_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    old = process("dev", "running")
+    project = waited({"matched": False, "process": old}, status=old)
+    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(None, [{"name": "dev"}]), PLAIN) == 0
+    assert [tool for tool, _ in project.asked].count("wait_for") == 1
+    assert "not ready" not in capsys.readouterr().err
+
+
+async def test_what_is_not_ready_in_time_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    starting = process("dev", "starting")
+    late = {"matched": False, "process": starting}
+    project = waited(late, late, status=starting)
+    patience = up.Patience(up.NOTICE_S + 1)
+    assert await up.start_scripts(project, "scripts_run", ["dev"], patience, PLAIN) == EXIT_TIMED_OUT
     output = capsys.readouterr()
     assert output.out.splitlines()[1].split()[:2] == ["dev", "starting"]
-    told = output.err.splitlines()
-    assert [line.split(":")[1].strip() for line in told] == ["waiting until ready", "not ready within 0.05 s"]
+    messages = output.err.splitlines()
+    assert [line.split(":")[1].strip() for line in messages] == ["waiting until ready", "not ready within 3 s"]
 
 
-async def test_who_waits_for_nothing_asks_once() -> None:
-    project = Answers(lambda *_: {"processes": [process("dev", "starting")]})
-    assert await up._run(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 0
+async def test_without_a_wait_the_state_is_asked_for_once() -> None:
+    project = waited(status=process("dev", "starting"))
+    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 0
     assert [tool for tool, _ in project.asked] == ["scripts_run", "scripts_status"]
+
+
+def left_s(patience: up.Patience, process: Process, age_s: float) -> float:
+    assert process.started_at is not None
+    return patience.left_s(process, process.started_at + timedelta(seconds=age_s))
 
 
 def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:
     patience = up.Patience(None, [{"name": "dev"}])
+    [old, waiting] = processes_of({"processes": [process("dev", "running"), process("dev", "pending")]})
+    assert left_s(patience, old, 9) == pytest.approx(1)
+    assert left_s(patience, old, 10) == 0
+    assert left_s(patience, waiting, 100) > 0
+
+
+def test_a_script_with_a_ready_setting_or_a_timeout_is_waited_for_to_its_end() -> None:
     [old] = processes_of({"processes": [process("dev", "running")]})
-    assert old.started_at is not None
-    assert patience.is_needed_for(old, old.started_at + timedelta(seconds=9))
-    assert not patience.is_needed_for(old, old.started_at + timedelta(seconds=10))
-    [waiting] = processes_of({"processes": [process("dev", "pending")]})
-    assert patience.is_needed_for(waiting, NOW)
+    assert left_s(up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]), old, 100) == up.READY_S
+    assert left_s(up.Patience(120.0, [{"name": "dev"}]), old, 100) == 120.0
+    assert left_s(up.Patience(None, [{"name": "dev"}]), old, 100) == 0
 
 
-def test_a_script_with_a_proof_or_a_time_of_its_own_gets_all_of_it() -> None:
-    [old] = processes_of({"processes": [process("dev", "running")]})
-    assert up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]).is_needed_for(old, NOW)
-    assert up.Patience(120.0, [{"name": "dev"}]).is_needed_for(old, NOW)
-    assert not up.Patience(None, [{"name": "dev"}]).is_needed_for(old, NOW)
-
-
-def test_an_instance_that_is_ended_while_up_works_is_no_reason_to_advise_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_instance_that_is_ended_while_up_works_is_no_reason_to_advise_up() -> None:
     class Ended(Answers):
-        async def find(self) -> None:
-            return None
+        def find(self) -> Record:
+            return describe_self(Path("/"), generation="g" * 16, url="http://127.0.0.1:7777/mcp", token="t" * 40)
 
-    project = Ended(lambda *_: NothingRuns("brum up starts it"))
-
-    async def start(*_: object) -> None:
-        """It is there, for a moment."""
-
-    monkeypatch.setattr(up, "_start", start)
-    monkeypatch.setattr(up, "with_project", lambda _place, _name, use: asyncio.run(use(project)))
-    with pytest.raises(up.NotStarted):
-        up.up(tmp_path, None, [], None, PLAIN)
+    with pytest.raises(NotStarted):
+        await up.up(Ended(lambda *_: NothingRuns("brum up starts it")), [], None, PLAIN)
 
 
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
@@ -324,9 +339,9 @@ def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(
     monkeypatch.setenv("BRUMMER_INSTANCES_DIR", str(tmp_path / "instances"))
     started: list[dict[str, Any]] = []
 
-    def popen(command: list[str], **settings: Any) -> str:
+    def popen(command: list[str], **settings: Any) -> SimpleNamespace:
         started.append({"command": command, **settings})
-        return "process"
+        return SimpleNamespace(pid=os.getpid())
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     one = background.Background(tmp_path, "second")
@@ -416,7 +431,7 @@ def test_a_state_is_coloured_and_its_column_stays_aligned() -> None:
 
 def test_where_nothing_was_started_it_says_what_could_be() -> None:
     assert not_started(["dev", "test"]).endswith("there is dev, test")
-    assert "nothing that can be run" in not_started([])
+    assert "no scripts were found" in not_started([])
 
 
 def test_what_was_not_understood_in_the_files_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -424,7 +439,7 @@ def test_what_was_not_understood_in_the_files_is_told_with_its_place(capsys: pyt
         {"source": ".brum.toml", "line": 2, "message": "scripts.dev: autostrat can't be set"},
         {"source": "package.json", "line": None, "message": "not UTF-8"},
     ]
-    processes.tell_problems({"scripts": [], "problems": problems})
+    ps.say_problems({"scripts": [], "problems": problems})
     assert capsys.readouterr().err.splitlines() == [
         "brum: .brum.toml:2: scripts.dev: autostrat can't be set",
         "brum: package.json: not UTF-8",
@@ -450,12 +465,12 @@ def test_the_exit_status_of_wait_tells_what_became_of_it(
     wanted: dict[str, Any], answer: dict[str, Any], status: int
 ) -> None:
     known = processes_of({"processes": [answer["process"]]})[0] if "process" in answer else None
-    assert verdict("dev", wanted, answer, known)[0] == status
+    assert wait.verdict("dev", wanted, answer, known)[0] == status
 
 
 def test_wait_prints_the_line_that_matched_without_its_tricks() -> None:
     answer = {"matched": True, "what": "log", "line": {"text": "ready \x1b[2Jnow"}}
-    assert verdict("dev", {"log": "ready"}, answer, None) == (0, "ready \ufffd[2Jnow")
+    assert wait.verdict("dev", {"log": "ready"}, answer, None) == (0, "ready \ufffd[2Jnow")
 
 
 # logs.
@@ -470,15 +485,15 @@ async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.Captu
     answers = {"web": page(1, 4, process="web"), "worker": page(2, 3, process="worker")}
     project = Answers(lambda _, arguments: answers[arguments["process"]])
     readers = [logs.Reader("web"), logs.Reader("worker")]
-    await logs._print_so_far(project.call, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
+    await logs.print_so_far(project.call, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
     assert capsys.readouterr().out.splitlines() == ["worker | line 2", "worker | line 3", "web    | line 4"]
 
 
 async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     project = Answers(lambda *_: page(8, 9, omitted=7))
-    await logs._print_so_far(project.call, [logs.Reader(None)], 2, logs.Printer(PLAIN))
+    await logs.print_so_far(project.call, [logs.Reader(None)], 2, logs.Printer(PLAIN))
     assert capsys.readouterr().err == "", "that was all that was asked for"
-    await logs._print_so_far(project.call, [logs.Reader(None)], 5, logs.Printer(PLAIN))
+    await logs.print_so_far(project.call, [logs.Reader(None)], 5, logs.Printer(PLAIN))
     assert "7 earlier lines" in capsys.readouterr().err
 
 
@@ -494,8 +509,8 @@ async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
     answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
     project = Answers(lambda *_: next(answers))
     reader, printer = logs.Reader("dev"), logs.Printer(PLAIN)
-    await logs._print_so_far(project.call, [reader], 10, printer)
-    assert [await logs._print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
+    await logs.print_so_far(project.call, [reader], 10, printer)
+    assert [await logs.print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
     assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
     output = capsys.readouterr()
     assert output.out.splitlines() == ["dev | line 1", "dev | line 5", "dev | line 6", "dev | line 1"]
@@ -517,14 +532,17 @@ async def test_following_outlives_the_instance_and_says_so_once(
         return page()
 
     monkeypatch.setattr(logs, "AWAY_S", 0.0)
-    following = asyncio.create_task(logs._follow(Answers(answer), [logs.Reader(None)], logs.Printer(PLAIN)))
+    following = asyncio.create_task(logs.follow(Answers(answer), [logs.Reader(None)], logs.Printer(PLAIN)))
     async with asyncio.timeout(30):
         await back.wait()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     output = capsys.readouterr()
     assert output.out.splitlines() == ["dev | line 7", "dev | line 1"], "first what the box has of its last moments"
-    assert [("has ended" in line, "anew" in line) for line in output.err.splitlines()] == [(True, False), (False, True)]
+    assert [("has ended" in line, "restarted" in line) for line in output.err.splitlines()] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 # down.
@@ -578,26 +596,9 @@ async def test_an_instance_that_does_not_end_is_an_error_that_names_the_way_out(
 def test_only_who_has_the_lock_open_is_killed_for_it(child: subprocess.Popen[bytes], tmp_path: Path) -> None:
     lock = tmp_path / ".shop.scripts"
     lock.touch()
-    assert not down._kill_holder(lock, child.pid)
+    assert not down.kill_holder(lock, child.pid)
     assert child.poll() is None
     with lock.open() as held, subprocess.Popen(["sleep", "60"], pass_fds=[held.fileno()]) as holder:
-        assert down._kill_holder(lock, holder.pid)
+        assert down.kill_holder(lock, holder.pid)
         assert holder.wait(5) == -signal.SIGKILL
-    assert not down._kill_holder(lock, holder.pid)
-
-
-def test_a_command_leaves_the_other_servers_of_a_project_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def look(project: Project) -> int:
-        assert await project.find() is None
-        await asyncio.sleep(0.05)  # in which a link would dial
-        return 0
-
-    monkeypatch.setenv("BRUMMER_INSTANCES_DIR", str(tmp_path / "instances"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        (tmp_path / ".brum.toml").write_text(
-            f'[servers.docs]\nurl = "http://127.0.0.1:{listener.getsockname()[1]}/mcp"\n'
-        )
-        assert with_project(tmp_path, None, look) == 0
-        listener.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            listener.accept()
+    assert not down.kill_holder(lock, holder.pid)

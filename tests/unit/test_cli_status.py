@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.cli import status
-from brummer.cli.status import Asked, Hubs
+from brummer.cli import running_hubs
+from brummer.cli.commands import status
+from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded
 from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, Status, gist, page, problem_of
 from brummer.core.supervisor import Supervisor
 from brummer.host.directories import DirectoryUnusable
@@ -305,7 +306,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "ANSWER_S", 0.3)
+    monkeypatch.setattr(running_hubs, "ANSWER_S", 0.3)
 
 
 @contextlib.asynccontextmanager
@@ -341,8 +342,8 @@ def saying(*answers: bytes) -> Serve:
 
 
 @contextlib.asynccontextmanager
-async def hubs_in(directory: Path) -> AsyncIterator[Hubs]:
-    async with contextlib.aclosing(Hubs(directory)) as hubs:
+async def hubs_in(directory: Path) -> AsyncIterator[RunningHubs]:
+    async with contextlib.aclosing(RunningHubs(directory)) as hubs:
         yield hubs
 
 
@@ -423,7 +424,7 @@ async def test_what_is_no_answer_is_a_problem_of_that_hub(directory: Path, answe
 
 
 async def test_an_endless_answer_is_not_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "ANSWER_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(running_hubs, "ANSWER_LIMIT_BYTES", 1000)
     async with hub_like(directory / "hub-8.sock", saying(b"x" * 10_000)), hubs_in(directory) as hubs:
         assert "more than 1000 bytes" in problem_in((await hubs.ask())[0])
 
@@ -441,8 +442,8 @@ async def test_a_hub_that_ends_is_forgotten(directory: Path) -> None:
 
 @pytest.mark.parametrize("answer", [{"links": [1]}, {"links": {}}, {"problems": "none"}, {"hub": {"uptime_s": "long"}}])
 def test_a_hub_of_another_version_is_a_problem_not_a_crash(answer: dict[str, Any]) -> None:
-    decoded = status._decode(json.dumps(answer).encode() + b"\n", 8)
-    assert status._as_status(decoded).problems[0].code == "not_understood"
+    received = decoded(json.dumps(answer).encode() + b"\n", 8)
+    assert status.as_status(received).problems[0].code == "not_understood"
 
 
 # The command.
@@ -451,7 +452,7 @@ def test_a_hub_of_another_version_is_a_problem_not_a_crash(answer: dict[str, Any
 def run(directory: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool = False) -> int:
     monkeypatch.setenv("BRUMMER_INSTANCES_DIR", str(directory))
     monkeypatch.setattr(status, "ARRIVE_S", 0.0)
-    return asyncio.run(status._run(directory, watch=False, as_json=as_json))
+    return asyncio.run(status.show(directory, watch=False, as_json=as_json))
 
 
 def test_without_hubs_the_exit_status_is_1(
@@ -483,9 +484,9 @@ async def test_the_exit_status_tells_whether_a_hub_has_a_problem(
 ) -> None:
     answer = json.dumps({"hub": {"version": "1"}, "problems": problems}).encode() + b"\n"
     async with hub_like(directory / "hub-8.sock", saying(answer, answer)):
-        assert await status._run(directory, watch=False, as_json=False) == exit_status
+        assert await status.show(directory, watch=False, as_json=False) == exit_status
         assert capsys.readouterr().out.startswith(f"{'stale' if problems else HEALTHY}\n\nhub 8  version 1\n")
-        assert await status._run(directory, watch=False, as_json=True) == exit_status
+        assert await status.show(directory, watch=False, as_json=True) == exit_status
         shown = json.loads(capsys.readouterr().out)
         assert shown == [{"hub": {"version": "1", "pid": 8}, "problems": problems}]
 
@@ -514,7 +515,7 @@ async def test_watching_prints_anew_when_something_has_changed(
         async with hubs_in(directory) as hubs:
             while not await hubs.ask():
                 pass
-        watching = asyncio.create_task(status._run(directory, watch=True, as_json=as_json))
+        watching = asyncio.create_task(status.show(directory, watch=True, as_json=as_json))
         try:
             await more_questions()
             first = capsys.readouterr().out
@@ -540,13 +541,13 @@ async def test_on_a_terminal_the_screen_is_cleared(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    status._print([], as_json=False, watching=True)
+    status.print_answers([], as_json=False, watching=True)
     assert capsys.readouterr().out == f"\x1b[2J\x1b[3J\x1b[H{NO_HUB}\n"
 
 
 async def test_why_a_hub_is_silent_is_said_where_it_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = type("Stopped", (), {"state": "stopped"})
-    monkeypatch.setattr(status, "process_state", lambda _: stopped)
-    (problem,) = (await Asked(Path("/nowhere"), 8)._silent())["problems"]
+    monkeypatch.setattr(running_hubs, "process_state", lambda _: stopped)
+    (problem,) = (await RunningHub(Path("/nowhere"), 8)._silent())["problems"]
     assert problem["code"] == "hub_stopped"
     assert "kill -CONT 8" in problem["detail"]

@@ -1,4 +1,4 @@
-"""The verdict on a limit that was driven past its edge, and the table that shows it."""
+"""The verdict on a tested limit, and the table that shows it."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.cli import resource_limits
-from brummer.cli.resource_limits import DRIVES, NOT_DRIVEN
+from brummer.cli.commands.resource_limits import LIMIT_TESTS, NOT_TESTED, LimitTest, print_findings
 from brummer.core.errors import TooLarge
 from brummer.limit_tests.answers import OK, of_result, of_rpc_error
 from brummer.limit_tests.finding import Finding, Measured, all_held, judged
@@ -53,20 +52,20 @@ def test_a_smaller_value_than_the_one_set_is_told() -> None:
 
 
 @pytest.mark.promise("every-limit-holds")
-def test_every_limit_is_driven_or_it_is_said_why_not() -> None:
+def test_every_limit_has_a_test_or_a_reason_why_not() -> None:
     limits = {setting.key for setting in TABLE if setting.limit}
-    assert {drive.key for drive in DRIVES} | NOT_DRIVEN.keys() == limits
-    assert not {drive.key for drive in DRIVES} & NOT_DRIVEN.keys()
+    assert {test.key for test in LIMIT_TESTS} | NOT_TESTED.keys() == limits
+    assert not {test.key for test in LIMIT_TESTS} & NOT_TESTED.keys()
 
 
-@pytest.mark.parametrize("drive", DRIVES, ids=lambda drive: drive.key)
-def test_what_a_drive_can_take_is_a_value_that_may_be_set(drive: resource_limits.Drive) -> None:
-    assert BY_KEY[drive.key].least <= drive.most
+@pytest.mark.parametrize("test", LIMIT_TESTS, ids=lambda test: test.key)
+def test_the_largest_tested_value_is_valid_for_the_setting(test: LimitTest) -> None:
+    assert BY_KEY[test.key].least <= test.most
 
 
 def test_the_table_shows_each_limit_and_says_which_value_was_tested(capsys: pytest.CaptureFixture[str]) -> None:
     broken = judged("max_parked", 8, msgspec.structs.replace(HELD, got={}))
-    resource_limits._print([broken, judged("max_in_flight", 9, HELD), Finding("open_files", 64, "skipped", "why")])
+    print_findings([broken, judged("max_in_flight", 9, HELD), Finding("open_files", 64, "skipped", "why")])
     shown = capsys.readouterr()
     rows = [line.split() for line in shown.out.splitlines()]
     assert rows[1][:4] == ["max_parked", "8", "8", "nothing"]

@@ -449,7 +449,7 @@ def test_a_relative_home_does_not_make_a_projects_file_the_users(
 @pytest.mark.parametrize("home", ["", ".", "p"])
 def test_a_command_has_an_absolute_home_from_its_start(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)
-    start._have_a_home()
+    start.ensure_home()
     assert Path(os.environ["HOME"]).is_absolute()
     assert Path.home().is_absolute()
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from brummer.cli.start import _is_valid
+from brummer.cli.start import is_valid
 from brummer.core.histogram import CALL_S, Histogram
 from brummer.core.metrics import Family, Metric, Sample, merged
 from brummer.discovery.registry import Registry
@@ -344,4 +344,4 @@ def test_alerts_and_dashboard_name_metrics_that_there_are() -> None:
     ],
 )
 def test_a_watched_hub_greets_as_early_as_any(*, arguments: list[str], valid: bool) -> None:
-    assert _is_valid(arguments) is valid
+    assert is_valid(arguments) is valid

@@ -153,7 +153,7 @@ def test_traces_must_be_asked_for_and_say_what_they_need(monkeypatch: pytest.Mon
     assert raised.value.code == "traces_unavailable"
 
 
-@pytest.mark.parametrize("module", ["brummer.hub.service", "brummer.instance.service", "brummer.cli.commands"])
+@pytest.mark.parametrize("module", ["brummer.hub.service", "brummer.instance.service", "brummer.cli.dispatch"])
 def test_a_start_loads_neither_opentelemetry_nor_prometheus(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'opentelemetry', 'prometheus_client'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

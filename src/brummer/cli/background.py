@@ -1,49 +1,85 @@
-"""An instance of its own session, that no terminal takes along when it closes."""
+"""Starts an instance in the background, in a session of its own, so that it survives its terminal."""
 
+import asyncio
+import contextlib
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from brummer.discovery.directory import log_directory
-from brummer.discovery.record import instance_id_for
+from brummer.cli.messages import say
+from brummer.cli.project import Project, up_to_the_repository
+from brummer.core.errors import BrummerError
+from brummer.discovery.directory import instances_directory, log_directory
+from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.registrar import ENDING_S, lock_path
 from brummer.host.directories import private_directory
+from brummer.host.directory_watch import DirectoryWatch
+from brummer.host.exits import watch_exit
+from brummer.host.locks import is_locked
+from brummer.host.pids import identify
 
 LOG_LIMIT_BYTES: Final = 1 << 20
-"""An instance says a few lines about itself. A log that has grown beyond this starts anew with the next instance."""
+"""An instance logs few lines. A larger log is truncated when the next instance starts."""
 
 TAIL_BYTES: Final = 4096
 
 
+NOTICE_S: Final = 2.0
+"""After this the command says what it waits for."""
+
+PUBLISHED_S: Final = ENDING_S + 15.0
+"""An instance publishes its record within half a second; a machine that swaps needs longer. Before that it waits for
+the scripts of the previous run.
+"""
+RECHECK_S: Final = 1.0
+"""For changes without an event: the release of a lock, or a directory on a file system without events."""
+
+
+class NotStarted(BrummerError):
+    """The instance could not be started; the message has the last line of its log."""
+
+    code = "not_started"
+
+
+class NothingToRun(BrummerError):
+    """No project file here defines a script."""
+
+    code = "nothing_to_run"
+
+
 class Background:
-    """One that was started. Blocking, but short: use it in a thread."""
+    """A started instance. Blocks for disk access: use it in a thread."""
 
     def __init__(self, project: Path, name: str | None) -> None:
         self.log = _log_path(instance_id_for(project, name))
         log = _opened(self.log)
         try:
             self._begins_at = os.lseek(log, 0, os.SEEK_END)
-            # -P: a file of the project must not take the place of a module of ours.
+            # -P: a file of the project must not replace a module of Brummer.
             command = [sys.executable, "-P", "-m", "brummer", "--no-tui", "-d", str(project)]
             self._process = subprocess.Popen(
                 [*command, *(["--name", name] if name else [])],
                 cwd=project,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # the scripts' lines, which the instance keeps
+                stdout=subprocess.DEVNULL,  # the output of the scripts, which the instance keeps
                 stderr=log,
                 start_new_session=True,
             )
         finally:
             os.close(log)
+        self.identity = identify(self._process.pid)
+        """None if it has ended already."""
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def end(self) -> None:
-        """It is not needed: another was faster, and this one must not take its place when that one ends."""
+        """End it because another instance was faster: it must not replace that one later."""
         self._process.terminate()
         self._process.wait()
 
@@ -52,12 +88,93 @@ class Background:
         return self._process.poll() is not None
 
     def last_words(self) -> str:
-        """The last line that it wrote; empty without one."""
+        """The last line of its log; empty without one."""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._begins_at, size - TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "").removeprefix("brum: ")
+
+
+async def start_in_background(project: Project, scripts: Sequence[str]) -> None:
+    """Start an instance and wait until it is published. Raises NotStarted, NothingToRun, and NotFound for the name of a
+    script before anything starts.
+    """
+    directory, started = await asyncio.to_thread(_start, project, scripts)
+    loop = asyncio.get_running_loop()
+    notice = loop.call_later(NOTICE_S, lambda: say(_waits_for(started)))
+    try:
+        async with asyncio.timeout(PUBLISHED_S):
+            record = await _published(project, directory, started)
+    except TimeoutError:
+        raise NotStarted(f"the instance does not start; its log is {started.log}") from None
+    finally:
+        notice.cancel()
+    if record is None:
+        words = await asyncio.to_thread(started.last_words)
+        raise NotStarted(f"the instance ended at once: {words or 'it logged nothing'} (log: {started.log})")
+    if record.pid != started.pid:
+        await asyncio.to_thread(started.end)
+    say(f"{record.name} runs in the background ({directory}); brum down ends it, its log is {started.log}")
+
+
+def _start(project: Project, scripts: Sequence[str]) -> tuple[Path, Background]:
+    from brummer.instance.scripts import ScriptList
+
+    directory = project_directory(project.place)
+    for script in scripts:
+        ScriptList(directory).find(script)
+    return directory, Background(directory, project.name)
+
+
+async def _published(project: Project, directory: Path, started: Background) -> Record | None:
+    """The record of the instance, or of another one that was faster; None if no instance will come.
+
+    Changes of the instances directory and the end of the process wake it up.
+    """
+    instances, loop, changed = instances_directory(os.environ), asyncio.get_running_loop(), asyncio.Event()
+    lock = lock_path(instances, instance_id_for(directory, project.name))
+    watch = DirectoryWatch(loop, instances, lambda _: changed.set())
+    ended = watch_exit(loop, started.identity, changed.set) if started.identity else None
+    try:
+        while (record := project.find()) is None and (not started.has_ended or is_locked(lock)):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECHECK_S):
+                    await changed.wait()
+            changed.clear()
+            watch.verify()
+        return record or project.find()  # another instance may have been faster
+    finally:
+        watch.close()
+        if ended:
+            ended.close()
+
+
+def _waits_for(started: Background) -> str:
+    """The last line of the instance's log; if it has ended, another instance has the lock."""
+    if started.has_ended:
+        return "waiting for the instance that another command has just started"
+    return started.last_words() or "waiting for the instance"
+
+
+def project_directory(place: Path) -> Path:
+    """The closest directory with scripts, from here up to the repository's root. Raises NothingToRun.
+
+    A file with errors counts: its errors are then reported. A `.brum.toml` with settings only does not. Directories
+    of other users, such as /tmp, are not searched.
+    """
+    from brummer.instance.scripts import ScriptList
+
+    owner = place.stat().st_uid
+    for directory in up_to_the_repository(place):
+        if directory.stat().st_uid != owner:
+            break
+        listing = ScriptList(directory).read()
+        if listing.scripts or listing.problems:
+            return directory
+        if directory == Path.home():
+            break
+    raise NothingToRun(f"no scripts were found in {place}: no package.json, Makefile, Procfile or the like")
 
 
 def _log_path(instance_id: str) -> Path:
@@ -68,7 +185,7 @@ def _log_path(instance_id: str) -> Path:
 
 
 def _opened(log: Path) -> int:
-    """For appending: two that are started at once must not write over each other."""
+    """Opened for appending: two instances that start at once must not overwrite each other's lines."""
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
     if os.fstat(descriptor).st_size > LOG_LIMIT_BYTES:
         os.ftruncate(descriptor, 0)

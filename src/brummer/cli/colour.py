@@ -1,38 +1,37 @@
-"""Colours and columns for people: whether a stream gets colours, which one a name has, and what text is safe to print.
+"""Colours on terminals, and text that is safe to print.
 
-A name has its colour by its letters alone, so that it is the same in every command and on every day. Text that others
-wrote keeps its colours at the most, and those only where colours are wanted: what else a terminal would obey is taken
-out.
+The colour of a name depends only on its letters, so it is the same in every command. Text from scripts keeps its
+colours where colours are wanted; all other control sequences are removed.
 """
 
 import re
-import unicodedata
 from binascii import crc32
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
 
+from brummer.cli.table import padded, width
 from brummer.discovery.record import displayable
 from brummer.logs.text import plain
 
 BOLD, DIM, RED, GREEN, YELLOW = 1, 2, 31, 32, 33
 
 NAME_COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
-"""SGR foregrounds that read well on dark and on light. Red is for what went wrong."""
+"""SGR foregrounds that are readable on dark and light backgrounds. Red is for errors."""
 
 NAME_COLUMNS_MAX: Final = 32
-"""A longer name is cut where lines carry it: what they say must still fit beside it."""
+"""Longer names are cut in front of lines, so that the lines themselves still fit."""
 
 _SGR: Final = re.compile(r"(\x1b\[[0-9;:]{0,64}m)")
 _RESET: Final = "\x1b[0m"
 
 
 def wants_colours(stream: TextIO, environ: Mapping[str, str], *, no_color: bool = False) -> bool:
-    """Only a terminal that can show them, and only if nobody asked for none: ``NO_COLOR`` with whatever value."""
+    """Whether a terminal can show them and the user did not switch them off; ``NO_COLOR`` may have any value."""
     return not no_color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and stream.isatty()
 
 
 class Paint:
-    """Puts colours on text, or leaves it as it is when they are not wanted."""
+    """Adds colours to text if they are wanted."""
 
     def __init__(self, *, colourful: bool) -> None:
         self.is_colourful = colourful
@@ -41,11 +40,11 @@ class Paint:
         return f"\x1b[{';'.join(map(str, codes))}m{text}{_RESET}" if self.is_colourful and codes and text else text
 
     def name(self, name: str) -> str:
-        """In the name's own colour."""
+        """The name in its own colour."""
         return self.styled(name, colour_of(name.strip()))
 
     def foreign(self, raw: str) -> str:
-        """Text that a script printed, made safe; its colours end with it."""
+        """A safe form of text from a script; its colours end with it."""
         if not self.is_colourful or "\x1b" not in raw:
             return plain(raw)
         parts = _SGR.split(raw)  # every second one is a colour
@@ -57,7 +56,7 @@ PLAIN: Final = Paint(colourful=False)
 
 
 class Prefixes:
-    """Names in front of lines, as wide as the widest so far."""
+    """Names in front of lines, padded to the widest name so far."""
 
     def __init__(self, paint: Paint, names: Iterable[str] = ()) -> None:
         self._paint = paint
@@ -66,7 +65,7 @@ class Prefixes:
         self.widen(names)
 
     def widen(self, names: Iterable[str]) -> None:
-        """Make room for these before they come, so that all stand under each other."""
+        """Take these names into account before their lines come, so that all lines are aligned."""
         for name in names:
             self._widen(shortened(name))
 
@@ -84,39 +83,15 @@ class Prefixes:
 
 
 def colour_of(name: str) -> int:
-    """An SGR foreground, the same for the same name always."""
+    """An SGR foreground that depends only on the name."""
     return NAME_COLOURS[crc32(name.encode("utf-8", "replace")) % len(NAME_COLOURS)]
 
 
 def shortened(name: str, columns: int = NAME_COLUMNS_MAX) -> str:
-    """The name as it may be printed, cut if it is too wide."""
+    """The name without control characters, cut if it is too wide."""
     shown = displayable(name)
     if width(shown) <= columns:
         return shown
     while width(shown) >= columns:
         shown = shown[:-1]
     return f"{shown}…"
-
-
-def width(text: str) -> int:
-    """Columns that it takes on a terminal: East Asian wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(_columns_of(character) for character in text)
-
-
-def _columns_of(character: str) -> int:
-    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
-
-
-def padded(text: str, columns: int) -> str:
-    """With blanks up to this width."""
-    return text + " " * (columns - width(text))
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells padded to their columns, the last column left as it is. Colours come after."""
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    return [[*map(padded, row[:-1], widths), row[-1]] for row in rows]

@@ -1,16 +1,16 @@
-"""What a command says about itself, on stderr: standard output carries what was asked for."""
+"""What commands print: results on standard output, messages about themselves on stderr."""
 
 import contextlib
 import sys
 
-from brummer.core import log
+from brummer.core import json_text, log
 from brummer.discovery.record import displayable
 
 
 def say(text: str) -> None:
-    """One line. Names and paths in it may be anybody's: nothing but text reaches the terminal.
+    """Print one line on stderr. Names and paths may come from anyone: control characters are replaced.
 
-    That nobody reads it, or that a log is full, ends no instance.
+    A closed stream or a full disk must not end an instance, so errors are ignored.
     """
     with contextlib.suppress(OSError):
         print(_line(text), end="", file=sys.stderr, flush=True)
@@ -19,6 +19,11 @@ def say(text: str) -> None:
 def say_later(text: str) -> None:
     """As `say`, from a running event loop: returns at once, also if the stream has no reader."""
     log.standard_error().write(_line(text))
+
+
+def print_json(content: object) -> None:
+    """Print indented JSON."""
+    print(json_text.indented(content))
 
 
 def _line(text: str) -> str:

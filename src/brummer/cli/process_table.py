@@ -1,7 +1,7 @@
-"""What `brum ps`, `up` and `restart` show of processes. Pure: the time is passed in.
+"""The table of processes of `brum ps`, `up` and `restart`. Pure: the time is an argument.
 
-An instance of another version may tell states and members that are not known here: the former are shown as they are,
-the latter are passed over.
+An instance of another version may report unknown states, which are shown unchanged, and unknown fields, which are
+ignored.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,12 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli import colour as colours
-from brummer.cli.colour import Paint, padded, shortened, table, width
+from brummer.cli.colour import Paint, shortened
+from brummer.cli.table import aligned, joined, padded, width
 from brummer.discovery.record import displayable
 from brummer.settings.units import span
 
 ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping", "lost"})
-"""What does not run in these. ``lost``: it ran when its instance was killed, as the black box has it."""
+"""Final states. ``lost``: it ran when its instance was killed, according to the black box."""
 
 NOTHING: Final = "-"
 ERROR_COLUMNS: Final = 100
@@ -30,12 +31,12 @@ _COLOURS: Final = {
     "exited": colours.DIM,
     "stopped": colours.DIM,
 }
-_MOVING: Final = colours.YELLOW
-"""Any other state is on its way to one of these."""
+_TRANSIENT: Final = colours.YELLOW
+"""For any other state."""
 
 
 class Errors(msgspec.Struct):
-    """What a script has printed of errors: how many, and the first."""
+    """Errors in the output of a script: how many, and the first."""
 
     count: int
     first: str
@@ -45,7 +46,7 @@ class Errors(msgspec.Struct):
 
 
 class Process(msgspec.Struct):
-    """What `scripts_status` tells of one, as far as it is shown."""
+    """The fields of a process in `scripts_status` that are shown."""
 
     name: str
     status: str = "unknown"
@@ -69,7 +70,7 @@ class Process(msgspec.Struct):
 
     @property
     def has_ended_badly(self) -> bool:
-        """It has run, so that its last lines may say why; and perhaps is started again by itself."""
+        """It has run, so its last lines may explain the end; perhaps it is about to restart."""
         return self.next_restart_s is not None or (self.has_failed and (self.exit_code or self.signal) is not None)
 
     @property
@@ -78,7 +79,7 @@ class Process(msgspec.Struct):
 
     @property
     def outcome(self) -> str:
-        """The state, with how it ended or what it waits for where that says more."""
+        """The state, with the kind of its end, or what it waits for."""
         if self.has_failed and self.signal:
             return f"{self.status} ({self.signal})"
         if self.next_restart_s is not None:
@@ -89,54 +90,54 @@ class Process(msgspec.Struct):
 
     @property
     def problem(self) -> str:
-        """Why it failed, or else which errors it printed, in one line. A crash loop is explained by its first error."""
+        """Why it failed, or else the errors that it printed, in one line. The first error explains a crash loop."""
         lines = (self.first_error or self.reason or str(self.errors or "")).strip().splitlines()
         return shortened(lines[0], ERROR_COLUMNS) if lines and lines[0] not in self.outcome else ""
 
 
 def processes_of(answer: dict[str, Any]) -> list[Process]:
-    """What is not understood of a process is left out, not the process."""
+    """Invalid fields of a process are left out, not the process."""
     return [_as_process(each) for each in answer.get("processes", [])]
 
 
-def _as_process(told: dict[str, Any]) -> Process:
+def _as_process(facts: dict[str, Any]) -> Process:
     try:
-        return msgspec.convert(told, Process)
+        return msgspec.convert(facts, Process)
     except msgspec.ValidationError:
-        return Process(str(told.get("name", NOTHING)), str(told.get("status", "unknown")))
+        return Process(str(facts.get("name", NOTHING)), str(facts.get("status", "unknown")))
 
 
 def lines_of(processes: Sequence[Process], now: datetime, paint: Paint) -> Iterator[str]:
-    """A title, and a line per process; a second one where there is an error to tell."""
+    """A heading, and a line for each process; a second one if it has an error."""
     shows_restarts = any(process.restarts for process in processes)
     titles = ["NAME", "STATE", "PID", "SINCE", *(["RESTARTS"] if shows_restarts else []), "URLS"]
-    rows = table([titles, *(_cells(process, now, shows_restarts=shows_restarts) for process in processes)])
-    yield paint.styled("  ".join(rows[0]).rstrip(), colours.BOLD)
+    rows = aligned([titles, *(_cells(process, now, shows_restarts=shows_restarts) for process in processes)])
+    yield paint.styled(joined(rows[0]), colours.BOLD)
     indent = width(rows[0][0]) + 2
     for process, row in zip(processes, rows[1:], strict=True):
-        yield _painted(process, row, paint).rstrip()
+        yield joined(_painted(process, row, paint))
         if process.problem:
             yield padded("", indent) + paint.styled(process.problem, colours.RED)
 
 
 def _cells(process: Process, now: datetime, *, shows_restarts: bool) -> list[str]:
     since = process.started_at if process.runs else process.ended_at or process.started_at
-    return [
-        shortened(process.name),
-        displayable(process.outcome),
+    cells = [
+        process.outcome,
         str(process.pid or NOTHING),
         span(max(0.0, (now - since).total_seconds())) if since else NOTHING,
         *([str(process.restarts)] if shows_restarts else []),
-        displayable(" ".join(process.urls)) or NOTHING,
+        " ".join(process.urls) or NOTHING,
     ]
+    return [shortened(process.name), *map(displayable, cells)]
 
 
-def _painted(process: Process, row: Sequence[str], paint: Paint) -> str:
+def _painted(process: Process, row: Sequence[str], paint: Paint) -> list[str]:
     name, state, *rest = row
-    return "  ".join([paint.name(name), paint.styled(state, _COLOURS.get(process.status, _MOVING)), *rest])
+    return [paint.name(name), paint.styled(state, _COLOURS.get(process.status, _TRANSIENT)), *rest]
 
 
 def not_started(names: Iterable[str]) -> str:
-    """What to say where nothing has run yet."""
-    there = ", ".join(map(shortened, names))
-    return f"nothing has been started yet; there is {there}" if there else "nothing that can be run was found here"
+    """The message where nothing has run yet."""
+    found = ", ".join(map(shortened, names))
+    return f"no script has been started yet; there is {found}" if found else "no scripts were found here"

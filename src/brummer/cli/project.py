@@ -1,6 +1,6 @@
-"""The project's instance as a command sees it: found by where one stands, called as anybody else calls it."""
+"""The project's instance as commands use it: found from a directory of the project, and called without a hub."""
 
-import asyncio
+import argparse
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,146 +10,181 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.client import tool_result, whole_list
+from brummer.cli.instance_calls import InstanceCalls, InstanceStopped, NothingRuns, Unanswered
 from brummer.cli.messages import say
+from brummer.contract.tools import DEFAULT_WAIT_S, READ_ONLY, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
-from brummer.discovery.directory import instances_directory
+from brummer.discovery.directory import black_box_directory, instances_directory
+from brummer.discovery.owners import living_record
 from brummer.discovery.record import Record, displayable, instance_id_for
 from brummer.discovery.registrar import lock_path, scripts_lock_path
 from brummer.host import loop
+from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.locks import is_locked
-from brummer.hub.service import Hub, running_hub
-from brummer.link.state import State
-from brummer.peers.instance_entry import InstanceEntry
-from brummer.settings.servers import Server
 
 EXIT_WRONG: Final = 2
 EXIT_NOTHING_RUNS: Final = 3
 EXIT_TIMED_OUT: Final = 4
 
 LISTS: Final = frozenset({"scripts_list", "scripts_status"})
-"""The tools whose answers may be parts of a list."""
+"""Tools that may return a list in several answers."""
 
-SETTLE_S: Final = 2.0
-"""An instance proves who it is within milliseconds; after this a person wants to know what is being waited for."""
-
-
-class NothingRuns(BrummerError):
-    """No instance of this project is there."""
-
-    code = "nothing_runs"
-
-
-class InstanceStopped(BrummerError):
-    """Its process is stopped (SIGSTOP), so that to wait for an answer is vain."""
-
-    code = "instance_stopped"
+PATIENCE_S: Final = 30.0
+"""For an answer without a wait: stopping a script takes at most 10 s, everything else milliseconds."""
+UNTIL_BLACK_BOX_S: Final = 5.0
+"""The same while the black box can answer instead."""
 
 
 class CallFailed(BrummerError):
-    """The instance, or the way to it, answered with an error; ``error_code`` is what that calls itself."""
+    """The call failed, in the instance or on the way; ``error_code`` is the code of that error."""
 
     code = "call_failed"
 
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(str(error.get("message", "the call failed")))
-        self.error_code = str(error.get("code", ""))
+    def __init__(self, message: str, error_code: str) -> None:
+        super().__init__(message)
+        self.error_code = error_code
 
 
 class Project:
-    """``place``: where one stands, a directory of the project or below it. ``name``: that of a further instance."""
+    """``place``: a directory of the project. ``name``: of a further instance. ``return_s``: see `InstanceCalls`."""
 
-    def __init__(self, hub: Hub, place: Path, name: str | None, ids: list[str]) -> None:
-        self._hub = hub
+    def __init__(self, place: Path, name: str | None, return_s: float = 0.0) -> None:
         self.place = place
         self.name = name
-        self._ids = ids
-        self._told = ""
+        self._ids = ids_at(place, name)
+        self._calls = InstanceCalls(self.instance, return_s)
+        self._said = ""
 
-    async def find(self) -> InstanceEntry | None:
-        """The instance whose directory holds the place most closely."""
-        await self._hub.instances.looked_at()
-        known = {each.id: each for each in self._hub.instances if not each.is_gone and isinstance(each.record, Record)}
-        return next((known[instance_id] for instance_id in self._ids if instance_id in known), None)
+    def find(self) -> Record | None:
+        """The record of the closest instance: of this directory, or of one above it."""
+        directory = instances_directory(os.environ)
+        try:
+            private_directory(directory, create=False)
+        except DirectoryUnusable:
+            return None
+        return next(filter(None, (living_record(directory, instance_id) for instance_id in self._ids)), None)
 
-    def ending(self) -> Path | None:
-        """The lock of an instance that is not published: one that was asked to end, or one that starts."""
+    def instance(self) -> Record:
+        """As `find`. Raises NothingRuns."""
+        if record := self.find():
+            return record
+        raise self._nothing_runs()
+
+    def unpublished_lock(self) -> Path | None:
+        """The held lock of an instance without a record: it is about to end, or to start."""
         directory = instances_directory(os.environ)
         locks = (path(directory, instance_id) for instance_id in self._ids for path in (scripts_lock_path, lock_path))
         return next(filter(is_locked, locks), None)
-
-    async def instance(self) -> InstanceEntry:
-        """Raises NothingRuns."""
-        if known := await self.find():
-            return known
-        raise self._nothing_runs()
 
     def _nothing_runs(self) -> NothingRuns:
         what = f"no instance called {self.name}" if self.name else "nothing"
         return NothingRuns(f"{what} runs for {self.place}; brum up starts it, brum ls shows what runs elsewhere")
 
     async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
-        """The structured result. Raises NothingRuns, InstanceStopped, CallFailed; waits 20 s for one that is away."""
-        known = await self.instance()
-        await _expect_answers(known)
-        content = await self._ask(known.id, tool, arguments)
-        if content.get("from"):
-            self._tell(f"{known.record.name} does not answer; {_as_of(content)}")
-        return content
+        """The structured content of the answer. Raises NothingRuns, InstanceStopped, CallFailed."""
+        ask = partial(self._calls.result, tool, wait_s=_wait_s(tool, arguments))
+        if tool in READ_ONLY and tool not in WAITING:
+            try:
+                return await _content(tool, partial(ask, patience_s=UNTIL_BLACK_BOX_S), arguments)
+            except Unanswered as error:
+                record = self.instance()
+                if content := await self._from_black_box(record.instance_id, record.generation, tool, arguments):
+                    self._say(f"{error.message}; {_source(content)}")
+                    return content
+        return await _content(tool, partial(ask, patience_s=PATIENCE_S), arguments)
 
     async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
-        """What the black box of the last run answers. Raises NothingRuns when it has left nothing."""
+        """The answer of the black box of the last run. Raises NothingRuns if there is none."""
         for instance_id in self._ids:
-            with contextlib.suppress(CallFailed):
-                content = await self._ask(instance_id, tool, arguments)
-                self._tell(f"nothing runs for {self.place} (brum up starts it); {_as_of(content)}")
+            if content := await self._from_black_box(instance_id, None, tool, arguments):
+                self._say(f"nothing runs for {self.place} (brum up starts it); {_source(content)}")
                 return content
         raise self._nothing_runs()
 
-    async def _ask(self, instance_id: str, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
-        asked = {"instance": instance_id, **{key: value for key, value in arguments.items() if value is not None}}
-        ask = partial(tool_result, self._hub, tool)
-        result = await (whole_list(ask, **asked) if tool in LISTS else ask(msgspec.json.encode(asked)))
-        content: dict[str, Any] = result.get("structuredContent", {})
-        if result.get("isError"):
-            error = content.get("error")
-            raise CallFailed(error if isinstance(error, dict) else {})
-        return content
+    def close(self) -> None:
+        self._calls.close()
 
-    def _tell(self, text: str) -> None:
-        """Once, however often it is asked."""
-        if text != self._told:
-            self._told = text
+    async def _from_black_box(
+        self, instance_id: str, generation: str | None, tool: str, arguments: dict[str, object]
+    ) -> dict[str, Any] | None:
+        """None if there is no black box, or it can't answer. ``generation``: of the run that may still live."""
+        from brummer.hub.black_box import ANSWERED, BlackBoxes
+
+        if tool not in ANSWERED:
+            return None
+        boxes = BlackBoxes(lambda: black_box_directory(os.environ))
+
+        async def ask(encoded: bytes) -> dict[str, Any]:
+            result = await boxes.answer(instance_id, tool, encoded, generation, {"instance_id": instance_id})
+            return msgspec.json.decode(result) if result else {}
+
+        with contextlib.suppress(BrummerError):
+            return await _content(tool, ask, arguments) or None
+        return None
+
+    def _say(self, text: str) -> None:
+        """Say it once, however many calls cause it."""
+        if text != self._said:
+            self._said = text
             say(text)
 
 
-def _as_of(content: dict[str, Any]) -> str:
-    """Where an answer comes from that no instance gave."""
+def _wait_s(tool: str, arguments: dict[str, object]) -> float:
+    """How long the tool itself may wait."""
+    timeout_s = arguments.get("timeout_s", DEFAULT_WAIT_S)
+    return timeout_s if tool in WAITING and isinstance(timeout_s, int | float) else 0.0
+
+
+async def _content(
+    tool: str, ask: Callable[[bytes], Awaitable[dict[str, Any]]], arguments: dict[str, object]
+) -> dict[str, Any]:
+    """Raises CallFailed for any failure but those of the instance's state."""
+    given = {key: value for key, value in arguments.items() if value is not None}
+    try:
+        result = await (whole_list(ask, **given) if tool in LISTS else ask(msgspec.json.encode(given)))
+    except (NothingRuns, InstanceStopped, Unanswered):
+        raise
+    except BrummerError as error:
+        raise CallFailed(error.message, error.code) from error
+    content: dict[str, Any] = result.get("structuredContent", {})
+    if result.get("isError"):
+        failure = content.get("error", {})
+        raise CallFailed(str(failure.get("message", "the call failed")), str(failure.get("code", "")))
+    return content
+
+
+async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **arguments: object) -> dict[str, Any]:
+    """The result of a tool that returns a list, collected from all its answers. ``ask`` takes the encoded arguments;
+    the result of a failed call is returned unchanged.
+    """
+    result = whole = await ask(msgspec.json.encode(arguments))
+    while cursor := result.get("structuredContent", {}).pop("next_cursor", None):
+        result = await ask(msgspec.json.encode({**arguments, "cursor": cursor}))
+        if result.get("isError"):
+            return result
+        for name, part in result["structuredContent"].items():
+            if isinstance(part, list):
+                whole["structuredContent"][name] = _joined(whole["structuredContent"][name], part)
+    return whole
+
+
+def _joined(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Both lists; of an entry that has changed meanwhile and is in both, the later one."""
+    ids = {_id_of(each) for each in after} - {None}
+    return [*(each for each in before if _id_of(each) not in ids), *after]
+
+
+def _id_of(entry: dict[str, Any]) -> object:
+    return entry.get("instance_id") or entry.get("process_id")
+
+
+def _source(content: dict[str, Any]) -> str:
+    """The origin of an answer that did not come from the instance."""
     return displayable(f"this is from its {content.get('from')}, written at {content.get('written_at')}")
 
 
-async def _expect_answers(known: InstanceEntry) -> None:
-    """Say why it may take a while, or that it never will."""
-    name, record = known.record.name, known.record
-    if known.link.target.condition() == "stopped" and isinstance(record, Record):
-        raise InstanceStopped(
-            f"{name} is stopped, and answers nobody: kill -CONT {record.pid} lets it go on, brum down ends it"
-        )
-    if known.link.target.condition() == "frozen" and isinstance(record, Record):
-        raise InstanceStopped(
-            f"{name} is frozen by its control group, and does not answer: thaw it (process {record.pid})"
-        )
-    if known.link.state is State.READY:
-        return
-    try:
-        async with asyncio.timeout(SETTLE_S):
-            await known.link.settled()
-    except TimeoutError:
-        say(f"{name} does not answer yet; waiting for it")
-
-
 def up_to_the_repository(place: Path) -> Iterator[Path]:
-    """The directory and those above it, to the root of the repository that they belong to, if there is one."""
+    """The directory and those above it, up to the root of its repository if it has one."""
     for directory in (place, *place.parents):
         yield directory
         if os.path.lexists(directory / ".git"):
@@ -157,23 +192,21 @@ def up_to_the_repository(place: Path) -> Iterator[Path]:
 
 
 def ids_at(place: Path, name: str | None) -> list[str]:
-    """What an instance of this project is called, here or in a directory above: the closest first. A repository within
-    another, such as a submodule or a worktree, is a project of its own.
+    """The ids that an instance of this project can have, the closest directory first. A repository within another, such
+    as a submodule or a worktree, is a project of its own.
     """
     return [instance_id_for(directory, name) for directory in up_to_the_repository(place)]
 
 
-def with_project(place: Path, name: str | None, use: Callable[[Project], Awaitable[int]]) -> int:
-    """Run a command to its exit status; see `EXIT_NOTHING_RUNS`."""
-    place = place.resolve()
-    ids = ids_at(place, name)
-
-    def is_meant(record: Record | Server) -> bool:
-        return isinstance(record, Record) and record.instance_id in ids
+def with_project(options: argparse.Namespace, use: Callable[[Project], Awaitable[int]], return_s: float = 0.0) -> int:
+    """Run a command of the project that ``--dir`` and ``--name`` choose; returns the exit status."""
+    project = Project(options.dir.resolve(), options.name, return_s)
 
     async def main() -> int:
-        async with running_hub(os.environ, place, concerns=is_meant) as hub:
-            return await use(Project(hub, place, name, ids))
+        try:
+            return await use(project)
+        finally:
+            project.close()
 
     try:
         return loop.run(main())

@@ -1,4 +1,4 @@
-"""The standard streams as others may have left them: closed, of an encoding that lacks characters, read by nobody."""
+"""Standard streams in any state: closed, with an encoding that lacks characters, or without a reader."""
 
 import io
 import os
@@ -6,11 +6,11 @@ import sys
 from typing import Final, TextIO
 
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
-"""By their descriptors."""
+"""In the order of their descriptors."""
 
 
 class _Stream(io.TextIOWrapper):
-    """Shows invisible characters by their numbers."""
+    """Prints invisible characters as their numbers."""
 
     def write(self, text: str) -> int:
         from brummer.core.visible import visible
@@ -20,7 +20,7 @@ class _Stream(io.TextIOWrapper):
 
 
 def make_usable() -> None:
-    """Open closed streams on the null device, and print characters that can't be shown, or seen, by their numbers.
+    """Open closed streams on the null device, and print invisible and unencodable characters as their numbers.
 
     Otherwise a file or socket could get the descriptor of a closed stream, and printed text would go into it.
     """
@@ -44,7 +44,7 @@ def _showing(stream: TextIO) -> TextIO:
 
 
 def finish() -> None:
-    """Print what is left. What nobody takes is given up, or the interpreter would fail at it once more at its end."""
+    """Flush the streams. Output without a reader is dropped, else the interpreter would fail again when it ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""The command's first steps. A hub on stdio answers its client's opening message here, before anything heavy loads."""
+"""The first steps of every command. A hub on stdio answers its client's first message here, before heavy imports."""
 
 import gc
 import os
@@ -8,12 +8,12 @@ from typing import Final
 from brummer.cli import standard_streams
 
 _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
-"""Command lines made of these are valid for sure, so the first answer need not wait for the argument parser."""
+"""Command lines of these flags are certainly valid, so the first answer need not wait for the argument parser."""
 
 _PORT_MAX: Final = 65_535
 
 _OVERRIDE: Final = "BRUMMER_HTTP_TOKEN"
-"""The variable of `brummer.host.http_token`; few starts need that module."""
+"""The variable of `brummer.host.http_token`; few commands need that module."""
 
 LEAST_OPEN_FILES: Final = 16
 """The interpreter and its event loop take twelve; with four more, later errors can be reported."""
@@ -26,19 +26,19 @@ def main(argv: list[str]) -> int:
     if (limit := _open_files()) < LEAST_OPEN_FILES:
         print(f"brum: {limit} open files are too few to start; raise the limit (ulimit -n)", file=sys.stderr)
         return 1
-    _have_a_home()
-    if "--mcp" in argv and _is_valid(argv) and not sys.stdin.isatty():
-        from brummer.cli.stream import take
+    ensure_home()
+    if "--mcp" in argv and is_valid(argv) and not sys.stdin.isatty():
+        from brummer.cli.protocol_stream import take
 
         take(answer_early=True)
     _import_datetime()
-    from brummer.cli import commands
+    from brummer.cli import dispatch
 
     if _OVERRIDE in os.environ:
         from brummer.host import http_token
 
         http_token.take_override(os.environ)
-    return commands.main(argv)
+    return dispatch.main(argv)
 
 
 def _import_datetime() -> None:
@@ -57,9 +57,9 @@ def _open_files() -> int:
     return LEAST_OPEN_FILES if soft < 0 else soft  # below 0: there is no limit
 
 
-def _have_a_home() -> None:
-    """All later code takes HOME from the environment. If that is not an absolute path, replace it by the system's entry
-    of the user. A container may run as a user without an entry; then use Docker's own default.
+def ensure_home() -> None:
+    """All later code takes HOME from the environment. If that is no absolute path, replace it by the directory in the
+    system's user database. A container may run as a user without an entry; then use Docker's default.
     """
     if not os.path.isabs(os.environ.get("HOME", "")):  # noqa: PTH117 - pathlib is heavy
         from brummer.host.home import home_directory
@@ -67,8 +67,8 @@ def _have_a_home() -> None:
         os.environ["HOME"] = str(home_directory(os.environ) or os.sep)
 
 
-def _is_valid(argv: list[str]) -> bool:
-    """Whether that is certain already. ``--metrics HOST:PORT`` shall cost no time either."""
+def is_valid(argv: list[str]) -> bool:
+    """Whether the arguments are certainly valid, also with ``--metrics HOST:PORT``."""
     if "--metrics" in argv:
         at = argv.index("--metrics")
         host, _, port = "".join(argv[at + 1 : at + 2]).rpartition(":")

@@ -1,8 +1,8 @@
-"""What `brum status` shows: from the hubs' answers to lines for people. Pure: the time is passed in.
+"""The page of `brum status`: lines for people, made from the hubs' answers. Pure: the time is an argument.
 
-The first line is the verdict: ``healthy``, with the code of what is worth knowing behind it if there is any, or the
-code of the root cause; then since when, what is being done, and what to do. Below each hub with its problems, its
-links, those that fail before the others, and its timeline, oldest first.
+The first line is the verdict: ``healthy``, perhaps with a note, or the code of the root cause; then since when, what
+the hub does, and what the user can do. Each hub follows with its problems, its links (failing ones first), and its
+timeline, oldest first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.colour import BOLD, PLAIN, RED, Paint
+from brummer.cli.table import aligned, joined, width
 from brummer.discovery.record import displayable
 from brummer.health.catalog import Observed, as_json
 from brummer.link.state import State, standing
@@ -21,10 +22,10 @@ NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` 
 
 HEALTHY: Final = "healthy"
 INFO: Final = "info"
-"""The severity of what is worth knowing, and no fault."""
+"""The severity of a note that is no fault."""
 
 TIMELINE_SHOWN: Final = 12
-"""Half a screen; --json has all."""
+"""Entries that are shown: half a screen; --json has all."""
 
 _TRYING: Final = frozenset({State.DISCOVERED.value, State.CONNECTING.value, State.RETRYING.value})
 
@@ -32,7 +33,7 @@ _ORDER: Final = ("suspect", "retrying", "impostor", "incompatible", "connecting"
 
 
 class Facts(msgspec.Struct):
-    """Of a hub; of one that does not answer there is only the pid."""
+    """Facts about a hub; of one that does not answer only the pid is known."""
 
     pid: int
     version: str = ""
@@ -41,9 +42,9 @@ class Facts(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """``code`` is a name for programs; whom it is about may be an instance, several, or a file.
+    """``code`` is a name for programs; the problem is about an instance, several, or a file.
 
-    ``since_s`` is how long ago it began; ``hides`` counts the consequences that are not told.
+    ``since_s`` is its age in seconds; ``hides`` counts the consequences that are not listed.
     """
 
     code: str
@@ -67,7 +68,7 @@ class Failure(msgspec.Struct):
 
 
 class Link(msgspec.Struct):
-    """What `hub_status` tells of a link, as far as people want to know it."""
+    """The fields of a link in `hub_status` that the page shows."""
 
     instance_id: str
     state: str
@@ -82,8 +83,8 @@ class Link(msgspec.Struct):
     parked: int = 0
 
 
-class Happening(msgspec.Struct):
-    """An entry of the timeline. ``did`` is empty while it is being done."""
+class TimelineEntry(msgspec.Struct):
+    """``did`` is empty until the hub has finished its reaction."""
 
     kind: str
     at: datetime | None = None
@@ -94,12 +95,12 @@ class Happening(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """One hub's answer. Whatever else a hub of another version tells is passed over."""
+    """One hub's answer. Unknown fields, as of another version, are ignored."""
 
     hub: Facts
     problems: list[Problem] = []
     links: list[Link] = []
-    timeline: list[Happening] = []
+    timeline: list[TimelineEntry] = []
 
     @property
     def is_healthy(self) -> bool:
@@ -107,13 +108,13 @@ class Status(msgspec.Struct):
 
 
 def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
-    """What stands for the answer of a hub that gave none."""
+    """An answer that replaces that of a hub that gave none."""
     problem = as_json(Observed(code, detail))
     return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 
 def gist(statuses: Iterable[Status]) -> object:
-    """What must differ for a new look to be worth showing; times and figures that always change are left out."""
+    """A value that differs when the page must be printed again: without times and numbers that always change."""
     return [
         (
             (status.hub.pid, status.hub.version, status.hub.directory),
@@ -126,17 +127,17 @@ def gist(statuses: Iterable[Status]) -> object:
 
 
 def _standing(link: Link) -> tuple[str, ...]:
-    """A link that tries once more is still what it was, and for the same reason."""
+    """Another attempt of a failing link changes neither its state nor its reason."""
     error = link.last_error.message if link.last_error else ""
     if link.attempts and link.state in _TRYING:
         return standing(
             State(link.state), link.attempts, link.last_error.code if link.last_error else None
         ).value, error
-    return link.state, error, link.reason, link.breaker, link.condition if link.condition in _STANDS_STILL else ""
+    return link.state, error, link.reason, link.breaker, link.condition if link.condition in _NOT_RUNNING else ""
 
 
 def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str:
-    """All hubs, those with problems first. ``now`` is in the zone whose times are shown."""
+    """All hubs, those with problems first. ``now`` has the time zone of the page."""
     if not statuses:
         return NO_HUB
     ordered = sorted(statuses, key=lambda status: (status.is_healthy, not status.problems, status.hub.pid))
@@ -145,7 +146,7 @@ def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str
 
 
 def _verdict(worst: Status, paint: Paint) -> Iterator[str]:
-    """The root cause, as far as there is one: since when, what is being done, what to do."""
+    """The root cause, if there is one: since when, what the hub does, what to do."""
     if worst.is_healthy:
         known = [f"{HEALTHY}, but {_problem(problem)}" for problem in worst.problems[:1]]
         yield paint.styled(displayable(known[0] if known else HEALTHY), BOLD)
@@ -202,12 +203,10 @@ def _problem(problem: Problem) -> str:
 
 def _links(links: Sequence[Link]) -> Iterator[str]:
     ordered = sorted(links, key=lambda link: (_rank(link.state), link.instance_id))
-    rows = [(link.instance_id, link.state, span(link.since_s)) for link in ordered]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    indent = " " * (sum(widths) + 2 * len(widths))
+    rows = aligned([[link.instance_id, link.state, span(link.since_s), link.reason] for link in ordered])
     for link, row in zip(ordered, rows, strict=True):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join((*cells, link.reason)).rstrip()
+        yield joined(row)
+        indent = _indent(row)
         error = link.last_error
         if error and error.message not in link.reason:
             yield f"{indent}last error: {error.message} ({error.code})"
@@ -215,7 +214,7 @@ def _links(links: Sequence[Link]) -> Iterator[str]:
             yield f"{indent}→ {doing}"
 
 
-_STANDS_STILL: Final = ("stopped", "frozen")
+_NOT_RUNNING: Final = ("stopped", "frozen")
 
 
 def _rank(state: str) -> int:
@@ -223,9 +222,9 @@ def _rank(state: str) -> int:
 
 
 def _doing(link: Link) -> Iterator[str]:
-    """What is being done about it."""
+    """What the hub does about a failing link."""
     retry = f"dialled again in {span(link.next_retry_s)}" if link.next_retry_s else "dialled again"
-    if link.condition in _STANDS_STILL:
+    if link.condition in _NOT_RUNNING:
         yield f"its process is {link.condition}"
     match link.state:
         case "suspect":
@@ -245,22 +244,24 @@ def _doing(link: Link) -> Iterator[str]:
             yield f"{count} {'call' if count == 1 else 'calls'} {what}"
 
 
-def _timeline(timeline: Sequence[Happening], now: datetime) -> Iterator[str]:
+def _timeline(timeline: Sequence[TimelineEntry], now: datetime) -> Iterator[str]:
     shown = timeline[-TIMELINE_SHOWN:]
     if len(shown) < len(timeline):
         yield f"({len(timeline) - len(shown)} earlier)"
-    rows = [(_clock(happening.at, now), _ago(happening.ago_s)) for happening in shown]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    indent = " " * (sum(widths) + 2 * len(widths))
-    for happening, row in zip(shown, rows, strict=True):
-        at, ago = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"{at}  {ago}  {'; '.join(happening.reasons) or happening.kind}"
-        took = "" if happening.took_s is None else f" (within {span(happening.took_s)})"
-        yield f"{indent}→ {happening.did or 'not finished yet'}{took}"
+    rows = [[_clock(each.at, now), _ago(each.ago_s), "; ".join(each.reasons) or each.kind] for each in shown]
+    for each, row in zip(shown, aligned(rows), strict=True):
+        yield joined(row)
+        took = "" if each.took_s is None else f" (within {span(each.took_s)})"
+        yield f"{_indent(row)}→ {each.did or 'not finished yet'}{took}"
+
+
+def _indent(row: Sequence[str]) -> str:
+    """Blanks up to the last cell of the row."""
+    return " " * sum(width(cell) + 2 for cell in row[:-1])
 
 
 def _clock(at: datetime | None, now: datetime) -> str:
-    """The time of day, with the date where it is not today's."""
+    """The time of day, with the date if it is not today."""
     if at is None:
         return ""
     here = at.astimezone(now.tzinfo)

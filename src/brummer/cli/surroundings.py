@@ -1,4 +1,4 @@
-"""Repairs an interpreter that the environment has set up for another program.
+"""Repairs an interpreter whose environment was made for another program.
 
 A client passes its environment and working directory on. Before all other imports, this moves directories that could
 replace modules of Brummer to the end of the path, and makes sure that warnings do not become errors.

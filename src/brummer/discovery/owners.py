@@ -24,13 +24,15 @@ Verdict = Literal["alive", "dead", "elsewhere"]
 """elsewhere: another boot, perhaps of another machine that shares the directory; its loopback is not ours."""
 
 
-def judge(directory: Path, record: Record, *, is_shared: bool, system: System = REAL) -> Verdict:
-    """``is_shared``: other machines may write in this directory. Costs 20 µs."""
-    processes = system.processes
-    if not processes.same_boot(record.identity):
+def judge(directory: Path, record: Record, *, is_shared: bool | None = None, system: System = REAL) -> Verdict:
+    """``is_shared``: whether other machines may write in this directory; None: ask the file system. Costs 20 µs."""
+    processes, identity = system.processes, record.identity
+    if not processes.same_boot(identity):
+        if is_shared is None:
+            is_shared = not system.filesystems.filesystem_has_events(directory)
         return "elsewhere" if is_shared else "dead"
-    if processes.same_namespace(record.identity):
-        return "alive" if processes.is_running(record.identity) else "dead"
+    if processes.same_namespace(identity):
+        return "alive" if processes.is_running(identity) else "dead"
     return "dead" if is_locked(lock_path(directory, record.instance_id), system) is False else "alive"
 
 
@@ -42,8 +44,7 @@ def living_record(directory: Path, instance_id: str, system: System = REAL) -> R
     record = _read(directory / file_name(instance_id), file_name(instance_id), system.files)
     if record is None:
         return None
-    is_shared = not system.filesystems.filesystem_has_events(directory)
-    verdict = judge(directory, record, is_shared=is_shared, system=system)
+    verdict = judge(directory, record, system=system)
     if verdict == "dead":
         reap(directory, record, system)
     return record if verdict == "alive" else None

@@ -63,15 +63,17 @@ class InstanceClient:
         """Send the call once; returns the encoded result. Raises TransportError, NotBegun, RemoteRefusal."""
         return await self.target.ask(await self._proven(), call)
 
-    async def get(self, path: str) -> bytes:
+    async def get(self, path: bytes) -> bytes:
         """The body of the answer to a GET. Raises TransportError, MetricsRefused."""
         target = self.target
         connection = await self._proven()
         response = await connection.exchange(
-            f"GET {path} HTTP/1.1\r\nhost: {target.authority}\r\nauthorization: Bearer {target.token}\r\n\r\n".encode()
+            b"GET %b HTTP/1.1\r\nhost: %b\r\nauthorization: Bearer %b\r\n\r\n"
+            % (path, target.authority.encode(), target.token.encode())
         )
         if response.status != status_codes.OK:
-            raise MetricsRefused(f"it does not answer {path} (HTTP {response.status}): it may be of another version")
+            refused = f"it refuses {path.decode()} with HTTP {response.status}"
+            raise MetricsRefused(f"{refused}: it may be of another version")
         return response.body
 
     def close(self) -> None:

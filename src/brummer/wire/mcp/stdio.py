@@ -2,7 +2,7 @@
 
 Reading never waits for work: every call is a task of its own, and what is in memory is answered on the spot. Writing
 never blocks either; when the client does not read, reading stops until it does. Whoever starts
-it has taken standard output away from the rest of the process (`brummer.cli.stream`).
+it has taken standard output away from the rest of the process (`brummer.cli.protocol_stream`).
 """
 
 import asyncio

@@ -1,16 +1,18 @@
-"""``brum``: run this project's instance, and print what its scripts print."""
+"""``brum``: run this project's instance, and print the output of its scripts."""
 
+import argparse
 import asyncio
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
 
-from brummer.cli.colour import Paint, Prefixes, wants_colours
+from brummer.cli import options
+from brummer.cli.colour import Prefixes
 from brummer.cli.messages import say, say_later
 from brummer.core.background_writer import BackgroundWriter
 from brummer.core.errors import BrummerError
@@ -25,41 +27,30 @@ WAITING_LIMIT: Final = 8 << 20
 """Characters of output that may wait for the reader: as much as the instance itself keeps."""
 
 
-def run(
-    options: Options,
-    scripts: Iterable[str],
-    *,
-    flags: Flags,
-    as_json: bool,
-    no_color: bool,
-    metrics: tuple[str, int] | None,
-) -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit status, 1 when a script that was named could not be started, or
-    a setting not be understood.
+def run(chosen: argparse.Namespace, flags: Flags) -> int:
+    """Run until SIGTERM or Ctrl-C; returns the exit status: 1 when a named script could not be started, or a setting is
+    invalid.
     """
-    settings = read_settings(options.project.resolve(), os.environ, flags)
+    settings = read_settings(chosen.dir.resolve(), os.environ, flags)
     for problem in (*settings.problems, *settings.warnings):
         say(problem.message)
     if settings.problems:
         return 1
-    printer = _JsonPrinter() if as_json else _Printer(no_color=no_color)
-    return loop.run(_serve(options, settings.limits, list(scripts), printer, metrics))
+    return loop.run(_serve(chosen, settings.limits, _Printer(chosen)))
 
 
-async def _serve(
-    options: Options, limits: Limits, scripts: list[str], printer: "_Printer", metrics: tuple[str, int] | None
-) -> int:
+async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer") -> int:
     ended = asyncio.Event()
-    _on_signals(ended)
+    _end_on_signals(ended)
     async with (
-        running_instance(options, os.environ, limits=limits) as instance,
-        _serving_metrics(metrics, instance) as problem,
+        running_instance(Options(chosen.dir, chosen.port, chosen.name), os.environ, limits=limits) as instance,
+        _serving_metrics(chosen.metrics, instance) as problem,
     ):
         instance.manager.output.follow(printer.print)
         await _announce(instance)
         if problem is not None:
             say_later(problem.message)
-        problems = await instance.start_scripts(scripts)
+        problems = await instance.start_scripts(chosen.scripts)
         for each in problems:
             say_later(each.message)
         await ended.wait()
@@ -70,7 +61,7 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _serving_metrics(address: tuple[str, int] | None, instance: Instance) -> AsyncIterator[BrummerError | None]:
-    """What is wrong with it, if anything is. Without an address nothing of it is loaded."""
+    """Yields why they can't be served, if they can't. Without an address nothing is loaded."""
     if address is None:
         yield None
         return
@@ -81,8 +72,10 @@ async def _serving_metrics(address: tuple[str, int] | None, instance: Instance) 
         yield problem
 
 
-def _on_signals(ended: asyncio.Event) -> None:
-    """The first asks for an orderly end; a second Ctrl-C ends us on the spot, and the guard ends the scripts."""
+def _end_on_signals(ended: asyncio.Event) -> None:
+    """The first signal asks for an orderly end. A second Ctrl-C ends this process at once; then the guard stops the
+    scripts.
+    """
     running = asyncio.get_running_loop()
 
     def end(number: int) -> None:
@@ -91,9 +84,8 @@ def _on_signals(ended: asyncio.Event) -> None:
             running.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
         running.add_signal_handler(number, end, number)
-    running.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)  # the terminal was closed
 
 
 async def _announce(instance: Instance) -> None:
@@ -107,24 +99,26 @@ async def _announce(instance: Instance) -> None:
 
 
 class _Printer:
-    """Lines with the script's name in front, aligned, each name in a colour of its own on a terminal."""
+    """Prints lines with the script's name in front, in a colour of its own on a terminal; with ``--log-json`` one JSON
+    object for each line.
+    """
 
-    def __init__(self, *, no_color: bool = False) -> None:
-        self._paint = Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=no_color))
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self._as_json = chosen.log_json
+        self._paint = options.paint(chosen)
         self._prefix = Prefixes(self._paint)
         self._output = BackgroundWriter(sys.stdout, "standard output", WAITING_LIMIT)
         self._output.start()  # now, because a script may use up all threads
         self.close = self._output.flush
 
     def print(self, batch: Batch) -> None:
-        """In one write: a flood must not cost one for each line."""
-        prefix = self._prefix(batch.process)
-        texts = map(self._paint.foreign, batch.raw) if self._paint.is_colourful else (line.text for line in batch.lines)
-        self._output.write("".join(f"{prefix} {text}\n" for text in texts))
-
-
-class _JsonPrinter(_Printer):
-    """With ``--log-json``: one JSON object a line."""
-
-    def print(self, batch: Batch) -> None:
-        self._output.write("".join(f"{msgspec.json.encode(line).decode()}\n" for line in batch.lines))
+        """Print all lines in one write: a flood must not cost one for each line."""
+        if self._as_json:
+            lines = (msgspec.json.encode(line).decode() for line in batch.lines)
+        else:
+            prefix = self._prefix(batch.process)
+            texts = (
+                map(self._paint.foreign, batch.raw) if self._paint.is_colourful else (each.text for each in batch.lines)
+            )
+            lines = (f"{prefix} {text}" for text in texts)
+        self._output.write("".join(f"{line}\n" for line in lines))

@@ -1,5 +1,6 @@
-"""``brum metrics``: ask every hub through its socket and every instance on its port, and print what they count."""
+"""``brum metrics``: the metrics of every hub (through its socket) and every instance (over HTTP)."""
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -8,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.messages import say
-from brummer.cli.status import Hubs
-from brummer.core import json_text
+from brummer.cli import options
+from brummer.cli.messages import print_json, say
+from brummer.cli.running_hubs import RunningHubs
 from brummer.core.errors import BrummerError
 from brummer.core.histogram import FAMILIES_PATH
 from brummer.core.metrics import Family, merged
@@ -20,17 +21,18 @@ from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
 from brummer.hub import status_socket
-from brummer.peers.instance_client import target_of
-from brummer.wire.http.connection import HttpConnection
+from brummer.peers.instance_client import InstanceClient
 
+DETAILS: Final = (
+    "The format is that of Prometheus; the label `source` names the hub or instance. Exit status 1 when nothing runs,"
+    " or one does not answer."
+)
 ANSWER_S: Final = 2.0
-ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
-HTTP_OK: Final = 200
 LABEL: Final = "source"
 
 
 class Source(msgspec.Struct, omit_defaults=True):
-    """One process that counts. ``pid`` is 0 where it says nothing to us; ``problem``: why it has no families."""
+    """One process with metrics. ``pid`` is 0 if it is of another namespace; ``problem``: why it has no families."""
 
     source: str
     pid: int
@@ -38,9 +40,12 @@ class Source(msgspec.Struct, omit_defaults=True):
     problem: str | None = None
 
 
-def run(*, as_json: bool) -> int:
-    """Print them; returns 1 when nothing runs or somebody did not answer."""
-    return loop.run(_run(instances_directory(os.environ), as_json=as_json))
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_json(parser, "print JSON: a list with an entry for each hub and instance")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    return loop.run(_run(instances_directory(os.environ), as_json=chosen.json))
 
 
 async def _run(directory: Path, *, as_json: bool) -> int:
@@ -55,20 +60,19 @@ async def _run(directory: Path, *, as_json: bool) -> int:
 
 
 async def _hubs(directory: Path) -> list[Source]:
-    async with contextlib.aclosing(Hubs(directory, status_socket.METRICS)) as hubs:
+    async with contextlib.aclosing(RunningHubs(directory, status_socket.METRICS)) as hubs:
         return [_of_hub(answer) for answer in await hubs.ask()]
 
 
 def _of_hub(answer: dict[str, Any]) -> Source:
-    pid = answer["hub"]["pid"]
-    name = f"hub-{pid}"
+    name = f"hub-{answer['hub']['pid']}"
     try:
         if "families" not in answer:
             return Source(name, 0, [], answer["problems"][0]["detail"])
         identity = msgspec.convert(answer["hub"], ProcessIdentity)
         return Source(name, _pid_here(identity), msgspec.convert(answer["families"], list[Family]))
     except (msgspec.ValidationError, LookupError, TypeError) as error:
-        return Source(name, 0, [], f"it speaks of things that this version does not know: {error}")
+        return Source(name, 0, [], f"this version does not understand its answer: {error}")
 
 
 def _pid_here(identity: ProcessIdentity) -> int:
@@ -83,48 +87,32 @@ async def _instances(directory: Path) -> list[Source]:
 
 
 async def _of_instance(record: Record) -> Source:
+    client = InstanceClient(record)
     try:
         async with asyncio.timeout(ANSWER_S):
-            families = await _ask(record)
+            families = msgspec.json.decode(await client.get(FAMILIES_PATH), type=list[Family])
     except TimeoutError:
         problem = f"it does not answer within {ANSWER_S:g} s"
     except BrummerError as error:
         problem = error.message
     except msgspec.MsgspecError as error:
-        problem = f"what it says is not understood: {error}"
+        problem = f"this version does not understand its answer: {error}"
     else:
         return Source(record.instance_id, _pid_here(record.identity), families)
+    finally:
+        client.close()
     return Source(record.instance_id, 0, [], problem)
 
 
-async def _ask(record: Record) -> list[Family]:
-    """It proves who it is before it is shown its token. Raises `BrummerError`, MsgspecError."""
-    target = target_of(record)
-    connection = await HttpConnection.open(
-        target.host, target.port, timeout_s=ANSWER_S, limit_bytes=ANSWER_LIMIT_BYTES, on_close=lambda _: None
-    )
-    try:
-        await target.prove(connection)
-        response = await connection.exchange(
-            b"GET %b HTTP/1.1\r\nhost: %b\r\nauthorization: Bearer %b\r\n\r\n"
-            % (FAMILIES_PATH, target.authority.encode(), target.token.encode())
-        )
-    finally:
-        connection.close()
-    if response.status != HTTP_OK:
-        raise BrummerError(f"it does not tell its metrics (HTTP {response.status}): it may be of another version")
-    return msgspec.json.decode(response.body, type=list[Family])
-
-
 def _print(sources: list[Source], *, as_json: bool) -> None:
-    """In a thread: to load the library and to read /proc takes its time."""
+    """In a thread: loading the library and reading /proc take milliseconds."""
     from brummer.telemetry import exposition
 
     for source in sources:
         if source.pid:
             source.families += exposition.process_families(source.pid)
     if as_json:
-        print(json_text.indented(sources))
+        print_json(sources)
     else:
         families = merged(((source.source, source.families) for source in sources), LABEL)
         print(exposition.render(families).decode(), end="")

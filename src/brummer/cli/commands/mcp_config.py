@@ -1,6 +1,6 @@
-"""What to add to each coding agent's configuration, ready to paste."""
+"""``brum mcp-config``: the configuration of each coding agent, ready to paste."""
 
-import json
+import argparse
 import os
 import shlex
 import shutil
@@ -8,12 +8,41 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from brummer.cli import options
+from brummer.core import json_text
 from brummer.wire.http.listening import Address
 
 T = TypeVar("T")
 
 HTTP_ADDRESS: Final[Address] = ("127.0.0.1", 7700)
-"""The address that the documentation uses; a hub over HTTP has no default port."""
+"""The address in the documentation; a hub over HTTP has no default port."""
+
+DETAILS: Final = ""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("client", nargs="?", choices=CLIENTS, help="default: all of them")
+    parser.add_argument(
+        "--http",
+        type=_address_or_client,
+        nargs="?",
+        const=HTTP_ADDRESS,
+        metavar="HOST:PORT",
+        help="for a hub over HTTP, with the token that it requires; default: 127.0.0.1:7700",
+    )
+
+
+def _address_or_client(given: str) -> Address | str:
+    """The option takes the next word, so ``--http CLIENT`` gives it a client."""
+    return given if given in CLIENTS else options.address(given)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    client, address = chosen.client, chosen.http
+    if isinstance(address, str):
+        client, address = address, HTTP_ADDRESS
+    print(text_for_http(client, address) if address else text(client))
+    return 0
 
 
 def text(client: str | None) -> str:
@@ -36,15 +65,15 @@ def _chosen(clients: dict[str, T], client: str | None) -> list[T]:
 
 
 def _command() -> list[str]:
-    """What runs just now, with its absolute path: agents are started elsewhere, and often without the user's PATH."""
+    """The command that runs now, with its absolute path: agents often run without the user's PATH."""
     program = shutil.which(sys.argv[0])
     if program is None or program.endswith(".py"):
         return [sys.executable, "-m", "brummer"]
-    return [os.path.abspath(program)]  # noqa: PTH100 - a link to it may outlive where it leads
+    return [os.path.abspath(program)]  # noqa: PTH100 - a symbolic link may outlive its target
 
 
 def _json(config: dict[str, Any]) -> str:
-    return json.dumps(config, indent=2)
+    return json_text.indented(config)
 
 
 # A hub of the client's own, over stdio.

@@ -1,10 +1,11 @@
-"""What the commands' argument parsers share: the parser itself, and the kinds of arguments."""
+"""The argument parser of all commands, the kinds of arguments, and options that several commands share."""
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from brummer.core import log
 from brummer.core.errors import shown
@@ -15,13 +16,24 @@ from brummer.settings.servers import Server
 from brummer.settings.toml_file import SettingsInvalid, nearest
 from brummer.settings.types import PORT_MAX
 
+if TYPE_CHECKING:
+    from brummer.cli.colour import Paint
+
 DURATION_MAX_S: Final = 86_400.0
-"""What the tools take (`brummer.contract.arguments`)."""
+"""The limit of the tools (`brummer.contract.arguments`)."""
 
 HELP_COLUMNS: Final = 78
-"""Of a terminal as they have been since they were paper. To ask for its width, argparse would load the compressors of
-`shutil` at every start, though it never shows help.
+"""The classic width of a terminal. To find the real one, argparse would load the compressors of `shutil` at every
+start, although help is rare.
 """
+
+PROJECT_EPILOG: Final = """\
+The project is that of the current directory: this directory, or one above it in the same repository.
+Exit status: 0 success, 1 failure, 2 wrong arguments, 3 no instance of this project runs, 4 timeout."""
+
+
+class WrongArguments(Exception):
+    """The arguments contradict each other; the command ends as for an unknown option."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -30,40 +42,69 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """What is wrong it says in one line, without the whole usage above it."""
+    """Reports a wrong argument in one line, without the whole usage above it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, displayable(f"{self.prog}: {message}; see {self.prog} --help") + "\n")
 
     def parse_args(self, args: Sequence[str], namespace: Any = None) -> Any:  # type: ignore[override]
-        """An option that is not known may have been meant for one that is."""
+        """Suggests a similar option for an unknown one."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            meant = nearest(unknown[0], self._option_string_actions) if unknown[0].startswith("-") else None
-            self.error(f"{shown(unknown[0])} is not taken" + (f"; did you mean {meant}?" if meant else ""))
+            meant = nearest(unknown[0], list(self.option_strings())) if unknown[0].startswith("-") else None
+            self.error(f"unknown argument {shown(unknown[0])}" + (f"; did you mean {meant}?" if meant else ""))
         return options
+
+    def option_strings(self) -> Iterator[str]:
+        """All options, for completion."""
+        return iter(self._option_string_actions)
 
 
 def parser(program: str, **settings: Any) -> Parser:
     """With the options that every command has."""
     made = Parser(prog=program, formatter_class=_Formatter, allow_abbrev=False, **settings)
-    made.add_argument("--no-color", action="store_true", help="no colours on a terminal either, as with NO_COLOR=1")
+    made.add_argument("--no-color", action="store_true", help="no colours, even on a terminal; so does NO_COLOR=1")
     logging_ = made.add_argument_group("logging, on stderr")
     logging_.add_argument("--log-level", choices=log.LEVELS, default="warning", help="default: warning")
     logging_.add_argument("--log-json", action="store_true", help="as JSON lines")
     return made
 
 
+def add_json(made: argparse.ArgumentParser, what: str = "print JSON") -> None:
+    """Add ``--json``."""
+    made.add_argument("--json", action="store_true", help=what)
+
+
+def add_project(made: argparse.ArgumentParser) -> None:
+    """Add the options that choose a project, and the exit statuses."""
+    made.epilog = PROJECT_EPILOG
+    where = made.add_argument_group("the project")
+    where.add_argument("-d", "--dir", type=directory, default=Path(), metavar="DIR", help="use this directory instead")
+    where.add_argument("--name", type=name, help="the further instance of this name (brum --name)")
+
+
+def add_scripts(made: argparse.ArgumentParser, what: str) -> None:
+    """Add any number of scripts."""
+    made.add_argument("scripts", type=text, nargs="*", metavar="SCRIPT", help=what)
+
+
+def paint(chosen: argparse.Namespace) -> "Paint":
+    """Colours for standard output, if they are wanted there."""
+    from brummer.cli.colour import Paint, wants_colours
+
+    return Paint(colourful=wants_colours(sys.stdout, os.environ, no_color=chosen.no_color))
+
+
 def directory(text: str) -> Path:
-    """One that is there."""
-    path = os.path.expanduser(text)  # noqa: PTH111 - that of pathlib raises for a user who is not known
-    if not os.path.isdir(path):  # noqa: PTH112 - as above, for one that is not ours to see
+    """An existing directory."""
+    path = os.path.expanduser(text)  # noqa: PTH111 - pathlib raises for an unknown user
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises for a directory that we may not enter
         raise argparse.ArgumentTypeError(f"{shown(text)} is not a directory")
     return Path(path)
 
 
 def text(value: str) -> str:
-    """What an instance can be told: the bytes of another encoding it can't."""
+    """Valid UTF-8: nothing else can be sent to an instance."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -72,9 +113,9 @@ def text(value: str) -> str:
 
 
 def name(value: str) -> str:
-    """Of a further instance."""
+    """The name of a further instance."""
     if not value.strip() or value.startswith("-"):
-        raise argparse.ArgumentTypeError("a name is a word or more, for example second")
+        raise argparse.ArgumentTypeError("a name is one or more words, for example second")
     return text(value)
 
 
@@ -94,7 +135,7 @@ def server(text: str) -> Server:
 
 
 def address(text: str) -> tuple[str, int]:
-    """``HOST:PORT``; port 0 leaves the choice to the system."""
+    """``HOST:PORT``; with port 0 the system chooses one."""
     host, colon, number = text.rpartition(":")
     if not colon or not host:
         raise argparse.ArgumentTypeError(f"{text} is not HOST:PORT, for example 127.0.0.1:7700")
@@ -108,7 +149,7 @@ def duration(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= DURATION_MAX_S:
-        raise argparse.ArgumentTypeError(f"{text} is not a time of a day at the most, for example 30s, 500ms or 2m")
+        raise argparse.ArgumentTypeError(f"{text} is not a time of at most one day, for example 30s, 500ms or 2m")
     return seconds
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from brummer.cli import standard_streams
 from brummer.cli.ports import port_of, user_token
-from brummer.cli.stream import take
+from brummer.cli.protocol_stream import take
 from brummer.host import loop
 from brummer.hub import service
 from brummer.settings.table import Flags
@@ -14,7 +14,7 @@ from brummer.wire.http.listening import Address, Port
 
 
 def serve_stdio(flags: Flags, metrics: Address | None) -> int:
-    """Serve until stdin ends, SIGTERM, or the parent's death; returns the exit status."""
+    """Serve until stdin ends, SIGTERM, or the end of the parent; returns the exit status."""
     stream = take()
     return loop.run(
         service.serve_stdio(
@@ -30,7 +30,7 @@ def serve_stdio(flags: Flags, metrics: Address | None) -> int:
 
 
 def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
-    """Serve until SIGTERM or Ctrl-C; the URL is printed once the port is open. Raises TokenUnusable."""
+    """Serve until SIGTERM or Ctrl-C; prints the URL once the port is open. Raises TokenUnusable."""
     return loop.run(
         service.serve_http(
             Port(address, user_token),
@@ -44,7 +44,7 @@ def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
 
 
 def _working_directory() -> Path:
-    """The directory in which we were started. If it was removed meanwhile, only the shell's variable has its path."""
+    """The current directory. If it was removed meanwhile, only the shell's variable has its path."""
     try:
         return Path.cwd()
     except OSError:

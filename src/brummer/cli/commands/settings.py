@@ -1,12 +1,11 @@
-"""``brum --settings``: every setting that holds here, with its source; exit status 1 when one can't be understood."""
+"""``brum --settings``: every setting in force here, with its source; exit status 1 when one is invalid."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-from brummer.cli.messages import say
+from brummer.cli.messages import print_json, say
 from brummer.cli.table import print_table
-from brummer.core import json_text
 from brummer.host.settings_files import read_settings
 from brummer.settings.table import TABLE, Flags, Settings
 
@@ -17,7 +16,7 @@ def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
     """Returns the exit status."""
     settings = read_settings(directory.resolve(), os.environ, flags)
     if as_json:
-        print(json_text.indented(_described(settings)))
+        print_json(_described(settings))
     else:
         _print_table(settings)
     for problem in (*settings.problems, *settings.warnings):

@@ -1,13 +1,14 @@
-"""``brum down``: stop scripts, or everything with the instance itself."""
+"""``brum down``: stop scripts, or everything and the instance itself."""
 
+import argparse
 import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from brummer.cli import options
 from brummer.cli.colour import shortened
 from brummer.cli.messages import say
 from brummer.cli.process_table import processes_of
@@ -18,66 +19,73 @@ from brummer.host.exits import signal_process, watch_exit
 from brummer.host.locks import holder_pid, is_locked
 from brummer.host.pids import identify, same_namespace
 
-LOOK_S: Final = 0.02
-"""Between two looks at a lock."""
+DETAILS: Final = ""
+
+CHECK_S: Final = 0.02
+"""The interval of checks of a lock, whose release is no event."""
 
 
 class OutOfReach(BrummerError):
-    """Its process cannot be signalled from here."""
+    """The instance's process can't be signalled from here."""
 
     code = "out_of_reach"
 
 
 class StillRunning(BrummerError):
-    """It was asked to end, and has not."""
+    """The instance has not ended in time."""
 
     code = "still_running"
 
 
-def down(place: Path, name: str | None, scripts: Sequence[str], timeout_s: float, *, kill: bool) -> int:
-    """Returns when what was to end is gone; 1 when it is not."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_project(parser)
+    options.add_scripts(parser, "scripts to stop")
+    parser.add_argument("--kill", action="store_true", help="kill an instance that hangs, and its scripts")
+    parser.add_argument(
+        "--timeout", type=options.duration, default=20.0, metavar="TIME", help="for the instance to end (default 20s)"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """1 when an instance or script has not ended."""
+    if chosen.kill and chosen.scripts:
+        raise options.WrongArguments("--kill ends the whole instance, and takes no SCRIPT")
 
     async def end(project: Project) -> int:
-        if scripts:
-            return max([await _stop(project, script) for script in scripts])
-        if lock := await _unpublished(project):
-            await _end_holder(project, lock, timeout_s, kill=kill)
-            if await project.find() is None:
+        if chosen.scripts:
+            return max([await _stop(project, script) for script in chosen.scripts])
+        if project.find() is None and (lock := await asyncio.to_thread(project.unpublished_lock)):
+            await _end_holder(project, lock, chosen.timeout, kill=chosen.kill)
+            if project.find() is None:
                 print("it is down")
                 return 0
-        known = await project.instance()
-        if isinstance(known.record, Record):
-            await end_instance(known.record, timeout_s, kill=kill)
-            print(f"{known.record.name} is down")
+        record = project.instance()
+        await end_instance(record, chosen.timeout, kill=chosen.kill)
+        print(f"{record.name} is down")
         return 0
 
-    return with_project(place, name, end)
-
-
-async def _unpublished(project: Project) -> Path | None:
-    """The lock of one that was asked to end before, and still stops its scripts, or of one that starts."""
-    if await project.find() is not None:
-        return None
-    return await asyncio.to_thread(project.ending)
+    return with_project(chosen, end)
 
 
 async def _end_holder(project: Project, lock: Path, timeout_s: float, *, kill: bool) -> None:
-    """Wait until the lock is free, or is that of one that is published now. Raises OutOfReach, StillRunning."""
+    """Wait until the lock is free, or its holder has a record. Raises OutOfReach, StillRunning."""
     pid = holder_pid(lock)
-    if kill and not (pid and await asyncio.to_thread(_kill_holder, lock, pid)):
-        raise OutOfReach(f"the instance that ends (pid {pid}) can't be reached from here: end it where it runs")
+    if kill and not (pid and await asyncio.to_thread(kill_holder, lock, pid)):
+        raise OutOfReach(
+            f"the instance that holds the lock (pid {pid}) can't be signalled from here: end it where it runs"
+        )
     try:
         async with asyncio.timeout(timeout_s):
-            while is_locked(lock) and await project.find() is None:  # noqa: ASYNC110 - a lock
-                await asyncio.sleep(LOOK_S)
+            while is_locked(lock) and project.find() is None:  # noqa: ASYNC110 - a lock
+                await asyncio.sleep(CHECK_S)
     except TimeoutError:
         raise StillRunning(
             f"its scripts are still being stopped (pid {pid}); brum down --kill ends them at once"
         ) from None
 
 
-def _kill_holder(lock: Path, pid: int) -> bool:
-    """Only who is seen to have the lock's file open: its pid may be that of another container."""
+def kill_holder(lock: Path, pid: int) -> bool:
+    """Kill the process only if it has the lock's file open: the pid may be of another container. Whether it did."""
     identity = identify(pid)
     if identity is None or not _has_open(pid, lock):
         return False
@@ -87,7 +95,7 @@ def _kill_holder(lock: Path, pid: int) -> bool:
 
 
 def _has_open(pid: int, path: Path) -> bool:
-    """As /proc tells, where there is one."""
+    """Whether the process has the file open, according to /proc; False without one."""
     with contextlib.suppress(OSError):
         wanted = path.stat()
         for file in Path(f"/proc/{pid}/fd").iterdir():
@@ -110,7 +118,7 @@ async def _stop(project: Project, script: str) -> int:
 
 
 async def end_instance(record: Record, timeout_s: float, *, kill: bool) -> None:
-    """Signal the very process that wrote the record, and wait until it has gone. Raises OutOfReach, StillRunning."""
+    """Signal the process that wrote the record, and wait until it has ended. Raises OutOfReach, StillRunning."""
     if not same_namespace(record.identity):
         raise OutOfReach(
             f"{record.name} runs in another container or namespace (pid {record.pid} there): end it from inside"
@@ -133,6 +141,8 @@ def _signal(record: Record, *, kill: bool) -> None:
     try:
         signal_process(record.identity, signal.SIGKILL if kill else signal.SIGTERM)
         if not kill:
-            signal_process(record.identity, signal.SIGCONT)  # a stopped one hears nothing before it goes on
+            signal_process(
+                record.identity, signal.SIGCONT
+            )  # a stopped process handles no other signal before it continues
     except PermissionError:
         raise OutOfReach(f"{record.name} (pid {record.pid}) belongs to another user") from None

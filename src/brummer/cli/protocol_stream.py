@@ -1,4 +1,4 @@
-"""The protocol stream of a hub on stdio: standard output, taken from the rest of the process, and the early answer."""
+"""The protocol stream of a hub on stdio: standard output for the hub alone, and the early answer on it."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ STDIN: Final = 0
 
 
 class Stream(NamedTuple):
-    """Descriptors of the protocol stream, and what the early answer left."""
+    """Descriptors of the protocol stream, and the state that the early answer has left."""
 
     stdin: int
     stdout: int
@@ -24,10 +24,10 @@ _taken: list[Stream] = []
 
 
 def take(*, answer_early: bool = False) -> Stream:
-    """Claim the stream, once: descriptor 1 points to stderr from then on, so no stray print can reach it.
+    """Take the stream, once: then descriptor 1 points to stderr, so that no stray print can reach the stream.
 
-    From here on SIGINT is ignored too: it goes to a whole terminal group, and Esc must not cost the agent its hub. On a
-    terminal of its own there is a person, who wants to be rid of it.
+    It also ignores SIGINT, which goes to the whole process group of a terminal: Esc in an agent must not end its hub. A
+    hub with a terminal as stdin was started by a person, who can end it with Ctrl-C.
     """
     if not _taken:
         # An ignored SIGTERM survives an exec, and a signal that arrives while the modules load would be lost.

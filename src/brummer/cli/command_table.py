@@ -1,0 +1,90 @@
+"""All commands, as one literal table. Dispatch, usage, suggestions, completion and the table in the docs use it.
+
+A new command is a row here, and a module `brummer.cli.commands.NAME` (a dash becomes an underscore) with
+
+- ``DETAILS``: sentences for ``brum NAME --help`` after the summary,
+- ``add_options(parser)``, which adds its arguments,
+- ``run(options)``, which returns the exit status.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+USAGE_COLUMNS: Final = 35
+"""The width of the left column of the usage."""
+
+
+class Command(NamedTuple):
+    """``name``: empty for ``brum`` without a command, an option such as ``--mcp`` for a mode of that.
+
+    ``synonyms`` maps words that similar programs use to what is typed here.
+    """
+
+    name: str
+    arguments: str
+    summary: str
+    synonyms: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def line(self) -> str:
+        """How it is typed, with its arguments."""
+        return " ".join(filter(None, ("brum", self.name, self.arguments)))
+
+
+COMMANDS: Final = (
+    Command(
+        "",
+        "[options] [SCRIPT ...]",
+        "run this project's instance, and start the scripts",
+        {"help": "--help", "version": "--version"},
+    ),
+    Command("--mcp", "[--http HOST:PORT]", "run the hub that a coding agent connects to"),
+    Command(
+        "up", "[SCRIPT ...]", "run the instance in the background, and start the scripts", {"start": "up", "run": "up"}
+    ),
+    Command(
+        "down",
+        "[SCRIPT ...]",
+        "stop all scripts and the instance, or only these scripts",
+        {"stop": "down", "kill": "down --kill"},
+    ),
+    Command("ps", "", "show the scripts that run, or have run, in this project"),
+    Command(
+        "logs", "[-f] [SCRIPT ...]", "print the output of the scripts; with -f also new lines", {"tail": "logs -f"}
+    ),
+    Command("restart", "[SCRIPT ...]", "restart all scripts that run, or only these"),
+    Command(
+        "wait", "SCRIPT [CONDITION]", "wait until a script is ready, has ended, has printed a line, or a port answers"
+    ),
+    Command("ls", "", "list the instances on this machine", {"list": "ls"}),
+    Command("status", "", "show the state of the running hubs: problems, links, and recent events"),
+    Command("metrics", "", "print the metrics of the running hubs and instances"),
+    Command("call", "INSTANCE TOOL [JSON]", "call one tool of one instance, and print its structured result"),
+    Command("mcp-config", "[CLIENT]", "show how to add the hub to a coding agent; --http: with the token of HTTP"),
+    Command("doctor", "", "check what discovery needs, and say what to do"),
+    Command(
+        "--settings", "[--json]", "show every setting in force here, and where it was set", {"config": "--settings"}
+    ),
+    Command("--test-resource-limits", "", "test every limit with the values that are set here"),
+)
+
+BY_NAME: Final = {command.name: command for command in COMMANDS if command.name[:1].isalpha()}
+"""Those with a module; the others are options of ``brum``."""
+
+SYNONYMS: Final = {word: typed for command in COMMANDS for word, typed in command.synonyms.items()}
+
+
+def usage() -> str:
+    """The usage of ``brum --help``."""
+    lines = (f"{command.line:{USAGE_COLUMNS - 2}}{command.summary}" for command in COMMANDS)
+    return "\n  ".join(lines)
+
+
+def markdown() -> Iterator[str]:
+    """The lines of the table in the docs."""
+    yield "| command | what it does | suggested for |"
+    yield "|---|---|---|"
+    for command in COMMANDS:
+        synonyms = ", ".join(f"`{word}`" for word in command.synonyms)
+        yield f"| `{command.line.replace('|', chr(92) + '|')}` | {command.summary} | {synonyms} |"

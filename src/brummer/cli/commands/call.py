@@ -1,0 +1,43 @@
+"""``brum call``: one call of a tool."""
+
+import argparse
+from typing import Any, Final
+
+import msgspec
+
+from brummer.cli import options
+from brummer.cli.messages import print_json
+
+DETAILS: Final = "Exit status 1 when the call failed."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("instance", type=options.text, metavar="INSTANCE", help="id, name or directory")
+    parser.add_argument("tool", type=options.text, metavar="TOOL", help="for example scripts_list")
+    parser.add_argument(
+        "arguments", type=_json_object, metavar="JSON", nargs="?", default=b"{}", help="the tool's arguments, an object"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    from brummer.cli.own_hub import tool_result, with_hub
+    from brummer.discovery.record import Record
+    from brummer.hub.service import Hub
+
+    async def show(hub: Hub) -> int:
+        envelope = {"instance": chosen.instance, "tool": chosen.tool, "arguments": msgspec.Raw(chosen.arguments)}
+        result = await tool_result(hub, "instance_call", msgspec.json.encode(envelope))
+        print_json(result.get("structuredContent", result))
+        return 1 if result.get("isError") else 0
+
+    return with_hub(show, lambda record: isinstance(record, Record) or record.name == chosen.instance)
+
+
+def _json_object(text: str) -> bytes:
+    """The text unchanged, if it is a JSON object."""
+    encoded = options.text(text).encode()
+    try:
+        msgspec.json.decode(encoded, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise argparse.ArgumentTypeError(f"not a JSON object: {error}") from None
+    return encoded

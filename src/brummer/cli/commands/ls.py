@@ -1,0 +1,64 @@
+"""``brum ls``: the instances on this machine."""
+
+import argparse
+import os
+from functools import partial
+from typing import Final
+
+from brummer.cli import options
+from brummer.cli.interrupts import until_interrupted
+from brummer.cli.messages import print_json
+from brummer.cli.own_hub import tool_result, with_hub
+from brummer.cli.project import whole_list
+from brummer.cli.table import print_table
+from brummer.core import json_text
+from brummer.discovery.directory import instances_directory
+from brummer.discovery.events import Changed, Gone
+from brummer.discovery.registry import Registry
+from brummer.host import loop
+from brummer.hub.service import Hub
+
+DETAILS: Final = "The state is that of a link of a hub, which this command runs for a moment."
+COLUMNS: Final = ("instance_id", "state", "pid", "url", "directory")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add_json(parser)
+    parser.add_argument("--watch", action="store_true", help="continue, and print each change, until Ctrl-C")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    if chosen.watch:
+        return loop.run(_watch(as_json=chosen.json))
+
+    async def show(hub: Hub) -> int:
+        instances = (await whole_list(partial(tool_result, hub, "instances_list")))["structuredContent"]["instances"]
+        if chosen.json:
+            print_json({"instances": instances})
+        elif instances:
+            print_table(
+                [[name.upper() for name in COLUMNS], *([str(each[name]) for name in COLUMNS] for each in instances)]
+            )
+        else:
+            print("no instance is running; start one with `brum` in a project directory")
+        return 0
+
+    return with_hub(show)
+
+
+async def _watch(*, as_json: bool) -> int:
+    async with Registry(instances_directory(os.environ)) as registry:
+        await until_interrupted(_print_events(registry, as_json=as_json))
+    return 0
+
+
+async def _print_events(registry: Registry, *, as_json: bool) -> None:
+    async for event in registry:
+        record = event.new if isinstance(event, Changed) else event.record
+        kind = type(event).__name__.lower()
+        reason = event.reason if isinstance(event, Gone) else ""
+        if as_json:
+            seen = {"event": kind, "instance_id": record.instance_id, "pid": record.pid, "url": record.url}
+            print(json_text.encode({**seen, "reason": reason}).decode(), flush=True)
+        else:
+            print(f"{kind:9}{record.instance_id}  pid {record.pid}  {record.url}  {reason}".rstrip(), flush=True)

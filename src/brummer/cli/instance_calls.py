@@ -1,0 +1,150 @@
+"""Calls of a command to an instance, without a hub: one connection, on which the run has proven its identity.
+
+A call that was not sent, or that may run twice, is repeated after a lost connection. Any other call that was sent may
+have run: it fails, and its error says so.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from brummer.cli.messages import say
+from brummer.contract.tools import READ_ONLY, REPEATABLE
+from brummer.core.errors import BadAnswer, BrummerError, TransportError
+from brummer.discovery.record import Record
+from brummer.link.call import Call
+from brummer.link.errors import NotBegun
+from brummer.peers.instance_client import InstanceClient
+
+NOTICE_S: Final = 2.0
+"""An instance proves its identity within milliseconds; after this the command says what it waits for."""
+RETRY_S: Final = 0.1
+"""Between two attempts to connect: an instance that starts or restarts needs less than a second."""
+ATTEMPTS: Final = 3
+"""So many lost connections in a row are a fault of the instance."""
+
+
+class NothingRuns(BrummerError):
+    """No instance of this project runs."""
+
+    code = "nothing_runs"
+
+
+class InstanceStopped(BrummerError):
+    """The instance's process is stopped or frozen, so it can't answer."""
+
+    code = "instance_stopped"
+
+
+class Unanswered(BrummerError):
+    """The instance runs, and does not answer in time."""
+
+    code = "instance_unavailable"
+
+
+class MayHaveRun(BrummerError):
+    """A call that must not run twice was sent, and got no answer."""
+
+    code = "outcome_unknown"
+
+
+class InstanceCalls:
+    """``find`` returns the record of the living instance, or raises NothingRuns.
+
+    ``return_s``: how long a call waits for the next run after it has lost its connection.
+    """
+
+    def __init__(self, find: Callable[[], Record], return_s: float = 0.0) -> None:
+        self._find = find
+        self._return_s = return_s
+        self._client: InstanceClient | None = None
+
+    async def result(self, tool: str, arguments: bytes, patience_s: float, wait_s: float) -> dict[str, Any]:
+        """The result object. ``patience_s`` is for the connection and again for the answer, to which ``wait_s`` is
+        added. Raises NothingRuns, InstanceStopped, Unanswered, MayHaveRun, TransportError, RemoteRefusal.
+        """
+        call = Call(
+            "tools/call",
+            {"name": tool, "arguments": msgspec.Raw(arguments)},
+            repeatable=tool in REPEATABLE,
+            only_reads=tool in READ_ONLY,
+            deadline_s=patience_s + wait_s,
+        )
+        return_s = 0.0
+        for attempt in range(1, ATTEMPTS + 1):
+            client = await self._connected(patience_s, return_s)
+            call.begin(call.key or secrets.token_urlsafe(12), asyncio.get_running_loop().time())
+            try:
+                async with asyncio.timeout(call.deadline_s):
+                    result: dict[str, Any] = msgspec.json.decode(await client.call(call))
+                    return result
+            except TimeoutError:
+                _refuse_stopped(client)
+                why = f"{client.record.name} did not answer {tool} within {call.deadline_s:g} s"
+                if call.repeatable:
+                    raise Unanswered(why) from None
+                raise MayHaveRun(f"{why}; it may have run: see brum ps") from None
+            except BadAnswer:
+                raise
+            except (TransportError, NotBegun) as error:
+                client.close()
+                if isinstance(error, TransportError) and error.sent and not call.repeatable:
+                    raise MayHaveRun(f"{error.message} after {tool} was sent; it may have run: see brum ps") from None
+                if attempt == ATTEMPTS:
+                    raise
+            return_s = self._return_s
+        raise AssertionError  # the last attempt has returned or raised
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    async def _connected(self, patience_s: float, return_s: float) -> InstanceClient:
+        """A client whose run has proven its identity."""
+        if self._client is not None and self._client.is_open:
+            return self._client
+        loop = asyncio.get_running_loop()
+        return_until_s = loop.time() + return_s
+        why = "it does not prove its identity"
+        notice = loop.call_later(NOTICE_S, self._say_what_it_waits_for)
+        try:
+            async with asyncio.timeout(patience_s):
+                while True:
+                    try:
+                        return await self._dialled()
+                    except TransportError as error:
+                        why = error.message
+                    except NothingRuns:
+                        if loop.time() >= return_until_s:
+                            raise
+                    await asyncio.sleep(RETRY_S)
+        except TimeoutError:
+            raise Unanswered(f"{self._find().name} does not answer: {why}") from None
+        finally:
+            notice.cancel()
+
+    async def _dialled(self) -> InstanceClient:
+        client = self._client = InstanceClient(self._find())
+        _refuse_stopped(client)
+        await client.prove()
+        return client
+
+    def _say_what_it_waits_for(self) -> None:
+        name = self._client.record.name if self._client else "the instance"
+        say(f"{name} does not answer yet; waiting for it")
+
+
+def _refuse_stopped(client: InstanceClient) -> None:
+    """Raises InstanceStopped."""
+    condition, record = client.target.condition(), client.record
+    if condition == "stopped":
+        raise InstanceStopped(
+            f"{record.name} is stopped and can't answer: kill -CONT {record.pid} continues it, brum down ends it"
+        )
+    if condition == "frozen":
+        raise InstanceStopped(
+            f"{record.name} is frozen by its control group and can't answer: thaw it (process {record.pid})"
+        )
