@@ -695,14 +695,14 @@ async def test_while_somebody_waits_for_a_line_none_may_be_left_out(agent: Agent
     output = agent.manager.output
     waiting = asyncio.create_task(agent.call("wait_for", process="on", exit=True))
     await asyncio.sleep(0)
-    assert output.may_be_skimmed
+    assert output.may_be_sampled
     for_a_line = asyncio.create_task(agent.call("wait_for", process="on", log="ready"))
-    while output.may_be_skimmed:
+    while output.may_be_sampled:
         await asyncio.sleep(0)
     for_a_line.cancel()
     waiting.cancel()
     await asyncio.wait([for_a_line, waiting])
-    assert output.may_be_skimmed
+    assert output.may_be_sampled
 
 
 async def test_a_question_that_nobody_answers_is_shown(agent: Agent) -> None:

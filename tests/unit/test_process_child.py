@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -17,14 +18,13 @@ import pytest
 from brummer.core.errors import SystemFailed
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.terminals import COLUMNS, ROWS
-from brummer.logs.output import Output
-from brummer.process import guard_main, pipe_reader, process_tree
-from brummer.process import throttle as paces
+from brummer.logs.output import Output, ProcessOutput
+from brummer.process import guard_main, process_tree
 from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, StopTimedOut, start
-from brummer.process.guard_main import Look
-from brummer.process.pipe_reader import OnFlood
-from brummer.process.process_tree import Looks
-from brummer.process.throttle import SHARE, Pace
+from brummer.process.guard_main import Scan
+from brummer.process.pipe_reader import FloodHandler
+from brummer.process.process_tree import Scans
+from brummer.process.throttle import DEFAULT_LIMITS, SHARE, FloodLimits, Throttle
 from tests.unit.process_support import members
 
 LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
@@ -38,7 +38,12 @@ class Started:
     """A child, what it printed, and the way to wait for a part of that."""
 
     def __init__(
-        self, command: list[str] | str, directory: Path | str = "/", *, terminal: bool = False, pace: Pace | None = None
+        self,
+        command: list[str] | str,
+        directory: Path | str = "/",
+        *,
+        terminal: bool = False,
+        throttle: Throttle | None = None,
     ) -> None:
         self.printed: defaultdict[str, bytes] = defaultdict(bytes)
         self._news = asyncio.Event()
@@ -48,7 +53,7 @@ class Started:
             dict(os.environ),
             self._on_output,
             terminal=terminal,
-            shared=Shared(pace or Pace(), Looks()),
+            shared=Shared(throttle or Throttle(), Scans()),
         )
 
     def _on_output(self, stream: str, chunk: bytes) -> None:
@@ -147,15 +152,15 @@ async def test_what_a_killed_leader_leaves_behind_is_ended_too() -> None:
 async def test_an_end_for_which_no_descriptor_is_left_is_seen_to_once_there_are_some(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    def look() -> Look:
+    def look() -> Scan:
         try:
-            return guard_main.look()
+            return guard_main.scan()
         except OSError:
             loop.call_soon_threadsafe(failed.set)
             raise
 
     loop, failed = asyncio.get_running_loop(), asyncio.Event()
-    monkeypatch.setattr(process_tree, "look", look)
+    monkeypatch.setattr(process_tree, "scan", look)
     started = Started("sleep 600 & sleep 600 & echo up; wait")
     await started.until_printed(lambda text: text.endswith(b"\n"))
     await asyncio.to_thread(members, started.child.pid)  # imports what a thread needs
@@ -232,7 +237,8 @@ async def test_an_abandoned_child_leaves_nothing_of_ours_open() -> None:
     await started.child.abandon()
     assert len(open_descriptors()) == before - 3
     os.killpg(started.child.pid, signal.SIGKILL)
-    started.child._process.wait()
+    await asyncio.to_thread(os.waitid, os.P_PID, started.child.pid, os.WEXITED | os.WNOWAIT)
+    await started.child.abandon()  # reaps it
 
 
 async def test_a_missing_program_is_told_by_name(tmp_path: Path) -> None:
@@ -326,9 +332,9 @@ async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 
-class SlowPace(Pace):
-    def __init__(self, rest_s: float) -> None:
-        super().__init__()
+class SlowThrottle(Throttle):
+    def __init__(self, rest_s: float, limits: FloodLimits = DEFAULT_LIMITS) -> None:
+        super().__init__(limits)
         self.rest_s = rest_s
 
     def rest_after(self, now: float, spent_s: float, share: float = SHARE) -> float:
@@ -336,8 +342,8 @@ class SlowPace(Pace):
 
 
 async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> None:
-    pace = SlowPace(600)
-    flood = Started("exec yes", pace=pace)
+    throttle = SlowThrottle(600)
+    flood = Started("exec yes", throttle=throttle)
     calm = Started("echo on; exec sleep 600")
     await flood.until_printed(bool)
     held_back = len(flood.printed["stdout"])
@@ -345,8 +351,8 @@ async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> N
     await calm.child.stop()
     assert len(flood.printed["stdout"]) == held_back
     await flood.child.stop()
-    pace.rest_s = 0.001
-    short = Started("head -c 300000 /dev/zero", pace=pace)
+    throttle.rest_s = 0.001
+    short = Started("head -c 300000 /dev/zero", throttle=throttle)
     assert (await short.exit()).output_complete
     assert len(short.printed["stdout"]) == 300_000
 
@@ -354,36 +360,44 @@ async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> N
 COUNTS = "import sys\nfor n in range(200_000): sys.stdout.write(f'line {n}\\n')"
 
 
-async def flooded(monkeypatch: pytest.MonkeyPatch, *, is_allowed: bool) -> tuple[Output, int]:
-    """The lines kept of 200,000, and the number of all lines. It is a flood even on a slow, busy machine."""
-    monkeypatch.setattr(paces, "FLOOD_BYTES", 100_000)
-    monkeypatch.setattr(paces, "CALM_S", 3600.0)
-    monkeypatch.setattr(pipe_reader, "SKIM_S", 3600.0)
-    monkeypatch.setattr(pipe_reader, "CHUNK_BYTES", 16_384)
+class Flooded(NamedTuple):
+    """A flood on its way into an output. It is one even on a slow, busy machine."""
+
+    child: Child
+    output: Output
+    sink: ProcessOutput
+
+
+def flooded(command: list[str], is_allowed: Callable[[], bool]) -> Flooded:
+    limits = FloodLimits(flood_bytes=100_000, calm_s=3600.0, sample_s=3600.0, chunk_bytes=16_384)
     output = Output("gen", max_bytes=1 << 30)
-    flood = output.open("flood")
+    sink = output.open("flood")
     child = start(
-        python(COUNTS),
+        command,
         "/",
         dict(os.environ),
-        lambda stream, chunk: flood.feed(stream, chunk, 0.0),
-        on_flood=OnFlood(
-            lambda stream, chunk: flood.skim(stream, chunk, 0.0),
-            lambda stream: flood.look(stream, 0.0),
-            lambda: is_allowed,
+        lambda stream, chunk: sink.feed(stream, chunk, 0.0),
+        on_flood=FloodHandler(
+            lambda stream, chunk: sink.sample(stream, chunk, 0.0),
+            lambda stream: sink.show_sample(stream, 0.0),
+            is_allowed,
         ),
-        shared=Shared(SlowPace(0.001), Looks()),
+        shared=Shared(SlowThrottle(0.001, limits), Scans()),
     )
+    return Flooded(child, output, sink)
+
+
+async def counted(*, is_allowed: bool) -> tuple[Output, int]:
+    """The lines kept of 200,000, and the number of all lines."""
+    flood = flooded(python(COUNTS), lambda: is_allowed)
     async with asyncio.timeout(WITHIN_S):
-        await asyncio.shield(child.ended)
-    flood.end(0.0)
-    return output, output.log.last_n
+        await asyncio.shield(flood.child.ended)
+    flood.sink.end(0.0)
+    return flood.output, flood.output.log.last_n
 
 
-async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    output, count = await flooded(monkeypatch, is_allowed=True)
+async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_counted() -> None:
+    output, count = await counted(is_allowed=True)
     lines = list(output.log.after(0))
     marks = [line for line in lines if line.stream == "brum"]
     texts = [line.text for line in lines if line.stream == "stdout"]
@@ -394,27 +408,25 @@ async def test_of_a_flood_the_beginning_and_the_end_are_read_and_the_rest_is_cou
     assert texts[-2_500:] == [f"line {number}" for number in range(197_500, 200_000)]
 
 
-async def test_a_flood_of_which_somebody_needs_every_line_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    output, _ = await flooded(monkeypatch, is_allowed=False)
+async def test_a_flood_is_held_back_if_a_follower_needs_every_line() -> None:
+    output, _ = await counted(is_allowed=False)
     assert [line.text for line in output.log.after(0)] == [f"line {number}" for number in range(200_000)]
 
 
-async def test_a_flood_that_somebody_begins_to_need_is_read_in_full_from_there_on() -> None:
-    """And what had been skimmed until then is told at once."""
-    flood = Started("exec yes", pace=SlowPace(0.0))
-    skimmed: list[bytes] = []
+async def test_a_flood_is_read_in_full_from_the_moment_at_which_a_follower_needs_every_line() -> None:
+    """And what was not kept until then is reported at once."""
     needed = False
-    stream: pipe_reader.Stream = "stdout"
-    reader = flood.child._readers[stream]
-    reader._on_flood = OnFlood(lambda _, chunk: skimmed.append(chunk), lambda _: None, lambda: not needed)
-    reader._skim_for_a_while()
-    reader._watch()
+    flood = flooded(["yes"], lambda: not needed)
+    log = flood.output.log
     async with asyncio.timeout(WITHIN_S):
-        while not skimmed:
-            await asyncio.sleep(0)
-    read, needed = len(flood.printed[stream]), True
-    await flood.until_printed(lambda printed: len(printed) > read)
-    assert not reader._skimming
+        while "sampling" not in repr(flood.child):
+            await asyncio.sleep(0.001)
+        needed, before = True, log.last_n
+        while "sampling" in repr(flood.child) or log.last_n < before + 10_000:
+            await asyncio.sleep(0.001)
+    kept = sum(1 for line in log.after(before))
+    assert log.last_n - before - kept == log.dropped_between(before, log.last_n)
+    assert [line.n for line in log.newest()][:1000] == list(range(log.last_n, log.last_n - 1000, -1))
     await flood.child.stop()
 
 
@@ -463,7 +475,7 @@ async def test_a_child_whose_output_can_not_be_read_is_ended_and_an_error(monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as epoll_ctl does beyond max_user_watches
 
     before = set(psutil.Process().children())
-    monkeypatch.setattr("brummer.process.child.Reader", refused)
+    monkeypatch.setattr("brummer.process.child.PipeReader", refused)
     with pytest.raises(ScriptFailedToStart):
         Started(["sleep", "600"])
     assert set(psutil.Process().children()) == before

@@ -6,37 +6,37 @@ from brummer.process.throttle import (
     CREDIT_S,
     FLOOD_BYTES,
     REST_S,
+    SAMPLE_SHARE,
     SHARE,
-    SKIM_SHARE,
     SMALLEST_CHUNK_BYTES,
     STILL_BYTES,
     TURN_S,
-    Flow,
-    Pace,
+    FloodDetector,
+    Throttle,
     next_chunk_bytes,
 )
 
 
 def test_what_comes_now_and_then_is_never_held_back() -> None:
-    pace = Pace()
-    assert not any(pace.rest_after(second, CREDIT_S * SHARE) for second in range(1, 100))
+    throttle = Throttle()
+    assert not any(throttle.rest_after(second, CREDIT_S * SHARE) for second in range(1, 100))
 
 
-@pytest.mark.parametrize("share", [SHARE, SKIM_SHARE])
+@pytest.mark.parametrize("share", [SHARE, SAMPLE_SHARE])
 def test_endless_work_gets_its_share_of_the_time(share: float) -> None:
-    pace, now, worked = Pace(), 100.0, 0.0
+    throttle, now, worked = Throttle(), 100.0, 0.0
     while now < 110:
         worked += 0.0005
         now += 0.0005
-        now += pace.rest_after(now, 0.0005, share)
+        now += throttle.rest_after(now, 0.0005, share)
     assert abs(worked / 10 - share) < 0.02
 
 
 def test_rests_are_long_enough_for_a_timer() -> None:
-    pace, now, rests = Pace(), 100.0, []
+    throttle, now, rests = Throttle(), 100.0, []
     for _ in range(5000):
         now += 0.0001
-        if rest := pace.rest_after(now, 0.0001):
+        if rest := throttle.rest_after(now, 0.0001):
             rests.append(rest)
             now += rest
     assert rests
@@ -44,13 +44,13 @@ def test_rests_are_long_enough_for_a_timer() -> None:
 
 
 def test_two_who_share_the_time_have_no_more_than_one() -> None:
-    pace, now, worked = Pace(), 100.0, 0.0
+    throttle, now, worked = Throttle(), 100.0, 0.0
     ready_at = [now, now]
     while now < 110:
         which = ready_at.index(min(ready_at))
         now = max(now, ready_at[which]) + 0.0005
         worked += 0.0005
-        ready_at[which] = now + pace.rest_after(now, 0.0005)
+        ready_at[which] = now + throttle.rest_after(now, 0.0005)
     assert worked / 10 < SHARE + 0.02
 
 
@@ -63,27 +63,27 @@ def test_what_costs_much_is_read_in_small_pieces_and_what_costs_little_in_large_
 
 
 def test_what_is_held_back_without_an_end_is_a_flood() -> None:
-    flow = Flow()
-    assert not flow.is_flood(100.0)
-    flow.read(FLOOD_BYTES - 1)
-    assert not flow.is_flood(100.0 + CALM_S)
-    flow.read(1)
-    assert flow.is_flood(100.0 + 2 * CALM_S)
+    detector = FloodDetector()
+    assert not detector.is_flood(100.0)
+    detector.read_bytes += FLOOD_BYTES - 1
+    assert not detector.is_flood(100.0 + CALM_S)
+    detector.read_bytes += 1
+    assert detector.is_flood(100.0 + 2 * CALM_S)
 
 
 def test_bursts_with_calm_between_them_are_none_however_many() -> None:
-    flow = Flow()
+    detector = FloodDetector()
     for burst in range(100):
-        assert not flow.is_flood(burst * 2 * CALM_S)
-        flow.read(FLOOD_BYTES)
+        assert not detector.is_flood(burst * 2 * CALM_S)
+        detector.read_bytes += FLOOD_BYTES
 
 
 def test_a_flood_ends_when_it_could_be_read_in_full() -> None:
-    flow = Flow()
-    flow.is_flood(100.0)
-    flow.read(FLOOD_BYTES)
-    flow.skimmed(STILL_BYTES)
-    assert flow.is_still_one()
-    flow.skimmed(STILL_BYTES - 1)
-    assert not flow.is_still_one()
-    assert not flow.is_flood(100.1)
+    detector = FloodDetector()
+    detector.is_flood(100.0)
+    detector.read_bytes += FLOOD_BYTES
+    detector.sampled_bytes += STILL_BYTES
+    assert detector.is_still_flood()
+    detector.sampled_bytes += STILL_BYTES - 1
+    assert not detector.is_still_flood()
+    assert not detector.is_flood(100.1)

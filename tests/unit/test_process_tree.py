@@ -4,8 +4,8 @@ import threading
 import pytest
 
 from brummer.process import process_tree
-from brummer.process.guard_main import Look
-from brummer.process.process_tree import Looks
+from brummer.process.guard_main import Scan
+from brummer.process.process_tree import Scans
 
 
 class Counted:
@@ -16,7 +16,7 @@ class Counted:
         self.go = threading.Semaphore(0)
         self.fails = False
 
-    def __call__(self) -> Look:
+    def __call__(self) -> Scan:
         self.count += 1
         number = self.count
         assert self.go.acquire(timeout=10)
@@ -28,16 +28,16 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     looking = Counted()
-    monkeypatch.setattr(process_tree, "look", looking)
+    monkeypatch.setattr(process_tree, "scan", looking)
     return looking
 
 
 async def test_who_asks_at_the_same_time_shares_a_look_and_who_asks_during_one_gets_the_next(counted: Counted) -> None:
-    looks = Looks()
-    first = [asyncio.create_task(looks.look()) for _ in range(20)]
+    scans = Scans()
+    first = [asyncio.create_task(scans.scan()) for _ in range(20)]
     while not counted.count:
         await asyncio.sleep(0)
-    late = [asyncio.create_task(looks.look()) for _ in range(20)]
+    late = [asyncio.create_task(scans.scan()) for _ in range(20)]
     await asyncio.sleep(0)
     counted.go.release(2)
     assert {tuple(living) for living, _ in await asyncio.gather(*first)} == {(1,)}
@@ -46,8 +46,8 @@ async def test_who_asks_at_the_same_time_shares_a_look_and_who_asks_during_one_g
 
 
 async def test_who_gives_up_costs_the_others_nothing(counted: Counted) -> None:
-    looks = Looks()
-    gives_up, waits = (asyncio.create_task(looks.look()) for _ in range(2))
+    scans = Scans()
+    gives_up, waits = (asyncio.create_task(scans.scan()) for _ in range(2))
     await asyncio.sleep(0)
     gives_up.cancel()
     counted.go.release()
@@ -56,10 +56,10 @@ async def test_who_gives_up_costs_the_others_nothing(counted: Counted) -> None:
 
 
 async def test_a_look_that_fails_fails_for_all_who_shared_it_and_not_for_later_ones(counted: Counted) -> None:
-    looks = Looks()
+    scans = Scans()
     counted.fails = True
     counted.go.release(2)
-    failed = await asyncio.gather(looks.look(), looks.look(), return_exceptions=True)
+    failed = await asyncio.gather(scans.scan(), scans.scan(), return_exceptions=True)
     assert [type(each) for each in failed] == [OSError, OSError]
     counted.fails = False
-    assert (await looks.look())[0] == {2: (0, 0, 0, 0)}
+    assert (await scans.scan())[0] == {2: (0, 0, 0, 0)}

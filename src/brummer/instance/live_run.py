@@ -37,7 +37,7 @@ from brummer.logs.output import Batch, Output, Stamp
 from brummer.logs.text import shortened
 from brummer.process.child import Child, Exit, Shared, start
 from brummer.process.guard import Guard
-from brummer.process.pipe_reader import OnFlood
+from brummer.process.pipe_reader import FloodHandler
 from brummer.process.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class LiveRun:
         _, run.port_owner = await asyncio.to_thread(taken_port, lines, wanted, generation)
         readiness = self._readiness
         if run.port_owner is None and readiness:
-            await readiness.look_for_taken_port()
+            await readiness.check_taken_port()
             if readiness.taken_port:
                 owner = await asyncio.to_thread(owner_of, readiness.taken_port, generation)
                 run.port_owner = None if owner and owner.script else owner  # a script of ours is probably used by it
@@ -237,17 +237,17 @@ class LiveRun:
             script.directory,
             environment,
             lambda stream, chunk: self._sink.feed(stream, chunk, wall()),
-            on_flood=OnFlood(
-                lambda stream, chunk: self._sink.skim(stream, chunk, wall()),
-                lambda stream: self._sink.look(stream, wall()),
-                self._may_be_skimmed,
+            on_flood=FloodHandler(
+                lambda stream, chunk: self._sink.sample(stream, chunk, wall()),
+                lambda stream: self._sink.show_sample(stream, wall()),
+                self._may_be_sampled,
             ),
             terminal=script.wants_terminal,
             shared=context.shared,
         )
         context.guard.add(child.pid)
         run.spawned(child)
-        self._readiness = Readiness(child.family, run.printed_ports, proof)
+        self._readiness = Readiness(child.tree, run.printed_ports, proof)
         self._publish("started")
         return _Started(child, self._readiness)
 
@@ -336,9 +336,9 @@ class LiveRun:
 
     # What it prints.
 
-    def _may_be_skimmed(self) -> bool:
+    def _may_be_sampled(self) -> bool:
         """No line that it may print is waited for."""
-        return self._context.output.may_be_skimmed and not (self._readiness and self._readiness.waits_for_a_line)
+        return self._context.output.may_be_sampled and not (self._readiness and self._readiness.waits_for_a_line)
 
     def _on_output(self, batch: Batch) -> None:
         """Errors come last: a line that our expressions can't take costs no more than the errors of its batch."""
@@ -384,7 +384,7 @@ class LiveRun:
 
     def _note(self, text: str) -> None:
         """A line of our own about the run."""
-        self._sink.say(text, wall())
+        self._sink.note(text, wall())
 
     def _explaining_lines(self) -> list[str]:
         return [line.text for line in self.run.last_lines(self._context.output.log, EXPLAINING_LINES)]

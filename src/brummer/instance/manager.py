@@ -24,9 +24,9 @@ from brummer.instance.scripts import unknown
 from brummer.logs.output import Line, Output, Stamp
 from brummer.process.child import Shared
 from brummer.process.guard import Guard
-from brummer.process.process_tree import Looks
+from brummer.process.process_tree import Scans
 from brummer.process.reaper import reap_orphans
-from brummer.process.throttle import Pace
+from brummer.process.throttle import Throttle
 
 if TYPE_CHECKING:
     from brummer.logs.journal.writer import RunJournal
@@ -72,7 +72,7 @@ class Manager:
             self.ensure,
             open_journal,
             tuning,
-            Shared(Pace(), Looks()),
+            Shared(Throttle(), Scans()),
             Stamp(),
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -179,7 +179,7 @@ class Manager:
                 for wave in waves:
                     await asyncio.gather(*(self.stop(run, by="shutdown") for run in wave), return_exceptions=True)
         await asyncio.gather(*(live.abandon() for live in list(self._context.live.values())))
-        await self._context.shared.looks.end()
+        await self._context.shared.scans.end()
 
     def _start(self, script: Script) -> Run:
         self._context.refuse_when_closing(script)

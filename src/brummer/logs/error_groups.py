@@ -257,7 +257,7 @@ class _Reader:
 def _looks_like_trouble(text: str) -> bool:
     """Whether an error may begin in these lines."""
     lower = text.lower()
-    return any(word in lower for word in _WORDS) or (not lower.isascii() and any(sign in lower for sign in _SIGNS))
+    return any(map(lower.__contains__, _WORDS)) or (not lower.isascii() and any(map(lower.__contains__, _SIGNS)))
 
 
 @lru_cache(16)

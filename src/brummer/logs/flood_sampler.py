@@ -1,36 +1,36 @@
-"""What is kept of a flood: its last lines, and those around a sign of trouble. The rest is counted, not read. Pure.
+"""The sample of a flood: its last lines, and those around a sign of trouble. The rest is counted, not read. Pure.
 
-To count line ends and to look for a few words costs a fifteenth of what it costs to number, store and understand lines.
+Counting line ends and searching for a few words costs a fifteenth of numbering, storing and interpreting lines.
 """
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 TAIL_BYTES: Final = 32 * 1024
-"""Some 300 lines: what a process printed before it ended, or came to rest, is all there."""
+"""Some 300 lines: all that a process printed before it ended or paused."""
 
-LOOK_BYTES: Final = 8 * 1024
-"""Some 80 lines, to see what it prints meanwhile: 1 ms of work."""
+SHOWN_BYTES: Final = 8 * 1024
+"""Some 80 lines, to show what it prints meanwhile: 1 ms of work."""
 
 SIGNS: Final = (b"rror", b"xception", b"panic")
-"""In nearly every language that tells of its own failure. Each costs 1 ms for a megabyte."""
+"""Nearly every language reports a failure with one of these. Each costs 1 ms for a megabyte."""
 
 BEFORE_BYTES: Final = 2 * 1024
 AFTER_BYTES: Final = 8 * 1024
-"""Around a sign: what leads to an error, and its stack trace."""
+"""Around a sign: the lines that lead to an error, and its stack trace."""
 
 
 class Part(NamedTuple):
-    """So many lines and bytes that are not kept, and then some that are."""
+    """The lines and bytes that are not kept, and what follows them."""
 
     skipped_lines: int
     skipped_bytes: int
     kept: bytes
 
 
-class Skimmer:
-    """One stream's, for a moment of a flood. `take` what comes, then `look` or `rest`. The first sign of trouble is
-    kept.
+class FloodSampler:
+    """Samples one stream for one interval of a flood: `take` each chunk, then `shown` or `rest`. The first sign of
+    trouble is kept.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Skimmer:
         self._has_seen_a_sign = False
 
     def take(self, chunk: bytes) -> Iterator[Part]:
-        """What is to be read of it now; consume it."""
+        """The parts of it that are read now; consume them."""
         if self._is_mid_line:
             line, newline, chunk = chunk.partition(b"\n")
             yield Part(0, 0, line + newline)
@@ -61,14 +61,14 @@ class Skimmer:
             yield self._part(data[first:begin])
         self._skip(data, begin, end)
 
-    def look(self) -> Part:
-        """A little of what came last, for more will come."""
-        end = self._held.rfind(b"\n", 0, max(0, len(self._held) - LOOK_BYTES)) + 1
+    def shown(self) -> Part:
+        """A little of the last output, since more will come."""
+        end = self._held.rfind(b"\n", 0, max(0, len(self._held) - SHOWN_BYTES)) + 1
         self._skip(self._held, 0, end)
         return self._part(self._held[end:])
 
     def rest(self) -> Part:
-        """What came last."""
+        """All of the last output."""
         return self._part(self._held)
 
     def _skip(self, data: bytes, begin: int, end: int) -> None:
@@ -82,7 +82,7 @@ class Skimmer:
 
 
 def _first_sign(data: bytes, end: int) -> int:
-    """Where it is; -1: there is none."""
+    """Its position; -1: there is none."""
     first = -1
     for sign in SIGNS:
         if (found := data.find(sign, 0, end)) >= 0:

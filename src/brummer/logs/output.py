@@ -1,7 +1,7 @@
-"""What the processes of one instance print: bounded, numbered, in one sequence. Pure: time is passed in.
+"""The output of the processes of one instance: bounded, numbered, in one sequence. Pure: time is passed in.
 
-Agents get plain text. A follower also gets the raw lines, with their colours, at the moment they are
-complete. A chunk is taken as a whole, so that a line of a flood costs well under a microsecond.
+Agents get plain text. A follower also gets the raw lines, with their colours, as soon as they are complete. A chunk is
+processed as a whole, so that a line of a flood costs well under a microsecond.
 """
 
 import logging
@@ -12,18 +12,18 @@ from typing import Final, Literal
 import msgspec
 
 from brummer.logs.bounded_log import BoundedLog
-from brummer.logs.flood_sampler import Part, Skimmer
+from brummer.logs.flood_sampler import FloodSampler, Part
 from brummer.logs.text import LineAssembler, is_plain, plain
 from brummer.settings.limits import DEFAULTS
 
 LINE_BYTES = 150
-"""What the fields of a line take beside its text: measured. In JSON they are shorter."""
+"""The size of a line in memory beside its text: measured. In JSON it is smaller."""
 
 Stream = Literal["stdout", "stderr", "brum"]
-"""``brum``: said by us about the process, such as why its output is incomplete."""
+"""``brum``: a note of ours about the process, such as why its output is incomplete."""
 
 UNFINISHED_LENGTH: Final = 300
-"""Characters of a line without an end that are shown: a question has fewer, and whoever asks how it is gets them."""
+"""Characters of an unfinished line that a status shows: a question has fewer."""
 
 SKIPPED: Final = "[… {:,} lines ({:.1f} MB) are not kept: they came too fast to be read]"
 
@@ -63,7 +63,7 @@ Follower = Callable[[Batch], None]
 
 
 def size_of(line: Line) -> int:
-    """About what it takes, in memory and in an answer."""
+    """Its approximate size, in memory and in an answer."""
     text = line.text
     return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
 
@@ -96,7 +96,7 @@ class Output:
         return ProcessOutput(self, process, consumer)
 
     def follow(self, follower: Follower, *, every_line: bool = False) -> Callable[[], None]:
-        """Call it for everything from now on; returns what ends that, which may be called twice.
+        """Call it for all lines from now on; returns a function that ends that, which may be called twice.
 
         With ``every_line`` no line may be skipped, however fast they come.
         """
@@ -112,8 +112,8 @@ class Output:
         return end
 
     @property
-    def may_be_skimmed(self) -> bool:
-        """Whether nobody needs every line."""
+    def may_be_sampled(self) -> bool:
+        """No follower needs every line."""
         return not self._need_every_line
 
     def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
@@ -157,35 +157,35 @@ class ProcessOutput:
         self._process = process
         self._consumer = consumer
         self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
-        self._skimmers: dict[Stream, Skimmer] = {}
+        self._samplers: dict[Stream, FloodSampler] = {}
 
     def feed(self, stream: Stream, chunk: bytes, at: float) -> None:
-        if self._skimmers:
-            self._end_skimming(stream, at)
+        if self._samplers:
+            self._end_sampling(stream, at)
         self._read(stream, chunk, at)
 
-    def skim(self, stream: Stream, chunk: bytes, at: float) -> None:
-        """Of what comes too fast to be read, keep the end, and what tells of trouble. The next `feed` ends that."""
-        skimmer = self._skimmers.get(stream)
-        if skimmer is None:
-            skimmer = self._skimmers[stream] = Skimmer()
-        for part in skimmer.take(chunk):
+    def sample(self, stream: Stream, chunk: bytes, at: float) -> None:
+        """Keep the end of output that comes too fast to be read, and signs of trouble. The next `feed` ends that."""
+        sampler = self._samplers.get(stream)
+        if sampler is None:
+            sampler = self._samplers[stream] = FloodSampler()
+        for part in sampler.take(chunk):
             self._take(stream, part, at)
 
-    def look(self, stream: Stream, at: float) -> None:
-        """Read a little of what was skimmed last, and skim on."""
-        if skimmer := self._skimmers.pop(stream, None):
-            self._take(stream, skimmer.look(), at)
+    def show_sample(self, stream: Stream, at: float) -> None:
+        """Read a little of the last output of a flood, and sample on."""
+        if sampler := self._samplers.pop(stream, None):
+            self._take(stream, sampler.shown(), at)
 
-    def _end_skimming(self, stream: Stream, at: float) -> None:
-        if skimmer := self._skimmers.pop(stream, None):
-            self._take(stream, skimmer.rest(), at)
+    def _end_sampling(self, stream: Stream, at: float) -> None:
+        if sampler := self._samplers.pop(stream, None):
+            self._take(stream, sampler.rest(), at)
 
     def _take(self, stream: Stream, part: Part, at: float) -> None:
         """Lines that were not kept, if there are any, are reported by a line of our own in their place."""
         if part.skipped_lines:
             self._output.log.skip(self._process, part.skipped_lines)
-            self.say(SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
+            self.note(SKIPPED.format(part.skipped_lines, part.skipped_bytes / 1e6), at)
         self._read(stream, part.kept, at)
 
     def _read(self, stream: Stream, chunk: bytes, at: float) -> None:
@@ -193,21 +193,24 @@ class ProcessOutput:
             self._output.add_lines(self._process, stream, lines, at, self._consumer)
 
     def end(self, at: float) -> None:
-        """No more will come: what had no line end is a line too."""
+        """No more will come: output without a line end is a line, too."""
         for stream, assembler in self._assemblers.items():
-            self._end_skimming(stream, at)
+            self._end_sampling(stream, at)
             if lines := assembler.end():
                 self._output.add_lines(self._process, stream, lines, at, self._consumer)
 
     def unfinished(self) -> str | None:
-        """The last of what it has printed without a line end, such as a prompt; None when there is nothing."""
-        texts = [text for assembler in self._assemblers.values() if (text := plain(assembler.unfinished()).strip())]
+        """The last of its output without a line end, such as a prompt; None if there is none."""
+        stdout, stderr = self._assemblers.values()
+        if not (stdout.partial or stderr.partial):
+            return None
+        texts = [text for assembler in (stdout, stderr) if (text := plain(assembler.unfinished()).strip())]
         if not texts or len(texts[-1]) <= UNFINISHED_LENGTH:
             return texts[-1] if texts else None
         return f"[… {len(texts[-1])} characters] {texts[-1][-UNFINISHED_LENGTH:]}"
 
-    def say(self, text: str, at: float) -> None:
-        """A line of our own about the process."""
+    def note(self, text: str, at: float) -> None:
+        """Add a line of our own about the process."""
         self._output.add_lines(self._process, "brum", [text], at, self._consumer)
 
 

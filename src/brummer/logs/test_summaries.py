@@ -55,8 +55,7 @@ _IN_PIECES = {"mocha", "node"}
 
 def may_be_in(text: str) -> bool:
     """Whether it is worth while to look for a summary in these lines."""
-    lower = f"\n{text.lower()}"
-    return any(word in lower for word in _WORDS)
+    return any(map(f"\n{text.lower()}".__contains__, _WORDS))
 
 
 class Summary:

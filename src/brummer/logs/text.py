@@ -53,13 +53,13 @@ class LineAssembler:
 
     def __init__(self, limit_bytes: int = LINE_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
-        self._partial = bytearray()
+        self.partial = bytearray()
 
     def feed(self, chunk: bytes) -> list[str]:
         """The lines that this chunk completes."""
         head, newline, rest = chunk.rpartition(b"\n")
-        if newline and (lines := self._ordinary(self._partial + head)) is not None:
-            self._partial = bytearray(rest)
+        if newline and (lines := self._ordinary(self.partial + head)) is not None:
+            self.partial = bytearray(rest)
             if len(rest) > self._limit:
                 self._add(b"", lines)
             return lines
@@ -67,15 +67,15 @@ class LineAssembler:
 
     def end(self) -> list[str]:
         """The stream is over: the last line, if it had no end."""
-        if not self._partial:
+        if not self.partial:
             return []
-        line = _decoded(self._partial)
-        self._partial.clear()
+        line = _decoded(self.partial)
+        self.partial.clear()
         return [line]
 
     def unfinished(self) -> str:
         """What has come of the next line, as it would look now."""
-        return _decoded(self._partial)
+        return _decoded(self.partial)
 
     def _ordinary(self, data: bytes | bytearray) -> list[str] | None:
         """Lines of which none overwrites itself or may be too long, all at once; None where one is or does."""
@@ -91,23 +91,23 @@ class LineAssembler:
         *complete, rest = chunk.split(b"\n")
         for piece in complete:
             self._add(piece, lines)
-            lines.append(_decoded(self._partial))
-            self._partial.clear()
+            lines.append(_decoded(self.partial))
+            self.partial.clear()
         self._add(rest, lines)
         return lines
 
     def _add(self, piece: bytes, lines: list[str]) -> None:
-        self._partial += piece
-        if len(self._partial) > self._limit:
+        self.partial += piece
+        if len(self.partial) > self._limit:
             self._drop_overwritten()
-        while len(self._partial) > self._limit:
-            cut = _character_boundary(self._partial, self._limit)
-            lines.append(self._partial[:cut].decode("utf-8", "replace") + CONTINUES)
-            del self._partial[:cut]
+        while len(self.partial) > self._limit:
+            cut = _character_boundary(self.partial, self._limit)
+            lines.append(self.partial[:cut].decode("utf-8", "replace") + CONTINUES)
+            del self.partial[:cut]
 
     def _drop_overwritten(self) -> None:
-        overwritten = self._partial.rfind(b"\r", 0, len(self._partial) - 1) + 1
-        del self._partial[:overwritten]
+        overwritten = self.partial.rfind(b"\r", 0, len(self.partial) - 1) + 1
+        del self.partial[:overwritten]
 
 
 def _decoded(line: bytearray) -> str:

@@ -1,10 +1,10 @@
 """One child: a leader in its own session, its process group, its two pipes or its terminal.
 
-The order of an end: the leader dies (pidfd) → its status is noted but it stays a zombie, which keeps its
-number ours → what is left of its group is asked to end, then killed → the pipes are read to their end, or for
-half a second when somebody outside the group holds them open → the leader is reaped. Only then is the child
-`ended`: all of its output is there, none of its group lives, and no signal can have reached a stranger. What has left
-the group (`family`) ends with a script that was stopped or has failed.
+The order of an end: the leader dies (pidfd) → its status is noted, but it stays a zombie, which keeps its number ours →
+the rest of its group is asked to end, then killed → the pipes are read to their end, or for half a second if a process
+outside the group holds them open → the leader is reaped. Only then is the child `ended`: all of its output is there,
+none of its group lives, and no signal can have reached another process. The processes that have left the group
+(`process_tree`) end with a script that was stopped or has failed.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ from brummer.host.pids import identify
 from brummer.host.process_groups import end_group, kill_group, peek_exit
 from brummer.host.terminals import TERM, Terminal, open_terminal
 from brummer.process.guard import RUN_MARK
-from brummer.process.pipe_reader import OnFlood, OnOutput, Reader, Stream
-from brummer.process.process_tree import LOOK_AGAIN_S, Family, Looks, all_died
-from brummer.process.throttle import Pace
+from brummer.process.pipe_reader import FloodHandler, OnOutput, PipeReader, Stream
+from brummer.process.process_tree import RETRY_S, ProcessTree, Scans, all_died
+from brummer.process.throttle import Throttle
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
-"""For what a dead leader left behind: nobody waits for its work any more, but it may have files to close."""
+"""For the processes that a dead leader left behind: their work is of no use, but they may have files to close."""
 KILL_WAIT_S = 2.0
-"""SIGKILL works at once, but for a process inside a system call on a dead disk."""
+"""SIGKILL works at once, except on a process in a system call on a dead disk."""
 DRAIN_S = 0.5
 NOT_YET_S = (0.001,) * 20
 """Pauses while a dead leader can't be waited for yet: macOS reports a death some instructions too early. Later than
-that, it only seemed dead: /proc is hidden from us.
+that, it only seemed dead: its /proc is hidden from us.
 """
 LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
-"""Pauses in which a daemon leaves the group (setsid) once its parent has exited; a busy machine makes it wait a little.
+"""Pauses in which a daemon leaves the group (setsid) once its parent has exited; on a busy machine that takes a little.
 """
 
 
@@ -50,7 +50,7 @@ class ScriptFailedToStart(BrummerError):
 
 
 class StopTimedOut(BrummerError):
-    """Some of the group live on after SIGKILL, or may not be signalled by us; ``context.pids`` names them."""
+    """Some of the group live after SIGKILL, or may not be signalled by us; ``context.pids`` names them."""
 
     code = "stop_timed_out"
     transient = True
@@ -72,10 +72,10 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class Shared(NamedTuple):
-    """What all children of an instance share: the loop's time for their output, and looks at who lives."""
+    """What all children of an instance share: the loop's time for their output, and the scans of processes."""
 
-    pace: Pace
-    looks: Looks
+    throttle: Throttle
+    scans: Scans
 
 
 def start(
@@ -84,15 +84,15 @@ def start(
     environment: Mapping[str, str],
     on_output: OnOutput,
     *,
-    on_flood: OnFlood | None = None,
+    on_flood: FloodHandler | None = None,
     terminal: bool = False,
     shared: Shared | None = None,
 ) -> "Child":
     """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart, SystemFailed.
 
     ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With ``terminal`` its
-    three standard streams are a terminal on which nobody types, and all that it prints is "stdout". Blocks for the 1 ms
-    until the program is loaded.
+    three standard streams are a terminal without input, and all that it prints is "stdout". Blocks for the 1 ms until
+    the program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     screen = _terminal(arguments, str(directory)) if terminal else None
@@ -118,9 +118,9 @@ def start(
     pipes = {"stdout": screen.outside} if screen else pipes
     try:
         return Child(
-            process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Pace(), Looks())
+            process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Throttle(), Scans())
         )
-    except OSError as error:  # it runs, but can't be read: nothing would ever end it
+    except OSError as error:  # it runs, but can't be read: no code would ever end it
         kill_group(process.pid)
         process.wait()
         for pipe in filter(None, pipes.values()):
@@ -135,7 +135,7 @@ def _terminal(arguments: list[str], directory: str) -> Terminal:
         if error.errno in SHORTAGES:
             raise _failed_to_start(arguments, directory, error) from None
         raise ScriptFailedToStart(
-            f"could not start {arguments[0]}: no terminal is to be had: {error.strerror}",
+            f"could not start {arguments[0]}: no terminal is available: {error.strerror}",
             command=arguments,
             directory=directory,
             errno=errno.errorcode.get(error.errno or 0),
@@ -151,7 +151,7 @@ def _failed_to_start(arguments: list[str], directory: str, error: OSError | Valu
     if isinstance(error, OSError) and str(error.filename) == directory:
         why = f"its directory {directory} can't be entered: {error.strerror}"
     elif number == errno.ENOENT:
-        why = f"{arguments[0]} is not there; is it installed and on PATH?"
+        why = f"{arguments[0]} was not found; is it installed and on PATH?"
     else:
         why = f"{arguments[0]}: {error.strerror if isinstance(error, OSError) else error}"
     return ScriptFailedToStart(
@@ -163,19 +163,19 @@ def _failed_to_start(arguments: list[str], directory: str, error: OSError | Valu
 
 
 class Child:
-    """A started child. Its group has the number ``pid``; ``mark`` is in the environment of whatever it started."""
+    """A started child. Its group has the number ``pid``; the environment of all that it starts has ``mark``."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         pipes: Mapping[Stream, IO[bytes] | None],
         on_output: OnOutput,
-        on_flood: OnFlood | None,
+        on_flood: FloodHandler | None,
         mark: str,
         shared: Shared,
     ) -> None:
         self.pid = process.pid
-        self.family = Family(process.pid, f"{RUN_MARK}={mark}", shared.looks)
+        self.tree = ProcessTree(process.pid, f"{RUN_MARK}={mark}", shared.scans)
         self._process = process
         self._loop = asyncio.get_running_loop()
         self._stop_asked = False
@@ -185,7 +185,7 @@ class Child:
         self._was_forced = False
         self._all_read = asyncio.Event()
         self._readers = {
-            stream: Reader(stream, pipe, on_output, on_flood, shared.pace, self._note_end_of_output)
+            stream: PipeReader(stream, pipe, on_output, on_flood, shared.throttle, self._note_end_of_output)
             for stream, pipe in pipes.items()
             if pipe is not None
         }
@@ -200,10 +200,8 @@ class Child:
         return f"<Child pid={self.pid} {state}, {list(self._readers.values())}>"
 
     async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
-        """The signal to the whole group, SIGKILL after ``grace_s``; returns when all of it is gone and its
-        output is read.
-
-        Once asked, it is carried through even if the caller is cancelled. Raises StopTimedOut.
+        """Send the signal to the whole group, and SIGKILL after ``grace_s``; returns when all of it is gone and its
+        output is read. Carried through even if the caller is cancelled. Raises StopTimedOut.
         """
         if not self.ended.done() and not self._stop_asked:
             self._stop_asked = True
@@ -213,23 +211,21 @@ class Child:
             async with asyncio.timeout(grace_s + KILL_WAIT_S):
                 return await asyncio.shield(self.ended)
         except TimeoutError:
-            pids = [member.pid for member in await self.family.members()]
+            pids = [member.pid for member in await self.tree.members()]
             raise StopTimedOut(f"processes {pids} did not end, not even by SIGKILL", pids=pids) from None
 
     async def end_daemons(self, grace_s: float) -> bool:
-        """End what has left the group of a script that has exited well, and lives on; whether there was any."""
-        return await self.family.end_escapees(grace_s)
+        """End the processes that have left the group of a script that has exited well; True if there were any."""
+        return await self.tree.end_escapees(grace_s)
 
     async def abandon(self) -> None:
-        """Let go of a child that can't be stopped: close the pipes, end the task. Its zombie stays until we
-        exit.
-        """
+        """Give up a child that can't be stopped: close the pipes, end the task. Its zombie stays until we exit."""
         self.ended.cancel()
         await asyncio.wait([self.ended, *([self._stopping] if self._stopping else [])])
         self._release()  # a task that never began had no chance to
 
     async def _ask_to_end(self, grace_s: float, number: signal.Signals) -> None:
-        await self.family.remember()
+        await self.tree.remember()
         self._end_group(grace_s, number)
 
     async def _live(self) -> Exit:
@@ -241,7 +237,7 @@ class Child:
             if self._stop_asked or status != 0:
                 await self._escapees_are_gone()
             complete = await self._output_is_read()
-            if self._stopping:  # it may still look, and must not signal a number that is no longer ours
+            if self._stopping:  # it may still scan, and must not signal a number that is no longer ours
                 await asyncio.wait([self._stopping])
             self._process.wait()
             code, name = (None, _signal_name(-status)) if status is not None and status < 0 else (status, None)
@@ -254,7 +250,7 @@ class Child:
         try:
             identity = identify(self.pid)
         except OSError:
-            self._unwatch = self._loop.call_later(LOOK_AGAIN_S, self._watch_leader).cancel
+            self._unwatch = self._loop.call_later(RETRY_S, self._watch_leader).cancel
             return
         if identity is None:
             self._leader_died.set()
@@ -262,7 +258,7 @@ class Child:
             self._unwatch = watch_exit(self._loop, identity, self._leader_died.set).close
 
     async def _status(self) -> int | None:
-        """The status of the dead leader; None if it was taken, as the kernel does while SIGCHLD is ignored."""
+        """The status of the dead leader; None if it was taken, as by the kernel while SIGCHLD is ignored."""
         pauses = iter(NOT_YET_S)
         while True:
             try:
@@ -271,14 +267,12 @@ class Child:
                 return None
             if status is not None:
                 return status
-            await asyncio.sleep(next(pauses, LOOK_AGAIN_S))
+            await asyncio.sleep(next(pauses, RETRY_S))
 
     async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
-        """What has not left by itself after these pauses is ended. Members may fork while we wait for those we saw, so
-        look again until there are none.
-        """
+        """End the members that are left after these pauses. Members may fork, so repeat until none is left."""
         pauses = iter(leaving_s)
-        while living := await self.family.members():
+        while living := await self.tree.members():
             pause_s = None if self._stop_asked else next(pauses, None)
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
@@ -287,7 +281,7 @@ class Child:
             await all_died(living)
 
     def _end_group(self, grace_s: float, number: signal.Signals = signal.SIGTERM) -> None:
-        """The first to ask sets the grace."""
+        """The first call sets the grace."""
         if self._kill_timer is None:
             end_group(self.pid, number)
             self._kill_timer = self._loop.call_later(grace_s, self._kill_group)
@@ -297,11 +291,11 @@ class Child:
         kill_group(self.pid)
 
     async def _escapees_are_gone(self) -> None:
-        """A script that was stopped or has failed takes along what left its group (setsid, double fork): it would be in
-        the way of the next run. One that ended well may have started a daemon on purpose: that lives until it is
-        asked for, see `end_daemons`. As the group, they have the time to end by themselves if a stop was asked for.
+        """After a stop or a failure, end the processes that left the group (setsid, double fork): they would block the
+        next run. A script that ended well may have started a daemon on purpose: it lives until `end_daemons`. As the
+        group, they have the grace of a stop to end themselves.
         """
-        await self.family.end_escapees(self._grace_ends_s - self._loop.time())
+        await self.tree.end_escapees(self._grace_ends_s - self._loop.time())
 
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -2,15 +2,14 @@
 seconds at most.
 
 Standard input is a pipe that only the instance holds open; on it come ``+GROUP`` and ``-GROUP`` lines. Its
-end means that the instance is dead, however it died. Then everything the instance started is ended: members
-of the groups named last, every process whose environment carries the instance's mark, wherever it has hidden
-(setsid, double fork), and every descendant of those. TERM first, KILL after half a second. Finding nothing, the guard
-leaves at once.
+end means that the instance is dead, however it died. Then everything that the instance started is ended: members
+of the groups named last, every process whose environment has the instance's mark, even after setsid or a double fork,
+and every descendant of those. TERM first, KILL after half a second. The guard exits at once if it finds nothing.
 
-Nobody else is ever signalled: at the end of the pipe the named groups still are the instance's, since it
+No other process is signalled: at the end of the pipe the named groups still are the instance's, since it
 names each until it is empty. Later a group counts only while one of its known members still lives in it, and
-a process is signalled through a descriptor opened before it was looked at (Linux), so that a reused number
-harms no stranger.
+a process is signalled through a descriptor opened before it was checked (Linux), so that a reused number
+harms no other process.
 
 On macOS the processes come from `brummer.host.macos.process_table`, a file that the guard is given by a descriptor of
 its own. Apple's own programs hide their environment there; most of them are found by their session, in which a process
@@ -36,8 +35,10 @@ if TYPE_CHECKING:
 
 KILL_AFTER_S = 0.5
 GIVE_UP_AFTER_S = 1.8
-LOOK_EVERY_S = 0.02
+SCAN_EVERY_S = 0.02
 MARK = b"BRUMMER_PROCESS="
+UNREADABLE = (FileNotFoundError, ProcessLookupError, PermissionError)
+"""It is gone, or belongs to another user."""
 MARKED = b"BRUMMER_"
 """In the environment of whatever an instance has started."""
 
@@ -45,8 +46,8 @@ Identity = tuple[int, int]
 """pid and start time."""
 Status = tuple[int, int, int, int]
 """Process group, parent, start time, and session, which has the number of the script's group: its leader began both."""
-Look = tuple[dict[int, Status], dict[int, bytes]]
-"""All that live, but for ourselves, and the environments of those that instances have started; by pid."""
+Scan = tuple[dict[int, Status], dict[int, bytes]]
+"""All living processes but this one, and the environments of those that instances have started; by pid."""
 
 
 def main(generation: str) -> None:
@@ -73,7 +74,7 @@ def read_groups() -> set[int]:
 
 
 def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -> None:
-    """Until nothing is left to end, or for 1.8 s. ``known`` are some that are to end wherever they have gone."""
+    """Until nothing is left to end, or for 1.8 s. ``known``: processes that end even if they have left the groups."""
     began = time.monotonic()
     asked: set[Identity] = set()
     known = known or set()
@@ -87,30 +88,39 @@ def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -
                 send(target, number)
         asked.update(targets)
         known.update(targets)
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(SCAN_EVERY_S)
 
 
-def look() -> Look:
-    """Raises OSError where no descriptor is left for that."""
+def scan() -> Scan:
+    """Two small files for each process. Raises OSError if no descriptor is left for that."""
     if sys.platform == "darwin":
-        return process_table().look()
+        return process_table().scan()
     living: dict[int, Status] = {}
     environments: dict[int, bytes] = {}
-    for name in os.listdir("/proc"):
-        status = stat(name) if name.isdigit() else None
-        if status is not None and int(name) != os.getpid():
-            living[int(name)] = status
-            environment = read(f"/proc/{name}/environ") or b""
-            if MARKED in environment:
-                environments[int(name)] = b"\0" + environment
+    own = str(os.getpid())
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or pid == own:
+            continue
+        try:  # in one function, because it is done for every process
+            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+                fields = file.read().rpartition(b")")[2].split()
+            if not fields or fields[0] in b"ZXx":
+                continue
+            living[int(pid)] = int(fields[2]), int(fields[1]), int(fields[19]), int(fields[3])
+            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                environment = file.read()
+        except UNREADABLE:
+            continue
+        if MARKED in environment:
+            environments[int(pid)] = b"\0" + environment
     return living, environments
 
 
 def find(
-    groups: set[int], mark: bytes, known: set[Identity], seen: Look | None = None
+    groups: set[int], mark: bytes, known: set[Identity], seen: Scan | None = None
 ) -> tuple[list[Identity], set[int]]:
-    """The living processes to end, and the groups that are still the instance's. Raises as `look` does."""
-    living, environments = seen or look()
+    """The living processes to end, and the groups that are still the instance's. Raises as `scan` does."""
+    living, environments = seen or scan()
     alive_known = {pid for pid, started in known if pid in living and living[pid][2] == started}
     ours = numbers_of(alive_known, living) & groups if known else groups
     found = {pid for pid, (group, _, _, session) in living.items() if group in ours or session in ours}
@@ -126,7 +136,7 @@ def numbers_of(pids: set[int], living: dict[int, Status]) -> set[int]:
 
 
 def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
-    """Those whose parent is among them, or is a descendant."""
+    """The children of the ancestors, and theirs."""
     found: set[int] = set()
     newest = ancestors
     while newest:
@@ -135,25 +145,17 @@ def descendants(ancestors: set[int], living: dict[int, Status]) -> set[int]:
     return found
 
 
-def stat(pid: str) -> Status | None:
-    """None for a zombie and for what is gone."""
-    fields = (read(f"/proc/{pid}/stat") or b"").rpartition(b")")[2].split()
-    if not fields or fields[0] in b"ZXx":
-        return None
-    return int(fields[2]), int(fields[1]), int(fields[19]), int(fields[3])
-
-
-def read(path: str) -> bytes | None:
-    """None for what is gone, or another user's."""
+def started_at(pid: int) -> int | None:
+    """Its start time; None for what is gone. A zombie has one, too."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (*UNREADABLE, IndexError):
         return None
 
 
 def send(target: Identity, number: signal.Signals) -> None:
-    """Signal this very process."""
+    """Signal this process, and no other that has its number."""
     if sys.platform == "darwin":
         process_table().send(target, number)
         return
@@ -161,8 +163,7 @@ def send(target: Identity, number: signal.Signals) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            status = stat(str(pid))
-            if status is not None and status[2] == started:
+            if started_at(pid) == started:
                 signal.pidfd_send_signal(descriptor, number)
                 if number == signal.SIGTERM:
                     signal.pidfd_send_signal(descriptor, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""One pipe of a child, or its terminal, read on the loop to its end: in full, but of a flood only a part (`pace`)."""
+"""Reads one pipe of a child, or its terminal, on the loop to its end: in full, but of a flood only a sample."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO, Literal, NamedTuple
 
 from brummer.host.clocks import awake, busy
-from brummer.process.throttle import CHUNK_BYTES, PIPE_BYTES, SHARE, SKIM_S, SKIM_SHARE, Flow, Pace, next_chunk_bytes
+from brummer.process.throttle import PIPE_BYTES, SAMPLE_SHARE, SHARE, FloodDetector, Throttle, next_chunk_bytes
 
 RETRY_S = 0.2
 """The pause before a pipe that could not be read is tried again."""
@@ -20,23 +20,22 @@ Stream = Literal["stdout", "stderr"]
 OnOutput = Callable[[Stream, bytes], None]
 """Called on the loop."""
 
-
 _log = logging.getLogger(__name__)
 
 
-class OnFlood(NamedTuple):
-    """Who takes what comes too fast to be read: ``skim`` in place of ``on_output`` as long as ``is_allowed()``, and now
-    and then ``look``, to read the last of it.
+class FloodHandler(NamedTuple):
+    """Takes output that comes too fast to be read: ``sample`` in place of ``on_output`` while ``is_allowed()``, and
+    ``show`` at intervals, to read the last of it.
     """
 
-    skim: OnOutput
-    look: Callable[[Stream], None]
+    sample: OnOutput
+    show: Callable[[Stream], None]
     is_allowed: Callable[[], bool]
 
 
-class Reader:
-    """Begins at once; ``on_end`` is called when all was read, or `close` was called. An empty chunk says that skimming
-    has come to an end, though nothing more may come.
+class PipeReader:
+    """Begins at once; ``on_end`` is called when all was read, or after `close`. An empty chunk says that sampling has
+    ended, though nothing more may come.
     """
 
     def __init__(
@@ -44,27 +43,28 @@ class Reader:
         stream: Stream,
         pipe: IO[bytes],
         on_output: OnOutput,
-        on_flood: OnFlood | None,
-        pace: Pace,
+        on_flood: FloodHandler | None,
+        throttle: Throttle,
         on_end: Callable[[], None],
     ) -> None:
         self._stream: Stream = stream
         self._pipe = pipe
         self._on_output = on_output
         self._on_flood = on_flood
-        self._pace = pace
+        self._throttle = throttle
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._flow = Flow()
-        self._chunk_bytes = CHUNK_BYTES
+        self._limits = throttle.limits
+        self._detector = FloodDetector(throttle.limits)
+        self._chunk_bytes = throttle.limits.chunk_bytes
         self._resting: asyncio.TimerHandle | None = None
-        self._skimming: asyncio.TimerHandle | None = None
+        self._sampling: asyncio.TimerHandle | None = None
         os.set_blocking(pipe.fileno(), False)
         self._watch()
 
     def __repr__(self) -> str:
-        what = "closed" if self.is_closed else "skimming" if self._skimming else "reading"
-        return f"<Reader {self._stream} {what}>"
+        what = "closed" if self.is_closed else "sampling" if self._sampling else "reading"
+        return f"<PipeReader {self._stream} {what}>"
 
     @property
     def is_closed(self) -> bool:
@@ -78,80 +78,80 @@ class Reader:
         self._pipe.close()
         if self._resting:
             self._resting.cancel()
-        if self._skimming:
+        if self._sampling:
             self._read_in_full()
         self._on_end()
 
     def _watch(self) -> None:
-        self._loop.add_reader(self._pipe.fileno(), self._skim if self._skimming else self._read)
+        self._resting = None
+        self._loop.add_reader(self._pipe.fileno(), self._sample if self._sampling else self._read)
 
     def _read(self) -> None:
         """One chunk per turn of the loop, and none for a while when all output together has had its share of the loop's
-        time: a burst starves nobody. The full pipe holds the writer back; for a flood, see `_skim`.
+        time, so that a burst delays no other work. The full pipe holds the writer back; for a flood, see `_sample`.
         """
         began = busy()
-        chunk = self._chunk(self._chunk_bytes)
-        if chunk:
+        if chunk := self._chunk(self._chunk_bytes):
             self._on_output(self._stream, chunk)
             spent_s = busy() - began
             self._chunk_bytes = next_chunk_bytes(len(chunk), spent_s)
-            self._flow.read(len(chunk))
-            if self._rests(spent_s, SHARE) and self._flow.is_flood(awake()) and self._flood():
+            self._detector.read_bytes += len(chunk)
+            if self._is_held_back(spent_s, SHARE) and self._detector.is_flood(awake()) and self._flood():
                 _widen(self._pipe)
-                self._skim_for_a_while()
-        elif chunk is not None:
-            self.close()
+                self._sampling = self._loop.call_later(self._limits.sample_s, self._check_flood)
 
-    def _skim(self) -> None:
-        """As `_read`, for a program that prints faster than its lines can be read, and would be slowed down by us."""
-        flood = self._flood()
-        if flood is None:
+    def _sample(self) -> None:
+        """As `_read`, for a program that prints faster than its lines can be read, and would be delayed by us."""
+        if (flood := self._flood()) is None:
             self._read_in_full()
             return
         began = busy()
-        chunk = self._chunk(CHUNK_BYTES)
-        if chunk:
-            flood.skim(self._stream, chunk)
-            self._flow.skimmed(len(chunk))
-            self._rests(busy() - began, SKIM_SHARE)
-        elif chunk is not None:
-            self.close()
+        if chunk := self._chunk(self._limits.chunk_bytes):
+            flood.sample(self._stream, chunk)
+            self._detector.sampled_bytes += len(chunk)
+            self._is_held_back(busy() - began, SAMPLE_SHARE)
 
     def _chunk(self, limit_bytes: int) -> bytes | None:
-        """As `_read_chunk`; a pipe that can't be read just now is tried again after a pause."""
+        """What is there; None if nothing is, also at the end, which closes this. A pipe that can't be read just now is
+        tried again after a pause.
+        """
         try:
-            return _read_chunk(self._pipe, limit_bytes)
-        except OSError as error:
-            _log.warning("%s of a script can't be read, and is tried again: %s", self._stream, error)
-            self._rest(RETRY_S)
+            chunk = os.read(self._pipe.fileno(), limit_bytes)
+        except BlockingIOError:
             return None
+        except OSError as error:
+            if error.errno != errno.EIO:  # so a terminal without users reports its end
+                _log.warning("%s of a script can't be read, and is tried again: %s", self._stream, error)
+                self._rest(RETRY_S)
+                return None
+            chunk = b""
+        if not chunk:
+            self.close()
+        return chunk
 
-    def _flood(self) -> OnFlood | None:
-        """None: all that comes has to be read in full."""
+    def _flood(self) -> FloodHandler | None:
+        """None: all output has to be read in full."""
         return self._on_flood if self._on_flood and self._on_flood.is_allowed() else None
 
-    def _skim_for_a_while(self) -> None:
-        self._skimming = self._loop.call_later(SKIM_S, self._skim_on_or_read)
-
-    def _skim_on_or_read(self) -> None:
-        if self._flow.is_still_one() and (flood := self._flood()):
-            flood.look(self._stream)
-            self._skim_for_a_while()
+    def _check_flood(self) -> None:
+        if self._detector.is_still_flood() and (flood := self._flood()):
+            flood.show(self._stream)
+            self._sampling = self._loop.call_later(self._limits.sample_s, self._check_flood)
         else:
             self._read_in_full()
 
     def _read_in_full(self) -> None:
-        """Again."""
-        if self._skimming:
-            self._skimming.cancel()
-            self._skimming = None
+        """Stop sampling and read every line from here on."""
+        if self._sampling:
+            self._sampling.cancel()
+            self._sampling = None
         self._on_output(self._stream, b"")
         if not self.is_closed and not self._resting:
             self._watch()
 
-    def _rests(self, spent_s: float, share: float) -> bool:
-        """Whether it has to, after so much work."""
-        rest_s = self._pace.rest_after(awake(), spent_s, share)
+    def _is_held_back(self, spent_s: float, share: float) -> bool:
+        """Rest if that is due after so much work."""
+        rest_s = self._throttle.rest_after(awake(), spent_s, share)
         if not rest_s or self.is_closed:
             return False
         self._rest(rest_s)
@@ -159,27 +159,11 @@ class Reader:
 
     def _rest(self, seconds: float) -> None:
         self._loop.remove_reader(self._pipe.fileno())
-        self._resting = self._loop.call_later(seconds, self._resume)
-
-    def _resume(self) -> None:
-        self._resting = None
-        self._watch()
-
-
-def _read_chunk(pipe: IO[bytes], limit_bytes: int) -> bytes | None:
-    """What is there; empty at the end, which a terminal whose last user has gone reports as EIO; None: nothing yet."""
-    try:
-        return os.read(pipe.fileno(), limit_bytes)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        if error.errno == errno.EIO:
-            return b""
-        raise
+        self._resting = self._loop.call_later(seconds, self._watch)
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    """Where the system can, and the user has not used up what it may have."""
+    """Where the system can, and the user's total for pipes is not used up."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -1,8 +1,8 @@
-"""All that one script has started: the members of its process group, and what has left that.
+"""All processes that one script has started: its process group, and those that have left the group.
 
-What has left it (setsid, double fork) is known by the environment that it inherited, and by its parents as they were
-when the end was asked for. A look reads two small files for every process of the machine, and an end needs four looks;
-scripts that end at the same time share theirs.
+Those that have left it (setsid, double fork) are known by the environment that they inherited, and by their parents at
+the time at which the end was requested. A scan reads two small files for every process of the machine, and an end needs
+four scans; scripts that end at the same time share theirs.
 """
 
 import asyncio
@@ -14,73 +14,71 @@ from typing import Final, TypeVar
 from brummer.core.errors import SHORTAGES
 from brummer.host.exits import watch_exit
 from brummer.host.pids import ProcessIdentity, identify
-from brummer.process.guard_main import Identity, Look, end_all, find, look, send
+from brummer.process.guard_main import Identity, Scan, end_all, find, scan, send
 
-LOOK_AGAIN_S: Final = 0.2
-"""When one of these has kept us from looking."""
+RETRY_S: Final = 0.2
+"""The pause after a shortage, such as of descriptors."""
 
 T = TypeVar("T")
 
 
-class Looks:
-    """Looks at all processes, one after the other. Whoever asks before one has begun shares it."""
+class Scans:
+    """Scans all processes, one scan after the other. Everyone who asks before a scan begins gets the same one."""
 
     def __init__(self) -> None:
-        self._next: asyncio.Task[Look] | None = None
-        self._under_way: set[asyncio.Task[Look]] = set()
+        self._next: asyncio.Task[Scan] | None = None
+        self._running: set[asyncio.Task[Scan]] = set()
         self._one_at_a_time = asyncio.Lock()
 
-    async def look(self) -> Look:
-        """What lived at some moment since this was called. Raises OSError where no descriptor is left to look with."""
+    async def scan(self) -> Scan:
+        """What lived at some moment since this was called. Raises OSError if no descriptor is left for it."""
         if self._next is None:
-            self._next = asyncio.create_task(self._look())
-            self._under_way.add(self._next)
-            self._next.add_done_callback(self._under_way.discard)
+            self._next = asyncio.create_task(self._scan())
+            self._running.add(self._next)
+            self._next.add_done_callback(self._running.discard)
         return await asyncio.shield(self._next)
 
     async def end(self) -> None:
-        """Wait for those that nobody waits for any more: some milliseconds."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait for scans whose result is no longer needed: some milliseconds."""
+        if self._running:
+            await asyncio.wait(self._running)
 
-    async def _look(self) -> Look:
+    async def _scan(self) -> Scan:
         async with self._one_at_a_time:
             self._next = None
-            return await asyncio.to_thread(look)
+            return await asyncio.to_thread(scan)
 
 
-class Family:
+class ProcessTree:
     """``group`` is the process group, ``mark`` the variable of the environment (``NAME=value``) that all inherit."""
 
-    def __init__(self, group: int, mark: str, looks: Looks) -> None:
+    def __init__(self, group: int, mark: str, scans: Scans) -> None:
         self.group = group
         self._mark = mark.encode()
-        self._looks = looks
+        self._scans = scans
         self._remembered: set[Identity] = set()
 
     def __repr__(self) -> str:
-        return f"<Family {self.group}>"
+        return f"<ProcessTree {self.group}>"
 
     async def members(self) -> list[ProcessIdentity]:
-        """The living ones of the group; as soon as there are descriptors to look with."""
-        return await _as_soon_as_possible(self._look_for_members)
+        """The living members of the group; waits while no descriptor is left to find them."""
+        return await retry_when_short(self._scan_for_members)
 
-    async def _look_for_members(self) -> list[ProcessIdentity]:
-        living, _ = await self._looks.look()
+    async def _scan_for_members(self) -> list[ProcessIdentity]:
+        living, _ = await self._scans.scan()
         pids = [pid for pid, (group, *_) in living.items() if group == self.group]
         return [identity for pid in pids if (identity := identify(pid))]
 
     async def remember(self) -> None:
-        """Who belongs to it now: in a moment its parents are dead, and nobody knows whose the orphans are."""
-        with contextlib.suppress(OSError):  # no descriptor is left, and no stop waits for one
-            belonging, _ = find({self.group}, self._mark, set(), await self._looks.look())
+        """Note who belongs to it now: once the parents are dead, the origin of their children is unknown."""
+        with contextlib.suppress(OSError):  # no descriptor is left, and a stop does not wait for one
+            belonging, _ = find({self.group}, self._mark, set(), await self._scans.scan())
             self._remembered = set(belonging)
 
     async def end_escapees(self, grace_s: float) -> bool:
-        """End those who have left the group: at once, or when they have had that time to do it themselves. Whether
-        there were any.
-        """
-        escapees = await _as_soon_as_possible(self._look_for_escapees)
+        """End those that have left the group; they have ``grace_s`` to end themselves. True if there were any."""
+        escapees = await retry_when_short(self._scan_for_escapees)
         if not escapees:
             return False
         if grace_s > 0:
@@ -90,11 +88,11 @@ class Family:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await all_died(asked)
-        await _as_soon_as_possible(lambda: asyncio.to_thread(end_all, set(), self._mark, self._remembered))
+        await retry_when_short(lambda: asyncio.to_thread(end_all, set(), self._mark, self._remembered))
         return True
 
-    async def _look_for_escapees(self) -> list[Identity]:
-        return find(set(), self._mark, self._remembered, await self._looks.look())[0]
+    async def _scan_for_escapees(self) -> list[Identity]:
+        return find(set(), self._mark, self._remembered, await self._scans.scan())[0]
 
 
 async def all_died(processes: Collection[ProcessIdentity]) -> None:
@@ -127,12 +125,12 @@ def _same(pid: int, started: int) -> ProcessIdentity | None:
     return None
 
 
-async def _as_soon_as_possible(look_at: Callable[[], Awaitable[T]]) -> T:
-    """As soon as there are descriptors for it."""
+async def retry_when_short(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``work()``, which is repeated while the system is short of descriptors or memory."""
     while True:
         try:
-            return await look_at()
+            return await work()
         except OSError as error:
             if error.errno not in SHORTAGES:
                 raise
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(RETRY_S)

@@ -1,10 +1,10 @@
-"""When is a server ready: one of its processes listens on a TCP port, or a local URL it printed answers, and not from a
-process that is older than the script: that has the port which the script wanted, or is another service that it uses.
-Or when what its script names as proof comes true.
+"""When is a server ready: one of its processes listens on a TCP port, or a local URL that it printed answers, and not
+from a process that is older than the script: such a process has the port that the script wanted, or is another service
+that it uses. Or, if the script names a proof, when that comes true.
 
-Nothing polls busily. A look is taken after output (at once for a new URL, else at most four times a second)
-and at a few moments after the start; after the last of them only a new URL is a reason to look again. A port or
-a URL that is named as proof tells nobody when it answers, and so is asked once a second.
+Nothing polls busily. A check follows output (at once for a new URL, else at most four times a second) and a few moments
+after the start; after the last of them only a new URL causes a check. A port or a URL that is named as proof causes no
+event when it answers, so it is checked once a second.
 """
 
 import asyncio
@@ -14,46 +14,44 @@ from typing import NamedTuple
 from brummer.host.patterns import Meter, PatternTooSlow
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
-from brummer.process.process_tree import Family
+from brummer.process.process_tree import ProcessTree
 
-LOOK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
+CHECK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 """After the start. A dev server listens within a second, behind a large build within two minutes."""
 PAUSE_S = 0.25
 PROOF_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""Between two looks at a named port or URL; the last for ever."""
+"""Between two checks of a named port or URL; the last for ever."""
 BUDGET_S = 0.02
 """CPU time for the lines of one chunk: it is spent on the loop."""
-LOOKED_AT = 2_000
-"""Characters of a line, from its beginning: messages of a ready server are short, and an expression with ``.*`` takes
-time that grows with the square of the length.
+MATCHED_CHARACTERS = 2_000
+"""Of a line, from its beginning: messages of a ready server are short, and an expression with ``.*`` takes time that
+grows with the square of the length.
 """
 
 
-class Stranger(NamedTuple):
-    """Who had the port before the start; it proves nothing that he answers there."""
+class EarlierListener(NamedTuple):
+    """The process that had the port before the start: an answer from it proves nothing."""
 
     pid: int
     port: int
 
 
 class Proof(NamedTuple):
-    """What must come true; all of it, if it is several. ``stranger`` had the port, or that of the URL."""
+    """What must come true; all of it, if it is several. ``earlier`` had the port, or that of the URL."""
 
     log: Meter | None = None
     port: int | None = None
     http: str | None = None
-    stranger: Stranger | None = None
+    earlier: EarlierListener | None = None
 
 
 class Readiness:
-    """Watches what a script has started until it is ready. ``printed_ports()`` gives the ports of the local URLs so
-    far.
-    """
+    """Watches the processes of a script until it is ready. ``printed_ports()``: the ports of its local URLs so far."""
 
     def __init__(
-        self, family: Family, printed_ports: Callable[[], Collection[int]], proof: Proof | None = None
+        self, tree: ProcessTree, printed_ports: Callable[[], Collection[int]], proof: Proof | None = None
     ) -> None:
-        self._family = family
+        self._tree = tree
         self._printed_ports = printed_ports
         self._proof = proof
         self._output = asyncio.Event()
@@ -62,7 +60,7 @@ class Readiness:
         self._log = proof.log if proof else None
         """None once it has matched, or was too slow."""
         self.taken_port: int | None = None
-        """One of those printed, which somebody has had since before the start."""
+        """One of the printed ports, on which an older process listens."""
 
     def printed(self, lines: Sequence[str], *, new_url: bool) -> None:
         """Check new output. Raises PatternTooSlow, once: after that no line is a proof."""
@@ -70,9 +68,9 @@ class Readiness:
         if new_url:
             self._new_url.set()
         if self._log is not None:
-            self._look_for_proof(self._log, [line[:LOOKED_AT] for line in lines])
+            self._match(self._log, [line[:MATCHED_CHARACTERS] for line in lines])
 
-    def _look_for_proof(self, log: Meter, lines: Sequence[str]) -> None:
+    def _match(self, log: Meter, lines: Sequence[str]) -> None:
         try:
             found = log.search(
                 len(lines), sum(map(len, lines)), lambda: any(map(log.pattern.matches, lines)), most_s=BUDGET_S
@@ -92,44 +90,42 @@ class Readiness:
         return self._log is not None
 
     async def wait(self) -> set[int]:
-        """Returns when ready, with the ports on which the group itself listens (Linux; may be empty). Else
-        never.
-        """
+        """Returns when ready, with the ports on which the group itself listens (Linux; may be empty). Else never."""
         if self._proof:
             await self._proved(self._proof)
             return await self._ports()
         loop = asyncio.get_running_loop()
         began = loop.time()
-        for moment in LOOK_AT_S:
+        for moment in CHECK_AT_S:
             while (rest := began + moment - loop.time()) > 0:
-                await self._reason_to_look(rest)
-                if (ports := await self._look()) is not None:
+                await self._reason_to_check(rest)
+                if (ports := await self._check()) is not None:
                     return ports
         while True:
             await self._new_url.wait()
             self._new_url.clear()
-            if (ports := await self._look()) is not None:
+            if (ports := await self._check()) is not None:
                 return ports
 
-    async def look_for_taken_port(self) -> None:
-        """Another process has one of the printed ports: `wait` may not have checked that yet."""
+    async def check_taken_port(self) -> None:
+        """Find out if another process has one of the printed ports: `wait` may not have checked that yet."""
         if self.taken_port is None and not self._proof:
-            await self._look()
+            await self._check()
 
     async def _proved(self, proof: Proof) -> None:
-        port, http, stranger = proof.port, proof.http, proof.stranger
+        port, http, earlier = proof.port, proof.http, proof.earlier
         if proof.log:
             await self._matched.wait()
         if port:
-            await _until(lambda: _answers(port, stranger))
+            await _until(lambda: _answers(port, earlier))
         if http:
             from brummer.process.http_probe import http_answers  # noqa: PLC0415 - for this alone
 
-            if stranger and await http_answers(http):  # so soon? A proxy would have nobody behind it yet
-                await _until(lambda: _answers(stranger.port, stranger))
+            if earlier and await http_answers(http):  # so soon? A proxy would have no server behind it yet
+                await _until(lambda: _answers(earlier.port, earlier))
             await _until(lambda: http_answers(http))
 
-    async def _reason_to_look(self, at_the_latest_s: float) -> None:
+    async def _reason_to_check(self, at_the_latest_s: float) -> None:
         """Output is followed by a pause, in which only a new URL is more urgent."""
         try:
             async with asyncio.timeout(at_the_latest_s):
@@ -141,20 +137,20 @@ class Readiness:
         self._output.clear()
         self._new_url.clear()
 
-    async def _look(self) -> set[int] | None:
+    async def _check(self) -> set[int] | None:
         ports = await self._ports()
         if ports:
             return ports
         for port in self._printed_ports():
             if not await port_answers(port):
                 continue
-            if not await asyncio.to_thread(_is_older, port, self._family.group):
+            if not await asyncio.to_thread(_is_older, port, self._tree.group):
                 return ports
             self.taken_port = port
         return None
 
     async def _ports(self) -> set[int]:
-        return await asyncio.to_thread(listening_ports, await self._family.members())
+        return await asyncio.to_thread(listening_ports, await self._tree.members())
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
@@ -165,19 +161,19 @@ async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(pause_s)
 
 
-async def _answers(port: int, stranger: Stranger | None) -> bool:
-    """Somebody does, and it is not who did before."""
+async def _answers(port: int, earlier: EarlierListener | None) -> bool:
+    """A process answers that is not the earlier listener."""
     if not await port_answers(port):
         return False
-    if stranger is None:
+    if earlier is None:
         return True
     owner = (await asyncio.to_thread(listeners, range(port, port + 1))).get(port)
-    return owner is not None and owner[0] != stranger.pid
+    return owner is not None and owner[0] != earlier.pid
 
 
 def _is_older(port: int, group: int) -> bool:
-    """Whether a process that is older than the group's leader listens there. One that is hidden from us, as that of a
-    container mostly is, gets the benefit of the doubt.
+    """A process that is older than the group's leader listens there. A process that is hidden from us, as that of a
+    container mostly is, does not count as older.
     """
     pid, _ = listeners(range(port, port + 1)).get(port, (0, ""))
     owner, leader = identify(pid) if pid else None, identify(group)

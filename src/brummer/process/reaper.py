@@ -1,7 +1,7 @@
-"""As process 1 of a container we are given every orphan, and nobody else reaps it: zombies would pile up until nothing
-can be started any more.
+"""Process 1 of a container becomes the parent of every orphan. It must reap them: zombies would use up all process
+numbers.
 
-Our own children are left to those who wait for them: until a script's leader is reaped its number is ours, see
+Our own children are left to the tasks that wait for them: until a script's leader is reaped its number is ours, see
 `brummer.host.process_groups`.
 """
 
@@ -14,13 +14,13 @@ from typing import Final
 from brummer.host.process_groups import zombies_of
 
 EVERY_S: Final = 10.0
-"""A zombie takes nothing but its number, and a container may have some hundreds of those at the least."""
+"""A zombie takes nothing but its number, and a container has at least some hundreds of those."""
 
 
 async def reap_orphans(own: Callable[[], Collection[int]], every_s: float = EVERY_S) -> None:
-    """Runs until cancelled. ``own()`` are the children that somebody else waits for."""
+    """Runs until cancelled. ``own()``: the children that are reaped elsewhere."""
     while True:
         await asyncio.sleep(every_s)
-        with contextlib.suppress(OSError):  # no descriptor is left for a look, or another was faster
+        with contextlib.suppress(OSError):  # no descriptor is left for a scan, or it was reaped elsewhere
             for pid in (await asyncio.to_thread(zombies_of, os.getpid())).difference(own()):
                 os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - does not wait

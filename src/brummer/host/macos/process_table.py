@@ -104,7 +104,7 @@ class ProcessTable:
             return None
         return split_arguments(ctypes.string_at(buffer, used))
 
-    def look(self) -> tuple[dict[int, Status], dict[int, bytes]]:
+    def scan(self) -> tuple[dict[int, Status], dict[int, bytes]]:
         """All live processes but this one, and the environments of those that instances have started; by pid."""
         living: dict[int, Status] = {}
         environments: dict[int, bytes] = {}

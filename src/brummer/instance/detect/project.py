@@ -34,8 +34,8 @@ class Project:
         self._lists: dict[str, list[tuple[str, bool]]] = {}
 
     def is_unchanged(self) -> bool:
-        """Whether everything that was looked at is still as it was: a microsecond for each."""
-        return all(_stamp(self.path(name)) == stamp for name, stamp in self._seen.items())
+        """All paths that were checked are as they were: a microsecond for each."""
+        return _stamps(self._seen) == list(self._seen.values())
 
     def path(self, name: str) -> str:
         """Absolute, whatever the name: that of the project itself for ``.``."""
@@ -43,9 +43,10 @@ class Project:
 
     def exists(self, name: str) -> bool:
         """As a file or a directory; a FIFO would block whoever reads it, so it is nothing to us."""
-        if name not in self._seen:
-            self._seen[name] = _stamp(self.path(name))
-        return self._seen[name] is not None
+        path = self.path(name)
+        if path not in self._seen:
+            [self._seen[path]] = _stamps([path])
+        return self._seen[path] is not None
 
     def first(self, names: tuple[str, ...]) -> str | None:
         """The first of these that exists; a name may hold ``*``, and then it is the first in order of the alphabet."""
@@ -137,11 +138,15 @@ def _joined(base: str, name: str) -> str:
     return f"{base}/{name}" if base else name
 
 
-def _stamp(path: str) -> _Stamp:
-    """Changes whenever the content may have; None for what is no file or directory."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - as above
-    except (OSError, ValueError):
-        return None
-    known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if known else None
+def _stamps(paths: Iterable[str]) -> list[_Stamp]:
+    """For each path what changes whenever its content may have; None for what is no file or directory."""
+    stamps: list[_Stamp] = []
+    for path in paths:
+        try:
+            status = os.stat(path)  # noqa: PTH116 - as above
+        except (OSError, ValueError):
+            stamps.append(None)
+            continue
+        known = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+        stamps.append((status.st_mtime_ns, status.st_size, status.st_ino) if known else None)
+    return stamps
