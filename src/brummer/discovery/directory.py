@@ -11,11 +11,12 @@ VARIABLE = "BRUMMER_INSTANCES_DIR"
 
 
 def instances_directory(environ: Mapping[str, str]) -> Path:
-    """``$BRUMMER_INSTANCES_DIR``, else under the per-user runtime directory, else under the per-user data directory.
+    """``$BRUMMER_INSTANCES_DIR``, else under the per-user runtime directory, else under the per-user data directory; on
+    macOS one fixed place.
 
-    A client may start the hub without XDG_RUNTIME_DIR, and sudo passes on somebody else's. So on Linux the variable
-    counts only if it names a directory of ours, and without it we look at the place where it would point. Nothing is
-    created. Raises DirectoryUnusable when the variable is not an absolute path.
+    A client may start the hub without XDG_RUNTIME_DIR, and sudo passes on another user's. So the variable counts only
+    if it names a directory of ours, and without it the place where it would point is tried. Nothing is created.
+    Raises DirectoryUnusable when the variable is not an absolute path.
     """
     if chosen := environ.get(VARIABLE):
         return _absolute(Path(os.path.expanduser(chosen)))  # noqa: PTH111 - pathlib's raises for an unknown user
@@ -59,7 +60,17 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-if sys.platform == "linux":
+if sys.platform == "darwin":
+    from brummer.host.macos.files import support_directory
+
+    def _runtime_directory(environ: Mapping[str, str]) -> Path | None:  # noqa: ARG001
+        """Fixed: a terminal and the launcher of an agent have different environments there."""
+        return support_directory()
+
+    def _state_directory(environ: Mapping[str, str]) -> Path:  # noqa: ARG001
+        return support_directory() / "state"
+
+else:
 
     def _runtime_directory(environ: Mapping[str, str]) -> Path | None:
         """Without platformdirs, whose import takes 20 ms, and which would go on to a place in /tmp."""
@@ -70,19 +81,6 @@ if sys.platform == "linux":
         """As platformdirs has it; see above."""
         chosen = Path(environ.get("XDG_STATE_HOME", ""))
         return (chosen if chosen.is_absolute() else Path.home() / ".local" / "state") / "brummer"
-
-else:
-
-    def _runtime_directory(environ: Mapping[str, str]) -> Path | None:  # noqa: ARG001 - platformdirs reads it
-        from platformdirs import user_runtime_path  # noqa: PLC0415 - its import takes 20 ms
-
-        place = user_runtime_path("brummer", appauthor=False)
-        return place if _is_ours(place.parent) else None
-
-    def _state_directory(environ: Mapping[str, str]) -> Path:  # noqa: ARG001 - platformdirs reads it
-        from platformdirs import user_state_path  # noqa: PLC0415 - its import takes 20 ms
-
-        return user_state_path("brummer", appauthor=False)
 
 
 def _data_directory() -> Path:

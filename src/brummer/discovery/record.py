@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from brummer.core.errors import BrummerError
+from brummer.host.directories import real_path
 from brummer.host.pids import ProcessIdentity
 
 VERSION: Final = 1
@@ -177,7 +178,7 @@ def displayable(text: str) -> str:
 
 def instance_id_for(directory: Path, name: str | None = None) -> str:
     """The lasting id of the project in this directory, or of a further instance there that was given a name."""
-    return _id_for(os.path.realpath(directory), name)
+    return _id_for(real_path(directory), name)
 
 
 def _id_for(real: str, name: str | None) -> str:

@@ -10,7 +10,6 @@ servers need them more.
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,7 +29,7 @@ from brummer.discovery.record import (
     file_name,
     instance_id_for,
 )
-from brummer.host.directories import DirectoryUnusable, private_directory
+from brummer.host.directories import DirectoryUnusable, private_directory, real_path
 from brummer.host.files import FileRefused, read_bounded, write_atomically
 from brummer.host.locks import FileLock, LocksUnsupported, LockTimeout, holder_pid, is_locked
 from brummer.host.real_system import REAL
@@ -104,7 +103,7 @@ def describe_self(
         instance_id=instance_id_for(project, name),
         generation=generation,
         name=displayable(name or project.resolve().name or "/")[:200],
-        directory=displayable(os.path.realpath(project)),
+        directory=displayable(real_path(project)),
         url=url,
         pid=own.pid,
         start_token=own.start_token,

@@ -20,6 +20,14 @@ def set_descriptor_limit(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def prepare_descriptors_of_instance() -> None:
+    """MacOS lets a process have 256, and a script takes five of an instance. Up to 1024 is safe for its children, which
+    inherit the limit: select(2) can count that far.
+    """
+    if sys.platform == "darwin":
+        raise_descriptor_limit(1024)
+
+
 def descriptor_limit() -> int:
     """How many it may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

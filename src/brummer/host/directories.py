@@ -5,6 +5,7 @@ import errno
 import itertools
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Final, Literal
 
@@ -95,6 +96,15 @@ def private_directory(path: Path, *, create: bool = True, files: Files = os) -> 
         _close_to_others(path, descriptor, files)
     finally:
         files.close(descriptor)
+
+
+def real_path(path: str | Path) -> str:
+    """The path without links, one for each directory, however it is typed: names on a Mac ignore case."""
+    if sys.platform == "darwin":
+        from brummer.host.macos.files import real_path as as_the_system_spells_it  # noqa: PLC0415 — only there
+
+        return as_the_system_spells_it(path)
+    return os.path.realpath(path)
 
 
 def _make(path: Path, files: Files) -> None:

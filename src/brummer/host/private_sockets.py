@@ -1,10 +1,9 @@
-"""Unix sockets in a directory of ours: nobody else's from the first moment, and with paths of any length on Linux.
+"""Unix sockets in a directory of ours: private from the first moment, and with paths of any length.
 
 A socket gets its name only when somebody listens at it. So a name at which nobody listens is what a dead process left.
 """
 
 import contextlib
-import errno
 import os
 import socket
 import stat
@@ -15,6 +14,10 @@ from typing import Final
 
 from brummer.host.files import temporary_name
 
+if sys.platform == "darwin":
+    from brummer.host.macos.files import short_address
+    from brummer.host.pids import process_state
+
 ADDRESS_LIMIT_BYTES: Final = 107 if sys.platform == "linux" else 103
 """sun_path of struct sockaddr_un, less the NUL at its end: 108 bytes on Linux (unix(7)), 104 on macOS."""
 
@@ -24,17 +27,18 @@ Mark = tuple[int, int, int]
 
 @contextlib.contextmanager
 def address_of(path: Path) -> Iterator[str]:
-    """What to bind or connect to for this path. Raises OSError (ENAMETOOLONG where a long path has no short name)."""
+    """What to bind or connect to for this path. Raises OSError."""
     if len(os.fsencode(path)) <= ADDRESS_LIMIT_BYTES:
         yield str(path)
-        return
-    if sys.platform != "linux":
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
+    elif sys.platform == "darwin":
+        with short_address(path, ADDRESS_LIMIT_BYTES) as address:
+            yield address
+    else:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield f"/proc/self/fd/{directory}/{path.name}"
+        finally:
+            os.close(directory)
 
 
 def listen_privately(path: Path, backlog: int) -> tuple[socket.socket, Mark]:
@@ -70,11 +74,9 @@ if sys.platform == "linux":
 else:
 
     def _bind_privately(listener: socket.socket, address: str) -> None:
-        umask = os.umask(0o177)
-        try:
-            listener.bind(address)
-        finally:
-            os.umask(umask)
+        """No process can connect before `listen`, and no other user can enter the directory."""
+        listener.bind(address)
+        os.chmod(address, 0o600)
 
 
 def own_socket(path: Path) -> Mark | None:
@@ -92,8 +94,8 @@ def _mark_of(status: os.stat_result) -> Mark:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def is_dead(path: Path) -> bool:
-    """A socket of ours at which nobody listens, by proof: the kernel refuses. Never waits.
+def is_dead(path: Path, owner_pid: int | None = None) -> bool:
+    """No process listens at this socket of ours, by proof: the kernel refuses. Never waits.
 
     Not for a directory that other machines share: a socket of theirs refuses us, too.
     """
@@ -105,7 +107,8 @@ def is_dead(path: Path) -> bool:
             with address_of(path) as address:
                 asking.connect(address)
         except ConnectionRefusedError:
-            return True
+            # macOS also refuses when the queue is full: there the process that made it must be gone as well.
+            return sys.platform != "darwin" or owner_pid is None or process_state(owner_pid) is None
         except OSError:  # such as EAGAIN: its queue is full, so somebody has opened it
             return False
     return False
@@ -130,7 +133,7 @@ def remove(path: Path, mark: Mark) -> bool:
     return is_it
 
 
-def remove_dead(path: Path) -> bool:
+def remove_dead(path: Path, owner_pid: int | None = None) -> bool:
     """Remove what a dead process left; says whether it did."""
     mark = own_socket(path)
-    return mark is not None and is_dead(path) and remove(path, mark)
+    return mark is not None and is_dead(path, owner_pid) and remove(path, mark)

@@ -1,6 +1,8 @@
 """A pseudo-terminal for a program that prints for people only when it sees one. POSIX."""
 
+import fcntl
 import os
+import sys
 import termios
 from typing import IO, Final, NamedTuple
 
@@ -26,3 +28,9 @@ def open_terminal() -> Terminal:
     termios.tcsetattr(inside, termios.TCSANOW, attributes)
     termios.tcsetwinsize(inside, (ROWS, COLUMNS))
     return Terminal(os.fdopen(outside, "rb", 0), os.fdopen(inside, "wb", 0))
+
+
+def unread_bytes(terminal: Terminal) -> int:
+    """How many bytes programs have printed there that were not read yet. Raises OSError."""
+    answer = fcntl.ioctl(terminal.outside, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)

@@ -79,7 +79,7 @@ def sweep(directory: Path) -> int:
     """Remove the sockets of hubs that are proven dead; says how many. Raises OSError."""
     if not filesystem_has_events(directory):
         return 0  # other machines may listen at them
-    return sum(map(remove_dead, find(directory)))
+    return sum(remove_dead(path, pid) for path, pid in find(directory).items())
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,10 @@
 one.
 """
 
+import errno
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +14,8 @@ from brummer.core.errors import BrummerError
 HOST: Final = "127.0.0.1"
 RANGE: Final = range(7777, 8000)
 BACKLOG: Final = 128
+ANSWER_S: Final = 0.1
+"""Loopback accepts or refuses in microseconds."""
 
 
 class PortTaken(BrummerError):
@@ -48,7 +53,12 @@ def _candidates(asked: int | None, previous: int | None) -> Iterator[int]:
 
 
 def _listen(port: int) -> socket.socket:
-    """Bind and listen as one step: with SO_REUSEADDR it is listening, not binding, that makes a port ours."""
+    """Bind and listen as one step: with SO_REUSEADDR it is listening, not binding, that makes a port ours.
+
+    macOS lets 127.0.0.1 be bound although another process has the port on all addresses. Its clients would reach us.
+    """
+    if sys.platform == "darwin" and port and _is_answered(port):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,3 +69,11 @@ def _listen(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _is_answered(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), ANSWER_S):
+            return True
+    except OSError:
+        return False

@@ -26,6 +26,7 @@ from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.clocks import elapsed
+from brummer.host.descriptors import prepare_descriptors_of_instance
 from brummer.host.memory import give_back, resident_bytes, trim
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
@@ -105,6 +106,7 @@ async def running_instance(
 
     Raises AlreadyRunning, DirectoryUnusable, PortTaken. ``further_tools`` are served beside its own.
     """
+    prepare_descriptors_of_instance()
     project = options.project.resolve()
     generation, token = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
     directory, instance_id = instances_directory(environ), instance_id_for(project, options.name)

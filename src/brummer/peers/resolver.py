@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.discovery.record import Record
+from brummer.host.directories import real_path
 from brummer.host.threads import in_thread
 from brummer.peers.instance_entry import InstanceEntry
 
@@ -175,7 +176,7 @@ async def _real(path: str) -> str:
 
 def _resolved(path: str) -> str:
     try:
-        return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises for an unknown user
+        return real_path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises for an unknown user
     except ValueError:
         return ""
 

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,7 +23,7 @@ from brummer.core.errors import SHORTAGES, BrummerError, system_error
 from brummer.host.exits import watch_exit
 from brummer.host.pids import identify
 from brummer.host.process_groups import end_group, kill_group, peek_exit
-from brummer.host.terminals import TERM, Terminal, open_terminal
+from brummer.host.terminals import TERM, Terminal, open_terminal, unread_bytes
 from brummer.process.guard import RUN_MARK
 from brummer.process.pipe_reader import FloodHandler, OnOutput, PipeReader, Stream
 from brummer.process.process_tree import RETRY_S, ProcessTree, Scans, all_died
@@ -34,6 +35,9 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, except on a process in a system call on a dead disk."""
 DRAIN_S = 0.5
+UNREAD_CHECK_S = 0.001
+KEEPS_TERMINALS = sys.platform == "darwin"
+"""When the last user of a terminal closes it, macOS drops what was not read yet. So we stay one until all is read."""
 NOT_YET_S = (0.001,) * 20
 """Pauses while a dead leader can't be waited for yet: macOS reports a death some instructions too early. Later than
 that, it only seemed dead: its /proc is hidden from us.
@@ -110,20 +114,22 @@ def start(
     except (OSError, ValueError, MemoryError) as error:
         if screen:
             screen.outside.close()
-        raise _failed_to_start(arguments, str(directory), error) from None
-    finally:
-        if screen:
             screen.inside.close()
+        raise _failed_to_start(arguments, str(directory), error) from None
+    if screen and not KEEPS_TERMINALS:
+        screen.inside.close()
     pipes: dict[Stream, IO[bytes] | None] = {"stdout": process.stdout, "stderr": process.stderr}
     pipes = {"stdout": screen.outside} if screen else pipes
     try:
-        return Child(
+        child = Child(
             process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Throttle(), Scans())
         )
+        child.kept_terminal = screen if KEEPS_TERMINALS else None
+        return child
     except OSError as error:  # it runs, but can't be read: no code would ever end it
         kill_group(process.pid)
         process.wait()
-        for pipe in filter(None, pipes.values()):
+        for pipe in filter(None, (*pipes.values(), screen and screen.inside)):
             pipe.close()
         raise _failed_to_start(arguments, str(directory), error) from None
 
@@ -183,6 +189,8 @@ class Child:
         self._grace_ends_s = 0.0
         self._kill_timer: asyncio.TimerHandle | None = None
         self._was_forced = False
+        self.kept_terminal: Terminal | None = None
+        """See `KEEPS_TERMINALS`."""
         self._all_read = asyncio.Event()
         self._readers = {
             stream: PipeReader(stream, pipe, on_output, on_flood, shared.throttle, self._note_end_of_output)
@@ -300,8 +308,16 @@ class Child:
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
+                while self.kept_terminal and unread_bytes(self.kept_terminal):  # noqa: ASYNC110 — no event tells
+                    await asyncio.sleep(UNREAD_CHECK_S)  # the reader has its own pace
+                self._let_go_of_the_terminal()
                 await self._all_read.wait()
         return self._all_read.is_set()
+
+    def _let_go_of_the_terminal(self) -> None:
+        if self.kept_terminal:
+            self.kept_terminal.inside.close()
+            self.kept_terminal = None
 
     def _note_end_of_output(self) -> None:
         if all(reader.is_closed for reader in self._readers.values()):
@@ -311,6 +327,7 @@ class Child:
         if self._kill_timer:
             self._kill_timer.cancel()
         self._unwatch()
+        self._let_go_of_the_terminal()
         for reader in self._readers.values():
             reader.close()
         self._process.poll()  # also after an internal error, since no other code takes its status

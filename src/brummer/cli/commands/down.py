@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from brummer.discovery.record import Record
 from brummer.host.exits import signal_process, watch_exit
 from brummer.host.locks import holder_pid, is_locked
 from brummer.host.pids import identify, same_namespace
+from brummer.host.process_facts import has_open
 
 DETAILS: Final = ""
 
@@ -87,21 +87,10 @@ async def _end_holder(project: Project, lock: Path, timeout_s: float, *, kill: b
 def kill_holder(lock: Path, pid: int) -> bool:
     """Kill the process only if it has the lock's file open: the pid may be of another container. Whether it did."""
     identity = identify(pid)
-    if identity is None or not _has_open(pid, lock):
+    if identity is None or not has_open(pid, lock):
         return False
     with contextlib.suppress(PermissionError):
         return signal_process(identity, signal.SIGKILL)
-    return False
-
-
-def _has_open(pid: int, path: Path) -> bool:
-    """Whether the process has the file open, according to /proc; False without one."""
-    with contextlib.suppress(OSError):
-        wanted = path.stat()
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed meanwhile
-                if os.path.samestat(file.stat(), wanted):
-                    return True
     return False
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,3 +56,11 @@ def short_address(path: Path, limit_bytes: int) -> Iterator[str]:
         if len(os.fsencode(address)) > limit_bytes:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
         yield address
+
+
+def support_directory(entry_of: Callable[[int], pwd.struct_passwd] = pwd.getpwuid) -> Path:
+    """Where Brummer keeps what belongs to this user; the same for all processes, whatever their environments say.
+
+    Not $TMPDIR, which differs under sudo, ssh and launchd, and is emptied after three days.
+    """
+    return Path(entry_of(os.geteuid()).pw_dir) / "Library" / "Application Support" / "brummer"

@@ -55,7 +55,8 @@ class Library:
     def process_info(self, pid: int, flavor: int, size: int) -> bytes:
         """Empty for a process that has ended, or that belongs to another user."""
         answer = ctypes.create_string_buffer(size)
-        return answer.raw[: max(0, self._process_info(pid, flavor, 0, answer, size))]
+        filled = self._process_info(pid, flavor, 0, answer, size)
+        return answer.raw[: max(0, filled)]
 
     def descriptors(self, pid: int) -> list[tuple[int, int]]:
         """Open descriptors, each with its type (PROX_FDTYPE); none if the process is hidden from us."""
@@ -70,7 +71,8 @@ class Library:
     def descriptor_info(self, pid: int, descriptor: int, flavor: int, size: int) -> bytes:
         """Empty for a descriptor that is closed by now."""
         answer = ctypes.create_string_buffer(size)
-        return answer.raw[: max(0, self._descriptor_info(pid, descriptor, flavor, answer, size))]
+        filled = self._descriptor_info(pid, descriptor, flavor, answer, size)
+        return answer.raw[: max(0, filled)]
 
     def peek_exit(self, pid: int) -> int | None:
         """As `brummer.host.process_groups.peek_exit`; Python's own `os.waitid` is there from 3.13 on."""

@@ -5,6 +5,7 @@ Also asks the kernel whether a connection has ended, which it knows before the e
 
 import select
 import socket
+import sys
 from typing import Final
 
 KEEPALIVE_IDLE_S: Final = 15
@@ -14,6 +15,8 @@ KEEPALIVE_PROBES: Final = 3
 USER_TIMEOUT_MS: Final = 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES)
 """Keepalive misses a path lost under unacknowledged data, and the user timeout one lost while idle; so both are set."""
 
+_TCP_RXT_CONNDROPTIME: Final = 0x80
+"""The user timeout of macOS, in seconds (netinet/tcp.h); the module `socket` does not have it."""
 
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 """Events of a peer that has sent its last byte: Linux reports the first, macOS the second."""
@@ -42,3 +45,5 @@ def set_tcp_options(sock: socket.socket) -> None:
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    if sys.platform == "darwin":
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_RXT_CONNDROPTIME, USER_TIMEOUT_MS // 1000)
