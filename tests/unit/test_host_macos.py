@@ -84,7 +84,7 @@ def test_the_arguments_of_another_user_are_hidden() -> None:
     assert table.arguments(PID) is None
 
 
-def test_a_look_knows_all_that_live_and_the_marks_of_our_own() -> None:
+def test_a_scan_knows_all_that_live_and_the_marks_of_our_own() -> None:
     ours = Process(PID, parent=5, group=6, environment=["BRUMMER_PROCESS=g"])
     unmarked = Process(PID + 1, arguments=["BRUMMER_PROCESS=g"])
     foreign = Process(PID + 2, user=os.geteuid() + 1, environment=["BRUMMER_PROCESS=g"])
@@ -92,7 +92,7 @@ def test_a_look_knows_all_that_live_and_the_marks_of_our_own() -> None:
     sessions = {PID: 6, PID + 1: 8, PID + 2: 9}
     living, environments = ProcessTable(
         FakeLibrary(lambda: [ours, unmarked, foreign, dead, this]), sessions.__getitem__
-    ).look()
+    ).scan()
     assert living == {
         PID: (6, 5, ours.started_us, 6),
         PID + 1: (0, 1, unmarked.started_us, 8),
@@ -101,11 +101,11 @@ def test_a_look_knows_all_that_live_and_the_marks_of_our_own() -> None:
     assert environments == {PID: b"\0BRUMMER_PROCESS=g\0"}
 
 
-def test_a_process_that_ends_during_a_look_has_no_session() -> None:
+def test_a_process_that_ends_during_a_scan_has_no_session() -> None:
     def session_of(_: int) -> int:
         raise ProcessLookupError
 
-    living, _ = ProcessTable(FakeLibrary(lambda: [Process(PID)]), session_of).look()
+    living, _ = ProcessTable(FakeLibrary(lambda: [Process(PID)]), session_of).scan()
     assert living[PID][3] == 0
 
 
