@@ -19,6 +19,7 @@ MADE = {
     ".hypothesis",
     ".mypy_cache",
     ".pytest_cache",
+    ".coverage",
     ".ruff_cache",
     "__pycache__",
     "dist",
