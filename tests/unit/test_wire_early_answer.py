@@ -14,7 +14,7 @@ import pytest
 from brummer.wire.mcp import eras
 from brummer.wire.mcp.early_answer import READ_BYTES, EarlyAnswer, answer_early
 from brummer.wire.mcp.jsonrpc import ProtocolError, decode
-from brummer.wire.mcp.server import McpServer, Request, Session, decode_params, era_of
+from brummer.wire.mcp.server import McpServer, Session, decode_request
 
 from .wire_support import INFO, INSTRUCTIONS, META, PING, Tools, modern
 
@@ -53,10 +53,7 @@ def server_says(line: bytes) -> bytes:
     server: McpServer = Tools().server()
     try:
         message = decode(line)
-        params = decode_params(message)
-        method = message.method or ""
-        request = Request(bytes(message.id), method, params, era_of(method, params), Session("stdio"), lambda _: None)
-        answer = server.handle(request)
+        answer = server.handle(decode_request(message, Session("stdio"), lambda _: None))
     except ProtocolError as error:
         return error.as_message()
     assert isinstance(answer, bytes)

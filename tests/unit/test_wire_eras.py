@@ -6,7 +6,8 @@ import pytest
 
 from brummer.wire.mcp import eras
 from brummer.wire.mcp.eras import Era
-from brummer.wire.mcp.server import Meta, Params, era_of
+from brummer.wire.mcp.jsonrpc import decode
+from brummer.wire.mcp.server import decode_request
 
 from .wire_support import INFO
 
@@ -54,4 +55,6 @@ def test_a_result_becomes_modern_without_being_decoded(neutral: bytes, *, cachea
     ],
 )
 def test_a_body_tells_its_era(method: str, version: str | None, era: Era) -> None:
-    assert era_of(method, Params(meta=Meta(version=version))) is era
+    meta = {} if version is None else {"_meta": {eras.META_VERSION: version}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": meta}
+    assert decode_request(decode(json.dumps(message).encode()), None, lambda _: None).era is era

@@ -210,7 +210,7 @@ async def test_a_message_that_is_too_long_is_refused_by_its_id_and_the_next_line
         assert answer["error"]["code"] == INVALID_REQUEST
         assert answer["error"]["data"] == {"code": "too_large", "limit_bytes": 16 * 1024 * 1024}
         assert await client.ask(PING) == PONG
-        assert sum(map(len, server._lines._parts)) == 0
+        assert server.lines.held_bytes == 0
 
 
 async def test_a_long_line_is_not_kept_while_it_comes_in() -> None:
@@ -218,8 +218,8 @@ async def test_a_long_line_is_not_kept_while_it_comes_in() -> None:
         client.send_raw(b"x" * 5_000_000)
         client.send_raw(b"y" * 5_000_000)
         await client.to_server.drain()
-        await until(lambda: server._lines._head)
-        assert sum(map(len, server._lines._parts)) <= pipes.LineReader.TAIL_BYTES
+        await until(lambda: server.lines.held_bytes)
+        assert server.lines.held_bytes <= pipes.LineReader.TAIL_BYTES
         client.send_raw(b"\n")
         assert (await client.message())["error"]["data"]["code"] == "too_large"
 
@@ -285,7 +285,7 @@ async def test_a_cancelled_call_stops_and_is_not_answered() -> None:
         client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "w"}})
         await tools.cancelled.wait()
         assert await client.ask(PING) == PONG
-        assert server._in_flight == {}
+        assert server.in_flight == {}
 
 
 async def test_a_call_cancelled_in_one_breath_with_its_request_never_begins() -> None:
@@ -293,7 +293,7 @@ async def test_a_call_cancelled_in_one_breath_with_its_request_never_begins() ->
     async with stdio(tools) as (client, server, _):
         client.send(call("wait"), {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
         assert await client.ask(PING) == PONG
-        assert server._in_flight == {}
+        assert server.in_flight == {}
         assert tools.running == 0
 
 
@@ -305,7 +305,7 @@ async def test_a_cancelled_call_that_answers_nevertheless_is_not_heard() -> None
         client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}})
         await tools.cancelled.wait()
         assert await client.ask(PING) == PONG
-        assert server._in_flight == {}
+        assert server.in_flight == {}
 
 
 CANCELLATIONS: dict[str, Any] = {
@@ -349,10 +349,10 @@ async def test_a_subscription_is_acknowledged_held_open_and_ends_by_cancellation
         assert acknowledged["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": request_id}
         assert acknowledged["params"]["notifications"] == {}
         assert await client.ask(PING) == PONG
-        assert len(server._in_flight) == 1
+        assert len(server.in_flight) == 1
         client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}})
         assert await client.ask(PING) == PONG
-        assert server._in_flight == {}
+        assert server.in_flight == {}
 
 
 async def test_a_subscription_is_completed_when_the_server_ends() -> None:
@@ -408,9 +408,8 @@ async def test_an_answer_without_roots_is_none(nonsense: object) -> None:
         assert await client.ask(PING) == PONG
 
 
-async def test_a_client_that_does_not_say_its_roots_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROOTS_S", 0.01)
-    async with stdio(Tools()) as (client, server, _):
+async def test_a_client_that_does_not_say_its_roots_is_not_waited_for_again() -> None:
+    async with stdio(Tools(), roots_s=0.01) as (client, server, _):
         await opened_with_roots(client)
         assert server.session.find_roots is not None
         await server.session.find_roots()
@@ -437,15 +436,15 @@ async def test_a_client_that_does_not_read_is_not_read_either_and_loses_nothing(
         count = 6_000
         requests = [{"jsonrpc": "2.0", "id": number, "method": "tools/list"} for number in range(count)]
         client.send(*requests)
-        await until(lambda: server._writer._full)
+        await until(lambda: server.writer.is_full)
         unread = client.to_server.transport.get_write_buffer_size()
         assert unread > 0
         one_read = pipes.READ_BYTES // 40 * 2_000  # requests in one read, each with its answer
-        assert server._writer._pending_bytes < pipes.UNREAD_LIMIT_BYTES + one_read
+        assert server.writer.pending_bytes < pipes.UNREAD_LIMIT_BYTES + one_read
         for number in range(count):
             assert b'"id":%d,' % number in (await client.line())[:40]
-        assert not server._writer._full
-        assert server._writer._pending_bytes == 0
+        assert not server.writer.is_full
+        assert server.writer.pending_bytes == 0
         assert await client.ask(PING) == PONG
 
 
@@ -473,7 +472,7 @@ async def test_a_closed_output_ends_the_server_at_once() -> None:
 async def test_an_output_that_closes_while_it_is_full_ends_the_server() -> None:
     async with stdio(Tools()) as (client, server, serving):
         client.send(*(call("big", request_id=number) for number in range(8)))
-        await until(lambda: server._writer._full)
+        await until(lambda: server.writer.is_full)
         client.close_stdout()
         async with asyncio.timeout(WAIT_S):
             await serving
@@ -490,24 +489,22 @@ async def test_the_end_of_input_leaves_calls_in_flight_their_moment() -> None:
         await serving
 
 
-async def test_calls_that_take_longer_than_that_moment_are_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FINISH_S", 0.05)
+async def test_calls_that_take_longer_than_that_moment_are_cancelled() -> None:
     tools = Tools()
-    async with stdio(tools) as (client, server, serving):
+    async with stdio(tools, finish_s=0.05) as (client, server, serving):
         client.send(call("wait"))
         await tools.started.wait()
         client.close_stdin()
         async with asyncio.timeout(WAIT_S):
             await serving
         assert tools.cancelled.is_set()
-        assert server._in_flight == {}
+        assert server.in_flight == {}
 
 
-async def test_a_client_that_neither_reads_nor_leaves_cannot_hold_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FINISH_S", 0.05)
-    async with stdio(Tools()) as (client, server, serving):
+async def test_a_client_that_neither_reads_nor_leaves_cannot_hold_the_end() -> None:
+    async with stdio(Tools(), finish_s=0.05) as (client, server, serving):
         client.send(*(call("big", request_id=number) for number in range(8)))
-        await until(lambda: server._writer._full)
+        await until(lambda: server.writer.is_full)
         server.close()
         async with asyncio.timeout(WAIT_S):
             await serving
@@ -542,22 +539,15 @@ async def serve_file(requests: bytes, path: Path, tools: Tools) -> list[dict[str
     (path / "in").write_bytes(requests)
     stdin = os.open(path / "in", os.O_RDONLY)
     stdout = os.open(path / "out", os.O_WRONLY | os.O_CREAT)
+    os.set_blocking(stdout, False)  # only for the guard against blocking calls
     server = StdioServer(tools.server(), stdin=stdin, stdout=stdout, limit_bytes=1 << 20)
-    server._writer._fd = client_end = await _non_blocking(stdout)
     try:
         async with asyncio.timeout(WAIT_S):
             await server.serve()
     finally:
-        for fd in {stdin, stdout, client_end}:
+        for fd in (stdin, stdout):
             os.close(fd)
     return [json.loads(line) for line in (path / "out").read_bytes().splitlines()]
-
-
-async def _non_blocking(fd: int) -> int:
-    """A second descriptor of the same file, flagged so that the guard against blocking calls lets it pass."""
-    copy = os.dup(fd)
-    os.set_blocking(copy, False)
-    return copy
 
 
 async def test_input_may_be_a_file(tmp_path: Path) -> None:
@@ -589,18 +579,18 @@ async def test_an_input_that_is_closed_is_at_its_end() -> None:
 
 
 async def test_a_file_that_is_read_in_a_thread_waits_with_the_client_and_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("brummer.wire.mcp.stdio.FINISH_S", 6 * WAIT_S)  # a busy machine reads the last of them slowly
     count = 6_000
     lines = b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"tools/list"}\n' % number for number in range(count))
     (tmp_path / "in").write_bytes(lines)
     stdin = os.open(tmp_path / "in", os.O_RDONLY)
     from_server, stdout = os.pipe()
-    server = StdioServer(Tools().server(), stdin=stdin, stdout=stdout, limit_bytes=1 << 20)
+    finish_s = 6 * WAIT_S  # a busy machine reads the last of them slowly
+    server = StdioServer(Tools().server(), stdin=stdin, stdout=stdout, limit_bytes=1 << 20, finish_s=finish_s)
     serving = asyncio.create_task(server.serve())
     client = StdioClient(None, from_server)
-    await until(lambda: server._writer._full)
+    await until(lambda: server.writer.is_full)
     async with asyncio.timeout(WAIT_S):  # one for all lines: after the file's end the server waits half a second for us
         answers = await client.lines(count)
         await serving

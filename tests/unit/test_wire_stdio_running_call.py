@@ -1,12 +1,10 @@
 """Calls that were sent on the spot: the stdio server keeps for them what it keeps for its tasks."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from brummer.wire.mcp import stdio as module
 from brummer.wire.mcp.server import CLIENT_GONE, McpServer, RunningCall, ToolCall
 
 from . import wire_support
@@ -60,13 +58,25 @@ async def sent(tools: SendingTools, count: int) -> None:
     await until(lambda: len(tools.sent) == count)
 
 
+class CountingDescriptors:
+    """The module `os`, which notes what is written."""
+
+    read, fstat, set_blocking = staticmethod(os.read), staticmethod(os.fstat), staticmethod(os.set_blocking)
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, fd: int, data: memoryview, /) -> int:
+        self.writes.append(bytes(data))
+        return os.write(fd, data)
+
+
 async def test_the_last_answer_in_flight_goes_out_at_once_and_earlier_ones_wait_for_company() -> None:
-    tools = SendingTools()
-    async with stdio(tools) as (client, server, _):
+    tools, descriptors = SendingTools(), CountingDescriptors()
+    writes = descriptors.writes
+    async with stdio(tools, descriptors=descriptors) as (client, _, _):
         client.send(call("wait", request_id="first"), call("wait", request_id="last"))
         await sent(tools, 2)
-        writes: list[bytes] = []
-        server._writer._send = lambda chunk: writes.append(bytes(chunk))  # type: ignore[method-assign]
         tools.sent[0].done(RESULT)
         assert writes == []
         tools.sent[1].done(RESULT)
@@ -89,7 +99,7 @@ async def test_the_answer_goes_out_when_it_comes_in_the_era_of_its_request() -> 
         answers = {answer["id"]: answer["result"] for answer in await client.messages(2)}
         assert answers["old"] == {"content": [], "structuredContent": {"late": True}}
         assert answers["new"]["resultType"] == "complete"
-        assert server._in_flight == {}
+        assert server.in_flight == {}
 
 
 async def test_a_result_that_is_there_at_once_and_a_call_that_takes_a_task_are_answered_as_ever() -> None:
@@ -113,7 +123,7 @@ async def test_cancelled_it_is_over_and_its_id_is_free() -> None:
         client.send(call("wait", request_id=5), cancelled(5))
         assert await client.ask(PING) == PONG
         assert tools.sent[0].cancelled_with == [None]
-        assert server._in_flight == {}
+        assert server.in_flight == {}
         client.send(call("wait", request_id=5))
         await sent(tools, 2)
         tools.sent[1].done(RESULT)
@@ -131,14 +141,13 @@ async def test_the_end_of_input_leaves_it_its_moment_to_answer() -> None:
         await serving
 
 
-async def test_after_that_moment_it_is_let_go_and_its_work_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FINISH_S", 0.05)
+async def test_after_that_moment_it_is_let_go_and_its_work_may_stay() -> None:
     tools = SendingTools()
-    async with stdio(tools) as (client, server, serving):
+    async with stdio(tools, finish_s=0.05) as (client, server, serving):
         client.send(call("wait"))
         await sent(tools, 1)
         client.close_stdin()
         async with asyncio.timeout(WAIT_S):
             await serving
         assert tools.sent[0].cancelled_with == [CLIENT_GONE]
-        assert server._in_flight == {}
+        assert server.in_flight == {}

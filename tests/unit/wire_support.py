@@ -14,8 +14,9 @@ import msgspec
 from brummer.core.errors import NotFound
 from brummer.wire.http.server import Admit, Handler, HttpServer
 from brummer.wire.mcp.jsonrpc import ProtocolError
+from brummer.wire.mcp.pipes import Descriptors
 from brummer.wire.mcp.server import McpServer, ToolCall
-from brummer.wire.mcp.stdio import StdioServer
+from brummer.wire.mcp.stdio import FINISH_S, ROOTS_S, StdioServer
 from brummer.wire.mcp.tools import Content, Tool, ToolTable
 
 WAIT_S: Final = 10.0
@@ -234,13 +235,27 @@ class StdioClient:
 
 @contextlib.asynccontextmanager
 async def stdio(
-    tools: Tools, *, limit_bytes: int = LIMIT_BYTES, already_read: bytes = b""
+    tools: Tools,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    already_read: bytes = b"",
+    finish_s: float = FINISH_S,
+    roots_s: float = ROOTS_S,
+    descriptors: Descriptors = os,
 ) -> AsyncIterator[tuple[StdioClient, StdioServer, asyncio.Task[None]]]:
     """A client, the server it talks to over real pipes, and the task that serves."""
     stdin, to_server = os.pipe()
     from_server, stdout = os.pipe()
     os.set_blocking(stdin, False)  # only for the guard against blocking calls
-    server = StdioServer(tools.server(), stdin=stdin, stdout=stdout, limit_bytes=limit_bytes)
+    server = StdioServer(
+        tools.server(),
+        stdin=stdin,
+        stdout=stdout,
+        limit_bytes=limit_bytes,
+        descriptors=descriptors,
+        finish_s=finish_s,
+        roots_s=roots_s,
+    )
     serving = asyncio.create_task(server.serve(already_read))
     client = StdioClient(await _writer(to_server), from_server)
     try:

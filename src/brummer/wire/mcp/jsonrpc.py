@@ -1,7 +1,7 @@
 """JSON-RPC 2.0 envelopes that leave their payload alone: raw bytes in, raw bytes out.
 
-A message is decoded just as far as routing needs: ``id`` keeps the sender's very bytes, ``params``, ``result`` and
-``error`` stay undecoded. What is wrong with a message comes out as `ProtocolError`, which knows its own answer.
+A message is decoded only as far as routing needs: ``id`` keeps the bytes of its sender; ``params``, ``result`` and
+``error`` stay undecoded. A fault of a message is raised as `ProtocolError`, which can write its own response.
 """
 
 import codecs
@@ -34,7 +34,7 @@ NO_ID: Final = b"null"
 
 
 PIECE_BYTES: Final = 64 * 1024
-"""So much is looked at in one go; it stays in the processor's cache."""
+"""The size of one decoded piece; it stays in the processor's cache."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 """Some programs write it before their first message, though UTF-8 needs none."""
@@ -130,7 +130,8 @@ def decode(data: bytes) -> Message:
 
     An array of messages is `BatchReceived`.
     """
-    _refuse_invalid_utf8(data)
+    if not data.isascii():
+        _refuse_invalid_utf8(data)
     try:
         message = _decode_message(data)
     except msgspec.ValidationError as error:
@@ -141,20 +142,26 @@ def decode(data: bytes) -> Message:
         if data.startswith(BYTE_ORDER_MARK):
             return decode(data.removeprefix(BYTE_ORDER_MARK))
         raise ProtocolError(PARSE_ERROR, f"Parse error: {error}", request_id=_id_of_broken(data)) from None
+    if message.jsonrpc == "2.0" and message.method is not None and (not message.id or bytes(message.id).isdigit()):
+        return message
+    return _checked(message, data)
+
+
+def _checked(message: Message, data: bytes) -> Message:
+    """The message, if it is a response, or its id is a string or missing. Raises `ProtocolError`."""
     if message.jsonrpc != "2.0":
         raise ProtocolError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"', request_id=id_of(data))
     if message.method is None and (message.result or message.error):
         return message  # a response is never answered, whatever its id: that could go on for ever
-    if message.id and not is_id(bytes(message.id)):
-        if bytes(message.id) == NO_ID and message.method is not None and message.method.startswith("notifications/"):
+    request_id = bytes(message.id)
+    if request_id and not is_id(request_id):
+        if request_id == NO_ID and message.method is not None and message.method.startswith("notifications/"):
             message.id = Raw()  # what some encoders make of "none"
             return message
         text = 'Invalid request: "id" must be a string or an integer'
         raise ProtocolError(INVALID_REQUEST, text, request_id=id_of(data))
     if message.method is None:
-        raise ProtocolError(
-            INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=bytes(message.id) or NO_ID
-        )
+        raise ProtocolError(INVALID_REQUEST, 'Invalid request: "method" is missing', request_id=request_id or NO_ID)
     return message
 
 
@@ -170,7 +177,8 @@ def _batch(data: bytes) -> ProtocolError:
 
 def decode_reply(data: bytes) -> Reply:
     """Decode what was given as an answer. Raises `ProtocolError`."""
-    _refuse_invalid_utf8(data)
+    if not data.isascii():
+        _refuse_invalid_utf8(data)
     try:
         return _decode_reply(data)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -178,9 +186,10 @@ def decode_reply(data: bytes) -> Reply:
 
 
 def _refuse_invalid_utf8(data: bytes) -> None:
-    """The decoder passes over what it leaves undecoded, and our reader may take one such byte for the end of us."""
-    if data.isascii():
-        return
+    """The decoder does not check what it leaves undecoded, and one invalid byte may make our reader end its connection.
+
+    Raises `ProtocolError`.
+    """
     start, end = 0, len(data)
     try:
         while start < end:  # piece by piece: the text of a large message would take up to four times its memory
@@ -193,7 +202,7 @@ def _refuse_invalid_utf8(data: bytes) -> None:
 
 def is_id(raw: bytes) -> bool:
     """Whether valid JSON is what MCP takes for a request id or a progress token: a string or an integer."""
-    return raw.isdigit() or _ID.fullmatch(raw) is not None
+    return _ID.fullmatch(raw) is not None
 
 
 def id_of(data: bytes) -> bytes:
@@ -255,6 +264,11 @@ def error_response(request_id: bytes, code: int, message: str, data: object = No
     if data is not None:
         error["data"] = data
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (request_id, msgspec.json.encode(error))
+
+
+def internal_error(request_id: bytes) -> bytes:
+    """The failure response for a defect of ours."""
+    return error_response(request_id, INTERNAL_ERROR, "Internal error; the server's log has the traceback")
 
 
 def request(request_id: bytes, method: str, params: bytes) -> bytes:

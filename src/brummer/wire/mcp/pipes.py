@@ -1,6 +1,6 @@
-"""Lines over descriptors that the event loop cannot own: standard input and output, shared with who knows whom.
+"""Lines over standard input and output: descriptors that other processes may share, so the event loop can't own them.
 
-Reading sets nothing on its descriptor; writing never blocks. Both are bounded, and each can make the other wait.
+Reading changes no flag of its descriptor; writing never blocks. Both are bounded, and each can pause the other.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CR: Final = ord("\r")
 """Integers: `in` finds an integer in bytes directly; with a bytes operand it takes 0.5 µs more."""
 
 UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
-"""Answers that the client has not taken; above this we stop reading its requests."""
+"""Answers that the client has not read. Above this, no further requests are read."""
 
 
 class Descriptors(Protocol):
@@ -37,22 +37,33 @@ class Descriptors(Protocol):
 
 
 class LineReader:
-    """Splits a byte stream into lines, bounded. An overlong line is dropped while it comes in, not kept."""
+    """Splits a byte stream into lines, bounded. Of an overlong line only the head and the tail are kept."""
 
     HEAD_BYTES: Final = 4096
     TAIL_BYTES: Final = 512
 
     def __init__(
-        self, limit_bytes: int, on_line: Callable[[bytes], None], on_overlong: Callable[[bytes, bytes], None]
+        self,
+        limit_bytes: int,
+        on_line: Callable[[bytes], None],
+        on_overlong: Callable[[bytes, bytes], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._limit_bytes = limit_bytes
         self._on_line = on_line
         self._on_overlong = on_overlong
+        self._on_end = on_end
         self._parts: list[bytes] = []
         self._size = 0
         self._head: bytes | None = None  # of an overlong line that has not ended yet
 
+    @property
+    def held_bytes(self) -> int:
+        """The size of what is kept of an incomplete line, without its head if it is overlong."""
+        return sum(map(len, self._parts))
+
     def feed(self, data: bytes) -> None:
+        """Take the next bytes; ``b""`` at the end of the stream: bytes without a newline are then a line too."""
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             line = data[start:end]
@@ -64,11 +75,10 @@ class LineReader:
             start = end + 1
         if start < len(data):
             self._add(data[start:])
-
-    def end(self) -> None:
-        """The stream ended; what stands without a newline is a line too."""
-        if self._size:
-            self._end_line()
+        elif not data:
+            if self._size:
+                self._end_line()
+            self._on_end()
 
     def _add(self, part: bytes) -> None:
         self._parts.append(part)
@@ -81,7 +91,7 @@ class LineReader:
             self._size = self._limit_bytes  # stays over: the next part is dropped but for its tail
 
     def _end_line(self) -> None:
-        line = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        line = b"".join(self._parts)
         head, self._head, self._parts, self._size = self._head, None, [], 0
         if head is not None:
             self._on_overlong(head, line)
@@ -90,7 +100,7 @@ class LineReader:
 
 
 class Reader(Protocol):
-    """Hands what comes in to a callback, ``b""`` at the end. Both methods may be called at any time."""
+    """Gives the bytes that arrive to a callback, ``b""`` at the end. Both methods may be called at any time."""
 
     def resume(self) -> None: ...
 
@@ -100,7 +110,7 @@ class Reader(Protocol):
 def start_reading(
     loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: Descriptors = os
 ) -> Reader:
-    """Start at once. Nothing is set on the descriptor: a flag like O_NONBLOCK would reach everybody who shares it."""
+    """Start at once. No flag is set on the descriptor: one like O_NONBLOCK would affect all processes that share it."""
     reader: Reader
     if not _tells_readiness(fd, descriptors):
         reader = _ThreadReader(loop, fd, on_data)
@@ -115,7 +125,7 @@ def start_reading(
 
 
 def _tells_readiness(fd: int, descriptors: Descriptors) -> bool:
-    """Not a file (``< requests``), which counts as ready at any time and yet makes its reader wait for the disk."""
+    """False for a file (``< requests``): it always counts as ready, and reading it may still wait for the disk."""
     try:
         return not stat.S_ISREG(descriptors.fstat(fd).st_mode)
     except OSError:
@@ -148,7 +158,7 @@ class _ReadinessReader:
 
 
 class _ThreadReader:
-    """Reads in a thread, one piece after the other was taken in, so that a pause loses nothing and hoards nothing."""
+    """Reads in a thread, the next piece only when the last one is delivered, so a pause loses nothing."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None]) -> None:
         self._loop = loop
@@ -205,7 +215,7 @@ def _opened_anew(fd: int) -> int | None:
 
 
 class Writer:
-    """Writes whole lines without ever blocking the loop; answers of one loop turn leave in one system call."""
+    """Writes whole lines without blocking the loop; the answers of one turn of the loop are one system call."""
 
     def __init__(
         self,
@@ -222,10 +232,12 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._lines: list[bytes] = []
         self._unsent: deque[memoryview] = deque()
-        self._pending_bytes = 0
-        self._scheduled = self._blocked = self._full = False
+        self.pending_bytes = 0
+        self._scheduled = self._blocked = False
+        self.is_full = False
+        """More than `UNREAD_LIMIT_BYTES` are pending."""
         self.broken = False
-        self._drained: asyncio.Future[None] | None = None
+        self._drained: asyncio.Event | None = None
         mode = descriptors.fstat(fd).st_mode
         self._of_terminal = _opened_anew(fd) if stat.S_ISCHR(mode) else None
         if self._of_terminal is not None:
@@ -234,22 +246,21 @@ class Writer:
             descriptors.set_blocking(fd, False)
 
     def write(self, message: bytes, *, is_last: bool = False) -> None:
-        """``is_last``: nothing is likely to follow in this turn, so it need not wait for company."""
+        """``is_last``: no other message is likely to follow in this turn of the loop, so it is sent at once."""
         if self.broken:
             return
         if LF in message or CR in message:  # only between tokens: inside a JSON string it would be escaped
             message = message.replace(b"\n", b" ").replace(b"\r", b" ")
         self._lines.append(message)
-        self._pending_bytes += len(message) + 1
+        self.pending_bytes += len(message) + 1
         if self._blocked:
             self._note_full()
-        elif self._scheduled:
-            pass
-        elif is_last:
-            self._flush()
-        else:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        elif not self._scheduled:
+            if is_last:
+                self._flush()
+            else:
+                self._scheduled = True
+                self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -259,7 +270,13 @@ class Writer:
             self._lines = []
         try:
             while self._unsent:
-                self._send(self._unsent.popleft())
+                chunk = self._unsent[0]
+                sent_bytes = self._descriptors.write(self._fd, chunk)
+                self.pending_bytes -= sent_bytes
+                if sent_bytes < len(chunk):
+                    self._unsent[0] = chunk[sent_bytes:]
+                else:
+                    self._unsent.popleft()
         except BlockingIOError:
             self._blocked = True  # `_on_room` flushes whatever is written until then
             self._loop.add_writer(self._fd, self._on_room)
@@ -267,49 +284,38 @@ class Writer:
         except OSError as error:
             self._break(error)
         else:
-            self._tell_drained()
-
-    def _send(self, chunk: memoryview) -> None:
-        sent = 0
-        try:
-            sent = self._descriptors.write(self._fd, chunk)
-        finally:
-            self._pending_bytes -= sent
-            if sent < len(chunk):
-                self._unsent.appendleft(chunk[sent:])
+            if self._drained is not None:
+                self._drained.set()
 
     def _note_full(self) -> None:
-        if not self._full and self._pending_bytes > UNREAD_LIMIT_BYTES:
-            self._full = True
+        if not self.is_full and self.pending_bytes > UNREAD_LIMIT_BYTES:
+            self.is_full = True
             self._on_full()
 
     def _on_room(self) -> None:
         self._loop.remove_writer(self._fd)
         self._blocked = False
         self._flush()
-        if self._full and not self._blocked and not self.broken:
-            self._full = False
+        if self.is_full and not self._blocked and not self.broken:
+            self.is_full = False
             self._on_drained()
 
     def _break(self, error: OSError) -> None:
         self.broken = True
         self._unsent.clear()
-        self._tell_drained()
+        if self._drained is not None:
+            self._drained.set()
         if error.errno != errno.EPIPE:
             _log.warning("stdout failed: %s", error)
         self._on_broken()
 
-    def _tell_drained(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-
     async def close(self, timeout_s: float) -> None:
-        """Send what is left, for at most ``timeout_s``; a client that does not read cannot hold us."""
+        """Send the rest, for at most ``timeout_s``: a client that does not read must not delay the end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 if (self._scheduled or self._blocked) and not self.broken:
-                    self._drained = self._loop.create_future()
-                    await self._drained
+                    self._drained = asyncio.Event()
+                    await self._drained.wait()
         if self._blocked:
             self._loop.remove_writer(self._fd)
         if self._of_terminal is not None:

@@ -1,13 +1,12 @@
-"""What an MCP server says, whatever carries it: one method table for both eras, both transports, hub and instance.
+"""The method table of an MCP server: for both eras, both transports, hub and instance.
 
-The transports (`stdio`, `streamable_http`) decode a message, decide its era, and hand a `Request` to
-`McpServer.handle`; they get back the response's bytes, at once where the answer is in memory, else as a coroutine that
-they own and may cancel.
+A transport (`stdio`, `streamable_http`) decodes a message and gives a `Request` to `McpServer.handle`. It gets the
+bytes of the response if the answer is in memory, a `RunningCall` if the call was sent at once, else a coroutine that it
+runs as a task and may cancel.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -38,7 +37,7 @@ BEGIN_BY: Final = "dev.brummer/begin-by"
 """``_meta`` key of a call: the latest time to begin it, on the instance's own clock."""
 
 CLIENT_GONE: Final = "the client has gone"
-"""Message of a cancellation (`asyncio.Task.cancel`) that nobody asked for: nobody waits any more, the work may stay."""
+"""Message of a cancellation (`asyncio.Task.cancel`) by a lost client: it ends the wait, and the work may stay."""
 
 EMPTY_RESULT: Final = b"{}"
 
@@ -56,7 +55,7 @@ class Meta(msgspec.Struct, gc=False):
     begin_by_s: float | None = msgspec.field(name=BEGIN_BY, default=None)
 
     def trace(self) -> dict[str, str]:
-        """The sender's W3C trace context; what is no text is passed over, because nobody's call may fail for it."""
+        """The sender's W3C trace context; a value that is not a string is ignored, so that no call fails for it."""
         given = {"traceparent": bytes(self.traceparent), "tracestate": bytes(self.tracestate)}
         return {name: msgspec.json.decode(text, type=str) for name, text in given.items() if text.startswith(b'"')}
 
@@ -86,6 +85,8 @@ class Session(msgspec.Struct, eq=False):
     """The version that ``initialize`` agreed on; None before that."""
     find_roots: Callable[[], Awaitable[None]] | None = None
     """Asks the client for its roots; None if they are known, or it has none. Some clients fail on any request."""
+    chosen: str | None = None
+    """The instance that `instances_connect` chose for calls without ``instance``."""
     calls: int = 0
     """The number of its ``tools/call``."""
     is_the_process: bool = False
@@ -145,31 +146,31 @@ class ToolCall(msgspec.Struct, eq=False):
 
 
 class RunningCall:
-    """A call that was sent on the spot: its answer comes by itself, so nobody need wait for it in a task.
+    """A call that was sent at once, and whose answer comes in a callback: no task waits for it.
 
-    It has what transports use of a task.
+    It has the methods of a task that transports use.
     """
 
     __slots__ = ()
 
     def cancel(self, message: str | None = None) -> object:
-        """The answer is not needed any more, and none will come. ``message``: as in `CLIENT_GONE`."""
+        """Cancel the call: no answer will come. ``message``: as in `CLIENT_GONE`."""
         raise NotImplementedError
 
     def cancelling(self) -> int:
-        """Once cancelled, it is over."""
+        """0: a cancelled call has ended."""
         return 0
 
 
 StartCall = Callable[[ToolCall, Callable[[bytes], None]], "bytes | RunningCall | None"]
-"""Make the call without a task, if that can be done: the result at once, or what will give it to the callback.
+"""Begins a call without a task: returns the result, or the running call, which gives its result to the callback.
 
-None: it can't, and was not begun; see `ToolServer.call_tool`.
+None: the call needs a task, and was not begun; use `ToolServer.call_tool`.
 """
 
 
 class ToolServer(Protocol):
-    """What stands behind ``tools/list`` and ``tools/call``."""
+    """Answers ``tools/list`` and ``tools/call``."""
 
     @property
     def tools_json(self) -> bytes:
@@ -181,7 +182,28 @@ class ToolServer(Protocol):
         """Run one call; returns the encoded era-neutral ``CallToolResult``. Only called for tools it has."""
 
     def cancel_call(self, key: str) -> bool:
-        """Stop the work of the call with this `CALL_KEY`, whether or not anybody waits for it; False: there is none."""
+        """Stop the work of the call with this `CALL_KEY`, also if no client waits for it. False: there is none."""
+
+
+def decode_request(
+    message: Message,
+    session: Session | None,
+    notify: Callable[[bytes], None],
+    on_response: Callable[[bytes], None] | None = None,
+) -> Request:
+    """The request, in the era that its body declares. Raises `ProtocolError`."""
+    params, method = decode_params(message), message.method or ""
+    is_modern = params.meta.version is not None or method == "server/discover"
+    era = Era.MODERN if is_modern else Era.LEGACY
+    return Request(bytes(message.id), method, params, era, session, notify, on_response)
+
+
+def cancelled_by(message: Message) -> Params:
+    """The params of a ``notifications/cancelled``; empty for a malformed one, which both eras ignore."""
+    try:
+        return decode_params(message)
+    except ProtocolError:
+        return Params()
 
 
 def decode_params(message: Message) -> Params:
@@ -227,7 +249,7 @@ def _check_progress_token(meta: Meta, message: Message) -> None:
 
 
 class McpServer:
-    """The method table. One for the life of a process; holds no connection."""
+    """The method table. One for each process; it holds no connection."""
 
     def __init__(
         self, tools: ToolServer, *, name: str, version: str, instructions: str, start_call: StartCall | None = None
@@ -247,13 +269,14 @@ class McpServer:
         return self._tools.tools_json
 
     def handle(self, request: Request) -> "bytes | RunningCall | Coroutine[Any, Any, bytes]":
-        """The response, or the coroutine that will return it. Raises `ProtocolError` for what cannot be served.
+        """The response, or the coroutine that will return it. Raises `ProtocolError` for a request it can't serve.
 
-        `RunningCall` comes back only to who can be answered later (`Request.on_response`).
+        A `RunningCall` is returned only for a request with ``on_response``.
         """
+        methods = _LEGACY_METHODS
         if request.era is Era.MODERN:
             _refuse_incomplete_meta(request)
-        methods = _MODERN_METHODS if request.era is Era.MODERN else _LEGACY_METHODS
+            methods = _MODERN_METHODS
         method = methods.get(request.method)
         if method is None:
             raise ProtocolError(
@@ -271,7 +294,7 @@ class McpServer:
             if not subscription.done():
                 subscription.set_result(None)
 
-    # What is answered from memory.
+    # Answered from memory.
 
     def _initialize(self, request: Request) -> bytes:
         result = eras.initialize_result(request.params.version, self._info, self._instructions)
@@ -292,7 +315,7 @@ class McpServer:
             raise ProtocolError(INVALID_PARAMS, "Invalid params: unknown cursor", request_id=request.id)
         return self._respond(request, b'{"tools":%b}' % self._tools.tools_json, self._cacheable)
 
-    # What takes time.
+    # Answered later.
 
     def _call_tool(self, request: Request) -> "bytes | RunningCall | Coroutine[Any, Any, bytes]":
         name = request.params.name
@@ -305,21 +328,19 @@ class McpServer:
             request.session.calls += 1
         call = ToolCall(name, arguments, request)
         if self._start_call is not None and request.on_response is not None:
-            sent = self._start_call(call, partial(self._respond_later, request, request.on_response))
+            on_response = request.on_response
+            sent = self._start_call(call, lambda result: on_response(self._respond(request, result, self._complete)))
             if sent is not None:
                 return self._respond(request, sent, self._complete) if isinstance(sent, bytes) else sent
         if not self._tools.has_tool(name):
             raise ProtocolError(INVALID_PARAMS, f"Unknown tool: {shown(name)}", request_id=request.id)
         return self._finish_call(call)
 
-    def _respond_later(self, request: Request, answer: Callable[[bytes], None], result: bytes) -> None:
-        answer(self._respond(request, result, self._complete))
-
     async def _finish_call(self, call: ToolCall) -> bytes:
         return self._respond(call.request, await self._tools.call_tool(call), self._complete)
 
     async def _listen(self, request: Request) -> bytes:
-        """Hold a subscription open until its sender or we end it. Our lists are frozen: nothing will ever be sent."""
+        """Keep a subscription open until its sender or we end it. The lists are frozen: nothing is ever sent."""
         meta = {eras.META_SUBSCRIPTION: Raw(request.id)}
         request.notify(notification("notifications/subscriptions/acknowledged", {"_meta": meta, "notifications": {}}))
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -355,8 +376,8 @@ _MODERN_METHODS: dict[str, _Method] = {
 
 
 def _arguments_in(given: bytes, request: Request) -> bytes:
-    """The object that some clients mean: they write no arguments as `null`, ``""`` or (PHP) an empty array, and pass on
-    a model's arguments as a text.
+    """The arguments as an object. Some clients write no arguments as `null`, ``""`` or (PHP) an empty array, and some
+    send the arguments of a model as a string. Raises `ProtocolError`.
     """
     try:
         meant = msgspec.json.decode(given)
@@ -368,11 +389,6 @@ def _arguments_in(given: bytes, request: Request) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         pass
     raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
-
-
-def era_of(request_method: str, params: Params) -> Era:
-    """The era that a message's body declares."""
-    return Era.MODERN if params.meta.version is not None or request_method == "server/discover" else Era.LEGACY
 
 
 def _refuse_incomplete_meta(request: Request) -> None:

@@ -1,8 +1,8 @@
-"""An MCP server over stdin and stdout: newline-delimited JSON-RPC that cannot be blocked, and dies with its client.
+"""An MCP server over stdin and stdout: newline-delimited JSON-RPC that cannot be blocked, and ends with its client.
 
-Reading never waits for work: every call is a task of its own, and what is in memory is answered on the spot. Writing
-never blocks either; when the client does not read, reading stops until it does. Whoever starts
-it has taken standard output away from the rest of the process (`brummer.cli.protocol_stream`).
+Reading never waits for work: each call is a task or a callback, and what is in memory is answered at once. Writing
+never blocks: while the client does not read, no further requests are read. The caller has reserved standard output for
+the protocol (`brummer.cli.protocol_stream`).
 """
 
 import asyncio
@@ -27,18 +27,25 @@ from brummer.wire.mcp.jsonrpc import (
     id_of_truncated,
 )
 from brummer.wire.mcp.pipes import Descriptors, LineReader, Reader, Writer, start_reading
-from brummer.wire.mcp.server import CLIENT_GONE, McpServer, Params, Request, RunningCall, Session, decode_params, era_of
+from brummer.wire.mcp.server import (
+    CLIENT_GONE,
+    McpServer,
+    RunningCall,
+    Session,
+    cancelled_by,
+    decode_request,
+)
 
 _log = logging.getLogger(__name__)
 
 FINISH_S: Final = 1.0
-"""How long calls in flight may still answer after stdin closed: the process must be gone within two seconds."""
+"""How long calls in flight may still answer after stdin closed: the process must end within two seconds."""
 
 CLEAN_UP_S: Final = 0.3
-"""How long calls that were then cancelled may take to clean up behind themselves."""
+"""How long calls that were then cancelled may take to clean up."""
 
 ROOTS_S: Final = 2.0
-"""How long a call waits for the client's roots. A client answers from memory; some never do."""
+"""How long a call waits for the client's roots. A client answers from memory; some never answer."""
 
 _ROOTS_REQUEST_ID: Final = b'"brummer-roots"'
 
@@ -47,17 +54,26 @@ class StdioServer:
     """Serves one client until its stdin ends. Create it in a running loop, then await `serve`."""
 
     def __init__(
-        self, server: McpServer, *, stdin: int, stdout: int, limit_bytes: int, descriptors: Descriptors = os
+        self,
+        server: McpServer,
+        *,
+        stdin: int,
+        stdout: int,
+        limit_bytes: int,
+        descriptors: Descriptors = os,
+        finish_s: float = FINISH_S,
+        roots_s: float = ROOTS_S,
     ) -> None:
+        self._finish_s = finish_s
+        self._roots_s = roots_s
         self._descriptors = descriptors
         self._server = server
         self._stdin = stdin
-        self._stdout = stdout
         self._limit_bytes = limit_bytes
-        self._lines = LineReader(limit_bytes, self._on_line, self._on_overlong)
-        self._in_flight: dict[bytes, asyncio.Task[Any] | RunningCall] = {}
-        self._emptied: asyncio.Future[None] | None = None
-        self._writer = Writer(
+        self.lines = LineReader(limit_bytes, self._on_line, self._on_overlong, self.close)
+        self.in_flight: dict[bytes, asyncio.Task[bytes] | RunningCall] = {}
+        self._emptied: asyncio.Event | None = None
+        self.writer = Writer(
             stdout, on_full=self._pause, on_drained=self._resume, on_broken=self.close, descriptors=descriptors
         )
         self._loop = asyncio.get_running_loop()
@@ -67,46 +83,45 @@ class StdioServer:
         self._asked_roots: asyncio.Future[None] | None = None
 
     async def serve(self, already_read: bytes = b"") -> None:
-        """Serve until EOF, a broken stdout or `close`; calls in flight then get a moment to answer."""
-        self._reader = start_reading(self._loop, self._stdin, self._on_data, self._descriptors)
+        """Serve until EOF, a broken stdout or `close`; calls in flight then have ``finish_s`` to answer."""
+        self._reader = start_reading(self._loop, self._stdin, self.lines.feed, self._descriptors)
         try:
             if already_read:
-                self._lines.feed(already_read)
+                self.lines.feed(already_read)
             await self._closed.wait()
             self._server.end_subscriptions()
-            if not self._writer.broken:
-                await self._none_in_flight(FINISH_S)
+            if not self.writer.broken:
+                await self._none_in_flight(self._finish_s)
         finally:
             self._pause()
-            await self._cancel_calls()
-            await self._writer.close(timeout_s=FINISH_S / 2)
+            for request_id in list(self.in_flight):
+                self._cancel(request_id, CLIENT_GONE)
+            await self._none_in_flight(CLEAN_UP_S)
+            await self.writer.close(timeout_s=self._finish_s / 2)
 
     def close(self) -> None:
         """Stop reading; `serve` returns soon after."""
         self._closed.set()
         self._pause()
 
-    async def _cancel_calls(self) -> None:
-        for request_id in list(self._in_flight):
-            self._cancel(request_id, CLIENT_GONE)
-        await self._none_in_flight(CLEAN_UP_S)
-
     async def _none_in_flight(self, timeout_s: float) -> None:
-        if self._in_flight:
-            self._emptied = self._loop.create_future()
-            await asyncio.wait((self._emptied,), timeout=timeout_s)
+        if self.in_flight:
+            self._emptied = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._emptied.wait()
 
     def _cancel(self, request_id: bytes, message: str | None = None) -> None:
-        call = self._in_flight.get(request_id)
+        call = self.in_flight.get(request_id)
         if call is not None:
             call.cancel(message)
         if isinstance(call, RunningCall):
             self._take_out(request_id)
 
     def _take_out(self, request_id: bytes) -> None:
-        del self._in_flight[request_id]
-        if self._emptied is not None and not self._in_flight and not self._emptied.done():
-            self._emptied.set_result(None)
+        del self.in_flight[request_id]
+        if self._emptied is not None and not self.in_flight:
+            self._emptied.set()
 
     # Reading.
 
@@ -118,129 +133,112 @@ class StdioServer:
         if self._reader is not None:
             self._reader.pause()
 
-    def _on_data(self, data: bytes) -> None:
-        if data:
-            self._lines.feed(data)
-            return
-        self._lines.end()
-        self.close()
-
     def _on_overlong(self, head: bytes, tail: bytes) -> None:
         message = f"Message exceeds {self._limit_bytes} bytes"
         data = {"code": "too_large", "limit_bytes": self._limit_bytes}
-        self._writer.write(error_response(id_of_truncated(head, tail), INVALID_REQUEST, message, data))
+        self.writer.write(error_response(id_of_truncated(head, tail), INVALID_REQUEST, message, data))
 
-    def _on_line(self, line: bytes) -> None:
+    def _on_line(self, line: bytes, batch: "_Batch | None" = None) -> None:
+        """Handle one message. The response to a message of a batch goes into the ``batch``."""
+        response = None
         try:
             message = decode(line)
             if message.method is None:
                 self._on_response(message)
             elif message.id:
-                self._on_request(message)
+                self._on_request(message, batch)
+                return
             else:
                 self._on_notification(message)
-        except BatchReceived as batch:
-            self._on_batch(batch)
+        except BatchReceived as received:
+            if batch is None:
+                self._on_batch(received)
+                return
+            response = received.as_message()
         except ProtocolError as error:
-            self._writer.write(error.as_message())
+            response = error.as_message()
         except Exception:  # noqa: BLE001 — the barrier: whatever one line does, the next line works
             _log.exception("a message could not be handled")
-            self._writer.write(_internal_error(id_of(line)))
+            response = jsonrpc.internal_error(id_of(line))
+        if batch is not None:
+            batch.settle(response)
+        elif response is not None:
+            self.writer.write(response)
 
-    def _on_request(self, message: Message) -> None:
-        request_id = bytes(message.id)
-        answer = self._server.handle(self._request(message, request_id, partial(self._on_answered, request_id)))
-        if isinstance(answer, bytes):
-            self._writer.write(answer)
-            return
-        if isinstance(answer, RunningCall):
-            self._in_flight[request_id] = answer
-            return
-        task = self._loop.create_task(self._answer(request_id, answer), name=f"request {request_id.decode()}")
-        self._in_flight[request_id] = task
-        task.add_done_callback(partial(self._on_done, request_id, answer))
-
-    def _request(self, message: Message, request_id: bytes, on_response: Callable[[bytes], None] | None) -> Request:
-        """Raises ProtocolError."""
-        if request_id in self._in_flight:
-            text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
-            raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
-        params = decode_params(message)
-        method, notify = message.method or "", partial(self._say, request_id)
-        return Request(request_id, method, params, era_of(method, params), self.session, notify, on_response)
-
-    def _on_batch(self, batch: BatchReceived) -> None:
+    def _on_batch(self, received: BatchReceived) -> None:
         """Handle all messages in order; write their responses together, once all are there (JSON-RPC 2.0 §6)."""
         if self.session.version not in (None, eras.WITH_BATCHES):
-            for refusal in batch.refusals():
-                self._writer.write(refusal)
+            for refusal in received.refusals():
+                self.writer.write(refusal)
             return
-        answers = _BatchAnswers(self._writer.write)
-        for line in batch.messages:
-            self._on_batched(line, answers)
-        answers.end()
+        batch = _Batch(len(received.messages), self.writer.write)
+        for line in received.messages:
+            self._on_line(line, batch)
 
-    def _on_batched(self, line: bytes, answers: "_BatchAnswers") -> None:
-        try:
-            message = decode(line)
-            if message.method is None:
-                self._on_response(message)
-            elif not message.id:
-                self._on_notification(message)
-            else:
-                self._on_batched_request(message, answers)
-        except ProtocolError as error:
-            answers.add(error.as_message())
-        except Exception:  # noqa: BLE001 — as for a single message
-            _log.exception("a message could not be handled")
-            answers.add(_internal_error(id_of(line)))
-
-    def _on_batched_request(self, message: Message, answers: "_BatchAnswers") -> None:
+    def _on_request(self, message: Message, batch: "_Batch | None") -> None:
+        """Raises ProtocolError."""
         request_id = bytes(message.id)
-        answer = self._server.handle(self._request(message, request_id, None))
-        assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
-        if isinstance(answer, bytes):
-            answers.add(answer)
-            return
-        answers.expect()
-        task = self._loop.create_task(_settled(request_id, answer), name=f"request {request_id.decode()}")
-        self._in_flight[request_id] = task
-        task.add_done_callback(partial(self._on_batched_done, request_id, answer, answers))
+        if request_id in self.in_flight:
+            text = f"Invalid request: id {request_id.decode()} is already in use by a request in flight"
+            raise ProtocolError(INVALID_REQUEST, text, request_id=request_id)
+        on_response = partial(self._on_answered, request_id) if batch is None else None
+        request = decode_request(message, self.session, partial(self._say, request_id), on_response)
+        answer = self._server.handle(request)
+        if isinstance(answer, RunningCall):
+            self.in_flight[request_id] = answer
+        elif not isinstance(answer, bytes):
+            name = f"request {request_id.decode()}"
+            task = self._loop.create_task(self._answer(request_id, answer, batch), name=name)
+            self.in_flight[request_id] = task
+            task.add_done_callback(partial(self._on_done, request_id, answer, batch))
+        elif batch is None:
+            self.writer.write(answer)
+        else:
+            batch.settle(answer)
 
-    def _on_batched_done(
+    async def _answer(self, request_id: bytes, answer: Coroutine[Any, Any, bytes], batch: "_Batch | None") -> bytes:
+        """The response, also when the request fails. That of a single request is written at once."""
+        try:
+            response = await answer
+        except ProtocolError as error:
+            response = error.as_message()
+        except Exception:  # noqa: BLE001 — as above
+            _log.exception("request %s failed", request_id.decode())
+            response = jsonrpc.internal_error(request_id)
+        if batch is None:
+            self._say(request_id, response)
+            self._take_out(request_id)
+        return response
+
+    def _on_done(
         self,
         request_id: bytes,
         answer: Coroutine[Any, Any, bytes],
-        answers: "_BatchAnswers",
+        batch: "_Batch | None",
         task: asyncio.Task[bytes],
     ) -> None:
-        answer.close()
-        answers.settle(None if task.cancelled() or task.cancelling() else task.result())
-        self._take_out(request_id)
+        answer.close()  # it has not even begun when the cancellation came in one piece with the request
+        if self.in_flight.get(request_id) is task:
+            self._take_out(request_id)
+        if batch is not None:
+            batch.settle(None if task.cancelled() or task.cancelling() else task.result())
 
-    async def _answer(self, request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> None:
-        self._say(request_id, await _settled(request_id, answer))
-        self._take_out(request_id)
-
-    def _on_answered(self, request_id: bytes, message: bytes) -> None:
-        """The answer of a call that was `RunningCall`; one that was cancelled has none."""
-        self._take_out(request_id)
-        self._writer.write(message, is_last=not self._in_flight)
+    def _on_answered(self, request_id: bytes, response: bytes) -> None:
+        """The response of a `RunningCall`; one that was cancelled has none."""
+        del self.in_flight[request_id]
+        self.writer.write(response, is_last=not self.in_flight)
+        if self._emptied is not None and not self.in_flight:
+            self._emptied.set()
 
     def _say(self, request_id: bytes, message: bytes) -> None:
-        """Write what belongs to a request in flight; once it is answered or cancelled, nothing more is said of it."""
-        call = self._in_flight.get(request_id)
+        """Write a message of a request in flight; nothing more is sent of one that is answered or cancelled."""
+        call = self.in_flight.get(request_id)
         if call is not None and not call.cancelling():
-            self._writer.write(message)
-
-    def _on_done(self, request_id: bytes, answer: Coroutine[Any, Any, bytes], task: asyncio.Task[None]) -> None:
-        answer.close()  # it has not even begun when the cancellation came in one piece with the request
-        if self._in_flight.get(request_id) is task:
-            self._take_out(request_id)
+            self.writer.write(message)
 
     def _on_notification(self, message: Message) -> None:
         if message.method == "notifications/cancelled":
-            self._cancel(bytes(_lenient_params(message).request_id))  # and, as both eras ask, no answer
+            self._cancel(bytes(cancelled_by(message).request_id))  # and, as both eras ask, no answer
         elif message.method in ("notifications/initialized", "notifications/roots/list_changed"):
             self._asked_roots, self.session.roots = None, ()
             self.session.find_roots = self._find_roots if "roots" in self.session.capabilities else None
@@ -249,9 +247,9 @@ class StdioServer:
         """Ask once for any number of calls. A client that does not answer has no roots until it does."""
         if self._asked_roots is None:
             self._asked_roots = self._loop.create_future()
-            self._writer.write(jsonrpc.request(_ROOTS_REQUEST_ID, "roots/list", b"{}"))
+            self.writer.write(jsonrpc.request(_ROOTS_REQUEST_ID, "roots/list", b"{}"))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ROOTS_S):
+            async with asyncio.timeout(self._roots_s):
                 await asyncio.shield(self._asked_roots)
         self.session.find_roots = None
 
@@ -264,55 +262,21 @@ class StdioServer:
             self._asked_roots.set_result(None)
 
 
-async def _settled(request_id: bytes, answer: Coroutine[Any, Any, bytes]) -> bytes:
-    """The response, also when the request fails."""
-    try:
-        return await answer
-    except ProtocolError as error:
-        return error.as_message()
-    except Exception:  # noqa: BLE001 — as above
-        _log.exception("request %s failed", request_id.decode())
-        return _internal_error(request_id)
+class _Batch:
+    """Collects the responses of a batch, and writes them as one array when all ``missing`` messages are settled."""
 
-
-class _BatchAnswers:
-    """Collects the responses of a batch, and writes them as one array when all are there."""
-
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, missing: int, write: Callable[[bytes], None]) -> None:
+        self._missing = missing
         self._write = write
-        self._answers: list[bytes] = []
-        self._missing = 1  # the end of the batch itself
+        self._responses: list[bytes] = []
 
-    def add(self, answer: bytes) -> None:
-        self._answers.append(answer)
-
-    def expect(self) -> None:
-        """One more response will come by `settle`."""
-        self._missing += 1
-
-    def settle(self, answer: bytes | None) -> None:
-        """Add an expected response; None for a cancelled request, which has none."""
-        if answer is not None:
-            self._answers.append(answer)
+    def settle(self, response: bytes | None) -> None:
+        """One message is done; None for a notification, a response, or a cancelled request."""
+        if response is not None:
+            self._responses.append(response)
         self._missing -= 1
-        if not self._missing and self._answers:
-            self._write(b"[%b]" % b",".join(self._answers))
-
-    def end(self) -> None:
-        """All messages of the batch were handled."""
-        self.settle(None)
-
-
-def _internal_error(request_id: bytes) -> bytes:
-    return error_response(request_id, jsonrpc.INTERNAL_ERROR, "Internal error; the log on stderr has the traceback")
-
-
-def _lenient_params(message: Message) -> Params:
-    """A malformed notification is ignored, never answered."""
-    try:
-        return decode_params(message)
-    except ProtocolError:
-        return Params()
+        if not self._missing and self._responses:
+            self._write(b"[%b]" % b",".join(self._responses))
 
 
 class _Root(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""The MCP endpoint: Streamable HTTP of both eras on one path, plus whatever plain routes its owner adds.
+"""The MCP endpoint: Streamable HTTP of both eras on one path, and the plain routes that its owner adds.
 
 `brummer.wire.http.auth` first decides whether to serve the client; open routes need no token. Then the era is found: a
 modern request names it in header and body, which must agree; all other requests are legacy. Sources:
@@ -19,7 +19,6 @@ from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp import eras, mirrored_headers
 from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.jsonrpc import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -29,11 +28,11 @@ from brummer.wire.mcp.jsonrpc import (
     Message,
     ProtocolError,
     decode,
-    error_response,
     id_of,
+    internal_error,
 )
 from brummer.wire.mcp.mirrored_headers import Body, mirrored_parameters
-from brummer.wire.mcp.server import McpServer, Params, Request, RunningCall, Session, decode_params, era_of
+from brummer.wire.mcp.server import McpServer, Request, RunningCall, Session, cancelled_by, decode_request
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ EVENT_STREAM: Final = (
 )
 
 SESSION_LIMIT: Final = 1_000
-"""Legacy sessions that are kept. A dropped one is adopted when it is used again."""
+"""Legacy sessions that are kept. A dropped one is adopted when it is used again, without its chosen instance."""
 
 DELETED_LIMIT: Final = 10_000
 """Ids of sessions that clients have ended; 100 bytes each."""
@@ -129,7 +128,7 @@ class StreamableHttp:
         else:
             exchange.respond(405, b"", [(b"allow", b"POST, DELETE")])
 
-    # Who speaks.
+    # Sessions.
 
     def _session_of(self, request: HttpRequest) -> Session | None:
         """None without a session header. An unknown id is adopted, such as one from before a restart of this server.
@@ -173,31 +172,33 @@ class StreamableHttp:
             del self._deleted[next(iter(self._deleted))]
         exchange.respond(204)
 
-    # What is said.
+    # Messages.
 
     async def _post(self, exchange: Exchange) -> None:
         legacy = _version_of(exchange.request) in ("", *eras.LEGACY)
-        request_id = NO_ID
+        reply, request_id = _Reply(exchange), NO_ID
         try:
             message = decode(_body_of(exchange.request))
             if message.is_request:
                 request_id = bytes(message.id)
-                await self._post_request(exchange, message)
+                await self._post_request(reply, message)
             else:
                 self._post_notification(exchange, message)
         except BatchReceived as batch:
-            await self._post_batch(exchange, batch)
+            await self._post_batch(reply, batch)
         except ProtocolError as error:
             if error.request_id == NO_ID:
                 error.request_id = request_id
             in_body = legacy and error.code in (METHOD_NOT_FOUND, INVALID_PARAMS)
-            _answer(exchange, 200 if in_body else error.http_status, error.as_message())
+            reply.finish(error.as_message(), 200 if in_body else error.http_status)
         except Exception:  # noqa: BLE001 — the barrier: the client gets an answer with its id
             _log.exception("request %s failed", request_id.decode())
-            _answer(exchange, 500, _internal_error(request_id))
+            reply.finish(internal_error(request_id), 500)
+        finally:
+            reply.close()
 
     def _post_notification(self, exchange: Exchange, message: Message) -> None:
-        """A notification or a response: taken note of, and never answered but with a status."""
+        """A notification or a response: it is answered with a status only."""
         version = _version_of(exchange.request)
         if version and version not in eras.SUPPORTED:
             raise _unsupported(version)
@@ -205,76 +206,79 @@ class StreamableHttp:
         self._on_notification(message, session)
         exchange.respond(202)
 
-    async def _post_request(self, exchange: Exchange, message: Message) -> None:
-        params = decode_params(message)
-        method = message.method or ""
-        era = self._agreed_era(exchange.request, message, params)
-        session, extra = None, []
-        if method == "initialize" and era is Era.LEGACY:  # it wants a new session, even if it names an old one
-            session = self._add_session(secrets.token_urlsafe(18))
-            extra = [(b"mcp-session-id", session.id.encode())]
-        elif era is Era.LEGACY:
-            session = self._session_of(exchange.request)
-        reply = _Reply(exchange)
-        if method == "subscriptions/listen" and era is Era.MODERN and not reply.may_stream:
+    async def _post_request(self, reply: "_Reply", message: Message) -> None:
+        exchange = reply.exchange
+        request = decode_request(message, None, reply.notify)
+        request.era, request.sender_hung_up = self._agreed_era(exchange.request, request), exchange.peer_hung_up
+        extra: tuple[tuple[bytes, bytes], ...] = ()
+        if request.era is Era.LEGACY and request.method == "initialize":  # a new session, even if it names an old one
+            request.session = self._add_session(secrets.token_urlsafe(18))
+            extra = ((b"mcp-session-id", request.session.id.encode()),)
+        elif request.era is Era.LEGACY:
+            request.session = self._session_of(exchange.request)
+        elif request.method == "subscriptions/listen" and not reply.may_stream:
             raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
-        request = Request(
-            bytes(message.id), method, params, era, session, reply.notify, sender_hung_up=exchange.peer_hung_up
-        )
-        answer = self._server.handle(request)
-        assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
+        answer = self._handle(request)
         if isinstance(answer, bytes):
-            exchange.respond(200, answer, [JSON, *extra])
-        else:
-            if not params.meta.call_key:  # a hub of Brummer waits as long as needed
-                reply.begin_if_slow()
-            try:
-                reply.finish(await self._settled(exchange, message, params, era, session, answer))
-            finally:
-                reply.close()
+            exchange.respond(200, answer, (JSON, *extra))
+            return
+        if not request.params.meta.call_key:  # a hub of Brummer waits as long as needed
+            reply.begin_if_slow()
+        reply.finish(await self._settled(exchange, request, answer))
 
-    async def _settled(
-        self,
-        exchange: Exchange,
-        message: Message,
-        params: Params,
-        era: Era,
-        session: Session | None,
-        answer: Coroutine[Any, Any, bytes],
-    ) -> bytes:
+    def _handle(self, request: Request) -> bytes | Coroutine[Any, Any, bytes]:
+        answer = self._server.handle(request)
+        assert not isinstance(answer, RunningCall)  # noqa: S101 — the request has no `on_response`
+        return answer
+
+    async def _settled(self, exchange: Exchange, request: Request, answer: Coroutine[Any, Any, bytes]) -> bytes:
         """Await the answer, as a task that can be cancelled by name, and by hanging up where the era says so."""
-        key = params.meta.call_key or (session and (session.id, bytes(message.id)))
+        key = _key_of(request.params.meta.call_key, request.session, request.id)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 — coroutines run in tasks
-        if era is Era.MODERN or params.meta.call_key:
+        if request.era is Era.MODERN or request.params.meta.call_key:
             exchange.on_peer_gone(task.cancel)  # of a call with a key this ends the wait, not the work
         if key:
             self._calls.setdefault(key, set()).add(task)
         try:
             return await answer
         except asyncio.CancelledError:
-            if exchange.peer_gone or not self._was_cancelled(key, task):
+            # A message that cancels a call takes it out of the table; a lost peer and the end of the server do not.
+            if exchange.peer_gone or not key or task in self._calls.get(key, ()):
                 raise
             task.uncancel()
-            return _cancelled(bytes(message.id))
+            # HTTP needs some answer to a request that was cancelled by message; its sender no longer waits for it.
+            return ProtocolError(INVALID_REQUEST, "Request cancelled", request_id=request.id).as_message()
         finally:
-            self._forget(key, task)
+            if tasks := self._calls.get(key):
+                tasks.discard(task)
+            if not tasks:
+                self._calls.pop(key, None)
+
+    def _on_notification(self, message: Message, session: Session | None) -> None:
+        if message.method != "notifications/cancelled":
+            return
+        params = cancelled_by(message)
+        if params.meta.call_key and self._server.cancel_call(params.meta.call_key):
+            return
+        for task in self._calls.pop(_key_of(params.meta.call_key, session, bytes(params.request_id)), ()):
+            task.cancel()
 
     # Batches.
 
-    async def _post_batch(self, exchange: Exchange, batch: BatchReceived) -> None:
+    async def _post_batch(self, reply: "_Reply", batch: BatchReceived) -> None:
         """Handle all messages at once; send the responses together, once all are there (JSON-RPC 2.0 §6)."""
+        exchange = reply.exchange
         try:
             if _version_of(exchange.request) not in ("", eras.WITH_BATCHES):
                 exchange.respond(400, b"[%b]" % b",".join(batch.refusals()), [JSON])
                 return
             session = self._session_of(exchange.request)
         except ProtocolError as error:
-            _answer(exchange, error.http_status, error.as_message())
+            reply.finish(error.as_message(), error.http_status)
             return
-        reply = _Reply(exchange)
         reply.begin_if_slow()
-        tasks = [asyncio.create_task(self._batched(exchange, each, session, reply)) for each in batch.messages]
+        tasks = [asyncio.create_task(self._batched(reply, each, session)) for each in batch.messages]
         try:
             answers = [answer for answer in await asyncio.gather(*tasks) if answer]
             if answers:
@@ -282,11 +286,10 @@ class StreamableHttp:
             else:
                 exchange.respond(202)
         finally:
-            reply.close()
             for task in tasks:
                 task.cancel()
 
-    async def _batched(self, exchange: Exchange, line: bytes, session: Session | None, reply: "_Reply") -> bytes | None:
+    async def _batched(self, reply: "_Reply", line: bytes, session: Session | None) -> bytes | None:
         """The response to one message of a batch; None for a notification or a response."""
         request_id, is_answered = id_of(line), False
 
@@ -299,101 +302,74 @@ class StreamableHttp:
             if not message.is_request:
                 self._on_notification(message, session)
                 return None
-            params, method = decode_params(message), message.method or ""
-            request = Request(bytes(message.id), method, params, Era.LEGACY, session, notify)
-            answer = self._server.handle(request)
-            assert not isinstance(answer, RunningCall)  # noqa: S101 — the request had no `on_response`
-            if isinstance(answer, bytes):
-                return answer
-            return await self._settled(exchange, message, params, Era.LEGACY, session, answer)
+            request = decode_request(message, session, notify)
+            request.era = Era.LEGACY
+            answer = self._handle(request)
+            return answer if isinstance(answer, bytes) else await self._settled(reply.exchange, request, answer)
         except ProtocolError as error:
             return error.as_message()
         except Exception:  # noqa: BLE001 — the barrier, as for a single message
             _log.exception("request %s failed", request_id.decode())
-            return _internal_error(request_id)
+            return internal_error(request_id)
         finally:
             is_answered = True
 
-    def _was_cancelled(self, key: object, task: asyncio.Task[Any]) -> bool:
-        """By message, which takes the call out of the table; not by a lost peer or the end of the server."""
-        return bool(key) and task not in self._calls.get(key, ())
-
-    def _forget(self, key: object, task: asyncio.Task[Any]) -> None:
-        tasks = self._calls.get(key, set())
-        tasks.discard(task)
-        if not tasks:
-            self._calls.pop(key, None)
-
-    def _on_notification(self, message: Message, session: Session | None) -> None:
-        if message.method != "notifications/cancelled":
-            return
-        try:
-            params = decode_params(message)
-        except ProtocolError:
-            return  # a malformed cancellation is ignored, as both eras ask
-        if params.meta.call_key and self._server.cancel_call(params.meta.call_key):
-            return
-        key = params.meta.call_key or (session and (session.id, bytes(params.request_id)))
-        for task in self._calls.pop(key, ()):
-            task.cancel()
-
     # Which era, and do header and body agree?
 
-    def _agreed_era(self, request: HttpRequest, message: Message, params: Params) -> Era:
+    def _agreed_era(self, http_request: HttpRequest, request: Request) -> Era:
         """The request's era. Raises `ProtocolError` where headers contradict the body or name an unknown version."""
-        header, in_body = _version_of(request), params.meta.version
-        method = message.method or ""
-        if in_body is None and header in ("", *eras.LEGACY):
-            return era_of(method, params) if not header else Era.LEGACY
-        if in_body is not None and header != in_body:
-            mirrored_headers.mismatch(bytes(message.id), "MCP-Protocol-Version", header, in_body)
+        header, params = _version_of(http_request), request.params
+        if params.meta.version is None and header in ("", *eras.LEGACY):
+            return Era.LEGACY if header else request.era
+        if params.meta.version not in (None, header):
+            mirrored_headers.mismatch(request.id, "MCP-Protocol-Version", header, params.meta.version)
         if header not in eras.SUPPORTED:
             raise _unsupported(header)
-        body = Body(bytes(message.id), method, params.name, bytes(params.arguments))
-        mirrored_headers.check(request.headers, body, self._mirrored)
+        body = Body(request.id, request.method, params.name, bytes(params.arguments))
+        mirrored_headers.check(http_request.headers, body, self._mirrored)
         return Era.MODERN
 
 
 class _Reply:
-    """One request's answer: plain JSON, unless something has to be said before the result; then an event stream."""
+    """The answer to one POST: plain JSON, or an event stream if something has to be sent before the result."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self._beat: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def may_stream(self) -> bool:
-        return b"text/event-stream" in self._exchange.request.headers.get(b"accept", b"").lower()
+        return b"text/event-stream" in self.exchange.request.headers.get(b"accept", b"").lower()
 
     def notify(self, message: bytes) -> None:
         if self._closed or not self.may_stream:
             return
-        self._begin()
-        self._exchange.send(encode_event(message))
+        if not self.exchange.streaming:
+            self._begin()
+        self.exchange.send(encode_event(message))
 
     def begin_if_slow(self) -> None:
         """Begin the stream after `PATIENCE_S`, so that the client sees that its request is being served."""
-        if self.may_stream and not self._exchange.streaming:
+        if self.may_stream and not self.exchange.streaming:
             self._beat = asyncio.get_running_loop().call_later(PATIENCE_S, self._on_beat)
 
-    def _begin(self) -> None:
-        if not self._exchange.streaming:
-            self._exchange.start_stream(200, EVENT_STREAM)
-            self._keep_alive()
-
-    def finish(self, response: bytes) -> None:
-        if self._exchange.streaming:
-            self._exchange.send(encode_event(response))
-            self._exchange.end()
+    def finish(self, response: bytes, status: int = 200) -> None:
+        if self.exchange.streaming:
+            self.exchange.send(encode_event(response))
+            self.exchange.end()
         else:
-            self._exchange.respond(200, response, _JSON_ONLY)
+            self.exchange.respond(status, response, _JSON_ONLY)
 
     def close(self) -> None:
         """From now on the connection belongs to the next request."""
         self._closed = True
         if self._beat is not None:
             self._beat.cancel()
+
+    def _begin(self) -> None:
+        self.exchange.start_stream(200, EVENT_STREAM)
+        self._keep_alive()
 
     def _keep_alive(self) -> None:
         """Comments keep a silent stream open across proxies and impatient clients."""
@@ -402,26 +378,15 @@ class _Reply:
         self._beat = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_beat)
 
     def _on_beat(self) -> None:
-        self._begin()
-        self._exchange.send(KEEP_ALIVE)
+        if not self.exchange.streaming:
+            self.exchange.start_stream(200, EVENT_STREAM)
+        self.exchange.send(KEEP_ALIVE)
         self._keep_alive()
 
 
-def _answer(exchange: Exchange, status: int, message: bytes) -> None:
-    if exchange.streaming:
-        exchange.send(encode_event(message))
-        exchange.end()
-    else:
-        exchange.respond(status, message, [JSON])
-
-
-def _internal_error(request_id: bytes) -> bytes:
-    return error_response(request_id, INTERNAL_ERROR, "Internal error; the server's log has the traceback")
-
-
-def _cancelled(request_id: bytes) -> bytes:
-    """HTTP needs some answer to a request that was cancelled by message; its sender no longer waits for it."""
-    return ProtocolError(INVALID_REQUEST, "Request cancelled", request_id=request_id).as_message()
+def _key_of(call_key: str | None, session: Session | None, request_id: bytes) -> object:
+    """The name by which a message may cancel the call; None without one."""
+    return call_key or (session and (session.id, request_id))
 
 
 def _path_of(request: HttpRequest) -> bytes:
