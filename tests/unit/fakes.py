@@ -3,10 +3,13 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any, Self
 
 import msgspec
 
+from brummer.host.real_system import REAL
+from brummer.host.system import System
 from brummer.link.target import Target
 from brummer.wire.http.server import Exchange, HttpServer
 from brummer.wire.mcp import identity
@@ -25,6 +28,11 @@ async def answer_with_arguments(exchange: Exchange, message: dict[str, Any]) -> 
 
 def respond(exchange: Exchange, message: dict[str, Any], result: object) -> None:
     exchange.respond(200, msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "result": result}), JSON)
+
+
+def seeded(rng: Random) -> System:
+    """The real system, with this jitter."""
+    return msgspec.structs.replace(REAL, random=rng)
 
 
 class FakeInstance:

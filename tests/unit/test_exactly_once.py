@@ -33,6 +33,7 @@ from brummer.wire.mcp.server import McpServer, ToolCall
 from brummer.wire.mcp.streamable_http import StreamableHttp
 from brummer.wire.mcp.tools import Tool, ToolTable
 
+from .fakes import seeded
 from .virtual_world import TOKEN, in_virtual_time
 
 LIMITS = Limits(in_flight_per_instance=4, waiting_per_instance=4)
@@ -132,7 +133,7 @@ class Hub:
 
     def __init__(self, target: Target, rng: Random) -> None:
         self.gate = Gate(LIMITS)
-        self.link = Link(target, limits=LIMITS, rng=rng, budget=self.gate.budget)
+        self.link = Link(target, limits=LIMITS, system=seeded(rng), budget=self.gate.budget)
         self.caller = Caller(self.link, self.gate)
         self.running = asyncio.create_task(self.link.run())
 

@@ -7,7 +7,6 @@ from typing import Any, get_args
 import pytest
 
 from brummer.health.catalog import DIRECTORY, KINDS, Observed, Severity, explain
-from brummer.link.state import State, standing
 from brummer.network.monitor import Event, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 from brummer.peers.timeline import reasons_of
@@ -162,18 +161,6 @@ def test_five_hundred_links_that_fail_are_one_line() -> None:
 
 
 # What a link is to others.
-
-
-@pytest.mark.parametrize("state", [State.DISCOVERED, State.CONNECTING])
-def test_a_link_that_tries_once_more_still_is_what_it_was(state: State) -> None:
-    assert standing(state, 0, None) is state
-    assert standing(state, 1, "connection_refused") is State.RETRYING
-    assert standing(state, 3, "impostor") is State.IMPOSTOR
-
-
-def test_a_link_that_stands_is_what_it_is() -> None:
-    for state in set(State) - {State.DISCOVERED, State.CONNECTING}:
-        assert standing(state, 3, "impostor") is state
 
 
 @pytest.mark.parametrize(

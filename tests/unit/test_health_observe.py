@@ -10,11 +10,11 @@ from brummer.health.catalog import Observed
 from brummer.health.observe import of_links, of_machine, of_places
 from brummer.link.admission import Gate
 from brummer.link.state import State
+from brummer.link.status import LastError, LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Paused, Slept
 from brummer.peers.timeline import Timeline
 from brummer.settings.limits import Limits
-from brummer.settings.servers import Server
 
 UNREADY_S = 7.0
 
@@ -43,32 +43,26 @@ class Several(list[Any]):
         self.gate = gate or Gate()
 
 
-def known(name: str, standing: State, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
-    """One whose link has this standing, and says this of itself."""
-    told = {"state": standing.value, "since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None}
+def known(name: str, state: State, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
+    """One whose link is in this state, and says this of itself."""
+    said = {"since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None, **status}
     link = SimpleNamespace(
-        standing=standing,
+        state=state,
         unready_s=UNREADY_S,
         path_is_cut=cut,
-        last_error=None,
-        target=SimpleNamespace(is_local=not foreign, refusal=None),
-        told={**told, **status},
+        refusal=None,
+        target=SimpleNamespace(is_local=not foreign),
+        said=LinkStatus(instance_id=name, state=state.shown, connections=0, in_flight=0, **said),
     )
-    record: Any = Server(name, "http://192.0.2.7/mcp") if foreign else SimpleNamespace(pid=4242)
-    return SimpleNamespace(id=name, link=link, record=record)
+    return SimpleNamespace(id=name, link=link, pid=None if foreign else 4242)
 
 
 def observed(instances: Any) -> list[Observed]:
-    return list(of_links(instances, [each.link.told for each in instances]))
-
-
-@pytest.fixture(autouse=True)
-def a_record_is_whatever_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.health.observe.Record", SimpleNamespace)
+    return list(of_links(instances, [each.link.said for each in instances]))
 
 
 @pytest.mark.parametrize(
-    ("standing", "more", "code"),
+    ("state", "more", "code"),
     [
         (State.DISCOVERED, {}, None),
         (State.CONNECTING, {}, None),
@@ -81,16 +75,18 @@ def a_record_is_whatever_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         (State.SUSPECT, {"cut": True}, "link_cut"),
         (State.RETRYING, {}, "link_retrying"),
         (State.RETRYING, {"cut": True}, "link_cut"),
+        (State.RECONNECTING, {"cut": True}, "link_cut"),
+        (State.RECHECKING, {}, "link_impostor"),
         (State.RETRYING, {"cut": True, "foreign": True}, "server_down"),
         (State.SUSPECT, {"foreign": True}, "server_down"),
         (State.IMPOSTOR, {}, "link_impostor"),
         (State.INCOMPATIBLE, {}, "link_incompatible"),
-        (State.GONE, {"reason": "withdrawn"}, None),
+        (State.WITHDRAWN, {"reason": "withdrawn"}, None),
         (State.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
     ],
 )
-def test_a_link_is_told_by_what_is_known_of_its_cause(standing: State, more: dict[str, Any], code: str | None) -> None:
-    assert [each.code for each in observed(Several(known("web-1", standing, **more)))] == ([code] if code else [])
+def test_a_link_is_told_by_what_is_known_of_its_cause(state: State, more: dict[str, Any], code: str | None) -> None:
+    assert [each.code for each in observed(Several(known("web-1", state, **more)))] == ([code] if code else [])
 
 
 def test_since_when_is_when_it_was_last_ready_and_not_when_it_was_last_dialled() -> None:
@@ -104,8 +100,8 @@ def test_since_when_is_when_it_was_last_ready_and_not_when_it_was_last_dialled()
 
 
 def test_while_it_is_dialled_again_the_detail_is_why_that_is_needed() -> None:
-    error = {"code": "connection_refused", "message": "Connection refused"}
-    dialled = known("web-1", State.RETRYING, state="connecting", reason="attempt 4", last_error=error)
+    error = LastError("connection_refused", "Connection refused")
+    dialled = known("web-1", State.RECONNECTING, reason="attempt 4", last_error=error)
     assert [each.detail for each in observed(Several(dialled))] == ["Connection refused"]
 
 

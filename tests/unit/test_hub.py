@@ -198,7 +198,7 @@ async def test_an_end_is_a_problem_unless_it_was_in_order(
 ) -> None:
     async with hub_with(shop) as router:
         await call(router, "scripts_list", {})
-        router._instances.gone(shop, reason)
+        router._instances.gone(shop, reason, withdrew=reason == "withdrawn")
         async with asyncio.timeout(30):
             while (status := (await call(router, "hub_status", {}))["structuredContent"])["links"][0][
                 "state"

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from brummer.core.errors import BadAnswer
-from brummer.link import link as link_module
 from brummer.link import refusals
 from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import SENT_AT_ONCE, Caller
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
+from brummer.link.health import DEFAULT_TIMING, Timing
 from brummer.link.link import Link
-from brummer.link.peer import Peer
-from brummer.link.state import TRANSITIONS, Event, State, next_state
+from brummer.link.peer import Condition, Peer
+from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import Reservations
@@ -28,7 +28,7 @@ from brummer.wire.http.server import Exchange
 from brummer.wire.mcp import identity
 from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
 
-from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond
+from .fakes import TOKEN, FakeInstance, answer_with_arguments, respond, seeded
 from .virtual_world import in_virtual_time
 
 
@@ -36,6 +36,10 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
     return Call(
         "tools/call", {"name": "tool", "arguments": arguments or {}}, repeatable=repeatable, deadline_s=deadline_s
     )
+
+
+IMPATIENT = Timing(silent_call_s=0.02, suspect_s=0.02, probe_deadline_s=0.03, after_defect_s=0.01)
+"""The same decisions, up to a hundred times sooner."""
 
 
 class CalledLink(Link):
@@ -47,9 +51,17 @@ class CalledLink(Link):
         limits: Limits = DEFAULTS,
         gate: Gate | None = None,
         reservations: Reservations | None = None,
+        timing: Timing = DEFAULT_TIMING,
     ) -> None:
         self.gate = gate or Gate(limits)
-        super().__init__(target, limits=limits, rng=Random(1), budget=self.gate.budget, reservations=reservations)
+        super().__init__(
+            target,
+            limits=limits,
+            system=seeded(Random(1)),
+            budget=self.gate.budget,
+            reservations=reservations,
+            timing=timing,
+        )
         self.caller = Caller(self, self.gate)
 
     async def call(self, call: Call) -> bytes:
@@ -58,9 +70,13 @@ class CalledLink(Link):
 
 @contextlib.asynccontextmanager
 async def running(
-    target: Peer, limits: Limits = DEFAULTS, gate: Gate | None = None, reservations: Reservations | None = None
+    target: Peer,
+    limits: Limits = DEFAULTS,
+    gate: Gate | None = None,
+    reservations: Reservations | None = None,
+    timing: Timing = DEFAULT_TIMING,
 ) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, gate, reservations)
+    link = CalledLink(target, limits, gate, reservations, timing)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -72,9 +88,7 @@ async def running(
 
 async def reached(link: CalledLink, state: State) -> None:
     async with asyncio.timeout(30):
-        while link.state is not state:
-            link._moved.clear()
-            await link._moved.wait()
+        await link.until_not(set(State) - {state})
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -402,7 +416,7 @@ async def test_a_full_server_is_not_an_impostor_and_closes_no_connection() -> No
         await has_heard(instance, 1)
         port = link.connections.calls.connections[0].local_port
         instance.take_no_more_connections()
-        await link.look()
+        await link.check()
         assert link.state is not State.IMPOSTOR
         assert link.last_error is not None
         assert link.last_error.code in ("server_full", "connection_closed", "connection_reset")
@@ -429,57 +443,59 @@ async def test_who_closes_after_every_answer_never_looks_ready() -> None:
     server.close()
 
 
-async def test_a_defect_costs_one_turn_and_never_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails(_: Link) -> None:
-        raise KeyError("a defect")
+def faulty(instance: FakeInstance, on_fault: Callable[[], object]) -> Target:
+    """The first time that its process is sampled is a defect; ``on_fault`` is called before."""
+    faults = [KeyError("a defect")]
 
-    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.01)
-    async with FakeInstance() as instance, running(instance.target) as link:
+    def condition() -> Condition:
+        if faults:
+            on_fault()
+            raise faults.pop()
+        return "unknown"
+
+    return dataclasses.replace(instance.target, condition=condition)
+
+
+async def has_happened(link: Link, event: Event) -> None:
+    await eventually(lambda: event in [transition.event for transition in link.history])
+
+
+async def test_a_defect_costs_one_turn_and_never_the_link() -> None:
+    async with FakeInstance() as instance, running(faulty(instance, instance.speaks.set), timing=IMPATIENT) as link:
         await link.call(tool_call())
-        with monkeypatch.context() as broken:
-            broken.setattr(Link, "_watch", fails)
-            link.hint()
-            async with asyncio.timeout(30):
-                while not any("internal error of the hub" in transition.reason for transition in link.history):
-                    await asyncio.sleep(0.001)
+        instance.speaks.clear()
+        checking = asyncio.create_task(link.check())  # the probe is not answered, so the process is sampled
+        await has_happened(link, Event.FAILED_INSIDE)
         await reached(link, State.READY)
         assert msgspec.json.decode(await link.call(tool_call({"n": 1})))["structuredContent"] == {"n": 1}
+        await checking
 
 
-async def test_a_defect_revives_no_link_whose_instance_is_proven_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.0)
-
+async def test_a_defect_revives_no_link_whose_instance_is_proven_gone() -> None:
     def fails() -> None:
         raise KeyError("a defect")
 
-    async with FakeInstance() as instance, running(instance.target) as link:
+    async with FakeInstance() as instance, running(instance.target, timing=IMPATIENT) as link:
         await reached(link, State.READY)
         link.on_gone = fails
         link.owner_gone("process died")
         await reached(link, State.GONE)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert (link.state, link.history[-1].reason) == (State.GONE, "process died")
+        await asyncio.sleep(2 * IMPATIENT.after_defect_s)
+        assert (link.state, link.reason) == (State.GONE, "process died")
         assert link.connections.size == 0
 
 
-async def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def fails(link: Link) -> None:
-        link.owner_gone("process died")
-        raise KeyError("a defect")
-
-    monkeypatch.setattr(link_module, "AFTER_DEFECT_S", 0.0)
-    async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
-        with monkeypatch.context() as broken:
-            broken.setattr(Link, "_watch", fails)
-            link.hint()
+async def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten() -> None:
+    async with FakeInstance() as instance:
+        target = faulty(instance, lambda: link.owner_gone("process died"))
+        async with running(target, timing=IMPATIENT) as link:
+            await reached(link, State.READY)
+            instance.speaks.clear()
+            await link.check()
             await reached(link, State.GONE)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert (link.state, link.history[-1].reason) == (State.GONE, "process died")
+            await asyncio.sleep(2 * IMPATIENT.after_defect_s)
+            assert (link.state, link.reason) == (State.GONE, "process died")
+            instance.speaks.set()
 
 
 def test_the_status_has_the_time_of_the_next_attempt_during_every_wait() -> None:
@@ -499,7 +515,7 @@ def test_the_status_has_the_time_of_the_next_attempt_during_every_wait() -> None
             for _ in range(2000):
                 if link.state is State.RETRYING and link.attempts > 1:
                     waits += 1
-                    assert link.status()["next_retry_s"] is not None
+                    assert link.status().next_retry_s is not None
                 await asyncio.sleep(0.01)
             assert waits > 100
 
@@ -510,10 +526,10 @@ async def test_looking_at_a_link_that_has_ended_returns() -> None:
     async with FakeInstance() as instance:
         async with running(instance.target) as link:
             await link.settled()
-            looking = asyncio.create_task(link.look())
+            looking = asyncio.create_task(link.check())
         async with asyncio.timeout(30):
             await looking
-            await link.look()
+            await link.check()
 
 
 async def test_what_is_no_progress_of_the_call_is_not_passed_on() -> None:
@@ -578,8 +594,33 @@ async def test_a_cancelled_call_frees_its_place() -> None:
 
 
 @pytest.mark.promise("every-transition-has-a-reason")
-def test_an_event_that_the_table_does_not_allow_raises_and_no_state_but_gone_is_without_a_way_back() -> None:
-    with pytest.raises(KeyError):
+def test_a_forbidden_event_names_itself_and_the_state() -> None:
+    with pytest.raises(ForbiddenEvent) as caught:
         next_state(State.GONE, Event.PROVEN)
-    for state in State:
-        assert TRANSITIONS[state][Event.RECORD_CHANGED] is State.DISCOVERED
+    assert (caught.value.event, caught.value.state) == (Event.PROVEN, State.GONE)
+    assert "proven" in caught.value.message
+    assert "gone" in caught.value.message
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_new_record_is_a_way_out_of_every_state(state: State) -> None:
+    assert TRANSITIONS[state][Event.RECORD_CHANGED] is State.DISCOVERED
+
+
+def test_every_state_is_reached_and_every_event_is_used() -> None:
+    assert {after for events in TRANSITIONS.values() for after in events.values()} == set(State)
+    assert {event for events in TRANSITIONS.values() for event in events} == set(Event)
+
+
+def test_a_link_that_tries_once_more_still_is_what_it_was() -> None:
+    for waiting in (State.RETRYING, State.IMPOSTOR):
+        attempting = next_state(waiting, Event.DIALLED)
+        assert (attempting in FAILING, attempting.shown) == (waiting in FAILING, "connecting")
+
+
+def test_agents_and_metrics_see_the_words_of_the_first_version() -> None:
+    assert set(SHOWN_STATES) == {
+        "discovered", "connecting", "ready", "suspect", "retrying", "impostor", "incompatible", "gone",
+    }  # fmt: skip
+    assert {State.WITHDRAWN.shown, State.GONE.shown} == {"gone"}
+    assert Event.OWNER_WITHDREW.shown == "owner_gone"

@@ -47,7 +47,7 @@ async def test_a_call_to_an_instance_that_is_not_there_fails_at_once() -> None:
     async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
         with pytest.raises(ConnectionRefused):
             await link.call(tool_call())
-        assert link.status()["last_error"]["code"] == "connection_refused"
+        assert link.status().as_json()["last_error"]["code"] == "connection_refused"
 
 
 @pytest.mark.promise("rollback")

@@ -24,7 +24,7 @@ from brummer.wire.http import connection
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE
 
-from .fakes import JSON, FakeInstance
+from .fakes import JSON, FakeInstance, seeded
 from .virtual_world import in_virtual_time
 
 LARGE = 2_000
@@ -168,7 +168,9 @@ class Books:
         self.rng = rng
         self.gate = Gate(LIMITS)
         self.reservations = MemoryReservations(Memory(1 << 40, 1 << 40, lambda: 0, lambda: None))
-        self.link = Link(target, limits=LIMITS, rng=rng, budget=self.gate.budget, reservations=self.reservations)
+        self.link = Link(
+            target, limits=LIMITS, system=seeded(rng), budget=self.gate.budget, reservations=self.reservations
+        )
         self.caller = Caller(self.link, self.gate)
         self.made: list[Made] = []
         self.tasks: list[asyncio.Task[None]] = []

@@ -258,11 +258,11 @@ async def test_a_stopped_instance_does_not_keep_the_place_that_others_are_probed
     async with crowd(3, Limits(connections=5)) as here:
         stopped = here.links[0]
         here.instances[0].speaks.clear()
-        looks = [asyncio.create_task(link.look()) for link in here.links]
+        looks = [asyncio.create_task(link.check()) for link in here.links]
         async with asyncio.timeout(10):
             await asyncio.gather(*looks)
             await reached(stopped, State.SUSPECT)
-            await here.links[1].look()
+            await here.links[1].check()
         assert [link.state for link in here.links[1:]] == [State.READY] * 2
         here.instances[0].speaks.set()
 
@@ -286,7 +286,7 @@ async def test_who_waits_for_one_of_the_hubs_own_places_closes_no_connection_of_
 async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_connection() -> None:
     async with crowd(1, Limits(connections=LIMIT)) as here:
         link = here.links[0]
-        link._probe = probe = Probe(link.connections, link.health, lambda: None)
+        link.prober.probe = probe = Probe(link.connections, link.health, lambda: None)
         await eventually(lambda: probe.is_over)
         link.retarget(link.target, "a new record")
         await reached(link, State.CONNECTING)
@@ -352,7 +352,7 @@ class Schedule:
             case "speak":
                 self._here.instances[what[0]].speaks.set()
             case "look":
-                self._looks.append(asyncio.create_task(self._here.links[what[0]].look()))
+                self._looks.append(asyncio.create_task(self._here.links[what[0]].check()))
             case "pass":
                 await asyncio.sleep(what[0])
         assert self._here.gate.budget.taken <= self._here.gate.budget.limit

@@ -19,16 +19,8 @@ from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
-from .test_link import eventually, reached, running, tool_call, unused_port
+from .test_link import IMPATIENT, eventually, reached, running, tool_call, unused_port
 from .virtual_world import in_virtual_time
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same decisions, a hundred times faster."""
-    monkeypatch.setattr(health, "SILENT_CALL_S", 0.02)
-    monkeypatch.setattr(health, "SUSPECT_S", 0.02)
-    monkeypatch.setattr(health, "PROBE_DEADLINE_S", 0.03)
 
 
 class Frozen(FakeInstance):
@@ -44,11 +36,8 @@ class Frozen(FakeInstance):
         await super()._handle(exchange)
 
 
-async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answered_when_it_goes_on(
-    impatient: None,
-) -> None:
-    async with Frozen() as instance, running(instance.target) as link:
-        link.health.interval_s = 0.02
+async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answered_when_it_goes_on() -> None:
+    async with Frozen() as instance, running(instance.target, timing=IMPATIENT) as link:
         await link.call(tool_call())
         port = link.connections.calls.connections[0].local_port
         instance.going.clear()
@@ -65,25 +54,23 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
         assert [call["params"]["arguments"] for call in instance.calls] == [{}, {"n": 1}, {"n": 2}]
 
 
-async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_the_process_does(impatient: None) -> None:
+async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_the_process_does() -> None:
     async with Frozen() as instance:
         target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, condition=lambda: "stopped")
-        async with running(target) as link:
-            link.health.interval_s = 0.02
+        async with running(target, timing=IMPATIENT) as link:
             await link.call(tool_call())
             instance.going.clear()
             with pytest.raises(DeadlineExceeded) as caught:
                 await link.call(tool_call(deadline_s=0.3))
             assert caught.value.context["condition"] == "stopped"
             assert caught.value.outcome == "unknown"
-            assert link.status()["reason"].startswith("stopped")
+            assert link.status().reason.startswith("stopped")
             instance.going.set()
 
 
 @pytest.mark.promise("no-false-accusation")
-async def test_late_timers_of_our_own_accuse_nobody(impatient: None) -> None:
-    async with Frozen() as instance, running(instance.target) as link:
-        link.health.interval_s = 0.02
+async def test_late_timers_of_our_own_accuse_nobody() -> None:
+    async with Frozen() as instance, running(instance.target, timing=IMPATIENT) as link:
         await link.call(tool_call())
         instance.going.clear()
         waiting = asyncio.create_task(link.call(tool_call()))
@@ -258,7 +245,7 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatc
         transitions = len(link.history)
         with monkeypatch.context() as patched:
             patched.setattr("brummer.wire.http.connection.socket.socket", none_left)
-            await link.look()
+            await link.check()
         assert link.last_error is not None
         assert link.last_error.code == "no_descriptor_left"
         assert (link.state, len(link.history), link.path_is_cut) == (State.READY, transitions, False)

@@ -11,9 +11,10 @@ from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.link import refusals
 from brummer.link.admission import Gate
+from brummer.link.base import Transition
 from brummer.link.call import Call
 from brummer.link.caller import Caller
-from brummer.link.link import Link, Transition
+from brummer.link.link import Link
 from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.wire.http.server import Exchange

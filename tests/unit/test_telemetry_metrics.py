@@ -22,7 +22,7 @@ from brummer.host.clocks import SystemClock
 from brummer.host.http_token import TokenUnusable
 from brummer.instance import metrics as instance_metrics
 from brummer.instance.counting import CountedCalls
-from brummer.link.link import Transition
+from brummer.link.base import Transition
 from brummer.link.outcome import CallEnded, Ending
 from brummer.link.state import Event, State, next_state
 from brummer.network.wake import ClockSet, Slept
@@ -122,7 +122,7 @@ async def test_a_killed_instance_that_is_started_again_is_a_recovery(counting: C
 async def test_an_instance_that_ended_as_it_should_is_no_loss(counting: Counting) -> None:
     counting.becomes_ready("shop", 1.0)
     counting.moves("shop", Event.CONNECTION_LOST, 4.9)
-    counting.moves("shop", Event.OWNER_GONE, 5.0, "withdrawn")
+    counting.moves("shop", Event.OWNER_WITHDREW, 5.0)
     counting.moves("shop", Event.RECORD_CHANGED, 8.0)
     counting.becomes_ready("shop", 8.5)
     assert counting.recoveries == (0, 0.0)

@@ -199,7 +199,7 @@ class World:
         return next(known for known in self.instances if known.id == project.id)
 
     def links(self) -> list[Link]:
-        return [known.link for known in self.instances if isinstance(known.link, Link)]
+        return [entry.robust for entry in self.instances if entry.robust is not None]
 
     async def all_ready(self, within_s: float) -> None:
         async with asyncio.timeout(within_s):

@@ -15,7 +15,6 @@ from brummer.cli.colour import BOLD, PLAIN, RED, Paint
 from brummer.cli.table import aligned, joined, width
 from brummer.discovery.record import displayable
 from brummer.health.catalog import Observed, as_json
-from brummer.link.state import State, standing
 from brummer.settings.units import span
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
@@ -27,7 +26,7 @@ INFO: Final = "info"
 TIMELINE_SHOWN: Final = 12
 """Entries that are shown: half a screen; --json has all."""
 
-_TRYING: Final = frozenset({State.DISCOVERED.value, State.CONNECTING.value, State.RETRYING.value})
+_TRYING: Final = frozenset({"discovered", "connecting", "retrying", "impostor"})
 
 _ORDER: Final = ("suspect", "retrying", "impostor", "incompatible", "connecting", "discovered", "gone", "ready")
 
@@ -130,9 +129,7 @@ def _standing(link: Link) -> tuple[str, ...]:
     """Another attempt of a failing link changes neither its state nor its reason."""
     error = link.last_error.message if link.last_error else ""
     if link.attempts and link.state in _TRYING:
-        return standing(
-            State(link.state), link.attempts, link.last_error.code if link.last_error else None
-        ).value, error
+        return "trying", error
     return link.state, error, link.reason, link.breaker, link.condition if link.condition in _NOT_RUNNING else ""
 
 

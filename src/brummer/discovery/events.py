@@ -1,12 +1,14 @@
 """What a registry says."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from brummer.discovery.record import Record
 
 GoneReason = Literal["withdrawn", "process died", "life lock free", "not published again"]
+WITHDRAWN: Final[GoneReason] = "withdrawn"
+"""The instance ended itself in good order."""
 
 
 class Appeared(msgspec.Struct, frozen=True):

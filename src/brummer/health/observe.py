@@ -6,47 +6,45 @@ Only facts: which of them explains the others is for `problems` to say.
 from collections.abc import Iterator
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from brummer.core.clock import Clock
 from brummer.core.supervisor import Supervisor
-from brummer.discovery.events import GoneReason
 from brummer.discovery.record import Record
 from brummer.discovery.registry import Registry
 from brummer.health.catalog import KINDS, Observed
 from brummer.host.pids import same_time_namespace
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
-from brummer.link.basic import BasicLink
 from brummer.link.connections import RESERVED_DESCRIPTORS
-from brummer.link.errors import Refused
-from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import ATTEMPTING, ENDED, State
+from brummer.link.status import LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import Paused, Slept
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Entry, Timeline
 
-WITHDRAWN: Final[GoneReason] = "withdrawn"
-
 _CODES: Final = {
     State.SUSPECT: "link_suspect",
     State.RETRYING: "link_retrying",
+    State.RECONNECTING: "link_retrying",
     State.IMPOSTOR: "link_impostor",
+    State.RECHECKING: "link_impostor",
     State.INCOMPATIBLE: "link_incompatible",
     State.GONE: "link_gone",
 }
 """Of a link in this state, if nothing more exact is known."""
 
 
-def of_links(instances: Instances, statuses: list[dict[str, Any]]) -> Iterator[Observed]:
+def of_links(instances: Instances, statuses: list[LinkStatus]) -> Iterator[Observed]:
     """``statuses``: what each link says of itself, in the order of the instances."""
     failing = []
     for entry, status in zip(instances, statuses, strict=True):
         if (problem := _of_link(entry, status)) is not None:
             failing.append(problem)
-        if status.get("breaker", "closed") != "closed":
-            detail = status["last_error"]["message"] if status["last_error"] else status["reason"]
-            yield Observed("breaker_open", detail, instances=(entry.id,))
+        if status.breaker not in ("closed", UNSET):
+            yield Observed("breaker_open", status.detail, instances=(entry.id,))
     yield from failing
     if instances.are_cut_off():
         left = [each for each in failing if each.code != "link_gone"]
@@ -55,38 +53,27 @@ def of_links(instances: Instances, statuses: list[dict[str, Any]]) -> Iterator[O
         yield Observed("cut_off", detail, min(ages, default=None), tuple(each.instances[0] for each in left))
 
 
-def _of_link(entry: InstanceEntry, status: dict[str, Any]) -> Observed | None:
+def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
     link, names = entry.link, (entry.id,)
-    stands = link.standing
-    if stands is State.GONE:
-        ended_well = status["reason"] == WITHDRAWN
-        return None if ended_well else Observed("link_gone", status["reason"], status["since_s"], names)
-    if status["condition"] == "stopped" and isinstance(entry.record, Record):
-        since_s = None if stands is State.READY else link.unready_s
-        return Observed("link_stopped", f"kill -CONT {entry.record.pid} lets it go on", since_s, names)
-    if status["condition"] == "frozen" and isinstance(entry.record, Record):
-        since_s = None if stands is State.READY else link.unready_s
-        return Observed("link_frozen", f"the control group of process {entry.record.pid} is frozen", since_s, names)
-    if (refusal := _refusal(link)) is not None:
+    if link.state in ENDED:
+        ended_well = link.state is State.WITHDRAWN
+        return None if ended_well else Observed("link_gone", status.reason, status.since_s, names)
+    unready_s = None if link.state is State.READY else link.unready_s
+    if status.condition == "stopped":
+        return Observed("link_stopped", f"kill -CONT {entry.pid} lets it go on", unready_s, names)
+    if status.condition == "frozen":
+        return Observed("link_frozen", f"the control group of process {entry.pid} is frozen", unready_s, names)
+    if (refusal := link.refusal) is not None:
         code = "server_busy" if refusal.transient else "server_refuses"
         return Observed(code, refusal.message, link.target.refused_s, names)
-    code = _CODES.get(stands, "")
+    code = _CODES.get(link.state, "")
     if not code:
         return None
-    if not isinstance(entry.record, Record):
+    if entry.pid is None:
         code = "server_down"
     elif link.path_is_cut:
         code = "link_cut"
-    error = status["last_error"]
-    detail = error["message"] if error and stands.value != status["state"] else status["reason"]
-    return Observed(code, detail, link.unready_s, names)
-
-
-def _refusal(link: Link | BasicLink) -> Refused | None:
-    """The refusal of the server, if that was its last answer."""
-    if link.standing is State.READY:
-        return link.target.refusal
-    return link.last_error if isinstance(link.last_error, Refused) else None
+    return Observed(code, status.detail if link.state in ATTEMPTING else status.reason, unready_s, names)
 
 
 def of_places(instances: Instances) -> Iterator[Observed]:

@@ -83,7 +83,7 @@ class Status:
                 "uptime_s": round(self._clock.elapsed() - self._started_s, 3),
             },
             "problems": explain(observed),
-            "links": links,
+            "links": [link.as_json() for link in links],
             "timeline": self._timeline.describe(),
             "limits": {
                 **limits_in_force(self._instances, self._descriptors),

@@ -110,7 +110,7 @@ class Recovery:
             for link in links:
                 if not link.target.is_local:
                     link.connections.drop_idle()
-        await self._look(links)
+        await self._check(links)
         self.timeline.finished(entry, f"read the directory again; {_outcome(links)}")
 
     # The network.
@@ -122,22 +122,22 @@ class Recovery:
         remote = [link for link in links if not link.target.is_local]
         if not event.online:
             for link in remote:
-                link.rest()
+                link.go_offline()
         concerned = [link for link in links if (event.loopback if link.target.is_local else event.online)]
-        await self._look(concerned)
+        await self._check(concerned)
         paused = "" if event.online or not remote else f"; {len(remote)} remote ones are not asked while offline"
         self.timeline.finished(entry, _outcome(concerned) + paused)
 
     # The wave.
 
     def _links(self) -> list[Link]:
-        return [entry.link for entry in self._instances if isinstance(entry.link, Link) and not entry.is_gone]
+        return [entry.robust for entry in self._instances if entry.robust is not None and not entry.is_gone]
 
-    async def _look(self, links: Sequence[Link]) -> None:
+    async def _check(self, links: Sequence[Link]) -> None:
         async def one(link: Link) -> None:
             await asyncio.sleep(self._rng.uniform(0, JITTER_S))
             async with self._slots:
-                await link.look()
+                await link.check()
 
         await asyncio.gather(*map(one, links))
 
@@ -146,6 +146,6 @@ def _outcome(links: Sequence[Link]) -> str:
     """In words: how the links stand."""
     if not links:
         return "no link to ask"
-    states = Counter(link.state.value for link in links)
+    states = Counter(link.state.shown for link in links)
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {told}"

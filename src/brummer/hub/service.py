@@ -22,7 +22,7 @@ import msgspec
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
-from brummer.discovery.events import Appeared, Changed, Event, Gone
+from brummer.discovery.events import WITHDRAWN, Appeared, Changed, Event, Gone
 from brummer.discovery.registry import Registry
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_directory, of_supervisor
@@ -125,7 +125,7 @@ class Hub:
             case Appeared(record) | Changed(_, record):
                 self.instances.appeared(record)
             case Gone(record, reason):
-                self.instances.gone(record, reason)
+                self.instances.gone(record, reason, withdrew=reason == WITHDRAWN)
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
         """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""

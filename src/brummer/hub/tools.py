@@ -8,10 +8,9 @@ import msgspec
 from brummer.contract.arguments import Connect, Listing, NoArguments
 from brummer.contract.tools import BY_NAME, renderer
 from brummer.health.catalog import rank_of
-from brummer.health.observe import WITHDRAWN
 from brummer.host.clocks import wall
 from brummer.hub.sessions import Sessions
-from brummer.link.state import State
+from brummer.link.state import FAILING, State
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.wire.mcp.server import ToolCall
@@ -21,7 +20,7 @@ _FAILS, _WORKS, _GONE = range(3)
 _WHOSE: Final = ("code", "instance", "instances", "task")
 """Fields that identify a problem, and stay the same while it lasts."""
 
-_FAILING: Final = frozenset({State.SUSPECT, State.RETRYING, State.IMPOSTOR, State.INCOMPATIBLE})
+_FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
 
 
 def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], dict[str, Any]]) -> list[Tool]:
@@ -90,5 +89,5 @@ def _began_s(problem: dict[str, Any], now_s: float) -> float:
 def _rank(entry: InstanceEntry) -> int:
     """A key that sorts failing links first."""
     if entry.is_gone:
-        return _GONE if entry.link.status()["reason"] == WITHDRAWN else _FAILS
-    return _FAILS if entry.link.standing in _FAILING else _WORKS
+        return _GONE if entry.link.state is State.WITHDRAWN else _FAILS
+    return _FAILS if entry.link.state in _FAILING else _WORKS

@@ -27,6 +27,15 @@ _LAST_DOUBLING: Final = 16
 """BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""
 
 
+def cap_s(*, is_refused: bool, is_near: bool) -> float:
+    """The longest pause. ``is_refused``: the peer answers and refuses, and no call waits. ``is_near``: the fault is on
+    this machine, where a dial costs next to nothing.
+    """
+    if is_refused:
+        return REFUSED_CAP_S
+    return LOCAL_CAP_S if is_near else RECONNECT_CAP_S
+
+
 def delay_s(attempt: int, rng: Random, cap_s: float = RECONNECT_CAP_S) -> float:
     """Seconds to wait after the ``attempt``-th failure in a row (1, 2, …), in [BASE_S, cap_s].
 

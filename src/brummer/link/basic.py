@@ -1,22 +1,24 @@
-"""The basic link: one new connection per call, thirty seconds, a look every five. Nothing is recovered.
+"""The basic link: one new connection per call, thirty seconds, a poll every five. Nothing is recovered.
 
 It is what `BRUMMER_USE_ROBUST_NETWORKING=false` switches to: the instant way back if the robust link should ever be the
 problem, and the baseline that the benchmarks and the fault tests compare it against.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import ClassVar, Final
 
 from brummer.core.errors import BrummerError, TimedOut, TransportError, Unreachable
 from brummer.host.real_system import REAL
 from brummer.host.system import System
+from brummer.link.base import BaseLink
 from brummer.link.call import Call
 from brummer.link.connections import connect_timeout_s
 from brummer.link.deadline import Deadline
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.outcome import is_answer, outcome_of
 from brummer.link.peer import Peer
-from brummer.link.state import State
+from brummer.link.state import ENDED, Event, State
+from brummer.link.status import LastError, LinkStatus
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
 
@@ -25,54 +27,30 @@ TIMEOUT_S: Final = 30.0
 """The deadline of a call to an instance; a foreign server's settings give its own."""
 
 
-class BasicLink:
-    """Stands where a `Link` and its `Caller` stand."""
+class BasicLink(BaseLink):
+    """Stands where a `Link` and its `Caller` stand. It makes no use of a mailbox: what it is told applies at once."""
+
+    is_waited_for: ClassVar[bool] = False
 
     def __init__(self, target: Peer, limits: Limits = DEFAULTS, system: System = REAL) -> None:
+        super().__init__(target, None, system)
         self._sockets = system.sockets
-        self._elapsed = system.clock.elapsed
-        self._loop = asyncio.get_running_loop()
-        self.target = target
         self._limits = limits
-        self.state = State.DISCOVERED
-        self.since_s = self._loop.time()
-        self._elapsed_since_s = self._elapsed()
-        self.last_error: TransportError | None = None
-        self._looked = asyncio.Event()
         self._in_flight = 0
 
-    @property
-    def is_failing(self) -> bool:
-        return self.state is State.RETRYING
-
-    @property
-    def standing(self) -> State:
-        return self.state
-
-    @property
-    def unready_s(self) -> float:
-        return 0.0 if self.state is State.READY else self._elapsed() - self._elapsed_since_s
-
-    @property
-    def path_is_cut(self) -> bool:
-        return isinstance(self.last_error, TimedOut | Unreachable)
-
-    def retarget(self, target: Peer, reason: str) -> None:  # noqa: ARG002 — the same shape as a `Link`'s
+    def retarget(self, target: Peer, reason: str) -> None:
         self.target = target
-        self._become(State.DISCOVERED)
+        self.apply(Event.RECORD_CHANGED, reason)
 
-    def owner_gone(self, reason: str) -> None:  # noqa: ARG002 — as above
-        self._become(State.GONE)
-
-    async def settled(self) -> None:
-        await self._looked.wait()
+    def owner_gone(self, reason: str, *, withdrew: bool = False) -> None:
+        if self.state not in ENDED:
+            self.apply(Event.OWNER_WITHDREW if withdrew else Event.OWNER_GONE, reason)
 
     async def run(self) -> None:
-        """Look every five seconds whether somebody listens there."""
+        """Connect every five seconds, to see whether the peer listens."""
         while True:
-            if self.state is not State.GONE:
-                await self._look()
-            self._looked.set()
+            if self.state not in ENDED:
+                await self._poll()
             await asyncio.sleep(POLL_S)
 
     async def call(self, call: Call) -> bytes:
@@ -100,21 +78,17 @@ class BasicLink:
     async def close(self) -> None:
         """Nothing is kept that would have to be closed."""
 
-    def status(self) -> dict[str, Any]:
-        return {
-            "instance_id": self.target.instance_id,
-            "state": self.state.value,
-            "since_s": round(self._elapsed() - self._elapsed_since_s, 3),
-            "reason": "basic link",
-            "condition": self.target.condition(),
-            "last_error": self.last_error and {"code": self.last_error.code, "message": self.last_error.message},
-            "attempts": 0,
-            "next_retry_s": None,
-            "connections": self._in_flight,
-            "in_flight": self._in_flight,
-            "parked": 0,
-            "dials": 0,
-        }
+    def status(self) -> LinkStatus:
+        return LinkStatus(
+            instance_id=self.target.instance_id,
+            state=self.state.shown,
+            since_s=self.state_s,
+            reason="basic link",
+            condition=self.condition,
+            last_error=LastError.of(self.last_error),
+            connections=self._in_flight,
+            in_flight=self._in_flight,
+        )
 
     async def _once(self, call: Call) -> bytes:
         connection = await self._connect()
@@ -142,15 +116,21 @@ class BasicLink:
             sockets=self._sockets,
         )
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
+        error: TransportError | None = None
         try:
             (await self._connect()).close()
-        except TransportError as error:
-            self.last_error = error
-            self._become(State.RETRYING)
-        else:
-            self._become(State.READY)
-
-    def _become(self, state: State) -> None:
-        if state is not self.state:
-            self.state, self.since_s, self._elapsed_since_s = state, self._loop.time(), self._elapsed()
+        except TransportError as failure:
+            error = self.last_error = failure
+            self.path_is_cut = isinstance(error, TimedOut | Unreachable)
+        if self.state in ENDED:  # meanwhile
+            return
+        if self.state is State.READY:
+            if error is not None:
+                self.apply(Event.CONNECTION_LOST, error.message)
+        elif error is None:
+            self.apply(Event.DIALLED, "polled")
+            self.apply(Event.PROVEN, "it listens")
+        elif self.state is State.DISCOVERED:
+            self.apply(Event.DIALLED, "polled")
+            self.apply(Event.FAILED, error.message)

@@ -31,7 +31,7 @@ from brummer.link.outcome import (
     outcome_of,
 )
 from brummer.link.pool import Pool
-from brummer.link.state import State
+from brummer.link.state import ENDED, State
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp.server import CLIENT_GONE
 
@@ -273,7 +273,7 @@ class Caller:
     async def _park(self, call: Call) -> None:
         """Wait for the link to become ready. Raises what is known when it does not."""
         link = self.link
-        if link.state is State.GONE and (hopeless := self._hopeless(call)):
+        if link.state in ENDED and (hopeless := self._hopeless(call)):
             raise hopeless
         link.hint()
         with self._gate.parking(link.target.instance_id, may_have_run=call.was_sent):

@@ -15,6 +15,12 @@ class Impostor(TransportError):
     code = "impostor"
 
 
+class ServerFull(TransportError):
+    """The server accepts no further connection, or is about to close: this proves nothing of who it is."""
+
+    code = "server_full"
+
+
 class NoResult(BadAnswer):
     """The answer came whole, and no result can be read from it: to ask again gives it again."""
 

@@ -1,10 +1,10 @@
 """Outcomes of probes and calls → how good a link is, and when to probe it next. Pure: time is passed in.
 
-Traffic that succeeds is proof of life and postpones probes. A quiet local link is probed in an aligned wave once a
-minute: the connection and the owner's pidfd would tell of most ends anyway. A call that has been silent for a while, or
-a failure, makes the link worth asking sooner. Failures double the interval up to the maximum; successes shrink it back
-by a tenth at a time. Quality is an exponentially weighted mean of success and of how the round trip compares with its
-own best (Jacobson's smoothing constant, 1/8); it stretches deadlines, never below a tenth, so nothing is divided by 0.
+An answer is proof of life and postpones probes. Quiet local links are probed in one aligned wave every 90 seconds: the
+connection and the owner's pidfd report most ends anyway. A call that has been silent for a while, or a failure, makes
+the next probe sooner. Failures double the interval up to the maximum; answers shrink it by a tenth at a time. Quality
+is an exponentially weighted mean of success and of how the round trip compares with its own best (Jacobson's smoothing
+constant, 1/8); it stretches deadlines, but never counts as less than a tenth, so nothing is divided by 0.
 
 Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late we are the ones who are slow, so deadlines are
 multiplied and nobody is accused.
@@ -39,6 +39,23 @@ SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
 
 
+AFTER_DEFECT_S: Final = 1.0
+"""After a defect in a link's task: one that comes back at once fills neither the log nor a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of a link that a test makes short."""
+
+    silent_call_s: float = SILENT_CALL_S
+    suspect_s: float = SUSPECT_S
+    probe_deadline_s: float = PROBE_DEADLINE_S
+    after_defect_s: float = AFTER_DEFECT_S
+
+
+DEFAULT_TIMING: Final = Timing()
+
+
 @dataclass(slots=True)
 class Health:
     """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing.
@@ -47,15 +64,19 @@ class Health:
     """
 
     patience_s: float = 0.0
+    timing: Timing = DEFAULT_TIMING
     quality: float = 1.0
     rtt_s: float | None = None
     best_rtt_s: float | None = None
     failures: int = 0
-    interval_s: float = SILENT_CALL_S
+    interval_s: float = field(init=False)
     last_proof_s: float = float("-inf")
     last_asked_s: float = float("-inf")
     lateness: int = 0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES), repr=False)
+
+    def __post_init__(self) -> None:
+        self.interval_s = self.timing.silent_call_s
 
     def asked(self, now_s: float) -> None:
         """A probe is on its way."""
@@ -65,8 +86,8 @@ class Health:
         """A probe or a call succeeded; ``rtt_s`` where the answer's time says something of the link."""
         self.failures = 0
         self.last_proof_s = now_s
-        if self.interval_s > SILENT_CALL_S:
-            self.interval_s = max(SILENT_CALL_S, self.interval_s * 0.9)
+        if self.interval_s > self.timing.silent_call_s:
+            self.interval_s = max(self.timing.silent_call_s, self.interval_s * 0.9)
         goodness = 1.0
         if rtt_s is not None:
             self.latencies_s.append(rtt_s)
@@ -92,7 +113,7 @@ class Health:
     def forgive(self) -> None:
         """What failed says nothing of what comes: the link is ready again, or we had been away ourselves."""
         self.failures = 0
-        self.interval_s = SILENT_CALL_S
+        self.interval_s = self.timing.silent_call_s
 
     def latency_s(self, percent: float) -> float | None:
         """That percentile of the last round trips; None before the first."""
@@ -106,13 +127,13 @@ class Health:
 
     def probe_deadline_s(self) -> float:
         """Longer on a poor link, and when we are late ourselves."""
-        stretched_s = PROBE_DEADLINE_S / max(WORST_QUALITY, self.quality)
+        stretched_s = self.timing.probe_deadline_s / max(WORST_QUALITY, self.quality)
         return max(self.patience_s, min(4.0, stretched_s)) * (self.lateness + 1)
 
     def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool, wave_s: float = WAVE_S) -> float:
         """When to probe next, on the caller's clock. Quiet links are probed together: one wakeup for all of them."""
         if suspect:
-            return max(now_s, self.last_asked_s + SUSPECT_S)
+            return max(now_s, self.last_asked_s + self.timing.suspect_s)
         if silent_calls:
-            return max(now_s, self.last_proof_s + self.interval_s, self.last_asked_s + SUSPECT_S)
+            return max(now_s, self.last_proof_s + self.interval_s, self.last_asked_s + self.timing.suspect_s)
         return (now_s // wave_s + 1) * wave_s

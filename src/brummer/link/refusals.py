@@ -73,18 +73,19 @@ def parked_too_long(link: Link, call: Call) -> BrummerError:
     if isinstance(link.last_error, Refused) and not call.was_sent:
         return link.last_error.after(link.last_error.retry_after_s)
     return ParkedTooLong(
-        f"{link.target.instance_id} is {link.state.value} ({link.history[-1].reason if link.history else 'new'})"
+        f"{link.target.instance_id} is {link.state.shown} ({link.reason})"
         f" and did not become ready within {PARK_S:g} s; {_advice(link)}",
         retry_after_s=1.0,
-        link=link.status(),
+        link=link.status().as_json(),
     )
 
 
 def gone(link: Link) -> BrummerError:
     """Its instance is proven gone, and the call does not wait for another run."""
-    why = link.history[-1].reason if link.history else "new"
     return ParkedTooLong(
-        f"{link.target.instance_id} is gone ({why}); {_advice(link)}", retry_after_s=1.0, link=link.status()
+        f"{link.target.instance_id} is gone ({link.reason}); {_advice(link)}",
+        retry_after_s=1.0,
+        link=link.status().as_json(),
     )
 
 
@@ -93,7 +94,7 @@ def breaker_open(link: Link, now_s: float) -> BrummerError:
     return BreakerOpen(
         f"calls to {link.target.instance_id} failed {link.breaker.failures} times in a row; {_advice(link)}",
         retry_after_s=round(link.breaker.retry_after_s(now_s), 3),
-        link=link.status(),
+        link=link.status().as_json(),
     )
 
 
@@ -104,7 +105,7 @@ def deadline_exceeded(link: Link, call: Call) -> BrummerError:
         f"{link.target.instance_id} did not answer within {call.deadline_s:g} s; its process is {condition}",
         instance=link.target.instance_id,
         condition=condition,
-        state=link.state.value,
+        state=link.state.shown,
     )
 
 

@@ -1,22 +1,53 @@
-"""A link's states and the events that move it, as one literal table. Nobody writes a state but by `next_state`.
+"""The states of a link, and the events that move it, as one literal table. `next_state` applies it.
 
-No state but ``gone`` is terminal, and a new record revives that too.
+A link is several machines. This table is the first; the others have two states or a counter each, and one owner:
+
+1. **State**: what the link knows of its peer. Stored in `BaseLink.state`; only `BaseLink.apply` writes it.
+2. **Check** {none, wanted, asked}: whether a probe is wanted or under way (`link/prober.py`). A check is wanted by a
+   wake, a network change, or the end of the last idle connection; the next dial or probe is that check.
+3. **Path** {whole, cut}: stored in `BaseLink.path_is_cut`. An attempt or a probe that could not even connect cuts it, a
+   proof makes it whole. Answers of calls under way prove nothing of a path that was cut: only a new connection does.
+4. **Reach** {online, offline}: stored in `Prober.is_online`. Offline, the link is neither probed nor dialled.
+5. **Settle window** {open, closed}: a time, `Link.is_settling`. While it is open, no failure moves machine 1.
+6. **Backoff**: `Link.attempts`, the failures in a row. It decides how long RETRYING and IMPOSTOR wait, and the count
+   starts anew with a record, with a connection that held, and after a wake.
+7. **Lateness** (`link/health.py`): while our own timers are late, no failure moves machine 1.
+8. **Connections** (`Connections.are_lost`): whether the link should have one and has none. It moves READY to RETRYING.
+
+The breaker (`link/breaker.py`) decides for calls only. It never moves the link.
+
+Some states look alike from outside: agents and people see `State.shown` and `Event.shown`.
 """
 
 from enum import Enum
+from typing import Final
+
+from brummer.core.errors import Internal
 
 
 class State(Enum):
-    """What a link knows of its instance; the values are what agents see."""
+    """What a link knows of its peer."""
 
     DISCOVERED = "discovered"
     CONNECTING = "connecting"
     READY = "ready"
     SUSPECT = "suspect"
     RETRYING = "retrying"
+    """It waits for the next attempt."""
+    RECONNECTING = "reconnecting"
+    """As RETRYING, in an attempt."""
     IMPOSTOR = "impostor"
+    RECHECKING = "rechecking"
+    """As IMPOSTOR, in an attempt."""
     INCOMPATIBLE = "incompatible"
     GONE = "gone"
+    WITHDRAWN = "withdrawn"
+    """Gone, because its owner ended it in good order."""
+
+    @property
+    def shown(self) -> str:
+        """The word that agents, people and metrics get."""
+        return _SHOWN.get(self, self.value)
 
 
 class Event(Enum):
@@ -32,56 +63,79 @@ class Event(Enum):
     CONNECTION_LOST = "connection_lost"
     RECORD_CHANGED = "record_changed"
     OWNER_GONE = "owner_gone"
+    OWNER_WITHDREW = "owner_withdrew"
     FAILED_INSIDE = "failed_inside"
+    """A defect of ours."""
+
+    @property
+    def shown(self) -> str:
+        """The word that logs and metrics get."""
+        return Event.OWNER_GONE.value if self is Event.OWNER_WITHDREW else self.value
 
 
 S, E = State, Event
 
-_ALWAYS: dict[Event, State] = {
+_SHOWN: Final = {
+    S.RECONNECTING: S.CONNECTING.value,
+    S.RECHECKING: S.CONNECTING.value,
+    S.WITHDRAWN: S.GONE.value,
+}
+
+SHOWN_STATES: Final = tuple(dict.fromkeys(state.shown for state in State))
+SHOWN_EVENTS: Final = tuple(dict.fromkeys(event.shown for event in Event))
+
+ATTEMPTING: Final = frozenset({S.CONNECTING, S.RECONNECTING, S.RECHECKING})
+UNKNOWN_YET: Final = ATTEMPTING | {S.DISCOVERED}
+"""An attempt decides soon."""
+FAILING: Final = frozenset({S.SUSPECT, S.RETRYING, S.RECONNECTING})
+"""It was asked in vain, and the cause is not known; that of an impostor, and of an end, is."""
+ENDED: Final = frozenset({S.GONE, S.WITHDRAWN})
+WATCHED: Final = frozenset({S.READY, S.SUSPECT})
+"""It has connections, or may have."""
+AT_REST: Final = ENDED | {S.INCOMPATIBLE}
+"""Only a new record changes these."""
+
+_OUTSIDE: Final = {
     E.RECORD_CHANGED: S.DISCOVERED,
     E.OWNER_GONE: S.GONE,
-    E.FAILED_INSIDE: S.DISCOVERED,
+    E.OWNER_WITHDREW: S.WITHDRAWN,
+}
+_ALWAYS: Final = {**_OUTSIDE, E.FAILED_INSIDE: S.RETRYING}
+_ATTEMPT: Final = {E.PROVEN: S.READY, E.FAILED: S.RETRYING, E.STRANGER_ANSWERED: S.IMPOSTOR, **_ALWAYS}
+_WATCH: Final = {
+    E.PROBE_UNANSWERED: S.SUSPECT,
+    E.CONNECTION_LOST: S.RETRYING,
+    E.STRANGER_ANSWERED: S.IMPOSTOR,
+    **_ALWAYS,
 }
 
-TRANSITIONS: dict[State, dict[Event, State]] = {
+TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     S.DISCOVERED: {E.DIALLED: S.CONNECTING, E.SPOKE_NOTHING_WE_KNOW: S.INCOMPATIBLE, **_ALWAYS},
-    S.CONNECTING: {
-        E.PROVEN: S.READY,
-        E.FAILED: S.RETRYING,
-        E.STRANGER_ANSWERED: S.IMPOSTOR,
-        **_ALWAYS,
-    },
-    S.READY: {
-        E.PROBE_ANSWERED: S.READY,
-        E.PROBE_UNANSWERED: S.SUSPECT,
-        E.CONNECTION_LOST: S.RETRYING,
-        E.STRANGER_ANSWERED: S.IMPOSTOR,
-        **_ALWAYS,
-    },
-    S.SUSPECT: {
-        E.PROBE_ANSWERED: S.READY,
-        E.PROBE_UNANSWERED: S.SUSPECT,
-        E.CONNECTION_LOST: S.RETRYING,
-        E.STRANGER_ANSWERED: S.IMPOSTOR,
-        **_ALWAYS,
-    },
-    S.RETRYING: {E.DIALLED: S.CONNECTING, **_ALWAYS},
-    S.IMPOSTOR: {E.DIALLED: S.CONNECTING, **_ALWAYS},
-    S.INCOMPATIBLE: {**_ALWAYS},
+    S.CONNECTING: _ATTEMPT,
+    S.READY: _WATCH,
+    S.SUSPECT: {E.PROBE_ANSWERED: S.READY, **_WATCH},
+    S.RETRYING: {E.DIALLED: S.RECONNECTING, E.SPOKE_NOTHING_WE_KNOW: S.INCOMPATIBLE, **_ALWAYS},
+    S.RECONNECTING: _ATTEMPT,
+    S.IMPOSTOR: {E.DIALLED: S.RECHECKING, **_ALWAYS},
+    S.RECHECKING: _ATTEMPT,
+    S.INCOMPATIBLE: {E.FAILED_INSIDE: S.INCOMPATIBLE, **_OUTSIDE},
     S.GONE: {E.RECORD_CHANGED: S.DISCOVERED},
+    S.WITHDRAWN: {E.RECORD_CHANGED: S.DISCOVERED},
 }
 
 
-def standing(state: State, attempts: int, last_error: str | None) -> State:
-    """What a link is to others: one that tries once more, after ``attempts`` in vain, still is what it was.
+class ForbiddenEvent(Internal):
+    """A defect of ours: the table does not allow the event in this state."""
 
-    ``last_error`` is a code.
-    """
-    if attempts and state in (State.DISCOVERED, State.CONNECTING):
-        return State.IMPOSTOR if last_error == "impostor" else State.RETRYING
-    return state
+    def __init__(self, event: Event, state: State) -> None:
+        super().__init__(f"a link that is {state.value} allows no event {event.value}")
+        self.event = event
+        self.state = state
 
 
 def next_state(state: State, event: Event) -> State:
-    """Raises KeyError for an event that the table does not allow in that state."""
-    return TRANSITIONS[state][event]
+    """Raises `ForbiddenEvent`."""
+    after = TRANSITIONS[state].get(event)
+    if after is None:
+        raise ForbiddenEvent(event, state)
+    return after

@@ -10,19 +10,13 @@ from typing import ClassVar
 
 import msgspec
 
-from brummer.core.errors import BadAnswer, TransportError
+from brummer.core.errors import BadAnswer
 from brummer.link.call import Answers, Call, OwnMeta
-from brummer.link.errors import Impostor
+from brummer.link.errors import Impostor, ServerFull
 from brummer.link.peer import Condition
 from brummer.wire.http import status_codes
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp import eras, identity
-
-
-class ServerFull(TransportError):
-    """Too many connections, or about to close: no proof, and no proof of the contrary."""
-
-    code = "server_full"
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ class InstanceEntry:
     link: Link | BasicLink
     caller: Caller | BasicLink
     task: asyncio.Task[None]
+    robust: Link | None = None
+    """The link, unless it is a basic one."""
     is_gone: bool = False
     """As discovery says; its link hears of it a moment later. A foreign server never is."""
     repeatable: frozenset[str] = frozenset()
@@ -39,11 +41,16 @@ class InstanceEntry:
     @property
     def is_waited_for(self) -> bool:
         """A call waits for its answer, or for it to come back."""
-        return isinstance(self.caller, Caller) and self.caller.is_waited_for
+        return self.caller.is_waited_for
 
     @property
     def id(self) -> str:
         return self.record.name if isinstance(self.record, Server) else self.record.instance_id
+
+    @property
+    def pid(self) -> int | None:
+        """None of a server that is not ours."""
+        return None if isinstance(self.record, Server) else self.record.pid
 
     @property
     def directory(self) -> str:
@@ -57,13 +64,13 @@ class InstanceEntry:
 
     def summary(self) -> dict[str, Any]:
         """An item of ``instances_list``."""
-        status = self.link.status()
+        status = self.link.status().as_json()
         return {
             "instance_id": self.id,
             "name": self.record.name,
             "directory": self.directory,
             "url": self.record.shown_url if isinstance(self.record, Server) else self.record.url,
-            "pid": None if isinstance(self.record, Server) else self.record.pid,
+            "pid": self.pid,
             **{key: status[key] for key in ("state", "since_s", "reason", "last_error", "next_retry_s")},
         }
 

@@ -13,9 +13,10 @@ from brummer.foreign.peer import ForeignTarget
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.admission import Gate
+from brummer.link.base import Transition
 from brummer.link.basic import BasicLink
 from brummer.link.caller import Caller
-from brummer.link.link import Link, Transition
+from brummer.link.link import Link
 from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
 from brummer.peers.instance_client import target_of
@@ -123,8 +124,9 @@ class Instances:
     def _new(self, record: Record | Server, target: Peer) -> InstanceEntry:
         link: Link | BasicLink
         caller: Caller | BasicLink
+        robust: Link | None = None
         if self.are_robust:
-            link = Link(
+            link = robust = Link(
                 target,
                 limits=self.gate.limits,
                 transitions=self.transitions,
@@ -132,18 +134,18 @@ class Instances:
                 reservations=self.reservations,
                 system=self._system,
             )
-            caller = self.make_caller(link, self.gate, self.are_cut_off, self.calls_ended)
+            caller = self.make_caller(robust, self.gate, self.are_cut_off, self.calls_ended)
         else:
             link = caller = BasicLink(target, self.gate.limits, self._system)
         task = self._supervisor.start(f"link {target.instance_id}", link.run)
-        return InstanceEntry(record, link, caller, task)
+        return InstanceEntry(record, link, caller, task, robust)
 
-    def gone(self, record: Record, reason: str) -> None:
-        """The end of this run. It says nothing of another run of the same instance."""
+    def gone(self, record: Record, reason: str, *, withdrew: bool = False) -> None:
+        """The end of this run is proven; that says nothing of another run. ``withdrew``: it ended in good order."""
         self.resolver.changed()
         entry = self._entries.get(record.instance_id)
         if entry is not None and isinstance(entry.record, Record) and entry.record.generation == record.generation:
-            entry.link.owner_gone(reason)
+            entry.link.owner_gone(reason, withdrew=withdrew)
             entry.is_gone = True
 
     def keep_only(self, records: Mapping[str, Record]) -> None:
@@ -188,8 +190,8 @@ class Instances:
         """What can be had again."""
         self.resolver.forget_places()
         for entry in self._entries.values():
-            if isinstance(entry.link, Link):
-                entry.link.connections.drop_spares()
+            if entry.robust is not None:
+                entry.robust.connections.drop_spares()
         self._system.memory.give_back()
 
     async def close(self) -> None:

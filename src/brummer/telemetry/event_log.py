@@ -3,7 +3,7 @@
 import logging
 
 from brummer.core.log import fields
-from brummer.link.link import Transition
+from brummer.link.base import Transition
 from brummer.link.outcome import CallEnded
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline, reasons_of
@@ -21,8 +21,8 @@ def log_events(instances: Instances, timeline: Timeline) -> None:
 
 
 def _moved(moved: Transition) -> None:
-    before, after = moved.before.value, moved.after.value
-    event = f"link_{moved.event.value}"
+    before, after = moved.before.shown, moved.after.shown
+    event = f"link_{moved.event.shown}"
     extra = fields(event=event, link=moved.instance_id, before=before, state=after, reason=moved.reason)
     _log.info("%s: %s -> %s: %s", moved.instance_id, before, after, moved.reason, extra=extra)
 

@@ -14,14 +14,13 @@ from brummer import __version__
 from brummer.contract.tools import BY_NAME
 from brummer.core.histogram import CALL_S, RECOVERY_S, Histogram
 from brummer.core.metrics import Family, Metric
-from brummer.discovery.events import GoneReason
 from brummer.discovery.registry import Registry
 from brummer.health.status import in_use, limits_in_force
+from brummer.link.base import Transition
 from brummer.link.breaker import BreakerState
 from brummer.link.caller import Caller
-from brummer.link.link import Link, Transition
 from brummer.link.outcome import CallEnded, Ending
-from brummer.link.state import Event, State
+from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, Event, State
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline
@@ -29,7 +28,6 @@ from brummer.peers.timeline import Handled, Timeline
 INSTANCES_LIMIT: Final = 1_000
 """Instances whose calls are counted before those that are not known any more are forgotten."""
 
-WITHDRAWN: Final[GoneReason] = "withdrawn"
 OTHER_TOOL: Final = "other"
 WAKES: Final = ("slept", "paused")
 
@@ -116,7 +114,7 @@ class HubMetrics:
         self._recovery = Histogram(RECOVERY_S)
         self._wake_to_ready = Histogram(RECOVERY_S)
         self._events: Counter[str] = Counter()
-        self._transitions: Counter[str] = Counter({event.value: 0 for event in Event})
+        self._transitions: Counter[str] = Counter(dict.fromkeys(SHOWN_EVENTS, 0))
         instances.transitions.subscribe(self._moved)
         instances.calls_ended.subscribe(self._call_ended)
         timeline.handled.subscribe(self._handled)
@@ -129,12 +127,12 @@ class HubMetrics:
         duration.observe(call.took_s)
 
     def _moved(self, moved: Transition) -> None:
-        self._transitions[moved.event.value] += 1
-        if moved.before is State.CONNECTING:
+        self._transitions[moved.event.shown] += 1
+        if moved.before in ATTEMPTING:
             self._counts_of(moved.instance_id).attempts[ATTEMPTS.get(moved.event, ABANDONED)] += 1
         if moved.before is State.READY and moved.after is not State.READY:
             self._lost_at_s[moved.instance_id] = moved.at_s
-        if moved.reason == WITHDRAWN:  # it ended as it should: that is no loss, and its return no recovery
+        if moved.after is State.WITHDRAWN:  # it ended as it should: that is no loss, and its return no recovery
             self._lost_at_s.pop(moved.instance_id, None)
         elif moved.after is State.READY and (lost_at_s := self._lost_at_s.pop(moved.instance_id, None)) is not None:
             self._recovery.observe(moved.at_s - lost_at_s)
@@ -196,14 +194,14 @@ def _by_instance(counts: Mapping[str, Counter[str]]) -> dict[tuple[str, ...], fl
 
 def _seen(everybody: list[InstanceEntry]) -> Iterator[Family]:
     """The links as they are; not their `status`, which looks at each one's process: 500 such looks hold up the loop."""
-    states = {entry.id: entry.link.state for entry in everybody}
-    links = {entry.id: entry.link for entry in everybody if isinstance(entry.link, Link)}
+    states = {entry.id: entry.link.state.shown for entry in everybody}
+    links = {entry.id: entry.robust for entry in everybody if entry.robust is not None}
     lanes = {
         entry.id: (entry.caller.quick, entry.caller.waiting) for entry in everybody if isinstance(entry.caller, Caller)
     }
     now_s = asyncio.get_running_loop().time()
     breakers = {who: link.breaker.state(now_s) for who, link in links.items()}
-    yield STATE.family({(who, state.value): float(own is state) for who, own in states.items() for state in State})
+    yield STATE.family({(who, state): float(own == state) for who, own in states.items() for state in SHOWN_STATES})
     yield BREAKER.family(
         {(who, state): float(own == state) for who, own in breakers.items() for state in get_args(BreakerState)}
     )

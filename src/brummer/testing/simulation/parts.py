@@ -20,7 +20,7 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.service import Hub, hub_on
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
-from brummer.link.link import Transition
+from brummer.link.base import Transition
 from brummer.link.state import State
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot

@@ -6,7 +6,6 @@ import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
 from brummer.testing.simulation import leaks, status
@@ -157,7 +156,7 @@ class Schedule:
             known = {each.id: each.link for each in run.hub.instances}
             for name in [*(each.id for each in self.world.instances), "docs"]:
                 link = known.get(name)
-                if not isinstance(link, Link) or link.state is not State.READY:
+                if link is None or link.state is not State.READY:
                     found.append(f"{run.name} {name} {link.state.value if link else 'unknown'}")
         return found
 
