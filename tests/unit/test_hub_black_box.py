@@ -15,7 +15,7 @@ from brummer.core.errors import InvalidArguments, NotFound
 from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for
 from brummer.hub.black_box import ANSWERED, BlackBoxes
-from brummer.logs.journal.files import Lost, ProjectFiles, RunFiles
+from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line
 
@@ -34,7 +34,7 @@ def leave(tmp_path: Path) -> Leave:
         files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", about), stem(generation, 1, "dev"))
         process = {"process_id": "dev-1", "name": "dev", "status": "running", "pid": 7, "ended_at": None}
         line = Line(1, "dev", "stderr", "2026-01-01T00:00:00.000Z", "no route")
-        files.write([line], [(1, {"n": 1, "kind": "started"}, process)], Lost(), is_last=True)
+        files.write([line], [(1, {"n": 1, "kind": "started"}, process)], LostLines(), is_last=True)
         return about
 
     return left
@@ -94,7 +94,7 @@ async def test_its_answers_fit_into_the_limit(boxes: BlackBoxes, shop: About, tm
             noted: list[tuple[int, object, object]] = [
                 (script + 1, {"n": script + 1, "kind": "started", "at": stamp, "lines": ["x" * 200] * 3}, process)
             ]
-            files.write(lines, noted, Lost(), is_last=True)
+            files.write(lines, noted, LostLines(), is_last=True)
 
     await asyncio.to_thread(leave_much)
     arguments = {"query": "route", "around": 2} if tool == "logs_search" else {}
@@ -113,7 +113,7 @@ async def test_an_edited_file_is_shown_unchanged(boxes: BlackBoxes, shop: About,
 
     def edit() -> None:
         files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", shop), stem("generation-2", 1, "odd"))
-        files.write([], [(1, change, process)], Lost(), is_last=True)
+        files.write([], [(1, change, process)], LostLines(), is_last=True)
 
     await asyncio.to_thread(edit)
     assert (await asked(boxes, shop, "scripts_status", name="odd"))["processes"] == [process]

@@ -15,7 +15,7 @@ from brummer.instance.black_box import Past
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import instance_tools
-from brummer.logs.journal.files import Lost, ProjectFiles, RunFiles
+from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line, Output, size_of
 from brummer.process.guard import Guard
@@ -61,7 +61,7 @@ def _leave_past(root: Path) -> None:
     process = {"process_id": "dev-1", "name": "dev", "status": "running", "pid": 7, "urls": [], "exit_code": None}
     process |= {"signal": None, "started_at": "2026-01-01T12:00:00.000Z", "ended_at": None}
     change = {"n": 1, "at": "2026-01-01T12:00:00.000Z", "kind": "started", "process": "dev", "process_id": "dev-1"}
-    files.write(_past_lines(), [(1, change, process)], Lost(), is_last=True)
+    files.write(_past_lines(), [(1, change, process)], LostLines(), is_last=True)
 
 
 def _fill(output: Output) -> None:

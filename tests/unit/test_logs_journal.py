@@ -18,7 +18,7 @@ from brummer.host.files import write_all
 from brummer.logs.journal import files as journal_files
 from brummer.logs.journal import query, record_format, retention
 from brummer.logs.journal import writer as journal_module
-from brummer.logs.journal.files import FACTS_BYTES, KEPT_BYTES, Lost, ProjectFiles, RunFiles
+from brummer.logs.journal.files import FACTS_BYTES, KEPT_BYTES, LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.reader import LOST, BlackBox, projects
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.journal.writer import Journal
@@ -42,7 +42,7 @@ def written(root: Path, number: int, lines: list[Line], process: dict[str, Any],
     """A run that has left these."""
     files = RunFiles(ProjectFiles(lambda: root, ABOUT), stem(generation, number, process["name"]))
     change = {"n": number, "kind": "started", "process_id": process["process_id"]}
-    files.write(lines, [(number, change, process)], Lost(), is_last=True)
+    files.write(lines, [(number, change, process)], LostLines(), is_last=True)
     assert not files.has_failed
 
 
@@ -195,7 +195,7 @@ def test_lines_that_could_not_be_written_are_counted_when_the_disk_has_room_agai
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
-    files.write([line(1)], [(1, {}, facts())], Lost(), is_last=False)
+    files.write([line(1)], [(1, {}, facts())], LostLines(), is_last=False)
 
     def full(descriptor: int, data: bytes) -> None:
         os.write(descriptor, data[:20])
@@ -203,9 +203,9 @@ def test_lines_that_could_not_be_written_are_counted_when_the_disk_has_room_agai
 
     with monkeypatch.context() as patched:
         patched.setattr(journal_files, "write_all", full)
-        files.write([line(2), line(3)], [(2, {}, facts(status="ready"))], Lost(), is_last=False)
+        files.write([line(2), line(3)], [(2, {}, facts(status="ready"))], LostLines(), is_last=False)
     assert files.has_failed
-    files.write([line(4)], [], Lost(), is_last=True)
+    files.write([line(4)], [], LostLines(), is_last=True)
     assert not files.has_failed
     found = box(tmp_path)
     assert [(one.n, one.stream) for one in found.lines("dev").entries] == [(1, "stdout"), (3, "brum"), (4, "stdout")]
@@ -233,8 +233,8 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
     for _ in range(40):
         lines = [line(n + k, "x" * 999) for k in range(1, 201)]
         n += 200
-        files.write(lines, [(1, {}, facts())] if n == 200 else [], Lost(), is_last=False)
-    files.write([], [], Lost(), is_last=True)
+        files.write(lines, [(1, {}, facts())] if n == 200 else [], LostLines(), is_last=False)
+    files.write([], [], LostLines(), is_last=True)
     kept = box(tmp_path).lines("dev")
     bytes_kept = sum(len(one.text) + 1 for one in kept.entries)
     assert KEPT_BYTES <= bytes_kept <= KEPT_BYTES * 3 // 2
@@ -250,7 +250,7 @@ def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_oth
     change = {"kind": "error", "lines": ["x" * 200] * 5}
     count = 4 * FACTS_BYTES // 1000
     for n in range(1, count + 1):
-        files.write([], [(n, change, facts(urls=[f"http://localhost:{n}"]))], Lost(), is_last=n == count)
+        files.write([], [(n, change, facts(urls=[f"http://localhost:{n}"]))], LostLines(), is_last=n == count)
     assert not files.has_failed
     found = box(tmp_path)
     assert found.processes("dev", is_over=False) == [facts(urls=[f"http://localhost:{count}"])]
@@ -263,7 +263,7 @@ def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_oth
 
 def test_changes_that_are_gone_in_between_are_counted_there(tmp_path: Path) -> None:
     files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
-    files.write([], [(n, {}, facts()) for n in (2, 3, 3, 7, 8)], Lost(), is_last=True)
+    files.write([], [(n, {}, facts()) for n in (2, 3, 3, 7, 8)], LostLines(), is_last=True)
     kept = box(tmp_path).changes()
     assert [noted.n for noted in kept.entries] == [2, 3, 7, 8]
     assert [kept.read(f"{GENERATION}.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
@@ -271,10 +271,10 @@ def test_changes_that_are_gone_in_between_are_counted_there(tmp_path: Path) -> N
 
 def test_a_black_box_that_somebody_has_removed_is_begun_anew(tmp_path: Path) -> None:
     files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
-    files.write([], [(1, {"text": "x" * FACTS_BYTES}, facts())], Lost(), is_last=False)
+    files.write([], [(1, {"text": "x" * FACTS_BYTES}, facts())], LostLines(), is_last=False)
     shutil.rmtree(tmp_path / ABOUT.instance_id)
     for n in (2, 3):  # the first finds that it is gone
-        files.write([], [(n, {}, facts())], Lost(), is_last=n == 3)
+        files.write([], [(n, {}, facts())], LostLines(), is_last=n == 3)
     assert [noted.n for noted in box(tmp_path).changes().entries] == [2, 3]
 
 
@@ -303,9 +303,9 @@ def test_all_files_of_a_project_together_are_bounded_and_the_newest_lines_stay(
         for _ in range(4):
             lines = [line(n + k, text) for k in range(1, 1 + limit_bytes // (2 * (len(text) + 100)))]
             n = lines[-1].n
-            files.write(lines, [(n, {}, facts(f"dev-{number}"))], Lost(), is_last=False)
+            files.write(lines, [(n, {}, facts(f"dev-{number}"))], LostLines(), is_last=False)
             assert sum(path.stat().st_size for path in files_of(tmp_path)) <= limit_bytes
-        files.write([], [], Lost(), is_last=True)
+        files.write([], [], LostLines(), is_last=True)
         assert not files.has_failed
     assert box(tmp_path).lines(None).entries[-1].n == n
 
@@ -315,12 +315,12 @@ def test_who_lives_makes_room_for_others_that_live(tmp_path: Path) -> None:
     runs = [RunFiles(project, stem(GENERATION, number, f"dev-{number}")) for number in (1, 2)]
     for number, run_files in enumerate(runs, start=1):
         lines = [line(10_000 * number + k, "x" * 999, f"dev-{number}") for k in range(1, 1_001)]
-        run_files.write(lines, [(number, {}, facts(f"dev-{number}-1"))], Lost(), is_last=False)
+        run_files.write(lines, [(number, {}, facts(f"dev-{number}-1"))], LostLines(), is_last=False)
     assert sum(path.stat().st_size for path in files_of(tmp_path)) <= 1_000_000
     kept = [box(tmp_path).lines(f"dev-{number}-1").entries for number in (1, 2)]
     assert [entries[-1].n for entries in kept] == [11_000, 21_000]
     for run_files in runs:
-        run_files.write([], [], Lost(), is_last=True)
+        run_files.write([], [], LostLines(), is_last=True)
 
 
 def test_projects_of_long_ago_make_room(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_a_file_that_is_in_the_way_is_never_written_to(tmp_path: Path) -> None:
     target = tmp_path / "target"
     (tmp_path / ABOUT.instance_id / stem(GENERATION, 2, "dev").facts()).symlink_to(target)
     files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 2, "dev"))
-    files.write([line(1)], [(1, {}, facts())], Lost(), is_last=True)
+    files.write([line(1)], [(1, {}, facts())], LostLines(), is_last=True)
     assert files.has_failed
     assert not target.exists()
 

@@ -67,13 +67,13 @@ class Past:
         self._generation = generation
 
     async def processes(self, name: str) -> list[dict[str, Any]]:
-        """The last runs of this name, or the one of an id (``dev-1@GENERATION``), as `scripts_status` shows them."""
+        """The last runs of this name, or the run with this id (``dev-1@GENERATION``), as in `scripts_status`."""
         box = await asyncio.to_thread(self._box)
         found = box.find(name)[:SHOWN_PAST]
         return [{**run.facts(None, is_over=True), "from": "black box"} for run in found]
 
     async def lines(self, wanted: TailLogs) -> dict[str, Any]:
-        """As `logs_tail` or `logs_search`, of one of those. Raises NotFound, InvalidArguments."""
+        """The answer of `logs_tail` or `logs_search` about one of those. Raises NotFound, InvalidArguments."""
         from brummer.logs.journal import query  # noqa: PLC0415 - not before it is asked for
 
         box = await asyncio.to_thread(self._box)

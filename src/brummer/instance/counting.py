@@ -1,4 +1,4 @@
-"""What an instance counts from its start on: calls, and what happened to its scripts. `metrics` tells it."""
+"""The counts of an instance since its start: of calls, and of the changes of its scripts. `metrics` shows them."""
 
 import asyncio
 from collections import Counter
@@ -53,7 +53,7 @@ class CountedCalls:
 
 
 class Counting:
-    """Everything that is counted, or can be looked at when somebody asks."""
+    """All counts, and the objects whose state is read when the metrics are requested."""
 
     def __init__(self, manager: Manager, calls: CountedCalls, ledger: Ledger, memory: Memory) -> None:
         self.manager = manager

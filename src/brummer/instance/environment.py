@@ -68,9 +68,9 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _next_part(file: io.FileIO, room: int, until_s: float) -> bytes | None:
-    """Empty at the end. Whoever has opened a pipe for writing may still be asking for a password."""
+    """Empty at the end. The program that has opened a pipe for writing may still be waiting for a password."""
     coming = select.poll()
     coming.register(file, select.POLLIN)
     if not coming.poll(max(0.0, until_s - awake()) * 1000):
-        raise TimeoutError(errno.ETIMEDOUT, f"nobody has written into this pipe within {PIPE_WAIT_S:g} s")
+        raise TimeoutError(errno.ETIMEDOUT, f"no program has written into this pipe within {PIPE_WAIT_S:g} s")
     return file.read(room)

@@ -41,8 +41,8 @@ class NotBegun(ProtocolError):
     """The instance did not begin the call on this request. The hub decides whether to send the call again."""
 
     def __init__(self, data: NotBegunData, request_id: bytes) -> None:
-        told = msgspec.to_builtins(data)
-        super().__init__(NOT_BEGUN, "The call was not begun", request_id=request_id, data=told, http_status=200)
+        fields = msgspec.to_builtins(data)
+        super().__init__(NOT_BEGUN, "The call was not begun", request_id=request_id, data=fields, http_status=200)
 
 
 class KeyedCalls:

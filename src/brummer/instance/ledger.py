@@ -75,7 +75,7 @@ class Ledger:
         self._forget(now_s)
 
     def shed(self, now_s: float, *, older_than_s: float) -> None:
-        """Forget results that nobody will ask for any more, because memory is short."""
+        """Memory is short: forget results that no hub will request any more."""
         self._forget(now_s, older_than_s)
 
     def _forget(self, now_s: float, max_age_s: float | None = None) -> None:

@@ -1,7 +1,8 @@
-"""What outlives both an instance and its guard, as after ``killall -9 python3``, ends before the next instance of that
-project begins: it would have its ports, and nobody else knows whose it is.
+"""Processes that outlive both an instance and its guard, as after ``killall -9 python3``, are ended before the next
+instance of that project begins: they would have its ports, and no other program knows their origin.
 
-A hidden file beside the record says which generation runs, and as which process. Whoever ends in order removes it.
+A hidden file beside the record names the generation that runs, and its process. An instance that ends in order removes
+it.
 """
 
 import asyncio
@@ -29,8 +30,8 @@ class _Owner(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def succession(directory: Path, instance_id: str, generation: str) -> AsyncIterator[None]:
-    """Used when the life lock is held. What a dead predecessor has left is ended first, as its guard would have: that
-    takes 2 s at the most, and some milliseconds where nothing is left.
+    """Used when the life lock is held. First ends what a dead generation has left, as its guard would have: that takes
+    at most 2 s, and some milliseconds if nothing is left.
     """
     path = directory / f".{instance_id}.generation"
     await asyncio.to_thread(_begin, path, _Owner(generation, own_identity()))
@@ -43,12 +44,12 @@ async def succession(directory: Path, instance_id: str, generation: str) -> Asyn
 def _begin(path: Path, own: _Owner) -> None:
     if before := _owner_in(path):
         _end_what_is_left(before)
-    with contextlib.suppress(OSError):  # a kindness to the next, no more
+    with contextlib.suppress(OSError):  # only the next instance needs it
         write_atomically(path, msgspec.json.encode(own), durable=False)
 
 
 def _end(path: Path, generation: str) -> None:
-    """In order, so that nothing is left. Where there are no locks another may have begun by now."""
+    """Nothing is left. Without locks another instance may have begun by now."""
     owner = _owner_in(path)
     if owner is not None and owner.generation == generation:
         with contextlib.suppress(OSError):
@@ -65,11 +66,11 @@ def _owner_in(path: Path) -> _Owner | None:
 def _end_what_is_left(owner: _Owner) -> None:
     if not same_namespace(owner.process) or is_running(owner.process):
         return
-    from brummer.process.guard_main import MARK, end_all, find  # noqa: PLC0415 - most have ended in order
+    from brummer.process.guard_main import MARK, end_all, find  # noqa: PLC0415 - most instances end in order
 
     mark = MARK + owner.generation.encode()
     left, _ = find(set(), mark, set())
     if left:
         pids = sorted(pid for pid, _ in left)
-        _log.warning("what the instance before this one had started still runs, and is ended: %s", pids)
+        _log.warning("processes of the instance before this one still run, and are ended: %s", pids)
         end_all(set(), mark)

@@ -6,9 +6,9 @@
     stopped,    failed,       exited, failed, crash-looping,
     failed   crash-looping    or by way of stopping: stopped
 
-``pending``: waits for what it depends on, or for the time of its restart. ``exited``: ended by itself with 0.
+``pending``: waits for its dependencies, or for the time of its restart. ``exited``: ended with 0, without a request.
 ``failed``: with another status, by a signal, or never started. ``crash-looping``: as failed, and it was the last of
-several in a row, so that it is not started again by itself. ``stopped``: ended because it was asked to.
+several in a row, so that it is not restarted automatically. ``stopped``: ended on request.
 
 An event that is not in the table raises and changes nothing.
 """
@@ -49,7 +49,7 @@ TABLE: dict[tuple[State, Event], State] = {
     ("stopping", "ended_badly"): "stopped",
 }
 ENDED: frozenset[State] = frozenset({"stopped", "exited", "failed", "crash-looping"})
-"""States that nothing leaves; the next start of the script is another run."""
+"""Final states; the next start of the script is another run."""
 
 
 class WrongEvent(Exception):

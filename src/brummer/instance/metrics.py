@@ -31,7 +31,7 @@ ALL: Final = (
     BUILD, SERVED, DURATION, RUNNING, ENTRIES, LEDGER_BYTES, MEMORY, REFUSED, SCRIPT_EVENTS, RESTARTS, SCRIPTS,
     LINES, DROPPED, PRINTED, KEPT,
 )  # fmt: skip
-"""Those of an instance."""
+"""The metrics of an instance."""
 
 
 def families(counting: Counting) -> list[Family]:

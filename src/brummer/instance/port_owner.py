@@ -1,4 +1,4 @@
-"""Who has the port that a script wants: named, and never touched."""
+"""The process that has the port that a script wants: it is named, and never signalled."""
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,7 +27,7 @@ class PortOwner(msgspec.Struct, frozen=True):
 
 
 def owner_of(port: int, generation: str) -> PortOwner | None:
-    """Who listens there; ``generation`` is ours. Reads all of /proc: use a thread. Linux only, else None."""
+    """The process that listens there; ``generation`` is ours. Scans all processes: use a thread."""
     from brummer.host.process_facts import command_line, inherited_variable  # noqa: PLC0415 - for this alone
 
     found = listeners(range(port, port + 1)).get(port)

@@ -1,6 +1,4 @@
-"""The instance's own port: bound and listening before anybody is told of it, so no two instances ever share
-one.
-"""
+"""The instance's own port: it listens before the record is published, so two instances never share a port."""
 
 import errno
 import os
@@ -49,7 +47,7 @@ def _candidates(asked: int | None, previous: int | None) -> Iterator[int]:
     if previous is not None:
         yield previous
     yield from RANGE
-    yield 0  # whatever the operating system has
+    yield 0  # any port that the operating system has
 
 
 def _listen(port: int) -> socket.socket:

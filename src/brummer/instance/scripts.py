@@ -1,7 +1,7 @@
 """The scripts of a project directory, fresh when its files change.
 
 Each read compares the stat of everything that mattered to the last one (some 50 names, 0.2 ms) and parses anew only on
-a difference. Whatever finds scripts is imported by the first read: an instance's start has no time for it.
+a difference. The detectors are imported by the first read: the start of an instance has no time for it.
 """
 
 import os
@@ -21,7 +21,7 @@ NAMES_SHOWN = 20
 
 
 class ScriptList:
-    """Of an absolute directory. Reads files: call it in a thread (`asyncio.to_thread`), any number at a time."""
+    """The scripts of an absolute directory. Reads files: use threads, any number at a time."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)

@@ -1,8 +1,8 @@
 """One instance on one page: manager + server + registrar.
 
 Start: take the life lock (a second run is refused here), listen, end what a killed predecessor has left, serve, and
-only then publish the record: whoever reads it can call. Stop, in the opposite order: withdraw the record, stop serving,
-stop the processes; the next run of the same project waits for the last of that.
+only then publish the record: its readers can call at once. Stop, in the opposite order: withdraw the record, stop
+serving, stop the processes; the next run of the same project waits for the last step.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ INSTRUCTIONS: Final = (
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the command line says. ``port`` None: this project's previous one, else the first free one."""
+    """The options of the command line. ``port`` None: this project's previous one, else the first free one."""
 
     project: Path
     port: int | None = None
@@ -77,9 +77,7 @@ class Instance:
         return _families(self._counting)
 
     async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
-        """Start each, and those that start by themselves; returns what went wrong, because one bad script must not keep
-        the others from running.
-        """
+        """Start each, and those with autostart; returns the errors: one bad script must not stop the others."""
         problems: list[BrummerError] = []
         listing = await asyncio.to_thread(self.scripts.read)
         automatic = [script.name for script in listing.scripts.values() if script.autostart]
@@ -226,6 +224,6 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
 
 
 def _families(counting: Counting) -> "list[Family]":
-    from brummer.instance.metrics import families  # noqa: PLC0415 — loaded when somebody asks, not at the start
+    from brummer.instance.metrics import families  # noqa: PLC0415 — loaded by the first request, not at the start
 
     return families(counting)

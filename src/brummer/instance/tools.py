@@ -48,7 +48,7 @@ PROGRESS_EVERY_S = 3.0
 """Well inside the idle deadline that clients give a silent call."""
 LAST_LINES = 20
 LAST_LINE_LENGTH = 500
-"""The last lines of a build must not cost an agent more than 10 KB; the logs have them whole."""
+"""The last lines of a build must not cost an agent more than 10 KB; the logs have all of their text."""
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -263,7 +263,7 @@ class _Calls:
             await asyncio.to_thread(self._scripts.find, process)
 
     async def _past_of(self, process: str | None) -> Past | None:
-        """Who reads the lines of a run of an earlier generation (``dev-1@GENERATION``), if that is meant."""
+        """The reader of earlier generations if a run of one is meant (``dev-1@GENERATION``)."""
         if self._past is None or process is None or "@" not in process or self._manager.find(process) is not None:
             return None
         return self._past if await self._past.processes(process) else None
@@ -285,20 +285,20 @@ def _done(run: Run) -> "asyncio.Future[Run]":
 
 @contextlib.contextmanager
 def _progress(context: CallContext, total_s: float, message: str) -> Iterator[None]:
-    """Report the seconds waited now and then, so that nobody takes the silence for death."""
+    """Report the seconds waited at intervals, so that no client takes the silence for a failure."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    async def tell() -> None:
+    async def report() -> None:
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
             context.report_progress(round(loop.time() - began, 1), total_s, message)
 
-    telling = loop.create_task(tell(), name=f"progress: {message}")
+    reporting = loop.create_task(report(), name=f"progress: {message}")
     try:
         yield
     finally:
-        telling.cancel()
+        reporting.cancel()
 
 
 def _shown(script: Script) -> Answer:

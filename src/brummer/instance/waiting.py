@@ -59,7 +59,9 @@ class Waiting:
             cleanup.callback(self._manager.changes.listen(self._on_change))
             self._look_back()
             if self._wanted.port and not self._found.done():
-                if await port_answers(self._wanted.port):  # it may have for long; that counts, however short the time
+                if await port_answers(
+                    self._wanted.port
+                ):  # a port that has answered all the time counts, also with a timeout of 0
                     self._finish("port", self._named())
                 cleanup.callback(self._loop.create_task(self._watch_port(self._wanted.port)).cancel)
             try:
@@ -81,7 +83,7 @@ class Waiting:
             self._check_state(run)
 
     def _is_of_now(self, run: Run) -> bool:
-        """It lives, or has ended after the time from which events count."""
+        """It lives, or has ended after ``since``."""
         return not run.has_ended or bool(self._since and (run.ended_at or "") >= self._since)
 
     def _first_line(self, meter: Meter, lines: Sequence[Line], most_s: float = BUDGET_S) -> Line | None:
@@ -94,7 +96,7 @@ class Waiting:
         return self._manager.find(self._wanted.process) if self._wanted.process is not None else None
 
     def _concerns(self, run: Run) -> bool:
-        """A name means all runs of that script, and no run of another that happens to have it as its id."""
+        """A name means all runs of that script, and not a run of another script that has it as its id."""
         named = self._wanted.process
         return named in (None, run.name) or (named == run.process_id and self._manager.find(named) is run)
 
@@ -121,7 +123,7 @@ class Waiting:
             self._end_unmatched(run)
 
     def _is_the_last(self, run: Run) -> bool:
-        """Of those that were named: by id it is the only one."""
+        """No other run of those that were named will follow it."""
         named = self._wanted.process
         is_followed = run.successor is not None or self._manager.comes_back(run)
         return named == run.process_id or (named == run.name and not is_followed)

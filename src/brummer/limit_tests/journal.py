@@ -13,7 +13,7 @@ from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.output import FLOOD_PY, TEXT_BYTES
 from brummer.limit_tests.world import World
 from brummer.logs.journal.files import KEPT_BYTES
-from brummer.logs.journal.retention import RUNS_OF_A_SCRIPT, shelved
+from brummer.logs.journal.retention import RUNS_OF_A_SCRIPT, stored_runs
 
 TIMES: Final = 1.2
 """The runs leave this multiple of the limit."""
@@ -37,7 +37,7 @@ async def size(world: World, limit: int) -> Measured:
             most = max(most, await asyncio.to_thread(size_bytes_of, box))
     most = max(most, await asyncio.to_thread(size_bytes_of, box))
     newest = f"{run.decoded()['process_id']}@{shop.record.generation}"
-    removed = runs - len(await asyncio.to_thread(shelved, box))
+    removed = runs - len(await asyncio.to_thread(stored_runs, box))
     async with world.instance("shop", world.held_calls()) as shop, DirectClient.connected(shop) as client:
         past = await client.call("logs_tail", process=newest, limit=1)
         recovered = past.code == OK and len(past.decoded()["lines"]) == 1

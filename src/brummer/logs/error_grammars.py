@@ -1,5 +1,5 @@
 """What errors look like, one row for each tool or language: where one begins, which lines belong to it, and where its
-title and its place stand. Only data; `brummer.logs.error_groups` reads it, when the first line looks like trouble.
+title and its place are. Only data; `brummer.logs.error_groups` loads it with the first line that may be an error.
 """
 
 import re
@@ -18,19 +18,19 @@ NOTHING = r"(?!)"
 class Grammar(NamedTuple):
     """Regular expressions: those of the upper half are matched with one line, from its beginning.
 
-    ``opens``: the first line. ``goes_on``: each further line; ``blanks`` empty ones in a row may lie between.
-    ``takes``: so many lines after the first belong whatever they are. ``closes``: the last line, after which only
-    ``joins`` continues it. ``prefix``: of the four lines before, those from the one that this matches on belong too.
-    ``heading``: one line further up that does.
+    ``opens``: the first line. ``continues``: each further line; ``blanks`` empty ones in a row may lie between.
+    ``takes``: the number of lines after the first that belong to it in any case. ``closes``: the last line, after which
+    only ``joins`` continues it. ``prefix``: among the four lines before, the first that belongs to it. ``heading``: one
+    line further up that belongs to it.
 
     ``titles`` and ``places`` are searched in all of the text: the first that is found is the title, its groups joined;
     places are file and line, and the first that is not in a library counts, or the last where the innermost frame comes
-    last (``last``). ``is_aftermath``: only tells that something else has failed, and counts only where there is nothing
-    else.
+    last (``last``). ``is_aftermath``: it only reports that something else has failed, so it counts only if there is no
+    other error.
     """
 
     opens: str
-    goes_on: str = NOTHING
+    continues: str = NOTHING
     takes: int = 0
     blanks: int = MAX_BLANKS
     closes: str = NOTHING
@@ -202,12 +202,12 @@ GRAMMARS: dict[str, Grammar] = {
         is_aftermath=True,
     ),
 }
-"""The first whose ``opens`` matches has it. A ``log`` line is one that says by its level that it is an error; what is
-indented below it explains it.
+"""A line belongs to the first grammar whose ``opens`` matches. A ``log`` line names the level of an error; the
+indented lines below it belong to it.
 """
 
 
 @cache
 def openers() -> re.Pattern[str]:
-    """Of all grammars; `lastgroup` of a match is the name of one. 20 ms, once."""
+    """The first lines of all grammars; `lastgroup` of a match is the name of one. 20 ms, once."""
     return re.compile("|".join(f"(?P<{name}>{grammar.opens})" for name, grammar in GRAMMARS.items()))

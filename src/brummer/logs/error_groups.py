@@ -1,8 +1,8 @@
-"""What went wrong, from what a process prints: errors with their stack traces whole, repeats counted, and the last
-summary of a test run or a build. Pure; bounded however much comes.
+"""The errors in the output of a process, with complete stack traces and counted repeats, and the last summary of a test
+run or a build. Pure; bounded for any output.
 
-Most output holds no trouble, so each batch is first asked for a few words that all trouble uses; only then are its
-lines looked at one by one.
+Most output has no errors, so each batch is first searched for a few words that all errors use; only then are its lines
+examined one by one.
 """
 
 import re
@@ -16,26 +16,26 @@ from brummer.logs.output import Batch, Line, Stream
 from brummer.logs.test_summaries import Summary, may_be_in
 
 MAX_GROUPS = 100
-"""Different errors that one run remembers, those seen last."""
+"""Different errors that one run remembers: the latest."""
 MAX_RANGES = 1_000
 """Appearances of errors whose lines are known."""
 MAX_NUMBER = 1 << 62
 MAX_LINES = 200
-"""Of one error; a test runner's report of a large comparison is longer."""
+"""The longest error that is kept whole; a test runner's report of a large comparison is longer."""
 PREFIX_LINES = 4
 """Before the first line of an error: a place, the source line, a caret and a blank one."""
 HEADING_REACH = 50
-"""So far back a linter names the file of the line that it complains about."""
+"""Lines between the name of a file and the last complaint of a linter about it."""
 HEAD = 400
-"""Characters of a line that are looked at: some expressions take the square of that in time."""
+"""Characters of a line that are matched: some expressions take time that grows with the square."""
 MAX_SAME_LENGTH = 10_000
 """Characters of an error whose exact text is remembered."""
 EXCERPT_LINES = 8
 EXCERPT_LENGTH = 200
 UNSEEN_S = 5.0
-"""An error that comes back after so long is news again: somebody has tried to mend it."""
+"""An error that comes back after this time is news again: it has probably been worked on."""
 MAX_NEWS = 20
-"""In as long a time: whoever fails in more ways than that says nothing by naming them all."""
+"""In that time: a list of more different errors is of no use."""
 
 _WORDS = (
     *("err", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok"),
@@ -56,7 +56,7 @@ _Found = tuple[str, list[Line]]
 
 class ErrorGroup:
     """One error, however often it came. ``first_n`` and ``last_n`` number the lines of its first appearance; ``where``
-    is FILE:LINE, ``excerpt`` its first lines, or its last where those say more.
+    is FILE:LINE, ``excerpt`` its first lines, or its last ones if the cause is there.
     """
 
     def __init__(self, tool: str, lines: list[Line]) -> None:
@@ -77,12 +77,12 @@ class ErrorGroup:
 
     @property
     def key(self) -> _Key:
-        """The same for the same error, whatever numbers it mentions."""
+        """Equal for the same error with other numbers."""
         return _NUMBER.sub("0", self.title), self.where
 
 
 class Problems:
-    """Of one run. `read` and `settle` return what is news."""
+    """The errors of one run. `read` and `settle` return the new ones."""
 
     def __init__(self) -> None:
         self.first: ErrorGroup | None = None
@@ -90,7 +90,7 @@ class Problems:
         self._groups: dict[_Key, ErrorGroup] = {}
         self._same: dict[tuple[str, ...], _Key] = {}
         self._ranges: list[tuple[int, int]] = []
-        self._readers: dict[Stream, _Reader] = {}
+        self._readers: dict[Stream, _ErrorReader] = {}
         self._summary = Summary()
         self._news_since_s = 0.0
         self._news = 0
@@ -100,36 +100,36 @@ class Problems:
 
     @property
     def groups(self) -> list[ErrorGroup]:
-        """The one seen last comes last."""
+        """The latest comes last."""
         return list(self._groups.values())
 
     @property
     def summary(self) -> str | None:
-        """How the last test run or build said it went."""
+        """The result that the last test run or build printed."""
         return self._summary.text
 
     @property
     def is_open(self) -> bool:
-        """Whether lines may still come that belong to what was read last."""
+        """Lines that belong to the last error may still come."""
         return any(reader.is_open for reader in self._readers.values())
 
     def owns(self, n: int) -> bool:
-        """Whether a line of this run belonged to one of its last errors."""
+        """A line of this run belongs to one of its last errors."""
         position = bisect(self._ranges, (n, MAX_NUMBER)) - 1
         return position >= 0 and n <= self._ranges[position][1]
 
     def read(self, batch: Batch, now: float) -> list[ErrorGroup]:
-        """Errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
+        """The errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
         if may_be_in(batch.text):
             self._summary.read(batch.text)
-        reader = self._readers.setdefault(batch.stream, _Reader())
-        if not reader.is_open and not _looks_like_trouble(batch.text):
-            reader.pass_by(batch.lines)
+        reader = self._readers.setdefault(batch.stream, _ErrorReader())
+        if not reader.is_open and not _may_hold_an_error(batch.text):
+            reader.skip(batch.lines)
             return []
         return self._news_among(reader.read(batch.lines), now)
 
     def settle(self, now: float) -> list[ErrorGroup]:
-        """No more lines belong to what was read last: the errors among that which are news."""
+        """No more lines belong to the last error; returned if it is news."""
         return self._news_among([found for reader in self._readers.values() for found in reader.end()], now)
 
     def _news_among(self, found: list[_Found], now: float) -> list[ErrorGroup]:
@@ -151,10 +151,10 @@ class Problems:
         self._groups[group.key] = group
         if len(self._groups) > MAX_GROUPS:
             del self._groups[next(iter(self._groups))]
-        return group if is_fresh and self._may_tell(now) else None
+        return group if is_fresh and self._may_publish(now) else None
 
     def _group_of(self, tool: str, lines: list[Line]) -> ErrorGroup:
-        """The known one, with one more in its count, or a new one. A flood of one error costs no more than a look."""
+        """The known group, with one more in its count, or a new one. A flood of one error costs one look-up each."""
         texts = tuple(line.text for line in lines)
         if (key := self._same.get(texts)) is None or key not in self._groups:
             group = ErrorGroup(tool, lines)
@@ -169,15 +169,15 @@ class Problems:
         known.count += 1
         return known
 
-    def _may_tell(self, now: float) -> bool:
+    def _may_publish(self, now: float) -> bool:
         if now - self._news_since_s >= UNSEEN_S:
             self._news_since_s, self._news = now, 0
         self._news += 1
         return self._news <= MAX_NEWS
 
 
-class _Reader:
-    """Puts together the lines of each error in one stream."""
+class _ErrorReader:
+    """Collects the lines of each error in one stream."""
 
     def __init__(self) -> None:
         self._tool: str | None = None
@@ -190,8 +190,8 @@ class _Reader:
     def is_open(self) -> bool:
         return self._tool is not None
 
-    def pass_by(self, lines: list[Line]) -> None:
-        """Lines without trouble; they may lead up to some."""
+    def skip(self, lines: list[Line]) -> None:
+        """Lines without an error; they may lead to one."""
         self._before.extend(lines[-HEADING_REACH:])
 
     def read(self, lines: list[Line]) -> list[_Found]:
@@ -199,7 +199,7 @@ class _Reader:
         for line in lines:
             if self._tool is None or not self._takes(self._tool, line):
                 found += self.end()
-                self._look_at(line)
+                self._open(line)
         return found
 
     def end(self) -> list[_Found]:
@@ -209,16 +209,16 @@ class _Reader:
         self._tool, self._lines, self._blanks, self._is_closed = None, [], [], False
         return [found]
 
-    def _look_at(self, line: Line) -> None:
+    def _open(self, line: Line) -> None:
         tool = None
-        if _looks_like_trouble(line.text):
+        if _may_hold_an_error(line.text):
             tool = _opened_by(line.text[:HEAD]) or ("log" if level_of(line.text) == "error" else None)
         if tool is None:
             self._before.append(line)
         else:
-            self._tool, self._lines = tool, [*self._what_led_to(GRAMMARS[tool]), line]
+            self._tool, self._lines = tool, [*self._leading_lines(GRAMMARS[tool]), line]
 
-    def _what_led_to(self, grammar: Grammar) -> list[Line]:
+    def _leading_lines(self, grammar: Grammar) -> list[Line]:
         if grammar.heading != NOTHING:
             heading = _compiled(grammar.heading)
             return next(([line] for line in reversed(self._before) if heading.match(line.text[:HEAD])), [])
@@ -251,11 +251,11 @@ class _Reader:
             return True
         if len(self._lines) <= grammar.takes and not self._blanks and not _opened_by(text):
             return True
-        return _compiled(grammar.goes_on).match(text) is not None
+        return _compiled(grammar.continues).match(text) is not None
 
 
-def _looks_like_trouble(text: str) -> bool:
-    """Whether an error may begin in these lines."""
+def _may_hold_an_error(text: str) -> bool:
+    """An error may begin in these lines."""
     lower = text.lower()
     return any(map(lower.__contains__, _WORDS)) or (not lower.isascii() and any(map(lower.__contains__, _SIGNS)))
 

@@ -1,4 +1,4 @@
-"""How serious a line says it is. Pure; some microseconds for each line."""
+"""The level that a line names. Pure; some microseconds for each line."""
 
 import re
 from functools import cache
@@ -9,7 +9,7 @@ LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "info", "debug")
 """The most serious first."""
 
 HEAD: Final = 200
-"""Characters in which a line names its level; further on, such words are part of what it says."""
+"""Characters in which a line names its level; further on, such words are part of the message."""
 
 _NAMES: Final[dict[Level, str]] = {
     "error": "error|err|fatal|critical|crit|panic|severe|emerg|emergency|alert|50|60",
@@ -40,7 +40,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.P
 
 
 def level_of(text: str) -> Level:
-    """By its own words; a line that names none is "info"."""
+    """The level that it names; "info" without one."""
     head = text[:HEAD]
     capitals, beginning, brackets, field = _patterns()
     for word in capitals.findall(head):

@@ -1,4 +1,4 @@
-"""The line in which a test run or a build says how it went: "1 failed, 2 passed", "✓ built in 1.2s". Pure."""
+"""The line with the result of a test run or a build: "1 failed, 2 passed", "✓ built in 1.2s". Pure."""
 
 import re
 from functools import cache
@@ -18,10 +18,10 @@ _WORDS = (
     " warning",
     " error",
 )
-"""Without one of them there is no summary in a text."""
+"""A text without all of them has no summary."""
 MAX_LENGTH = 120
 HEAD = 300
-"""Characters of a line that are looked at; no summary is longer."""
+"""Characters of a line that are matched; no summary is longer."""
 
 _TESTS = {
     "pytest": r"=*\s*\d+ (?:passed|failed|errors?|skipped|xfailed|xpassed|warnings?)\b[^\n]* in [\d.]+s\b.*",
@@ -48,18 +48,18 @@ _KINDS = {
 }
 _KIND_OF = {word: kind for kind, words in _KINDS.items() for word in words}
 _ADDS_UP = {"cargo", "go"}
-"""They sum up each package; a build in between begins anew."""
+"""They print a summary for each package, and these are added up; a build in between resets the sum."""
 _IN_PIECES = {"mocha", "node"}
 """One line for each kind, the passed ones first."""
 
 
 def may_be_in(text: str) -> bool:
-    """Whether it is worth while to look for a summary in these lines."""
+    """These lines may have a summary."""
     return any(map(f"\n{text.lower()}".__contains__, _WORDS))
 
 
 class Summary:
-    """The newest that a run has said. ``text`` is None while it has said nothing."""
+    """The newest summary of a run. ``text`` is None before the first."""
 
     def __init__(self) -> None:
         self.text: str | None = None

@@ -1,7 +1,7 @@
 """kill -9 of the instance must leave no orphans: a guard process sees its death and ends what it started.
 
 The guard holds the read end of a pipe whose only write end is ours (close-on-exec, so no child has it). We
-tell it the process groups that live; when we die, the pipe ends. `guard_main` is its program and says what it
+report the process groups that live; when we die, the pipe ends. `guard_main` is its program and says what it
 does then.
 
 It is spawned, not forked. A fork before asyncio would take 0.2 ms of our time and a spawn takes 0.5
@@ -45,7 +45,7 @@ RUN_MARK: Final = "BRUMMER_RUN"
 
 
 _OF_A_MAKE: Final = frozenset({"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"})
-"""Who starts us from a makefile does not make our scripts a part of it: that make's options and jobs are its own."""
+"""Scripts are not a part of a makefile that starts us: the options and jobs of that make are its own."""
 
 
 def marked_environment(generation: str, process_id: str = "") -> dict[str, str]:
@@ -100,12 +100,12 @@ class Guard:
 
     def add(self, group: int) -> None:
         self._groups.add(group)
-        self._say(f"+{group}\n")
+        self._write(f"+{group}\n")
 
     def remove(self, group: int) -> None:
         """The group is empty."""
         self._groups.discard(group)
-        self._say(f"-{group}\n")
+        self._write(f"-{group}\n")
 
     async def keep(self) -> None:
         """On the running loop: start a guard if there is none, and watch it. Waits for ever before `start`.
@@ -125,7 +125,7 @@ class Guard:
         raise GuardMissing(f"the guard died (status {status}); until there is another, {_MISSING}")
 
     async def close(self) -> None:
-        """Let the guard sweep and exit: usually 40 ms, at most 3 s. `keep` must not be called after that."""
+        """Let the guard end all processes and exit: usually 40 ms, at most 3 s. Do not call `keep` after it."""
         self._close_pipe()
         if self._process is not None:
             await asyncio.to_thread(_reaped, self._process)
@@ -156,9 +156,9 @@ class Guard:
         finally:
             os.close(read_end)
         for group in self._groups:
-            self._say(f"+{group}\n")
+            self._write(f"+{group}\n")
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         """If the guard is gone, or stopped for so long that the pipe is full, `keep` replaces it."""
         if self._pipe is None:
             return

@@ -40,7 +40,7 @@ MARK = b"BRUMMER_PROCESS="
 UNREADABLE = (FileNotFoundError, ProcessLookupError, PermissionError)
 """It is gone, or belongs to another user."""
 MARKED = b"BRUMMER_"
-"""In the environment of whatever an instance has started."""
+"""In the environment of every process that an instance has started."""
 
 Identity = tuple[int, int]
 """pid and start time."""
@@ -185,7 +185,7 @@ def end_groups(groups: set[int]) -> None:
 
 @functools.cache
 def process_table() -> "ProcessTable":
-    """That of macOS. The guard reads its program from a descriptor, because it can't import the package."""
+    """The process table of macOS. The guard can't import the package, so it reads its program from a descriptor."""
     if __name__ == "__main__":
         import runpy  # noqa: PLC0415 — not on Linux
 

@@ -1,4 +1,4 @@
-"""The files of a black box while they are written, as one thread sees them."""
+"""The files of a journal while one thread writes them."""
 
 import contextlib
 import logging
@@ -19,27 +19,27 @@ from brummer.logs.output import Line
 from brummer.settings.limits import DEFAULTS
 
 KEPT_BYTES: Final = 2 * 1024 * 1024
-"""Of each run's output, at the least."""
+"""The least that is kept of each run's output."""
 SEGMENT_BYTES: Final = KEPT_BYTES // 4
 SEGMENTS: Final = 5
 """Four that are full, and the one that is being written."""
 FACTS_BYTES: Final = 256 * 1024
-"""Of each run's changes, with what was known of it then: the last 75 at the least. A server that fails every few
-seconds makes so many in minutes.
+"""Of each run's changes and the facts with them: at least the last 75. A server that fails every few seconds reaches
+this within minutes.
 """
 MAX_UNWRITTEN: Final = 100
-"""Changes of one run that wait for a disk that is full."""
+"""Changes of one run that wait while the disk is full."""
 CHUNK_BYTES: Final = 64 * 1024
 """Encoded at a time: 0.3 ms in which the loop can't run."""
 
-Noted = tuple[int, object, object]
+NotedChange = tuple[int, object, object]
 """The number of a change, the change, and the facts of its run."""
 
 _log = logging.getLogger(__name__)
 
 
-class Lost:
-    """How many lines of a run are not written, and the last of them."""
+class LostLines:
+    """The number of lines of a run that are not written, and the last of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,7 +50,7 @@ class Lost:
         self.last = line
 
     def mark(self) -> list[Line]:
-        """A line that says so, in the place of the last one; none when nothing was lost."""
+        """A line that reports the loss, in the place of the last lost line; none without a loss."""
         if self.last is None:
             return []
         text = f"[… {self.count} lines are not in the black box: they came too fast, or could not be written]"
@@ -60,8 +60,8 @@ class Lost:
 class ProjectFiles:
     """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects.
 
-    All files in it together take ``limit_bytes`` at the most. Of these a quarter is room for the next file, which ends
-    at an eighth, so that what is written at one go can overshoot.
+    All files in it take at most ``limit_bytes``. A quarter of these is room for the next file, which ends at an eighth,
+    so that one write can exceed the limit of a file.
     """
 
     def __init__(self, find_root: Callable[[], Path], about: About, limit_bytes: int = DEFAULTS.journal_bytes) -> None:
@@ -74,7 +74,7 @@ class ProjectFiles:
         self._directory: Path | None = None
         self._live: set[Stem] = set()
         self.problem: str | None = None
-        """The reason why the last write failed; None if it did not."""
+        """Why the last write failed; None if it did not."""
 
     def create(self, stem: Stem, filename: str) -> int:
         """A file of this run, once there is room for it. Raises BrummerError, OSError."""
@@ -119,13 +119,13 @@ class RunFiles:
         self._segments: deque[Path] = deque()
         self._cost = self._file_bytes = 0
         self._before = 0
-        self._lost = Lost()
-        self._unwritten: deque[Noted] = deque(maxlen=MAX_UNWRITTEN)
+        self._lost = LostLines()
+        self._unwritten: deque[NotedChange] = deque(maxlen=MAX_UNWRITTEN)
         self._is_torn = False
         self.has_failed = False
         """With the last write."""
 
-    def write(self, lines: list[Line], noted: list[Noted], lost: Lost, *, is_last: bool) -> None:
+    def write(self, lines: list[Line], noted: list[NotedChange], lost: LostLines, *, is_last: bool) -> None:
         """Never raises."""
         if lost.last is not None:
             self._lost.add(lost.last, lost.count)
@@ -133,7 +133,7 @@ class RunFiles:
         try:
             self._write_lines(lines)
             self._write_facts()
-        except Exception as error:  # noqa: BLE001 - the barrier: whatever it is, the instance goes on
+        except Exception as error:  # noqa: BLE001 - the barrier: the instance continues after any error
             self._project.failed(error)
             self.has_failed = True
         else:
@@ -143,7 +143,7 @@ class RunFiles:
                 self._close()
 
     def _write_facts(self) -> None:
-        """What could not be written is tried again: without its facts nobody knows that the run was."""
+        """Changes that could not be written are tried again: without its facts a run is unknown."""
         if self._facts is None:
             self._facts = self._project.create(self._stem, self._stem.facts())
         if self._unwritten:
@@ -155,9 +155,9 @@ class RunFiles:
             self._unwritten.clear()
 
     def _without_the_oldest(self, facts: int) -> int:
-        """The older half of the facts goes; whoever reads sees the file as it was, or as it is then."""
+        """Remove the older half of the facts; a reader sees the file before or after that."""
         path, kept = self._project.directory() / self._stem.facts(), b""
-        with contextlib.suppress(FileNotFoundError, FileRefused):  # somebody has put it away: begun anew
+        with contextlib.suppress(FileNotFoundError, FileRefused):  # it was removed: begin a new one
             kept = read_bounded(path, 2 * FACTS_BYTES)[-self._project.facts_bytes // 2 :]
         write_atomically(path, kept, durable=False)
         descriptor = open_for_appending(path)
@@ -166,14 +166,14 @@ class RunFiles:
         return descriptor
 
     def _write_lines(self, lines: list[Line]) -> None:
-        """In chunks. Those that could not be written are lost, and the next that can says so."""
+        """In chunks. A chunk that can't be written is lost, and the next one reports that."""
         written = 0
         try:
             while written < len(lines) or self._lost.count:
                 chunk = _first_of(lines, written, self._project.chunk_bytes)
                 self._write_chunk([*self._lost.mark(), *chunk])
                 self._before += self._lost.count + len(chunk)
-                self._lost = Lost()
+                self._lost = LostLines()
                 written += len(chunk)
         finally:
             if written < len(lines):

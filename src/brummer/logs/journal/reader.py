@@ -21,20 +21,20 @@ from brummer.host.files import read_bounded
 from brummer.logs.entries import Entries, Numbered
 from brummer.logs.journal import record_format
 from brummer.logs.journal.record_format import About, Noted
-from brummer.logs.journal.retention import FILES, Shelved, shelved
+from brummer.logs.journal.retention import FILES, StoredRun, stored_runs
 from brummer.logs.output import Line, Stamp
 
 READ_BYTES: Final = 16 * 1024 * 1024
-"""Of all asked runs together; one alone never has more. As objects it is five times as much."""
+"""Of all selected runs together; a single run never has more. As objects they take five times as much."""
 FILE_BYTES: Final = 8 * 1024 * 1024
-"""No file of ours comes near."""
+"""Far more than any file of ours."""
 FACTS_BYTES: Final = 1024 * 1024
 ABOUT_BYTES: Final = 64 * 1024
 SETTLED_S: Final = 1.0
 """Twice the longest pause between two writes of a run."""
 SHOWN: Final = 50
 LOST: Final = "lost"
-"""The status of a run that its instance did not live to see the end of."""
+"""The status of a run whose instance died before the run had ended."""
 
 
 T = TypeVar("T", bound=Numbered)
@@ -46,7 +46,7 @@ _process = attrgetter("process")
 class PastRun(msgspec.Struct, frozen=True):
     """A run as its files describe it: ``process`` are its last facts, and ``noted`` all of its changes with facts."""
 
-    files: Shelved
+    files: StoredRun
     noted: list[Noted]
     process: dict[str, Any]
 
@@ -120,7 +120,9 @@ class BlackBox:
     """The black box of a project as it is now. ``without``: a generation that is left out, since it answers itself."""
 
     def __init__(self, directory: Path, *, without: str | None = None) -> None:
-        self.runs = [run for files in _shelved(directory) if files.stem.generation != without and (run := _read(files))]
+        self.runs = [
+            run for files in _stored_runs(directory) if files.stem.generation != without and (run := _read(files))
+        ]
         """The latest first; empty without a readable black box."""
         self.generation = self.runs[0].generation if self.runs and without is None else None
         """The last one that has run a script."""
@@ -181,10 +183,10 @@ class BlackBox:
         raise NotFound(f"the black box has no process {shown(process)!r}", processes=ids)
 
 
-def _shelved(directory: Path) -> list[Shelved]:
+def _stored_runs(directory: Path) -> list[StoredRun]:
     try:
         private_directory(directory, create=False)
-        return shelved(directory)
+        return stored_runs(directory)
     except (BrummerError, OSError):
         return []
 
@@ -201,7 +203,7 @@ def _unsettled_from(lines: Sequence[Line]) -> int:
 
 
 def about(directory: Path) -> About | None:
-    """Whose black box this is."""
+    """The project of this black box."""
     try:
         return record_format.decode_about(read_bounded(directory / record_format.ABOUT, ABOUT_BYTES))
     except (BrummerError, OSError):
@@ -215,7 +217,7 @@ def projects(root: Path) -> list[About]:
     return [whose for path, whose in found if whose is not None and whose.instance_id == path.name]
 
 
-def _read(files: Shelved) -> PastRun | None:
+def _read(files: StoredRun) -> PastRun | None:
     """None if its facts are missing or unreadable."""
     if files.facts is None:
         return None
@@ -226,8 +228,8 @@ def _read(files: Shelved) -> PastRun | None:
     return PastRun(files, noted, noted[-1].process) if noted else None
 
 
-def _lines_of(files: Shelved, room: int) -> tuple[list[Line], int]:
-    """The newest segments that there is room for, one at the least; and how many lines came before those."""
+def _lines_of(files: StoredRun, room: int) -> tuple[list[Line], int]:
+    """The lines of the newest segments that fit, at least one segment; and the number of lines before those."""
     parts: list[list[Line]] = []
     before = 0
     for before_this, path in sorted(files.segments.items(), reverse=True):

@@ -1,11 +1,11 @@
-"""The files of a black box: their names and frames. Pure.
+"""The files of a journal: their names and frames. Pure.
 
-A project has a directory of its own; in it, for each run of a script,
+A project has a directory; in it there are, for each run of a script,
 
-    GENERATION.NUMBER-SCRIPT.facts           each change of the run, with what was known of it then
-    GENERATION.NUMBER-SCRIPT.BEFORE.lines    what it printed; BEFORE lines of it came before those of this file
+    GENERATION.NUMBER-SCRIPT.facts           each change of the run, with its facts at that time
+    GENERATION.NUMBER-SCRIPT.BEFORE.lines    its output; BEFORE: the number of its lines before those of this file
 
-and ``about.json``, which tells whose they are. NUMBER counts the runs of the generation, SCRIPT is a short hash of the
+and ``about.json``, which names the project. NUMBER counts the runs of the generation, SCRIPT is a short hash of the
 script's name. Files are only appended to, one JSON object a line, so a death in mid-write tears the last line and no
 other: a line that is not whole is nothing.
 """
@@ -22,11 +22,11 @@ ABOUT: Final = "about.json"
 _NAME: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.(\d{1,9})-([0-9a-f]{8})\.(?:(\d{1,15})\.lines|facts)", re.ASCII)
 
 LINE_COST: Final = 32
-"""What a line counts at the least: its frame costs 80 bytes beside the text, and empty lines must not fill a disk."""
+"""The least that a line counts: its frame costs 80 bytes beside the text, and empty lines must not fill a disk."""
 
 
 class About(msgspec.Struct, frozen=True):
-    """Whose black box it is, so that it is found by name and directory when nobody remembers the instance."""
+    """The project of a black box, so that it is found by name and directory after the instance is gone."""
 
     instance_id: str
     name: str
@@ -34,7 +34,7 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Stem(NamedTuple):
-    """What the names of a run's files begin with."""
+    """The beginning of the names of a run's files."""
 
     generation: str
     number: int
@@ -56,7 +56,7 @@ def stem(generation: str, number: int, script: str) -> Stem:
 
 
 def parse(filename: str) -> tuple[Stem, int | None] | None:
-    """Stem and BEFORE (None: the facts) of a file's name; None for a file that is none of ours."""
+    """Stem and BEFORE (None: the facts) of a file's name; None for any other file."""
     found = _NAME.fullmatch(filename)
     if not found:
         return None
@@ -87,7 +87,7 @@ def encode_lines(lines: list[Line]) -> bytes:
 
 
 def encode_noted(n: int, change: object, process: object) -> bytes:
-    """One frame of the facts, on a line of its own whatever was torn before it. Raises as `encode_lines`."""
+    """One frame of the facts, on a line of its own even after a torn frame. Raises as `encode_lines`."""
     return b"\n" + _encoder.encode({"n": n, "change": change, "process": process}) + b"\n"
 
 

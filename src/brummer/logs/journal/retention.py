@@ -1,4 +1,4 @@
-"""Which files of black boxes there are, and which must go, so that their disk space stays bounded."""
+"""The files of all journals, and which are removed so that their disk space stays bounded."""
 
 import os
 from collections import Counter
@@ -11,16 +11,16 @@ from typing import Final
 from brummer.logs.journal.record_format import Stem, parse
 
 RUNS_OF_A_SCRIPT: Final = 10
-"""Past ones; a crash loop must not push out what the other scripts said."""
+"""Past runs; a crash loop must not displace the output of other scripts."""
 PROJECTS: Final = 50
 PROJECT_AGE_S: Final = 30 * 86_400.0
 FILES: Final = 20_000
-"""What is looked at; ours are some hundreds."""
+"""The most that are listed; ours are some hundreds."""
 _BLOCK: Final = 4096
 
 
 @dataclass(slots=True)
-class Shelved:
+class StoredRun:
     """The files of one run: ``facts`` is None where they are missing; ``segments`` by the lines before them."""
 
     stem: Stem
@@ -34,9 +34,9 @@ class Shelved:
         return [*([self.facts] if self.facts else []), *self.segments.values()]
 
 
-def shelved(directory: Path) -> list[Shelved]:
-    """Every run that has left files here, the latest of the latest generation first. Raises OSError."""
-    runs: dict[Stem, Shelved] = {}
+def stored_runs(directory: Path) -> list[StoredRun]:
+    """Every run with files here, the latest of the latest generation first. Raises OSError."""
+    runs: dict[Stem, StoredRun] = {}
     with os.scandir(directory) as entries:
         for entry in islice(entries, FILES):
             if (named := parse(entry.name)) is None:
@@ -46,7 +46,7 @@ def shelved(directory: Path) -> list[Shelved]:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # another segment has taken its place
-            run = runs.setdefault(stem, Shelved(stem))
+            run = runs.setdefault(stem, StoredRun(stem))
             run.size_bytes += max(status.st_size, _BLOCK)
             run.written_s = max(run.written_s, status.st_mtime)
             if before is None:
@@ -68,7 +68,7 @@ def tidy_project(directory: Path, keep: Collection[Stem], limit_bytes: int) -> N
     """Remove the oldest runs that are too many, or too large together with those to keep. If these alone are too
     large, their oldest lines go, of the largest first. Raises OSError.
     """
-    found = shelved(directory)
+    found = stored_runs(directory)
     kept = [run for run in found if run.stem in keep]
     room = limit_bytes - sum(run.size_bytes for run in kept)
     _shorten(kept, -room)
@@ -83,8 +83,8 @@ def tidy_project(directory: Path, keep: Collection[Stem], limit_bytes: int) -> N
                 path.unlink(missing_ok=True)
 
 
-def _shorten(runs: list[Shelved], excess_bytes: int) -> None:
-    """Each keeps the file that is being written."""
+def _shorten(runs: list[StoredRun], excess_bytes: int) -> None:
+    """Remove the oldest files of the largest runs; each run keeps the file that is being written."""
     while excess_bytes > 0:
         run = max(runs, key=lambda run: (len(run.segments) > 1, run.size_bytes), default=None)
         if run is None or len(run.segments) <= 1:
@@ -97,7 +97,7 @@ def _shorten(runs: list[Shelved], excess_bytes: int) -> None:
 
 
 def tidy_projects(root: Path, keep: Path, now_s: float) -> None:
-    """Remove the black boxes of projects that nothing ran in for a month, or that are too many. Raises OSError."""
+    """Remove the journals of projects without a run for a month, and of the oldest of too many. Raises OSError."""
     import shutil  # noqa: PLC0415 - takes 5 ms, which an instance's start does not have
 
     with os.scandir(root) as entries:

@@ -1,11 +1,11 @@
-"""What an instance writes into its black box, as it happens: bounded files that survive its kill -9.
+"""Writes the output and the changes of an instance's runs as they happen, into bounded files that survive a kill -9.
 
 Lines are collected on the loop and written by one thread, a few milliseconds later, because a disk may stall. There is
-no fsync: what a write has given to the kernel is safe from our death, and only a death of the machine loses it.
+no fsync: a write is safe from our death, and only a crash of the machine loses it.
 
-A process that prints faster than `RATE_BYTES_S` is written at that rate: each write is followed by the pause that it
-has earned, and of what gathers meanwhile the newest `KEPT_BYTES` are written next. A line in the file says how many are
-missing. A disk that is full or can't be written costs lines, and one complaint in the log; never more.
+The output of a process that prints faster than `RATE_BYTES_S` is written at that rate: a pause follows each write, and
+then the newest `KEPT_BYTES` of the output since are written. A line in the file reports the number of missing lines. A
+disk that is full or can't be written costs lines, and one warning in the log; never more.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Final
 
 from brummer.logs.journal import record_format
-from brummer.logs.journal.files import KEPT_BYTES, Lost, Noted, ProjectFiles, RunFiles
+from brummer.logs.journal.files import KEPT_BYTES, LostLines, NotedChange, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, cost
 from brummer.logs.output import Line
 from brummer.settings.limits import DEFAULTS
 
 RATE_BYTES_S: Final = 4 * 1024 * 1024
-"""A flood may cost 3 % of a core here, and no more; what it would fill is thrown away half a second later anyway."""
+"""A flood costs at most 3 % of a core here; more output would be displaced half a second later anyway."""
 GATHER_S: Final = 0.01
-"""The thread is woken no more often: that costs 0.1 ms, whatever it is given to write."""
+"""The shortest pause between two writes: waking the thread costs 0.1 ms."""
 RETRY_S: Final = 1.0
 CLOSE_S: Final = 2.0
 
-Batch = tuple[RunFiles, list[Line], list[Noted], Lost, bool]
+Batch = tuple[RunFiles, list[Line], list[NotedChange], LostLines, bool]
 
 
 class Journal:
-    """The black box of one generation of an instance. Before its first run nothing is made, and no thread runs.
+    """The journal of one generation of an instance. Before its first run there are no files and no thread.
 
     ``find_root`` gives the directory that all projects share; it is called in the thread.
     """
@@ -65,11 +65,11 @@ class Journal:
 
     @property
     def problem(self) -> str | None:
-        """The reason why it can't be written just now; None if it can."""
+        """Why it can't be written just now; None if it can."""
         return self._no_thread or self._files.problem
 
     def open(self, script: str) -> "RunJournal":
-        """For a new run of a script, on the running loop."""
+        """The journal of a new run of a script."""
         self._runs += 1
         files = RunFiles(self._files, record_format.stem(self._generation, self._runs, script))
         run = RunJournal(files, self._is_waiting)
@@ -77,7 +77,7 @@ class Journal:
         return run
 
     async def close(self) -> None:
-        """Write what is there, for 2 s at the most."""
+        """Write the rest, within 2 s."""
         for run in tuple(self._open):
             run.close()
         if self._timer is not None:
@@ -89,7 +89,7 @@ class Journal:
             await asyncio.to_thread(writer.end)
 
     def _is_waiting(self, run: "RunJournal") -> None:
-        """It has something to write."""
+        """The run has something to write."""
         self._waiting.add(run)
         self._plan()
 
@@ -113,7 +113,7 @@ class Journal:
         self._plan()
 
     def _hand_over(self, runs: list["RunJournal"], now_s: float) -> None:
-        """Without a thread everything keeps waiting, and the oldest is dropped."""
+        """Without a thread everything waits, and the oldest lines are dropped."""
         if self._writer is None or not self._writer.is_alive:
             try:
                 self._writer = _Writer(self._loop, self._written)
@@ -134,7 +134,7 @@ class Journal:
 
 
 class RunJournal:
-    """One run's part of it. All methods are for the loop, and return at once."""
+    """The journal of one run. All methods are for the loop, and return at once."""
 
     def __init__(self, files: RunFiles, on_waiting: Callable[["RunJournal"], None]) -> None:
         self._files = files
@@ -142,8 +142,8 @@ class RunJournal:
         self._is_waiting = False
         self._lines: deque[Line] = deque()
         self._cost = 0
-        self._lost = Lost()
-        self._noted: list[Noted] = []
+        self._lost = LostLines()
+        self._noted: list[NotedChange] = []
         self.not_before_s = 0.0
         """How long it must wait: the pause that follows from its last write. Its end does not wait."""
         self.is_closed = False
@@ -160,7 +160,7 @@ class RunJournal:
             self._wait()
 
     def note(self, n: int, change: object, process: object) -> None:
-        """Change ``n`` of the instance, and the facts of the run after it; nobody may change them any more."""
+        """Change ``n`` of the instance, and the facts of the run after it; neither may be modified later."""
         self._noted.append((n, change, process))
         self._wait()
 
@@ -179,11 +179,11 @@ class RunJournal:
         self._on_waiting(self)
 
     def batch(self, now_s: float) -> Batch:
-        """All that there is to write, for the thread."""
+        """Everything that waits, for the thread."""
         self.not_before_s = now_s + (RETRY_S if self._files.has_failed else self._cost / RATE_BYTES_S)
         batch = self._files, list(self._lines), self._noted, self._lost, self.is_closed
         self._lines.clear()
-        self._noted, self._lost, self._cost = [], Lost(), 0
+        self._noted, self._lost, self._cost = [], LostLines(), 0
         self._is_waiting = False
         return batch
 
@@ -212,7 +212,7 @@ class _Writer:
         self._batches.put(batches)
 
     def end(self) -> None:
-        """When all is written; blocks for 2 s at the most."""
+        """Returns when all is written; blocks for at most 2 s."""
         self._batches.put(None)
         self._thread.join(CLOSE_S)
 
