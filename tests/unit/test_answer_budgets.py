@@ -17,7 +17,6 @@ from brummer.core.errors import InvalidArguments, NotFound
 from brummer.health.catalog import Observed, as_json
 from brummer.hub.fan_out import FanOut
 from brummer.hub.router import Router
-from brummer.hub.sessions import Sessions
 from brummer.hub.tools import hub_tools
 from brummer.peers.instances import Instances
 from brummer.wire.mcp.tool_results import BUDGET_BYTES, failed, structured
@@ -344,11 +343,11 @@ async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_pa
         return as_json(Observed("task_failed", "d" * 500, 5.0, more={"task": f"task {number:02}", "count": 1}))
 
     there, instances = [problem(number) for number in range(60)], Instances(tmp_path)
-    instances.looked()
+    instances.scanned()
     limits: dict[str, Any] = {"in_use": {}}
     hub = {"version": "1", "pid": 1, "directory": "/", "uptime_s": 1.0}
     status = {"hub": hub, "limits": limits, "links": [], "timeline": [], "problems": there}
-    table = ToolTable(hub_tools(instances, Sessions(), lambda: status))
+    table = ToolTable(hub_tools(instances, lambda: status))
     seen: list[str] = []
     cursor = None
     while True:

@@ -20,7 +20,6 @@ from brummer.host import clocks
 from brummer.host.clocks import SystemClock
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.router import Router
-from brummer.hub.sessions import SESSION_LIMIT, Sessions
 from brummer.hub.tools import hub_tools
 from brummer.link import refusals
 from brummer.link.outcome import CallEnded
@@ -89,12 +88,11 @@ async def hub_with(
     instances = Instances(here, limits=limits)
     for record in records:
         instances.appeared(record)
-    instances.looked()
-    sessions = Sessions()
+    instances.scanned()
     try:
         clock = SystemClock()
         status = Status(instances, Timeline(clock), clock, here)
-        yield Router(instances, sessions, hub_tools(instances, sessions, status.describe), black_boxes)
+        yield Router(instances, hub_tools(instances, status.describe), black_boxes)
     finally:
         await instances.close()
 
@@ -503,7 +501,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
     instances = Instances(Path("/"))
     try:
         instances.appeared(shop)
-        instances.looked()
+        instances.scanned()
         await instances.settled()
         assert [known.link.state for known in instances] == [State.READY]
         instances.gone(shop, "process died")
@@ -551,14 +549,6 @@ async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends
         async with served(tmp_path / "shop") as again:
             instances.appeared(again)
             assert msgspec.json.decode(await answered)["structuredContent"]["log"] == "x"
-
-
-def test_choices_are_bounded_and_the_oldest_goes_first() -> None:
-    sessions = Sessions()
-    for number in range(SESSION_LIMIT + 1):
-        sessions.choose(str(number), "shop")
-    assert sessions.chosen("0") is None
-    assert sessions.chosen("1") == "shop"
 
 
 @pytest.mark.parametrize("way", ["short", "long"])

@@ -12,7 +12,6 @@ import pytest
 from brummer.foreign.peer import ForeignTarget
 from brummer.foreign.refusals import NotSendable
 from brummer.hub.router import Router
-from brummer.hub.sessions import Sessions
 from brummer.link.state import State
 from brummer.peers.instances import Instances
 from brummer.settings.load import SettingsFile, gather
@@ -71,11 +70,11 @@ async def report(server: Foreign, exchange: Exchange, message: Message) -> None:
 @contextlib.asynccontextmanager
 async def hub_for(server: Foreign, *, robust: bool = True, **settings: Any) -> AsyncIterator[Router]:
     instances = Instances(Path("/"), use_robust_networking=robust)
-    instances.looked()
+    instances.scanned()
     async with server:
         instances.add_server(Server("docs", server.target.url, **settings))
         try:
-            yield Router(instances, Sessions(), [])
+            yield Router(instances, [])
         finally:
             await instances.close()
 

@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 from brummer.cli import standard_streams
+from brummer.host.descriptors import descriptor_limit
 
 _GREETED_FLAGS: Final = frozenset({"--mcp", "--log-json"})
 """Command lines of these flags are certainly valid, so the first answer need not wait for the argument parser."""
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> int:
     """Run ``brum`` with these arguments; returns the exit status."""
     gc.disable()  # nearly all objects made now belong to modules, which stay; `brummer.host.loop` enables it again
     standard_streams.make_usable()
-    if (limit := _open_files()) < LEAST_OPEN_FILES:
+    if (limit := descriptor_limit()) < LEAST_OPEN_FILES:
         print(f"brum: {limit} open files are too few to start; raise the limit (ulimit -n)", file=sys.stderr)
         return 1
     ensure_home()
@@ -50,11 +51,6 @@ def _import_datetime() -> None:
     import datetime as dt  # noqa: F401
 
     gc.collect()
-
-
-def _open_files() -> int:
-    soft = os.sysconf("SC_OPEN_MAX")  # RLIMIT_NOFILE, at no import
-    return LEAST_OPEN_FILES if soft < 0 else soft  # below 0: there is no limit
 
 
 def ensure_home() -> None:

@@ -1,7 +1,6 @@
 """How many files and sockets this process may have open."""
 
-import resource
-import socket
+import os
 import sys
 
 
@@ -15,6 +14,8 @@ def set_descriptor_limit(wanted: int) -> None:
     """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
     still use select(2), which can't count beyond 1024.
     """
+    import resource  # noqa: PLC0415 — only a hub sets it
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -29,13 +30,15 @@ def prepare_descriptors_of_instance() -> None:
 
 
 def descriptor_limit() -> int:
-    """How many it may have open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+    """How many it may have open: the soft RLIMIT_NOFILE, read without an import, because each start checks it."""
+    soft = os.sysconf("SC_OPEN_MAX")
+    return sys.maxsize if soft < 0 else soft
 
 
 def lowest_free_descriptor() -> int:
-    """All below it are taken; the limit where all are."""
+    """The lowest unused descriptor number, or the limit if none is free."""
+    import socket  # noqa: PLC0415 — as above
+
     try:
         with socket.socket() as sock:
             return sock.fileno()

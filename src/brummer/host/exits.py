@@ -10,13 +10,13 @@ import errno
 import functools
 import os
 import random
-import resource
 import signal
 import sys
 from collections.abc import Callable
 from typing import Final, Literal
 
 from brummer.host import pids
+from brummer.host.descriptors import descriptor_limit
 from brummer.host.pids import ProcessIdentity, identify, is_running, same_namespace
 from brummer.host.system import Processes
 
@@ -48,7 +48,7 @@ else:
 @functools.cache
 def _descriptor_limit() -> int:
     """A quarter of what this process may open: the rest is for the connections to those same processes."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+    return descriptor_limit() // 4
 
 
 def open_exit_fd(identity: ProcessIdentity) -> int | None:

@@ -28,6 +28,7 @@ from brummer.health.catalog import Observed
 from brummer.health.observe import of_directory, of_supervisor
 from brummer.health.status import Status
 from brummer.host import parent
+from brummer.host.descriptors import descriptor_limit
 from brummer.host.directories import DirectoryUnusable
 from brummer.host.hangups import watch_hangup
 from brummer.host.logind import watch_sleep
@@ -39,7 +40,6 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
-from brummer.hub.sessions import Sessions
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
 from brummer.network.monitor import Monitor, Sources
@@ -95,28 +95,27 @@ class Hub:
         self.instances = instances
         self._clock = clock = system.clock
         self._started_s = clock.elapsed()
-        self.recovery = Recovery(instances, self._look, clock, rng=system.random)
+        self.recovery = Recovery(instances, self._scan, clock, rng=system.random)
         log_events(instances, self.recovery.timeline)
         self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
         self._status = Status(instances, self.recovery.timeline, clock, directory, system.descriptors)
         self.problems: list[BrummerError] = []
         """What was wrong when the hub started."""
-        self.sessions = Sessions()
-        own_tools = hub_tools(instances, self.sessions, self.describe)
-        self.router = Router(instances, self.sessions, [*own_tools, *further_tools], black_boxes)
+        own_tools = hub_tools(instances, self.describe)
+        self.router = Router(instances, [*own_tools, *further_tools], black_boxes)
         self.server = McpServer(
             self.router, **SERVER_INFO, instructions=INSTRUCTIONS, start_call=self.router.start_call
         )
 
     async def follow_registry(self) -> None:
         """Pass on the records of the directory, for ever. After a failure it starts with the records of that moment."""
-        await self._look()
+        await self._scan()
         records = self.registry.snapshot()  # includes the event with which passing on failed
         self.instances.keep_only(records)
         for record in records.values():
             self.instances.appeared(record)
-        self.instances.looked()
-        self.instances.resolver.look_again = self._look
+        self.instances.scanned()
+        self.instances.resolver.rescan = self._scan
         async for event in self.registry:
             self._pass_on(event)
 
@@ -131,7 +130,7 @@ class Hub:
         """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""
         await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
 
-    async def _look(self) -> None:
+    async def _scan(self) -> None:
         """Scan now. Events keep their order, so the end of an old run never comes after its successor."""
         await self.registry.scan()
         self.registry.take(self._pass_on)
@@ -302,7 +301,8 @@ async def serve_http(
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         limit_bytes = hub.instances.gate.limits.request_bytes
-        server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit)
+        open_files = descriptor_limit()
+        server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit, open_files=open_files)
         listeners = await in_thread_if_possible(_listen, port.address)
         await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host

@@ -9,7 +9,6 @@ from brummer.contract.arguments import Connect, Listing, NoArguments
 from brummer.contract.tools import BY_NAME, renderer
 from brummer.health.catalog import rank_of
 from brummer.host.clocks import wall
-from brummer.hub.sessions import Sessions
 from brummer.link.state import FAILING, State
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
@@ -23,7 +22,7 @@ _WHOSE: Final = ("code", "instance", "instances", "task")
 _FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
 
 
-def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], dict[str, Any]]) -> list[Tool]:
+def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> list[Tool]:
     """``describe`` returns what `hub_status` answers."""
 
     async def instances_list(wanted: Listing, __: ToolCall) -> object:
@@ -41,11 +40,14 @@ def hub_tools(instances: Instances, sessions: Sessions, describe: Callable[[], d
         await instances.settled()
         entry = await instances.resolver.named(arguments.instance)
         if call.session is not None:
-            sessions.choose(call.session.id, entry.id)
+            call.session.chosen = entry.id
         return {"instance": entry.summary(), "remembered": call.session is not None and call.session.has_lasted}
 
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
-        return {"disconnected": sessions.forget(call.session.id) if call.session else None}
+        chosen = None
+        if call.session is not None:
+            chosen, call.session.chosen = call.session.chosen, None
+        return {"disconnected": chosen}
 
     async def hub_status(wanted: Listing, __: ToolCall) -> object:
         """Problems, links and the timeline: three lists, one after the other if they are long."""

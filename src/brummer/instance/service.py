@@ -26,7 +26,7 @@ from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.clocks import elapsed
-from brummer.host.descriptors import prepare_descriptors_of_instance
+from brummer.host.descriptors import descriptor_limit, prepare_descriptors_of_instance
 from brummer.host.memory import give_back, resident_bytes, trim
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
@@ -220,7 +220,8 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
         private_routes={FAMILIES_PATH: tell},
         proves_token=proves_token,
     )
-    return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit)
+    open_files = descriptor_limit()
+    return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit, open_files=open_files)
 
 
 def _families(counting: Counting) -> "list[Family]":

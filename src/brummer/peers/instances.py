@@ -65,8 +65,8 @@ class Instances:
         self._explained_until_s = float("-inf")
         self._is_explained = False
         self._entries: dict[str, InstanceEntry] = {}
-        self._looked = asyncio.Event()
-        self.resolver = Resolver(self._entries, str(working_directory), self._looked.is_set)
+        self._scanned = asyncio.Event()
+        self.resolver = Resolver(self._entries, str(working_directory), self._scanned.is_set)
         self.gate = Gate(limits)
         self.memory = Memory(
             limits.memory_soft_bytes, limits.memory_hard_bytes, system.memory.resident_bytes, self._shed
@@ -154,16 +154,16 @@ class Instances:
             if isinstance(entry.record, Record) and not entry.is_gone and entry.id not in records:
                 self.gone(entry.record, "not there any more")
 
-    def looked(self) -> None:
+    def scanned(self) -> None:
         """The directory has been read once: who is not known now is not there."""
-        self._looked.set()
+        self._scanned.set()
 
-    async def looked_at(self) -> None:
+    async def first_scan(self) -> None:
         """Wait, for `SETTLE_S` at the most, until the directory was read for the first time."""
-        if not self._looked.is_set():
+        if not self._scanned.is_set():
             try:
                 async with asyncio.timeout(SETTLE_S):
-                    await self._looked.wait()
+                    await self._scanned.wait()
             except TimeoutError:
                 pass
 
@@ -171,7 +171,7 @@ class Instances:
         """Wait, for `SETTLE_S` at the most, until the directory was read and every link has something to say."""
         try:
             async with asyncio.timeout(SETTLE_S):
-                await self._looked.wait()
+                await self._scanned.wait()
                 for entry in list(self._entries.values()):
                     await entry.link.settled()
         except TimeoutError:

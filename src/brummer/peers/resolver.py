@@ -31,14 +31,14 @@ class NoInstances(BrummerError):
 class Resolver:
     """Over the ``entries`` by id, which others write. ``here``: the hub's own working directory, a real path.
 
-    ``was_looked``: whether the directory was read yet.
+    ``was_scanned``: whether the directory was read yet.
     """
 
-    def __init__(self, entries: Mapping[str, InstanceEntry], here: str, was_looked: Callable[[], bool]) -> None:
+    def __init__(self, entries: Mapping[str, InstanceEntry], here: str, was_scanned: Callable[[], bool]) -> None:
         self._entries = entries
         self._here = here
-        self._was_looked = was_looked
-        self.look_again: Callable[[], Awaitable[None]] = _do_nothing
+        self._was_scanned = was_scanned
+        self.rescan: Callable[[], Awaitable[None]] = _do_nothing
         """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
         self._places: dict[str, str] = {}
         self._defaults: dict[tuple[str, ...], InstanceEntry] = {}  # until anything changes
@@ -54,7 +54,7 @@ class Resolver:
     def now(self, name: str | None, roots: tuple[str, ...]) -> InstanceEntry | None:
         """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
         if name is not None:
-            return self._entries.get(name) if self._was_looked() else None
+            return self._entries.get(name) if self._was_scanned() else None
         entry = self._defaults.get(roots)
         return None if entry is None or entry.is_gone else entry
 
@@ -62,7 +62,7 @@ class Resolver:
         """By id, name or directory. Raises `NotFound` or `Ambiguous`, both listing the choices."""
         found = await self._called(name)
         if not found:
-            await self.look_again()
+            await self.rescan()
             found = await self._called(name)
         if not found:
             raise NotFound(
@@ -97,7 +97,7 @@ class Resolver:
         places = [self._here] + [await self._place_of(root) for root in roots]
         found = self._fitting(places)
         if not found or found[0].is_gone:
-            await self.look_again()
+            await self.rescan()
             found = self._fitting(places)
         if not found:
             raise _no_instances()
@@ -106,7 +106,7 @@ class Resolver:
     async def everyone(self) -> list[InstanceEntry]:
         """All instances that are there. Raises `NoInstances`."""
         if not self._living:
-            await self.look_again()
+            await self.rescan()
         if not self._living:
             raise _no_instances()
         return self._living

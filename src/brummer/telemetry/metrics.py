@@ -122,7 +122,8 @@ class HubMetrics:
     # What events tell.
 
     def _call_ended(self, call: CallEnded) -> None:
-        self._counts_of(call.instance_id).calls[call.ending] += 1
+        counts = self._counts.get(call.instance_id) or self._counts_of(call.instance_id)
+        counts.calls[call.ending] += 1
         duration = self._durations.get(call.tool) or self._durations[OTHER_TOOL]
         duration.observe(call.took_s)
 

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from brummer.core.errors import BrummerError
 from brummer.core.metrics import Family
+from brummer.host.descriptors import descriptor_limit
 from brummer.wire.http.auth import Auth
 from brummer.wire.http.listening import Port, listen
 from brummer.wire.http.server import Exchange, HttpServer
@@ -44,8 +45,9 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
     except MetricsNotServed as error:
         yield error
         return
-    door = Auth(token, frozenset({port.address[0]}))
-    server = HttpServer(_Front(snapshot, pid), body_limit_bytes=BODY_LIMIT_BYTES, admit=door.admit)
+    auth = Auth(token, frozenset({port.address[0]}))
+    front, open_files = _Front(snapshot, pid), descriptor_limit()
+    server = HttpServer(front, body_limit_bytes=BODY_LIMIT_BYTES, admit=auth.admit, open_files=open_files)
     await server.start(listeners)
     try:
         yield None

@@ -1,8 +1,8 @@
 """One persistent HTTP/1.1 client connection to a loopback server, for one request at a time.
 
-It tells what libraries hide: whether bytes of a request were handed to the kernel (`TransportError.sent`), and at once
-when the peer closes. That needs the socket itself, so it reads and writes a non-blocking one through the loop's
-readiness callbacks; no transport, no hidden buffer, no silent retry.
+It shows what libraries hide: whether bytes of a request reached the kernel (`TransportError.sent`), and that the peer
+has closed, at once. That needs the socket itself, so it reads and writes a non-blocking one in the loop's readiness
+callbacks: no transport, no hidden buffer, no silent retry.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ from brummer.wire.http.dialling import Sockets, dial, socket_error
 from brummer.wire.http.sse import EventDecoder
 
 READ_BYTES: Final = 64 * 1024
-"""What malloc takes from its heap: from 128 KiB on, each read costs it three system calls to map and unmap."""
+"""From 128 KiB on, malloc maps and unmaps memory for each read: three system calls."""
 
 HEADER_LIMIT_BYTES: Final = 64 * 1024
-"""More than any server says before its answer; a stranger on the port must not make us keep what he says for ever."""
+"""More than any server sends before its answer. A stranger on the port must not fill the memory."""
 
 LARGE_BYTES: Final = 1024 * 1024
 """From here on an answer asks for room in memory before it is read."""
 
 STREAM_END_S: Final = 0.25
-"""How long a stream may stay open when its answer is here: it should end at once, and who then hangs up pays a dial."""
+"""How long a stream may stay open after its answer. It should end at once, and closing it costs a new dial."""
 
 FRESH_S: Final = 0.001
-"""Who answered so lately has hardly gone since; in a burst of calls, not to look saves a system call for each."""
+"""A peer that answered so recently has hardly closed since. In a burst of calls this saves a system call for each."""
 
 _FULL: Final = b"HTTP/1.1 503"
-"""What a server says that takes no more connections, before it hears anything."""
+"""What a server without free places sends before it reads anything."""
 
 _PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
-"""How an instance begins nearly every answer; a length and an empty line follow, and the body."""
+"""The beginning of nearly all answers of an instance; a length, an empty line and the body follow."""
 
 _PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
 
@@ -58,9 +58,9 @@ class Response(msgspec.Struct, gc=False):
 
 OnAnswer = Callable[[Response | TransportError], None]
 OnEvent = Callable[[bytes], object]
-"""Takes an event of the answer; true if it was the one that was asked for, and nothing more of it is waited for."""
+"""Takes an event of the stream; returns true for the event with the answer."""
 OnGranted = Callable[[int], None]
-"""Takes the number of bytes that there is room for; 0 if there is none."""
+"""Takes the number of bytes that are granted; 0 if there is no memory."""
 
 
 class Reservations(Protocol):
@@ -115,10 +115,10 @@ class HttpConnection:
         self._reusable = True
         self.closed = False
         self.opened_at = 0.0
-        """For whoever opened it to fill in, on a clock of his choice."""
+        """Set by the code that opened it, on any clock."""
         self.calls = 0
         self.was_hung_up = False
-        """The peer has closed it, in good order, while it carried nothing."""
+        """The peer has closed it in an orderly way while it carried no request."""
         self.lacked_room = False
         """It was closed because its answer found no memory here."""
         self.heard_s = float("-inf")
@@ -145,7 +145,7 @@ class HttpConnection:
         sock = await dial(host, port, timeout_s=timeout_s, descriptors=descriptors, tls=tls, sockets=sockets)
         try:
             return cls(sock, limit_bytes=limit_bytes, on_close=on_close, reservations=reservations)
-        except OSError as error:  # it was lost in this very moment, which some systems tell whoever asks for its name
+        except OSError as error:  # lost in this moment: on some systems getsockname then fails
             sock.close()
             raise socket_error(error, sent=False) from None
 
@@ -206,9 +206,9 @@ class HttpConnection:
         self._send()
 
     def _notice_what_came(self) -> None:
-        """Look for a close that the loop has not told us of yet: what is not sent need not be asked about later.
+        """Check for a close that the loop has not reported yet: a request that is not sent has a known outcome.
 
-        Raises ConnectionClosed, and BadAnswer where the peer has spoken before it was asked.
+        Raises ConnectionClosed, and BadAnswer if the peer has sent bytes without a request.
         """
         if self.closed:
             raise ConnectionClosed("the connection is closed", sent=False)
@@ -223,7 +223,7 @@ class HttpConnection:
         self.close()
         if came:
             status = {"status": status_codes.UNAVAILABLE} if came == _FULL else {}
-            raise BadAnswer("the peer spoke without being asked", sent=False, **status)
+            raise BadAnswer("the peer sent bytes without a request", sent=False, **status)
         raise ConnectionClosed("the connection is closed", sent=False)
 
     def close(self) -> None:
@@ -232,13 +232,16 @@ class HttpConnection:
             self._fail(ConnectionClosed("the connection was closed", sent=self._sent))
 
     def _fail(self, error: TransportError) -> None:
-        """Close, and tell whoever waits why; if he has his answer already, that this was it."""
+        """Close, and give the error to the waiter, or the answer if that was complete."""
         on_answer, self._on_answer = self._on_answer, None
         self._on_event = self._on_bytes = None  # they may hold an answer of many megabytes
-        outcome = error if self._stream_end is None else self._whole()
+        outcome: Response | TransportError = error
+        if self._stream_end is not None:
+            outcome = self._whole()
+            self._drop_stream_end(self._stream_end)
         self.closed = True
-        self._drop_stream_end()
-        self._give_room_back()
+        if self._release is not None:
+            self._give_room_back(self._release)
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._sock.close()
@@ -251,10 +254,12 @@ class HttpConnection:
         on_answer, self._on_answer = self._on_answer, None
         self._on_event = self._on_bytes = None  # they may hold an answer of many megabytes
         self.heard_s = self._loop.time()
-        self._drop_stream_end()
+        if self._stream_end is not None:
+            self._drop_stream_end(self._stream_end)
         if not self._reusable:
             self.close()
-        self._give_room_back()
+        if self._release is not None:
+            self._give_room_back(self._release)
         if on_answer is not None:
             on_answer(response)
 
@@ -290,7 +295,7 @@ class HttpConnection:
         if not data:
             self._on_end()
         elif self._on_answer is None:
-            self._fail(BadAnswer("the peer spoke without being asked", sent=self._sent))
+            self._fail(BadAnswer("the peer sent bytes without a request", sent=self._sent))
         elif (response := self._plain_answer(data)) is not None:
             self._deliver(response)
         else:
@@ -299,7 +304,7 @@ class HttpConnection:
                 self._loop.call_soon(self._read_on)
 
     def _plain_answer(self, data: bytes) -> Response | None:
-        """An answer that came in one piece, in the very words in which an instance says it, needs no parser."""
+        """An answer in one piece that begins exactly as an instance writes it needs no parser."""
         if self._parsing or not data.startswith(_PLAIN_HEAD):
             return None
         length, _, body = data[len(_PLAIN_HEAD) :].partition(b"\r\n\r\n")
@@ -308,15 +313,15 @@ class HttpConnection:
         return Response(status_codes.OK, _PLAIN_HEADERS, body)
 
     def _read_on(self) -> None:
-        """What nobody would wake us for: TLS has more for us than the kernel knows of, or a reset came with the data.
+        """Read again without a wakeup: TLS may hold decrypted data, or a reset may have come with the data.
 
-        libuv, and so uvloop, stops watching a socket that is in error and tells so only once (uv__poll_io).
+        libuv, and so uvloop, stops watching a socket in error and reports that only once (uv__poll_io).
         """
         if not self.closed and not self._waits_for_room:
             self._on_readable()
 
     def _on_end(self) -> None:
-        """The end of the connection is the end of an answer, if nothing else was to tell that end: RFC 9112 §6.3."""
+        """The end of the connection ends an answer without a length: RFC 9112 §6.3."""
         self.was_hung_up = self._on_answer is None
         framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers
         if self._in_body and not framed:
@@ -348,7 +353,7 @@ class HttpConnection:
 
     def on_message_begin(self) -> None:
         if self._response is not None:
-            raise ValueError("the peer answers more than it was asked")
+            raise ValueError("the peer sends more answers than there were requests")
         self._headers, self._body, self._body_bytes, self._events = {}, [], 0, None
         self._in_body = False
 
@@ -357,7 +362,7 @@ class HttpConnection:
         self._headers[name.lower()] = value
 
     def _count_head(self, size: int) -> None:
-        """Counts twice what came in several pieces, because the parser keeps a header to itself until it is whole."""
+        """Counts bytes twice that came in several pieces: the parser reports a header only when it is complete."""
         self._head_bytes += size
         if self._head_bytes > HEADER_LIMIT_BYTES:
             raise ValueError(f"headers exceed {HEADER_LIMIT_BYTES} bytes")
@@ -389,8 +394,8 @@ class HttpConnection:
             return
         if events.held_bytes >= LARGE_BYTES:
             self._check_room(events.held_bytes)
-        else:  # the large event has been passed on
-            self._give_room_back()
+        elif self._release is not None:  # the large event has been passed on
+            self._give_room_back(self._release)
 
     def _check_room(self, held_bytes: int) -> None:
         """Once an answer of unknown length is large, ask for room for its largest possible size."""
@@ -405,10 +410,9 @@ class HttpConnection:
             self._reusable = self._parser.should_keep_alive() and not self._unsent
             self._response = self._whole()
 
-    def _drop_stream_end(self) -> None:
-        if self._stream_end is not None:
-            self._stream_end.cancel()
-            self._stream_end = None
+    def _drop_stream_end(self, timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        self._stream_end = None
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._limit_bytes:
@@ -416,7 +420,7 @@ class HttpConnection:
             raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
 
     def _ask_for_room(self, size_bytes: int, least_bytes: int | None = None) -> None:
-        """For a large answer; until there is some, it waits where it is."""
+        """Reserve memory for a large answer. Until it is granted, the answer stays in the kernel."""
         if self._reservations is not None:
             self._waits_for_room = True
             self._release = self._reservations.reserve(size_bytes, self._on_granted, least_bytes)
@@ -433,11 +437,9 @@ class HttpConnection:
             self.lacked_room = True
             self._fail(_no_room())
 
-    def _give_room_back(self) -> None:
-        self._room_bytes = sys.maxsize
-        if self._release is not None:
-            leave, self._release = self._release, None
-            leave()
+    def _give_room_back(self, release: Callable[[], None]) -> None:
+        self._room_bytes, self._release = sys.maxsize, None
+        release()
         if self._waits_for_room:  # the answer was complete before the room was granted
             self._waits_for_room = False
             self._loop.add_reader(self._sock, self._on_readable)

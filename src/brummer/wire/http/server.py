@@ -14,8 +14,8 @@ Why not uvicorn: docs/decisions/0002-own-http-server.md.
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -150,7 +150,7 @@ class HttpServer:
     """Listens on sockets that are bound already, so that the port is ours before its number is published.
 
     Without ``admit`` the head of any request proves its connection, and authorizes nothing. ``hung_up(socket)``: has
-    the peer ended the connection?
+    the peer ended the connection? ``open_files``: how many files and sockets this process may have open.
     """
 
     def __init__(
@@ -160,14 +160,14 @@ class HttpServer:
         body_limit_bytes: int,
         admit: Admit | None = None,
         hung_up: Callable[[Any], bool] = has_hung_up,
+        open_files: int = sys.maxsize,
     ) -> None:
         self.hung_up = hung_up
         self.handler = handler
         self.admit = admit
         self.body_limit_bytes = body_limit_bytes
-        self.places: Places[_Connection] = Places(
-            proven=CONNECTION_LIMIT, unproven=min(UNPROVEN_LIMIT, _open_files() // UNPROVEN_SHARE)
-        )
+        unproven = min(UNPROVEN_LIMIT, open_files // UNPROVEN_SHARE)
+        self.places: Places[_Connection] = Places(proven=CONNECTION_LIMIT, unproven=unproven)
         self.running: dict[asyncio.Task[None], None] = {}
         self.closed = False
         self._acceptor: Acceptor | None = None
@@ -499,8 +499,3 @@ def _keep_watch(sock: socket.socket) -> None:
     """Notice a peer that vanished without a word, within half a minute."""
     with contextlib.suppress(OSError):  # it has vanished already, which macOS tells here
         set_tcp_options(sock)
-
-
-def _open_files() -> int:
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return UNPROVEN_LIMIT * UNPROVEN_SHARE if soft == resource.RLIM_INFINITY else soft
