@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import itertools
-import resource
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from brummer.wire.http import places, tcp_options
 from brummer.wire.http import server as module
-from brummer.wire.http.server import Admit, Exchange, HttpRequest, HttpServer, Refusal
+from brummer.wire.http import tcp_options
+from brummer.wire.http.server import Admit, Exchange, HttpRequest, HttpServer, Refusal, ServerLimits
 
 from .wire_support import LIMIT_BYTES, WAIT_S, RawClient, connected, serving, until
 
@@ -66,10 +66,14 @@ class Handler:
 
 @contextlib.asynccontextmanager
 async def served(
-    limit_bytes: int = LIMIT_BYTES, admit: Admit | None = None
+    limit_bytes: int = LIMIT_BYTES, admit: Admit | None = None, **limits: float
 ) -> AsyncIterator[tuple[Handler, RawClient, HttpServer]]:
     handler = Handler()
-    async with serving(handler, limit_bytes=limit_bytes, admit=admit) as (server, port), connected(port) as client:
+    bounds = msgspec.convert(limits, ServerLimits)
+    async with (
+        serving(handler, limit_bytes=limit_bytes, admit=admit, limits=bounds) as (server, port),
+        connected(port) as client,
+    ):
         yield handler, client, server
 
 
@@ -303,9 +307,8 @@ async def test_tiny_chunks_are_no_endless_header() -> None:
 @pytest.mark.parametrize(
     "begun", [b"G", b"GET / HTTP/1.1\r\nhost:", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"]
 )
-async def test_a_request_that_takes_too_long_is_refused(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.02)
-    async with served() as (_, client, server):
+async def test_a_request_that_takes_too_long_is_refused(begun: bytes) -> None:
+    async with served(request_s=0.02) as (_, client, server):
         client.send(GET)
         assert (await client.answer()).status == 200
         client.send(begun)
@@ -315,9 +318,8 @@ async def test_a_request_that_takes_too_long_is_refused(begun: bytes, monkeypatc
         await until(lambda: not server.connections)
 
 
-async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.01)
-    async with served() as (_, client, server):
+async def test_an_idle_connection_is_kept() -> None:
+    async with served(request_s=0.01) as (_, client, server):
         client.send(GET)
         await client.answer()
         await asyncio.sleep(0.05)
@@ -326,9 +328,8 @@ async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
         assert len(server.connections) == 1
 
 
-async def test_a_slow_call_is_not_refused_for_a_request_that_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.02)
-    async with served() as (handler, client, _):
+async def test_a_slow_call_is_not_refused_for_a_request_that_waits_behind_it() -> None:
+    async with served(request_s=0.02) as (handler, client, _):
         client.send(request("/wait") + b"GET /half HTTP/1.1\r\n")
         await handler.started.wait()
         await asyncio.sleep(0.1)
@@ -348,18 +349,16 @@ async def test_garbage_behind_a_request_is_refused_after_the_answer(garbage: byt
         assert await client.rest() == b""
 
 
-async def test_a_refused_peer_that_stays_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINGER_S", 0.02)
-    async with served() as (_, client, server):
+async def test_a_refused_peer_that_stays_is_dropped() -> None:
+    async with served(linger_s=0.02) as (_, client, server):
         client.send(b"garbage\r\n\r\n")
         assert (await client.answer()).status == 400
         await until(lambda: not server.connections)
 
 
-async def test_proven_connections_over_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECTION_LIMIT", 2)
+async def test_proven_connections_over_the_limit_are_turned_away() -> None:
     handler = Handler()
-    async with serving(handler) as (server, port):
+    async with serving(handler, limits=ServerLimits(proven=2)) as (server, port):
         async with connected(port) as first, connected(port) as second:
             for client in (first, second):
                 client.send(GET)
@@ -402,14 +401,10 @@ BEGINNINGS = {
 
 @pytest.mark.promise("floods-of-connections")
 @pytest.mark.parametrize("beginning", BEGINNINGS)
-async def test_any_number_of_unproven_connections_leaves_room_for_others(
-    beginning: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "CONNECTION_LIMIT", 2)
-    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 4)
+async def test_any_number_of_unproven_connections_leaves_room_for_others(beginning: str) -> None:
     handler = Handler()
     async with (
-        serving(handler, admit=admit) as (server, port),
+        serving(handler, admit=admit, limits=ServerLimits(proven=2, unproven=4)) as (server, port),
         connected(port) as early,
         contextlib.AsyncExitStack() as stack,
     ):
@@ -431,17 +426,18 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_connection_whose_head_comes_in_pieces_keeps_its_place_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
-    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", WAIT_S)
-    monkeypatch.setattr(places, "GRACE_S", 0.0)  # no pause after this one is accepted
-    async with serving(Handler(), admit=admit) as (server, port), connected(port) as client:
+async def test_a_connection_whose_head_comes_in_pieces_keeps_its_place_meanwhile() -> None:
+    async with (
+        serving(Handler(), admit=admit, limits=ServerLimits(unproven=1, unproven_s=WAIT_S, grace_s=0.0)) as (
+            server,
+            port,
+        ),
+        connected(port) as client,
+    ):
         client.send(PROVEN[:30])
         await until(lambda: bool(server.connections))
         await turns()  # in which it is read
-        monkeypatch.setattr(places, "GRACE_S", WAIT_S)
+        server.places.grace_s = WAIT_S
         async with connected(port) as other:
             other.send(BEGINNINGS["half a request"])
             await turns()
@@ -449,10 +445,11 @@ async def test_a_connection_whose_head_comes_in_pieces_keeps_its_place_meanwhile
             assert (await client.answer()).status == 200
 
 
-async def test_the_oldest_silent_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
-    monkeypatch.setattr(places, "GRACE_S", 0.01)
-    async with serving(Handler(), admit=admit) as (_, port), contextlib.AsyncExitStack() as stack:
+async def test_the_oldest_silent_connection_is_replaced() -> None:
+    async with (
+        serving(Handler(), admit=admit, limits=ServerLimits(unproven=1, grace_s=0.01)) as (_, port),
+        contextlib.AsyncExitStack() as stack,
+    ):
         clients = [await stack.enter_async_context(connected(port)) for _ in range(10)]
         clients[-1].send(PROVEN)
         assert (await clients[-1].answer()).status == 200
@@ -460,12 +457,9 @@ async def test_the_oldest_silent_connection_is_replaced(monkeypatch: pytest.Monk
             assert await client.rest() == b""
 
 
-async def test_a_connection_that_sends_at_once_is_read_before_it_could_be_dropped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_connection_that_sends_at_once_is_read_before_it_could_be_dropped() -> None:
     """All come in one turn of the loop, and the request of the first is there by then."""
-    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 1)
-    async with serving(Handler(), admit=admit) as (_, port):
+    async with serving(Handler(), admit=admit, limits=ServerLimits(unproven=1)) as (_, port):
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             first.sendall(PROVEN)
@@ -478,12 +472,11 @@ async def test_a_connection_that_sends_at_once_is_read_before_it_could_be_droppe
 
 
 @pytest.mark.parametrize(("soft", "kept"), [(20, 2), (64, 8), (10**6, 9)])
-async def test_unproven_connections_take_a_small_share_of_the_open_files(
-    soft: int, kept: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_LIMIT", 9)
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
-    async with serving(Handler(), admit=admit) as (server, port), contextlib.AsyncExitStack() as stack:
+async def test_unproven_connections_take_a_small_share_of_the_open_files(soft: int, kept: int) -> None:
+    async with (
+        serving(Handler(), admit=admit, limits=ServerLimits(unproven=9, open_files=soft)) as (server, port),
+        contextlib.AsyncExitStack() as stack,
+    ):
         for _ in range(12):
             (await stack.enter_async_context(connected(port))).send(b"G")
         async with connected(port) as last:
@@ -493,9 +486,8 @@ async def test_unproven_connections_take_a_small_share_of_the_open_files(
 
 
 @pytest.mark.parametrize("begun", [b"", b"G", b"GET / HTTP/1.1\r\nhost:", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n"])
-async def test_an_unproven_connection_has_little_time(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
-    async with served(admit=admit) as (handler, client, server):
+async def test_an_unproven_connection_has_little_time(begun: bytes) -> None:
+    async with served(admit=admit, unproven_s=0.02) as (handler, client, server):
         client.send(begun)
         said = await client.rest()
         assert said == b"" if not begun else said.startswith(b"HTTP/1.1 408 ")
@@ -504,9 +496,8 @@ async def test_an_unproven_connection_has_little_time(begun: bytes, monkeypatch:
         assert handler.seen == []
 
 
-async def test_bytes_that_arrive_slowly_do_not_extend_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.05)
-    async with served(admit=admit) as (_, client, server):
+async def test_bytes_that_arrive_slowly_do_not_extend_the_time() -> None:
+    async with served(admit=admit, unproven_s=0.05) as (_, client, server):
 
         async def drip() -> None:
             for byte in itertools.cycle(b"x"):
@@ -521,19 +512,17 @@ async def test_bytes_that_arrive_slowly_do_not_extend_the_time(monkeypatch: pyte
         await until(lambda: not server.connections)
 
 
-async def test_a_body_may_take_its_time_once_the_head_has_proven_its_sender(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
-    async with served(admit=admit) as (_, client, _):
+async def test_a_body_may_take_its_time_once_the_head_has_proven_its_sender() -> None:
+    async with served(admit=admit, unproven_s=0.5) as (_, client, _):
         whole = request("/", "POST", b"slow", authorization=SECRET.decode())
         client.send(whole[:-1])
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         client.send(whole[-1:])
         assert (await client.answer()).body == b"POST / slow"
 
 
-async def test_an_open_request_is_served_and_its_connection_may_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UNPROVEN_TIMEOUT_S", 0.02)
-    async with served(admit=admit) as (handler, client, server):
+async def test_an_open_request_is_served_and_its_connection_may_idle() -> None:
+    async with served(admit=admit, unproven_s=0.02) as (handler, client, server):
         client.send(request("/open"))
         assert (await client.answer()).status == 200
         await asyncio.sleep(0.1)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from brummer.core.errors import NotFound
-from brummer.wire.http.server import Admit, Handler, HttpServer
+from brummer.wire.http.server import Admit, Handler, HttpServer, ServerLimits
 from brummer.wire.mcp.jsonrpc import ProtocolError
 from brummer.wire.mcp.pipes import Descriptors
 from brummer.wire.mcp.server import McpServer, ToolCall
@@ -286,11 +286,15 @@ async def _writer(fd: int) -> asyncio.StreamWriter:
 
 @contextlib.asynccontextmanager
 async def serving(
-    handler: Handler, *, limit_bytes: int = LIMIT_BYTES, admit: Admit | None = None
+    handler: Handler,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    admit: Admit | None = None,
+    limits: ServerLimits | None = None,
 ) -> AsyncIterator[tuple[HttpServer, int]]:
     """An HTTP server on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=admit)
+    server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=admit, limits=limits)
     await server.start([listener])
     try:
         yield server, listener.getsockname()[1]

@@ -51,7 +51,7 @@ from brummer.telemetry.metrics import HubMetrics
 from brummer.telemetry.metrics_server import serving_metrics
 from brummer.telemetry.traces import TracesUnavailable, tracing
 from brummer.wire.http.listening import Address, Port, listen
-from brummer.wire.http.server import HttpServer
+from brummer.wire.http.server import HttpServer, ServerLimits
 from brummer.wire.mcp.early_answer import EarlyAnswer
 from brummer.wire.mcp.server import McpServer
 from brummer.wire.mcp.stdio import StdioServer
@@ -301,8 +301,8 @@ async def serve_http(
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         limit_bytes = hub.instances.gate.limits.request_bytes
-        open_files = descriptor_limit()
-        server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit, open_files=open_files)
+        server_limits = ServerLimits(open_files=descriptor_limit())
+        server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit, limits=server_limits)
         listeners = await in_thread_if_possible(_listen, port.address)
         await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host

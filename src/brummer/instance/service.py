@@ -41,7 +41,7 @@ from brummer.instance.tools import instance_tools
 from brummer.logs.output import Output
 from brummer.process.guard import Guard
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.wire.http.server import HttpRequest, HttpServer
+from brummer.wire.http.server import HttpRequest, HttpServer, ServerLimits
 from brummer.wire.mcp import eras, identity
 from brummer.wire.mcp.server import McpServer, ToolServer
 from brummer.wire.mcp.streamable_http import StreamableHttp
@@ -220,8 +220,8 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
         private_routes={FAMILIES_PATH: tell},
         proves_token=proves_token,
     )
-    open_files = descriptor_limit()
-    return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit, open_files=open_files)
+    server_limits = ServerLimits(open_files=descriptor_limit())
+    return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit, limits=server_limits)
 
 
 def _families(counting: Counting) -> "list[Family]":

@@ -15,7 +15,7 @@ from brummer.core.metrics import Family
 from brummer.host.descriptors import descriptor_limit
 from brummer.wire.http.auth import Auth
 from brummer.wire.http.listening import Port, listen
-from brummer.wire.http.server import Exchange, HttpServer
+from brummer.wire.http.server import Exchange, HttpServer, ServerLimits
 
 PATH: Final = b"/metrics"
 BODY_LIMIT_BYTES: Final = 4096
@@ -46,8 +46,8 @@ async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> As
         yield error
         return
     auth = Auth(token, frozenset({port.address[0]}))
-    front, open_files = _Front(snapshot, pid), descriptor_limit()
-    server = HttpServer(front, body_limit_bytes=BODY_LIMIT_BYTES, admit=auth.admit, open_files=open_files)
+    front, server_limits = _Front(snapshot, pid), ServerLimits(open_files=descriptor_limit())
+    server = HttpServer(front, body_limit_bytes=BODY_LIMIT_BYTES, admit=auth.admit, limits=server_limits)
     await server.start(listeners)
     try:
         yield None

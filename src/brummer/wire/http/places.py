@@ -1,10 +1,9 @@
 """Decides which connections a server keeps: proven and unproven ones have limits of their own. Pure.
 
 When all unproven places are taken, the next connection replaces the oldest one whose request was refused, or was served
-without a proof. If there is none, it replaces the oldest one whose request is not there yet, once that had `GRACE_S` to
+without a proof. If there is none, it replaces the oldest one whose request is not complete, once that had `GRACE_S` to
 send it: a head may come in pieces. Until then the next connection waits in the kernel's queue, which keeps the bytes
-that its client sends. So a flood delays a client that can prove itself only for a moment, however fast either of them
-is.
+that its client sends. So a flood delays a client that can prove itself only for a moment.
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ C = TypeVar("C")
 class Places(Generic[C]):
     """``now_s``: any monotonic clock."""
 
-    def __init__(self, *, proven: int, unproven: int) -> None:
+    def __init__(self, *, proven: int, unproven: int, grace_s: float = GRACE_S) -> None:
+        self.grace_s = grace_s
         self.proven_limit = proven
         self._unproven_limit = max(1, unproven)
         self._silent: dict[C, float] = {}  # since when; the oldest first
@@ -47,7 +47,7 @@ class Places(Generic[C]):
         """How long the next connection must wait before `make_room` and `add`; 0 if it need not wait."""
         if self._heard or self._unproven < self._unproven_limit:
             return 0.0
-        return max(0.0, next(iter(self._silent.values())) + GRACE_S - now_s)
+        return max(0.0, next(iter(self._silent.values())) + self.grace_s - now_s)
 
     def make_room(self) -> C | None:
         """Remove and return the connection that the next one replaces; None if there is room."""

@@ -1,9 +1,9 @@
 """An HTTP/1.1 server for a few loopback clients that stay for hours: connections stay open, and everything is bounded.
 
-Theory of operation: one `_Connection` per TCP connection, fed by the event loop, parsed by httptools. Requests of one
-connection are answered in order, one at a time; a peer that sends the next one before, or does not take its answers,
-is not read any further until it may go on. Whatever we have to say of our own accord (100, 408, 431, …) waits for its
-turn too. What the server does with a request is the `Handler`'s business; it answers through `Exchange`.
+Theory of operation: there is one `_Connection` for each TCP connection; httptools parses its bytes. The requests of one
+connection are answered in order, one at a time. While a peer sends the next request too early, or does not read its
+answers, its bytes are not read. A refusal of the server itself (100, 408, 431, …) waits for its turn too. The `Handler`
+serves a request, and answers through the `Exchange`.
 
 A connection is *unproven* until `Admit` has accepted the head of one of its requests. Unproven connections have a short
 time limit and places of their own (`brummer.wire.http.places`). A request is refused at its head: its body is not kept.
@@ -25,31 +25,16 @@ import msgspec
 
 from brummer.wire.http import status_codes
 from brummer.wire.http.accepting import Acceptor
-from brummer.wire.http.places import Places
+from brummer.wire.http.places import GRACE_S, Places
 from brummer.wire.http.tcp_options import has_hung_up, set_tcp_options
 
 _log = logging.getLogger(__name__)
 
 HEADER_LIMIT_BYTES: Final = 32 * 1024
-"""Generous: our own requests carry some 400 bytes of headers, a browser's 2 KiB."""
-
-REQUEST_TIMEOUT_S: Final = 30.0
-"""From a request's first byte to its last. Loopback moves 10 MB in a tenth of a second; a slow-loris never ends."""
-
-LINGER_S: Final = 2.0
-"""How long a refused peer may go on sending. Closing at once would reset the connection, and the refusal be lost."""
-
-CONNECTION_LIMIT: Final = 256
-"""Proven connections: enough for some twenty hubs with all their connections, and for people with curl."""
-
-UNPROVEN_LIMIT: Final = 128
-"""More than clients open at one time. During a flood of 1,000 connections a client waits less than a second."""
+"""Our own requests have some 400 bytes of headers, those of a browser 2 KiB."""
 
 UNPROVEN_SHARE: Final = 8
 """Unproven connections take at most one part in eight of the files that this process may open."""
-
-UNPROVEN_TIMEOUT_S: Final = 2.0
-"""From the accept to the head that proves the connection, or to the end of its first request. Programs send at once."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
@@ -64,6 +49,25 @@ class HttpRequest(msgspec.Struct):
     body: bytes = b""
     http_version: str = "1.1"
     is_authorized: bool = False
+
+
+class ServerLimits(msgspec.Struct, frozen=True):
+    """What bounds a server, beside the size of a body."""
+
+    proven: int = 256
+    """Proven connections: enough for some twenty hubs with all their connections, and for people with curl."""
+    unproven: int = 128
+    """More than clients open at one time. During a flood of 1,000 connections a client waits less than a second."""
+    open_files: int = sys.maxsize
+    """How many files and sockets this process may have open."""
+    unproven_s: float = 2.0
+    """From the accept to the head that proves the connection, or to the end of its first request."""
+    request_s: float = 30.0
+    """From the first byte of a request to its last. Loopback carries 10 MB in a tenth of a second."""
+    linger_s: float = 2.0
+    """How long a refused peer may continue to send. A close at once would reset the connection and lose the refusal."""
+    grace_s: float = GRACE_S
+    """See `brummer.wire.http.places`."""
 
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -128,7 +132,7 @@ class Exchange:
         return self._connection.transport is None
 
     def peer_hung_up(self) -> bool:
-        """The kernel knows that the peer has ended the connection; the event loop may learn of it later."""
+        """The kernel knows that the peer has ended the connection; the event loop may learn it later."""
         return self._connection.hung_up()
 
     def on_peer_gone(self, callback: Callable[[], object]) -> None:
@@ -150,7 +154,7 @@ class HttpServer:
     """Listens on sockets that are bound already, so that the port is ours before its number is published.
 
     Without ``admit`` the head of any request proves its connection, and authorizes nothing. ``hung_up(socket)``: has
-    the peer ended the connection? ``open_files``: how many files and sockets this process may have open.
+    the peer ended the connection?
     """
 
     def __init__(
@@ -160,14 +164,15 @@ class HttpServer:
         body_limit_bytes: int,
         admit: Admit | None = None,
         hung_up: Callable[[Any], bool] = has_hung_up,
-        open_files: int = sys.maxsize,
+        limits: ServerLimits | None = None,
     ) -> None:
         self.hung_up = hung_up
         self.handler = handler
         self.admit = admit
         self.body_limit_bytes = body_limit_bytes
-        unproven = min(UNPROVEN_LIMIT, open_files // UNPROVEN_SHARE)
-        self.places: Places[_Connection] = Places(proven=CONNECTION_LIMIT, unproven=unproven)
+        self.limits = limits = limits or ServerLimits()
+        unproven = min(limits.unproven, limits.open_files // UNPROVEN_SHARE)
+        self.places: Places[_Connection] = Places(proven=limits.proven, unproven=unproven, grace_s=limits.grace_s)
         self.running: dict[asyncio.Task[None], None] = {}
         self.closed = False
         self._acceptor: Acceptor | None = None
@@ -271,13 +276,13 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(_MALFORMED)
         else:
-            if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would hoard
+            if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would keep
                 self._refuse(_HEADERS_TOO_LARGE)
             elif self._receiving and self.task is None:  # most requests come in one piece, and need no timer
                 self._start_timer()
 
     def _feed(self, data: bytes) -> bytes:
-        """Parse; returns what is left: the parser stops at offers to upgrade, which we pass over (RFC 9110 §7.8)."""
+        """Parse; returns the rest: the parser stops at an offer to upgrade, which is ignored (RFC 9110 §7.8)."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -315,14 +320,14 @@ class _Connection(asyncio.Protocol):
             self._go_on()
 
     def _hang_up(self, transport: asyncio.Transport, refusal: Refusal) -> None:
-        """Say why, end our side, and let the peer's last bytes come in."""
+        """Send the refusal, end our side, and read the peer's last bytes."""
         head = _head(refusal.status, (_CLOSE, *refusal.headers))
         body = b"" if self._request.method == b"HEAD" else refusal.body
         transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(refusal.body), body))
         transport.write_eof()
         self._hung_up = True
         self._resume_reading(transport)
-        self._timer = self._loop.call_later(LINGER_S, transport.abort)
+        self._timer = self._loop.call_later(self._server.limits.linger_s, transport.abort)
 
     # The parser's callbacks.
 
@@ -436,7 +441,7 @@ class _Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """What comes next on a connection that is serving nothing."""
+        """Serve the next request, send a refusal, or read on."""
         if self.transport is None or self.transport.is_closing() or self._hung_up or not self._writable:
             return
         if self._queued:
@@ -461,7 +466,8 @@ class _Connection(asyncio.Protocol):
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            delay_s = REQUEST_TIMEOUT_S if self._is_proven else UNPROVEN_TIMEOUT_S
+            limits = self._server.limits
+            delay_s = limits.request_s if self._is_proven else limits.unproven_s
             self._timer = self._loop.call_later(delay_s, self._on_timeout)
 
     def _on_timeout(self) -> None:
@@ -496,6 +502,6 @@ _FULL: Final = _plain(status_codes.UNAVAILABLE, "too many connections")
 
 
 def _keep_watch(sock: socket.socket) -> None:
-    """Notice a peer that vanished without a word, within half a minute."""
-    with contextlib.suppress(OSError):  # it has vanished already, which macOS tells here
+    """Notice within half a minute that the path to the peer is lost."""
+    with contextlib.suppress(OSError):  # macOS reports here that the peer has gone already
         set_tcp_options(sock)
