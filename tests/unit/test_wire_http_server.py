@@ -487,7 +487,7 @@ async def test_unproven_connections_take_a_small_share_of_the_open_files(soft: i
 
 @pytest.mark.parametrize("begun", [b"", b"G", b"GET / HTTP/1.1\r\nhost:", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n"])
 async def test_an_unproven_connection_has_little_time(begun: bytes) -> None:
-    async with served(admit=admit, unproven_s=0.02) as (handler, client, server):
+    async with served(admit=admit, unproven_s=0.5) as (handler, client, server):
         client.send(begun)
         said = await client.rest()
         assert said == b"" if not begun else said.startswith(b"HTTP/1.1 408 ")
