@@ -8,8 +8,10 @@ sys/proc_info.h, sys/signal.h, sys/mount.h); the code under test has only offset
 # It stands in for the system, in the system's own calls.
 # ruff: noqa: PTH110, PTH115, PTH116, PTH208
 
+import contextlib
 import ctypes
 import errno
+import functools
 import os
 import select
 import struct
@@ -366,6 +368,8 @@ class FakeLibrary:
 
     def __init__(self, processes: Callable[[], Sequence[Process]] = tuple) -> None:
         self.processes = processes
+        self.process_of: Callable[[int], Process | None] = self._found
+        self.exit_of: Callable[[int], tuple[int, int] | None] = self._exited
         self.exits: dict[int, tuple[int, int]] = {}
         """pid → (si_code, si_status) of children that can be waited for."""
         self.filesystem = "apfs"
@@ -408,18 +412,24 @@ class FakeLibrary:
         foreign.callback = callback  # lives as long
         return foreign
 
-    def _process(self, pid: int) -> Process | None:
+    def _found(self, pid: int) -> Process | None:
         return next((each for each in self.processes() if each.pid == pid), None)
+
+    def _exited(self, pid: int) -> tuple[int, int] | None:
+        if pid not in self.exits and self.process_of(pid) is None:
+            raise ChildProcessError
+        return self.exits.get(pid)
 
     def _sysctl(self, name: Any, length: int, old: int | None, size: Any, _new: Any, _new_size: int) -> int:
         asked = name[:length]
         if asked == [1, 14, 0]:
             return _answer(b"".join(each.kinfo() for each in self.processes()), old, size)
-        process = self._process(asked[-1])
+        process = self.process_of(asked[-1])
         if asked[:3] == [1, 14, 1]:
             return _answer(process.kinfo() if process else b"", old, size)
-        if asked[:2] == [1, 49] and process and process.user == os.geteuid():
-            return _answer(process.procargs(), old, size)
+        with contextlib.suppress(OSError):  # it has ended
+            if asked[:2] == [1, 49] and process and process.user == os.geteuid():
+                return _answer(process.procargs(), old, size)
         return _failed(errno.EINVAL)
 
     def _by_name(self, name: bytes, old: int | None, size: Any, _new: Any, _new_size: int) -> int:
@@ -428,25 +438,33 @@ class FakeLibrary:
         return _answer(self.boot.encode() + b"\0", old, size)
 
     def _pidinfo(self, pid: int, flavor: int, _argument: int, buffer: int | None, size: int) -> int:
-        process = self._process(pid)
+        process = self.process_of(pid)
         if process is None or process.user != os.geteuid():
             return 0
-        data = process.descriptors() if flavor == 1 else process.taskinfo()
+        try:
+            data = process.descriptors() if flavor == 1 else process.taskinfo()
+        except OSError:  # it has ended
+            return 0
         return _fill(data[: size // 8 * 8], buffer)
 
     def _pidfdinfo(self, pid: int, descriptor: int, flavor: int, buffer: int | None, size: int) -> int:
-        process = self._process(pid)
-        data = process.descriptor(descriptor, flavor) if process else b""
+        process = self.process_of(pid)
+        try:
+            data = process.descriptor(descriptor, flavor) if process else b""
+        except OSError:  # it has ended
+            return 0
         return _fill(data, buffer) if len(data) <= size else 0
 
     def _wait(self, kind: int, pid: int, info: int | None, options: int) -> int:
         assert (kind, options) == (1, 0x4 | 0x1 | 0x20)
-        if pid < 0 or (self._process(pid) is None and pid not in self.exits):
+        try:
+            exit_ = self.exit_of(pid)
+        except ChildProcessError:
             return _failed(errno.ECHILD)
-        if pid in self.exits:
-            code, status = self.exits[pid]
-            return 0 if _fill(bytes(Siginfo(si_code=code, si_pid=pid, si_status=status)), info) else -1
-        return 0
+        if exit_ is None:
+            return 0
+        code, status = exit_
+        return 0 if _fill(bytes(Siginfo(si_code=code, si_pid=pid, si_status=status)), info) else -1
 
     def _statfs(self, path: bytes, answer: int | None) -> int:
         if not os.path.exists(path):
@@ -505,68 +523,82 @@ def _answer(data: bytes, old: int | None, size: Any) -> int:
 # Processes of this machine.
 
 
-def processes_here() -> list[Process]:
-    """As a Mac would show them."""
-    return [process for name in os.listdir("/proc") if name.isdigit() and (process := _process_here(int(name)))]
+class ProcessHere(Process):
+    """A process of this machine, as a Mac would show it. Raises OSError if there is none."""
 
-
-def _process_here(pid: int) -> Process | None:
-    place = Path(f"/proc/{pid}")
-    try:
-        name, _, rest = (place / "stat").read_text().partition("(")[2].rpartition(")")
+    def __init__(self, pid: int) -> None:
+        self._place = Path(f"/proc/{pid}")
+        name, _, rest = (self._place / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
         fields = rest.split()
-        user = place.stat().st_uid
+        self.pid, self.name, self.user = pid, name, self._place.stat().st_uid
+        self.parent, self.group, self.session = map(int, fields[1:4])
+        self.state = {"T": SSTOP, "t": SSTOP, "Z": SZOMB, "X": SZOMB}.get(fields[0], SRUN)
+        self.started_us = int(fields[19]) * 10_000
+        self.running_threads = int(fields[0] == "R")
+        self.cpu_ticks = (int(fields[11]) + int(fields[12])) * 240_000
+
+    @functools.cached_property
+    def arguments(self) -> Sequence[str]:  # type: ignore[override]  # read when asked for
+        return self._strings("cmdline")
+
+    @functools.cached_property
+    def environment(self) -> Sequence[str]:  # type: ignore[override]
+        return self._strings("environ")
+
+    def _strings(self, name: str) -> list[str]:
+        data = (self._place / name).read_bytes()
+        return [part for part in data.decode("utf-8", "surrogateescape").split("\0") if part]
+
+    @functools.cached_property
+    def listens(self) -> Sequence[int]:  # type: ignore[override]
+        rows = [row.split() for of in ("tcp", "tcp6") for row in Path("/proc/net", of).read_text().splitlines()[1:]]
+        ports = {f"socket:[{row[9]}]": int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+        return [ports[link] for link in self._files() if link in ports]
+
+    @functools.cached_property
+    def opened(self) -> Sequence[tuple[int, int]]:  # type: ignore[override]
+        found = []
+        for link, path in self._files().items():
+            if not link.startswith("socket:"):
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    status = os.stat(path)
+                    found.append((status.st_dev, status.st_ino))
+        return found
+
+    def _files(self) -> dict[str, str]:
+        found = {}
+        for name in os.listdir(self._place / "fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found[os.readlink(self._place / "fd" / name)] = f"{self._place}/fd/{name}"
+        return found
+
+
+def process_here(pid: int) -> Process | None:
+    try:
+        return ProcessHere(pid)
     except OSError:
         return None
-    state = {"T": SSTOP, "t": SSTOP, "Z": SZOMB, "X": SZOMB}.get(fields[0], SRUN)
-    return Process(
-        pid,
-        parent=int(fields[1]),
-        group=int(fields[2]),
-        session=int(fields[3]),
-        user=user,
-        state=state,
-        started_us=int(fields[19]) * 10_000,
-        name=name,
-        arguments=_strings(place / "cmdline"),
-        environment=_strings(place / "environ"),
-        listens=_ports(pid),
-        opened=_opened(pid),
-        running_threads=int(fields[0] == "R"),
-        cpu_ticks=(int(fields[11]) + int(fields[12])) * 240_000,
-    )
 
 
-def _strings(path: Path) -> list[str]:
-    try:
-        return [part for part in path.read_bytes().decode("utf-8", "surrogateescape").split("\0") if part]
-    except OSError:
-        return []
+def processes_since(pids: set[int]) -> list[Process]:
+    """Those that have started since these were listed, and ours: a scan of all would take too long."""
+    return [process for pid in sorted((pids_here() - pids) | {os.getpid()}) if (process := process_here(pid))]
 
 
-def _opened(pid: int) -> list[tuple[int, int]]:
-    found = []
-    try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            try:
-                status = os.stat(entry.path)
-            except OSError:
-                continue
-            if not os.readlink(entry.path).startswith("socket:"):
-                found.append((status.st_dev, status.st_ino))
-    except OSError:
-        pass
-    return found
+def pids_here() -> set[int]:
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
 
-def _ports(pid: int) -> list[int]:
-    rows = [row.split() for table in ("tcp", "tcp6") for row in Path("/proc/net", table).read_text().splitlines()[1:]]
-    ports = {f"socket:[{row[9]}]": int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
-    try:
-        links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []
-    return [ports[link] for link in links if link in ports]
+def exit_here(pid: int) -> tuple[int, int] | None:
+    """How a child of this process has ended; None while it lives. Raises ChildProcessError."""
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return (found.si_code, found.si_status) if found else None
+
+
+def library_of_this_machine() -> "FakeLibrary":
+    library = FakeLibrary(functools.partial(processes_since, pids_here()))
+    library.process_of, library.exit_of = process_here, exit_here
+    return library
 
 
 # kqueue.

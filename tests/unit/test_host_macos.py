@@ -7,12 +7,15 @@ import os
 import signal
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from brummer.host.macos import process_table
 from brummer.host.macos.files import F_FULLFSYNC, F_GETPATH, real_path, short_address, support_directory, sync
 from brummer.host.macos.kqueue import DirectoryEvents, exit_descriptor
 from brummer.host.macos.library import Library
@@ -125,6 +128,18 @@ def test_only_that_very_process_is_signalled_and_continued(
     table.send((PID, Process(PID).started_us), signal.SIGTERM, lambda *each: sent.append(each))
     assert sent == [(PID, number) for number in signals]
     table.send((PID + 1, 0), signal.SIGKILL)
+
+
+def test_the_guard_can_load_the_table_without_the_package() -> None:
+    program = "import runpy, sys; print(runpy.run_path(sys.argv[1])['ProcessTable'].__name__)"
+    with Path(process_table.__file__).open("rb") as file:
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program, f"/dev/fd/{file.fileno()}"],
+            pass_fds=[file.fileno()],
+            capture_output=True,
+            check=True,
+        )
+    assert ran.stdout == b"ProcessTable\n"
 
 
 # libproc and its neighbours.
@@ -342,6 +357,15 @@ async def test_a_loop_that_cannot_watch_the_queue_gets_none(monkeypatch: pytest.
     with pytest.raises(PermissionError):
         DirectoryEvents(loop, kernel, lambda: None)
     assert len(os.listdir("/proc/self/fd")) == opened  # noqa: PTH208
+
+
+async def test_a_watch_is_removed_by_a_listener_that_equals_its_own(tmp_path: Path) -> None:
+    """Each mention of a method makes another object of it."""
+    idle = asyncio.Event()
+    heard = Heard()
+    events = DirectoryEvents(asyncio.get_running_loop(), FakeKernel(), idle.set)
+    events.remove(events.add(tmp_path, heard.__call__), heard.__call__)
+    assert idle.is_set()
 
 
 # Hints.

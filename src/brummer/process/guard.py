@@ -29,12 +29,12 @@ MARK: Final = "BRUMMER_PROCESS"
 """An environment variable that every process of an instance inherits; its value is the generation."""
 CLOSE_TIMEOUT_S = 3.0
 """The guard itself gives up after 1.8 s."""
-_PROGRAMS: Final = [Path(__file__).with_name("guard_main.py")]
+PROGRAMS: Final = [Path(__file__).with_name("guard_main.py")]
 """The guard's program, and on macOS what that needs beside the standard library."""
 if sys.platform == "darwin":
     from brummer.host.macos import process_table
 
-    _PROGRAMS.append(Path(process_table.__file__))
+    PROGRAMS.append(Path(process_table.__file__))
 _MISSING: Final = "if this process is killed, its scripts keep running"
 
 _log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Guard:
         os.set_blocking(self._pipe, False)
         try:
             with contextlib.ExitStack() as files:
-                programs = [files.enter_context(program.open("rb")).fileno() for program in _PROGRAMS]
+                programs = [files.enter_context(program.open("rb")).fileno() for program in PROGRAMS]
                 program, *further = (f"/dev/fd/{descriptor}" for descriptor in programs)
                 self._process = subprocess.Popen(
                     [os.path.realpath(sys.executable), "-I", "-S", program, self._generation, *further],

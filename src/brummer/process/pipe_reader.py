@@ -6,13 +6,14 @@ import errno
 import fcntl
 import logging
 import os
-import sys
 from collections.abc import Callable
-from typing import IO, Literal, NamedTuple
+from typing import IO, Final, Literal, NamedTuple
 
 from brummer.host.clocks import awake, busy
 from brummer.process.throttle import PIPE_BYTES, SAMPLE_SHARE, SHARE, FloodDetector, Throttle, next_chunk_bytes
 
+_F_SETPIPE_SZ: Final = 1031
+"""Of Linux; other systems refuse it (EINVAL)."""
 RETRY_S = 0.2
 """The pause before a pipe that could not be read is tried again."""
 
@@ -164,6 +165,5 @@ class PipeReader:
 
 def _widen(pipe: IO[bytes]) -> None:
     """Where the system can, and the user's total for pipes is not used up."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, PIPE_BYTES)

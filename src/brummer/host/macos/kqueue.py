@@ -102,7 +102,7 @@ class DirectoryEvents:
         return watch
 
     def remove(self, watch: int, listener: Listener) -> None:
-        if self._listeners.get(watch) is listener:
+        if self._listeners.get(watch) == listener:  # bound methods are equal, not identical
             del self._listeners[watch]
             os.close(watch)
         self._close_if_idle()
