@@ -55,6 +55,7 @@ docs: ## make the generated pages again
 	$(SETUP)
 	@$(VENV)/python tools/promises.py
 	@$(VENV)/python tools/command_table.py
+	@$(VENV)/python tools/chart.py
 
 check: ## format, lint, types, floors, docs, lock
 	$(SETUP)
@@ -66,6 +67,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/python tools/check_docs.py
 	@$(VENV)/python tools/promises.py --check
 	@$(VENV)/python tools/command_table.py --check
+	@$(VENV)/python tools/chart.py --check
 	@$(VENV)/python tools/lock.py --check --offline
 
 chaos: ## faults against the real thing
