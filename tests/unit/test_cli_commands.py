@@ -1,14 +1,18 @@
-"""What the commands have in common: arguments that are wrong, and what is made of the system's errors."""
+"""What the commands have in common: the table of them, wrong arguments, errors of the system, and signals."""
 
 import argparse
+import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from brummer.cli import dispatch, options, standard_streams, start
+from brummer.cli.command_table import BY_NAME, COMMANDS, SYNONYMS, Command, markdown, usage
 from brummer.cli.commands import brum, mcp_config
+from brummer.cli.interrupts import until_interrupted
 from brummer.cli.messages import say
 from brummer.core.errors import NotFound
 
@@ -131,3 +135,49 @@ def test_an_agent_is_told_the_absolute_path_of_what_runs(tmp_path: Path, monkeyp
     assert f"-- '{program}' --mcp" in mcp_config.text("claude-code")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "brummer" / "__main__.py")])
     assert f"-- {sys.executable} -m brummer --mcp" in mcp_config.text("claude-code")
+
+
+@pytest.mark.parametrize("command", [None, *BY_NAME.values()], ids=lambda command: command.name if command else "brum")
+def test_every_command_of_the_table_has_a_module_with_its_options(command: Command | None) -> None:
+    parser = dispatch.parser_of(command, dispatch.module_of(command))
+    assert {"--help", "--log-level", "--no-color"} <= set(parser.option_strings())
+
+
+def test_every_command_and_mode_is_in_the_usage_and_in_the_table_of_the_docs() -> None:
+    shown, rows = usage(), list(markdown())
+    assert all(command.line in shown and command.summary in shown for command in COMMANDS)
+    assert len(rows) == len(COMMANDS) + 2
+    assert all(line.count(" | ") == 2 for line in rows[2:])
+
+
+def test_every_synonym_leads_to_a_command_or_an_option() -> None:
+    options_of_brum = set(dispatch.parser_of(None, brum).option_strings())
+    for word, typed in SYNONYMS.items():
+        assert word not in BY_NAME
+        assert typed.split()[0] in BY_NAME.keys() | options_of_brum
+
+
+def test_arguments_that_contradict_each_other_end_as_unknown_ones_do(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["down", "--kill", "dev"], ["--http", "127.0.0.1:0"], ["--mcp", "dev"]):
+        with pytest.raises(SystemExit) as raised:
+            dispatch.main(words)
+        assert raised.value.code == 2
+        assert capsys.readouterr().err.endswith("--help\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_work_ends_at_a_signal(number: signal.Signals) -> None:
+    async def work() -> None:
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+
+    assert await until_interrupted(work())
+
+
+async def test_work_that_ends_by_itself_was_not_interrupted_and_its_error_is_raised() -> None:
+    async def fail() -> None:
+        raise NotFound("no such thing")
+
+    assert not await until_interrupted(asyncio.sleep(0))
+    with pytest.raises(NotFound):
+        await until_interrupted(fail())

@@ -57,8 +57,14 @@ class InstanceCalls:
     ``return_s``: how long a call waits for the next run after it has lost its connection.
     """
 
-    def __init__(self, find: Callable[[], Record], return_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Record],
+        return_s: float = 0.0,
+        client_of: Callable[[Record], InstanceClient] = InstanceClient,
+    ) -> None:
         self._find = find
+        self._client_of = client_of
         self._return_s = return_s
         self._client: InstanceClient | None = None
 
@@ -127,7 +133,7 @@ class InstanceCalls:
             notice.cancel()
 
     async def _dialled(self) -> InstanceClient:
-        client = self._client = InstanceClient(self._find())
+        client = self._client = self._client_of(self._find())
         _refuse_stopped(client)
         await client.prove()
         return client
