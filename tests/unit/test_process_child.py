@@ -17,9 +17,10 @@ import pytest
 
 from brummer.core.errors import SystemFailed
 from brummer.host.pids import ProcessIdentity, identify
-from brummer.host.terminals import COLUMNS, ROWS
+from brummer.host.process_groups import peek_exit
+from brummer.host.terminals import COLUMNS, ROWS, Terminal, unread_bytes
 from brummer.logs.output import Output, ProcessOutput
-from brummer.process import guard_main, process_tree
+from brummer.process import child, guard_main, process_tree
 from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, StopTimedOut, start
 from brummer.process.guard_main import Scan
 from brummer.process.pipe_reader import FloodHandler
@@ -305,6 +306,41 @@ async def test_on_a_terminal_it_sees_one_and_all_it_prints_arrives() -> None:
     assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
     first, long, last = started.printed["stdout"].splitlines()
     assert (first, long, last) == (f"True True True {COLUMNS} {ROWS}".encode(), b"x" * 100_000, b"end")
+
+
+async def test_where_the_last_close_drops_what_was_printed_the_terminal_is_kept_until_all_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on macOS; here only the order can be seen."""
+    was_open = []
+
+    def unread(terminal: Terminal) -> int:
+        was_open.append(not terminal.inside.closed)
+        return unread_bytes(terminal) or len(was_open) < 3
+
+    monkeypatch.setattr(child, "KEEPS_TERMINALS", True)
+    monkeypatch.setattr(child, "unread_bytes", unread)
+    before = open_descriptors()
+    started = Started(python("print('x' * 100_000); print('end')"), terminal=True)
+    assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
+    assert started.printed["stdout"].splitlines()[-1] == b"end"
+    assert len(was_open) >= 3
+    assert all(was_open)
+    assert open_descriptors() == before
+
+
+async def test_a_failure_is_reported_though_the_death_is_known_before_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on macOS: its kernel reports a death before the process can be waited for."""
+    early = iter([None, None])
+
+    def peek(pid: int) -> int | None:
+        return next(early, peek_exit(pid))
+
+    monkeypatch.setattr(child, "peek_exit", peek)
+    assert await Started("exit 3").exit() == Exit(3, None, asked=False, output_complete=True)
+    assert next(early, "asked") == "asked"
 
 
 async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_key() -> None:

@@ -141,14 +141,15 @@ def _pid_of(path: Path) -> int:
 
 def _clients(home: Path) -> Iterator[Finding]:
     """Which coding agents are told of the hub, in this user's settings and here."""
-    places = {
-        "Claude Code": home / ".claude.json",
-        "Cursor": home / ".cursor" / "mcp.json",
-        "Claude Desktop": home / ".config" / "Claude" / "claude_desktop_config.json",
-        "VS Code (this directory)": Path(".vscode") / "mcp.json",
-        "Claude Code (this directory)": Path(".mcp.json"),
-    }
-    configured = [name for name, path in places.items() if _mentions_the_hub(path)]
+    places = [
+        ("Claude Code", home / ".claude.json"),
+        ("Cursor", home / ".cursor" / "mcp.json"),
+        ("Claude Desktop", home / ".config" / "Claude" / "claude_desktop_config.json"),
+        ("Claude Desktop", home / "Library" / "Application Support" / "Claude" / "claude_desktop_config.json"),  # macOS
+        ("VS Code (this directory)", Path(".vscode") / "mcp.json"),
+        ("Claude Code (this directory)", Path(".mcp.json")),
+    ]
+    configured = [name for name, path in places if _mentions_the_hub(path)]
     if configured:
         yield Finding("agents", "ok", f"configured: {', '.join(configured)}")
     else:
