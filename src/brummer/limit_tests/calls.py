@@ -1,10 +1,9 @@
 """Limits on calls: as many as the limit and some more; then all are released, and as many must succeed again."""
 
-import contextlib
 import math
 from asyncio import Future
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -32,20 +31,10 @@ def _held_in(hub: HubProcess, instance: Instance, number: int, tool: str = FAST,
     return hub.call(tool, instance=instance_id) if number % 2 else hub.call_in(instance_id, other)
 
 
-@contextlib.asynccontextmanager
-async def _instances(world: World, held: HeldCalls, count: int) -> AsyncIterator[list[Instance]]:
-    async with contextlib.AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(world.instance(f"shop-{number}", held)) for number in range(count)]
-
-
 async def in_flight(world: World, limit: int) -> Measured:
     """Over several instances, because they share the limit."""
     held = world.held_calls()
-    async with (
-        _instances(world, held, INSTANCES) as instances,
-        world.hub(in_flight=limit, queued_per_instance=0) as hub,
-    ):
-        await ready(hub, *instances)
+    async with world.linked(*[held] * INSTANCES, in_flight=limit, queued_per_instance=0) as (hub, instances):
         return await _overfilled(
             world, held, limit, lambda number: _held_in(hub, instances[number % INSTANCES], number)
         )
@@ -55,8 +44,7 @@ async def connections(world: World, limit: int) -> Measured:
     """Each of several instances gets as many calls as there are connections; a call that can't queue is refused."""
     held, for_calls, may_wait = world.held_calls(), Budget(limit).for_calls, limit * QUEUED_PER_PLACE
     count = 1 + math.ceil((may_wait + EXCESS) / for_calls)
-    async with _instances(world, held, count) as instances, world.hub(connections=limit) as hub:
-        await ready(hub, *instances)
+    async with world.linked(*[held] * count, connections=limit) as (hub, instances):
         calls = [_held_in(hub, instances[number % count], number) for number in range(count * for_calls)]
         await world.changed.until(lambda: held.count + len(_ended(calls)) >= len(calls) - may_wait)
         most = max(held.most, (await hub.status())["limits"]["in_use"]["connections"])
@@ -71,22 +59,14 @@ async def connections(world: World, limit: int) -> Measured:
 async def in_flight_per_instance(world: World, limit: int) -> Measured:
     """No call may queue, so the next one is refused."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held) as shop,
-        world.hub(in_flight_per_instance=limit, queued_per_instance=0) as hub,
-    ):
-        await ready(hub, shop)
+    async with world.linked(held, in_flight_per_instance=limit, queued_per_instance=0) as (hub, [shop]):
         return await _overfilled(world, held, limit, partial(_held_in, hub, shop))
 
 
 async def waiting_per_instance(world: World, limit: int) -> Measured:
     """The same for calls that wait for an event."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held) as shop,
-        world.hub(waiting_per_instance=limit, queued_per_instance=0) as hub,
-    ):
-        await ready(hub, shop)
+    async with world.linked(held, waiting_per_instance=limit, queued_per_instance=0) as (hub, [shop]):
         return await _overfilled(
             world, held, limit, lambda number: _held_in(hub, shop, number, tool=WAITING, other=WAITING)
         )
@@ -105,11 +85,7 @@ async def _overfilled(world: World, held: HeldCalls, limit: int, make: Make) -> 
 async def queued_per_instance(world: World, limit: int) -> Measured:
     """One call is admitted, the others queue behind it."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held) as shop,
-        world.hub(queued_per_instance=limit, in_flight_per_instance=1) as hub,
-    ):
-        await ready(hub, shop)
+    async with world.linked(held, queued_per_instance=limit, in_flight_per_instance=1) as (hub, [shop]):
         calls = [_held_in(hub, shop, number) for number in range(1 + limit + EXCESS)]
         await world.changed.until(lambda: held.count + len(_ended(calls)) > EXCESS)
         refused = _ended(calls)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from brummer.limit_tests.answers import OK, Answer
-from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.output import FLOOD_PY, TEXT_BYTES
 from brummer.limit_tests.world import World
@@ -27,10 +26,7 @@ async def size(world: World, limit: int) -> Measured:
     names = [f"flood{number // RUNS_OF_A_SCRIPT}" for number in range(runs)]
     files = {"Procfile": "".join(f"{name}: {flood}\n" for name in dict.fromkeys(names)), "flood.py": FLOOD_PY}
     most, run = 0, Answer(OK)
-    async with (
-        world.instance("shop", world.held_calls(), files, journal_bytes=limit) as shop,
-        DirectClient.connected(shop) as client,
-    ):
+    async with world.direct(world.held_calls(), files, journal_bytes=limit) as (shop, client):
         box = world.black_box_of(shop)
         for name in names:
             run = await client.call("scripts_run", name=name, wait="exit")
@@ -38,7 +34,7 @@ async def size(world: World, limit: int) -> Measured:
     most = max(most, await asyncio.to_thread(size_bytes_of, box))
     newest = f"{run.decoded()['process_id']}@{shop.record.generation}"
     removed = runs - len(await asyncio.to_thread(stored_runs, box))
-    async with world.instance("shop", world.held_calls()) as shop, DirectClient.connected(shop) as client:
+    async with world.direct(world.held_calls()) as (_, client):
         past = await client.call("logs_tail", process=newest, limit=1)
         recovered = past.code == OK and len(past.decoded()["lines"]) == 1
     return Measured(limit, most, limit // 2, max(1, removed), "removed", {"removed": removed}, recovered)

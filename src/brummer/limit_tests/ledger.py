@@ -24,10 +24,7 @@ LATER_S: Final = 0.1
 async def entries(world: World, limit: int) -> Measured:
     """More calls than the ledger keeps."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held, ledger_entries=limit) as shop,
-        DirectClient.connected(shop) as client,
-    ):
+    async with world.direct(held, ledger_entries=limit) as (shop, client):
         most = await _filled(client, lambda: gauge(shop, ENTRIES.name), limit + EXCESS, 0)
         return await _measured(client, held, shop, limit, most, limit, limit + EXCESS)
 
@@ -36,10 +33,7 @@ async def size(world: World, limit: int) -> Measured:
     """More bytes of results than the ledger keeps."""
     held = world.held_calls()
     each = limit // RESULTS
-    async with (
-        world.instance("shop", held, ledger_bytes=limit) as shop,
-        DirectClient.connected(shop) as client,
-    ):
+    async with world.direct(held, ledger_bytes=limit) as (shop, client):
         most = await _filled(client, lambda: gauge(shop, LEDGER_BYTES.name), RESULTS + EXCESS, each)
         return await _measured(client, held, shop, limit, most, limit - 2 * each, RESULTS + EXCESS)
 
@@ -47,10 +41,7 @@ async def size(world: World, limit: int) -> Measured:
 async def age(world: World, limit: float) -> Measured:
     """The next call removes expired results."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held, ledger_age_s=limit) as shop,
-        DirectClient.connected(shop) as client,
-    ):
+    async with world.direct(held, ledger_age_s=limit) as (shop, client):
         began_s = asyncio.get_running_loop().time()
         await _filled(client, lambda: 0, EXCESS, 0)
         kept = (await client.call(PRODUCE, key="0", again=True)).code == OK and held.runs == EXCESS

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from brummer.core.memory import COPIES
@@ -12,7 +13,7 @@ from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import HOLD, TAKE, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
 from brummer.limit_tests.signal import PATIENCE_S
-from brummer.limit_tests.world import World, ready
+from brummer.limit_tests.world import World
 
 FILLING_BYTES: Final = 2 * 1024 * 1024
 """Arguments of one call."""
@@ -26,27 +27,22 @@ SAMPLE_S: Final = 0.1
 async def hard(world: World, limit: int) -> Measured:
     """At the limit, calls of the same size are refused, until the held ones have ended."""
     held = world.held_calls()
-    async with (
-        world.instance("shop", held) as shop,
-        world.hub(memory_soft_bytes=limit, memory_hard_bytes=limit) as hub,
-    ):
-        await ready(hub, shop)
+    async with world.linked(held, memory_soft_bytes=limit, memory_hard_bytes=limit) as (hub, [shop]):
         reached = await _filled(world, hub, shop, held, limit)
         got = Counter([(await _large(hub, shop, TAKE)).code for _ in range(EXCESS)])
         held.release()
-        recovered = await _is_accepted_again(hub, shop)
+
+        async def accepts_again() -> bool:
+            return (await _large(hub, shop, TAKE)).code == OK
+
+        recovered = await _comes_true(accepts_again)
     return Measured(limit, reached, limit - STEP_BYTES, EXCESS, BUSY, got, recovered)
 
 
 async def soft(world: World, limit: int) -> Measured:
     """At the limit, the hub closes spare connections and reports them; calls still succeed."""
     spare, filling = world.held_calls(), world.held_calls()
-    async with (
-        world.instance("spare", spare) as spare_shop,
-        world.instance("shop", filling) as shop,
-        world.hub(memory_soft_bytes=limit) as hub,
-    ):
-        await ready(hub, spare_shop, shop)
+    async with world.linked(spare, filling, memory_soft_bytes=limit) as (hub, [spare_shop, shop]):
         spare_id = spare_shop.record.instance_id
         calls = [hub.call_in(spare_id, HOLD) for _ in range(1 + SPARES)]
         await world.changed.until(lambda: spare.count == len(calls))
@@ -56,7 +52,11 @@ async def soft(world: World, limit: int) -> Measured:
         left = {link["instance_id"]: link["connections"] for link in (await hub.status())["links"]}[spare_id]
         taken = (await hub.call_in(spare_id, TAKE)).code == OK
         filling.release()
-        recovered = await _is_below(hub, limit)
+
+        async def is_below() -> bool:
+            return await _resident(hub) < limit
+
+        recovered = await _comes_true(is_below)
     got = {"given_up": 1 + SPARES - left}
     return Measured(limit, reached, limit - STEP_BYTES, SPARES, "given_up", got, taken and recovered)
 
@@ -86,19 +86,10 @@ async def _resident(hub: HubProcess) -> int:
     return resident
 
 
-async def _is_accepted_again(hub: HubProcess, shop: Instance) -> bool:
-    """Whether the hub accepts a large call again in time."""
+async def _comes_true(check: Callable[[], Awaitable[bool]]) -> bool:
+    """Whether it does in time."""
     for _ in range(round(PATIENCE_S / SAMPLE_S)):
-        if (await _large(hub, shop, TAKE)).code == OK:
-            return True
-        await asyncio.sleep(SAMPLE_S)
-    return False
-
-
-async def _is_below(hub: HubProcess, limit: int) -> bool:
-    """Whether its memory falls below the limit in time."""
-    for _ in range(round(PATIENCE_S / SAMPLE_S)):
-        if await _resident(hub) < limit:
+        if await check():
             return True
         await asyncio.sleep(SAMPLE_S)
     return False

@@ -28,10 +28,7 @@ async def size(world: World, limit: int) -> Measured:
         "Procfile": f"flood: {python} flood.py {lines} {TEXT_BYTES}\nafter: {python} flood.py 1 20\n",
         "flood.py": FLOOD_PY,
     }
-    async with (
-        world.instance("shop", world.held_calls(), files, output_bytes=limit) as shop,
-        DirectClient.connected(shop) as client,
-    ):
+    async with world.direct(world.held_calls(), files, output_bytes=limit) as (shop, client):
         log = shop.manager.output.log
         most = 0
 

@@ -7,7 +7,7 @@ from brummer.limit_tests.answers import OK
 from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import PRODUCE, TAKE
-from brummer.limit_tests.world import World, ready
+from brummer.limit_tests.world import World
 
 TOO_LARGE: Final = "too_large"
 ENVELOPE_BYTES: Final = 1_000
@@ -16,8 +16,7 @@ ENVELOPE_BYTES: Final = 1_000
 
 async def reply(world: World, limit: int) -> Measured:
     """Of an instance to the hub."""
-    async with world.instance("shop", world.held_calls()) as shop, world.hub(reply_bytes=limit) as hub:
-        await ready(hub, shop)
+    async with world.linked(world.held_calls(), reply_bytes=limit) as (hub, [shop]):
         instance_id, fits = shop.record.instance_id, limit - ENVELOPE_BYTES
         passed = (await hub.call_in(instance_id, PRODUCE, size=fits)).code
         refused = (await hub.call_in(instance_id, PRODUCE, size=limit)).code
@@ -28,11 +27,8 @@ async def reply(world: World, limit: int) -> Measured:
 async def request(world: World, limit: int) -> Measured:
     """To the hub, and to an instance."""
     fits, too_much = "x" * (limit - ENVELOPE_BYTES), "x" * limit
-    async with (
-        world.instance("shop", world.held_calls(), request_bytes=limit) as shop,
-        world.hub(request_bytes=limit) as hub,
-    ):
-        await ready(hub, shop)
+    limits = {"request_bytes": limit}
+    async with world.linked(world.held_calls(), instance_limits=limits, **limits) as (hub, [shop]):
         instance_id = shop.record.instance_id
         passed = (await hub.call_in(instance_id, TAKE, filling=fits)).code
         refused = (await hub.call_in(instance_id, TAKE, filling=too_much)).code

@@ -9,6 +9,7 @@ import msgspec
 
 from brummer.discovery.directory import VARIABLE, black_box_directory
 from brummer.instance.service import Instance, Options, running_instance
+from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.held_calls import HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
 from brummer.limit_tests.signal import Signal
@@ -68,6 +69,32 @@ class World:
         further = held.tools()
         async with running_instance(Options(project), self._environ, limits=chosen, further_tools=further) as instance:
             yield instance
+
+    @contextlib.asynccontextmanager
+    async def linked(
+        self,
+        *held: HeldCalls,
+        descriptors: int | None = None,
+        instance_limits: Mapping[str, float] | None = None,
+        **limits: float,
+    ) -> AsyncIterator[tuple[HubProcess, list[Instance]]]:
+        """A hub with these limits, and one instance for each of ``held``, which the hub can reach."""
+        async with contextlib.AsyncExitStack() as stack:
+            instances = [
+                await stack.enter_async_context(self.instance(f"shop-{number}", each, None, **(instance_limits or {})))
+                for number, each in enumerate(held)
+            ]
+            hub = await stack.enter_async_context(self.hub(descriptors, **limits))
+            await ready(hub, *instances)
+            yield hub, instances
+
+    @contextlib.asynccontextmanager
+    async def direct(
+        self, held: HeldCalls, files: Mapping[str, str] | None = None, **limits: float
+    ) -> AsyncIterator[tuple[Instance, DirectClient]]:
+        """An instance with these limits, and a client of it."""
+        async with self.instance("shop", held, files, **limits) as shop, DirectClient.connected(shop) as client:
+            yield shop, client
 
 
 def _variables(limits: Mapping[str, float]) -> dict[str, str]:
