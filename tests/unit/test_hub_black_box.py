@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.contract import arguments
+from brummer.contract import tools as arguments
 from brummer.core.errors import InvalidArguments, NotFound
 from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for

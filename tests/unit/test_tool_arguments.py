@@ -18,7 +18,7 @@ EVERY: Final = [(tool, name) for tool in ARGUMENTS for name in PROPERTIES[tool]]
 
 
 def required(tool: str) -> dict[str, Any]:
-    return dict.fromkeys(BY_NAME[tool].required, "text")
+    return dict.fromkeys(BY_NAME[tool].as_instance_tool()["inputSchema"].get("required", []), "text")
 
 
 def decoded(tool: str, **given: object) -> msgspec.Struct:
@@ -40,7 +40,7 @@ def good_value(tool: str, name: str) -> Any:
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_null_and_an_empty_text_mean_not_given(tool: str, name: str, nothing: object) -> None:
     given = {**required(tool), name: nothing}
-    if name in BY_NAME[tool].required:
+    if name in BY_NAME[tool].as_instance_tool()["inputSchema"].get("required", []):
         assert refusal(tool, **given).context["argument"] == name
     else:
         assert decoded(tool, **given) == decoded(tool, **required(tool))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from brummer.cli.colour import Paint
 
 DURATION_MAX_S: Final = 86_400.0
-"""The limit of the tools (`brummer.contract.arguments`)."""
+"""The limit of the tools (`brummer.contract.tools`)."""
 
 HELP_COLUMNS: Final = 78
 """The classic width of a terminal. To find the real one, argparse would load the compressors of `shutil` at every

@@ -1,56 +1,235 @@
-"""The tools' definitions as literals: one table, from which the hub's frozen list and an instance's list are made.
+"""The tools: one row each, with the type of its arguments. The hub's frozen list and an instance's list are made of it.
 
-Descriptions are read by agents on every turn, so each is two sentences and the hub's whole list stays under 12 KiB.
-Schemas use only what every provider's converter accepts: one type for each property, no ``default``, no combinations.
-The bounds are those of `brummer.contract.arguments`. There are no output schemas: they would be a third of the list,
-and clients that validate them fail on the results of foreign servers.
+Agents read the descriptions on every turn, so each has at most two sentences, and the hub's whole list stays under 12
+KiB. The types of the arguments make the schemas, which use only what the converter of every provider accepts: one type
+for each property, no ``default``, no combinations. There are no output schemas: they would be a third of the list, and
+clients that validate them fail on the results of foreign servers.
+
+`brummer.wire.mcp.tool_arguments` decodes the arguments. ``instance`` is in no type here: the hub removes it before it
+passes a call on.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-import msgspec
+from msgspec import Meta, Raw, Struct
 
 Schema = dict[str, Any]
 
-PATTERN_LENGTH = 1_000
+PATTERN_LENGTH: Final = 1_000
 """Characters of a query or an expression: longer ones are text pasted by mistake."""
 
-
-DEFAULT_WAIT_S = 30.0
+DEFAULT_WAIT_S: Final = 30.0
 """``timeout_s`` of the tools that wait, when none is given."""
 
-LONGEST_WAIT_S = 86_400
+LONGEST_WAIT_S: Final = 86_400
 """A day: longer than any dev server needs, short enough for every timer."""
 
+INSTANCE: Final = "id, name or directory; may be left out when only one fits"
 
-class ToolDefinition(msgspec.Struct, frozen=True):
-    """One tool as agents see it. ``routed`` tools run in an instance and take ``instance`` at the hub."""
+
+# Types of arguments. ``X | None`` has the schema of X; a description is outermost.
+
+ScriptName = Annotated[str, Meta(description="script, as scripts_list names it")]
+Process = Annotated[str | None, Meta(description="script, or process_id of one run; left out: all")]
+Cursor = Annotated[str | None, Meta(description="next_cursor of an earlier answer; left out: from the start")]
+LatestCursor = Annotated[
+    str | None, Meta(description="next_cursor of an earlier answer: what came after it; left out: the latest")
+]
+Wait = Annotated[Literal["none", "ready", "exit"], Meta(description="what to wait for (default ready)")]
+Timeout = Annotated[
+    float, Meta(ge=0, le=LONGEST_WAIT_S, description=f"seconds to wait at most (default {DEFAULT_WAIT_S:g})")
+]
+Since = Annotated[
+    str | Annotated[float, Meta(ge=0)] | None,
+    Meta(description='only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)'),
+]
+"""See `brummer.logs.filters.is_since`."""
+LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
+Pattern = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
+
+
+class NoArguments(Struct, forbid_unknown_fields=True):
+    """Takes nothing."""
+
+
+class Listing(Struct, forbid_unknown_fields=True):
+    """A list that may take several answers; ``cursor`` continues after an earlier one."""
+
+    cursor: Cursor = None
+
+
+class Connect(Struct, forbid_unknown_fields=True):
+    """Arguments of `instances_connect`."""
+
+    instance: Annotated[str, Meta(description="id, name or directory")]
+
+
+class RunScript(Struct, forbid_unknown_fields=True):
+    """``wait`` ends at readiness or exit, or after ``timeout_s``, whichever comes first."""
+
+    name: ScriptName
+    wait: Wait = "ready"
+    timeout_s: Timeout = DEFAULT_WAIT_S
+
+
+class PickProcess(Struct, forbid_unknown_fields=True):
+    """By script name (its current run) or by ``process_id`` (that very run); at least one is needed."""
+
+    name: Annotated[str | None, Meta(description="script: its current run")] = None
+    process_id: Annotated[str | None, Meta(description="that very run; name or process_id is needed")] = None
+
+
+class StopProcess(PickProcess, forbid_unknown_fields=True):
+    """``asked_by`` comes from the command line, so that its stops can be told from those of agents."""
+
+    asked_by: Literal["call", "command line"] = "call"
+    """Without a description: no schema has it."""
+
+
+class RestartScript(PickProcess, forbid_unknown_fields=True):
+    """As `PickProcess`, and waits as `RunScript`."""
+
+    wait: Wait = "ready"
+    timeout_s: Timeout = DEFAULT_WAIT_S
+
+
+class ScriptsStatus(Struct, forbid_unknown_fields=True):
+    """Of one script, or of all."""
+
+    name: Annotated[
+        str | None,
+        Meta(description="script, or process_id of one run: all its runs; left out: the latest run of each"),
+    ] = None
+    cursor: Cursor = None
+
+
+class TailLogs(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it.
+
+    ``level``: only lines at least as serious, with their stack traces. ``limit_bytes`` bounds the answer on the wire;
+    it always has at least one line.
+    """
+
+    process: Process = None
+    level: Annotated[
+        Literal["error", "warning", "info", "debug"] | None, Meta(description="lines at least so serious")
+    ] = None
+    since: Since = None
+    limit: Annotated[LineLimit, Meta(description="lines at most (default 100)")] = 100
+    limit_bytes: Annotated[int, Meta(ge=1, le=262_144, description="size of the answer (default 32768)")] = 32_768
+    cursor: LatestCursor = None
+
+
+class SearchLogs(TailLogs, forbid_unknown_fields=True):
+    """Lines that contain ``query``, or match it as a regular expression. ``around``: so many lines before and after
+    each, of the same process.
+    """
+
+    query: Annotated[Pattern, Meta(description="text, or the regular expression")]
+    regex: Annotated[bool, Meta(description="query is a regular expression (default false)")] = False
+    around: Annotated[int, Meta(ge=0, le=100, description="lines shown before and after each (default 0)")] = 0
+
+
+class WaitFor(Struct, forbid_unknown_fields=True):
+    """The first condition that comes true ends the wait. ``log`` is a regular expression; lines from before ``since``
+    do not count. ``port`` 0 is none.
+    """
+
+    process: Process = None
+    log: Annotated[Pattern | None, Meta(description="a line matches this regular expression")] = None
+    since: Since = None
+    ready: Annotated[bool, Meta(description="it is ready")] = False
+    exit: Annotated[bool, Meta(description="it has ended")] = False
+    port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65_535,
+            description="TCP port of this machine takes connections; 0: none. One of log, ready, exit, port is needed",
+        ),
+    ] = 0
+    timeout_s: Timeout = DEFAULT_WAIT_S
+
+
+class ChangesSince(Struct, forbid_unknown_fields=True):
+    """Without a cursor, the latest changes."""
+
+    cursor: LatestCursor = None
+    limit: Annotated[LineLimit, Meta(description="changes at most (default 200)")] = 200
+
+
+class InstanceCall(Struct, forbid_unknown_fields=True):
+    """``arguments``: an object, or a text that holds one: some models write arguments like that."""
+
+    tool: Annotated[str, Meta(description="name, as instance_tools lists it")]
+    arguments: Annotated[Raw, Meta(description="the tool's own arguments (default none)")] = Raw(b"{}")
+
+
+# Schemas.
+
+_UNIONS: Final = (UnionType, Union)
+_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", Raw: "object"}
+_KEYWORDS: Final = (("minimum", "ge"), ("maximum", "le"), ("description", "description"), ("maxLength", "max_length"))
+
+
+def _schemas_of(arguments: type[Struct]) -> dict[str, Schema]:
+    """The schemas of the described fields, without `msgspec.structs.fields`: that takes ten times as long."""
+    kinds: dict[str, Any] = {}
+    for each in reversed(arguments.__mro__):
+        kinds.update(getattr(each, "__annotations__", {}))
+    schemas = {name: _schema_of(kinds[name]) for name in arguments.__struct_fields__}
+    return {name: schema for name, schema in schemas.items() if "description" in schema}
+
+
+def _schema_of(kind: Any) -> Schema:
+    metas = getattr(kind, "__metadata__", ())
+    base = kind.__origin__ if metas else kind
+    if get_origin(base) in _UNIONS:
+        schema = _schema_of(get_args(base)[0])
+    elif get_origin(base) is Literal:
+        schema = {"type": "string", "enum": list(get_args(base))}
+    else:
+        schema = {"type": _TYPES[base]}
+    for keyword, name in _KEYWORDS if metas else ():
+        for value in (schema.pop(keyword, None), *(getattr(meta, name) for meta in metas)):
+            if value is not None:
+                schema[keyword] = value
+    return schema
+
+
+class ToolDefinition(Struct, frozen=True):
+    """One tool. ``routed`` tools take ``instance`` at the hub. ``waits``: it may be silent for its ``timeout_s``."""
 
     name: str
     description: str
-    properties: dict[str, Schema]
-    required: tuple[str, ...] = ()
+    arguments: type[Struct]
     read_only: bool = False
     idempotent: bool = False
     destructive: bool = False
     routed: bool = True
+    waits: bool = False
 
     def as_instance_tool(self) -> dict[str, Any]:
-        return self._as_tool(self.properties)
+        return self._as_tool({})
 
     def as_hub_tool(self) -> dict[str, Any]:
-        return self._as_tool({"instance": INSTANCE, **self.properties} if self.routed else self.properties)
+        return self._as_tool({"instance": {"type": "string", "description": INSTANCE}} if self.routed else {})
 
-    def _as_tool(self, properties: dict[str, Schema]) -> dict[str, Any]:
-        schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-        if self.required:
-            schema["required"] = list(self.required)
+    def _as_tool(self, more: dict[str, Schema]) -> dict[str, Any]:
+        fields, defaults = self.arguments.__struct_fields__, self.arguments.__struct_defaults__
+        required = fields[: len(fields) - len(defaults)]
         return {
             "name": self.name,
             "description": self.description,
-            "inputSchema": schema,
+            "inputSchema": {
+                "type": "object",
+                "properties": {**more, **_schemas_of(self.arguments)},
+                "additionalProperties": False,
+                **({"required": list(required)} if required else {}),
+            },
             "annotations": {
                 "readOnlyHint": self.read_only,
                 "destructiveHint": self.destructive,
@@ -60,175 +239,110 @@ class ToolDefinition(msgspec.Struct, frozen=True):
         }
 
 
-def _string(description: str, *, most: int | None = None) -> Schema:
-    return {"type": "string", "description": description} | ({} if most is None else {"maxLength": most})
-
-
-def _choice(description: str, *names: str) -> Schema:
-    return {"type": "string", "enum": list(names), "description": description}
-
-
-def _integer(description: str, least: int, most: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "description": description}
-
-
-def _boolean(description: str) -> Schema:
-    return {"type": "boolean", "description": description}
-
-
-INSTANCE: Schema = _string("id, name or directory; may be left out when only one fits")
-NAME: Schema = _string("script, as scripts_list names it")
-CURSOR: Schema = _string("next_cursor of an earlier answer; left out: from the start")
-LATEST_CURSOR: Schema = _string("next_cursor of an earlier answer: what came after it; left out: the latest")
-WAIT: Schema = _choice("what to wait for (default ready)", "none", "ready", "exit")
-TIMEOUT: Schema = {
-    "type": "number",
-    "minimum": 0,
-    "maximum": LONGEST_WAIT_S,
-    "description": f"seconds to wait at most (default {DEFAULT_WAIT_S:g})",
-}
-SINCE: Schema = _string('only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)')
-PROCESS: Schema = _string("script, or process_id of one run; left out: all")
-FILTERS: dict[str, Schema] = {
-    "process": PROCESS,
-    "level": _choice("lines at least so serious", "error", "warning", "info", "debug"),
-    "since": SINCE,
-    "limit": _integer("lines at most (default 100)", 1, 5_000),
-    "limit_bytes": _integer("size of the answer (default 32768)", 1, 262_144),
-    "cursor": LATEST_CURSOR,
-}
-PICK: dict[str, Schema] = {
-    "name": _string("script: its current run"),
-    "process_id": _string("that very run; name or process_id is needed"),
-}
-
 TOOLS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         "instances_list",
         "List every project that has a Brummer instance, with its state and why it is in it. Start here when you do not"
         " know what is running.",
-        {"cursor": CURSOR},
+        Listing,
         read_only=True,
         routed=False,
     ),
     ToolDefinition(
         "instances_connect",
         "Choose the instance that later calls go to when they name none. Takes an id, a name or a directory.",
-        {"instance": _string("id, name or directory")},
-        required=("instance",),
+        Connect,
         idempotent=True,
         routed=False,
     ),
     ToolDefinition(
         "instances_disconnect",
         "Forget the instance chosen by instances_connect. Nothing is stopped.",
-        {},
+        NoArguments,
         idempotent=True,
         routed=False,
     ),
     ToolDefinition(
         "scripts_list",
         "List what can be run in a project, and where each script comes from. The list is fresh when files change.",
-        {"cursor": CURSOR},
+        Listing,
         read_only=True,
     ),
     ToolDefinition(
         "scripts_run",
         "Make sure that a script runs, and return its process with URLs and readiness; one that runs already is"
         " returned, not started twice. Use wait=exit for scripts that end, such as builds and tests.",
-        {"name": NAME, "wait": WAIT, "timeout_s": TIMEOUT},
-        required=("name",),
+        RunScript,
+        waits=True,
     ),
     ToolDefinition(
         "scripts_stop",
         "Stop a script's whole process tree, gently and then firmly, and return when it is gone. Only what the instance"
         " started can be stopped.",
-        PICK,
+        StopProcess,
         idempotent=True,
         destructive=True,
+        waits=True,
     ),
     ToolDefinition(
         "scripts_restart",
         "Stop a script if it runs and start it anew. Waits as scripts_run does.",
-        {**PICK, "wait": WAIT, "timeout_s": TIMEOUT},
+        RestartScript,
         destructive=True,
+        waits=True,
     ),
     ToolDefinition(
         "scripts_status",
         "Tell the state of the processes: status, pid, URLs, exit code or signal. Without a name, of all of them.",
-        {
-            "name": _string("script, or process_id of one run: all its runs; left out: the latest run of each"),
-            "cursor": CURSOR,
-        },
+        ScriptsStatus,
         read_only=True,
     ),
     ToolDefinition(
         "logs_tail",
         "Read the last lines of output, or with a cursor the lines after it. dropped counts lines that are gone.",
-        FILTERS,
+        TailLogs,
         read_only=True,
     ),
     ToolDefinition(
         "logs_search",
         "Find lines of output that contain a text or match a regular expression, newest last. A cursor continues"
         " after an earlier answer.",
-        {
-            "query": _string("text, or the regular expression", most=PATTERN_LENGTH),
-            "regex": _boolean("query is a regular expression (default false)"),
-            "around": _integer("lines shown before and after each (default 0)", 0, 100),
-            **FILTERS,
-        },
-        required=("query",),
+        SearchLogs,
         read_only=True,
     ),
     ToolDefinition(
         "wait_for",
         "Block until a process logs a matching line, is ready, exits, or a port opens, instead of polling. instance=*"
         " waits on all instances and returns the first match.",
-        {
-            "process": PROCESS,
-            "log": _string("a line matches this regular expression", most=PATTERN_LENGTH),
-            "since": SINCE,
-            "ready": _boolean("it is ready"),
-            "exit": _boolean("it has ended"),
-            "port": _integer(
-                "TCP port of this machine takes connections; 0: none. One of log, ready, exit, port is needed",
-                0,
-                65_535,
-            ),
-            "timeout_s": TIMEOUT,
-        },
+        WaitFor,
         read_only=True,
+        waits=True,
     ),
     ToolDefinition(
         "changes_since",
         "Tell what happened since a cursor: starts, exits, readiness, URLs, errors and their place. Without a cursor,"
         " the latest changes.",
-        {"cursor": LATEST_CURSOR, "limit": _integer("changes at most (default 200)", 1, 5_000)},
+        ChangesSince,
         read_only=True,
     ),
     ToolDefinition(
         "hub_status",
         "Tell how the hub and its links are: problems first, then each link with state, last error and next retry."
         " Use it when calls fail.",
-        {"cursor": CURSOR},
+        Listing,
         read_only=True,
         routed=False,
     ),
     ToolDefinition(
         "instance_tools",
         "List the tools that an instance itself offers, with their schemas. Call one with instance_call.",
-        {},
+        NoArguments,
         read_only=True,
     ),
     ToolDefinition(
         "instance_call",
         "Call any tool that an instance offers, by name. The result is passed on unchanged.",
-        {
-            "tool": _string("name, as instance_tools lists it"),
-            "arguments": {"type": "object", "description": "the tool's own arguments (default none)"},
-        },
-        required=("tool",),
+        InstanceCall,
         destructive=True,
     ),
 )
@@ -238,9 +352,8 @@ HUB_ONLY = frozenset({"instance_tools", "instance_call"}) | {tool.name for tool 
 READ_ONLY = frozenset(tool.name for tool in TOOLS if tool.read_only)
 """These change nothing, so an instance keeps no record of their calls."""
 REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.read_only or tool.idempotent)
-"""Run twice, these do what they do once; a call of another is never sent a second time unless its key decides."""
-WAITING = frozenset({"scripts_run", "scripts_restart", "scripts_stop", "wait_for"})
-"""These may rightly be silent for as long as they were told to wait."""
+"""Run twice, these do the same as run once. A call of another tool is sent again only if its key decides."""
+WAITING = frozenset(tool.name for tool in TOOLS if tool.waits)
 INSTANCE_TOOLS: tuple[ToolDefinition, ...] = tuple(tool for tool in TOOLS if tool.name not in HUB_ONLY)
 
 

@@ -91,8 +91,11 @@ class BlackBoxes:
 
 async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> tuple[Answer, int]:
     """Its content, within the number of bytes that the answer may have."""
-    from brummer.contract import arguments as tools  # noqa: PLC0415 - see above
-    from brummer.contract import paging, texts  # noqa: PLC0415 - see above
+    from brummer.contract import (  # noqa: PLC0415 - see above
+        paging,
+        texts,
+        tools,
+    )
     from brummer.logs.journal import query  # noqa: PLC0415 - see above
 
     match tool:

@@ -5,19 +5,14 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from brummer.contract.tools import InstanceCall
 from brummer.core.errors import InvalidArguments
 from brummer.wire.mcp.tool_arguments import ArgumentDecoder
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-class _InstanceCall(msgspec.Struct, forbid_unknown_fields=True):
-    tool: str
-    arguments: Raw = Raw(b"{}")
-    """An object, or a text that holds one: some models write arguments like that."""
-
-
-_inner_calls: Final = ArgumentDecoder("instance_call", _InstanceCall, ("instance",))
+_inner_calls: Final = ArgumentDecoder("instance_call", InstanceCall, ("instance",))
 
 
 def members(tool: str, arguments: bytes) -> dict[str, Raw]:

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from brummer.contract.arguments import NoArguments, WaitFor
 from brummer.contract.tools import (
     BY_NAME,
     DEFAULT_WAIT_S,
@@ -18,6 +17,8 @@ from brummer.contract.tools import (
     REPEATABLE,
     TOOLS,
     WAITING,
+    NoArguments,
+    WaitFor,
     renderer,
 )
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound

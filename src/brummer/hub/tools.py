@@ -3,10 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
-
-from brummer.contract.arguments import Connect, Listing, NoArguments
-from brummer.contract.tools import BY_NAME, renderer
+from brummer.contract.tools import BY_NAME, Connect, Listing, NoArguments, renderer
 from brummer.health.catalog import rank_of
 from brummer.host.clocks import wall
 from brummer.link.state import FAILING, State
@@ -69,13 +66,14 @@ def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> l
         ]
         return paged("hub_status", entries, wanted.cursor, now_s=now_s, hub=status["hub"], limits=status["limits"])
 
-    table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, ToolCall], Awaitable[object]]]] = {
-        "instances_list": (Listing, instances_list),
-        "instances_connect": (Connect, instances_connect),
-        "instances_disconnect": (NoArguments, instances_disconnect),
-        "hub_status": (Listing, hub_status),
+    functions: dict[str, Callable[[Any, ToolCall], Awaitable[object]]] = {
+        "instances_list": instances_list,
+        "instances_connect": instances_connect,
+        "instances_disconnect": instances_disconnect,
+        "hub_status": hub_status,
     }
-    return [Tool(BY_NAME[name].as_hub_tool(), *row, renderer(name)) for name, row in table.items()]
+    rows = ((BY_NAME[name], function) for name, function in functions.items())
+    return [Tool(row.as_hub_tool(), row.arguments, function, renderer(row.name)) for row, function in rows]
 
 
 def _identity(problem: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from brummer.contract.arguments import TailLogs
+from brummer.contract.tools import TailLogs
 from brummer.discovery.record import Record
 from brummer.settings.limits import DEFAULTS
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from brummer.contract.arguments import TailLogs
+from brummer.contract.tools import TailLogs
 from brummer.host.patterns import meter_of_call
 from brummer.instance.manager import Manager
 from brummer.instance.run import Run

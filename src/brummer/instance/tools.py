@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from brummer.contract.arguments import (
+from brummer.contract.tools import (
+    INSTANCE_TOOLS,
     ChangesSince,
     Listing,
     PickProcess,
@@ -25,8 +26,8 @@ from brummer.contract.arguments import (
     StopProcess,
     TailLogs,
     WaitFor,
+    renderer,
 )
-from brummer.contract.tools import INSTANCE_TOOLS, renderer
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import wall
 from brummer.instance.black_box import Past
@@ -64,20 +65,20 @@ class StillStopping(BrummerError):
 def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = None) -> list[Tool]:
     """The instance's tools in the contract's order, working on these."""
     calls = _Calls(manager, scripts, past)
-    table: dict[str, tuple[type[msgspec.Struct], Callable[[Any, CallContext], Awaitable[object]]]] = {
-        "scripts_list": (Listing, calls.list_scripts),
-        "scripts_run": (RunScript, calls.run),
-        "scripts_stop": (StopProcess, calls.stop),
-        "scripts_restart": (RestartScript, calls.restart),
-        "scripts_status": (ScriptsStatus, calls.status),
-        "logs_tail": (TailLogs, calls.tail),
-        "logs_search": (SearchLogs, calls.search),
-        "wait_for": (WaitFor, calls.wait_for),
-        "changes_since": (ChangesSince, calls.changes_since),
+    functions: dict[str, Callable[[Any, CallContext], Awaitable[object]]] = {
+        "scripts_list": calls.list_scripts,
+        "scripts_run": calls.run,
+        "scripts_stop": calls.stop,
+        "scripts_restart": calls.restart,
+        "scripts_status": calls.status,
+        "logs_tail": calls.tail,
+        "logs_search": calls.search,
+        "wait_for": calls.wait_for,
+        "changes_since": calls.changes_since,
     }
     return [
-        Tool(definition.as_instance_tool(), *table[definition.name], renderer(definition.name), ("instance",))
-        for definition in INSTANCE_TOOLS
+        Tool(row.as_instance_tool(), row.arguments, functions[row.name], renderer(row.name), ("instance",))
+        for row in INSTANCE_TOOLS
     ]
 
 

@@ -12,7 +12,7 @@ from itertools import chain, repeat
 
 import msgspec
 
-from brummer.contract.arguments import WaitFor
+from brummer.contract.tools import WaitFor
 from brummer.host.clocks import wall
 from brummer.host.patterns import BUDGET_S, Meter, PatternTooSlow, meter_of_call
 from brummer.host.ports import port_answers

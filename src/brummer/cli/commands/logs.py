@@ -25,10 +25,10 @@ from brummer.core.errors import BrummerError
 DETAILS: Final = "Without an instance it prints what the last run has left, and the exit status is 3."
 
 LINES_MAX: Final = 5_000
-"""The limit of one answer (`brummer.contract.arguments`)."""
+"""The limit of one answer (`brummer.contract.tools`)."""
 PAGE: Final = 1_000
 PAGE_BYTES: Final = 262_144
-"""The largest answer (`brummer.contract.arguments`); the default is for agents, who pay for each byte."""
+"""The largest answer (`brummer.contract.tools`); the default is for agents, who pay for each byte."""
 PAUSES_S: Final = (0.05, 0.1, 0.25)
 """After the first, second, and every further answer without lines."""
 AWAY_S: Final = 0.5
