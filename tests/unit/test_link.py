@@ -17,8 +17,8 @@ from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.caller import SENT_AT_ONCE, Caller
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
-from brummer.link.health import DEFAULT_TIMING, Timing
-from brummer.link.link import Link
+from brummer.link.health import Health
+from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
 from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
 from brummer.link.target import Target
@@ -38,8 +38,9 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
     )
 
 
-IMPATIENT = Timing(silent_call_s=0.02, suspect_s=0.02, probe_deadline_s=0.03, after_defect_s=0.01)
-"""The same decisions, up to a hundred times sooner."""
+def impatient() -> Health:
+    """The same decisions, up to a hundred times sooner."""
+    return Health(silent_call_s=0.02, suspect_s=0.02, deadline_s=0.03)
 
 
 class CalledLink(Link):
@@ -51,7 +52,7 @@ class CalledLink(Link):
         limits: Limits = DEFAULTS,
         gate: Gate | None = None,
         reservations: Reservations | None = None,
-        timing: Timing = DEFAULT_TIMING,
+        health: Health | None = None,
     ) -> None:
         self.gate = gate or Gate(limits)
         super().__init__(
@@ -60,7 +61,7 @@ class CalledLink(Link):
             system=seeded(Random(1)),
             budget=self.gate.budget,
             reservations=reservations,
-            timing=timing,
+            health=health,
         )
         self.caller = Caller(self, self.gate)
 
@@ -74,9 +75,9 @@ async def running(
     limits: Limits = DEFAULTS,
     gate: Gate | None = None,
     reservations: Reservations | None = None,
-    timing: Timing = DEFAULT_TIMING,
+    health: Health | None = None,
 ) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, gate, reservations, timing)
+    link = CalledLink(target, limits, gate, reservations, health)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -461,7 +462,7 @@ async def has_happened(link: Link, event: Event) -> None:
 
 
 async def test_a_defect_costs_one_turn_and_never_the_link() -> None:
-    async with FakeInstance() as instance, running(faulty(instance, instance.speaks.set), timing=IMPATIENT) as link:
+    async with FakeInstance() as instance, running(faulty(instance, instance.speaks.set), health=impatient()) as link:
         await link.call(tool_call())
         instance.speaks.clear()
         checking = asyncio.create_task(link.check())  # the probe is not answered, so the process is sampled
@@ -471,31 +472,37 @@ async def test_a_defect_costs_one_turn_and_never_the_link() -> None:
         await checking
 
 
-async def test_a_defect_revives_no_link_whose_instance_is_proven_gone() -> None:
+def test_a_defect_revives_no_link_whose_instance_is_proven_gone() -> None:
     def fails() -> None:
         raise KeyError("a defect")
 
-    async with FakeInstance() as instance, running(instance.target, timing=IMPATIENT) as link:
-        await reached(link, State.READY)
-        link.on_gone = fails
-        link.owner_gone("process died")
-        await reached(link, State.GONE)
-        await asyncio.sleep(2 * IMPATIENT.after_defect_s)
-        assert (link.state, link.reason) == (State.GONE, "process died")
-        assert link.connections.size == 0
-
-
-async def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten() -> None:
-    async with FakeInstance() as instance:
-        target = faulty(instance, lambda: link.owner_gone("process died"))
-        async with running(target, timing=IMPATIENT) as link:
+    async def story() -> None:
+        async with FakeInstance() as instance, running(instance.target) as link:
             await reached(link, State.READY)
-            instance.speaks.clear()
-            await link.check()
+            link.on_gone = fails
+            link.owner_gone("process died")
             await reached(link, State.GONE)
-            await asyncio.sleep(2 * IMPATIENT.after_defect_s)
+            await asyncio.sleep(2 * AFTER_DEFECT_S)
             assert (link.state, link.reason) == (State.GONE, "process died")
-            instance.speaks.set()
+            assert link.connections.size == 0
+
+    in_virtual_time(story())
+
+
+def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten() -> None:
+    async def story() -> None:
+        async with FakeInstance() as instance:
+            target = faulty(instance, lambda: link.owner_gone("process died"))
+            async with running(target) as link:
+                await reached(link, State.READY)
+                instance.speaks.clear()
+                await link.check()
+                await reached(link, State.GONE)
+                await asyncio.sleep(2 * AFTER_DEFECT_S)
+                assert (link.state, link.reason) == (State.GONE, "process died")
+                instance.speaks.set()
+
+    in_virtual_time(story())
 
 
 def test_the_status_has_the_time_of_the_next_attempt_during_every_wait() -> None:

@@ -19,7 +19,7 @@ from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
-from .test_link import IMPATIENT, eventually, reached, running, tool_call, unused_port
+from .test_link import eventually, impatient, reached, running, tool_call, unused_port
 from .virtual_world import in_virtual_time
 
 
@@ -37,7 +37,7 @@ class Frozen(FakeInstance):
 
 
 async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answered_when_it_goes_on() -> None:
-    async with Frozen() as instance, running(instance.target, timing=IMPATIENT) as link:
+    async with Frozen() as instance, running(instance.target, health=impatient()) as link:
         await link.call(tool_call())
         port = link.connections.calls.connections[0].local_port
         instance.going.clear()
@@ -57,7 +57,7 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
 async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_the_process_does() -> None:
     async with Frozen() as instance:
         target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, condition=lambda: "stopped")
-        async with running(target, timing=IMPATIENT) as link:
+        async with running(target, health=impatient()) as link:
             await link.call(tool_call())
             instance.going.clear()
             with pytest.raises(DeadlineExceeded) as caught:
@@ -70,7 +70,7 @@ async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_th
 
 @pytest.mark.promise("no-false-accusation")
 async def test_late_timers_of_our_own_accuse_nobody() -> None:
-    async with Frozen() as instance, running(instance.target, timing=IMPATIENT) as link:
+    async with Frozen() as instance, running(instance.target, health=impatient()) as link:
         await link.call(tool_call())
         instance.going.clear()
         waiting = asyncio.create_task(link.call(tool_call()))

@@ -32,16 +32,16 @@ class BaseLink:
     """``transitions`` publishes every transition, when the link is in its new state."""
 
     def __init__(self, target: Peer, transitions: Hook[Transition] | None, system: System) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._elapsed: Callable[[], float] = system.clock.elapsed
+        self.loop = asyncio.get_running_loop()
+        self.elapsed: Callable[[], float] = system.clock.elapsed
         self.target = target
         self.state = State.DISCOVERED
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.last_error: TransportError | None = None
         self.path_is_cut = False
         """The last attempt did not even reach the peer: something between is broken."""
-        self.since_s = self._loop.time()
-        self._elapsed_since_s = self._unready_since_s = self._elapsed()
+        self.since_s = self.loop.time()
+        self._elapsed_since_s = self._unready_since_s = self.elapsed()
         self._transitions = transitions or Hook()
         self._moved = asyncio.Event()
 
@@ -53,12 +53,12 @@ class BaseLink:
     @property
     def unready_s(self) -> float:
         """Seconds since it was ready; 0 while it is."""
-        return 0.0 if self.state is State.READY else self._elapsed() - self._unready_since_s
+        return 0.0 if self.state is State.READY else self.elapsed() - self._unready_since_s
 
     @property
     def state_s(self) -> float:
         """Seconds, asleep or awake, since it is in this state."""
-        return round(self._elapsed() - self._elapsed_since_s, 3)
+        return round(self.elapsed() - self._elapsed_since_s, 3)
 
     @property
     def reason(self) -> str:
@@ -80,9 +80,9 @@ class BaseLink:
     def apply(self, event: Event, reason: str) -> None:
         """The one writer of the state. Raises `ForbiddenEvent`, and then changes nothing."""
         before, self.state = self.state, next_state(self.state, event)
-        now_s = self._loop.time()
+        now_s = self.loop.time()
         if self.state is not before:
-            self.since_s, self._elapsed_since_s = now_s, self._elapsed()
+            self.since_s, self._elapsed_since_s = now_s, self.elapsed()
             if before is State.READY:
                 self._unready_since_s = self._elapsed_since_s
         transition = Transition(self.target.instance_id, now_s, before, event, self.state, reason)

@@ -57,10 +57,10 @@ class BasicLink(BaseLink):
         """One connection, one try. Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
         if self.target.has_ledger:
             call.deadline_s = min(call.deadline_s, TIMEOUT_S)
-        call.begin("", self._loop.time())
+        call.begin("", self.loop.time())
         self._in_flight += 1
         try:
-            with Deadline(self._loop, call):
+            with Deadline(self.loop, call):
                 return await self._once(call)
         except TimeoutError:
             raise self._judged(call, DeadlineExceeded(f"no answer within {call.deadline_s:g} s")) from None

@@ -39,23 +39,6 @@ SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
 
 
-AFTER_DEFECT_S: Final = 1.0
-"""After a defect in a link's task: one that comes back at once fills neither the log nor a core."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The times of a link that a test makes short."""
-
-    silent_call_s: float = SILENT_CALL_S
-    suspect_s: float = SUSPECT_S
-    probe_deadline_s: float = PROBE_DEADLINE_S
-    after_defect_s: float = AFTER_DEFECT_S
-
-
-DEFAULT_TIMING: Final = Timing()
-
-
 @dataclass(slots=True)
 class Health:
     """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing.
@@ -64,7 +47,9 @@ class Health:
     """
 
     patience_s: float = 0.0
-    timing: Timing = DEFAULT_TIMING
+    silent_call_s: float = SILENT_CALL_S
+    suspect_s: float = SUSPECT_S
+    deadline_s: float = PROBE_DEADLINE_S
     quality: float = 1.0
     rtt_s: float | None = None
     best_rtt_s: float | None = None
@@ -76,7 +61,7 @@ class Health:
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES), repr=False)
 
     def __post_init__(self) -> None:
-        self.interval_s = self.timing.silent_call_s
+        self.interval_s = self.silent_call_s
 
     def asked(self, now_s: float) -> None:
         """A probe is on its way."""
@@ -86,8 +71,8 @@ class Health:
         """A probe or a call succeeded; ``rtt_s`` where the answer's time says something of the link."""
         self.failures = 0
         self.last_proof_s = now_s
-        if self.interval_s > self.timing.silent_call_s:
-            self.interval_s = max(self.timing.silent_call_s, self.interval_s * 0.9)
+        if self.interval_s > self.silent_call_s:
+            self.interval_s = max(self.silent_call_s, self.interval_s * 0.9)
         goodness = 1.0
         if rtt_s is not None:
             self.latencies_s.append(rtt_s)
@@ -113,7 +98,7 @@ class Health:
     def forgive(self) -> None:
         """What failed says nothing of what comes: the link is ready again, or we had been away ourselves."""
         self.failures = 0
-        self.interval_s = self.timing.silent_call_s
+        self.interval_s = self.silent_call_s
 
     def latency_s(self, percent: float) -> float | None:
         """That percentile of the last round trips; None before the first."""
@@ -127,13 +112,13 @@ class Health:
 
     def probe_deadline_s(self) -> float:
         """Longer on a poor link, and when we are late ourselves."""
-        stretched_s = self.timing.probe_deadline_s / max(WORST_QUALITY, self.quality)
+        stretched_s = self.deadline_s / max(WORST_QUALITY, self.quality)
         return max(self.patience_s, min(4.0, stretched_s)) * (self.lateness + 1)
 
     def next_probe_s(self, now_s: float, *, suspect: bool, silent_calls: bool, wave_s: float = WAVE_S) -> float:
         """When to probe next, on the caller's clock. Quiet links are probed together: one wakeup for all of them."""
         if suspect:
-            return max(now_s, self.last_asked_s + self.timing.suspect_s)
+            return max(now_s, self.last_asked_s + self.suspect_s)
         if silent_calls:
-            return max(now_s, self.last_proof_s + self.interval_s, self.last_asked_s + self.timing.suspect_s)
+            return max(now_s, self.last_proof_s + self.interval_s, self.last_asked_s + self.suspect_s)
         return (now_s // wave_s + 1) * wave_s

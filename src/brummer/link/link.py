@@ -9,12 +9,19 @@ other machines decide with the state table is in the header of `link/state.py`. 
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
-from brummer.core.errors import Shortage, TimedOut, TransportError, Unreachable
+from brummer.core.errors import (
+    ConnectionClosed,
+    ConnectionRefused,
+    ConnectionReset,
+    Shortage,
+    TimedOut,
+    TransportError,
+    Unreachable,
+)
 from brummer.core.events import Hook
 from brummer.host.real_system import REAL
 from brummer.host.system import System
@@ -24,28 +31,22 @@ from brummer.link.breaker import Breaker
 from brummer.link.budget import Budget
 from brummer.link.call import Call
 from brummer.link.connections import Connections
-from brummer.link.errors import COME_BACK_S, Refused
-from brummer.link.health import DEFAULT_TIMING, Health, Timing
-from brummer.link.opening import Opening
+from brummer.link.errors import COME_BACK_S, Impostor, RateLimited, Refused, ServerFull
+from brummer.link.health import Health
+from brummer.link.mailbox import Mailbox
+from brummer.link.opening import Opening, Probe
 from brummer.link.parking import Parking
 from brummer.link.peer import Condition, Peer
 from brummer.link.prober import Prober
 from brummer.link.state import AT_REST, ENDED, WATCHED, Event, State
-from brummer.link.status import LastError, LinkStatus
-from brummer.link.verdict import Verdict, verdict_of
+from brummer.link.status import LinkStatus, status_of
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection, Reservations
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """``event`` has happened outside of the task. ``target``: of a new record."""
-
-    event: Event
-    reason: str
-    target: Peer | None = None
+AFTER_DEFECT_S: Final = 1.0
+"""So that a defect that comes back at once fills neither the log nor a core."""
 
 
 class Link(BaseLink):
@@ -59,24 +60,22 @@ class Link(BaseLink):
         transitions: Hook[Transition] | None = None,
         budget: Budget | None = None,
         reservations: Reservations | None = None,
-        timing: Timing = DEFAULT_TIMING,
+        health: Health | None = None,
         system: System = REAL,
     ) -> None:
         """``budget``: for the connections of all links. ``reservations``: memory for large answers."""
         super().__init__(target, transitions, system)
         self._rng = system.random
-        self._after_defect_s = timing.after_defect_s
         self.attempts = 0
         self.next_dial_s: float | None = None
-        self.health = Health(target.patience_s, timing)
+        self.health = health or Health(target.patience_s)
         self.breaker = Breaker()
         self.parking = Parking()
         self.connections = Connections(
             lambda: self.target, self._on_connection_closed, limits, budget, reservations, system
         )
-        self._mailbox: deque[_Message] = deque()
-        self._woken = asyncio.Event()
-        self.prober = Prober(self.connections, self.health, self._woken.set)
+        self._mailbox = Mailbox()
+        self.prober = Prober(self.connections, self.health, self._mailbox.wake)
         self.connections.on_left = self.prober.want
         self._settles_until_s = -math.inf
         self._suspected: Condition | None = None
@@ -91,31 +90,31 @@ class Link(BaseLink):
 
     def retarget(self, target: Peer, reason: str) -> None:
         """A new or changed record; it revives a link whose peer was gone."""
-        self._post(_Message(Event.RECORD_CHANGED, reason, target))
+        self._mailbox.post(Event.RECORD_CHANGED, reason, target)
 
     def owner_gone(self, reason: str, *, withdrew: bool = False) -> None:
         """The peer's end is proven. ``withdrew``: it has ended itself in good order."""
-        self._post(_Message(Event.OWNER_WITHDREW if withdrew else Event.OWNER_GONE, reason))
+        self._mailbox.post(Event.OWNER_WITHDREW if withdrew else Event.OWNER_GONE, reason)
 
     def hint(self) -> None:
         """Something changed, or a call waits: dial now."""
-        self._woken.set()
+        self._mailbox.wake()
 
     def settle(self, seconds: float, *, forgive: bool) -> None:
         """We did not run. For so long no failure moves the link; ``forgive`` the failures until now."""
-        self._settles_until_s = self._loop.time() + seconds
+        self._settles_until_s = self.loop.time() + seconds
         if forgive:
             self._forgive()
 
     def go_offline(self) -> None:
         """The network has no way to the peer: do not try until `check`."""
         self.prober.is_online = False
-        self._woken.set()
+        self._mailbox.wake()
 
     @property
     def is_settling(self) -> bool:
         """A failure is no verdict, because we did not run a moment ago."""
-        return self._loop.time() < self._settles_until_s
+        return self.loop.time() < self._settles_until_s
 
     async def check(self) -> None:
         """Probe or dial now; return when the result is known, or known to take long."""
@@ -129,23 +128,19 @@ class Link(BaseLink):
 
     def call_answered(self, took_s: float | None) -> None:
         """A proof of life, as good as a probe's. ``took_s`` None: it says nothing of the round trip."""
-        self.health.answered(self._loop.time(), took_s)
+        self.health.answered(self.loop.time(), took_s)
         if self.state is State.SUSPECT:
-            self._woken.set()
+            self._mailbox.wake()
 
     def distrust(self, error: TransportError) -> None:
         """A connection failed under a call, so the others may be lost, too."""
         self.last_error = error
         self.connections.distrust()
-        self._woken.set()
-
-    def _post(self, message: _Message) -> None:
-        self._mailbox.append(message)
-        self._woken.set()
+        self._mailbox.wake()
 
     def _on_connection_closed(self) -> None:
         if self.state in WATCHED:
-            self._woken.set()
+            self._mailbox.wake()
 
     # The one task.
 
@@ -159,8 +154,8 @@ class Link(BaseLink):
                 except Exception:  # noqa: BLE001 — the barrier: a defect may cost one turn, never the link
                     _log.exception("%s: a defect", self.target.instance_id)
                     reason = "an internal error of the hub; its log has the traceback"
-                    self._post(_Message(Event.FAILED_INSIDE, reason))
-                    await asyncio.sleep(self._after_defect_s)
+                    self._mailbox.post(Event.FAILED_INSIDE, reason)
+                    await asyncio.sleep(AFTER_DEFECT_S)
         finally:
             self._has_ended = True
             self.prober.report()
@@ -171,16 +166,16 @@ class Link(BaseLink):
         self._read_mailbox()
         if self.state in AT_REST:
             self.prober.report()
-            await self._wake(None)
+            await self._mailbox.wait()
         elif self.state in WATCHED:
             await self._watch()
         else:
             await self._dial()
 
     def _read_mailbox(self) -> None:
-        self._woken.clear()
+        self._mailbox.acknowledge()
         while self._mailbox:
-            message = self._mailbox.popleft()
+            message = self._mailbox.take()
             if self.state in ENDED and message.event is not Event.RECORD_CHANGED:
                 continue  # its end is proven; only a new record can change that
             self.apply(message.event, message.reason)
@@ -203,15 +198,6 @@ class Link(BaseLink):
         self.connections.close()
         self.prober.drop()
 
-    async def _wake(self, timeout_s: float | None) -> bool:
-        """Wait to be woken; False when the time was over first."""
-        try:
-            async with asyncio.timeout(None if timeout_s is None or math.isinf(timeout_s) else timeout_s):
-                await self._woken.wait()
-        except TimeoutError:
-            return False
-        return True
-
     # Until it is ready: dial.
 
     async def _dial(self) -> None:
@@ -222,7 +208,7 @@ class Link(BaseLink):
         self.prober.is_wanted = False
         self.apply(Event.DIALLED, f"attempt {self.attempts + 1}")
         try:
-            opening = Opening(self.connections.open_within(self.health.probe_deadline_s()), self._woken.set)
+            opening = Opening(self.connections.open_within(self.health.probe_deadline_s()), self._mailbox.wake)
             connection = await self._opened(opening)
         except TransportError as error:
             await self._dial_failed(error)
@@ -235,15 +221,15 @@ class Link(BaseLink):
         """None when a message came first: the target may not be the target any more."""
         try:
             while not opening.is_over and not self._mailbox:
-                self._woken.clear()
-                await self._woken.wait()
+                self._mailbox.acknowledge()
+                await self._mailbox.wait()
         except asyncio.CancelledError:
             await opening.end()
             raise
         if self._mailbox:
             await opening.end()
             return None
-        self._woken.clear()  # this was the attempt that was asked for
+        self._mailbox.acknowledge()  # this was the attempt that was asked for
         return opening.result()
 
     async def _dial_failed(self, error: TransportError) -> None:
@@ -252,11 +238,10 @@ class Link(BaseLink):
         self.path_is_cut = isinstance(error, TimedOut | Unreachable)
         self.health.failed()
         delay_s = self._backoff_s()
-        is_stranger = verdict_of(error) is Verdict.STRANGER
-        self.apply(Event.STRANGER_ANSWERED if is_stranger else Event.FAILED, error.message)
+        self.apply(Event.STRANGER_ANSWERED if isinstance(error, Impostor) else Event.FAILED, error.message)
         self.prober.report()
         if not self.prober.is_online:
-            await self._wake(None)
+            await self._mailbox.wait()
         elif isinstance(error, Refused):
             await self._stay_away(error, max(delay_s, error.retry_after_s or 0.0))
         else:
@@ -270,27 +255,27 @@ class Link(BaseLink):
         return backoff.delay_s(self.attempts, self._rng, cap_s)
 
     async def _wait_to_dial(self, delay_s: float) -> None:
-        self.next_dial_s = self._loop.time() + delay_s
-        await self._wake(delay_s)
+        self.next_dial_s = self.loop.time() + delay_s
+        await self._mailbox.wait(delay_s)
         self.next_dial_s = None
 
     async def _stay_away(self, refusal: Refused, delay_s: float) -> None:
         """Wait for the next dial. A waiting call makes it earlier, but not before the time that the server has set."""
-        now_s = self._loop.time()
+        now_s = self.loop.time()
         closed_until_s = now_s + (refusal.retry_after_s or 0.0)
         self.next_dial_s = now_s + delay_s
         while True:
-            self.parking.fail(partial(_refused, refusal, max(0.0, closed_until_s - self._loop.time())))
-            was_woken = await self._wake(self.next_dial_s - self._loop.time())
-            if not was_woken or self._mailbox or self._loop.time() >= closed_until_s:
+            self.parking.fail(partial(_refused, refusal, max(0.0, closed_until_s - self.loop.time())))
+            was_woken = await self._mailbox.wait(self.next_dial_s - self.loop.time())
+            if not was_woken or self._mailbox or self.loop.time() >= closed_until_s:
                 break
-            self._woken.clear()
+            self._mailbox.acknowledge()
             self.prober.report()
         self.next_dial_s = None
 
     def _became_ready(self, event: Event, reason: str) -> None:
         self.path_is_cut = False
-        self.health.answered(self._loop.time())
+        self.health.answered(self.loop.time())
         self.health.forgive()
         self.breaker.succeeded()
         self.apply(event, reason)
@@ -312,11 +297,11 @@ class Link(BaseLink):
         if self.prober.probe is None:
             await self._wait_to_probe()
         else:
-            await self._await_probe()
+            await self._await_probe(self.prober.probe)
 
     async def _lost(self) -> None:
         """Dial again at once if the connection had held; one that comes and goes is dialled ever more slowly."""
-        held_s = self._loop.time() - self.since_s
+        held_s = self.loop.time() - self.since_s
         self.apply(Event.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
         self.attempts = 0 if held_s >= backoff.STABLE_S else self.attempts + 1
         if self.attempts > 1:
@@ -324,36 +309,35 @@ class Link(BaseLink):
 
     async def _wait_to_probe(self) -> None:
         is_suspect = self.state is State.SUSPECT or len(self.parking) > 0  # they could not get a connection
-        began_s = self._loop.time()
+        began_s = self.loop.time()
         due_s = self.prober.due_s(suspect=is_suspect, is_local=self.target.is_local)
-        if await self._wake(due_s - began_s):
+        if await self._mailbox.wait(due_s - began_s):
             return
-        self.health.fired(self._loop.time() - due_s)
+        self.health.fired(self.loop.time() - due_s)
         if self.state is State.SUSPECT or self.health.last_proof_s <= began_s:  # no answered call has proved it alive
             self.prober.send()
 
-    async def _await_probe(self) -> None:
+    async def _await_probe(self, probe: Probe) -> None:
         """Wait for the probe; past its deadline the link is suspect, but the question stays open."""
-        probe = self.prober.probe
-        assert probe is not None  # noqa: S101 — `_watch` has seen it
         due_s = probe.due_s  # whatever else wakes us meanwhile, it stays there
         if not probe.is_over:
-            await self._wake(due_s - self._loop.time())
+            await self._mailbox.wait(due_s - self.loop.time())
         if probe.is_over:
-            self._probe_ended()
-        elif not self._mailbox and (late_s := self._loop.time() - due_s) >= 0:
+            self.prober.probe = None
+            self._probe_ended(probe)
+        elif not self._mailbox and (late_s := self.loop.time() - due_s) >= 0:
             self.health.fired(late_s)  # late ourselves: the answer may wait in a socket that we have not read yet
             self._unanswered("connected, but the identity probe is not answered")
-            await self.prober.extend_deadline()
+            await self.prober.extend_deadline(probe)
 
-    def _probe_ended(self) -> None:
+    def _probe_ended(self, probe: Probe) -> None:
         asked_s = self.health.last_asked_s
         try:
-            connection = self.prober.take().result()
+            connection = probe.result()
         except TransportError as error:
             self._probe_failed(error)
         else:
-            self._probe_answered(connection, self._loop.time() - asked_s)
+            self._probe_answered(connection, self.loop.time() - asked_s)
 
     def _probe_answered(self, connection: HttpConnection, took_s: float) -> None:
         if self.path_is_cut:  # the old connections may take the kernel minutes to recover: this one works now
@@ -365,7 +349,7 @@ class Link(BaseLink):
         self._is_alive("it answers again", took_s)
 
     def _is_alive(self, reason: str, took_s: float | None = None) -> None:
-        self.health.answered(self._loop.time(), took_s)
+        self.health.answered(self.loop.time(), took_s)
         if self.state is State.SUSPECT:
             self._became_ready(Event.PROBE_ANSWERED, reason)
         else:
@@ -373,21 +357,21 @@ class Link(BaseLink):
 
     def _probe_failed(self, error: TransportError) -> None:
         self.last_error = error
-        match verdict_of(error):
-            case Verdict.ALIVE:
+        match error:
+            case RateLimited():  # it answers; whether it serves, each call finds out
                 self._is_alive(error.message)
-            case Verdict.NOTHING:
+            case Shortage():
                 self.prober.report()
-            case Verdict.STRANGER:
+            case Impostor():
                 self._close_connections()
                 self.apply(Event.STRANGER_ANSWERED, error.message)
                 self.prober.report()
-            case Verdict.REFUSES:
+            case Refused():
                 self.connections.drop_idle()  # calls under way may still be answered
                 self.apply(Event.CONNECTION_LOST, error.message)
-            case Verdict.NOT_LISTENING if self.state is State.SUSPECT and self.connections.calls.size == 0:
+            case ConnectionRefused() if self.state is State.SUSPECT and self.connections.calls.size == 0:
                 self.apply(Event.CONNECTION_LOST, error.message)
-            case Verdict.SILENT:
+            case ConnectionReset() | ConnectionClosed() | ServerFull():  # the path works
                 self._unanswered(error.message)
             case _:
                 self.path_is_cut = True
@@ -409,28 +393,7 @@ class Link(BaseLink):
 
     def status(self) -> LinkStatus:
         """It samples the peer's process."""
-        now_s = self._loop.time()
-        oldest = self.connections.oldest
-        return LinkStatus(
-            instance_id=self.target.instance_id,
-            state=self.state.shown,
-            since_s=self.state_s,
-            reason=self.reason,
-            condition=self.condition,
-            last_error=LastError.of(self.last_error),
-            attempts=self.attempts,
-            next_retry_s=None if self.next_dial_s is None else round(max(0.0, self.next_dial_s - now_s), 3),
-            breaker=self.breaker.state(now_s),
-            quality=round(self.health.quality, 3),
-            rtt_ms=_ms(self.health.rtt_s),
-            latency_ms={f"p{percent}": _ms(self.health.latency_s(percent)) for percent in (50, 90, 99)},
-            connections=self.connections.size,
-            connection_age_s=None if oldest is None else round(self._elapsed() - oldest.opened_at, 3),
-            local_port=None if oldest is None else oldest.local_port,
-            dials=self.connections.dials,
-            in_flight=self.connections.busy,
-            parked=len(self.parking),
-        )
+        return status_of(self)
 
 
 def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
@@ -440,7 +403,3 @@ def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
     """
     waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
     return None if waits or call.was_sent else refusal.after(round(closed_s, 3) or None)
-
-
-def _ms(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

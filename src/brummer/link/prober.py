@@ -73,22 +73,16 @@ class Prober:
         self.is_wanted = False
         self.probe = Probe(self._connections, self._health, self._on_step)
 
-    def take(self) -> Probe:
-        """The probe that is over."""
-        probe, self.probe = self.probe, None
-        assert probe is not None  # noqa: S101 — the caller has seen it
-        return probe
-
-    async def extend_deadline(self) -> None:
-        """The probe is late. It stays open, unless a connection for another purpose of ours needs its place."""
-        if self.probe is not None:
-            self.probe.goes_on()
-            if self._connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance would keep it for hours
-                await self.end()
+    async def extend_deadline(self, probe: Probe) -> None:
+        """The probe is late. It stays open, unless another connection of ours needs its place."""
+        probe.goes_on()
+        if self._connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance would keep it for hours
+            await self.end()
 
     def drop(self) -> None:
         if self.probe is not None:
-            self.take().drop()
+            self.probe.drop()
+            self.probe = None
 
     async def end(self) -> None:
         """As `drop`; returns when nothing of it is left."""

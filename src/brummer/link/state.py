@@ -2,7 +2,8 @@
 
 A link is several machines. This table is the first; the others have two states or a counter each, and one owner:
 
-1. **State**: what the link knows of its peer. Stored in `BaseLink.state`; only `BaseLink.apply` writes it.
+1. **State**: what the link knows of its peer. Stored in `BaseLink.state`; only `BaseLink.apply` writes it. What happens
+   outside of its task comes through one mailbox (`link/mailbox.py`).
 2. **Check** {none, wanted, asked}: whether a probe is wanted or under way (`link/prober.py`). A check is wanted by a
    wake, a network change, or the end of the last idle connection; the next dial or probe is that check.
 3. **Path** {whole, cut}: stored in `BaseLink.path_is_cut`. An attempt or a probe that could not even connect cuts it, a

@@ -1,6 +1,6 @@
 """What a link reports of itself, as agents and people get it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -8,6 +8,9 @@ from msgspec import UNSET, UnsetType
 from brummer.core.errors import BrummerError
 from brummer.link.breaker import BreakerState
 from brummer.link.peer import Condition
+
+if TYPE_CHECKING:
+    from brummer.link.link import Link
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -51,3 +54,33 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     def as_json(self) -> dict[str, Any]:
         encoded: dict[str, Any] = msgspec.to_builtins(self)
         return encoded
+
+
+def status_of(link: "Link") -> LinkStatus:
+    """Of a robust link. It samples the peer's process."""
+    now_s = link.loop.time()
+    health, connections, oldest = link.health, link.connections, link.connections.oldest
+    return LinkStatus(
+        instance_id=link.target.instance_id,
+        state=link.state.shown,
+        since_s=link.state_s,
+        reason=link.reason,
+        condition=link.condition,
+        last_error=LastError.of(link.last_error),
+        attempts=link.attempts,
+        next_retry_s=None if link.next_dial_s is None else round(max(0.0, link.next_dial_s - now_s), 3),
+        breaker=link.breaker.state(now_s),
+        quality=round(health.quality, 3),
+        rtt_ms=_ms(health.rtt_s),
+        latency_ms={f"p{percent}": _ms(health.latency_s(percent)) for percent in (50, 90, 99)},
+        connections=connections.size,
+        connection_age_s=None if oldest is None else round(link.elapsed() - oldest.opened_at, 3),
+        local_port=None if oldest is None else oldest.local_port,
+        dials=connections.dials,
+        in_flight=connections.busy,
+        parked=len(link.parking),
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
