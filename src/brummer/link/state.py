@@ -8,11 +8,13 @@ A link is several machines. This table is the first; the others have two states 
    wake, a network change, or the end of the last idle connection; the next dial or probe is that check.
 3. **Path** {whole, cut}: stored in `BaseLink.path_is_cut`. An attempt or a probe that could not even connect cuts it, a
    proof makes it whole. Answers of calls under way prove nothing of a path that was cut: only a new connection does.
-4. **Reach** {online, offline}: stored in `Prober.is_online`. Offline, the link is neither probed nor dialled.
-5. **Settle window** {open, closed}: a time, `Link.is_settling`. While it is open, no failure moves machine 1.
+4. **Reach** {online, offline}: stored in `Prober.is_online`. Offline, no timer makes the link probe or
+   dial; only a wake of its task does.
+5. **Settle window** {open, closed}: a time, `Link.is_settling`. While it is open, an unanswered probe makes no link
+   suspect, and no failure counts for the breaker.
 6. **Backoff**: `Link.attempts`, the failures in a row. It decides how long RETRYING and IMPOSTOR wait, and the count
    starts anew with a record, with a connection that held, and after a wake.
-7. **Lateness** (`link/health.py`): while our own timers are late, no failure moves machine 1.
+7. **Lateness** (`link/health.py`): while our own timers are late, an unanswered probe makes no link suspect.
 8. **Connections** (`Connections.are_lost`): whether the link should have one and has none. It moves READY to RETRYING.
 
 The breaker (`link/breaker.py`) decides for calls only. It never moves the link.
