@@ -7,8 +7,9 @@ import pytest
 from brummer.core.http_text import OURS, header_faults, is_sendable_url
 from brummer.settings import servers
 from brummer.settings.load import SettingsFile, gather
-from brummer.settings.table import USER, Settings
+from brummer.settings.table import Settings
 from brummer.settings.toml_file import SettingsInvalid
+from brummer.settings.types import USER
 
 URL = "http://127.0.0.1:9/mcp"
 

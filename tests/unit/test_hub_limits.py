@@ -14,7 +14,8 @@ from brummer.link.admission import Gate
 from brummer.link.errors import Busy
 from brummer.peers.instances import Instances
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.settings.table import TABLE, Setting
+from brummer.settings.table import TABLE
+from brummer.settings.types import Setting
 
 HERE = Path("/")
 

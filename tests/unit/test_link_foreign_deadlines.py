@@ -16,7 +16,7 @@ from brummer.link.state import State
 from brummer.peers.instances import Instances
 from brummer.settings.load import SettingsFile, gather
 from brummer.settings.servers import Server
-from brummer.settings.table import USER
+from brummer.settings.types import USER
 from brummer.wire.http.server import Exchange
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp.eras import Era

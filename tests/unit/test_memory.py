@@ -13,7 +13,7 @@ from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.load import SettingsFile, gather
-from brummer.settings.table import USER
+from brummer.settings.types import USER
 
 from .test_hub import call, code_of, hub_with, served
 from .test_instance_ledger import Counting, keyed

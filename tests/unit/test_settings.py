@@ -15,8 +15,9 @@ from brummer.settings import servers
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.load import TOLD_MAX, SettingsFile, files_for, gather, value_from_flag
 from brummer.settings.servers import Server
-from brummer.settings.table import BY_KEY, PROJECT, TABLE, TABLES, USER, Flags, Origin, Setting, Settings
+from brummer.settings.table import BY_KEY, TABLE, TABLES, Flags, Origin, Settings
 from brummer.settings.toml_file import SettingsInvalid
+from brummer.settings.types import PROJECT, USER, Setting
 from brummer.settings.units import LARGEST
 
 USERS, PROJECTS = Path("/home/u/.brum.toml"), Path("/home/u/p/.brum.toml")

@@ -9,8 +9,9 @@ import msgspec
 
 from brummer.host.home import home_directory
 from brummer.settings.load import SettingsFile, files_for, gather
-from brummer.settings.table import NO_FLAGS, PROJECT, USER, Flags, Settings
+from brummer.settings.table import NO_FLAGS, Flags, Settings
 from brummer.settings.toml_file import SettingsInvalid
+from brummer.settings.types import PROJECT, USER
 
 LIMIT_BYTES: Final = 1 << 20
 

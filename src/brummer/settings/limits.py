@@ -1,58 +1,87 @@
-"""What is bounded, and by how much, unless settings say otherwise. Each one is enforced where the thing is kept."""
+"""The limits: for each its setting and its default. Each one is enforced where the bounded thing is kept."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
+from brummer.settings.types import COUNT, DURATION, PROJECT, SIZE, USER, Setting, settings_of
+
+MIB: Final = 1024**2
+SMALL: Final = 64_000
+"""Bytes: less would cut ordinary answers."""
+
 
 class Limits(msgspec.Struct, frozen=True):
-    """Of one process. The first part holds in the hub, the second in an instance, the last in both."""
+    """Of one process. A limit that a project may set holds in its instance; the others hold in a hub, some in both."""
 
-    connections: int = 64
+    connections: Annotated[int, Setting("max_connections", COUNT, USER, "connections of a hub to all instances", 4)] = (
+        64
+    )
     """Of the hub to all instances together."""
 
-    in_flight: int = 256
+    in_flight: Annotated[int, Setting("max_in_flight", COUNT, USER, "calls under way to all instances")] = 256
     """Calls to all instances together."""
 
-    in_flight_per_instance: int = 8
+    in_flight_per_instance: Annotated[
+        int, Setting("max_in_flight_per_instance", COUNT, USER, "calls under way to one instance")
+    ] = 8
     """Each has a connection of its own; all but one close again when they idle."""
 
-    waiting_per_instance: int = 16
-    """Calls that wait for something to happen: they hold a connection each, and must not take it from the others."""
+    waiting_per_instance: Annotated[
+        int, Setting("max_waiting_per_instance", COUNT, USER, "calls that wait for an event in one instance")
+    ] = 16
+    """Calls that wait for something to happen: each holds a connection, and must not take it from others."""
 
-    queued_per_instance: int = 256
+    queued_per_instance: Annotated[
+        int, Setting("max_queued_per_instance", COUNT, USER, "calls that wait for a place", 0)
+    ] = 256
     """Calls that wait for a place; further calls are refused as busy. Clients send bursts of a hundred and do not
     retry. A waiting call costs a kilobyte, and a large one reserves memory before it waits.
     """
 
-    parked: int = 128
-    """Calls that wait for an instance that is away. They hold places for as long as a restart takes, so half of all:
-    the other half is for those who are there.
+    parked: Annotated[int, Setting("max_parked", COUNT, USER, "calls that wait for an instance that is away", 0)] = 128
+    """Calls that wait for an instance that is away. They hold places for as long as a restart takes, so this
+    is half of all places: the other half is for instances that are ready.
     """
 
-    reply_bytes: int = 64 * 1024**2
+    reply_bytes: Annotated[int, Setting("max_reply", SIZE, USER, "one reply of an instance", SMALL)] = 64 * MIB
 
-    ledger_entries: int = 1_000
-    ledger_bytes: int = 32 * 1024**2
-    ledger_age_s: float = 600.0
-    """Far over the time for which a hub asks again; after that a result is of no use to anybody."""
-
-    output_bytes: int = 8 * 1024**2
-    """Of memory, for the whole instance; a process that prints little keeps at least an equal share of it."""
-
-    journal_bytes: int = 32 * 1024**2
-    """On disk, for what is still readable when the instance has died."""
-
-    request_bytes: int = 16 * 1024**2
+    request_bytes: Annotated[
+        int, Setting("max_request", SIZE, USER, "one request, to the hub or to an instance", SMALL)
+    ] = 16 * MIB
     """Room for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
 
-    memory_soft_bytes: int = 512 * 1024**2
+    ledger_entries: Annotated[
+        int, Setting("ledger_entries", COUNT, PROJECT, "calls whose results an instance keeps for a lost connection")
+    ] = 1_000
+    ledger_bytes: Annotated[int, Setting("ledger_size", SIZE, PROJECT, "those results together", SMALL)] = 32 * MIB
+    ledger_age_s: Annotated[float, Setting("ledger_age", DURATION, PROJECT, "how long they are kept")] = 600.0
+    """Far over the time for which a hub asks again; after that a result is of no use."""
+
+    output_bytes: Annotated[
+        int, Setting("output_size", SIZE, PROJECT, "memory for what the scripts of an instance print", SMALL)
+    ] = 8 * MIB
+    """Of memory, for the whole instance; a process that prints little keeps at least an equal share of it."""
+
+    journal_bytes: Annotated[
+        int, Setting("journal_size", SIZE, PROJECT, "on disk, what is readable after an instance died", SMALL)
+    ] = 32 * MIB
+    """On disk, for what is still readable when the instance has died."""
+
+    memory_soft_bytes: Annotated[
+        int, Setting("memory_soft", SIZE, USER, "from here on caches are given up", 64 * MIB)
+    ] = 512 * MIB
     """Several of the largest replies at once, beside everything that is kept."""
 
-    memory_hard_bytes: int = 1024**3
+    memory_hard_bytes: Annotated[
+        int, Setting("memory_hard", SIZE, USER, "from here on new work is refused", 64 * MIB)
+    ] = 1024 * MIB
 
-    open_files: int = 8192
+    open_files: Annotated[
+        int, Setting("open_files", COUNT, USER, "files and sockets of a hub, as far as the system lets it", 64)
+    ] = 8192
     """A hub of 500 instances holds four descriptors for each; what is started from a shell often gets 1024 in all."""
 
 
 DEFAULTS: Final = Limits()
+LIMITS: Final = [msgspec.structs.replace(row, limit=name) for name, row in settings_of(Limits, DEFAULTS).items()]

@@ -15,23 +15,9 @@ from brummer.core.errors import shown
 from brummer.settings import servers, toml_file
 from brummer.settings.limits import Limits
 from brummer.settings.servers import Server
-from brummer.settings.table import (
-    BY_KEY,
-    FILE_NAME,
-    NO_FLAGS,
-    PREFIX,
-    PROJECT,
-    SERVERS,
-    TABLE,
-    TABLES,
-    USER,
-    Flags,
-    Origin,
-    SetBy,
-    Setting,
-    Settings,
-)
+from brummer.settings.table import BY_KEY, FILE_NAME, NO_FLAGS, SERVERS, TABLE, TABLES, Flags, Origin, Settings
 from brummer.settings.toml_file import SettingsInvalid, TomlFile, nearest
+from brummer.settings.types import PREFIX, PROJECT, USER, SetBy, Setting
 
 TOLD_MAX: Final = 20
 """Problems, and warnings, that are reported of one file: a file of a megabyte could have a hundred thousand."""

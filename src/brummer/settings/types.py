@@ -1,11 +1,14 @@
-"""Kinds of values that a setting may have: how each is read from TOML and from text, and how it is shown. Pure."""
+"""A setting, and the kinds of values that it may have: how each is read from TOML and from text, and shown. Pure."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
+from brummer.core.errors import shown
 from brummer.settings import units
+
+PREFIX: Final = "BRUMMER_"
 
 PORT_MAX: Final = 65_535
 
@@ -14,10 +17,9 @@ _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """``read`` takes what TOML may hold, ``from_text`` turns a text into such a thing, as a variable or a flag has it.
+    """``read`` takes a value of TOML; ``from_text`` makes such a value of the text of a variable or a flag.
 
-    ``read`` raises ValueError, whose text says what would do. ``unit`` is that of the values read; they are numbers
-    where there is a ``most``.
+    ``read`` raises ValueError, whose text describes a valid value. With a ``most`` the values are numbers, in ``unit``.
     """
 
     name: str
@@ -77,3 +79,53 @@ COUNT: Final = Kind("count", _count, _count_from_text, str, most=1_000_000)
 SIZE: Final = Kind("size", units.byte_count, _unchanged, units.byte_text, unit="bytes", most=1024**4)
 DURATION: Final = Kind("duration", units.seconds, _unchanged, units.seconds_text, unit="seconds", most=30 * 86_400)
 ADDRESSES: Final = Kind("addresses", _addresses, _addresses_from_text, _addresses_shown)
+
+
+SetBy = Literal["user", "project"]
+USER: Final = "user"
+PROJECT: Final = "project"
+"""Whose files may have a setting. A project's file comes with a clone, so it is not trusted: it may set what concerns
+the project's own instance, and nothing that a hub reads. The user's own file, the environment and flags may set
+everything.
+"""
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A row of the table: the annotation of a field of `Limits`, or of `Settings` if its ``limit`` is None.
+
+    ``set_by`` "project": a project's settings file may set it, too. It has no default, so every new setting must state
+    it. Numbers must be ``least`` or more. ``default`` and ``limit`` are the field's.
+    """
+
+    key: str
+    kind: Kind
+    set_by: SetBy
+    meaning: str
+    least: float = 1
+    default: Any = None
+    limit: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """What sets it in the environment."""
+        return PREFIX + self.key.upper()
+
+    def read(self, value: object) -> Any:
+        """A value as TOML has it. Raises ValueError, whose text follows the setting's name in a sentence."""
+        try:
+            found = self.kind.read(value)
+        except ValueError as error:
+            raise ValueError(f"is {shown(repr(value))}; set it to {error}") from None
+        if self.kind.most is not None and not self.least <= found <= self.kind.most:
+            least, most = self.kind.shown(self.least), self.kind.shown(self.kind.most)
+            raise ValueError(f"is {self.kind.shown(found)}; set it to something from {least} to {most}")
+        return found
+
+
+def settings_of(holder: type[msgspec.Struct], defaults: msgspec.Struct) -> dict[str, Setting]:
+    """The setting of each field that has one, with the default of the field."""
+    found = {}
+    for name in holder.__struct_fields__:
+        for setting in getattr(holder.__annotations__[name], "__metadata__", ()):
+            found[name] = msgspec.structs.replace(setting, default=getattr(defaults, name))
+    return found
