@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from brummer.core.errors import InvalidArguments, NotFound
+from brummer.host.clocks import awake
 from brummer.host.files import write_all
 from brummer.logs.journal import files as journal_files
 from brummer.logs.journal import query, record_format, retention
-from brummer.logs.journal import writer as journal_module
 from brummer.logs.journal.files import FACTS_BYTES, KEPT_BYTES, LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.reader import LOST, BlackBox, projects
 from brummer.logs.journal.record_format import About, stem
@@ -92,8 +92,7 @@ async def test_of_a_flood_the_newest_is_kept_and_the_gap_is_marked(journal: Jour
     run = journal.open("dev")
     run.note(1, {"n": 1}, facts())
     count = 3 * KEPT_BYTES // 1000
-    for n in range(1, count + 1):
-        run.add([line(n, "x" * 999)])
+    run.add([line(n, "x" * 999) for n in range(1, count + 1)])
     run.close()
     await journal.close()
     kept = (await asyncio.to_thread(lambda: box(tmp_path / "state" / "black-box").lines("dev"))).entries
@@ -121,7 +120,7 @@ async def test_an_unwritable_place_costs_one_complaint_and_no_more(
 
 
 async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing(
-    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuses, start = True, threading.Thread.start
 
@@ -131,7 +130,7 @@ async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    monkeypatch.setattr("brummer.logs.journal.writer.RETRY_S", 0.01)
+    journal = Journal(lambda: tmp_path / "state" / "black-box", ABOUT, GENERATION, retry_s=0.01)
     run = journal.open("dev")
     run.add([line(1)])
     async with asyncio.timeout(30):
@@ -144,35 +143,34 @@ async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing
     found = await read_when(lambda box: bool(box.runs and box.runs[0].files.segments), tmp_path / "state" / "black-box")
     assert (await asyncio.to_thread(found.lines, "dev")).entries == [line(1), line(2)]
     assert journal.problem is None
+    await journal.close()
 
 
 async def test_a_full_disk_is_tried_once_a_second_and_a_problem_until_it_has_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal, handed_over, is_full = Journal(lambda: tmp_path, ABOUT, GENERATION), 0, True
-    real_put = journal_module._Writer.write
+    journal, writes, is_full = Journal(lambda: tmp_path, ABOUT, GENERATION, retry_s=0.3), 0, True
+    real = RunFiles.write
 
     def write(descriptor: int, data: bytes) -> None:
         if is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_all(descriptor, data)
 
-    def put(writer: Any, batches: Any) -> None:
-        nonlocal handed_over
-        handed_over += 1
-        assert batches
-        real_put(writer, batches)
+    def counted(files: RunFiles, *arguments: Any, **more: Any) -> None:
+        nonlocal writes
+        writes += 1
+        real(files, *arguments, **more)
 
     monkeypatch.setattr(journal_files, "write_all", write)
-    monkeypatch.setattr(journal_module._Writer, "write", put)
-    monkeypatch.setattr(journal_module, "RETRY_S", 0.3)
+    monkeypatch.setattr(RunFiles, "write", counted)
     run = journal.open("dev")
     for number in range(1, 31):
         run.add([line(number)])
         await asyncio.sleep(0.02)
     assert journal.problem is not None
     assert "No space left" in journal.problem
-    assert handed_over <= 6, "more than one for each pause"
+    assert writes <= 6, "more than one for each pause"
     is_full = False
     async with asyncio.timeout(30):
         while journal.problem is not None:
@@ -183,7 +181,7 @@ async def test_a_full_disk_is_tried_once_a_second_and_a_problem_until_it_has_roo
 
 async def test_the_end_of_a_run_does_not_wait_for_a_pause_of_another(journal: Journal, tmp_path: Path) -> None:
     slow, quick = journal.open("slow"), journal.open("quick")
-    slow.not_before_s = asyncio.get_running_loop().time() + 3600
+    slow.not_before_s = awake() + 3600
     slow.add([line(1)])
     quick.note(1, {"n": 1, "kind": "started"}, facts("quick-1"))
     quick.close()

@@ -1,7 +1,7 @@
 """Writes the output and the changes of an instance's runs as they happen, into bounded files that survive a kill -9.
 
-Lines are collected on the loop and written by one thread, a few milliseconds later, because a disk may stall. There is
-no fsync: a write is safe from our death, and only a crash of the machine loses it.
+The loop collects them, and one thread writes them a few milliseconds later, because a disk may stall. There is no
+fsync: a write is safe from our death, and only a crash of the machine loses it.
 
 The output of a process that prints faster than `RATE_BYTES_S` is written at that rate: a pause follows each write, and
 then the newest `KEPT_BYTES` of the output since are written. A line in the file reports the number of missing lines. A
@@ -9,14 +9,14 @@ disk that is full or can't be written costs lines, and one warning in the log; n
 """
 
 import asyncio
-import contextlib
-import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from brummer.host.clocks import awake
 from brummer.logs.journal import record_format
 from brummer.logs.journal.files import KEPT_BYTES, LostLines, NotedChange, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, cost
@@ -29,8 +29,6 @@ GATHER_S: Final = 0.01
 """The shortest pause between two writes: waking the thread costs 0.1 ms."""
 RETRY_S: Final = 1.0
 CLOSE_S: Final = 2.0
-
-Batch = tuple[RunFiles, list[Line], list[NotedChange], LostLines, bool]
 
 
 class Journal:
@@ -46,19 +44,18 @@ class Journal:
         generation: str,
         *,
         limit_bytes: int = DEFAULTS.journal_bytes,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._files = ProjectFiles(find_root, about, limit_bytes)
         self._generation = generation
+        self._retry_s = retry_s
         self._runs = 0
         self._open: set[RunJournal] = set()
-        self._waiting: set[RunJournal] = set()
-        self._handed_over: list[RunJournal] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = 0.0
-        self._not_before_s = 0.0
+        self._has_news = threading.Event()
+        self._thread: threading.Thread | None = None
         self._no_thread: str | None = None
-        self._writer: _Writer | None = None
+        self._restart: asyncio.TimerHandle | None = None
+        self._is_closing = False
 
     def __repr__(self) -> str:
         return f"<Journal of {self._generation}, {len(self._open)} open, problem: {self.problem}>"
@@ -72,7 +69,7 @@ class Journal:
         """The journal of a new run of a script."""
         self._runs += 1
         files = RunFiles(self._files, record_format.stem(self._generation, self._runs, script))
-        run = RunJournal(files, self._is_waiting)
+        run = RunJournal(files, self._wake, self._retry_s)
         self._open.add(run)
         return run
 
@@ -80,146 +77,99 @@ class Journal:
         """Write the rest, within 2 s."""
         for run in tuple(self._open):
             run.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._waiting:
-            self._hand_over(list(self._waiting), self._loop.time())
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            await asyncio.to_thread(writer.end)
+        self._is_closing = True
+        if self._restart:
+            self._restart.cancel()
+        if self._thread:
+            self._has_news.set()
+            await asyncio.to_thread(self._thread.join, CLOSE_S)
 
-    def _is_waiting(self, run: "RunJournal") -> None:
-        """The run has something to write."""
-        self._waiting.add(run)
-        self._plan()
+    def _wake(self) -> None:
+        """A run has something to write. Without a thread everything waits, and the oldest lines are dropped."""
+        if self._thread is None and self._restart is None:
+            self._start_thread()
+        if not self._has_news.is_set():
+            self._has_news.set()
 
-    def _plan(self) -> None:
-        """Set the timer for the first moment at which something may be written; no timer while the thread writes."""
-        if not self._waiting or (self._writer is not None and self._writer.is_busy):
-            return
-        due_s = max(self._not_before_s, min(run.not_before_s for run in self._waiting))
-        if self._timer is not None and due_s < self._timer_s:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer, self._timer_s = self._loop.call_at(due_s, self._write), due_s
+    def _start_thread(self) -> None:
+        """A daemon: a disk that never answers must not prevent the end of this process."""
+        self._restart = None
+        thread = threading.Thread(target=self._write, name="black box", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit on threads of the user or the container is reached
+            self._no_thread = f"no thread can be started: {error}"
+            self._restart = asyncio.get_running_loop().call_later(self._retry_s, self._start_thread)
+        else:
+            self._thread, self._no_thread = thread, None
 
     def _write(self) -> None:
-        """Hand the thread everything that may be written now."""
-        now_s = self._loop.time()
-        self._timer, self._not_before_s = None, now_s + GATHER_S
-        if due := [run for run in self._waiting if run.not_before_s <= now_s]:
-            self._hand_over(due, now_s)
-        self._plan()
-
-    def _hand_over(self, runs: list["RunJournal"], now_s: float) -> None:
-        """Without a thread everything waits, and the oldest lines are dropped."""
-        if self._writer is None or not self._writer.is_alive:
-            try:
-                self._writer = _Writer(self._loop, self._written)
-            except RuntimeError as error:  # the limit on threads of the user or the container is reached
-                self._no_thread, self._not_before_s = f"no thread can be started: {error}", now_s + RETRY_S
-                return
-            self._no_thread = None
-        self._waiting.difference_update(runs)
-        self._open.difference_update(run for run in runs if run.is_closed)
-        self._handed_over = runs
-        self._writer.write([run.batch(now_s) for run in runs])
-
-    def _written(self) -> None:
-        """Retry a failed write, also if the scripts print nothing more."""
-        for run in self._handed_over:
-            run.retry_if_failed()
-        self._plan()
+        """The thread: write what is due, until `close`."""
+        pause_s: float | None = None
+        while not self._is_closing or self._has_news.is_set():
+            self._has_news.wait(pause_s)
+            self._has_news.clear()
+            now_s = awake()
+            for run in tuple(self._open):
+                if run.is_due(now_s) and run.write(now_s):
+                    self._open.discard(run)
+            if not self._is_closing:
+                time.sleep(GATHER_S)
+            waiting = [run.not_before_s for run in tuple(self._open) if run.has_news]
+            pause_s = max(0.0, min(waiting) - awake()) if waiting else None
 
 
 class RunJournal:
-    """The journal of one run. All methods are for the loop, and return at once."""
+    """The journal of one run. The loop calls `add`, `note` and `close`, which return at once; the thread the rest."""
 
-    def __init__(self, files: RunFiles, on_waiting: Callable[["RunJournal"], None]) -> None:
+    def __init__(self, files: RunFiles, wake: Callable[[], None], retry_s: float) -> None:
         self._files = files
-        self._on_waiting = on_waiting
-        self._is_waiting = False
+        self._wake = wake
+        self._retry_s = retry_s
+        self._lock = threading.Lock()
         self._lines: deque[Line] = deque()
         self._cost = 0
         self._lost = LostLines()
         self._noted: list[NotedChange] = []
+        self._is_closed = False
         self.not_before_s = 0.0
-        """How long it must wait: the pause that follows from its last write. Its end does not wait."""
-        self.is_closed = False
+        """The end of the pause after its last write, on the awake clock. The end of the run does not wait for it."""
 
     def add(self, lines: Sequence[Line]) -> None:
         """Lines that the run printed."""
-        self._lines.extend(lines)
-        self._cost += sum(map(cost, lines))
-        while self._cost > KEPT_BYTES:
-            oldest = self._lines.popleft()
-            self._cost -= cost(oldest)
-            self._lost.add(oldest)
-        if not self._is_waiting:
-            self._wait()
+        with self._lock:
+            self._lines.extend(lines)
+            self._cost += sum(map(cost, lines))
+            while self._cost > KEPT_BYTES:
+                oldest = self._lines.popleft()
+                self._cost -= cost(oldest)
+                self._lost.add(oldest)
+        self._wake()
 
     def note(self, n: int, change: object, process: object) -> None:
         """Change ``n`` of the instance, and the facts of the run after it; neither may be modified later."""
-        self._noted.append((n, change, process))
-        self._wait()
+        with self._lock:
+            self._noted.append((n, change, process))
+        self._wake()
 
     def close(self) -> None:
         """The run is over."""
-        self.is_closed, self.not_before_s = True, 0.0
-        self._wait()
-
-    def retry_if_failed(self) -> None:
-        """Called when the last write is done."""
-        if self._files.has_failed and not self.is_closed:
-            self._wait()
-
-    def _wait(self) -> None:
-        self._is_waiting = True
-        self._on_waiting(self)
-
-    def batch(self, now_s: float) -> Batch:
-        """Everything that waits, for the thread."""
-        self.not_before_s = now_s + (RETRY_S if self._files.has_failed else self._cost / RATE_BYTES_S)
-        batch = self._files, list(self._lines), self._noted, self._lost, self.is_closed
-        self._lines.clear()
-        self._noted, self._lost, self._cost = [], LostLines(), 0
-        self._is_waiting = False
-        return batch
-
-
-class _Writer:
-    """The thread. It is a daemon: a disk that never answers must not prevent the end of this process.
-
-    ``on_written`` is called on the loop. Raises RuntimeError if no thread can be started.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_written: Callable[[], None]) -> None:
-        self._loop = loop
-        self._on_written = on_written
-        self._batches: queue.SimpleQueue[list[Batch] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="black box", daemon=True)
-        self.is_busy = False
-        self._thread.start()
+        self._is_closed = True
+        self._wake()
 
     @property
-    def is_alive(self) -> bool:
-        return self._thread.is_alive()
+    def has_news(self) -> bool:
+        return bool(self._noted or self._lines or self._is_closed or self._files.has_failed)
 
-    def write(self, batches: list[Batch]) -> None:
-        """Returns at once; `is_busy` until they are written."""
-        self.is_busy = True
-        self._batches.put(batches)
+    def is_due(self, now_s: float) -> bool:
+        """Something is to be written now."""
+        return self.has_news and (self._is_closed or now_s >= self.not_before_s)
 
-    def end(self) -> None:
-        """Returns when all is written; blocks for at most 2 s."""
-        self._batches.put(None)
-        self._thread.join(CLOSE_S)
-
-    def _run(self) -> None:
-        while (batches := self._batches.get()) is not None:
-            for files, lines, noted, lost, is_last in batches:
-                files.write(lines, noted, lost, is_last=is_last)
-            self.is_busy = False
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._on_written)
+    def write(self, now_s: float) -> bool:
+        """Write everything; True if the run is over."""
+        with self._lock:
+            is_last, spent, lines, noted, lost = self._is_closed, self._cost, self._lines, self._noted, self._lost
+            self._cost, self._lines, self._noted, self._lost = 0, deque(), [], LostLines()
+        self._files.write(list(lines), noted, lost, is_last=is_last)
+        self.not_before_s = now_s + (self._retry_s if self._files.has_failed else spent / RATE_BYTES_S)
+        return is_last
