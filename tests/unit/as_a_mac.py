@@ -121,14 +121,13 @@ async def a_terminal_keeps_what_was_printed_last() -> None:
 
 
 async def ports_and_their_owners_are_seen() -> None:
-    from brummer.host.pids import own_identity
     from brummer.host.ports import listeners, listening_ports
     from brummer.host.process_facts import command_line, has_open, inherited_variable
     from brummer.instance import ports
 
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile() as file:
         port = server.getsockname()[1]
-        assert await asyncio.to_thread(listening_ports, [own_identity()]) >= {port}
+        assert await asyncio.to_thread(listening_ports, [os.getpid()]) >= {port}
         assert (await asyncio.to_thread(listeners, range(port, port + 1)))[port][0] == os.getpid()
         try:
             ports.listen(port, None)

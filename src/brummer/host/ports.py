@@ -9,8 +9,6 @@ import contextlib
 import os
 import sys
 
-from brummer.host.pids import ProcessIdentity
-
 if sys.platform == "darwin":
     from brummer.host.macos.processes import mac_processes
 
@@ -20,11 +18,11 @@ _LISTEN = b" 0A "
 """The state in a row of the table, where no other column can look like that."""
 
 
-def listening_ports(processes: list[ProcessIdentity]) -> set[int]:
+def listening_ports(pids: list[int]) -> set[int]:
     """The TCP ports on which these processes listen. It takes milliseconds: use a thread."""
     if sys.platform == "darwin":
-        return mac_processes().listening_ports([process.pid for process in processes])
-    owned = {inode for process in processes for inode in _sockets_of(process.pid)}
+        return mac_processes().listening_ports(pids)
+    owned = {inode for pid in pids for inode in _sockets_of(pid)}
     if not owned:  # as of most processes; the tables list every connection of the machine
         return set()
     return {port for inode, port in _listening_sockets().items() if inode in owned}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -49,19 +49,27 @@ class Change(msgspec.Struct, frozen=True):
     first_n: int | UnsetType = UNSET
 
 
+class Published(NamedTuple):
+    """A change, its run, and the facts of the run after it."""
+
+    change: Change
+    run: Run
+    status: ProcessStatus
+
+
 class Changes:
     """The log, and its listeners."""
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
         self.log: BoundedLog[Change] = BoundedLog(generation, max_changes)
-        self._hook: Hook[tuple[Change, Run]] = Hook()
+        self._hook: Hook[Published] = Hook()
 
     def __repr__(self) -> str:
         return f"<Changes {self.log!r}, {self._hook.subscribers} listeners>"
 
-    def listen(self, listener: Callable[[Change, Run], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[Published], object]) -> Callable[[], None]:
         """Call it after each change, when the run is already in its new state; returns what ends that."""
-        return self._hook.subscribe(lambda event: listener(*event))
+        return self._hook.subscribe(listener)
 
     def publish(
         self,
@@ -72,8 +80,8 @@ class Changes:
         urls: list[str] | UnsetType = UNSET,
         last_lines: list[str] | UnsetType = UNSET,
         error: "ErrorGroup | None" = None,
-    ) -> tuple[Change, ProcessStatus]:
-        """Add a change to the log, its facts taken from the run, and call the listeners. Returns it and those facts."""
+    ) -> Published:
+        """Add a change to the log, its facts taken from the run, and call the listeners."""
         status = run.status()
         has_ended = run.has_ended and error is None
         change = Change(
@@ -98,15 +106,16 @@ class Changes:
             first_n=error.first_n if error else UNSET,
         )
         self.log.append(change)
-        self._hook.publish((change, run))
-        return change, status
+        published = Published(change, run, status)
+        self._hook.publish(published)
+        return published
 
     async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Wait until it holds; it is checked now and after each change. False at the timeout."""
         if condition():
             return True
         holds = asyncio.Event()
-        stop_listening = self.listen(lambda _change, _run: holds.set() if condition() else None)
+        stop_listening = self.listen(lambda _: holds.set() if condition() else None)
         try:
             async with asyncio.timeout(timeout_s):
                 return await holds.wait()

@@ -6,10 +6,9 @@ from typing import Final
 
 from brummer.core.histogram import CALL_S, Histogram
 from brummer.core.memory import Memory
-from brummer.instance.changes import Change
+from brummer.instance.changes import Published
 from brummer.instance.ledger import Ledger
 from brummer.instance.manager import Manager
-from brummer.instance.run import Run
 from brummer.wire.mcp.jsonrpc import ProtocolError
 from brummer.wire.mcp.server import ToolCall, ToolServer
 
@@ -64,7 +63,7 @@ class Counting:
         self.restarts = 0
         manager.changes.listen(self._changed)
 
-    def _changed(self, change: Change, run: Run) -> None:
-        self.script_events[change.kind] += 1
-        if change.kind == "started" and not run.process_id.endswith("-1"):
-            self.restarts += 1
+    def _changed(self, published: Published) -> None:
+        kind = published.change.kind
+        self.script_events[kind] += 1
+        self.restarts += kind == "started" and not published.run.process_id.endswith("-1")

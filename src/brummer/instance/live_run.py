@@ -415,7 +415,7 @@ class LiveRun:
         last_lines: list[str] | UnsetType = UNSET,
         error: "ErrorGroup | None" = None,
     ) -> None:
-        change, status = self._context.changes.publish(
+        change, _, status = self._context.changes.publish(
             kind, self.run, at or self._context.now(), urls=urls, last_lines=last_lines, error=error
         )
         if journal := self._journaled():

@@ -16,7 +16,7 @@ from brummer.contract.tools import WaitFor
 from brummer.host.clocks import wall
 from brummer.host.patterns import BUDGET_S, Meter, PatternTooSlow, meter_of_call
 from brummer.host.ports import port_answers
-from brummer.instance.changes import Change
+from brummer.instance.changes import Published
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
 from brummer.logs.output import Batch, Line
@@ -110,9 +110,9 @@ class Waiting:
         except PatternTooSlow as error:
             self._found.set_exception(error)
 
-    def _on_change(self, _change: Change, run: Run) -> None:
-        if self._concerns(run):
-            self._check_state(run)
+    def _on_change(self, published: Published) -> None:
+        if self._concerns(published.run):
+            self._check_state(published.run)
 
     def _check_state(self, run: Run) -> None:
         if self._wanted.ready and run.state == "ready":

@@ -63,12 +63,16 @@ class ProcessTree:
 
     async def members(self) -> list[ProcessIdentity]:
         """The living members of the group; waits while no descriptor is left to find them."""
-        return await retry_when_short(self._scan_for_members)
 
-    async def _scan_for_members(self) -> list[ProcessIdentity]:
+        async def scan_for_members() -> list[ProcessIdentity]:
+            return [identity for pid in await self.pids() if (identity := identify(pid))]
+
+        return await retry_when_short(scan_for_members)
+
+    async def pids(self) -> list[int]:
+        """The members of the group at some moment since this was called. Raises OSError as `Scans.scan`."""
         living, _ = await self._scans.scan()
-        pids = [pid for pid, (group, *_) in living.items() if group == self.group]
-        return [identity for pid in pids if (identity := identify(pid))]
+        return [pid for pid, (group, *_) in living.items() if group == self.group]
 
     async def remember(self) -> None:
         """Note who belongs to it now: once the parents are dead, the origin of their children is unknown."""

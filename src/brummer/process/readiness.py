@@ -11,10 +11,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
+from brummer.core.errors import SHORTAGES
 from brummer.host.patterns import Meter, PatternTooSlow
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
-from brummer.process.process_tree import ProcessTree
+from brummer.process.process_tree import RETRY_S, ProcessTree
 
 CHECK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
 """After the start. A dev server listens within a second, behind a large build within two minutes."""
@@ -150,7 +151,13 @@ class Readiness:
         return None
 
     async def _ports(self) -> set[int]:
-        return await asyncio.to_thread(listening_ports, await self._tree.members())
+        while True:
+            try:
+                return await asyncio.to_thread(listening_ports, await self._tree.pids())
+            except OSError as error:
+                if error.errno not in SHORTAGES:
+                    raise
+                await asyncio.sleep(RETRY_S)
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
