@@ -258,7 +258,7 @@ class MemorySocket(Pollable):
             raise failure(errno.EBADF)
         if self.unread:
             data = bytes(self.unread[:size])
-            if not flags & socket.MSG_PEEK:
+            if not flags:  # the only one is MSG_PEEK
                 del self.unread[:size]
                 if self._connection is not None:
                     self._other.poll()

@@ -145,6 +145,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, _Timer]] = []
         """A heap. Tuples, because Python compares them without a call of its own for each pair."""
         self._timers_set = 0
+        self.own_tasks: list[asyncio.Task[Any]] = []
+        """Tasks of the simulation itself, in the order of their start."""
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
         self._handlers: dict[Owner | None, Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]] = {}
 
@@ -310,11 +312,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return sock.transport(protocol), protocol
 
 
-def _make_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-) -> asyncio.Task[Any]:
+def _make_task(loop: SimulatedLoop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
     task = asyncio.Task(coroutine, loop=loop, **options)
     process = PROCESS.get()
     if process is not None:
         process.add_task(task)
+    else:
+        loop.own_tasks.append(task)
     return task

@@ -198,8 +198,6 @@ def _is_counted(call: Asked) -> bool:
 
 def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
     in_use = status["limits"]["in_use"]
-    if in_use["connections"] > len(status["links"]):
-        yield f"{run.name} keeps {in_use['connections']} connections for {len(status['links'])} links"
     for what in ("in_flight", "parked"):
         if in_use[what]:
             yield f"{run.name}: {in_use[what]} {what} with no call"

@@ -29,6 +29,7 @@ def _of_hub(instances: Instances) -> Iterator[str]:
         "slots of calls": gate.total.taken + gate.total.queued,
         "parked calls": gate.parked,
         "places of connections that are closed": gate.budget.taken - sum(link.connections.size for link in links),
+        "connections beyond one for each link": max(0, gate.budget.taken - len(links)),
         "callers that wait for a place of a connection": gate.budget.queued,
     }
     for link in links:

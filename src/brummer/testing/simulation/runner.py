@@ -72,9 +72,10 @@ async def _play(world: World, schedule: Schedule) -> list[str]:
 
 
 async def _kill_all(world: World) -> None:
-    """The tasks are in no order, so what they do while they end belongs to no trace."""
+    """What programs do while they are killed belongs to no trace."""
     world.trace.is_over = True
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        task.cancel()
+    for task in world.loop.own_tasks:
+        if task is not asyncio.current_task():
+            task.cancel()
     for process in list(world.machine.processes.values()):
         await process.kill()

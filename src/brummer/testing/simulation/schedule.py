@@ -77,7 +77,9 @@ CALLS_THAT_FAIL: Final = (
 ANSWERED_S: Final = 400.0
 """Longer than any call may take."""
 QUIET_S: Final = 65.0
-"""Longer than the grace of a lost call, and longer than a cancellation may take."""
+"""After the last answer; longer than the grace of a lost call, and longer than a cancellation may take."""
+LOOK_S: Final = 5.0
+"""Longer than work may take that must not begin any more."""
 AGAIN_S: Final = 3.0
 """Longer than a probe takes, and no divisor of any interval."""
 READY_S: Final = 6.0
@@ -166,11 +168,21 @@ class Schedule:
         until_s = loop.time() + ANSWERED_S
         while loop.time() < until_s and self._open_calls():  # noqa: ASYNC110 — in virtual time a look costs nothing
             await asyncio.sleep(0.5)
-        await asyncio.sleep(QUIET_S)
+        until_s = loop.time() + QUIET_S
+        await asyncio.sleep(LOOK_S)
+        while loop.time() < until_s and not self._is_quiet():  # noqa: ASYNC110 — as above
+            await asyncio.sleep(LOOK_S)
         held = leaks.held(self.world)
         if held:  # perhaps only by a probe that is under way
             await asyncio.sleep(AGAIN_S)
             self.held = sorted(held & leaks.held(self.world))
+
+    def _is_quiet(self) -> bool:
+        return not leaks.held(self.world) and not any(
+            run.hub is not None and run.process.context.run(run.hub.describe)["problems"]
+            for run in (client.hub for client in self.world.clients)
+            if run is not None
+        )
 
     def _open_calls(self) -> list[tuple[Client, Asked]]:
         return [(client, asked) for client in self.world.clients for asked in client.asked if not asked.is_over]
