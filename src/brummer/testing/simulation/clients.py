@@ -32,6 +32,8 @@ class Asked(msgspec.Struct, eq=False):
     hub: HubRun
     generation: str
     """The run of the target at the moment when the call was sent."""
+    progress: bool
+    """It wants to hear of its progress."""
     answered_s: float = 0.0
     answer: dict[str, Any] | None = None
     is_over: bool = False
@@ -106,7 +108,7 @@ class Client:
             f"call {asked.number}: {_shown(answer) if answer is not None else 'lost' if lost else 'no answer'}",
         )
 
-    def ask(self, asked: Asked, arguments: dict[str, Any], *, progress: bool) -> None:
+    def ask(self, asked: Asked, arguments: dict[str, Any]) -> None:
         raise NotImplementedError
 
     def cancel(self, asked: Asked) -> None:
@@ -190,9 +192,9 @@ class StdioClient(Client):
                 answer = message.get("result", {"protocol_error": message.get("error")})
                 self.finish(asked, answer)
 
-    def ask(self, asked: Asked, arguments: dict[str, Any], *, progress: bool) -> None:
+    def ask(self, asked: Asked, arguments: dict[str, Any]) -> None:
         self.asked.append(asked)
-        self._send(_request(asked.number, asked.tool, arguments, progress=progress))
+        self._send(_request(asked.number, asked.tool, arguments, progress=asked.progress))
 
     def cancel(self, asked: Asked) -> None:
         asked.cancelled = True
@@ -222,9 +224,9 @@ class HttpClient(Client):
         super().__init__(*arguments)
         self._idle: list[HttpConnection] = []
 
-    def ask(self, asked: Asked, arguments: dict[str, Any], *, progress: bool) -> None:
+    def ask(self, asked: Asked, arguments: dict[str, Any]) -> None:
         self.asked.append(asked)
-        body = _request(asked.number, asked.tool, arguments, progress=progress)
+        body = _request(asked.number, asked.tool, arguments, progress=asked.progress)
         self.process.start(self._post(asked, body))
 
     def cancel(self, asked: Asked) -> None:

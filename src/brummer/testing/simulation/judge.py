@@ -64,7 +64,7 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
         return
     if asked.lost or asked.cancelled:
         return
-    yield from _of_time(world, client, asked)
+    yield from _of_time(world, client, asked, runs)
     if asked.changes and (
         late := [ran.started_s - asked.answered_s for ran in runs if ran.started_s > asked.answered_s + LATE_BEGIN_S]
     ):
@@ -73,8 +73,10 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
         yield from _of_answer(world, asked, asked.answer, runs)
 
 
-def _of_time(world: World, client: Client, asked: Asked) -> Iterator[str]:
-    took_s = asked.answered_s - asked.sent_s
+def _of_time(world: World, client: Client, asked: Asked, runs: list[Ran]) -> Iterator[str]:
+    """Progress that reaches the hub starts the deadline anew."""
+    heard_s = max((ran.progress_s for ran in runs if asked.progress), default=0.0)
+    took_s = asked.answered_s - max(asked.sent_s, heard_s)
     refused = [
         (asked.hub.name, fault.began_s, fault.ended_s or asked.answered_s)
         for fault in world.faults

@@ -70,6 +70,8 @@ class Ran(msgspec.Struct):
     where: str
     generation: str
     started_s: float
+    progress_s: float = 0.0
+    """When it last reported progress."""
     ended: str = ""
 
 
@@ -92,6 +94,7 @@ class Work:
                 await asyncio.sleep(PROGRESS_S)
                 left_s -= PROGRESS_S
                 if call is not None:
+                    ran.progress_s = self._now_s()
                     call.report_progress(job.takes_s - left_s, job.takes_s)
             await asyncio.sleep(left_s)
         except asyncio.CancelledError:

@@ -212,7 +212,7 @@ class Schedule:
             if made is not None:
                 asked, arguments = made
                 world.trace(client.name, f"call {asked.number}: {tool} to {to}, takes {job.takes_s:g} s")
-                client.ask(asked, arguments, progress=rng.random() < 0.2)  # noqa: PLR2004
+                client.ask(asked, arguments)
 
     def cancel(self) -> None:
         if open_calls := self._open_calls():

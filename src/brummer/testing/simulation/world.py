@@ -28,6 +28,8 @@ from brummer.testing.simulation.trace import Trace
 
 INSTANCES: Final = 3
 MIB: Final = 1 << 20
+PROGRESS: Final = 0.2
+"""Calls that want to hear of their progress."""
 
 
 class Active(msgspec.Struct, eq=False):
@@ -231,7 +233,8 @@ def new_call(world: World, client: Client, tool: str, target: str, job: Job) -> 
             arguments |= {"tool": tool, "arguments": {"name": str(job)}}
             sent_tool, mutating, deadline_s = "instance_call", tool == "count", 130.0
     now_s = world.loop.time()
+    progress = world.rng.random() < PROGRESS
     asked = Asked(
-        job.number, client.name, sent_tool, tool, target, mutating, deadline_s, now_s, hub, program.generation
+        job.number, client.name, sent_tool, tool, target, mutating, deadline_s, now_s, hub, program.generation, progress
     )
     return asked, arguments
