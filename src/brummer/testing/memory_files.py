@@ -107,6 +107,8 @@ class Disk:
         self._last = 1
         self.root = Inode(1, stat.S_IFDIR | 0o700, 0)
         self.is_full = False
+        self.has_events = True
+        """False: other machines may write here, so a program must poll."""
         self._watches: dict[int, tuple[Inode, Listener, Any]] = {}
         self._watch_numbers = 0
 
@@ -365,11 +367,16 @@ class MemoryFiles:
 
     # The `Filesystems` part; a disk here is a tmpfs.
 
-    def is_tmpfs(self, _: Path, /) -> bool:
+    def is_tmpfs(self, path: Path, /) -> bool:
+        """As the real one: False if that can't be told."""
+        try:
+            self._fault("statfs", path)
+        except OSError:
+            return False
         return True
 
     def filesystem_has_events(self, _: Path, /) -> bool:
-        return True
+        return self._disk.has_events
 
 
 class MemoryHints:
@@ -377,10 +384,12 @@ class MemoryHints:
 
     kind = "inotify"
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, fault: Callable[[str, Path | None], None]) -> None:
         self._disk = disk
+        self._fault = fault
 
     def add(self, path: Path, listener: Listener) -> int:
+        self._fault("watch", path)
         return self._disk.watch(path, listener, copy_context())
 
     def remove(self, watch: int, listener: Listener) -> None:  # noqa: ARG002 — a number is one listener's

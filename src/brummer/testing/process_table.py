@@ -100,7 +100,7 @@ class Process:
             memory=_Memory(self),
             clock=machine.clock,
             random=machine.rng,
-            directory_events=lambda _: MemoryHints(machine.disk),
+            directory_events=lambda _: MemoryHints(machine.disk, self._file_fault),
         )
 
     def __repr__(self) -> str:
@@ -275,6 +275,7 @@ class MemorySockets:
         self._own = own
 
     async def addresses(self, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+        self._own.check("addresses")
         return [(2, (host, port))]
 
     async def connect(self, family: int, address: tuple[str, int], descriptors: int) -> MemorySocket:  # noqa: ARG002

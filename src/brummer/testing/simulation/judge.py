@@ -15,6 +15,7 @@ from brummer.testing.simulated_loop import START_S
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import HubRun, Instance, Ran
 from brummer.testing.simulation.schedule import Schedule
+from brummer.testing.simulation.status import lasting
 from brummer.testing.simulation.world import World
 
 LATE_S: Final = 4.0
@@ -45,7 +46,7 @@ def judge(schedule: Schedule) -> list[str]:
                 f"call {asked.number} ({asked.tool} to {asked.target}, {client.name}): {what}"
                 for what in _of_call(world, client, asked)
             ]
-        found += list(_of_hubs(client))
+        found += list(_of_hubs(world, client))
         found += list(_of_the_gone(world, client))
     return found
 
@@ -160,7 +161,7 @@ def _of_the_gone(world: World, client: Client) -> Iterator[str]:
 # Leaks.
 
 
-def _of_hubs(client: Client) -> Iterator[str]:
+def _of_hubs(world: World, client: Client) -> Iterator[str]:
     for run in client.runs:
         if run.result is not None:
             yield f"{run.name} ended by {run.result}"
@@ -170,6 +171,8 @@ def _of_hubs(client: Client) -> Iterator[str]:
             yield from _of_counts(run, client.asked)
     if client.hub is not None and client.hub.hub is not None:
         yield from _of_status(client.hub, client.hub.hub.describe())
+        if problems := lasting(world, client.hub):
+            yield f"{client.hub.name} tells of {problems} in peace"
 
 
 def _of_counts(run: HubRun, asked: list[Asked]) -> Iterator[str]:
@@ -207,8 +210,6 @@ def _of_status(run: HubRun, status: dict[str, Any]) -> Iterator[str]:
         for what in ("in_flight", "parked"):
             if link[what]:
                 yield f"{run.name}: link to {link['instance_id']} has {link[what]} {what} with no call"
-    if problems := [problem["code"] for problem in status["problems"]]:
-        yield f"{run.name} tells of {problems} in peace"
 
 
 async def judge_end(world: World) -> list[str]:

@@ -14,6 +14,7 @@ from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
 from brummer.core.lost_calls import GRACE_S
 from brummer.core.memory import Memory
+from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
 from brummer.discovery.registrar import Registrar, last_port
 from brummer.hub.black_box import BlackBoxes
@@ -157,7 +158,7 @@ class Instance:
     async def _serve(self, process: Process, generation: str) -> None:
         system = process.system
         self._end = ended = asyncio.Event()
-        registrar = Registrar(DIRECTORY, self.id, system)
+        registrar, supervisor = Registrar(DIRECTORY, self.id, system), Supervisor()
         server: HttpServer | None = None
         calls: KeyedCalls | None = None
         try:
@@ -172,13 +173,10 @@ class Instance:
             )
             await server.start([listener])  # type: ignore[list-item]
             await registrar.publish(record)
-            keeping = asyncio.create_task(registrar.keep_published(), name="keep published")
-            try:
-                await ended.wait()
-            finally:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+            supervisor.start("keep published", registrar.keep_published)
+            await ended.wait()
         finally:
+            await supervisor.close()
             self.left_s.setdefault(generation, process.loop.time())
             registrar.unpublish()
             if server is not None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
+from brummer.testing.process_table import Process
 from brummer.testing.simulation import leaks, status
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Instance, Job, Stranger
@@ -59,20 +60,21 @@ HAPPENINGS: Final = {
 }
 """The weight of each action."""
 
-CALLS_THAT_FAIL: Final = (
-    ("sockets", frozenset({"connect", "accept", "listen"}), (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES)),
-    (
-        "files",
-        frozenset({"open", "read", "write", "rename", "unlink", "scandir", "stat", "fstat", "flock", "fsync"}),
-        (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.EACCES, errno.ENOMEM),
-    ),
-    ("processes", frozenset({"proc", "pidfd"}), (errno.EMFILE, errno.EIO, errno.ENOMEM, errno.EACCES)),
-    (
-        "everything",
-        frozenset({"connect", "accept", "open", "read", "write", "rename", "scandir", "stat", "proc", "pidfd"}),
-        (errno.EMFILE, errno.ENOMEM),
-    ),
-)
+OF_SOCKETS: Final = frozenset({"addresses", "connect", "accept", "listen"})
+OF_FILES: Final = frozenset({
+    "open", "read", "write", "ftruncate", "fsync", "fchmod", "fstat", "stat", "rename", "link", "unlink", "mkdir",
+    "scandir", "statfs", "statvfs", "flock", "watch",
+})  # fmt: skip
+OF_PROCESSES: Final = frozenset({"proc", "pidfd", "network"})
+CALLS_THAT_FAIL: Final = {
+    "sockets": OF_SOCKETS,
+    "files": OF_FILES,
+    "processes": OF_PROCESSES,
+    "everything": OF_SOCKETS | OF_FILES | OF_PROCESSES,
+}
+"""The system calls of each kind, by the names under which `Process.check` knows them."""
+
+ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO, errno.EACCES)
 
 ANSWERED_S: Final = 400.0
 """Longer than any call may take."""
@@ -178,11 +180,8 @@ class Schedule:
             self.held = sorted(held & leaks.held(self.world))
 
     def _is_quiet(self) -> bool:
-        return not leaks.held(self.world) and not any(
-            run.hub is not None and run.process.context.run(run.hub.describe)["problems"]
-            for run in (client.hub for client in self.world.clients)
-            if run is not None
-        )
+        runs = [client.hub for client in self.world.clients if client.hub is not None]
+        return not leaks.held(self.world) and not any(status.lasting(self.world, run) for run in runs)
 
     def _open_calls(self) -> list[tuple[Client, Asked]]:
         return [(client, asked) for client in self.world.clients for asked in client.asked if not asked.is_over]
@@ -191,6 +190,11 @@ class Schedule:
 
     def _instance(self) -> Instance:
         return self.rng.choice(self.world.instances)
+
+    def _processes(self) -> list[Process]:
+        """Those of hubs and instances."""
+        programs = [*(client.hub for client in self.world.clients), *self.world.instances]
+        return [each.process for each in programs if each is not None and each.process is not None]
 
     def _client(self) -> Client:
         return self.rng.choice(self.world.clients)
@@ -441,12 +445,12 @@ class Schedule:
 
     async def _fail_calls(self) -> None:
         rng, world = self.rng, self.world
-        processes = [client.hub.process for client in world.clients if client.hub is not None]
-        processes += [each.process for each in world.instances if each.process is not None]
+        processes = self._processes()
         if not processes:
             return
-        what, calls, numbers = rng.choice(CALLS_THAT_FAIL)
-        failing = SystemFault(rng.choice(processes), calls, rng.choice(numbers), rng.choice((0.05, 0.5, 1.0)))
+        what = rng.choice([*CALLS_THAT_FAIL])
+        likelihood = rng.choice((0.05, 0.5, 1.0))
+        failing = SystemFault(rng.choice(processes), CALLS_THAT_FAIL[what], rng.choice(ERRORS), likelihood)
         name = errno.errorcode[failing.number]
         fault = world.begin(f"{name} for {what}", failing.process.name)
         world.system_faults.append(failing)
@@ -458,11 +462,12 @@ class Schedule:
         self._last(self._fail_threads())
 
     async def _fail_threads(self) -> None:
-        hub = self._client().hub
-        if hub is None:
+        processes = self._processes()
+        if not processes:
             return
-        fault = self.world.begin("no thread starts", hub.name)
-        failing = SystemFault(hub.process, frozenset({"thread"}), errno.EAGAIN, 1.0)
+        process = self.rng.choice(processes)
+        fault = self.world.begin("no thread starts", process.name)
+        failing = SystemFault(process, frozenset({"thread"}), errno.EAGAIN, 1.0)
         self.world.system_faults.append(failing)
         await asyncio.sleep(self.rng.choice((0.1, 3.0)))
         self.world.system_faults.remove(failing)
@@ -523,11 +528,10 @@ class Schedule:
 
     async def _fill_memory(self) -> None:
         world, rng = self.world, self.rng
-        programs: list[Any] = [client.hub for client in world.clients if client.hub is not None]
-        programs += [each for each in world.instances if each.process is not None]
-        process = rng.choice(programs).process if programs else None
-        if process is None:
+        processes = self._processes()
+        if not processes:
             return
+        process = rng.choice(processes)
         fault = world.begin("memory full", process.name)
         process.resident_bytes = rng.choice((world.limits.memory_soft_bytes + 1, world.limits.memory_hard_bytes + 1))
         await asyncio.sleep(rng.choice((0.2, 4.0)))

@@ -21,9 +21,17 @@ KINDS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
     "settling": (("sleep", "pause", "hub stopped"), 30.0),
     "directory_full": (("disk", "ENOSPC"), 36.0),
     "malformed": (("record",), math.inf),
-    "task_failed": (("a defect", "E"), 90.0),
+    "task_failed": (("a defect", "E", "no thread"), 90.0),
 }
 """The faults that may cause each problem, and how long after their end the problem may be reported."""
+
+
+def lasting(world: World, run: HubRun) -> list[str]:
+    """The codes of the problems of this hub, without those that its surroundings give it for ever."""
+    if run.hub is None:
+        return []
+    problems = run.process.context.run(run.hub.describe)["problems"]
+    return [each["code"] for each in problems if each["code"] != "polling" or world.machine.disk.has_events]
 
 
 def look(world: World, run: HubRun) -> str | None:
@@ -35,6 +43,8 @@ def look(world: World, run: HubRun) -> str | None:
         problems = run.process.context.run(hub.describe)["problems"]
     except Exception as error:  # noqa: BLE001 — the finding
         return f"{run.name}: hub_status failed with {error!r}"
+    if problems and problems[0]["code"] == "polling" and not world.machine.disk.has_events:
+        return None
     if not problems or _is_explained(world, run, problems[0]):
         return None
     first = problems[0]

@@ -28,6 +28,8 @@ from brummer.testing.simulation.trace import Trace
 
 INSTANCES: Final = 3
 MIB: Final = 1 << 20
+SHARED: Final = 0.1
+"""Schedules in which other machines may write in the instances directory."""
 PROGRESS: Final = 0.2
 """Calls that want to hear of their progress."""
 
@@ -63,6 +65,7 @@ class World:
         self.trace = Trace(loop.time)
         self.machine = Machine(loop, self.rng)
         self.machine.fault = self._fault
+        self.machine.disk.has_events = self.rng.random() >= SHARED
         self.work = Work(self.trace, loop.time)
         self.limits = _limits(self.rng)
         self.surroundings = Surroundings()
