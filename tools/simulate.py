@@ -1,6 +1,6 @@
 """Many seeds of the simulation on all cores, or one with its trace.
 
-    simulate.py [--seeds N] [--first SEED] [--seconds S] [--planted BUG] [--until-found]
+    simulate.py [--seeds N] [--first SEED] [--seconds S] [--planted BUG] [--until-found] [--count]
     simulate.py --replay SEED [--planted BUG]
 
 It prints what was wrong, the command that shows it, the speed, and a hash over all traces. The same version of Python
@@ -12,6 +12,7 @@ import hashlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count, islice
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--replay", type=int, metavar="SEED", help="show the trace of this one")
     parser.add_argument("--planted", metavar="BUG", help="with this bug of tests/planted/bugs.toml")
     parser.add_argument("--until-found", action="store_true", help="end with the first seed that finds something")
+    parser.add_argument("--count", action="store_true", help="tell how often each fault occurred")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     if given.planted:
@@ -56,9 +58,11 @@ def replay(seed: int) -> int:
 def simulate(given: argparse.Namespace) -> int:
     began_s = time.monotonic()
     digest, schedules, calls, failed = hashlib.sha256(), 0, 0, 0
+    happened: Counter[str] = Counter()
     for result in results(given.first, given.seeds, given.seconds, given.workers):
         schedules += 1
         calls += result.calls
+        happened += result.happened
         digest.update(result.hash.encode())
         if result.found:
             failed += 1
@@ -73,6 +77,8 @@ def simulate(given: argparse.Namespace) -> int:
         f"{schedules} schedules, {calls} calls judged, {failed} failed, in {took_s:.1f} s in {given.workers} processes:"
         f" {schedules / took_s:.1f} schedules/s, {calls / took_s:.0f} calls/s; all traces {digest.hexdigest()[:16]}"
     )
+    if given.count:
+        print("\n".join(f"{count:8} {kind}" for kind, count in sorted(happened.items())))
     return 1 if failed else 0
 
 

@@ -42,6 +42,13 @@ class Asked(msgspec.Struct, eq=False):
     """The hub, or the connection to it, was gone before an answer."""
 
     @property
+    def code(self) -> str:
+        """The error's code; empty without an error."""
+        content = (self.answer or {}).get("structuredContent")
+        error = content.get("error") if isinstance(content, dict) else None
+        return error["code"] if error else ""
+
+    @property
     def changes(self) -> bool:
         """It changes something, so it must not begin when no client waits for it any more."""
         return self.target != "docs" and (self.mutating or self.tool == "scripts_stop")

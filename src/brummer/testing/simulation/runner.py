@@ -5,9 +5,10 @@ import contextlib
 import gc
 import logging
 import random
+from collections import Counter
 from dataclasses import dataclass
 
-from brummer.testing.simulated_loop import SimulatedLoop
+from brummer.testing.simulated_loop import START_S, SimulatedLoop
 from brummer.testing.simulation.judge import judge, judge_end
 from brummer.testing.simulation.schedule import Schedule
 from brummer.testing.simulation.world import World
@@ -15,13 +16,14 @@ from brummer.testing.simulation.world import World
 
 @dataclass
 class Result:
-    """The result of one seed. ``found``: the faults; ``lines``: the trace."""
+    """The result of one seed. ``found``: what is wrong; ``lines``: the trace; ``happened``: how often which fault."""
 
     seed: int
     hash: str
     calls: int
     found: list[str]
     lines: list[str]
+    happened: Counter[str]
     virtual_s: float = 0.0
     steps: int = 0
 
@@ -54,8 +56,12 @@ def run(seed: int) -> Result:
         loop.close()
         if was_enabled:
             gc.enable()
-    calls = sum(len(client.asked) for client in world.clients)
-    return Result(seed, world.trace.hash, calls, found, world.trace.lines, loop.now_s - 1000.0, loop.steps)
+    asked = [each for client in world.clients for each in client.asked]
+    happened = world.happened + Counter(f"answer: {each.code}" for each in asked if each.code)
+    happened["cancellation"] = sum(each.cancelled for each in asked)
+    return Result(
+        seed, world.trace.hash, len(asked), found, world.trace.lines, happened, loop.now_s - START_S, loop.steps
+    )
 
 
 async def _play(world: World, schedule: Schedule) -> list[str]:

@@ -335,7 +335,7 @@ class Schedule:
         process = instance.process
         if process is None or not process.is_running:
             return
-        fault = self.world.begin("killed", instance.id)
+        fault = self.world.begin("killed, its pid reused", instance.id)
         await self.world.kill(instance)
         self.world.machine.next_pid = process.pid
         other = self.world.machine.spawn("stranger")

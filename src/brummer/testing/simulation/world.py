@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Coroutine
 from random import Random
 from typing import Any, Final
@@ -80,6 +81,8 @@ class World:
             HttpClient("bob", *arguments, HTTP_PORT + 1),
         ]
         self.faults: list[Active] = []
+        self.happened: Counter[str] = Counter()
+        """How often each kind of fault really occurred."""
         self.system_faults: list[SystemFault] = []
         self.cut_rate = 0.0
         self.dropped: set[int] = set()
@@ -89,7 +92,7 @@ class World:
         self._keeper = self.machine.spawn("keeper")
         network = self.machine.network
         network.plan = self._plan
-        network.on_fault = lambda connection, what: self.trace("network", f"connection {connection.number}: {what}")
+        network.on_fault = self._note_of_network
         network.is_up = self._is_up
         network.drops = lambda address: address[1] in self.dropped
 
@@ -126,6 +129,7 @@ class World:
     def begin(self, kind: str, target: str = "") -> Active:
         fault = Active(kind, target, self.loop.time())
         self.faults.append(fault)
+        self.happened[kind.partition(" of ")[0]] += 1
         self.trace("fault", f"{kind} {target}".rstrip())
         return fault
 
@@ -136,11 +140,16 @@ class World:
     def _fault(self, process: Process, call: str) -> None:
         for fault in self.system_faults:
             if fault.process is process and call in fault.calls and self.rng.random() < fault.likelihood:
+                self.happened[f"call: {call}"] += 1
                 if call == "thread":
                     raise RuntimeError("can't start new thread")
                 if fault.number < 0:
                     raise Defect(call)
                 raise failure(fault.number)
+
+    def _note_of_network(self, connection: Connection, what: str) -> None:
+        self.happened[f"bytes: {what}"] += 1
+        self.trace("network", f"connection {connection.number}: {what}")
 
     def _is_up(self, host: str) -> bool:
         if host == FOREIGN_HOST:
