@@ -52,7 +52,7 @@ MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/locks.py", ("try_acquire", "is_locked", "_is_at")),
     ("brummer/host/directory_watch.py", ("_rearm", "verify")),
     ("brummer/process/guard.py", ("_spawn",)),
-    ("brummer/discovery/registry.py", ("_look",)),
+    ("brummer/discovery/registry.py", ("_scan_directory",)),
     ("brummer/discovery/roster.py", ("_end",)),
     ("brummer/discovery/registrar.py", ("acquire", "describe_self", "_is_intact", "publish", "unpublish")),
 )

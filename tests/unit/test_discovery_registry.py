@@ -457,14 +457,14 @@ async def test_only_changed_files_are_read_again(
     await asyncio.sleep(0.12)
     await registry.scan()
     read: list[str] = []
-    real = Scan._look_at
+    real = Scan._read_entry
 
     def look(self: Scan, entry: "os.DirEntry[str]") -> Iterator[Sighting]:
         for sighting in real(self, entry):
             read.append(sighting.filename)
             yield sighting
 
-    monkeypatch.setattr(Scan, "_look_at", look)
+    monkeypatch.setattr(Scan, "_read_entry", look)
     await registry.scan()
     assert read == []
     changed = record_of_this_process(Path("/projects/3"), generation="another-run")

@@ -27,47 +27,47 @@ def later(reading: Reading, *, awake_s: float = 0.0, asleep_s: float = 0.0, set_
 
 def test_time_that_passes_is_nothing() -> None:
     detector = WakeDetector(START)
-    assert detector.look(later(START, awake_s=86_400.0)) is None
+    assert detector.compare(later(START, awake_s=86_400.0)) is None
 
 
 def test_a_jump_between_the_clocks_is_a_sleep_and_told_once() -> None:
     detector = WakeDetector(START)
     woken = later(START, awake_s=1.0, asleep_s=19.5)
-    assert detector.look(woken) == Slept(19.5)
-    assert detector.look(later(woken, awake_s=5.0)) is None
+    assert detector.compare(woken) == Slept(19.5)
+    assert detector.compare(later(woken, awake_s=5.0)) is None
 
 
 @pytest.mark.promise("sleep-is-told-from-pause")
 def test_a_clock_that_was_set_is_never_a_sleep_whichever_way() -> None:
     detector = WakeDetector(START)
     ahead = later(START, awake_s=1.0, set_s=3600.0)
-    assert detector.look(ahead) == ClockSet(3600.0)
-    assert detector.look(later(ahead, awake_s=1.0, set_s=-7200.0)) == ClockSet(-7200.0)
+    assert detector.compare(ahead) == ClockSet(3600.0)
+    assert detector.compare(later(ahead, awake_s=1.0, set_s=-7200.0)) == ClockSet(-7200.0)
 
 
 def test_a_late_heartbeat_alone_is_a_pause() -> None:
     detector = WakeDetector(START)
     now = later(START, awake_s=15.0)
-    assert detector.look(now, late_s=10.0) == Paused(10.0)
-    assert detector.look(later(now, awake_s=5.0), late_s=0.01) is None
+    assert detector.compare(now, late_s=10.0) == Paused(10.0)
+    assert detector.compare(later(now, awake_s=5.0), late_s=0.01) is None
 
 
 def test_a_sleep_explains_the_late_heartbeat_that_follows_it() -> None:
     detector = WakeDetector(START)
-    assert detector.look(later(START, awake_s=8.0, asleep_s=100.0), late_s=3.0) == Slept(100.0)
+    assert detector.compare(later(START, awake_s=8.0, asleep_s=100.0), late_s=3.0) == Slept(100.0)
 
 
 def test_a_suspend_that_only_the_kernel_counted_is_a_sleep_and_its_echo_is_not_another() -> None:
     detector = WakeDetector(START)
     woken = later(START, awake_s=12.0)
     counted = msgspec.structs.replace(woken, suspends=START.suspends + 1)
-    assert detector.look(counted, late_s=7.0) == Slept(7.0)
+    assert detector.compare(counted, late_s=7.0) == Slept(7.0)
     detector = WakeDetector(START)
     slept = later(START, awake_s=1.0, asleep_s=30.0)
-    assert detector.look(slept) == Slept(30.0)
+    assert detector.compare(slept) == Slept(30.0)
     echo = msgspec.structs.replace(later(slept, awake_s=wake_module.ECHO_S / 2), suspends=slept.suspends + 1)
-    assert detector.look(echo) is None
-    assert detector.look(
+    assert detector.compare(echo) is None
+    assert detector.compare(
         msgspec.structs.replace(later(echo, awake_s=wake_module.ECHO_S), suspends=echo.suspends + 1)
     ) == Slept(0.0)
 
@@ -83,7 +83,7 @@ def test_every_sleep_is_told_with_its_length_and_nothing_else_is_called_one(
     detector, now = WakeDetector(START), START
     for awake_s, asleep_s, set_s, late_s in steps:
         now = later(now, awake_s=awake_s, asleep_s=asleep_s, set_s=set_s)
-        told = detector.look(now, late_s)
+        told = detector.compare(now, late_s)
         if asleep_s > wake_module.JUMP_S + 0.01:
             assert isinstance(told, Slept)
             assert abs(told.seconds - asleep_s) < 0.01

@@ -1,4 +1,4 @@
-"""Where the shared directory is. Hub and instances must come to the same answer, whoever started them."""
+"""Where the shared directory is. Hub and instances must find the same one, whichever program started them."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ def black_box_directory(environ: Mapping[str, str]) -> Path:
     """Where instances keep what must outlive them: in the per-user state directory, which survives a restart of the
     machine; within ``$BRUMMER_INSTANCES_DIR`` if that is set, so that a set of one's own is all in one place.
 
-    Nothing is created, and discovery looks at no directory within its own. Raises as `instances_directory` does.
+    Nothing is created, and discovery scans no directory within its own. Raises as `instances_directory` does.
     """
     if environ.get(VARIABLE):
         return instances_directory(environ) / "black-box"
@@ -41,7 +41,7 @@ def http_token_file(environ: Mapping[str, str]) -> Path:
 
 
 def log_directory(environ: Mapping[str, str]) -> Path:
-    """Where an instance in the background says what it has to say about itself; found as the black box is."""
+    """The logs of instances in the background; found as the black box is."""
     if environ.get(VARIABLE):
         return instances_directory(environ) / "log"
     return _state_directory(environ) / "instances"
@@ -73,7 +73,7 @@ if sys.platform == "darwin":
 else:
 
     def _runtime_directory(environ: Mapping[str, str]) -> Path | None:
-        """Without platformdirs, whose import takes 20 ms, and which would go on to a place in /tmp."""
+        """Without platformdirs, whose import takes 20 ms, and which would fall back to a place in /tmp."""
         places = [Path(environ.get("XDG_RUNTIME_DIR", "")), Path(f"/run/user/{os.geteuid()}")]
         return next((place / "brummer" for place in places if place.is_absolute() and _is_ours(place)), None)
 

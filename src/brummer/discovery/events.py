@@ -1,4 +1,4 @@
-"""What a registry says."""
+"""The events of a registry."""
 
 from typing import Final, Literal
 

@@ -2,11 +2,11 @@
 
 Proof is: the process with that identity is gone (same boot, same pid namespace), or the machine has booted since (on
 a file system that no other machine shares), or the life lock can be taken (another pid namespace, where a pid says
-nothing). An owner who can't be judged is alive.
+nothing). An owner without proof is alive.
 
-Removing a record is a race with a new owner who publishes under the same name. So the file is first moved aside; only
+Removing a record races with a new owner that publishes under the same name. So the file is moved aside first; only
 then is it certain which file that is. The wrong one is put back, within microseconds, and should the hub be killed
-just there, its owner publishes it again. That needs no lock, so a hub that is stopped holds up nobody.
+just there, its owner publishes it again. That needs no lock, so a stopped hub blocks no other process.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ def _read(path: Path, name: str, files: Files) -> Record | None:
 
 
 def sweep(directory: Path, system: System = REAL) -> int:
-    """Remove temporary files whose writers died before they were done; says how many."""
+    """Remove temporary files of dead writers. Returns how many."""
     swept = 0
     with contextlib.suppress(OSError), system.files.scandir(directory) as entries:
         for entry in entries:

@@ -1,7 +1,7 @@
-"""What an instance says of itself in the directory: a versioned codec that believes nothing.
+"""The record that an instance publishes in the directory: a versioned codec that trusts no input.
 
-Three answers, never an exception: a `Record`, `Malformed` (nobody could have meant that), or `Newer` (a later brummer
-wrote it: respect it, don't touch it). Keys we don't know are ignored, so a later brummer may add some within a
+Three answers, never an exception: a `Record`, `Malformed` (no version writes that), or `Newer` (a later brummer
+wrote it: leave it alone). Keys we don't know are ignored, so a later brummer may add some within a
 version.
 """
 
@@ -23,7 +23,7 @@ VERSION: Final = 1
 TROUBLES: Final = 8
 """An instance has three long tasks and one black box."""
 LIMIT_BYTES: Final = 1 << 20
-"""A record takes 600 bytes; nobody has business writing a megabyte."""
+"""A record takes 600 bytes."""
 
 # No control characters, no line or paragraph separators, nothing that reorders text: these go to terminals.
 _UNPRINTABLE: Final = "\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -149,7 +149,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes, filename: str) -> Record | Malformed | Newer:
-    """What a file of this name says; never raises."""
+    """The content of a file of this name; never raises."""
     try:
         version = _header.decode(data).version
         if version > VERSION:
@@ -161,7 +161,7 @@ def decode(data: bytes, filename: str) -> Record | Malformed | Newer:
 
 
 def _contradiction(record: Record, filename: str) -> Malformed | None:
-    """What no pattern can say."""
+    """Rules that no pattern can express."""
     if filename != file_name(record.instance_id):
         return Malformed(filename, "the file is not named after its instance_id")
     if record.port > _LAST_PORT:

@@ -1,10 +1,9 @@
 """The owner's side: hold the life lock, publish the record, keep it published, withdraw it.
 
 The lock comes first and goes last, so a record without a held lock is a record of the dead. The record file has one
-writer and is replaced whole, so nobody who reads it needs a lock. While the instance lives, it looks every two to
-four seconds whether its file is still there: somebody's rm, or a cleaner of runtime directories, costs at most five
-seconds. It does not watch the directory for that: inotify instances are few (128 per user), and the user's dev
-servers need them more.
+writer and is replaced whole, so readers need no lock. While the instance lives, it checks every two to four seconds
+that its file is still there: an rm, or a cleaner of runtime directories, costs at most five seconds. It does not watch
+the directory for that: inotify instances are few (128 per user), and the user's dev servers need them more.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ _log = logging.getLogger(__name__)
 ENDING_S: Final = 20.0
 """For the run before to stop its scripts: as long as people wait for `brum down`."""
 LOCK_WAIT_S: Final = 0.25
-"""A hub's probe takes the lock for microseconds; whoever holds it longer is another owner."""
+"""A hub's check holds the lock for microseconds; an owner holds it longer."""
 CHECK_S: Final = (2.0, 4.0)
 _PORTS: Final = 1 << 16
 
@@ -154,10 +153,10 @@ class Registrar:
         DirectoryUnusable.
         """
         private_directory(self.directory, files=self._system.files)
-        self._refuse_if_the_owner_lives()
+        self._refuse_if_owner_lives()
         try:
             self._lock = await FileLock.acquire(self._lock_path, LOCK_WAIT_S, self._system)
-            await self._scripts_of_the_run_before_have_ended()
+            await self._wait_for_previous_scripts()
         except LockTimeout as error:
             raise self._already_running() from error
         except LocksUnsupported as error:
@@ -165,7 +164,7 @@ class Registrar:
         except OSError as error:
             raise DirectoryUnusable.because_of(self.directory, error) from error
 
-    async def _scripts_of_the_run_before_have_ended(self) -> None:
+    async def _wait_for_previous_scripts(self) -> None:
         path = scripts_lock_path(self.directory, self.instance_id)
         if not is_locked(path, self._system):
             return
@@ -200,7 +199,7 @@ class Registrar:
         except OSError as error:
             raise DirectoryUnusable.because_of(self.directory, error) from error
         self.record = record
-        with contextlib.suppress(OSError):  # a kindness to the next run, no more
+        with contextlib.suppress(OSError):  # it only helps the next run
             self._remember_port(record.port)
 
     def withdraw(self) -> None:
@@ -211,8 +210,8 @@ class Registrar:
             self._scripts_lock = None
 
     def unpublish(self) -> None:
-        """Remove the record if it is still ours, then let the life lock go: nobody is here for calls. Yet the next run
-        waits for the scripts of this one. Never raises.
+        """Remove the record if it is still ours, then release the life lock: no call is served any more. The next run
+        still waits for the scripts of this one. Never raises.
         """
         with self._writing:
             record, self.record, self._written = self.record, None, None
@@ -221,7 +220,7 @@ class Registrar:
                 with contextlib.suppress(OSError):
                     self._system.files.unlink(self.path)
         if self._lock is not None:
-            with contextlib.suppress(BrummerError, OSError):  # nobody can make a file there: then nobody waits
+            with contextlib.suppress(BrummerError, OSError):  # no lock there: then the next run does not wait
                 self._scripts_lock = FileLock.try_acquire(
                     scripts_lock_path(self.directory, self.instance_id), self._system
                 )
@@ -241,12 +240,12 @@ class Registrar:
                 await asyncio.to_thread(self.check)
 
     def check(self) -> bool:
-        """Look once, and publish again if need be; False, and `problem` says why, when that failed."""
+        """Check once, and publish again if necessary; False, with the reason in `problem`, if that failed."""
         try:
             with self._writing:
                 self._restore()
         except (BrummerError, OSError) as error:
-            self._note(_as_ours(self.directory, error))
+            self._note(_as_brummer_error(self.directory, error))
             return False
         self.problem = None
         return True
@@ -293,7 +292,7 @@ class Registrar:
             return None
         return found if isinstance(found, Record) else None
 
-    def _refuse_if_the_owner_lives(self) -> None:
+    def _refuse_if_owner_lives(self) -> None:
         """Also when its lock file was removed, or when there are no locks here."""
         record, processes = self._published(), self._system.processes
         if record is None or record.identity == processes.own_identity():
@@ -329,7 +328,7 @@ def last_port(directory: Path, instance_id: str, files: Files = REAL.files) -> i
 
 
 def _port_path(directory: Path, instance_id: str) -> Path:
-    """Hidden, so that it makes no hub look."""
+    """Hidden, so that it causes no scan."""
     return directory / f".{instance_id}.port"
 
 
@@ -338,5 +337,5 @@ def scripts_lock_path(directory: Path, instance_id: str) -> Path:
     return directory / f".{instance_id}.scripts"
 
 
-def _as_ours(directory: Path, error: BrummerError | OSError) -> BrummerError:
+def _as_brummer_error(directory: Path, error: BrummerError | OSError) -> BrummerError:
     return DirectoryUnusable.because_of(directory, error) if isinstance(error, OSError) else error

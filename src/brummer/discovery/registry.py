@@ -1,9 +1,9 @@
-"""The hub's side: looks at the directory become `Appeared`, `Changed` and `Gone`, in order, once per real change.
+"""The hub's side: scans of the directory become `Appeared`, `Changed` and `Gone`, in order, once per real change.
 
-A look (`scan`) is caused by a hint of the directory watch, by `rescan_now`, and by a timer every 30 s. It compares;
-so a lost hint costs time, never truth, and a hundred hints cost one look. The first hint is followed at once, the
-next look comes after a pause as long as the last look, so a storm of changes takes half of the time at the most. A
-death needs no look: the exit watch tells.
+A scan is caused by a hint of the directory watch, by `rescan_now`, and by a timer every 30 s. It compares, so a lost
+hint only delays an event, and a hundred hints cause one scan. The first hint causes a scan at once; the next scan comes
+after a pause as long as the last scan, so a storm of changes takes at most half of the time. A death needs no scan: the
+exit watch reports it.
 
 All state changes happen between awaits, one file at a time: a scan that is cancelled has done less, never half.
 """
@@ -34,7 +34,7 @@ POLL_S: Final = 2.0
 """The interval without hints: there is no watch, other machines write there, or the last scan failed."""
 COALESCE_S: Final = 0.01
 FOLLOW_UP_S: Final = 0.2
-"""The kernel announces that a file is closed just before it frees its lock: look once more."""
+"""The kernel announces that a file is closed just before it frees its lock: scan once more."""
 JITTER: Final = (0.8, 1.2)
 
 
@@ -61,7 +61,7 @@ class Registry:
         self._clock = system.clock
         self._loop = asyncio.get_running_loop()
         self._findings = Findings(directory, system.clock.elapsed)
-        self._roster = Roster(self._loop, self._findings, self._tell, system)
+        self._roster = Roster(self._loop, self._findings, self._emit, system)
         self._pending: deque[Event] = deque()
         self._wakeup = asyncio.Event()
         self._scanning = asyncio.Lock()
@@ -127,7 +127,7 @@ class Registry:
 
     @property
     def is_polling(self) -> bool:
-        """No hint tells of changes, or not of all."""
+        """Not all changes cause a hint."""
         return self._roster.is_shared or self._watch.kind == "polling"
 
     def statistics(self) -> Statistics:
@@ -142,32 +142,32 @@ class Registry:
         )
 
     def rescan_now(self, reason: str) -> None:
-        """Look again soon: within 10 ms, or as long as the last look took."""
+        """Scan soon: within 10 ms, or as long as the last scan took."""
         self._hints[reason] += 1
         self._hinted = True
         self._scan_at = min(self._scan_at, self._loop.time())
         self._wakeup.set()
 
     async def scan(self) -> None:
-        """Look now. When it returns, all that was true when it was called is in `snapshot` and in the events."""
+        """Scan now. When it returns, all that was true when it was called is in `snapshot` and in the events."""
         async with self._scanning:
             if self._closed:
                 return
             started, hinted = self._clock.awake(), self._hinted
             self._scan_at, self._hinted = float("inf"), False
             try:
-                await self._look()
+                await self._scan_directory()
             except BaseException:
                 self._scan_at = self._loop.time()
                 raise
             self._last_scan_s = self._clock.awake() - started
             self._plan_next(was_hinted=hinted)
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         self._pending.append(event)
         self._wakeup.set()
 
-    # When to look.
+    # When to scan.
 
     async def _wait_or_scan(self) -> None:
         wait_s = max(self._scan_at, self._not_before) - self._loop.time()
@@ -188,36 +188,36 @@ class Registry:
         has_failed = self._findings.has_directory_failed or self._findings.counts["unreadable"] > 0
         polls = self.is_polling or has_failed  # no hint reports that it can be read again
         interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
-        if was_hinted and self._roster.is_unsettled:
+        if was_hinted and self._roster.needs_another_scan:
             interval_s = FOLLOW_UP_S
         self._scan_at = min(self._scan_at, now + interval_s)
         self._wakeup.set()
 
-    # What a look does.
+    # What a scan does.
 
-    async def _look(self) -> None:
+    async def _scan_directory(self) -> None:
         self._watch.verify()
         self._roster.is_shared = not self._system.filesystems.filesystem_has_events(self.directory)
         if self._refusal is not None:
             self._findings.note_directory(self._refusal)
             return
         scan = Scan(self.directory, self._findings.signatures, self._system)
-        await self._take_in(scan)
+        await self._apply_scan(scan)
         unseen = [name for name in self._findings.files if name not in scan.seen]
-        await self._in_turns(self._roster.forget_if_gone, unseen)
-        self._roster.settle()
-        await self._in_turns(self._roster.review, self._roster.listed())
+        await self._apply_each(self._roster.forget_if_gone, unseen)
+        self._roster.begin_review()
+        await self._apply_each(self._roster.review, self._roster.listed())
         if self._loop.time() >= self._sweep_at:
             self._sweep_at = self._loop.time() + RESCAN_S / 2
             await self._run(sweep, self.directory, self._system)
 
-    async def _take_in(self, scan: Scan) -> None:
-        """Apply what has changed. A listing that fails halfway does no harm: absentees are looked for by name."""
+    async def _apply_scan(self, scan: Scan) -> None:
+        """Apply what has changed. A listing that fails halfway does no harm: missing files are checked by name."""
         problem = None
         steps = scan.steps()
         try:
             while (sightings := await self._run(_next_step, steps)) is not None:
-                await self._in_turns(self._roster.apply, sightings)
+                await self._apply_each(self._roster.apply, sightings)
                 await asyncio.sleep(0)
         except DirectoryUnusable as error:
             problem = error
@@ -226,13 +226,13 @@ class Registry:
         self._findings.note_directory(problem)
 
     async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
-        """On the loop where it takes microseconds; in a thread where another machine may let us wait."""
+        """On the loop where it takes microseconds; in a thread if the directory is on another machine."""
         if self._roster.is_shared:
             return await asyncio.to_thread(work, *arguments)
         return work(*arguments)
 
-    async def _in_turns(self, work: Callable[[_T], None], items: Collection[_T]) -> None:
-        """Do it for all, and give way to others every 3 ms."""
+    async def _apply_each(self, work: Callable[[_T], None], items: Collection[_T]) -> None:
+        """Do it for all, and yield to other tasks every 3 ms."""
         until = self._clock.awake() + STEP_S
         for item in items:
             work(item)

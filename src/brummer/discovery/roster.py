@@ -1,8 +1,8 @@
-"""The instances that are listed now: who joins by a record, and what ends one.
+"""The instances that are listed now: a record adds one, and proof of its end removes it.
 
 An instance is listed while its record is there and its owner is not proven dead. A record that is missing proves
-nothing: if its owner lives and holds its life lock, somebody else removed the file, and the owner publishes it again.
-So an instance ends by one of: its process is gone (told by the exit watch, at once, without a look), its life lock
+nothing: if its owner lives and holds its life lock, another process removed the file, and the owner publishes it again.
+So an instance ends by one of: its process is gone (the exit watch reports it at once, without a scan), its life lock
 can be taken, or, where neither can be asked, its record stayed away for three times as long as its owner promised.
 """
 
@@ -28,7 +28,7 @@ RETURN_S: Final = 15.0
 
 
 class _Listed:
-    """An instance in the list. ``watch`` is None where its pid says nothing to us."""
+    """An instance in the list. ``watch`` is None if its pid is of another namespace."""
 
     __slots__ = ("missing_since", "record", "watch")
 
@@ -43,24 +43,24 @@ class _Listed:
 
 
 class Roster:
-    """Turns sightings into events, which go to ``tell`` at once; every method is done without an await."""
+    """Turns sightings into events, which go to ``emit`` at once. No method awaits."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         findings: Findings,
-        tell: Callable[[Event], None],
+        emit: Callable[[Event], None],
         system: System = REAL,
     ) -> None:
         self._loop = loop
         self._system = system
         self._findings = findings
-        self._tell = tell
+        self._emit = emit
         self._listed: dict[str, _Listed] = {}
         self.is_shared = False
         """Other machines may write in this directory."""
-        self.is_unsettled = False
-        """Since the last `settle`, somebody was seen whose end only another look can show."""
+        self.needs_another_scan = False
+        """Since the last `begin_review`, an instance was seen whose end only another scan can show."""
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -106,14 +106,14 @@ class Roster:
         elif verdict == "elsewhere":
             self._findings.refuse(filename, "other_machine", "another machine's, or from before the last boot")
         else:
-            self._bury(record)
+            self._remove_dead(record)
 
     def _list(self, record: Record) -> Record:
         """The record that is listed now: the old object if nothing has changed."""
         listed = self._listed.get(record.instance_id)
         if listed is None:
             self._watch(_Listed(record))
-            self._tell(Appeared(record))
+            self._emit(Appeared(record))
         elif listed.record == record:
             return listed.record
         else:
@@ -125,7 +125,7 @@ class Roster:
         if old.identity != record.identity:
             listed.unwatch()
             self._watch(_Listed(record))
-        self._tell(Changed(old, record))
+        self._emit(Changed(old, record))
 
     def _watch(self, listed: _Listed) -> None:
         identity = listed.record.identity
@@ -134,7 +134,7 @@ class Roster:
             on_exit = partial(self._end, listed, "process died")
             listed.watch = watch_exit(self._loop, identity, on_exit, self._system.processes)
 
-    def _bury(self, record: Record) -> None:
+    def _remove_dead(self, record: Record) -> None:
         """A record whose owner is proven dead: gone if it was listed, and removed."""
         listed = self._listed.get(record.instance_id)
         if listed is not None and listed.record.identity == record.identity:
@@ -146,11 +146,11 @@ class Roster:
     def listed(self) -> list[_Listed]:
         return list(self._listed.values())
 
-    def settle(self) -> None:
-        self.is_unsettled = False
+    def begin_review(self) -> None:
+        self.needs_another_scan = False
 
     def review(self, listed: _Listed) -> None:
-        """What no event tells: life locks in other namespaces, and records that are missing."""
+        """Check what no event reports: life locks in other namespaces, and records that are missing."""
         record = listed.record
         if self._listed.get(record.instance_id) is not listed:
             return
@@ -161,7 +161,7 @@ class Roster:
         if listed.watch is not None:
             listed.watch.check_now()
         else:
-            self.is_unsettled = True
+            self.needs_another_scan = True
             if judge(self._directory, record, is_shared=self.is_shared, system=self._system) == "dead":
                 self._end(listed, "life lock free")
 
@@ -176,13 +176,13 @@ class Roster:
         elif is_held is None and listed.watch is None and stayed_away:
             self._end(listed, "not published again")
         else:
-            self.is_unsettled = True
+            self.needs_another_scan = True
 
     def _end(self, listed: _Listed, reason: GoneReason) -> None:
         record = listed.record
         listed.unwatch()
         del self._listed[record.instance_id]
-        self._tell(Gone(record, reason))
+        self._emit(Gone(record, reason))
         if self._findings.files.get(file_name(record.instance_id)) is record:
             self._remove_file(record)
 
@@ -191,7 +191,7 @@ class Roster:
         if reap(self._directory, record, self._system):
             self._findings.forget(filename)  # and read whatever has taken its place
         else:
-            self._findings.signatures[filename] = None  # look at it again next time
+            self._findings.signatures[filename] = None  # the next scan reads it again
             self._findings.refuse(filename, "stale", "its owner is dead, and it can't be removed")
 
     @property

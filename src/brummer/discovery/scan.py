@@ -1,8 +1,8 @@
-"""One look at the directory, in short steps: list it, and read only what has changed since the last look.
+"""One scan of the directory, in short steps: list it, and read only what has changed since the last scan.
 
 A file is known by inode, times and size. That signature can lie: an inode is reused at once after a replacement, and
 the kernel's clock for files ticks every 4 ms. So a file that was changed just before it was read is read again at the
-next look (the "racy" entries of git's index).
+next scan (the "racy" entries of git's index).
 """
 
 import os
@@ -43,7 +43,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class Scan:
-    """``steps`` takes at most 3 ms each, so that others get their turn in between, or runs in a thread."""
+    """``steps`` takes at most 3 ms each, so that other tasks run in between, or runs in a thread."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Scan:
     def steps(self) -> Iterator[list[Sighting]]:
         """The files that are new or changed, in any order. Raises DirectoryUnusable, OSError.
 
-        Of one in which nobody can publish all is listed before that is raised.
+        A directory that can't be written is listed completely before that is raised.
         """
         private_directory(self._directory, create=False, files=self._system.files)
         sightings: list[Sighting] = []
@@ -70,7 +70,7 @@ class Scan:
         with self._system.files.scandir(self._directory) as entries:
             for entry in entries:
                 if entry.name.endswith(".json") and not entry.name.startswith("."):
-                    sightings.extend(self._look_at(entry))
+                    sightings.extend(self._read_entry(entry))
                 if self._clock() >= until:
                     yield sightings
                     sightings = []
@@ -78,7 +78,7 @@ class Scan:
         yield sightings
         writable_directory(self._directory, self._system.files)
 
-    def _look_at(self, entry: Entry) -> Iterator[Sighting]:
+    def _read_entry(self, entry: Entry) -> Iterator[Sighting]:
         self.seen.add(entry.name)
         try:
             status = entry.stat(follow_symlinks=False)

@@ -20,7 +20,7 @@ from typing import Final
 from brummer.core.clock import Reading
 
 READ_TRIES: Final = 3
-"""A preemption between two clocks would look like a sleep; the closest of three pairs is taken."""
+"""A preemption between two clocks would seem to be a sleep; the closest of three pairs is used."""
 
 if sys.platform == "linux":
 
@@ -49,7 +49,7 @@ def busy() -> float:
 
 
 def wall() -> float:
-    """Seconds since 1970; somebody may set it."""
+    """Seconds since 1970; it can be set."""
     return time.time()
 
 

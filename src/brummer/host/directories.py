@@ -1,4 +1,4 @@
-"""Directories that nobody else can enter, and what to tell the user when there is none to be had."""
+"""Directories that no other user can enter, and the advice when there can be none."""
 
 import contextlib
 import errno

@@ -1,8 +1,8 @@
-"""Where the system tells that something happened in a directory: one source per event loop, however many directories.
+"""Events of the system for directories: one source per event loop, for all its directories.
 
 A source says little on purpose: *created* (a new name, perhaps without content yet; only Linux tells that apart),
 *changed* (perhaps a name), *lost* (the directory was removed, moved or unmounted, and this watch has ended) or
-*overflow* (events were dropped). Whoever listens looks for himself.
+*overflow* (events were dropped). The listener scans the directory to learn more.
 """
 
 import asyncio
@@ -128,7 +128,7 @@ if sys.platform == "linux":
                 _tell_all(self._listeners.get(watch, ()), happening, os.fsdecode(name))
 
         def _lose(self, watch: int) -> None:
-            """A moved directory keeps its watch, at a place that nobody asked for: end it."""
+            """A moved directory keeps its watch, but its path is no longer the watched one: end it."""
             listeners = self._listeners.pop(watch, [])
             if listeners:
                 function("inotify_rm_watch")(self._descriptor, watch)

@@ -1,9 +1,9 @@
-"""Hints that a directory has changed: "look again", never what happened.
+"""Hints that a directory has changed, without saying what changed.
 
 A watch belongs to a directory, not to a path, and the directory may be removed, moved, unmounted, or not be there
 yet. So this watches the directory if there is one, else the nearest parent, until the next part of the path turns up
 there. Whatever it misses (a parent of the directory was moved; something was mounted over it) is found by `verify`,
-which the owner calls at each of its own periodic looks. No thread, and no polling.
+which the owner calls at each of its own periodic scans. No thread, and no polling.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class DirectoryWatch:
 
     @property
     def kind(self) -> str:
-        """``inotify``, ``kqueue``; ``polling`` when no hint will come and the owner must look."""
+        """``inotify``, ``kqueue``; ``polling`` when no hint will come and the owner must poll."""
         return self._source.kind if self._source and self._watch is not None else "polling"
 
     @property
@@ -70,7 +70,7 @@ class DirectoryWatch:
         self._drop()
 
     def _rearm(self) -> None:
-        """The tree may change between our look and our watch: after each watch, look again."""
+        """The tree may change between our check and our watch: after each watch, check again."""
         try:
             for _ in range(_REARM_TRIES):
                 place = _nearest_directory(self.path, self._system.files)
@@ -85,9 +85,9 @@ class DirectoryWatch:
         self._drop()
         try:
             self._source = self._system.directory_events(self._loop)
-            self._watch = self._source.add(place, self._happened)
+            self._watch = self._source.add(place, self._on_event)
         except FileNotFoundError:
-            return True  # it went away again: look again
+            return True  # it was removed meanwhile: check again
         except (OSError, NotImplementedError):
             return False
         self._place = place
@@ -96,10 +96,10 @@ class DirectoryWatch:
 
     def _drop(self) -> None:
         if self._source is not None and self._watch is not None:
-            self._source.remove(self._watch, self._happened)
+            self._source.remove(self._watch, self._on_event)
         self._source = self._watch = self._place = self._inode = None
 
-    def _happened(self, happening: Happening, name: str | None) -> None:
+    def _on_event(self, happening: Happening, name: str | None) -> None:
         if happening == "lost":
             was_watching, self._watch = self.is_watching, None
             self._rearm()
@@ -108,11 +108,11 @@ class DirectoryWatch:
         elif self.is_watching:
             if happening == "overflow":
                 self._hint("overflow")
-            elif not _says_nothing(happening, name or ""):
+            elif not _is_ignored(happening, name or ""):
                 self._hint("changed")
         elif name is None or name == self._awaited():
             self._rearm()
-            if self._watch is None:  # the owner must poll from now on, not from its next periodic look on
+            if self._watch is None:  # the owner must poll from now on, not from its next periodic scan on
                 self._hint("lost")
 
     def _awaited(self) -> str:
@@ -125,9 +125,9 @@ class DirectoryWatch:
             self._on_hint(hint)
 
 
-def _says_nothing(happening: Happening, name: str) -> bool:
-    """Hidden names; and the birth of a lock file, which comes just before the birth of what it guards: a look there and
-    then finds nothing, and the look that would find it comes 10 ms later.
+def _is_ignored(happening: Happening, name: str) -> bool:
+    """Hidden names, and the creation of a lock file. What the lock guards is created just after it: a scan at once
+    would find nothing, and delay the scan that finds it by 10 ms.
     """
     return name.startswith(".") or (happening == "created" and name.endswith(".lock"))
 

@@ -1,7 +1,7 @@
-"""To be told of a death: one descriptor per process on the loop, no thread, no polling.
+"""Notice the death of a process: one descriptor per process on the loop, no thread, no polling.
 
 The order makes it free of races: open the descriptor first, then compare the identity. If the pid was recycled before
-we opened it, the identity differs; if it dies later, the descriptor tells. Where no descriptor is to be had (too many
+we opened it, the identity differs; if it dies later, the descriptor tells. Where there is no descriptor (too many
 open files, a sandbox that forbids pidfd_open), the identity is compared every five seconds.
 """
 
@@ -139,7 +139,7 @@ class ExitWatch:
         return self._loop.call_later(wait_s, self._poll).cancel
 
     def check_now(self) -> None:
-        """After a hint, where only polling tells; elsewhere it does nothing."""
+        """Check after a hint, if this watch polls; otherwise do nothing."""
         if self.kind == "polling" and self._close is not None:
             self._close()
             self._poll()
@@ -179,13 +179,13 @@ def watch_exit(
 def signal_process(identity: ProcessIdentity, number: signal.Signals) -> bool:
     """Signal this process, never another one that has its pid by now; False if it has died. Only for `same_namespace`.
 
-    Raises PermissionError for a process of another user, and OSError if it can't be looked up.
+    Raises PermissionError for a process of another user, and OSError if it can't be identified.
     """
     if hasattr(signal, "pidfd_send_signal"):
         try:
             descriptor = open_exit_fd(identity)
         except OSError:
-            pass  # no descriptor is to be had: what follows is exact but for the moment between look and signal
+            pass  # no descriptor: what follows is exact, except between the check and the signal
         else:
             return descriptor is not None and _signal_by_descriptor(descriptor, number)
     if identify(identity.pid) != identity:

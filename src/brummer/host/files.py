@@ -1,4 +1,4 @@
-"""Files that several processes share: written whole or not at all, read without trusting whoever made them."""
+"""Files that several processes share: written whole or not at all, read without trust in their author."""
 
 import contextlib
 import errno
@@ -59,11 +59,11 @@ def _sync_directory(path: Path, files: Files) -> None:
 _counter = itertools.count()
 _TEMPORARY: Final = re.compile(r"\..*\.([0-9a-zA-Z]{0,8})-(\d{1,20})-(\d{1,10})-(\d{1,20})-\d+\.tmp", re.DOTALL)
 _ABANDONED_AFTER_S: Final = 3600.0
-"""A write takes milliseconds. So long after, one whose writer we can't look up has been left behind."""
+"""A write takes milliseconds. After this time, a file whose writer can't be identified was left behind."""
 
 
 def temporary_name(name: str, system: System = REAL) -> str:
-    """A hidden name, unique to this write, that tells who writes: see `is_abandoned`."""
+    """A hidden name, unique to this write, with the identity of the writer: see `is_abandoned`."""
     own = system.processes.own_identity()
     return f".{name}.{_boot_prefix(own)}-{own.pid_namespace}-{own.pid}-{own.start_token}-{next(_counter)}.tmp"
 

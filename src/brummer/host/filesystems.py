@@ -1,4 +1,4 @@
-"""What kind of file system a path is on: whether it is memory, and whether it tells us about changes."""
+"""What kind of file system a path is on: whether it is memory, and whether it reports changes."""
 
 import sys
 from pathlib import Path
@@ -73,7 +73,7 @@ else:
 
 
 def is_tmpfs(path: Path) -> bool:
-    """Files here live in memory. False when nobody can tell."""
+    """Files here live in memory. False if unknown."""
     try:
         return filesystem_name(path) in MEMORY
     except OSError:
@@ -81,7 +81,7 @@ def is_tmpfs(path: Path) -> bool:
 
 
 def filesystem_has_events(path: Path) -> bool:
-    """All changes to files here are made by this machine, and announced. True when nobody can tell."""
+    """All changes to files here are made by this machine, and announced. True if unknown."""
     try:
         return filesystem_name(path) not in SHARED
     except OSError:

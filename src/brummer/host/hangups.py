@@ -59,16 +59,16 @@ def _watch_by_polling(loop: asyncio.AbstractEventLoop, fd: int, on_hangup: Calla
     polled = select.poll()
     polled.register(fd, 0)
 
-    def look() -> None:
+    def check() -> None:
         nonlocal timer
         if any(event & (select.POLLERR | select.POLLHUP) for _, event in polled.poll(0)):
             on_hangup()
         else:
-            timer = loop.call_later(POLL_S, look)
+            timer = loop.call_later(POLL_S, check)
 
     def stop() -> None:
         if timer is not None:
             timer.cancel()
 
-    timer = loop.call_soon(look)
+    timer = loop.call_soon(check)
     return stop

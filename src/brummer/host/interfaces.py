@@ -113,7 +113,7 @@ if sys.platform == "linux":
             except BlockingIOError:
                 pass
             except OSError as error:
-                if error.errno != errno.ENOBUFS:  # some were lost: all the more reason to look
+                if error.errno != errno.ENOBUFS:  # messages were lost: all the more reason for a check
                     raise
             on_hint()
 

@@ -5,8 +5,8 @@ the open file description (F_OFD_SETLK) behave as flock does but are Linux's alo
 child and outlive the parent then; a child that execs loses the descriptor (close-on-exec), and one that Python forks
 drops it at once (`_forget_after_fork`). Only a fork made in C, without exec, keeps the lock for as long as it lives.
 
-The file is never removed: whoever waits on a removed file holds a lock that nobody else can see. So whoever got the
-lock makes sure that the path still names the file it locked. Waiting is polling with jitter and always bounded;
+The file is never removed, since a lock on a removed file is invisible to others. So after locking, the path is checked:
+it must still name the locked file. Waiting is polling with jitter and always bounded;
 nothing here holds one lock while it waits for another, so there can be no deadlock.
 """
 
@@ -29,7 +29,7 @@ _POLL_S: Final = (0.002, 0.02)
 
 
 class LockTimeout(BrummerError):
-    """Somebody else has the lock and did not let go in time. ``holder_pid`` is what it wrote down, if it did."""
+    """Another process held the lock for too long. ``holder_pid`` is the pid in the file, if there is one."""
 
     code = "lock_timeout"
     transient = True
@@ -102,7 +102,7 @@ class FileLock:
 
     @classmethod
     def try_acquire(cls, path: Path, system: System = REAL) -> "FileLock | None":
-        """The lock, or None when somebody else has it. Creates the file, not its directory.
+        """The lock, or None when another process has it. Creates the file, not its directory.
 
         Raises LocksUnsupported, FileRefused (not a regular file), OSError (missing or read-only directory…).
         """
@@ -183,9 +183,9 @@ def holder_pid(path: Path, system: System = REAL) -> int | None:
 
 
 def is_locked(path: Path, system: System = REAL) -> bool | None:
-    """Somebody holds this lock; None when nobody can tell (no such file, no locks there). Costs 6 µs.
+    """Whether a process holds this lock; None if unknown (no such file, no locks there). Costs 6 µs.
 
-    It takes the lock for a microsecond, so whoever wants it must try more than once.
+    It takes the lock for a microsecond, so a process that wants it must try more than once.
     """
     try:
         descriptor = system.files.open(path, _PROBE)

@@ -1,4 +1,4 @@
-"""systemd-logind's word that the machine is about to sleep: the only source that tells before. Optional, and off.
+"""systemd-logind announces a sleep before it begins; no other source does. Optional, and off by default.
 
 It needs the extra ``brummer[logind]``; importing its library takes some 35 ms and 5 MiB, so that is done here and only
 when it is asked for. Waking is noticed without it (`brummer.host.clocks`).
@@ -18,7 +18,7 @@ SIGNAL: Final = "PrepareForSleep"
 
 
 class LogindUnavailable(BrummerError):
-    """Nobody will tell before a sleep: no library, or no system bus."""
+    """A sleep will not be announced: there is no library, or no system bus."""
 
     code = "logind_unavailable"
 

@@ -30,7 +30,7 @@ def _prepare() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # A blocked signal survives an exec, too, and would end neither this process nor its children.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    gc.freeze()  # what was imported stays: no collection need look at it again
+    gc.freeze()  # imported modules stay: no collection needs to visit them
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()  # off since the start (`brummer.cli.start`)
 

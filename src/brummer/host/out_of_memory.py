@@ -12,7 +12,7 @@ class OomKills(NamedTuple):
 
 
 def oom_kills() -> OomKills | None:
-    """So far: in our control group, where it counts (version 2), else on this machine. None where nobody counts.
+    """So far: in our control group, where it counts (version 2), else on this machine. None where that is not counted.
 
     Two small files: 0.1 ms.
     """

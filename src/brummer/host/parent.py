@@ -26,7 +26,7 @@ def watch_parent(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "C
 
 
 def _watch_by_identity(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None] | None":
-    """None if it can't be looked up: /proc hides it, because it is another user's, or shows another namespace."""
+    """None if it can't be identified: /proc hides it, because it is another user's, or shows another namespace."""
     from brummer.host.exits import watch_exit  # noqa: PLC0415 — see above, as for the next
     from brummer.host.pids import identify  # noqa: PLC0415
 
@@ -40,10 +40,10 @@ def _watch_by_identity(loop: "AbstractEventLoop", on_exit: "Callable[[], None]")
 def _watch_by_polling(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None]":
     timer: TimerHandle | None = None
 
-    def look() -> None:
+    def poll() -> None:
         nonlocal timer
         if os.getppid() == PID:
-            timer = loop.call_later(POLL_S, look)
+            timer = loop.call_later(POLL_S, poll)
         else:
             on_exit()
 
@@ -51,5 +51,5 @@ def _watch_by_polling(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") 
         if timer is not None:
             timer.cancel()
 
-    timer = loop.call_later(POLL_S, look) if PID > 1 else None
+    timer = loop.call_later(POLL_S, poll) if PID > 1 else None
     return stop

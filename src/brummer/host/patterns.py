@@ -1,7 +1,7 @@
 """Regular expressions from agents and from projects' files, with a bound on the time they may take.
 
 A catastrophic pattern such as ``(a+)+$`` holds the loop for ever, and a thread would hold the interpreter
-just the same. But `re` looks for signals every 4,096 steps, and a handler that raises ends the search. So a
+just the same. But `re` checks for signals every 4,096 steps, and a handler that raises ends the search. So a
 timer of CPU time (ITIMER_VIRTUAL: 4 ms ticks, not used by anything else, silent while we sleep) is armed
 around each search.
 

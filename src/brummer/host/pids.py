@@ -142,7 +142,7 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def own_identity() -> ProcessIdentity:
-    """Who we are. Read once per process; a forked child has its own."""
+    """The identity of this process. Read once; a forked child has its own."""
     return _identity_of_self(os.getpid())
 
 
@@ -172,7 +172,7 @@ def same_time_namespace(identity: ProcessIdentity) -> bool:
 def is_running(identity: ProcessIdentity, identify: Callable[[int], ProcessIdentity | None] = identify) -> bool:
     """It is not proven dead: not gone, not a zombie, and its pid has not been reused. Only for `same_namespace`.
 
-    A failed look-up proves nothing. ``identify`` looks it up.
+    A failed read proves nothing. ``identify`` looks it up.
     """
     try:
         return identify(identity.pid) == identity

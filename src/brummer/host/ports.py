@@ -15,7 +15,7 @@ if sys.platform == "darwin":
 CONNECT_TIMEOUT_S = 1.0
 """Loopback answers in microseconds; a second covers a machine that is swapping."""
 _LISTEN = b" 0A "
-"""The state in a row of the table, where no other column can look like that."""
+"""The state in a row of the table, which no other column can contain."""
 
 
 def listening_ports(pids: list[int]) -> set[int]:
@@ -29,7 +29,7 @@ def listening_ports(pids: list[int]) -> set[int]:
 
 
 def listeners(ports: range) -> dict[int, tuple[int, str]]:
-    """Who listens on these ports: port → (pid, command name). (0, "") where that is hidden from us.
+    """The processes that listen on these ports: port → (pid, command name); (0, "") if hidden from us.
 
     Of several that share a socket, the one with the lowest number, mostly the parent. It takes tens of milliseconds, or
     seconds where a hundred thousand descriptors are open: use a thread.

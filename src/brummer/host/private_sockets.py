@@ -1,6 +1,6 @@
 """Unix sockets in a directory of ours: private from the first moment, and with paths of any length.
 
-A socket gets its name only when somebody listens at it. So a name at which nobody listens is what a dead process left.
+A socket gets its name only when its process listens. So if no process listens at a name, a dead process left it.
 """
 
 import contextlib
@@ -109,13 +109,13 @@ def is_dead(path: Path, owner_pid: int | None = None) -> bool:
         except ConnectionRefusedError:
             # macOS also refuses when the queue is full: there the process that made it must be gone as well.
             return sys.platform != "darwin" or owner_pid is None or process_state(owner_pid) is None
-        except OSError:  # such as EAGAIN: its queue is full, so somebody has opened it
+        except OSError:  # such as EAGAIN: its queue is full, so a process has it open
             return False
     return False
 
 
 def remove(path: Path, mark: Mark) -> bool:
-    """Remove this socket and no other that may have taken its place by now; says whether it is gone.
+    """Remove this socket and no other that may have taken its place by now. Whether it is gone.
 
     Only what was moved aside is known for certain; the wrong one is put back.
     """
@@ -134,6 +134,6 @@ def remove(path: Path, mark: Mark) -> bool:
 
 
 def remove_dead(path: Path, owner_pid: int | None = None) -> bool:
-    """Remove what a dead process left; says whether it did."""
+    """Remove the socket if a dead process left it. Whether it did."""
     mark = own_socket(path)
     return mark is not None and is_dead(path, owner_pid) and remove(path, mark)

@@ -7,7 +7,7 @@ import termios
 from typing import IO, Final, NamedTuple
 
 TERM: Final = "xterm-256color"
-"""What our terminal says it is, where the environment does not say: colours, and nothing that needs answers."""
+"""The type of our terminal if the environment names none: it has colours, and expects no answers."""
 ROWS: Final = 50
 COLUMNS: Final = 200
 """Wide, because programs cut or wrap what does not fit, and a wrapped path is not found again."""
@@ -21,7 +21,7 @@ class Terminal(NamedTuple):
 
 
 def open_terminal() -> Terminal:
-    """Without echo: nobody types on it. It is nobody's controlling terminal."""
+    """Without echo, since no person types on it. It is no process's controlling terminal."""
     outside, inside = os.openpty()
     attributes = termios.tcgetattr(inside)
     attributes[3] &= ~termios.ECHO

@@ -128,7 +128,7 @@ class Hub:
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
         """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""
-        await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.look_at_clocks)
+        await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.check_clocks)
 
     async def _scan(self) -> None:
         """Scan now. Events keep their order, so the end of an old run never comes after its successor."""

@@ -1,7 +1,7 @@
-"""Reads the clocks and the network, and tells when something happened: `wake` and `snapshot` decide what.
+"""Reads the clocks and the network, and reports events: `wake` and `snapshot` decide what happened.
 
-Theory of operation: hints from the system, which may be missing, late or for nothing, make us look; and so does
-a heartbeat, which finds what no hint told of. After a hint from the network we wait for a moment, because a change
+Theory of operation: hints from the system cause a check. They may be missing, late or without reason, so a heartbeat
+causes one, too. After a hint from the network we wait for a moment, because a change
 of it comes as a burst of messages. Nothing here is a verdict on any link.
 """
 
@@ -19,7 +19,7 @@ from brummer.network.snapshot import Snapshot, differences
 from brummer.network.wake import GoingToSleep, Wake, WakeDetector
 
 BEAT_S: Final = 5.0
-"""What no hint told of is found this late; 0.2 wakeups a second."""
+"""A change without a hint is found this late; 0.2 wakeups a second."""
 
 DEBOUNCE_S: Final = 0.25
 """From the first message of a burst; making a container sends some ten of them within 0.1 s."""
@@ -61,7 +61,7 @@ def snapshot() -> Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the monitor looks; tests give it others. The watches raise OSError where the system refuses them."""
+    """What the monitor reads; tests pass others. The watches raise OSError where the system refuses them."""
 
     clock: Clock = field(default_factory=clocks.SystemClock)
     snapshot: Callable[[], Snapshot] = snapshot
@@ -80,7 +80,7 @@ class Monitor:
         endpoints: Sequence[Endpoint] = (),
         on_beat: Callable[[float], object] = lambda _: None,
     ) -> None:
-        """``on_beat`` is called with the loop's time at every heartbeat: who else looks now and then needs no timer."""
+        """``on_beat`` is called with the loop's time at every heartbeat: other periodic checks need no timer."""
         self._on_beat = on_beat
         self._on_event = on_event
         self._sources = sources or Sources()
@@ -93,7 +93,7 @@ class Monitor:
         self._reaching: asyncio.Task[None] | None = None
         self._debounce: asyncio.TimerHandle | None = None
         self.watches: list[str] = []
-        """What the system hints of; the heartbeat finds the rest."""
+        """The sources of hints that work; the heartbeat finds the rest."""
 
     @property
     def is_online(self) -> bool:
@@ -102,7 +102,7 @@ class Monitor:
 
     def start(self, supervisor: Supervisor) -> None:
         """Watch until the supervisor is closed."""
-        clocks_hint = partial(self._hints, "clocks", self._sources.watch_clocks, self.look_at_clocks)
+        clocks_hint = partial(self._hints, "clocks", self._sources.watch_clocks, self.check_clocks)
         network_hint = partial(self._hints, "network", self._sources.watch_network, self._on_network_hint)
         supervisor.start("heartbeat", self._beat)
         supervisor.start("hints of the clocks", clocks_hint)
@@ -136,13 +136,13 @@ class Monitor:
                 due_s = self._loop.time() + BEAT_S
                 await asyncio.sleep(BEAT_S)
                 late_s, failures = self._loop.time() - due_s, []
-                for look in (
-                    partial(self.look_at_clocks, late_s),
-                    self._look_at_network,
+                for check in (
+                    partial(self.check_clocks, late_s),
+                    self._check_network,
                     partial(self._on_beat, self._loop.time()),
                 ):
                     try:
-                        look()
+                        check()
                     except Exception as error:  # noqa: BLE001 — raised below
                         failures.append(error)
                 if failures:
@@ -155,9 +155,9 @@ class Monitor:
 
     # Clocks.
 
-    def look_at_clocks(self, late_s: float = 0.0) -> None:
-        """Somebody has reason to believe that one of them jumped; ``late_s``: how late the heartbeat came."""
-        wake = self._detector.look(self._sources.clock.reading(), late_s)
+    def check_clocks(self, late_s: float = 0.0) -> None:
+        """One of them may have jumped. ``late_s``: how late the heartbeat came."""
+        wake = self._detector.compare(self._sources.clock.reading(), late_s)
         if wake is not None:
             self._on_event(wake)
 
@@ -169,13 +169,13 @@ class Monitor:
 
     def _after_debounce(self) -> None:
         self._debounce = None
-        self._look_at_network()
+        self._check_network()
 
-    def _look_at_network(self) -> None:
+    def _check_network(self) -> None:
         before, self._network = self._network, self._sources.snapshot()
         reasons = differences(before, self._network)
         if reasons:
-            self._tell(reasons)
+            self._report(reasons)
         is_due = reasons or self._loop.time() - self._asked_s >= REACH_EVERY_S
         if self._endpoints and is_due:
             if self._reaching is not None:
@@ -183,11 +183,11 @@ class Monitor:
             self._asked_s = self._loop.time()
             self._reaching = self._loop.create_task(self._reach(), name="reach endpoints")
 
-    def _tell(self, reasons: tuple[str, ...]) -> None:
+    def _report(self, reasons: tuple[str, ...]) -> None:
         self._on_event(NetworkChanged(reasons, self.is_online, self._network.loopback))
 
     async def _reach(self) -> None:
-        """Whether any endpoint takes a connection; told when that has changed."""
+        """Whether any endpoint accepts a connection; reports a change."""
         tries = [asyncio.ensure_future(_takes_connection(endpoint)) for endpoint in self._endpoints]
         try:
             reached = False
@@ -201,7 +201,7 @@ class Monitor:
             await asyncio.gather(*tries, return_exceptions=True)
         before, self._reached = self._reached, reached
         if reached != (self._network.is_online if before is None else before):
-            self._tell(("an endpoint answers" if reached else "no endpoint answers",))
+            self._report(("an endpoint answers" if reached else "no endpoint answers",))
 
 
 async def _takes_connection(endpoint: Endpoint) -> bool:

@@ -1,4 +1,4 @@
-"""What happened between two readings of the clocks: we slept, we were not run, or somebody set the clock.
+"""What happened between two readings of the clocks: the machine slept, we did not run, or the clock was set.
 
 Three different facts, and a clock that was set is never a sleep. Pure: the readings are passed in.
 """
@@ -12,7 +12,7 @@ JUMP_S: Final = 0.25
 """Less than that between the clocks is their own imprecision; some machines measure sleep in whole seconds."""
 
 LATE_S: Final = 2.0
-"""A heartbeat that comes so late says that we were not run: stopped, frozen, or starved."""
+"""A heartbeat later than this means that we did not run: stopped, frozen, or without a processor."""
 
 ECHO_S: Final = 10.0
 """The kernel counts a suspend only after we were thawed, so the next heartbeat sees it; two are allowed for."""
@@ -20,7 +20,7 @@ ECHO_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """The whole machine slept; nothing ran, and nobody failed meanwhile."""
+    """The whole machine slept; no process ran, so none failed meanwhile."""
 
     seconds: float
     kind: str = "slept"
@@ -28,7 +28,7 @@ class Slept:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """We did not run while the others did: what seems overdue may be waiting for us to look."""
+    """We did not run, but other processes did: what seems overdue may be an answer that we did not read yet."""
 
     seconds: float
     kind: str = "paused"
@@ -59,15 +59,15 @@ class WakeDetector:
         self._last = reading
         self._quiet_until_s = float("-inf")
 
-    def look(self, now: Reading, late_s: float = 0.0) -> Wake | None:
-        """What happened since the last look. ``late_s``: how late we were called, in awake time."""
+    def compare(self, now: Reading, late_s: float = 0.0) -> Wake | None:
+        """What happened since the last reading. ``late_s``: how late we were called, in awake time."""
         last, self._last = self._last, now
         slept_s = now.asleep_s - last.asleep_s
         set_s = (now.wall_s - now.elapsed_s) - (last.wall_s - last.elapsed_s)
         counted = now.suspends > last.suspends and now.awake_s > self._quiet_until_s
         if slept_s > JUMP_S:
             return self._woken(now, Slept(round(slept_s, 3)))
-        if counted:  # to idle, with clocks that went on: how late we are is all that tells how long
+        if counted:  # to idle, while the clocks continued: only our own lateness shows how long
             return self._woken(now, Slept(round(max(0.0, late_s), 3)))
         if late_s > LATE_S:
             return self._woken(now, Paused(round(late_s, 3)))

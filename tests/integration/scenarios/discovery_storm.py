@@ -221,10 +221,10 @@ class Hub:
         data = os.read(self.process.stdout.fileno(), 1 << 16)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._take_in(*json.loads(line))
+            self._apply_scan(*json.loads(line))
         return bool(data)
 
-    def _take_in(self, what: str, *rest: str) -> None:
+    def _apply_scan(self, what: str, *rest: str) -> None:
         self.counts[what] += 1
         history = self._history[rest[0] if rest else ""]
         history.append(f"{what} {' '.join(rest[1:])}")
