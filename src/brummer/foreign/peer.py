@@ -1,10 +1,10 @@
-"""A target that is not ours: any Streamable HTTP MCP server, of either era.
+"""A peer that is not ours: any MCP server over Streamable HTTP, of either era.
 
-There is no record, no proof and no ledger: the user named its URL, and a call that was lost after it was sent is sent
-again only if the server's own hints allow that. How it is spoken to is found by asking (modern first, as the
-specification says); a legacy server's session is kept over all connections, and begun anew inside the call when the
-server has forgotten it. Servers say that in many ways, and some of those ways are also how a tool fails. So whoever
-refuses a call like that is asked whether he still knows us, and only if he does not, the call is made again.
+There is no record, no proof and no ledger: the user's settings name its URL, and a call that was lost after it was sent
+is sent again only if the server's own hints allow that. A handshake finds its era (modern first, as the specification
+says). A legacy server's session is kept over all connections; if the server has forgotten it, the call begins a new
+one. Servers report a forgotten session in many ways, and some tools fail in the same ways. So after such a refusal the
+server is pinged, and only if it refuses the ping, too, the call is made again.
 
 A server that sets a time to come back (``Retry-After``) gets no request before that. A call waits for the time if it is
 short, and fails at once with the server's own refusal if it is long.
@@ -51,7 +51,7 @@ _Refusal = RemoteRefusal | NoResult
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a server is spoken to, as the handshake found. ``version`` goes into every request's header."""
+    """What the handshake found. ``version`` goes into the header of every request."""
 
     era: Era
     version: str
@@ -71,7 +71,7 @@ class _NotKnown(Exception):
 
 @dataclass(eq=False)
 class ForeignTarget:
-    """Stands where a `Target` stands. ``headers`` may hold credentials and are never shown."""
+    """A `brummer.link.peer.Peer`. ``headers`` may hold credentials and are never shown."""
 
     name: str
     url: str
@@ -79,11 +79,11 @@ class ForeignTarget:
     patience_s: float = 10.0
     """For the handshake; see `brummer.settings.servers.Server`."""
     dialect: Dialect | None = None
-    """None until it was first spoken to."""
+    """None before the first handshake."""
     _mirrored: Parameters = field(default_factory=dict, repr=False)
-    """What its tools want repeated in headers, since it has once refused a call for want of them."""
+    """The arguments that its tools want repeated in headers, known after it refused a call without them."""
     _begins_legacy: bool = field(default=False, repr=False)
-    """On the next connection; some servers close the one on which they have refused what they did not understand."""
+    """On the next connection: some servers close the one on which they refused the modern handshake."""
     refusal: Refused | None = field(default=None, repr=False)
     """Its last answer over HTTP, if that was a refusal; None after any other answer."""
     _refused_since_s: float = field(default=0.0, repr=False)
@@ -91,10 +91,10 @@ class ForeignTarget:
     _closed_until_s: float = field(default=float("-inf"), repr=False)
     """Loop time, from the ``Retry-After`` of that refusal. A call that is answered meanwhile does not change it."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
-    """Of requests over all connections: a session is one, and some servers find an answer's way by its id alone."""
+    """Of requests over all connections, because some servers route the answers of a session by the id alone."""
 
     keeps_idle: ClassVar[bool] = False
-    """Most servers close what has idled for some seconds; uvicorn, under the official Python SDK, after five."""
+    """Most servers close idle connections after some seconds; uvicorn, under the official Python SDK, after five."""
     has_ledger: ClassVar[bool] = False
     is_direct: ClassVar[bool] = False
     """A session that was forgotten, or a tool that needs headers, takes further requests."""
@@ -123,7 +123,7 @@ class ForeignTarget:
 
     @property
     def is_local(self) -> bool:
-        """On this machine: no route and no carrier lies between us."""
+        """See `brummer.link.peer.Peer.is_local`."""
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     @cached_property
@@ -138,7 +138,7 @@ class ForeignTarget:
 
     @staticmethod
     def request(*_: object) -> None:
-        """None, because it is not direct."""
+        """None: it is not direct."""
 
     @staticmethod
     def note_ledger(*_: object) -> None:
@@ -146,13 +146,13 @@ class ForeignTarget:
 
     @property
     def refused_s(self) -> float | None:
-        """For how long it has refused; None while it does not."""
+        """See `brummer.link.peer.Peer.refused_s`."""
         return None if self.refusal is None else elapsed() - self._refused_since_s
 
     # As a link uses it.
 
     async def prove(self, connection: HttpConnection) -> None:
-        """Say hello: find out how it is spoken to, or check that what we know still holds."""
+        """Shake hands, or check that the last handshake still holds."""
         dialect = self.dialect
         with _nothing_run(), self._noting_refusal():
             self._refuse_early(0.0)
@@ -230,7 +230,7 @@ class ForeignTarget:
             raise doubt.refusal from None
 
     async def cancel(self, connection: HttpConnection, call: Call) -> None:
-        """In the modern era the lost connection has said it; in the legacy one that would be no cancellation."""
+        """In the modern era a lost connection is the cancellation; the legacy era needs a message."""
         dialect = self.dialect
         if dialect is not None and dialect.era is Era.LEGACY and call.request_id:
             message = jsonrpc.notification("notifications/cancelled", {"requestId": msgspec.Raw(call.request_id)})
@@ -239,7 +239,7 @@ class ForeignTarget:
     # Shaking hands.
 
     async def _shake_hands(self, connection: HttpConnection) -> Dialect:
-        """Raises `BrummerError` where neither era is understood."""
+        """Raises `BrummerError` if the server understands neither era."""
         begins_legacy, self._begins_legacy = self._begins_legacy, False
         if not begins_legacy and await self._understands(connection, _MODERN):
             self.dialect = _MODERN
@@ -250,7 +250,7 @@ class ForeignTarget:
         return self.dialect
 
     async def _understands(self, connection: HttpConnection, dialect: Dialect) -> bool:
-        """A legacy server that refuses a ping in its own way has understood it."""
+        """A legacy server that refuses a ping with a JSON-RPC error has understood it."""
         question = "server/discover" if dialect.era is Era.MODERN else "ping"
         try:
             await self._exchange(connection, Call(question, {}, repeatable=True, deadline_s=0), dialect)

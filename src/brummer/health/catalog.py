@@ -151,7 +151,7 @@ KINDS: Final[dict[str, Kind]] = {
         "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze",
     ),
     "link_impostor": Kind(
-        "somebody else answers on the instance's port",
+        "another process answers on the instance's port",
         "error",
         "asked again and again who it is; no call and no token reaches it",
         "end the stranger, or brum down and brum up",

@@ -1,4 +1,4 @@
-"""When to dial again: exponential, with full jitter inside the cap, for ever."""
+"""The pause before the next attempt to connect: exponential, with full jitter inside a cap, for ever. Pure."""
 
 from random import Random
 from typing import Final
@@ -9,19 +9,19 @@ BASE_S: Final = 0.1
 """A restarting dev server is back in some hundred milliseconds."""
 
 LOCAL_CAP_S: Final = 1.0
-"""The same for an instance whose process is known to live here, where a refused dial costs 50 µs; and for a dial that
-fails for want of descriptors or memory, because nothing tells when the shortage is over.
+"""The longest pause for an instance whose process was seen on this machine, where a refused dial costs 50 µs; and
+after a failure for want of descriptors or memory, because no event says when the shortage is over.
 """
 
 REFUSED_CAP_S: Final = 300.0
-"""The same for a server that answers but refuses: only a person can change that, and a call dials at once. It makes 600
-dials a day on average.
+"""The longest pause for a server that answers and refuses: only a person can change that, and a call dials at once. On
+average it makes 600 dials a day.
 """
 
 MULTIPLIER: Final = 2.0
 
 STABLE_S: Final = 30.0
-"""A connection that held this long was no accident: the next failure starts from the base again."""
+"""After a connection that held this long, the count of failures starts anew."""
 
 _LAST_DOUBLING: Final = 16
 """BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""

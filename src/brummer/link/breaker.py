@@ -1,8 +1,8 @@
 """Whether calls may pass: a circuit breaker as a pure function of time and outcomes.
 
-It exists for the caller's sake: an agent that asks a broken instance again and again should learn so at once, not after
-the full wait each time. It counts failures in a row, of the transport, never of a tool. Open, it lets nothing through
-for a while; then one trial may pass, alone and with a deadline of its own; its success closes the breaker, its failure
+An agent that calls a broken instance again and again gets an error at once, not after the full wait each time. The
+breaker counts failures in a row, of the transport, never of a tool. While it is open, no call passes. After that time
+it is half-open: one call is the trial, with a deadline of its own. Its success closes the breaker, its failure
 opens it for longer. A link that proves its instance alive closes it too, whatever was counted.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 FAILURES: Final = 3
-"""In a row. One may be a restart, two a slow one."""
+"""In a row until it opens. One may be a restart, two a slow restart."""
 
 OPEN_S: Final = 5.0
 OPEN_MAX_S: Final = 60.0
 TRIAL_S: Final = 30.0
-"""A trial that has said nothing by then counts as failed: it may wait for an answer that never comes."""
+"""After this time without an answer a trial counts as failed: it may wait for an answer that never comes."""
 
 BreakerState = Literal["closed", "open", "half-open"]
 
@@ -35,7 +35,7 @@ class Breaker:
         return "open" if now_s < self.open_until_s else "half-open"
 
     def admits(self, now_s: float) -> bool:
-        """Whether one more call may pass now. In the half-open state the one who is admitted is the trial."""
+        """Whether one more call may pass now. In the half-open state, the call that passes is the trial."""
         if self.open_until_s is None:
             return True
         if now_s < self.open_until_s or (self._trial_until_s is not None and now_s < self._trial_until_s):

@@ -1,4 +1,4 @@
-"""What can go wrong between hub and instance, beyond the transport itself."""
+"""Errors between a hub and its peers, beyond those of the transport itself."""
 
 from typing import ClassVar, Final, Self
 
@@ -10,13 +10,13 @@ COME_BACK_S: Final = 20.0
 
 
 class Impostor(TransportError):
-    """Somebody else answers on the instance's port."""
+    """Another process answers on the instance's port."""
 
     code = "impostor"
 
 
 class ServerFull(TransportError):
-    """The server accepts no further connection, or is about to close: this proves nothing of who it is."""
+    """The server accepts no further connection, or is about to close. That proves nothing of its identity."""
 
     code = "server_full"
 

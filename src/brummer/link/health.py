@@ -1,4 +1,4 @@
-"""Outcomes of probes and calls → how good a link is, and when to probe it next. Pure: time is passed in.
+"""How good a link is, and when to probe it next, from the outcomes of probes and calls. Pure: time is passed in.
 
 An answer is proof of life and postpones probes. Quiet local links are probed in one aligned wave every 90 seconds: the
 connection and the owner's pidfd report most ends anyway. A call that has been silent for a while, or a failure, makes
@@ -6,8 +6,8 @@ the next probe sooner. Failures double the interval up to the maximum; answers s
 is an exponentially weighted mean of success and of how the round trip compares with its own best (Jacobson's smoothing
 constant, 1/8); it stretches deadlines, but never counts as less than a tenth, so nothing is divided by 0.
 
-Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late we are the ones who are slow, so deadlines are
-multiplied and nobody is accused.
+Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late, we are the slow part. So deadlines are
+multiplied, and no peer is accused.
 """
 
 import math
@@ -16,21 +16,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 WAVE_S: Final = 90.0
-"""Between probes of a quiet link on this machine, where the kernel tells of nearly every end at once. At one a minute,
-a hundred links woke an idle hub 3.5 times a second, and 3 is the most that an idle laptop should pay for us.
+"""Seconds between two probes of a quiet link on this machine, where the kernel reports nearly every end at once. With
+60, a hundred links woke an idle hub 3.5 times a second; an idle laptop should wake 3 times at most for us.
 """
 REMOTE_WAVE_S: Final = 30.0
-"""Of one beyond it, where a path can vanish without a word."""
+"""The same for a peer on another machine: a path to it can vanish unnoticed."""
 
 SILENT_CALL_S: Final = 2.0
-"""A dev tool's answer that takes longer is rare enough to be worth one question on the side."""
+"""After this time without an answer to a call the link is probed. Few answers of dev tools take longer."""
 SUSPECT_S: Final = 0.5
-"""Between the starts of two probes of a suspect link: what comes back is usable within a second."""
+"""Seconds between the starts of two probes of a suspect link, so that it is usable within a second after it returns."""
 MAX_S: Final = 60.0
 PROBE_DEADLINE_S: Final = 1.0
-FAILURES_TO_SUSPECT: Final = 1
 LATE_S: Final = 0.5
-"""A timer of ours that fires this late says that we, or the whole machine, did not run."""
+"""If a timer of ours fires this late, we or the whole machine did not run."""
 MAX_LATENESS: Final = 7
 LATENCIES: Final = 200
 """Round trips kept for percentiles: the 99th of them is the second worst."""
@@ -41,9 +40,9 @@ WORST_QUALITY: Final = 0.1
 
 @dataclass(slots=True)
 class Health:
-    """One link's. ``rtt_s`` is the smoothed round trip of probes and of calls that wait for nothing.
+    """Of one link. ``rtt_s``: the smoothed round trip of probes and of calls that wait for nothing.
 
-    ``patience_s``: a probe has at least so long.
+    ``patience_s``: the shortest deadline of a probe. The next three are numbers that tests make small.
     """
 
     patience_s: float = 0.0
@@ -53,7 +52,6 @@ class Health:
     quality: float = 1.0
     rtt_s: float | None = None
     best_rtt_s: float | None = None
-    failures: int = 0
     interval_s: float = field(init=False)
     last_proof_s: float = float("-inf")
     last_asked_s: float = float("-inf")
@@ -64,12 +62,11 @@ class Health:
         self.interval_s = self.silent_call_s
 
     def asked(self, now_s: float) -> None:
-        """A probe is on its way."""
+        """A probe was sent."""
         self.last_asked_s = now_s
 
     def answered(self, now_s: float, rtt_s: float | None = None) -> None:
-        """A probe or a call succeeded; ``rtt_s`` where the answer's time says something of the link."""
-        self.failures = 0
+        """A probe or a call was answered. ``rtt_s`` None: its time says nothing of the link."""
         self.last_proof_s = now_s
         if self.interval_s > self.silent_call_s:
             self.interval_s = max(self.silent_call_s, self.interval_s * 0.9)
@@ -87,17 +84,15 @@ class Health:
 
     def failed(self) -> None:
         """A probe or a call got no answer."""
-        self.failures += 1
         self.interval_s = min(MAX_S, self.interval_s * 2.0)
         self.quality -= SMOOTHING * self.quality
 
     def fired(self, late_s: float) -> None:
-        """One of our own timers fired, so late."""
+        """One of our own timers fired, this many seconds late."""
         self.lateness = min(MAX_LATENESS, self.lateness + 1) if late_s > LATE_S else max(0, self.lateness - 1)
 
     def forgive(self) -> None:
-        """What failed says nothing of what comes: the link is ready again, or we had been away ourselves."""
-        self.failures = 0
+        """Past failures predict nothing: the link is ready again, or we did not run."""
         self.interval_s = self.silent_call_s
 
     def latency_s(self, percent: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Whom a link calls, how it knows him, and what its requests look like on the wire."""
+"""The peer of a link that is ours: how one run of an instance is proven, and what requests to it look like."""
 
 import asyncio
 import math
@@ -51,7 +51,7 @@ def _unseen() -> Condition:
 
 @dataclass(frozen=True, repr=False)
 class Target:
-    """One run of one instance: where it listens, and what proves it. ``protocols``: the versions it speaks."""
+    """One run of one instance: its address, and what proves it. ``protocols``: the versions of MCP that it speaks."""
 
     instance_id: str
     generation: str
@@ -82,14 +82,14 @@ class Target:
 
     @property
     def is_compatible(self) -> bool:
-        """Whether it speaks the version in which we make our calls."""
+        """It speaks the version in which we make our calls."""
         return eras.LEGACY_LATEST in self.protocols
 
     @cached_property
     def _head(self) -> bytes:
-        """What every POST begins with, up to the value of ``accept``.
+        """The head of every POST, up to the value of ``accept``.
 
-        The legacy shape without a session: in that era a lost connection is no cancellation, and our calls rely on it.
+        The legacy form without a session: in that era a lost connection cancels nothing, and our calls rely on it.
         """
         return (
             f"POST /mcp HTTP/1.1\r\nhost: {self.authority}\r\nauthorization: Bearer {self.token}\r\n"
@@ -98,12 +98,12 @@ class Target:
         ).encode()
 
     def post(self, body: bytes, *, streams: bool) -> bytes:
-        """The whole HTTP request; ``streams`` says that the answer may come as events."""
+        """The whole HTTP request. ``streams``: the answer may be a stream of events."""
         accept = b", text/event-stream" if streams else b""
         return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (self._head, accept, len(body), body)
 
     def request(self, connection: HttpConnection, call: Call) -> tuple[bytes, Answers]:
-        """What to send on this connection for the call, and who understands what comes back."""
+        """See `brummer.link.peer.Peer.request`; never None."""
         request_id = b"%d" % connection.calls
         own = OwnMeta(call.key) if call.only_reads else self.ledger.of_call(call, self.generation)
         meta = call.meta_with(msgspec.to_builtins(own)) if call.meta or call.trace else own
@@ -119,11 +119,11 @@ class Target:
         return answers.result(await connection.exchange(request, answers.on_event))
 
     async def cancel(self, connection: HttpConnection, call: Call) -> None:
-        """Stop the work of a call, wherever it was sent from."""
+        """Stop the work of a call that was sent on any connection."""
         await connection.exchange(self.post(call.cancellation(), streams=False))
 
     async def prove(self, connection: HttpConnection) -> None:
-        """Return when whoever answers is this very run. Raises `Impostor`, or another `TransportError`."""
+        """Return when this run has proven itself. Raises `Impostor`, or another `TransportError`."""
         nonce = secrets.token_urlsafe(18)
         head = (
             f"GET {identity.PATH.decode()}?nonce={nonce} HTTP/1.1\r\nhost: {self.authority}\r\n"
@@ -133,10 +133,10 @@ class Target:
             response = await connection.exchange(head.encode())
         except BadAnswer as error:
             if error.context.get("status") == status_codes.UNAVAILABLE:
-                raise ServerFull(f"whoever listens on port {self.port} takes no more connections") from None
-            raise Impostor(f"somebody else answers on port {self.port}: {error.message}", port=self.port) from None
+                raise ServerFull(f"the server on port {self.port} accepts no more connections") from None
+            raise Impostor(f"another process answers on port {self.port}: {error.message}", port=self.port) from None
         if response.status == status_codes.UNAVAILABLE:
-            raise ServerFull(f"whoever listens on port {self.port} takes no more connections")
+            raise ServerFull(f"the server on port {self.port} accepts no more connections")
         proven = identity.proven(
             response.body,
             token=self.token,
@@ -145,7 +145,7 @@ class Target:
             generation=self.generation,
         )
         if proven is None:
-            raise Impostor(f"somebody else answers on port {self.port}", port=self.port, status=response.status)
+            raise Impostor(f"another process answers on port {self.port}", port=self.port, status=response.status)
         self.note_ledger(proven.ledger_position, proven.clock_s)
 
     def note_ledger(self, position: int, clock_s: float | None) -> None:
