@@ -120,10 +120,10 @@ def test_wait_asks_for_what_was_typed(arguments: list[str], wanted: dict[str, An
 
 def test_the_closest_instance_is_looked_for_first(tmp_path: Path) -> None:
     below = tmp_path / "packages" / "web"
-    ids = ids_at(below, None)
+    ids = list(ids_at(below, None))
     assert ids[:2] == [instance_id_for(below), instance_id_for(tmp_path / "packages")]
     assert ids[-1] == instance_id_for(Path(below.anchor))
-    assert ids_at(below, "second")[0] == instance_id_for(below, "second")
+    assert next(ids_at(below, "second")) == instance_id_for(below, "second")
 
 
 @pytest.mark.parametrize("is_worktree", [False, True], ids=["a repository", "a worktree, or a submodule"])
@@ -136,8 +136,8 @@ def test_a_repository_within_another_is_a_project_of_its_own(tmp_path: Path, *, 
     if is_worktree:
         (inner / ".git").rmdir()
         (inner / ".git").write_text("gitdir: elsewhere\n")
-    assert ids_at(below, None) == [instance_id_for(below), instance_id_for(inner)]
-    assert ids_at(tmp_path / "src", None) == [instance_id_for(tmp_path / "src"), instance_id_for(tmp_path)]
+    assert list(ids_at(below, None)) == [instance_id_for(below), instance_id_for(inner)]
+    assert list(ids_at(tmp_path / "src", None)) == [instance_id_for(tmp_path / "src"), instance_id_for(tmp_path)]
 
 
 def test_an_instance_is_started_where_scripts_are_but_not_beyond_the_repository(tmp_path: Path) -> None:

@@ -35,8 +35,10 @@ PUBLISHED_S: Final = ENDING_S + 15.0
 """An instance publishes its record within half a second; a machine that swaps needs longer. Before that it waits for
 the scripts of the previous run.
 """
-RECHECK_S: Final = 1.0
-"""For changes without an event: the release of a lock, or a directory on a file system without events."""
+RECHECK_S: Final = 5.0
+"""For changes whose event was missed."""
+POLL_S: Final = 0.1
+"""The same where the file system gives no events."""
 
 
 class NotStarted(BrummerError):
@@ -122,8 +124,9 @@ def _start(project: Project, scripts: Sequence[str]) -> tuple[Path, Background]:
     from brummer.instance.scripts import ScriptList
 
     directory = project_directory(project.place)
+    listing = ScriptList(directory)
     for script in scripts:
-        ScriptList(directory).find(script)
+        listing.find(script)
     return directory, Background(directory, project.name)
 
 
@@ -139,7 +142,7 @@ async def _published(project: Project, directory: Path, started: Background) -> 
     try:
         while (record := project.find()) is None and (not started.has_ended or is_locked(lock)):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RECHECK_S):
+                async with asyncio.timeout(POLL_S if watch.kind == "polling" else RECHECK_S):
                     await changed.wait()
             changed.clear()
             watch.verify()

@@ -139,5 +139,5 @@ def _painted(process: Process, row: Sequence[str], paint: Paint) -> list[str]:
 
 def not_started(names: Iterable[str]) -> str:
     """The message where nothing has run yet."""
-    found = ", ".join(map(shortened, names))
+    found = ", ".join(names)
     return f"no script has been started yet; there is {found}" if found else "no scripts were found here"

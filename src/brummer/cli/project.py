@@ -51,7 +51,6 @@ class Project:
     def __init__(self, place: Path, name: str | None, return_s: float = 0.0) -> None:
         self.place = place
         self.name = name
-        self._ids = ids_at(place, name)
         self._calls = InstanceCalls(self.instance, return_s)
         self._said = ""
 
@@ -62,7 +61,7 @@ class Project:
             private_directory(directory, create=False)
         except DirectoryUnusable:
             return None
-        return next(filter(None, (living_record(directory, instance_id) for instance_id in self._ids)), None)
+        return next(filter(None, (living_record(directory, instance_id) for instance_id in self._ids())), None)
 
     def instance(self) -> Record:
         """As `find`. Raises NothingRuns."""
@@ -73,8 +72,11 @@ class Project:
     def unpublished_lock(self) -> Path | None:
         """The held lock of an instance without a record: it is about to end, or to start."""
         directory = instances_directory(os.environ)
-        locks = (path(directory, instance_id) for instance_id in self._ids for path in (scripts_lock_path, lock_path))
+        locks = (path(directory, each) for each in self._ids() for path in (scripts_lock_path, lock_path))
         return next(filter(is_locked, locks), None)
+
+    def _ids(self) -> Iterator[str]:
+        return ids_at(self.place, self.name)
 
     def _nothing_runs(self) -> NothingRuns:
         what = f"no instance called {self.name}" if self.name else "nothing"
@@ -95,7 +97,7 @@ class Project:
 
     async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
         """The answer of the black box of the last run. Raises NothingRuns if there is none."""
-        for instance_id in self._ids:
+        for instance_id in self._ids():
             if content := await self._from_black_box(instance_id, None, tool, arguments):
                 self._say(f"nothing runs for {self.place} (brum up starts it); {_source(content)}")
                 return content
@@ -191,11 +193,11 @@ def up_to_the_repository(place: Path) -> Iterator[Path]:
             break
 
 
-def ids_at(place: Path, name: str | None) -> list[str]:
+def ids_at(place: Path, name: str | None) -> Iterator[str]:
     """The ids that an instance of this project can have, the closest directory first. A repository within another, such
     as a submodule or a worktree, is a project of its own.
     """
-    return [instance_id_for(directory, name) for directory in up_to_the_repository(place)]
+    return (instance_id_for(directory, name) for directory in up_to_the_repository(place))
 
 
 def with_project(options: argparse.Namespace, use: Callable[[Project], Awaitable[int]], return_s: float = 0.0) -> int:

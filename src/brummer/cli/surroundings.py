@@ -34,7 +34,7 @@ def _put_strays_last() -> None:
     if not found:
         return
     sys.path[:] = [*(path for path in sys.path if path not in strays), *found]
+    places = tuple(path + os.sep for path in found if path)
     for name in sys.stdlib_module_names & sys.modules.keys():  # modules that were loaded from there already
-        file = getattr(sys.modules[name], "__file__", None)
-        if file and any(path and file.startswith(path + os.sep) for path in found):
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(places):
             del sys.modules[name]
