@@ -24,9 +24,9 @@ SMALL: Final = {
 }
 
 BROKEN: Final = """\
-from brummer.link.admission import Gate
+from brummer.pool.pool import Pool
 
-Gate.parked = property(lambda _: 0, lambda *_: None)
+Pool.parked = property(lambda _: 0, lambda *_: None)
 """
 """Imported by every Python that is started with it: nobody counts the calls that are parked any more."""
 

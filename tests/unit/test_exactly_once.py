@@ -16,16 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls.caller import Caller
 from brummer.core.errors import BrummerError
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
-from brummer.link import express
-from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.link.target import Target
+from brummer.pool.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
 from brummer.wire.mcp import identity
@@ -132,9 +131,9 @@ class Hub:
     """A hub's state for one instance."""
 
     def __init__(self, target: Target, rng: Random) -> None:
-        self.gate = Gate(LIMITS)
-        self.link = Link(target, limits=LIMITS, system=seeded(rng), budget=self.gate.budget)
-        self.caller = Caller(self.link, self.gate)
+        self.pool = Pool(LIMITS)
+        self.link = Link(target, system=seeded(rng), pool=self.pool)
+        self.caller = Caller(self.link)
         self.running = asyncio.create_task(self.link.run())
 
     async def close(self) -> None:
@@ -194,7 +193,7 @@ class Story:
 
     async def _carry(self, made: Made, caller: Caller, gives_up_s: float | None) -> None:
         try:
-            on_way = express.send(caller, made.call, made.say)
+            on_way = caller.fast_path(made.call, made.say)
         except BrummerError as error:
             made.say(msgspec.json.encode({"structuredContent": {"error": error.as_data()}}))
             return

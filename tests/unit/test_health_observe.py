@@ -8,13 +8,15 @@ import pytest
 from brummer.core.clock import Reading
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_links, of_machine, of_places
-from brummer.link.admission import Gate
 from brummer.link.state import State
 from brummer.link.status import LastError, LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Paused, Slept
 from brummer.peers.timeline import Timeline
+from brummer.pool.pool import Connections, Pool
 from brummer.settings.limits import Limits
+
+from .fake_dialler import FakeDialler, User
 
 UNREADY_S = 7.0
 
@@ -37,10 +39,10 @@ class Hands:
 class Several(list[Any]):
     """Stands where `Instances` stands."""
 
-    def __init__(self, *known: Any, cut_off: bool = False, gate: Gate | None = None) -> None:
+    def __init__(self, *known: Any, cut_off: bool = False, pool: Pool | None = None) -> None:
         super().__init__(known)
         self.are_cut_off = lambda: cut_off
-        self.gate = gate or Gate()
+        self.pool = pool or Pool()
 
 
 def known(name: str, state: State, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
@@ -118,13 +120,14 @@ def test_an_open_breaker_is_told_beside_its_cause() -> None:
     assert {each.code for each in observed(Several(broken))} == {"breaker_open", "link_suspect"}
 
 
-def test_places_are_told_when_the_next_call_is_refused() -> None:
-    gate = Gate(Limits(queued_per_instance=1, parked=1))
-    lane = gate.lane("web-1", limit=0)
-    assert list(of_places(Several(gate=gate))) == []  # type: ignore[arg-type]
-    lane.queue("session", lambda: True)
-    with gate.parking("api-2", may_have_run=False):
-        found = list(of_places(Several(gate=gate)))  # type: ignore[arg-type]
+async def test_places_are_told_when_the_next_call_is_refused() -> None:
+    pool = Pool(Limits(queued_per_instance=1, in_flight_per_instance=1, parked=1))
+    connections = Connections(pool, "web-1", FakeDialler(), lambda: None)
+    assert User(connections).lease.acquire_slot()
+    assert list(of_places(Several(pool=pool))) == []  # type: ignore[arg-type]
+    assert not User(connections).lease.acquire_slot()
+    pool.park("api-2", may_have_run=False)
+    found = list(of_places(Several(pool=pool)))  # type: ignore[arg-type]
     assert [(each.code, each.instances) for each in found] == [("busy", ("web-1",)), ("parked_full", ())]
 
 

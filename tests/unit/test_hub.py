@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls import refusals
+from brummer.calls.outcomes import CallEnded
 from brummer.core.errors import NotFound
 from brummer.discovery.record import Record, instance_id_for
 from brummer.health.catalog import RESTART_S
@@ -21,8 +23,6 @@ from brummer.host.clocks import SystemClock
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.router import Router
 from brummer.hub.tools import hub_tools
-from brummer.link import refusals
-from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.peers.instances import Instances
 from brummer.peers.resolver import Ambiguous, NoInstances

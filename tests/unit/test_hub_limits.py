@@ -10,12 +10,13 @@ import pytest
 from brummer.health.observe import of_places
 from brummer.health.status import in_use, limits_in_force
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit, set_descriptor_limit
-from brummer.link.admission import Gate
-from brummer.link.errors import Busy
 from brummer.peers.instances import Instances
+from brummer.pool.pool import Busy, Connections
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.table import TABLE
 from brummer.settings.types import Setting
+
+from .fake_dialler import FakeDialler, User
 
 HERE = Path("/")
 
@@ -36,7 +37,7 @@ def with_limit(setting: Setting, value: object) -> Instances:
 async def test_no_value_of_a_limit_is_a_problem_while_nothing_happens(setting: Setting, value: object) -> None:
     instances = with_limit(setting, value)
     for name in ("web-1", "api-2"):
-        instances.gate.lane(name, limit=instances.gate.limits.in_flight_per_instance)
+        Connections(instances.pool, name, FakeDialler(), lambda: None)
     assert list(of_places(instances)) == []
 
 
@@ -60,25 +61,24 @@ async def test_a_basic_link_shows_no_limit_that_it_does_not_enforce() -> None:
 
 
 async def test_where_no_call_may_wait_for_an_instance_each_is_refused_and_none_is_a_problem() -> None:
-    gate = Gate(Limits(parked=0))
-    with pytest.raises(Busy), gate.parking("web-1", may_have_run=False):
-        pass
-    instances = Instances(HERE)
-    instances.gate = gate
+    instances = Instances(HERE, limits=Limits(parked=0))
+    with pytest.raises(Busy):
+        instances.pool.park("web-1", may_have_run=False)
     assert list(of_places(instances)) == []
-    with gate.parking("web-1", may_have_run=True):
-        assert [each.code for each in of_places(instances)] == ["parked_full"]
+    instances.pool.park("web-1", may_have_run=True)
+    assert [each.code for each in of_places(instances)] == ["parked_full"]
 
 
 async def test_where_no_call_may_queue_an_instance_is_busy_only_while_all_its_slots_are_taken() -> None:
-    instances = Instances(HERE, limits=Limits(queued_per_instance=0))
-    lane = instances.gate.lane("web-1", limit=1)
+    instances = Instances(HERE, limits=Limits(queued_per_instance=0, in_flight_per_instance=1))
+    connections = Connections(instances.pool, "web-1", FakeDialler(), lambda: None)
+    taken, refused = (User(connections).lease for _ in range(2))
     assert list(of_places(instances)) == []
-    assert lane.slots.take()
+    assert taken.acquire_slot()
     assert [each.code for each in of_places(instances)] == ["busy"]
     with pytest.raises(Busy):
-        lane.queue("session", lambda: True)
-    lane.leave()
+        refused.acquire_slot()
+    taken.end()
     assert list(of_places(instances)) == []
 
 

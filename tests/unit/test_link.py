@@ -11,17 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls import refusals
+from brummer.calls.call_run import SENT_AT_ONCE
+from brummer.calls.caller import Caller
 from brummer.core.errors import BadAnswer
-from brummer.link import refusals
-from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.caller import SENT_AT_ONCE, Caller
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.health import Health
 from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
 from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
 from brummer.link.target import Target
+from brummer.pool.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import Reservations
 from brummer.wire.http.server import Exchange
@@ -50,20 +51,13 @@ class CalledLink(Link):
         self,
         target: Peer,
         limits: Limits = DEFAULTS,
-        gate: Gate | None = None,
+        pool: Pool | None = None,
         reservations: Reservations | None = None,
         health: Health | None = None,
     ) -> None:
-        self.gate = gate or Gate(limits)
-        super().__init__(
-            target,
-            limits=limits,
-            system=seeded(Random(1)),
-            budget=self.gate.budget,
-            reservations=reservations,
-            health=health,
-        )
-        self.caller = Caller(self, self.gate)
+        self.pool = pool or Pool(limits)
+        super().__init__(target, system=seeded(Random(1)), pool=self.pool, reservations=reservations, health=health)
+        self.caller = Caller(self)
 
     async def call(self, call: Call) -> bytes:
         return await self.caller.call(call)
@@ -73,11 +67,11 @@ class CalledLink(Link):
 async def running(
     target: Peer,
     limits: Limits = DEFAULTS,
-    gate: Gate | None = None,
+    pool: Pool | None = None,
     reservations: Reservations | None = None,
     health: Health | None = None,
 ) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, gate, reservations, health)
+    link = CalledLink(target, limits, pool, reservations, health)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -131,15 +125,15 @@ async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_c
 
 @pytest.mark.promise("a-warm-connection")
 async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.link.pool.SPARE_IDLE_S", 0.01)
+    monkeypatch.setattr("brummer.pool.pool.SPARE_IDLE_S", 0.01)
     async with FakeInstance() as instance, running(instance.target) as link:
         await link.call(tool_call())
-        first = link.connections.calls.connections[0].local_port
+        first = link.connections.all[0].local_port
         await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
         async with asyncio.timeout(30):
-            while link.connections.calls.size > 1:
+            while link.connections.size > 1:
                 await asyncio.sleep(0.005)
-        assert [connection.local_port for connection in link.connections.calls.connections] == [first]
+        assert [connection.local_port for connection in link.connections.all] == [first]
 
 
 async def test_a_stranger_on_the_port_gets_no_call_and_no_token() -> None:
@@ -363,7 +357,7 @@ async def test_a_cancellation_is_for_the_run_that_has_the_call_and_no_other() ->
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         await reached(link, State.READY)
-        await asyncio.gather(*link.caller.cancellations._running)
+        await link.caller.cancellations.settled()
         assert cancellations(instance) == []
 
 
@@ -415,13 +409,13 @@ async def test_a_full_server_is_not_an_impostor_and_closes_no_connection() -> No
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         call = asyncio.create_task(link.call(tool_call()))
         await has_heard(instance, 1)
-        port = link.connections.calls.connections[0].local_port
+        port = link.connections.all[0].local_port
         instance.take_no_more_connections()
         await link.check()
         assert link.state is not State.IMPOSTOR
         assert link.last_error is not None
         assert link.last_error.code in ("server_full", "connection_closed", "connection_reset")
-        assert link.connections.calls.connections[0].local_port == port
+        assert link.connections.all[0].local_port == port
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
 
@@ -597,7 +591,7 @@ async def test_a_cancelled_call_frees_its_place() -> None:
         await asyncio.gather(*calls, return_exceptions=True)
         release.set()
         await link.call(tool_call())
-        assert (link.connections.calls.busy, link.caller.quick.slots.taken) == (0, 0)
+        assert (link.connections.in_flight, link.pool.in_flight) == (0, 0)
 
 
 @pytest.mark.promise("every-transition-has-a-reason")

@@ -14,8 +14,8 @@ from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CALL_KEY
 
 from .fakes import JSON, Answer, FakeInstance, answer_with_arguments
+from .test_calls_fast_path import Asked, nothing_is_held
 from .test_link import CalledLink, reached, running, tool_call
-from .test_link_express import Asked, nothing_is_held
 
 EVENTS = [(b"content-type", b"text/event-stream")]
 PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}'

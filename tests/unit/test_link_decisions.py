@@ -1,20 +1,13 @@
-"""Breaker, health and limits: pure functions of time and outcomes."""
-
-import asyncio
-from collections import Counter
+"""Breaker and health: pure functions of time and outcomes."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brummer.link import breaker as breaker_module
 from brummer.link import health as health_module
-from brummer.link.admission import Gate
 from brummer.link.breaker import Breaker
 from brummer.link.health import Health
-from brummer.link.limits import Slots, Total
-from brummer.settings.limits import Limits
 
 
 def opened(now_s: float = 0.0) -> Breaker:
@@ -127,94 +120,9 @@ def test_a_question_that_failed_is_not_asked_again_at_once_whatever_the_call_doe
     assert health.next_probe_s(110.0, suspect=False, silent_calls=True) == 110.0 + health_module.SUSPECT_S
 
 
-def test_flows_take_turns_whatever_each_has_queued() -> None:
-    slots: Slots[str] = Slots(Total(limit=1), limit=1, queue_limit=20)
-    assert slots.take()
-    for number in range(10):
-        slots.enqueue("flood", f"flood-{number}")
-    slots.enqueue("other", "other-0")
-    order = []
-    for _ in range(4):
-        slots.release()
-        waiter = slots.next_waiter()
-        assert waiter is not None
-        order.append(waiter)
-    assert order == ["flood-0", "other-0", "flood-1", "flood-2"]
-
-
-class Admission(RuleBasedStateMachine):
-    """Whatever happens, slots and queues add up, and nobody is lost."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = Total(limit=5)
-        self.instances: list[Slots[int]] = [Slots(self.total, limit=3, queue_limit=4) for _ in range(3)]
-        self.running: Counter[int] = Counter()
-        self.waiting: list[tuple[int, int, int]] = []
-        self.ticket = 0
-
-    @rule(instance=st.integers(0, 2), flow=st.integers(0, 2))
-    def arrive(self, instance: int, flow: int) -> None:
-        slots = self.instances[instance]
-        if slots.take():
-            self.running[instance] += 1
-        else:
-            self.ticket += 1
-            if slots.enqueue(flow, self.ticket):
-                self.waiting.append((instance, flow, self.ticket))
-
-    @rule(instance=st.integers(0, 2))
-    def finish(self, instance: int) -> None:
-        if not self.running[instance]:
-            return
-        self.running[instance] -= 1
-        self.instances[instance].release()
-        for number, slots in enumerate(self.instances):
-            while (ticket := slots.next_waiter()) is not None:
-                self.running[number] += 1
-                self.waiting = [entry for entry in self.waiting if entry[2] != ticket]
-
-    @rule(index=st.integers(0, 20))
-    def give_up(self, index: int) -> None:
-        if index < len(self.waiting):
-            instance, flow, ticket = self.waiting.pop(index)
-            assert self.instances[instance].leave(flow, ticket)
-
-    @invariant()
-    def numbers_add_up(self) -> None:
-        assert self.total.taken == sum(slots.taken for slots in self.instances) <= 5
-        for number, slots in enumerate(self.instances):
-            assert slots.taken == self.running[number] <= 3
-            assert slots.queued == sum(1 for entry in self.waiting if entry[0] == number) <= 4
-
-
-TestAdmission = Admission.TestCase
-
-
 def test_a_health_that_has_measured_tells_percentiles() -> None:
     health = Health()
     assert health.latency_s(50) is None
     for number in range(1, 101):
         health.answered(0.0, number / 1000)
     assert [health.latency_s(percent) for percent in (50, 90, 99)] == [0.05, 0.09, 0.099]
-
-
-async def test_common_places_go_to_lanes_in_turn_and_the_lanes_own_to_its_own_queue() -> None:
-    gate = Gate(Limits(in_flight=2))
-    lanes = [gate.lane(name, limit=2) for name in "abc"]
-    for _ in range(2):
-        await lanes[0].enter("flow")
-    came: list[str] = []
-
-    async def pass_through(number: int) -> None:
-        await lanes[number].enter("flow")
-        came.append("abc"[number])
-
-    waiting = [asyncio.create_task(pass_through(number)) for number in (0, 0, 0, 1, 2)]
-    await asyncio.sleep(0)
-    for _ in range(5):
-        lanes["abc".index(came[-1]) if came else 0].leave()
-        await asyncio.sleep(0)
-    await asyncio.gather(*waiting)
-    assert sorted(came[:3]) == ["a", "b", "c"]
-    assert came[3:] == ["a", "a"]

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls import refusals
 from brummer.core.errors import BrummerError, TooLarge
-from brummer.link import health, refusals
+from brummer.link import health
 from brummer.link.backoff import LOCAL_CAP_S
-from brummer.link.errors import BreakerOpen, Busy, DeadlineExceeded, ParkedTooLong
+from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
+from brummer.pool.pool import Busy
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.server import Exchange
 
@@ -39,7 +41,7 @@ class Frozen(FakeInstance):
 async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answered_when_it_goes_on() -> None:
     async with Frozen() as instance, running(instance.target, health=impatient()) as link:
         await link.call(tool_call())
-        port = link.connections.calls.connections[0].local_port
+        port = link.connections.all[0].local_port
         instance.going.clear()
         in_flight = asyncio.create_task(link.call(tool_call({"n": 1})))
         await reached(link, State.SUSPECT)
@@ -50,7 +52,7 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
         assert msgspec.json.decode(await in_flight)["structuredContent"] == {"n": 1}
         assert msgspec.json.decode(await parked)["structuredContent"] == {"n": 2}
         assert link.state is State.READY
-        assert [connection.local_port for connection in link.connections.calls.connections] == [port]
+        assert [connection.local_port for connection in link.connections.all] == [port]
         assert [call["params"]["arguments"] for call in instance.calls] == [{}, {"n": 1}, {"n": 2}]
 
 
@@ -120,7 +122,7 @@ async def test_over_the_queue_a_call_is_refused_as_busy_with_a_time_to_come_back
         assert all(isinstance(error, Busy) and error.retry_after_s for error in errors)
         release.set()
         await asyncio.gather(*(task for task in calls if task not in refused))
-        assert (link.caller.quick.slots.taken, link.caller.quick.slots.queued) == (0, 0)
+        assert (link.pool.in_flight, link.pool.queued) == (0, 0)
 
 
 async def test_over_the_limit_of_parked_calls_one_more_is_refused_as_busy_unless_it_may_have_run() -> None:
@@ -128,27 +130,28 @@ async def test_over_the_limit_of_parked_calls_one_more_is_refused_as_busy_unless
     target = Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)
     async with running(target, Limits(parked=2)) as link:
         parked = [asyncio.create_task(link.call(tool_call({"n": number}))) for number in range(2)]
-        await eventually(lambda: link.gate.parked == 2)
+        await eventually(lambda: link.pool.parked == 2)
         with pytest.raises(Busy) as caught:
             await link.call(tool_call())
         assert (caught.value.context["parked"], caught.value.outcome) == (2, "not_executed")
         assert caught.value.retry_after_s
-        with link.gate.parking("shop-00000000", may_have_run=True):
-            assert link.gate.parked == 3
+        link.pool.park("shop-00000000", may_have_run=True)
+        assert link.pool.parked == 3
+        link.pool.unpark()
         async with FakeInstance(port=port):
             link.hint()
             await asyncio.gather(*parked)
-        assert (link.gate.parked, link.gate.total.taken) == (0, 0)
+        assert (link.pool.parked, link.pool.in_flight) == (0, 0)
 
 
 async def test_a_parked_call_that_is_cancelled_leaves_no_trace() -> None:
     target = Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)
     async with running(target) as link:
         call = asyncio.create_task(link.call(tool_call()))
-        await eventually(lambda: link.gate.parked == 1)
+        await eventually(lambda: link.pool.parked == 1)
         call.cancel()
         await asyncio.wait([call])
-        assert (link.gate.parked, link.gate.total.taken, len(link.parking)) == (0, 0, 0)
+        assert (link.pool.parked, link.pool.in_flight, len(link.parking)) == (0, 0, 0)
 
 
 async def test_a_reply_over_the_limit_is_refused_and_the_link_goes_on() -> None:

@@ -426,7 +426,7 @@ def test_a_server_that_closes_what_idles_is_there_all_the_same_and_its_end_is_no
                 State.READY,
             ]
             assert link.connections.dials < 20
-            assert link.gate.budget.taken == link.connections.size
+            assert link.pool.connections == link.connections.size
             await link.call(tool_call({"n": 100}))
             await server.http.close()
             await asyncio.sleep(2)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls.basic import BasicLink
 from brummer.core.errors import BrummerError
 from brummer.foreign.peer import ForeignTarget
 from brummer.foreign.refusals import (
@@ -17,7 +18,6 @@ from brummer.foreign.refusals import (
     retry_after_s,
 )
 from brummer.health.observe import of_links
-from brummer.link.basic import BasicLink
 from brummer.link.errors import OutcomeUnknown, Refused
 from brummer.link.state import State
 from brummer.peers.instances import Instances

@@ -9,8 +9,7 @@ import pytest
 
 from brummer.foreign.peer import ForeignTarget
 from brummer.hub.recovery import PROBES_AT_ONCE
-from brummer.link.budget import Place
-from brummer.link.connections import Connections
+from brummer.link.dialler import LinkDialler
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
 from brummer.link.state import State
@@ -86,22 +85,22 @@ def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: f
 @pytest.mark.promise("ready-after-a-wake")
 def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     running = most = 0
-    open_connection = Connections.open_at
+    open_connection = LinkDialler.__call__
 
-    async def counted(self: Connections, place: Place) -> Any:
+    async def counted(*args: Any) -> Any:
         nonlocal running, most
         running += 1
         most = max(most, running)
         try:
             await asyncio.sleep(0.005)
-            return await open_connection(self, place)
+            return await open_connection(*args)
         finally:
             running -= 1
 
     async def main() -> None:
         nonlocal most
         async with world(200, seed=3) as here:
-            monkeypatch.setattr(Connections, "open_at", counted)
+            monkeypatch.setattr(LinkDialler, "__call__", counted)
             most = 0
             dials = {link: link.connections.dials for link in here.links()}
             here.sleep(3600)

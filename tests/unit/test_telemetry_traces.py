@@ -18,7 +18,6 @@ from opentelemetry.trace import StatusCode
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.hub.router import _tool_call
-from brummer.link.admission import Gate
 from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.telemetry.traces import TRACES_VARIABLE, TracedCaller, TracesUnavailable, Tracing, tracing
@@ -54,7 +53,7 @@ async def traced(instance: FakeInstance) -> AsyncIterator[Traced]:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     link = Link(instance.target)
-    caller = Tracing(provider).caller(link, Gate(), lambda: False, Hook())
+    caller = Tracing(provider).caller(link, lambda: False, Hook())
     task = asyncio.create_task(link.run())
     try:
         yield Traced(caller, spans)

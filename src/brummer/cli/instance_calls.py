@@ -82,7 +82,8 @@ class InstanceCalls:
         return_s = 0.0
         for attempt in range(1, ATTEMPTS + 1):
             client = await self._connected(patience_s, return_s)
-            call.begin(call.key or secrets.token_urlsafe(12), asyncio.get_running_loop().time())
+            call.key = call.key or secrets.token_urlsafe(12)
+            call.begin(asyncio.get_running_loop().time())
             try:
                 async with asyncio.timeout(call.deadline_s):
                     result: dict[str, Any] = msgspec.json.decode(await client.call(call))

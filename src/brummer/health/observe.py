@@ -16,7 +16,7 @@ from brummer.health.catalog import KINDS, Observed
 from brummer.host.pids import same_time_namespace
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
-from brummer.link.connections import RESERVED_DESCRIPTORS
+from brummer.link.dialler import RESERVED_DESCRIPTORS
 from brummer.link.state import ATTEMPTING, ENDED, State
 from brummer.link.status import LinkStatus
 from brummer.network.monitor import NetworkChanged
@@ -78,13 +78,13 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
 
 def of_places(instances: Instances) -> Iterator[Observed]:
     """Calls that wait until no more may."""
-    gate = instances.gate
-    for name in sorted(gate.full_queues()):
-        yield Observed("busy", f"{gate.limits.queued_per_instance} calls wait for a place", instances=(name,))
-    if gate.parked >= max(1, gate.limits.parked):  # if no call may wait, an empty queue is not full
-        yield Observed("parked_full", f"{gate.parked} calls wait for instances that are away")
-    if gate.budget.is_full:
-        yield Observed("connections_full", f"all {gate.budget.taken} connections are busy, and calls wait for them")
+    pool = instances.pool
+    for name in sorted(pool.full_queues()):
+        yield Observed("busy", f"{pool.limits.queued_per_instance} calls wait for a place", instances=(name,))
+    if pool.parked >= max(1, pool.limits.parked):  # if no call may wait, an empty queue is not full
+        yield Observed("parked_full", f"{pool.parked} calls wait for instances that are away")
+    if pool.is_full:
+        yield Observed("connections_full", f"all {pool.connections} connections are busy, and calls wait for them")
 
 
 def of_memory(instances: Instances) -> Iterator[Observed]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from brummer import __version__
+from brummer.calls.refusals import PARK_S
 from brummer.core.clock import Clock
 from brummer.health.catalog import Observed, explain
 from brummer.health.observe import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
-from brummer.link.refusals import PARK_S
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Timeline
 
@@ -31,7 +31,7 @@ _OF_BYTES: Final = ("reply_bytes", "request_bytes", "memory_soft_bytes", "memory
 
 def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descriptors) -> dict[str, float]:
     """The limits of a hub's calls, with the unit in each name. ``open_files`` is the number that the system allows."""
-    limits = instances.gate.limits
+    limits = instances.pool.limits
     of_calls = {**{name: getattr(limits, name) for name in _OF_CALLS}, "park_s": PARK_S}
     of_bytes = {name: getattr(limits, name) for name in _OF_BYTES}
     return {**(of_calls if instances.are_robust else {}), **of_bytes, "open_files": descriptors.descriptor_limit()}
@@ -39,8 +39,8 @@ def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descri
 
 def in_use(instances: Instances) -> dict[str, float]:
     """How much of some of these limits is taken now."""
-    gate = instances.gate
-    of_calls = {"connections": gate.budget.taken, "in_flight": gate.total.taken, "parked": gate.parked}
+    pool = instances.pool
+    of_calls = {"connections": pool.connections, "in_flight": pool.in_flight, "parked": pool.parked}
     return {**(of_calls if instances.are_robust else {}), "memory_hard_bytes": instances.memory.resident_bytes}
 
 

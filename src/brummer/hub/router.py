@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from brummer.calls.call_run import Substitute
+from brummer.calls.caller import Caller
+from brummer.calls.outcomes import is_unanswered
 from brummer.contract.tools import (
     BY_NAME,
     DEFAULT_WAIT_S,
@@ -27,11 +29,8 @@ from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes
 from brummer.hub.fan_out import GRACE_S, FanOut
 from brummer.hub.inner_call import inner_call, members
-from brummer.link import express
 from brummer.link.call import Call
-from brummer.link.caller import Caller
 from brummer.link.errors import NoResult, RemoteRefusal
-from brummer.link.outcome import is_unanswered
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server
@@ -95,19 +94,28 @@ class Router:
             if entry is None or not isinstance(entry.caller, Caller):
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
-            if self._black_boxes is None or call.name not in ANSWERED:
-                return express.send(entry.caller, _tool_call(call.name, arguments, call), done)
-            made = _tool_call(call.name, arguments, call, has_substitute=True)
-            return express.send(entry.caller, made, done, partial(self._instead, entry, made, call, arguments))
+            made = _tool_call(call.name, arguments, call)
+            return entry.caller.fast_path(made, done, self._substitute(entry, made, arguments))
         except InvalidArguments:
             return None
         except BrummerError as error:
             return failed(error)
 
-    def _instead(
-        self, entry: InstanceEntry, made: Call, call: ToolCall, arguments: bytes, error: BrummerError
-    ) -> Coroutine[Any, Any, bytes] | None:
-        return self._from_black_box(entry, made, error, call, arguments) if is_unanswered(error) else None
+    def _substitute(self, entry: InstanceEntry, made: Call, arguments: bytes) -> Substitute | None:
+        """The black box of an instance, which answers in its place if it does not answer soon."""
+        boxes = self._black_boxes
+        if boxes is None or made.tool not in ANSWERED:
+            return None
+        made.hurry(UNTIL_BLACK_BOX_S)
+
+        def answer(error: BrummerError) -> Coroutine[Any, Any, bytes | None] | None:
+            record = entry.record
+            if not isinstance(record, Record) or not is_unanswered(error):
+                return None
+            running = None if entry.is_gone else record.generation
+            return boxes.answer(entry.id, made.tool, arguments, running, entry.summary())
+
+        return answer
 
     async def call_tool(self, call: ToolCall) -> bytes:
         if call.name in self._local:
@@ -183,38 +191,8 @@ class Router:
             made.on_list_changed = entry.forget_hints
             made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
             return tool_result(await entry.caller.call(made), modern=call.request.era is Era.MODERN)
-        if self._black_boxes is None or tool not in ANSWERED:
-            return await entry.caller.call(_tool_call(tool, passed_on, call))
-        made = _tool_call(tool, passed_on, call, has_substitute=True)
-        try:
-            return await entry.caller.call(made)
-        except BrummerError as error:
-            if not is_unanswered(error):
-                raise
-            return await self._from_black_box(entry, made, error, call, passed_on)
-
-    async def _from_black_box(
-        self, entry: InstanceEntry, made: Call, error: BrummerError, call: ToolCall, arguments: bytes
-    ) -> bytes:
-        """Answer in place of an instance that did not answer soon. Without a black box, ask it again, for longer.
-
-        The call is counted once: by the error of the first attempt, or by the end of the second.
-        """
-        goes_on = False
-        try:
-            if self._black_boxes is not None and isinstance(entry.record, Record):
-                running = None if entry.is_gone else entry.record.generation
-                answer = await self._black_boxes.answer(entry.id, made.tool, arguments, running, entry.summary())
-                if answer is not None:
-                    return answer
-            goes_on = True
-        finally:
-            if not goes_on and isinstance(entry.caller, Caller):
-                entry.caller.tell_error(made, error)
-        patient = _tool_call(made.tool, arguments, call)
-        patient.started_s = made.started_s
-        patient.unanswered, patient.sent_to = made.unanswered, made.sent_to  # of both attempts
-        return await entry.caller.call(patient)
+        made = _tool_call(tool, passed_on, call)
+        return await entry.caller.call(made, self._substitute(entry, made, passed_on))
 
     async def _repeatable(self, entry: InstanceEntry) -> frozenset[str]:
         """The tools that a foreign server's hints allow to be sent twice; none if it gives no hints.
@@ -245,7 +223,7 @@ class Router:
             return content
 
         everyone = await self._resolver.everyone()
-        fan_out = FanOut(everyone, self._instances.gate.budget.for_waits, timeout_s, ask)
+        fan_out = FanOut(everyone, self._instances.pool.for_waits, timeout_s, ask)
         answer = await fan_out.result()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
         if len(wrong) + answer.get("not_named", 0) == len(everyone):
@@ -267,20 +245,16 @@ def _list_tools(entry: InstanceEntry) -> Call:
     return Call("tools/list", {}, repeatable=True, only_reads=True, deadline_s=patience_s)
 
 
-def _tool_call(tool: str, arguments: bytes, call: ToolCall, *, has_substitute: bool = False) -> Call:
-    """``has_substitute``: the call gives up soon, because a black box can answer."""
+def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
     request = call.request
     meta, session, waits = request.params.meta, request.session, tool in WAITING
-    deadline_s = ANSWER_S + (_wait_s(arguments) if waits else 0.0)
     return Call(
         "tools/call",
         {"name": tool, "arguments": Raw(arguments)},
         repeatable=tool in REPEATABLE,
         only_reads=tool in READ_ONLY,
-        deadline_s=UNTIL_BLACK_BOX_S if has_substitute else deadline_s,
+        deadline_s=ANSWER_S + (_wait_s(arguments) if waits else 0.0),
         waits=waits,
-        waits_for_return=not has_substitute,
-        has_substitute=has_substitute,
         flow=session.id if session else None,
         meta={"progressToken": meta.progress_token} if meta.progress_token else {},
         on_notification=request.notify if meta.progress_token else None,

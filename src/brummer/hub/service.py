@@ -271,7 +271,7 @@ async def serve_stdio(
         running_hub(environ, working_directory, flags=flags) as hub,
         _telling(hub, metrics),
     ):
-        front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.gate.limits.request_bytes)
+        front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.pool.limits.request_bytes)
         front.session.capabilities, front.session.version = early_answer.capabilities, early_answer.version
         with _ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
             await front.serve(early_answer.rest)
@@ -300,7 +300,7 @@ async def serve_http(
         _telling(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
-        limit_bytes = hub.instances.gate.limits.request_bytes
+        limit_bytes = hub.instances.pool.limits.request_bytes
         server_limits = ServerLimits(open_files=descriptor_limit())
         server = HttpServer(handler, body_limit_bytes=limit_bytes, admit=handler.admit, limits=server_limits)
         listeners = await in_thread_if_possible(_listen, port.address)

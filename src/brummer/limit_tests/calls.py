@@ -13,7 +13,8 @@ from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import FAST, HOLD, TAKE, WAITING, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
 from brummer.limit_tests.world import World, ready
-from brummer.link.budget import QUEUED_PER_PLACE, Budget
+from brummer.pool.pool import QUEUED_PER_CONNECTION, Pool
+from brummer.settings.limits import Limits
 
 BUSY: Final = "busy"
 EXCESS: Final = 10
@@ -42,7 +43,8 @@ async def in_flight(world: World, limit: int) -> Measured:
 
 async def connections(world: World, limit: int) -> Measured:
     """Each of several instances gets as many calls as there are connections; a call that can't queue is refused."""
-    held, for_calls, may_wait = world.held_calls(), Budget(limit).for_calls, limit * QUEUED_PER_PLACE
+    held, may_wait = world.held_calls(), limit * QUEUED_PER_CONNECTION
+    for_calls = Pool(Limits(connections=limit)).for_calls
     count = 1 + math.ceil((may_wait + EXCESS) / for_calls)
     async with world.linked(*[held] * count, connections=limit) as (hub, instances):
         calls = [_held_in(hub, instances[number % count], number) for number in range(count * for_calls)]

@@ -73,12 +73,12 @@ class Call(msgspec.Struct, eq=False):
     refused_s: float = 0.0
     """How long it has waited for a server that refused it and set a time to come back."""
     was_parked: bool = False
-    has_substitute: bool = False
-    """If the instance says nothing, a substitute answers in its place, and reports how the call ended."""
+    patient_deadline_s: float | None = None
+    """Its deadline after a substitute for its instance had no answer either; the first one is shorter."""
     trace: dict[str, str] = msgspec.field(default_factory=dict)
     """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
     on_step: Callable[[str], object] | None = None
-    """Called when something befalls it: ``parked``, ``released``, ``connection_lost``; for a trace."""
+    """Called for each event: ``parked``, ``released``, ``connection_lost``; for a trace."""
 
     @property
     def tool(self) -> str:
@@ -86,16 +86,23 @@ class Call(msgspec.Struct, eq=False):
         name: str = self.params.get("name", self.method)
         return name
 
-    def befell(self, step: str) -> None:
+    def add_event(self, step: str) -> None:
         if self.on_step is not None:
             self.on_step(step)
 
-    def begin(self, key: str, now_s: float) -> None:
+    def begin(self, now_s: float) -> None:
         """Start its deadline."""
-        self.key = key
         self.started_s = self.started_s or now_s
         self.due_s = now_s + self.deadline_s
         self.latest_s = now_s + max(self.deadline_s, self.max_deadline_s)
+
+    def hurry(self, deadline_s: float) -> None:
+        """A substitute can answer if its instance does not: wait only so long, and not at all for its return."""
+        self.patient_deadline_s, self.deadline_s, self.waits_for_return = self.deadline_s, deadline_s, False
+
+    def take_time(self) -> None:
+        """No substitute can answer."""
+        self.deadline_s, self.waits_for_return = self.patient_deadline_s or self.deadline_s, True
 
     @property
     def was_sent(self) -> bool:

@@ -73,13 +73,6 @@ class DeadlineExceeded(BrummerError):
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
-class Busy(BrummerError):
-    """All places are taken, and so is the queue for them."""
-
-    code = "busy"
-    transient = True
-
-
 class RemoteRefusal(BrummerError):
     """The instance answered with a JSON-RPC error. ``rpc_code`` is None where it gave none."""
 

@@ -3,7 +3,7 @@
 Theory of operation: `run` is the only task that calls `apply`. What others learn (a record changed, the owner ended)
 goes into one mailbox; a hint, a wake or a failed connection only makes the task go on sooner, and it decides. Which
 other machines decide with the state table is in the header of `link/state.py`. What calls do with a link is in
-`caller`.
+`brummer.calls`.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from brummer.host.system import System
 from brummer.link import backoff
 from brummer.link.base import BaseLink, Transition
 from brummer.link.breaker import Breaker
-from brummer.link.budget import Budget
 from brummer.link.call import Call
-from brummer.link.connections import Connections
+from brummer.link.dialler import LinkDialler
 from brummer.link.errors import COME_BACK_S, Impostor, RateLimited, Refused, ServerFull
 from brummer.link.health import Health
 from brummer.link.mailbox import Mailbox
-from brummer.link.opening import Opening, Probe
 from brummer.link.parking import Parking
 from brummer.link.peer import Condition, Peer
+from brummer.link.probe import Probe
 from brummer.link.prober import Prober
 from brummer.link.state import AT_REST, ENDED, WATCHED, Event, State
 from brummer.link.status import LinkStatus, status_of
-from brummer.settings.limits import DEFAULTS, Limits
+from brummer.pool.lease import Dial
+from brummer.pool.pool import Connections, Pool
 from brummer.wire.http.connection import HttpConnection, Reservations
 
 _log = logging.getLogger(__name__)
@@ -56,14 +56,13 @@ class Link(BaseLink):
         self,
         target: Peer,
         *,
-        limits: Limits = DEFAULTS,
         transitions: Hook[Transition] | None = None,
-        budget: Budget | None = None,
+        pool: Pool | None = None,
         reservations: Reservations | None = None,
         health: Health | None = None,
         system: System = REAL,
     ) -> None:
-        """``budget``: for the connections of all links. ``reservations``: memory for large answers."""
+        """``pool``: of all links. ``reservations``: memory for large answers."""
         super().__init__(target, transitions, system)
         self._rng = system.random
         self.attempts = 0
@@ -71,9 +70,9 @@ class Link(BaseLink):
         self.health = health or Health(target.patience_s)
         self.breaker = Breaker()
         self.parking = Parking()
-        self.connections = Connections(
-            lambda: self.target, self._on_connection_closed, limits, budget, reservations, system
-        )
+        pool = pool or Pool()
+        dialler = LinkDialler(lambda: self.target, pool.limits.reply_bytes, reservations, system)
+        self.connections = Connections(pool, target.instance_id, dialler, self._on_connection_closed)
         self._mailbox = Mailbox()
         self.prober = Prober(self.connections, self.health, self._mailbox.wake)
         self.connections.on_left = self.prober.want
@@ -84,7 +83,7 @@ class Link(BaseLink):
         self.on_gone: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
-        return f"<Link {self.target.instance_id} {self.state.value} {self.connections.calls.connections}>"
+        return f"<Link {self.target.instance_id} {self.state.value} {self.connections.all}>"
 
     # What others tell the link.
 
@@ -208,7 +207,7 @@ class Link(BaseLink):
         self.prober.is_wanted = False
         self.apply(Event.DIALLED, f"attempt {self.attempts + 1}")
         try:
-            opening = Opening(self.connections.open_within(self.health.probe_deadline_s()), self._mailbox.wake)
+            opening = self.connections.dial(self._mailbox.wake, self.health.probe_deadline_s())
             connection = await self._opened(opening)
         except TransportError as error:
             await self._dial_failed(error)
@@ -217,7 +216,7 @@ class Link(BaseLink):
                 self.connections.add(connection)
                 self._became_ready(Event.PROVEN, "identity proven")
 
-    async def _opened(self, opening: Opening) -> HttpConnection | None:
+    async def _opened(self, opening: Dial) -> HttpConnection | None:
         """None when a message came first: the target may not be the target any more."""
         try:
             while not opening.is_over and not self._mailbox:
@@ -369,7 +368,7 @@ class Link(BaseLink):
             case Refused():
                 self.connections.drop_idle()  # calls under way may still be answered
                 self.apply(Event.CONNECTION_LOST, error.message)
-            case ConnectionRefused() if self.state is State.SUSPECT and self.connections.calls.size == 0:
+            case ConnectionRefused() if self.state is State.SUSPECT and self.connections.size == 0:
                 self.apply(Event.CONNECTION_LOST, error.message)
             case ConnectionReset() | ConnectionClosed() | ServerFull():  # the path works
                 self._unanswered(error.message)

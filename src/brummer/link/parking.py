@@ -1,57 +1,50 @@
-"""Calls that wait for a link to become ready, in the order in which they came."""
+"""Waiters for a link to become ready, in order of arrival. They are called by events only, never by a timer."""
 
-import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
-from brummer.link.deadline import Deadline
 
 
-@dataclass(slots=True)
-class _Until:
-    due_s: float
+class Parked(Protocol):
+    """A waiter. Neither method may raise."""
+
+    @property
+    def call(self) -> Call: ...
+
+    def on_ready(self) -> None:
+        """The link is ready, and the waiter is out of the queue."""
+
+    def on_hopeless(self, error: BrummerError) -> None:
+        """To wait is of no use, and the waiter is out of the queue."""
 
 
 class Parking:
-    """Woken by events only: `release` lets all of them go on, `fail` those that can't be helped any more."""
+    """Of one link."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[asyncio.Future[None], Call]] = deque()
+        self._waiting: dict[Parked, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(self, call: Call, timeout_s: float | None) -> bool:
-        """True when released, False after ``timeout_s``. Raises the error that `fail` gave it.
+    def add(self, waiter: Parked) -> None:
+        self._waiting[waiter] = None
 
-        ``timeout_s`` None: the caller enforces the call's own deadline.
-        """
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[None] = loop.create_future()
-        entry = (waiting, call)
-        self._waiting.append(entry)
-        try:
-            with contextlib.nullcontext() if timeout_s is None else Deadline(loop, _Until(loop.time() + timeout_s)):
-                await waiting
-        except TimeoutError:
-            return False
-        finally:
-            if entry in self._waiting:
-                self._waiting.remove(entry)
-        return True
+    def remove(self, waiter: Parked) -> None:
+        """Without effect if it does not wait."""
+        self._waiting.pop(waiter, None)
 
     def release(self) -> None:
-        while self._waiting:
-            waiting, _ = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
+        """The link is ready."""
+        for waiter in list(self._waiting):  # one that waits again at once is not called again
+            if self._waiting.pop(waiter, self) is None:
+                waiter.on_ready()
 
     def fail(self, error_for: Callable[[Call], BrummerError | None]) -> None:
-        for waiting, call in self._waiting:
-            error = error_for(call)
-            if error is not None and not waiting.done():
-                waiting.set_exception(error)
+        """``error_for`` returns why a call need not wait any more; None: it goes on waiting."""
+        for waiter in list(self._waiting):
+            if waiter in self._waiting and (error := error_for(waiter.call)) is not None:
+                self.remove(waiter)
+                waiter.on_hopeless(error)

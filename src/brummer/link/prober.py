@@ -9,10 +9,10 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from brummer.link.budget import Purpose
-from brummer.link.connections import Connections
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S, Health
-from brummer.link.opening import Probe
+from brummer.link.probe import Probe
+from brummer.pool.lease import Purpose
+from brummer.pool.pool import Connections
 
 
 class Prober:
@@ -75,8 +75,8 @@ class Prober:
 
     async def extend_deadline(self, probe: Probe) -> None:
         """The probe is late. It stays open, unless another connection of ours needs its place."""
-        probe.goes_on()
-        if self._connections.budget.is_waited_for(Purpose.OWN):  # a stopped instance would keep it for hours
+        probe.extend_deadline()
+        if self._connections.pool.wants(Purpose.OWN):  # a stopped instance would keep it for hours
             await self.end()
 
     def drop(self) -> None:

@@ -77,7 +77,7 @@ def status_of(link: "Link") -> LinkStatus:
         connection_age_s=None if oldest is None else round(link.elapsed() - oldest.opened_at, 3),
         local_port=None if oldest is None else oldest.local_port,
         dials=connections.dials,
-        in_flight=connections.busy,
+        in_flight=connections.in_flight,
         parked=len(link.parking),
     )
 

@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from brummer.calls.basic import BasicLink
+from brummer.calls.caller import Caller
 from brummer.discovery.record import Record
-from brummer.link.basic import BasicLink
-from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.settings.servers import Server
 

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from brummer.calls.basic import BasicLink
+from brummer.calls.caller import Caller
+from brummer.calls.outcomes import CallEnded
 from brummer.core.events import Hook
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
@@ -12,17 +15,14 @@ from brummer.discovery.record import Record
 from brummer.foreign.peer import ForeignTarget
 from brummer.host.real_system import REAL
 from brummer.host.system import System
-from brummer.link.admission import Gate
 from brummer.link.base import Transition
-from brummer.link.basic import BasicLink
-from brummer.link.caller import Caller
 from brummer.link.link import Link
-from brummer.link.outcome import CallEnded
 from brummer.link.peer import Peer
 from brummer.peers.instance_client import target_of
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.resolver import Resolver
 from brummer.pool.memory_reservations import MemoryReservations
+from brummer.pool.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.servers import Server
 
@@ -67,14 +67,14 @@ class Instances:
         self._entries: dict[str, InstanceEntry] = {}
         self._scanned = asyncio.Event()
         self.resolver = Resolver(self._entries, str(working_directory), self._scanned.is_set)
-        self.gate = Gate(limits)
+        self.pool = Pool(limits)
         self.memory = Memory(
             limits.memory_soft_bytes, limits.memory_hard_bytes, system.memory.resident_bytes, self._shed
         )
         self.reservations = MemoryReservations(self.memory)
         self.transitions: Hook[Transition] = Hook()
         self.calls_ended: Hook[CallEnded] = Hook()
-        self.make_caller: Callable[[Link, Gate, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
+        self.make_caller: Callable[[Link, Callable[[], bool], Hook[CallEnded]], Caller] = Caller
         self._ending: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[InstanceEntry]:
@@ -128,15 +128,14 @@ class Instances:
         if self.are_robust:
             link = robust = Link(
                 target,
-                limits=self.gate.limits,
                 transitions=self.transitions,
-                budget=self.gate.budget,
+                pool=self.pool,
                 reservations=self.reservations,
                 system=self._system,
             )
-            caller = self.make_caller(robust, self.gate, self.are_cut_off, self.calls_ended)
+            caller = self.make_caller(robust, self.are_cut_off, self.calls_ended)
         else:
-            link = caller = BasicLink(target, self.gate.limits, self._system)
+            link = caller = BasicLink(target, self.pool.limits, self._system)
         task = self._supervisor.start(f"link {target.instance_id}", link.run)
         return InstanceEntry(record, link, caller, task, robust)
 

@@ -1,1 +1,1 @@
-"""What calls share: connections, fair turns and memory for large answers."""
+"""What calls share: slots, connections and memory for large answers."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from brummer import __version__
+from brummer.calls.outcomes import CallEnded, Ending
 from brummer.contract.tools import BY_NAME
 from brummer.core.histogram import CALL_S, RECOVERY_S, Histogram
 from brummer.core.metrics import Family, Metric
@@ -18,8 +19,6 @@ from brummer.discovery.registry import Registry
 from brummer.health.status import in_use, limits_in_force
 from brummer.link.base import Transition
 from brummer.link.breaker import BreakerState
-from brummer.link.caller import Caller
-from brummer.link.outcome import CallEnded, Ending
 from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, Event, State
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
@@ -177,7 +176,7 @@ class HubMetrics:
         yield LIMIT.family({(name,): value for name, value in limits_in_force(self._instances).items()})
 
         yield IN_USE.family({(name,): value for name, value in in_use(self._instances).items()})
-        yield GIVEN_UP.single(self._instances.gate.budget.given_up)
+        yield GIVEN_UP.single(self._instances.pool.evicted)
         yield REFUSED.single(self._instances.memory.refused)
 
     def _of_registry(self) -> Iterator[Family]:
@@ -197,9 +196,6 @@ def _seen(everybody: list[InstanceEntry]) -> Iterator[Family]:
     """The links as they are; not their `status`, which looks at each one's process: 500 such looks hold up the loop."""
     states = {entry.id: entry.link.state.shown for entry in everybody}
     links = {entry.id: entry.robust for entry in everybody if entry.robust is not None}
-    lanes = {
-        entry.id: (entry.caller.quick, entry.caller.waiting) for entry in everybody if isinstance(entry.caller, Caller)
-    }
     now_s = asyncio.get_running_loop().time()
     breakers = {who: link.breaker.state(now_s) for who, link in links.items()}
     yield STATE.family({(who, state): float(own == state) for who, own in states.items() for state in SHOWN_STATES})
@@ -210,6 +206,6 @@ def _seen(everybody: list[InstanceEntry]) -> Iterator[Family]:
     yield RTT.family({(who,): link.health.rtt_s for who, link in links.items() if link.health.rtt_s is not None})
     yield CONNECTIONS.family({(who,): link.connections.size for who, link in links.items()})
     yield DIALS.family({(who,): link.connections.dials for who, link in links.items()})
-    yield IN_FLIGHT.family({(who,): link.connections.busy for who, link in links.items()})
+    yield IN_FLIGHT.family({(who,): link.connections.in_flight for who, link in links.items()})
     yield PARKED.family({(who,): len(link.parking) for who, link in links.items()})
-    yield QUEUED.family({(who,): sum(lane.slots.queued for lane in both) for who, both in lanes.items()})
+    yield QUEUED.family({(who,): link.connections.queued for who, link in links.items()})

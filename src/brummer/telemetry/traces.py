@@ -8,12 +8,12 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from brummer.calls.call_run import Substitute
+from brummer.calls.caller import Caller
+from brummer.calls.outcomes import ANSWERED, ending_of
 from brummer.core.errors import BrummerError
-from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.caller import Caller
 from brummer.link.link import Link
-from brummer.link.outcome import ANSWERED, Ending, ending_of_answer, ending_of_error
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -46,9 +46,9 @@ class Tracing:
         self._provider = provider
         self._loading: asyncio.Future[_Api] | None = None
 
-    def caller(self, link: Link, gate: Gate, is_cut_off: Callable[[], bool], ended: Any) -> "TracedCaller":
+    def caller(self, link: Link, is_cut_off: Callable[[], bool], ended: Any) -> "TracedCaller":
         """Stands where `Caller` stands."""
-        made = TracedCaller(link, gate, is_cut_off, ended)
+        made = TracedCaller(link, is_cut_off, ended)
         made.tracing = self
         return made
 
@@ -75,9 +75,9 @@ class TracedCaller(Caller):
     """A `Caller` whose every call is a span: its parent is the agent's, its child whatever the instance makes of it."""
 
     tracing: Tracing
-    may_send_now = False  # a span needs the API, which is still being loaded, and the steps of the long way
+    has_fast_path = False  # a span needs the API, which may still be being loaded
 
-    async def call(self, call: Call) -> bytes:
+    async def call(self, call: Call, substitute: Substitute | None = None) -> bytes:
         api = await self.tracing.api()
         with api.tracer.start_as_current_span(
             f"{call.method} {call.tool}",
@@ -89,21 +89,22 @@ class TracedCaller(Caller):
             api.propagator.inject(call.trace)
             steps: list[str] = []
 
-            def befell(step: str) -> None:
+            def add_event(step: str) -> None:
                 steps.append(step)
                 span.add_event(step)
 
-            call.on_step = befell
+            call.on_step = add_event
             try:
-                result = await super().call(call)
+                result = await super().call(call, substitute)
             except BaseException as error:
-                self._describe(span, call, steps, *ending_of_error(error))
+                self._describe(span, call, steps, error)
                 span.set_status(api.error)
                 raise
-            self._describe(span, call, steps, *ending_of_answer(call, result, ours=self.link.target.has_ledger))
+            self._describe(span, call, steps, result)
             return result
 
-    def _describe(self, span: "Span", call: Call, steps: list[str], ending: Ending, code: str = "") -> None:
+    def _describe(self, span: "Span", call: Call, steps: list[str], outcome: bytes | BaseException) -> None:
+        ending, code = ending_of(call, outcome, ours=self.link.target.has_ledger)
         span.set_attributes(
             {
                 "mcp.method.name": call.method,

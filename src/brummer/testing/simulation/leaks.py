@@ -21,20 +21,20 @@ def held(world: World) -> set[str]:
 
 
 def _of_hub(instances: Instances) -> Iterator[str]:
-    gate, reservations = instances.gate, instances.reservations
-    links = [entry.link for entry in instances if isinstance(entry.link, Link)]
+    pool, reservations = instances.pool, instances.reservations
+    entries = [(entry, entry.link) for entry in instances if isinstance(entry.link, Link)]
     counts = {
         "memory reserved for answers": reservations.reserved_bytes,
         "answers that wait for memory": reservations.queued,
-        "slots of calls": gate.total.taken + gate.total.queued,
-        "parked calls": gate.parked,
-        "places of connections that are closed": gate.budget.taken - sum(link.connections.size for link in links),
-        "connections beyond one for each link": max(0, gate.budget.taken - len(links)),
-        "callers that wait for a place of a connection": gate.budget.queued,
+        "slots of calls": pool.in_flight + pool.queued,
+        "parked calls": pool.parked,
+        "places of connections that are closed": pool.connections
+        - sum(len(link.connections.all) for _, link in entries),
+        "users that wait for a connection": pool.is_wanted,
+        "connections beyond one for each link": max(0, pool.connections - len(entries)),
     }
-    for link in links:
-        name, pools = link.target.instance_id, link.connections.pools
-        counts[f"leases of connections to {name}"] = sum(pool.in_use for pool in pools)
-        counts[f"callers that wait for a connection to {name}"] = sum(pool.queued for pool in pools)
-        counts[f"calls parked for {name}"] = len(link.parking)
+    for entry, link in entries:
+        counts[f"leases of connections to {entry.id}"] = link.connections.in_use
+        counts[f"calls parked for {entry.id}"] = len(link.parking)
+        counts[f"runs of calls to {entry.id}"] = entry.is_waited_for
     return (what for what, count in counts.items() if count)

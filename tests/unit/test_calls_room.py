@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from brummer.core.errors import NoRoom
-from brummer.link import express
 from brummer.link.state import Event, State
 from brummer.wire.http import connection
 from brummer.wire.http.connection import OnGranted
@@ -57,7 +56,7 @@ def test_an_answer_without_room_is_asked_for_again_under_its_key() -> None:
             result = msgspec.json.decode(await link.call(tool_call(deadline_s=DEADLINE_S)))
             assert len(result["structuredContent"]["text"]) == LARGE_BYTES
             assert (len(keys(instance)), len(set(keys(instance)))) == (3, 1)
-            assert link.connections.calls.busy == 0
+            assert len(link.connections.busy) == 0
             assert Event.CONNECTION_LOST not in {moved.event for moved in link.history}
 
     in_virtual_time(story())
@@ -71,7 +70,7 @@ def test_on_the_short_way_it_is_asked_for_again_too() -> None:
         ):
             await reached(link, State.READY)
             results = link.caller.loop.create_future()
-            assert express.send(link.caller, tool_call(deadline_s=DEADLINE_S), results.set_result) is not None
+            assert link.caller.fast_path(tool_call(deadline_s=DEADLINE_S), results.set_result) is not None
             assert b"structuredContent" in await results
             assert (len(keys(instance)), len(set(keys(instance)))) == (2, 1)
 

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
+from brummer.calls import refusals
+from brummer.calls.caller import Caller
+from brummer.calls.outcomes import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
-from brummer.link import refusals
-from brummer.link.admission import Gate
 from brummer.link.base import Transition
 from brummer.link.call import Call
-from brummer.link.caller import Caller
 from brummer.link.link import Link
-from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.wire.http.server import Exchange
 
@@ -33,7 +32,7 @@ class Watched:
         transitions.subscribe(self.moves.append)
         ended.subscribe(self.calls.append)
         self.link = Link(instance.target, transitions=transitions)
-        self.caller = Caller(self.link, Gate(), ended=ended)
+        self.caller = Caller(self.link, ended=ended)
 
     async def ending(self, *, repeatable: bool = False, deadline_s: float = 5.0) -> str:
         made = Call("tools/call", {"name": "scripts_run", "arguments": {}}, repeatable, deadline_s)

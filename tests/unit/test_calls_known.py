@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls import refusals
+from brummer.calls.basic import BasicLink
+from brummer.calls.outcomes import CallEnded
 from brummer.core.errors import BrummerError
-from brummer.link import express, refusals
-from brummer.link.basic import BasicLink
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, ParkedTooLong
-from brummer.link.outcome import CallEnded
 from brummer.link.state import State
 from brummer.wire.http.server import Exchange
 
 from .fakes import JSON, FakeInstance, answer_with_arguments, respond
+from .test_calls_fast_path import Asked
 from .test_link import CalledLink, eventually, has_heard, never, reached, running, tool_call
-from .test_link_express import Asked
 from .virtual_world import in_virtual_time
 
 PROGRESS = b'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}\n\n'
@@ -148,7 +148,7 @@ def test_signs_of_life_extend_no_call_beyond_the_longest_even_if_its_connection_
             call = tool_call(deadline_s=10.0)
             call.on_notification = lambda _: None
             ended = asyncio.Event()
-            assert express.send(link.caller, call, lambda _: ended.set()) is not None
+            assert link.caller.fast_path(call, lambda _: ended.set()) is not None
             await asyncio.sleep(call.max_deadline_s / 2)
             assert not ended.is_set()
             instance.drop_connections()
@@ -197,7 +197,7 @@ async def test_a_call_that_may_have_run_and_was_forgotten_is_unknown_and_counted
     async with FakeInstance() as instance, running(instance.target) as link:
         await reached(link, State.READY)
         ended: list[CallEnded] = []
-        link.caller._ended.subscribe(ended.append)
+        link.caller.ended.subscribe(ended.append)
         not_begun(instance, "forgotten", began=True)
         error = await Asked(link, tool_call()).error()
         assert (error["code"], error["outcome"], error["retryable"]) == ("call_forgotten", "unknown", False)
@@ -259,7 +259,7 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
     async with FakeInstance(answer=fail) as instance, running(instance.target) as link:
         await reached(link, State.READY)
         ended: list[CallEnded] = []
-        link.caller._ended.subscribe(ended.append)
+        link.caller.ended.subscribe(ended.append)
         await link.call(tool_call())
         assert [(each.ending, each.code) for each in ended] == [(ending, code if ending == "unknown" else "")]
 

@@ -1,4 +1,4 @@
-"""How a call ended, as one word of a closed set; and the event that tells it. Pure."""
+"""What is known of a call: whether it may have run, and how it ended, as one word of a closed set. Pure."""
 
 import asyncio
 from typing import Final, Literal
@@ -8,6 +8,7 @@ import msgspec
 from brummer.core.errors import BrummerError, Internal, Outcome, TooLarge, TransportError
 from brummer.link.call import Call
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, NoResult, ParkedTooLong, RemoteRefusal
+from brummer.link.peer import Peer
 
 Ending = Literal[
     "ok",
@@ -71,6 +72,11 @@ def outcome_of(call: Call, error: BrummerError) -> Outcome:
     return error.outcome if isinstance(error, (*_ANSWERS, Internal)) else "not_executed"
 
 
+def may_be_asked(call: Call, target: Peer) -> bool:
+    """Whether a request for it may go to this peer: the call has not run, or may run twice, or this very run knows."""
+    return not call.must_not_be_resent or (target.has_ledger and call.sent_to == target.generation)
+
+
 def is_answer(error: BaseException) -> bool:
     """The instance answered, though not with a result: repeating the request gives the same answer."""
     return isinstance(error, _ANSWERS)
@@ -83,8 +89,24 @@ def is_unanswered(error: BrummerError) -> bool:
     return isinstance(error, ParkedTooLong | BreakerOpen | DeadlineExceeded)
 
 
-def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, str]:
-    """Also the error's code if the outcome is unknown. ``ours``: answered by an instance of Brummer."""
+def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool) -> tuple[Ending, str]:
+    """Also the error's code, if it has one. ``outcome``: its result, its error, or None for a call that was cancelled.
+
+    ``ours``: an instance of Brummer.
+    """
+    if isinstance(outcome, bytes):
+        return _ending_of_answer(call, outcome, ours=ours)
+    if outcome is None or isinstance(outcome, asyncio.CancelledError):
+        return "cancelled", "cancelled"
+    if not isinstance(outcome, BrummerError):
+        return "failed", "internal"
+    ending = _BY_CODE.get(outcome.code, "failed")
+    if ending in ("failed", "refused") and outcome.outcome == "unknown":
+        ending = "unknown"
+    return ending, outcome.code
+
+
+def _ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, str]:
     if result.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in result):
         if ours and _OURS_UNKNOWN in result:
             return "unknown", _code_in(result)
@@ -97,15 +119,3 @@ def ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, 
 def _code_in(result: bytes) -> str:
     code: str = msgspec.json.decode(result)["structuredContent"]["error"]["code"]
     return code
-
-
-def ending_of_error(error: BaseException) -> tuple[Ending, str]:
-    """Also its code."""
-    if isinstance(error, asyncio.CancelledError):
-        return "cancelled", "cancelled"
-    if not isinstance(error, BrummerError):
-        return "failed", "internal"
-    ending = _BY_CODE.get(error.code, "failed")
-    if ending in ("failed", "refused") and error.outcome == "unknown":
-        ending = "unknown"
-    return ending, error.code

@@ -7,15 +7,16 @@ problem, and the baseline that the benchmarks and the fault tests compare it aga
 import asyncio
 from typing import ClassVar, Final
 
+from brummer.calls.call_run import Substitute
+from brummer.calls.deadlines import Deadlines
+from brummer.calls.outcomes import is_answer, outcome_of
 from brummer.core.errors import BrummerError, TimedOut, TransportError, Unreachable
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.base import BaseLink
 from brummer.link.call import Call
-from brummer.link.connections import connect_timeout_s
-from brummer.link.deadline import Deadline
+from brummer.link.dialler import connect_timeout_s
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
-from brummer.link.outcome import is_answer, outcome_of
 from brummer.link.peer import Peer
 from brummer.link.state import ENDED, Event, State
 from brummer.link.status import LastError, LinkStatus
@@ -37,6 +38,7 @@ class BasicLink(BaseLink):
         self._sockets = system.sockets
         self._limits = limits
         self._in_flight = 0
+        self._deadlines: Deadlines[_Try] = Deadlines(self.loop)
 
     def retarget(self, target: Peer, reason: str) -> None:
         self.target = target
@@ -53,30 +55,22 @@ class BasicLink(BaseLink):
                 await self._poll()
             await asyncio.sleep(POLL_S)
 
-    async def call(self, call: Call) -> bytes:
-        """One connection, one try. Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
-        if self.target.has_ledger:
-            call.deadline_s = min(call.deadline_s, TIMEOUT_S)
-        call.begin("", self.loop.time())
-        self._in_flight += 1
+    async def call(self, call: Call, substitute: Substitute | None = None) -> bytes:
+        """One connection, one try. Raises `BrummerError`, if there is no substitute with an answer."""
         try:
-            with Deadline(self.loop, call):
-                return await self._once(call)
-        except TimeoutError:
-            raise self._judged(call, DeadlineExceeded(f"no answer within {call.deadline_s:g} s")) from None
-        except TransportError as error:
-            self.last_error = error
-            if error.sent and not is_answer(error):
-                call.note_unanswered(self.target.generation)
-            if call.must_not_be_resent:
-                lost = OutcomeUnknown("the connection was lost after the call was sent", cause=error.code)
-                raise self._judged(call, lost) from None
-            raise self._judged(call, error) from None
-        finally:
-            self._in_flight -= 1
+            return await self._tried(call)
+        except BrummerError as error:
+            answering = substitute(error) if substitute is not None else None
+            if answering is None:
+                raise
+            answer = await answering
+        if answer is not None:
+            return answer
+        call.take_time()
+        return await self._tried(call)
 
     async def close(self) -> None:
-        """Nothing is kept that would have to be closed."""
+        self._deadlines.close()
 
     def status(self) -> LinkStatus:
         return LinkStatus(
@@ -89,6 +83,32 @@ class BasicLink(BaseLink):
             connections=self._in_flight,
             in_flight=self._in_flight,
         )
+
+    async def _tried(self, call: Call) -> bytes:
+        """Raises `TransportError`, `DeadlineExceeded`, `OutcomeUnknown`."""
+        if self.target.has_ledger:
+            call.deadline_s = min(call.deadline_s, TIMEOUT_S)
+        call.begin(self.loop.time())
+        self._in_flight += 1
+        attempt = _Try(call, self.loop.create_task(self._once(call)))
+        self._deadlines.add(attempt)
+        try:
+            return await attempt.task
+        except asyncio.CancelledError:
+            if not attempt.has_expired:
+                raise
+            raise self._judged(call, DeadlineExceeded(f"no answer within {call.deadline_s:g} s")) from None
+        except TransportError as error:
+            self.last_error = error
+            if error.sent and not is_answer(error):
+                call.note_unanswered(self.target.generation)
+            if call.must_not_be_resent:
+                lost = OutcomeUnknown("the connection was lost after the call was sent", cause=error.code)
+                raise self._judged(call, lost) from None
+            raise self._judged(call, error) from None
+        finally:
+            self._deadlines.drop(attempt)
+            self._in_flight -= 1
 
     async def _once(self, call: Call) -> bytes:
         connection = await self._connect()
@@ -134,3 +154,23 @@ class BasicLink(BaseLink):
         elif self.state is State.DISCOVERED:
             self.apply(Event.DIALLED, "polled")
             self.apply(Event.FAILED, error.message)
+
+
+class _Try:
+    """A `brummer.calls.deadlines.Dated`."""
+
+    def __init__(self, call: Call, task: asyncio.Task[bytes]) -> None:
+        self._call = call
+        self.task = task
+        self.has_expired = False
+
+    @property
+    def due_s(self) -> float:
+        return self._call.due_s
+
+    def postpone(self, due_s: float) -> None:
+        self._call.due_s = max(self._call.due_s, due_s)
+
+    def expire(self) -> None:
+        self.has_expired = True
+        self.task.cancel()

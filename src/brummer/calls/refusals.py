@@ -1,6 +1,6 @@
 """Errors of calls that could not be carried out: what is known, since when, and what to do about it.
 
-`brummer.link.outcome.outcome_of` decides for all of them whether the call may have run.
+`brummer.calls.outcomes.outcome_of` decides for all of them whether the call may have run.
 """
 
 import logging
@@ -10,7 +10,6 @@ from brummer.core.errors import BrummerError, Internal, unforeseen
 from brummer.link.call import Call
 from brummer.link.errors import (
     BreakerOpen,
-    Busy,
     CallForgotten,
     DeadlineExceeded,
     OutcomeUnknown,
@@ -18,6 +17,7 @@ from brummer.link.errors import (
     Refused,
 )
 from brummer.link.link import Link
+from brummer.pool.pool import Busy
 
 _log = logging.getLogger(__name__)
 

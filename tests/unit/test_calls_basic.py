@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls.basic import BasicLink
 from brummer.core.errors import ConnectionRefused
-from brummer.link.basic import BasicLink
 from brummer.link.errors import OutcomeUnknown
 from brummer.link.state import State
 from brummer.link.target import Target

@@ -10,15 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from brummer.calls.caller import Caller
 from brummer.core.errors import BrummerError
 from brummer.core.memory import Memory
-from brummer.link import express
-from brummer.link.admission import Gate
 from brummer.link.call import Call
-from brummer.link.caller import Caller
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.pool.memory_reservations import MemoryReservations
+from brummer.pool.pool import Pool
 from brummer.settings.limits import Limits
 from brummer.wire.http import connection
 from brummer.wire.http.server import Exchange
@@ -166,12 +165,10 @@ class Books:
 
     def __init__(self, target: Any, rng: Random) -> None:
         self.rng = rng
-        self.gate = Gate(LIMITS)
+        self.pool = Pool(LIMITS)
         self.reservations = MemoryReservations(Memory(1 << 40, 1 << 40, lambda: 0, lambda: None))
-        self.link = Link(
-            target, limits=LIMITS, system=seeded(rng), budget=self.gate.budget, reservations=self.reservations
-        )
-        self.caller = Caller(self.link, self.gate)
+        self.link = Link(target, system=seeded(rng), pool=self.pool, reservations=self.reservations)
+        self.caller = Caller(self.link)
         self.made: list[Made] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -188,12 +185,7 @@ class Books:
         self.tasks.append(asyncio.create_task(self._carry(made, gives_up_s, rng.choice([None, CLIENT_GONE]))))
 
     async def _carry(self, made: Made, gives_up_s: float | None, why: str | None) -> None:
-        on_way = None
-        try:
-            on_way = express.send(self.caller, made.call, made.say)
-        except BrummerError as error:
-            made.say(msgspec.json.encode({"structuredContent": {"error": error.as_data()}}))
-            return
+        on_way = self.caller.fast_path(made.call, made.say)
         cancel = on_way.cancel if on_way else asyncio.create_task(self._long_way(made)).cancel
         if gives_up_s is not None:
             await asyncio.sleep(gives_up_s)
@@ -210,35 +202,28 @@ class Books:
             made.say(msgspec.json.encode({"structuredContent": {"error": error.as_data()}}))
 
     def held(self) -> dict[str, object]:
-        connections, caller = self.link.connections, self.caller
-        lanes = [caller.quick.slots, caller.waiting.slots]
+        pool, connections, caller = self.pool, self.link.connections, self.caller
         return {
-            "lanes": [(slots.taken, slots.queued, len(slots._queues)) for slots in lanes],
-            "total": (self.gate.total.taken, self.gate.total.queued),
-            "parked": (self.gate.parked, len(self.link.parking)),
-            "busy": [
-                (pool.busy, len(pool._queue), len(pool._opening)) for pool in (connections.calls, connections.waits)
-            ],
-            "cancellations": (connections.cancellations.in_use, len(caller.cancellations._running)),
-            "deadlines": len(caller.deadlines._dated),
-            "tasks": len(caller._carried_on),
-            "room": (self.reservations.reserved_bytes, self.reservations.queued),
-            "places": self.gate.budget.taken - connections.size,
-            "waiting for places": self.gate.budget.queued,
+            "slots": (pool.in_flight, pool.queued),
+            "parked": (pool.parked, len(self.link.parking)),
+            "busy": (len(connections.busy), sum(connections.dialling), pool.in_use),
+            "wanted": pool.is_wanted,
+            "waited for": caller.is_waited_for,
+            "cancellations": len(caller.cancellations),
+            "memory": (self.reservations.reserved_bytes, self.reservations.queued),
+            "idle": pool.idle - len(connections.idle),
         }
 
 
 NOTHING = {
-    "lanes": [(0, 0, 0)] * 2,
-    "total": (0, 0),
+    "slots": (0, 0),
     "parked": (0, 0),
-    "busy": [(0, 0, 0)] * 2,
-    "cancellations": (0, 0),
-    "deadlines": 0,
-    "tasks": 0,
-    "room": (0, 0),
-    "places": 0,
-    "waiting for places": 0,
+    "busy": (0, 0, [0, 0, 0]),
+    "wanted": False,
+    "waited for": False,
+    "cancellations": 0,
+    "memory": (0, 0),
+    "idle": 0,
 }
 
 
@@ -281,6 +266,6 @@ def test_every_call_gets_its_one_answer_and_nothing_stays_held(seed: int, monkey
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await books.caller.close()
-            assert (books.gate.budget.taken, books.link.connections.size) == (0, 0)
+            assert (books.pool.connections, books.link.connections.size) == (0, 0)
 
     in_virtual_time(story())

@@ -3,26 +3,22 @@
 import asyncio
 import dataclasses
 import errno
-import math
 from typing import Any
 
 import msgspec
 import pytest
 
+from brummer.calls.call_run import CallRun, Substitute
+from brummer.calls.outcomes import CallEnded
 from brummer.core.errors import BrummerError
-from brummer.link import express
 from brummer.link.call import Call
-from brummer.link.deadline import GRACE_S, Deadlines
-from brummer.link.errors import Busy
-from brummer.link.health import LATE_S
-from brummer.link.outcome import CallEnded
 from brummer.link.peer import Condition
 from brummer.link.state import State
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http.server import Exchange
-from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION, RunningCall
+from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
 
 from .fakes import FakeInstance, answer_with_arguments, respond
 from .test_link import CalledLink, cancellations, has_heard, never, reached, running, tool_call
@@ -31,13 +27,13 @@ from .test_link import CalledLink, cancellations, has_heard, never, reached, run
 class Asked:
     """A call on the short way, and what came of it."""
 
-    def __init__(self, link: CalledLink, call: Call, instead: express.Instead | None = None) -> None:
+    def __init__(self, link: CalledLink, call: Call, substitute: Substitute | None = None) -> None:
         self.results: list[dict[str, Any]] = []
         self.answered = asyncio.Event()
         self.call = call
-        on_way = express.send(link.caller, call, self._done, instead)
-        assert on_way is not None
-        self.on_way: RunningCall = on_way
+        run = link.caller.fast_path(call, self._done, substitute)
+        assert run is not None
+        self.run: CallRun = run
 
     def _done(self, result: bytes) -> None:
         self.results.append(msgspec.json.decode(result))
@@ -61,8 +57,13 @@ async def ready(link: CalledLink) -> None:
 
 
 def nothing_is_held(link: CalledLink) -> bool:
-    connections, quick = link.connections, link.caller.quick.slots
-    return (connections.calls.busy, quick.taken, quick.queued, quick.total.taken, quick.total.queued) == (0,) * 5
+    pool, caller = link.pool, link.caller
+    return (
+        link.connections.in_flight == 0
+        and (pool.in_flight, pool.queued, pool.parked) == (0, 0, 0)
+        and not pool.is_wanted
+        and not caller.is_waited_for
+    )
 
 
 async def test_a_call_is_sent_on_the_spot_and_answered_without_a_task() -> None:
@@ -78,7 +79,7 @@ async def test_a_call_is_sent_on_the_spot_and_answered_without_a_task() -> None:
 
 async def test_a_link_that_is_not_ready_has_no_short_way() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        assert express.send(link.caller, tool_call(), print) is None
+        assert link.caller.fast_path(tool_call(), print) is None
 
 
 async def test_any_number_of_calls_get_their_own_answers_over_few_connections() -> None:
@@ -97,16 +98,13 @@ async def test_over_the_queue_the_call_is_refused_and_leaves_nothing_behind() ->
             Asked(link, tool_call()) for _ in range(DEFAULTS.in_flight_per_instance + DEFAULTS.queued_per_instance)
         ]
         ended: list[CallEnded] = []
-        link.caller._ended.subscribe(ended.append)
-        with pytest.raises(Busy):
-            Asked(link, tool_call())
+        link.caller.ended.subscribe(ended.append)
+        assert (await Asked(link, tool_call()).error())["code"] == "busy"
         assert [each.ending for each in ended] == ["busy"]
         for one in asked:
-            one.on_way.cancel(CLIENT_GONE)
-        await asyncio.gather(*link.caller._carried_on, return_exceptions=True)
+            one.run.cancel(CLIENT_GONE)
         await asyncio.sleep(0)
         assert nothing_is_held(link)
-        assert not link.caller.deadlines._dated
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -116,7 +114,7 @@ async def test_a_call_that_is_cancelled_when_its_connection_is_lost_is_cancelled
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
         await ready(link)
         ended: list[CallEnded] = []
-        link.caller._ended.subscribe(ended.append)
+        link.caller.ended.subscribe(ended.append)
         asked = Asked(link, tool_call())
         await has_heard(instance, 1)
         lost = asyncio.Event()
@@ -126,7 +124,7 @@ async def test_a_call_that_is_cancelled_when_its_connection_is_lost_is_cancelled
             await lost.wait()
             for _ in range(turns):
                 await asyncio.sleep(0)
-            asked.on_way.cancel()
+            asked.run.cancel()
 
         cancelling = asyncio.create_task(cancel())
         await asyncio.sleep(0)
@@ -199,7 +197,7 @@ def test_calls_whose_deadlines_pass_at_once_end_once_each_whoever_gets_whose_pla
         limits = Limits(in_flight_per_instance=1)
         async with FakeInstance(answer=never) as instance, running(instance.target, limits) as link:
             ended: list[CallEnded] = []
-            link.caller._ended.subscribe(ended.append)
+            link.caller.ended.subscribe(ended.append)
             await ready(link)
             asked = [Asked(link, tool_call(deadline_s=2.5)) for _ in range(count)]
             await asyncio.gather(*(one.error() for one in asked))
@@ -222,11 +220,10 @@ async def test_progress_moves_the_deadline_on() -> None:
         await ready(link)
         call = tool_call(deadline_s=1.0)
         asked = Asked(link, call)
-        assert isinstance(asked.on_way, express.Express)
-        before_s = asked.on_way.due_s
+        before_s = asked.run.due_s
         await has_heard(instance, 1)
         call.notified("notifications/progress", b"{}")
-        assert asked.on_way.due_s > before_s
+        assert asked.run.due_s > before_s
         released.set()
         await asked.result()
 
@@ -261,7 +258,7 @@ async def test_cancelled_on_the_wire_its_work_is_stopped_by_key_and_nothing_is_s
         await ready(link)
         asked = Asked(link, tool_call())
         await has_heard(instance, 1)
-        asked.on_way.cancel()
+        asked.run.cancel()
         assert nothing_is_held(link)
         await has_heard(instance, 2)
         assert cancellations(instance) == [instance.calls[0]["params"]["_meta"][CALL_KEY]]
@@ -273,11 +270,11 @@ async def test_cancelled_while_it_waits_for_its_turn_it_is_never_sent() -> None:
         await ready(link)
         first = [Asked(link, tool_call({"n": number})) for number in range(DEFAULTS.in_flight_per_instance)]
         waiting = Asked(link, tool_call({"n": "waits"}))
-        waiting.on_way.cancel()
+        waiting.run.cancel()
         await has_heard(instance, DEFAULTS.in_flight_per_instance)
         instance.answer = answer_with_arguments
         for one in first:
-            one.on_way.cancel(CLIENT_GONE)
+            one.run.cancel(CLIENT_GONE)
         await Asked(link, tool_call({"n": "next"})).result()
         assert "waits" not in [call["params"].get("arguments", {}).get("n") for call in instance.calls]
         assert waiting.results == []
@@ -288,9 +285,9 @@ async def test_a_client_that_is_gone_stops_no_work() -> None:
         await ready(link)
         asked = Asked(link, tool_call())
         await has_heard(instance, 1)
-        asked.on_way.cancel(CLIENT_GONE)
+        asked.run.cancel(CLIENT_GONE)
         assert nothing_is_held(link)
-        assert not link.caller.cancellations._running
+        assert len(link.caller.cancellations) == 0
 
 
 async def test_cancelled_on_the_long_way_it_says_nothing_and_gives_its_place_back() -> None:
@@ -300,9 +297,8 @@ async def test_cancelled_on_the_long_way_it_says_nothing_and_gives_its_place_bac
         await has_heard(instance, 1)
         await instance.connections_dropped()
         await has_heard(instance, 2)
-        asked.on_way.cancel()
-        asked.on_way.cancel()
-        await asyncio.gather(*link.caller._carried_on, return_exceptions=True)
+        asked.run.cancel()
+        asked.run.cancel()
         await asyncio.sleep(0)
         assert nothing_is_held(link)
         assert asked.results == []
@@ -328,74 +324,6 @@ async def test_a_defect_costs_one_call_and_no_place(monkeypatch: pytest.MonkeyPa
             assert (await Asked(link, tool_call()).error())["code"] == "internal"
         assert nothing_is_held(link)
         await Asked(link, tool_call()).result()
-
-
-class Due:
-    def __init__(self, due_s: float) -> None:
-        self.due_s = due_s
-        self.expired = False
-
-    def expire(self) -> None:
-        self.expired = True
-
-
-def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
-    loop = VirtualLoop()
-
-    async def story() -> None:
-        now = loop.time()
-        deadlines = Deadlines(loop)
-        late, early, dropped, moved = Due(now + 9), Due(now + 3), Due(now + 2), Due(now + 1)
-        for one in (late, early, dropped, moved):
-            deadlines.add(one)
-        deadlines.drop(dropped)
-        moved.due_s = now + 6
-        await asyncio.sleep(4)
-        assert [one.expired for one in (late, early, dropped, moved)] == [False, True, False, False]
-        await asyncio.sleep(3)
-        assert [one.expired for one in (late, moved)] == [False, True]
-        await asyncio.sleep(3)
-        assert late.expired
-        assert math.isinf(deadlines._fires_s)
-        deadlines.close()
-
-    loop.run_until_complete(story())
-    loop.close()
-
-
-def test_one_that_fails_to_end_costs_the_others_nothing() -> None:
-    loop = VirtualLoop()
-    failures: list[object] = []
-    loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
-
-    class Broken(Due):
-        def expire(self) -> None:
-            raise RuntimeError("a defect")
-
-    async def story() -> None:
-        deadlines = Deadlines(loop)
-        now = loop.time()
-        others = [Due(now + 1), Due(now + 1), Due(now + 2)]
-        for one in (*others, Broken(now + 1)):
-            deadlines.add(one)
-        await asyncio.sleep(3)
-        assert all(one.expired for one in others)
-        deadlines.close()
-
-    loop.run_until_complete(story())
-    loop.close()
-    assert [str(failure) for failure in failures] == ["a defect"]
-
-
-async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket_its_moment() -> None:
-    loop = asyncio.get_running_loop()
-    deadlines = Deadlines(loop)
-    overdue = Due(loop.time() - LATE_S - 1)
-    deadlines.add(overdue)
-    await asyncio.sleep(0.001)
-    assert not overdue.expired
-    assert overdue.due_s > loop.time() + GRACE_S / 2
-    deadlines.close()
 
 
 def unseeable(instance: FakeInstance) -> Target:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,140 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummer.core.errors import BrummerError, TransportError
-from brummer.link import express
-from brummer.link.admission import Gate
-from brummer.link.budget import QUEUED_PER_PLACE, Budget, Place, Purpose
 from brummer.link.call import Call
-from brummer.link.connections import Connections
-from brummer.link.errors import Busy
-from brummer.link.opening import Probe
+from brummer.link.probe import Probe
 from brummer.link.state import State
+from brummer.pool.lease import Purpose
+from brummer.pool.pool import Busy, Connections, Pool
 from brummer.settings.limits import Limits
 from brummer.testing.virtual_time import VirtualLoop
-from brummer.wire.http.connection import HttpConnection
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
 
+from .fake_dialler import FakeDialler, User
 from .fakes import FakeInstance, answer_with_arguments
 from .test_link import CalledLink, eventually, never, reached, running, unused_port
 
 LIMIT = 8
 
 
-class FakeConnection:
-    def __init__(self, place: Place, heard_s: float) -> None:
-        self.place = place
-        self.heard_s = heard_s
-
-
-class FakeOwner:
-    """Its connections idle from the moment on at which they are kept."""
-
-    def __init__(self) -> None:
-        self.kept: list[FakeConnection] = []
-
-    def keep(self, place: Place, heard_s: float = 0.0) -> None:
-        self.kept.append(FakeConnection(place, heard_s))
-
-    def idle(self, purpose: Purpose | None) -> list[HttpConnection]:
-        return cast("list[HttpConnection]", [each for each in self.kept if purpose in (None, each.place.purpose)])
-
-    def give_up(self, connection: HttpConnection) -> None:
-        given_up = cast("FakeConnection", connection)
-        self.kept.remove(given_up)
-        given_up.place.give_back()
-
-
-async def taken(budget: Budget, owner: FakeOwner, purpose: Purpose, count: int) -> list[Place]:
-    return [await budget.take(purpose, owner) for _ in range(count)]
-
-
-async def waiting(budget: Budget, owner: FakeOwner, purpose: Purpose) -> "asyncio.Task[Place]":
-    task = asyncio.create_task(budget.take(purpose, owner))
-    await asyncio.sleep(0)
-    assert not task.done()
-    return task
-
-
-async def test_calls_leave_a_reserve_for_what_the_hub_wants_for_itself() -> None:
-    budget, owner = Budget(LIMIT), FakeOwner()
-    await taken(budget, owner, Purpose.CALL, LIMIT - 1)
-    one_more = await waiting(budget, owner, Purpose.CALL)
-    (probe,) = await taken(budget, owner, Purpose.OWN, 1)
-    assert budget.taken == LIMIT
-    probe.give_back()
-    await asyncio.sleep(0)
-    assert not one_more.done()
-    one_more.cancel()
-
-
-async def test_calls_that_wait_for_an_event_take_half_of_all_at_the_most() -> None:
-    budget, owner = Budget(LIMIT), FakeOwner()
-    await taken(budget, owner, Purpose.WAIT, LIMIT // 2)
-    one_more = await waiting(budget, owner, Purpose.WAIT)
-    await taken(budget, owner, Purpose.CALL, 1)
-    assert budget.wanted == {Purpose.WAIT}  # a call's connection would be of no use to it
-    one_more.cancel()
-
-
-async def test_the_connection_that_has_idled_longest_makes_room() -> None:
-    budget, owner, other = Budget(LIMIT), FakeOwner(), FakeOwner()
-    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
-    for heard_s, place in enumerate(places[:3], 5):
-        owner.keep(place, heard_s)
-    await taken(budget, other, Purpose.CALL, 1)
-    assert [each.heard_s for each in owner.kept] == [6, 7]
-    assert budget.given_up == 1
-
-
-async def test_who_waits_is_served_in_turn_and_the_hub_itself_first() -> None:
-    budget, owner = Budget(LIMIT), FakeOwner()
-    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
-    await taken(budget, owner, Purpose.OWN, 1)
-    first, second = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
-    own = await waiting(budget, owner, Purpose.OWN)
-    for place in places[:2]:
-        place.give_back()
-    await asyncio.sleep(0)
-    assert (own.done(), first.done(), second.done()) == (True, False, False)
-    places[2].give_back()
-    await asyncio.sleep(0)
-    assert (first.done(), second.done()) == (True, False)
-    second.cancel()
-
-
-async def test_a_queue_that_is_full_refuses_at_once_and_never_the_hub_itself() -> None:
-    budget, owner = Budget(LIMIT), FakeOwner()
-    await taken(budget, owner, Purpose.CALL, LIMIT - 1)
-    await taken(budget, owner, Purpose.OWN, 1)
-    queue = [await waiting(budget, owner, Purpose.CALL) for _ in range(LIMIT * QUEUED_PER_PLACE)]
-    with pytest.raises(Busy) as caught:
-        await budget.take(Purpose.CALL, owner)
-    assert caught.value.context == {"connections": LIMIT, "queued": len(queue)}
-    assert caught.value.retry_after_s
-    queue.append(await waiting(budget, owner, Purpose.OWN))
-    for task in queue:
-        task.cancel()
-
-
-async def test_whoever_gives_up_waiting_leaves_the_place_to_the_next() -> None:
-    budget, owner = Budget(LIMIT), FakeOwner()
-    places = await taken(budget, owner, Purpose.CALL, LIMIT - 1)
-    first, second = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
-    places[0].give_back()  # it is the first one's, who has yet to wake up
-    first.cancel()
-    place = await second
-    for each in (*places, place):
-        each.give_back()
-    assert (budget.taken, budget.queued, budget.wanted) == (0, 0, frozenset())
-
-
-# With links.
-
-
-@pytest.mark.parametrize("purpose", list(Purpose))
 @pytest.mark.parametrize("how", ["refused", "stranger", "silent"])
-async def test_a_connection_that_comes_to_nothing_gives_its_place_back(purpose: Purpose, how: str) -> None:
+async def test_a_dial_that_comes_to_nothing_leaves_no_connection(how: str) -> None:
     async with FakeInstance() as instance:
         target = instance.target
         if how == "refused":
@@ -154,60 +39,56 @@ async def test_a_connection_that_comes_to_nothing_gives_its_place_back(purpose: 
             target = dataclasses.replace(target, generation="another")
         else:
             instance.speaks.clear()
-        connections = Connections(lambda: target, lambda: None, budget=(budget := Budget(LIMIT)))
-        opening = asyncio.create_task(connections.open(purpose))
+        pool = Pool(Limits(connections=LIMIT))
+        link = CalledLink(target, pool=pool)
+        over = asyncio.Event()
+        dial = link.connections.dial(over.set)
+        over.clear()
         if how == "silent":
             await eventually(lambda: instance.connections == 1)
-            opening.cancel()
-        with contextlib.suppress(TransportError, asyncio.CancelledError):
-            await opening
-        assert opening.cancelled() or opening.exception() is not None
-        assert (budget.taken, budget.queued) == (0, 0)
+            await dial.end()
+        else:
+            async with asyncio.timeout(30):
+                await over.wait()
+            with pytest.raises(TransportError):
+                dial.result()
+        assert (pool.connections, pool.is_wanted) == (0, False)
 
 
 class Crowd:
     """Some instances, each with a link, that share a hub's places."""
 
-    def __init__(self, instances: list[FakeInstance], links: list[CalledLink], gate: Gate) -> None:
+    def __init__(self, instances: list[FakeInstance], links: list[CalledLink], pool: Pool) -> None:
         self.instances = instances
         self.links = links
-        self.gate = gate
+        self.pool = pool
 
     @property
     def connections(self) -> int:
         return sum(instance.connections for instance in self.instances)
 
     def held(self) -> dict[str, int]:
-        """All that calls hold; an idle connection is nobody's."""
-        total = self.gate.total
-        lanes = [lane.slots for link in self.links for lane in (link.caller.quick, link.caller.waiting)]
-        pools = [pool for link in self.links for pool in _pools(link)]
-        idle = sum(len(pool.idle) for pool in pools)
+        """All that calls hold; an idle connection is held by none."""
+        pool = self.pool
         return {
-            "in all": total.taken + total.queued,
-            "lanes": sum(slots.taken + slots.queued for slots in lanes),
-            "parked": self.gate.parked,
-            "pools": sum(pool.in_use + len(pool._queue) for pool in pools),
-            "places": self.gate.budget.taken - idle,
-            "waiting for places": self.gate.budget.queued,
-            "deadlines": sum(len(link.caller.deadlines._dated) for link in self.links),
+            "slots": pool.in_flight + pool.queued,
+            "parked": pool.parked,
+            "in use": sum(pool.in_use),
+            "wanted": int(pool.is_wanted),
+            "waited for": sum(link.caller.is_waited_for for link in self.links),
         }
-
-
-def _pools(link: CalledLink) -> list[Any]:
-    return [link.connections.calls, link.connections.waits, link.connections.cancellations]
 
 
 @contextlib.asynccontextmanager
 async def crowd(count: int, limits: Limits) -> AsyncIterator[Crowd]:
-    gate = Gate(limits)
+    pool = Pool(limits)
     async with contextlib.AsyncExitStack() as stack:
         instances = [await stack.enter_async_context(FakeInstance()) for _ in range(count)]
-        links = [await stack.enter_async_context(running(each.target, limits, gate)) for each in instances]
+        links = [await stack.enter_async_context(running(each.target, limits, pool)) for each in instances]
         for link in links:
             await reached(link, State.READY)
-        yield Crowd(instances, links, gate)
-    assert (gate.budget.taken, gate.budget.queued) == (0, 0)
+        yield Crowd(instances, links, pool)
+    assert (pool.connections, pool.is_wanted) == (0, False)
 
 
 def a_call(number: int, *, waits: bool = False, deadline_s: float = 5.0) -> Call:
@@ -222,7 +103,7 @@ async def test_more_instances_than_connections_are_all_ready_and_all_answer() ->
             for number, link in enumerate(here.links):
                 result = msgspec.json.decode(await link.call(a_call(number)))
                 assert result["structuredContent"] == {"n": number}
-        assert here.gate.budget.taken <= 5
+        assert here.pool.connections <= 5
         assert all(link.state is State.READY for link in here.links)
         assert all(tuple(moved.event.value for moved in link.history) == ("dialled", "proven") for link in here.links)
 
@@ -267,22 +148,6 @@ async def test_a_stopped_instance_does_not_keep_the_place_that_others_are_probed
         here.instances[0].speaks.set()
 
 
-async def test_who_waits_for_one_of_the_hubs_own_places_closes_no_connection_of_calls() -> None:
-    async with crowd(2, Limits(connections=LIMIT)) as here:
-        budget, owner = here.gate.budget, here.links[0].connections
-        places = [await budget.take(Purpose.OWN, owner) for _ in range(LIMIT // 4)]
-        one_more = asyncio.create_task(budget.take(Purpose.OWN, owner))
-        await asyncio.sleep(0)
-        assert not one_more.done()
-        assert [link.connections.size for link in here.links] == [1, 1]
-        await here.links[0].call(a_call(1))
-        owner.drop_idle()  # what closes is no room for it either
-        assert (budget.given_up, owner.size) == (0, 0)
-        for place in places:
-            place.give_back()
-        (await one_more).give_back()
-
-
 async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_connection() -> None:
     async with crowd(1, Limits(connections=LIMIT)) as here:
         link = here.links[0]
@@ -291,7 +156,7 @@ async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_con
         link.retarget(link.target, "a new record")
         await reached(link, State.CONNECTING)
         await reached(link, State.READY)
-        assert here.gate.budget.taken == 1
+        assert here.pool.connections == 1
 
 
 async def test_who_waited_for_a_connection_while_another_run_came_is_not_run_there_again() -> None:
@@ -300,16 +165,16 @@ async def test_who_waited_for_a_connection_while_another_run_came_is_not_run_the
         instance.answer = never
         calls = [asyncio.create_task(link.call(a_call(number))) for number in range(2)]
         await eventually(lambda: len(instance.calls) == 2)
-        budget, owner = here.gate.budget, FakeOwner()
-        places = await taken(budget, owner, Purpose.CALL, 1)
-        others = [await waiting(budget, owner, Purpose.CALL) for _ in range(2)]
-        instance.drop_connections()
-        places += [await other for other in others]
-        await eventually(lambda: budget.queued == len(calls))
+        others = Connections(here.pool, "others", dialler := FakeDialler(), lambda: None)
+        users = [User(others) for _ in range(3)]
+        for user in users:
+            user.acquire()
+        instance.drop_connections()  # the others get the connections
+        await eventually(lambda: len(dialler.dials) == len(users))
+        await eventually(lambda: here.pool.wants(Purpose.CALL))
         link.retarget(another.target, "a new record")
         await reached(link, State.CONNECTING)
-        for place in places:
-            place.give_back()
+        others.end()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [getattr(each, "code", each) for each in outcomes] == ["outcome_unknown"] * 2
         assert another.calls == []
@@ -355,7 +220,7 @@ class Schedule:
                 self._looks.append(asyncio.create_task(self._here.links[what[0]].check()))
             case "pass":
                 await asyncio.sleep(what[0])
-        assert self._here.gate.budget.taken <= self._here.gate.budget.limit
+        assert self._here.pool.connections <= self._here.pool.limits.connections
 
     async def end(self) -> None:
         for instance in self._here.instances:
@@ -372,7 +237,7 @@ class Schedule:
         call = a_call(int(takes_s * 10), waits=waits, deadline_s=2.0)
         if short:
             with contextlib.suppress(Busy):
-                if (on_way := express.send(caller, call, lambda _: None)) is not None:
+                if (on_way := caller.fast_path(call, lambda _: None)) is not None:
                     self._calls.append(on_way)
         else:
             self._calls.append(asyncio.create_task(caller.call(call)))

@@ -1,0 +1,1 @@
+"""A call over a link: its run, its deadline, its outcome."""

@@ -1,0 +1,561 @@
+"""The run of one call over a link, from its begin to its one end.
+
+Theory of operation: `CallRun` is a state machine without a task. Whatever it waits for calls it back: the pool (a slot,
+a connection), the link's parking (ready), the connection (the response), a timer. `TRANSITIONS` has every step that it
+may take. All ends go through `_finish`, which delivers the answer, gives everything back and tells of the end, once.
+
+A run takes a slot, waits until its link is ready, borrows a connection, and sends the call. If the connection is lost,
+it waits until the link is ready again, and sends the call again if no byte of it was sent or its tool may be repeated.
+Else it asks for the call again under its key: the same run of the instance knows whether it ran
+(`brummer.instance.ledger`). Another run can't know, so there the outcome is unknown, and the call is never sent again.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from brummer.calls import refusals
+from brummer.calls.outcomes import is_answer, may_be_asked, outcome_of
+from brummer.core.errors import BrummerError, NoRoom, TransportError
+from brummer.link.call import Answers, Call
+from brummer.link.errors import COME_BACK_S, NotBegun
+from brummer.link.peer import Peer
+from brummer.link.state import ENDED as ENDED_LINKS
+from brummer.link.state import State as LinkState
+from brummer.pool.lease import Lease, Purpose
+from brummer.pool.pool import Busy
+from brummer.wire.http.connection import HttpConnection, Response
+from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
+
+if TYPE_CHECKING:
+    from brummer.calls.caller import Caller
+
+_log = logging.getLogger(__name__)
+
+SENT_AT_ONCE: Final = 4
+"""So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second
+at the most: a server that drops every connection on this very call must fill neither its core nor ours.
+"""
+
+ROOM_AGAIN_S: Final = 1.0
+"""The pause before an answer that found no memory here is asked for again: large answers under way last about so long.
+"""
+
+Substitute = Callable[[BrummerError], Coroutine[Any, Any, bytes | None] | None]
+"""Returns what answers in place of an instance after this error; None: the error stands.
+
+The coroutine returns the result; None: it has none, so the instance is asked again, with more time.
+"""
+
+
+class State(StrEnum):
+    """What a run waits for, or how it has ended."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    """For a slot."""
+    ADMITTED = "admitted"
+    """It has a slot and takes the next step."""
+    PARKED = "parked"
+    """For its link."""
+    PAUSED = "paused"
+    """For a time that was set."""
+    CONNECTING = "connecting"
+    SENT = "sent"
+    REPLACED = "replaced"
+    """For its substitute."""
+    ANSWERED = "answered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Event(StrEnum):
+    """What has happened to a run."""
+
+    QUEUED = "queued"
+    ADMITTED = "admitted"
+    PARKED = "parked"
+    PAUSED = "paused"
+    WAITED = "waited"
+    """What it waited for is there."""
+    CONNECTION_WANTED = "connection_wanted"
+    SENT = "sent"
+    LOST = "lost"
+    """The request is not answered, and another may be."""
+    REFUSED = "refused"
+    """The request was answered, without a result."""
+    REPLACED = "replaced"
+    RESTARTED = "restarted"
+    ANSWERED = "answered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+_S, _E = State, Event
+
+_ENDS: Final = {
+    _E.FAILED: _S.FAILED,
+    _E.EXPIRED: _S.FAILED,
+    _E.CANCELLED: _S.CANCELLED,
+    _E.REPLACED: _S.REPLACED,
+}
+
+TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
+    _S.NEW: {_E.QUEUED: _S.QUEUED, _E.ADMITTED: _S.ADMITTED, **_ENDS},
+    _S.QUEUED: {_E.ADMITTED: _S.ADMITTED, **_ENDS},
+    _S.ADMITTED: {
+        _E.PARKED: _S.PARKED,
+        _E.PAUSED: _S.PAUSED,
+        _E.CONNECTION_WANTED: _S.CONNECTING,
+        _E.SENT: _S.SENT,
+        **_ENDS,
+    },
+    _S.PARKED: {_E.WAITED: _S.ADMITTED, **_ENDS},
+    _S.PAUSED: {_E.WAITED: _S.ADMITTED, **_ENDS},
+    _S.CONNECTING: {_E.WAITED: _S.ADMITTED, **_ENDS},
+    _S.SENT: {_E.ANSWERED: _S.ANSWERED, _E.LOST: _S.ADMITTED, _E.REFUSED: _S.ADMITTED, **_ENDS},
+    _S.REPLACED: {
+        _E.ANSWERED: _S.ANSWERED,
+        _E.RESTARTED: _S.NEW,
+        _E.FAILED: _S.FAILED,
+        _E.CANCELLED: _S.CANCELLED,
+    },
+    _S.ANSWERED: {},
+    _S.FAILED: {},
+    _S.CANCELLED: {},
+}
+
+
+ENDED: Final = frozenset(state for state, events in TRANSITIONS.items() if not events)
+
+
+class CallRun(RunningCall):
+    """Calls ``on_result`` or ``on_error``, once, never before `start` returns and never after `cancel`.
+
+    The run is a `brummer.pool.lease.Holder`, a `brummer.link.parking.Parked` and a `brummer.calls.deadlines.Dated`.
+    """
+
+    __slots__ = (
+        "_answers", "_caller", "_delivery", "_first_error", "_is_starting", "_lease", "_link", "_losses", "_on_error",
+        "_on_result", "_parked_until_s", "_sent_s", "_substitute", "_target", "_task", "_timer", "call", "state",
+    )  # fmt: skip
+
+    _answers: Answers
+    _target: Peer
+    _sent_s: float
+
+    def __init__(
+        self,
+        caller: "Caller",
+        call: Call,
+        on_result: Callable[[bytes], object],
+        on_error: Callable[[BrummerError], object],
+        substitute: Substitute | None = None,
+    ) -> None:
+        self._caller = caller
+        self._link = caller.link
+        self.call = call
+        self._on_result = on_result
+        self._on_error = on_error
+        self._substitute = substitute
+        self.state = State.NEW
+        purpose = Purpose.WAIT if call.waits else Purpose.CALL
+        self._lease = Lease(caller.link.connections, purpose, call.flow, self)
+        self._losses = 0
+        self._parked_until_s = math.inf
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._delivery: asyncio.Handle | None = None
+        self._first_error: BrummerError | None = None
+        self._is_starting = False
+
+    def __repr__(self) -> str:
+        return f"<CallRun {self.call.key} {self.call.tool} {self.state}>"
+
+    def start(self) -> None:
+        """Give the call a key, start its deadline, and send it if nothing has to be waited for."""
+        self.call.key = self._caller.next_key()
+        self._start()
+
+    def _start(self) -> None:
+        caller, link = self._caller, self._link
+        self.call.begin(caller.loop.time())
+        caller.deadlines.add(self)
+        self._is_starting = True
+        try:
+            if link.state is not LinkState.READY:
+                self._ask_breaker()
+            if self._lease.acquire_slot():
+                self._advance(Event.ADMITTED)
+            else:
+                self._move(Event.QUEUED)
+        except Exception as failure:  # noqa: BLE001 — a defect becomes a `BrummerError` with an outcome
+            self._fail(failure)
+        self._is_starting = False
+
+    def cancel(self, message: str | None = None) -> None:
+        """The answer is not needed any more; with `brummer.wire.mcp.server.CLIENT_GONE` the work continues."""
+        if self.state in ENDED:
+            if self._delivery is not None:
+                self._delivery.cancel()
+            return
+        self._abandon()
+        self._finish(Event.CANCELLED, None)
+        self._link.breaker.abandoned()
+        if message != CLIENT_GONE:
+            self._caller.cancellations.send(self.call)
+
+    # As something with a deadline.
+
+    @property
+    def due_s(self) -> float:
+        return min(self.call.due_s, self._parked_until_s)
+
+    def postpone(self, due_s: float) -> None:
+        self.call.due_s = max(self.call.due_s, due_s)
+        self._parked_until_s = max(self._parked_until_s, due_s)
+
+    def expire(self) -> None:
+        """The deadline, or the longest time to wait for the link, has passed."""
+        is_late = self._caller.loop.time() >= self.call.due_s
+        failure: Exception
+        try:
+            self._caller.count_failure()
+            explain = refusals.deadline_exceeded if is_late else refusals.parked_too_long
+            failure = explain(self._link, self.call)
+        except Exception as error:  # noqa: BLE001 — also a call without an explanation must be answered
+            failure = error
+        self._fail(failure, Event.EXPIRED)
+
+    # As the holder of a lease, and as a waiter for the link.
+
+    def on_slot(self) -> None:
+        self._advance(Event.ADMITTED)
+
+    def on_connection(self, connection: HttpConnection) -> None:
+        self._move(Event.WAITED)
+        try:
+            self._check_run()  # another may have come while we waited for the connection
+            self._send(connection)
+        except Exception as failure:  # noqa: BLE001 — as above
+            self._fail(failure)
+
+    def on_no_connection(self, error: BaseException | None) -> None:
+        self._move(Event.WAITED)
+        try:
+            if error is None:
+                self._go_on()
+            elif not isinstance(error, TransportError):
+                self._fail(error)
+            elif is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
+                self._come_back(error)
+            else:
+                self._link.distrust(error)
+                self._park()
+        except Exception as failure:  # noqa: BLE001 — as above
+            self._fail(failure)
+
+    def on_ready(self) -> None:
+        self._leave_parking()
+        self._move(Event.WAITED)
+        self.call.add_event("released")
+        try:
+            self._connect()
+        except Exception as failure:  # noqa: BLE001 — as above
+            self._fail(failure)
+
+    def on_hopeless(self, error: BrummerError) -> None:
+        self._fail(error)
+
+    # One step after the other.
+
+    def _move(self, event: Event) -> None:
+        self.state = TRANSITIONS[self.state][event]
+
+    def _advance(self, event: Event) -> None:
+        """After this event it has a slot, and nothing of it is under way."""
+        self._move(event)
+        try:
+            self._go_on()
+        except Exception as failure:  # noqa: BLE001 — as above
+            self._fail(failure)
+
+    def _go_on(self) -> None:
+        link = self._link
+        connections = link.connections
+        if (
+            link.state is not LinkState.READY
+            or self._losses >= SENT_AT_ONCE
+            or (not connections.idle and connections.are_lost)
+        ):
+            self._park()
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
+        self._check_run()
+        self._link.call_sent(self._caller.loop.time())  # to get a connection may be all it takes to wait for ever
+        try:
+            connection = self._lease.acquire()
+        except Busy as error:
+            if not self.call.was_sent:
+                raise
+            self._pause(error.retry_after_s or 0.0)  # only by asking again can it learn its result
+            return
+        if connection is None:
+            self._move(Event.CONNECTION_WANTED)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: HttpConnection) -> None:
+        target, loop = self._link.target, self._caller.loop
+        self._target, self._sent_s = target, loop.time()
+        self._move(Event.SENT)
+        prepared = target.request(connection, self.call)
+        if prepared is None:
+            self._task = self._caller.run(target.ask(connection, self.call), f"call {self.call.key}")
+            self._task.add_done_callback(self._on_asked)
+            return
+        request, self._answers = prepared
+        try:
+            connection.send(request, self._on_response, self._answers.on_event)
+        except TransportError as error:
+            self._on_failure(error)
+
+    def _on_response(self, outcome: Response | TransportError) -> None:
+        if self.state is not State.SENT:  # it was abandoned
+            return
+        if isinstance(outcome, TransportError):
+            self._on_failure(outcome)
+            return
+        try:
+            result = self._answers.result(outcome)
+        except Exception as failure:  # noqa: BLE001 — as above
+            self._on_failure(failure)
+        else:
+            self._on_answer(result)
+
+    def _on_asked(self, task: "asyncio.Task[bytes]") -> None:
+        failure = None if task.cancelled() else task.exception()  # looked at in any case, else asyncio complains of it
+        if task is not self._task:  # it was abandoned
+            return
+        self._task = None
+        if task.cancelled():
+            self._fail(asyncio.CancelledError())
+        elif failure is not None:
+            self._on_failure(failure)
+        else:
+            self._on_answer(task.result())
+
+    def _on_answer(self, result: bytes) -> None:
+        took_s = None if self.call.waits else self._caller.loop.time() - self._sent_s
+        self._finish(Event.ANSWERED, result)
+        self._link.call_answered(took_s)
+
+    def _on_failure(self, failure: BaseException) -> None:
+        """The request was not answered, or not with a result."""
+        try:
+            if isinstance(failure, NotBegun):
+                self._move(Event.REFUSED)
+                self._take_refusal(failure)
+                self._resend()
+            elif isinstance(failure, NoRoom) and self._may_ask_for_answer_again():
+                self._lease.release()
+                self._move(Event.LOST)
+                self._pause(ROOM_AGAIN_S)
+            elif isinstance(failure, TransportError) and not is_answer(failure):
+                self._lose(failure)
+            else:  # it is the instance's answer
+                self._move(Event.REFUSED)
+                self._fail(failure)
+        except Exception as error:  # noqa: BLE001 — as above
+            self._fail(error)
+
+    def _lose(self, error: TransportError) -> None:
+        if self._lease.connection is not None:
+            self._lease.connection.close()
+        if error.sent:
+            self.call.note_unanswered(self._target.generation)
+        self._link.distrust(error)
+        self._move(Event.LOST)
+        self.call.add_event("connection_lost")
+        self._resend()
+
+    def _resend(self) -> None:
+        self._losses += 1
+        self._lease.release()
+        self._go_on()
+
+    # What it may have to wait for.
+
+    def _park(self) -> None:
+        """Wait for the link to become ready. Raises `BrummerError` if that is of no use."""
+        call, link = self.call, self._link
+        if link.state in ENDED_LINKS and (error := self._caller.hopeless(call)):
+            raise error
+        link.hint()
+        link.connections.pool.park(link.target.instance_id, may_have_run=call.was_sent)
+        self._move(Event.PARKED)
+        call.was_parked = True
+        self._parked_until_s = math.inf
+        if not call.was_sent:
+            self._parked_until_s = self._caller.loop.time() + refusals.PARK_S
+            self._caller.deadlines.add(self)
+        link.parking.add(self)
+        call.add_event("parked")
+
+    def _leave_parking(self) -> None:
+        self._parked_until_s = math.inf
+        self._link.parking.remove(self)
+        self._link.connections.pool.unpark()
+
+    def _pause(self, seconds: float) -> None:
+        self._move(Event.PAUSED)
+        self._timer = self._caller.loop.call_later(seconds, self._on_paused)
+
+    def _on_paused(self) -> None:
+        self._timer = None
+        self._advance(Event.WAITED)
+
+    def _come_back(self, refusal: TransportError) -> None:
+        """Wait for the time that the server has set. Raises the refusal if all such waits together are too long."""
+        call, wait_s = self.call, refusal.retry_after_s or 0.0
+        if not refusal.transient or not 0 < wait_s <= min(COME_BACK_S, call.deadline_s) - call.refused_s:
+            raise refusal
+        call.refused_s += wait_s
+        call.due_s = min(call.latest_s, max(call.due_s, self._caller.loop.time() + wait_s + call.deadline_s))
+        self._pause(wait_s)
+
+    # What decides.
+
+    def _ask_breaker(self) -> None:
+        """A link that is ready has closed its breaker, so only a call that would have to wait is refused."""
+        link, now_s = self._link, self._caller.loop.time()
+        if not link.breaker.admits(now_s):
+            raise refusals.breaker_open(link, now_s)
+
+    def _check_run(self) -> None:
+        """Raises `OutcomeUnknown` if the call may have run, and this peer can't tell."""
+        if not may_be_asked(self.call, self._link.target):
+            raise refusals.outcome_unknown(self._link, self.call)
+
+    def _take_refusal(self, refusal: NotBegun) -> None:
+        """The instance did not begin the call on this request, so it may be sent again with the new position and clock.
+
+        Raises `CallForgotten` if an earlier request may have run it, `Busy` if it would be refused again.
+        """
+        self._target.note_ledger(refusal.data.ledger_position, refusal.data.clock_s)
+        if refusal.data.why == "forgotten" and self.call.must_not_be_resent:
+            raise refusals.forgotten(self._link)
+        if refusal.data.why == "no_room" and not self.call.was_sent:
+            raise refusals.short_of_memory(self._link)
+
+    def _may_ask_for_answer_again(self) -> bool:
+        """The answer found no memory here, and the instance keeps it under the call's key for another request.
+
+        The ledger keeps no answer of a call that may be repeated: it fails, and its agent can repeat it.
+        """
+        call, target = self.call, self._target
+        if call.repeatable or not target.has_ledger:
+            return False
+        call.note_unanswered(target.generation)
+        return self._caller.loop.time() + ROOM_AGAIN_S < call.due_s
+
+    # The end.
+
+    def _abandon(self) -> None:
+        """Stop what it waits for, beside what its lease waits for."""
+        task, self._task = self._task, None
+        if self.state is State.PARKED:
+            self._leave_parking()
+        elif self._timer is not None:
+            self._timer.cancel()
+        elif self.state is State.SENT:
+            self._move(Event.LOST)
+            self.call.note_unanswered(self._target.generation)
+            if self._lease.connection is not None:
+                self._lease.connection.close()  # the answer is still on its way
+        if task is not None:
+            task.cancel()
+
+    def _fail(self, failure: BaseException, event: Event = Event.FAILED) -> None:
+        """Ask the substitute, or end with this error. Never raises."""
+        self._abandon()
+        error = refusals.known(self.call, failure)
+        error.outcome = outcome_of(self.call, error)
+        answering = self._ask_substitute(error)
+        if answering is None:
+            self._finish(event, error)
+            return
+        self._let_go()
+        self._move(Event.REPLACED)
+        self._first_error = error
+        self._task = self._caller.run(answering, f"substitute for call {self.call.key}")
+        self._task.add_done_callback(self._on_substitute)
+
+    def _ask_substitute(self, error: BrummerError) -> Coroutine[Any, Any, bytes | None] | None:
+        substitute, self._substitute = self._substitute, None
+        try:
+            return substitute(error) if substitute is not None else None
+        except Exception:  # noqa: BLE001 — a defect there must not cost the answer
+            _log.exception("call %s failed, and so did its substitute", self.call.key)
+            return None
+
+    def _on_substitute(self, task: "asyncio.Task[bytes | None]") -> None:
+        failure = None if task.cancelled() else task.exception()  # as in `_on_asked`
+        if task is not self._task:
+            return
+        self._task = None
+        if task.cancelled():
+            self._finish(Event.FAILED, self._first_error)
+        elif failure is not None:
+            self._finish(Event.FAILED, refusals.known(self.call, failure))
+        elif (result := task.result()) is not None:
+            self._finish(Event.ANSWERED, result)
+        else:
+            self._first_error = None
+            self._move(Event.RESTARTED)
+            self._losses = 0
+            self.call.take_time()
+            self._start()
+
+    def _finish(self, event: Event, outcome: bytes | BrummerError | None) -> None:
+        """The one end: deliver the outcome, give everything back, tell of it. Never raises.
+
+        ``outcome`` None: it was cancelled. A run that has ended does not end again.
+        """
+        after = TRANSITIONS[self.state].get(event)
+        if after is None:
+            _log.error("call %s can't be %s: it is %s", self.call.key, event, self.state)
+            return
+        self.state = after
+        try:
+            if outcome is not None:
+                self._deliver(outcome)  # our books can wait until the answer is out
+        except Exception:  # noqa: BLE001 — the barrier
+            _log.exception("the end of call %s could not be delivered", self.call.key)
+        try:
+            self._let_go()
+            self._caller.tell(self.call, self._first_error or outcome)
+        except Exception:  # noqa: BLE001 — the barrier
+            _log.exception("the end of call %s could not be noted", self.call.key)
+
+    def _deliver(self, outcome: bytes | BrummerError) -> None:
+        if self._is_starting:
+            self._delivery = self._caller.loop.call_soon(self._deliver_now, outcome)
+        else:
+            self._deliver_now(outcome)
+
+    def _deliver_now(self, outcome: bytes | BrummerError) -> None:
+        if isinstance(outcome, bytes):
+            self._on_result(outcome)
+        else:
+            self._on_error(outcome)
+
+    def _let_go(self) -> None:
+        self._caller.deadlines.drop(self)
+        self._lease.end()
