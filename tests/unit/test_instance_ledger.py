@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.lost_calls import GRACE_S
-from brummer.instance import keyed_calls
 from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
 from brummer.wire.mcp.eras import Era
@@ -36,7 +35,7 @@ def test_bounds_hold_and_a_running_call_is_never_forgotten(sizes: list[int], run
     for number, size in enumerate(sizes):
         ledger.close(ledger.open(f"k{number}"), bytes(size), number + 1.5)
         assert len(ledger) <= 20
-        assert ledger._bytes <= 200
+        assert ledger.size_bytes <= 200
     assert all(ledger.find(f"running-{number}") for number in range(running))
 
 
@@ -107,6 +106,7 @@ class Counting:
     """A tool server whose one tool counts its runs and ends when it is let."""
 
     tools_json = b"[]"
+    call: ToolCall
 
     def __init__(self) -> None:
         self.runs = 0
@@ -119,6 +119,7 @@ class Counting:
 
     async def call_tool(self, call: ToolCall) -> bytes:
         self.runs += 1
+        self.call = call
         self.started.set()
         call.report_progress(self.runs)
         try:
@@ -284,13 +285,12 @@ async def test_a_cancellation_at_any_moment_of_the_start_is_answered_and_stays_i
         assert error["code"] == "cancelled"
         assert error["outcome"] == ("unknown" if tools.runs else "not_executed")
         assert content(await calls.call_tool(keyed("k")))["error"] == error
-    assert not calls._works
+    assert calls.running == 0
 
 
-async def test_work_that_nobody_comes_back_for_ends_with_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyed_calls, "GRACE_S", 0.01)
+async def test_work_ends_with_the_grace_period_if_no_request_attaches_again() -> None:
     tools = Counting()
-    calls = KeyedCalls(tools, frozenset())
+    calls = KeyedCalls(tools, frozenset(), grace_s=0.01)
     waiting = asyncio.create_task(calls.call_tool(keyed("k")))
     await tools.started.wait()
     waiting.cancel()
@@ -381,8 +381,8 @@ async def test_a_request_whose_progress_can_not_be_sent_does_not_affect_another_
     first = keyed("k")
     first.request.notify = broken
     waits = [asyncio.create_task(calls.call_tool(call)) for call in (first, keyed("k", heard))]
-    await asyncio.sleep(0)
-    calls._works["k"].request.notify(b"progress")
+    await tools.started.wait()
+    tools.call.request.notify(b"progress")
     tools.may_end.set()
     assert [content(result) for result in await asyncio.gather(*waits)] == [{"runs": 1}] * 2
     assert b"progress" in heard

@@ -59,11 +59,14 @@ class KeyedCalls:
         ledger: Ledger | None = None,
         admit: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = elapsed,
+        *,
+        grace_s: float = GRACE_S,
     ) -> None:
         self._admit = admit
         self._tools = tools
         self._reading = reading
         self._clock = clock
+        self._grace_s = grace_s
         self.ledger = Ledger() if ledger is None else ledger  # an empty one is false
         self._works: dict[str, _Work] = {}
         self._reads: set[str] = set()
@@ -144,7 +147,7 @@ class KeyedCalls:
         if (why := self._why_not(call)) is not None:
             raise self._not_begun(why, call)
         entry = self.ledger.open(key)
-        work = self._works[key] = _Work(call)
+        work = self._works[key] = _Work(call, self._grace_s)
         work.task = self._loop.create_task(self._run(work, entry, call), name=f"call {key}")
         return work
 
@@ -186,7 +189,8 @@ class _Work:
 
     task: asyncio.Task[bytes]
 
-    def __init__(self, call: ToolCall) -> None:
+    def __init__(self, call: ToolCall, grace_s: float) -> None:
+        self._grace_s = grace_s
         self._attached = 0
         self._has_begun = self._is_cancelled = False
         self._messages: Hook[bytes] = Hook()
@@ -204,7 +208,7 @@ class _Work:
             self._attached -= 1
             detach()
             if not self._attached and not self.task.done():
-                self._grace = asyncio.get_running_loop().call_later(GRACE_S, self.task.cancel, CLIENT_GONE)
+                self._grace = asyncio.get_running_loop().call_later(self._grace_s, self.task.cancel, CLIENT_GONE)
 
     def begin(self) -> bool:
         """Called at the start of its task; False if it was cancelled before."""

@@ -326,9 +326,7 @@ class LiveRun:
     def _release(self) -> None:
         """May be called twice."""
         self._context.live.pop(self.run, None)
-        if self._settling:
-            self._settling.cancel()
-            self._settling = None
+        self._stop_settling()
         self._open_journal = None
         if self._journal:
             self._journal.close()
@@ -358,9 +356,7 @@ class LiveRun:
         self._read_errors(batch)
 
     def _read_errors(self, batch: Batch) -> None:
-        if self._settling:
-            self._settling.cancel()
-            self._settling = None
+        self._stop_settling()
         if self.run.problems is None:
             from brummer.logs.error_groups import Problems  # noqa: PLC0415 - not before there is something to read
 
@@ -372,11 +368,14 @@ class LiveRun:
 
     def _settle_errors(self) -> None:
         """The error that was printed last is complete."""
+        self._stop_settling()
+        if self.run.problems is not None:
+            self._publish_errors(self.run.problems.settle(self._loop.time()))
+
+    def _stop_settling(self) -> None:
         if self._settling:
             self._settling.cancel()
             self._settling = None
-        if self.run.problems is not None:
-            self._publish_errors(self.run.problems.settle(self._loop.time()))
 
     def _publish_errors(self, errors: "list[ErrorGroup]") -> None:
         for error in errors:

@@ -22,7 +22,6 @@ from brummer.contract.tools import (
     RestartScript,
     RunScript,
     ScriptsStatus,
-    SearchLogs,
     StopProcess,
     TailLogs,
     WaitFor,
@@ -71,8 +70,8 @@ def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = No
         "scripts_stop": calls.stop,
         "scripts_restart": calls.restart,
         "scripts_status": calls.status,
-        "logs_tail": calls.tail,
-        "logs_search": calls.search,
+        "logs_tail": calls.lines,
+        "logs_search": calls.lines,
         "wait_for": calls.wait_for,
         "changes_since": calls.changes_since,
     }
@@ -175,12 +174,8 @@ class _Calls:
             return [found] if found else []
         return [run for run in reversed(self._manager.runs()) if run.name == process]
 
-    async def tail(self, wanted: TailLogs, _context: CallContext) -> Answer:
-        if past := await self._past_of(wanted.process):
-            return _lines(await past.lines(wanted))
-        return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))
-
-    async def search(self, wanted: SearchLogs, _context: CallContext) -> Answer:
+    async def lines(self, wanted: TailLogs, _context: CallContext) -> Answer:
+        """For logs_tail and, with `SearchLogs`, for logs_search."""
         if past := await self._past_of(wanted.process):
             return _lines(await past.lines(wanted))
         return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))
@@ -289,17 +284,18 @@ def _progress(context: CallContext, total_s: float, message: str) -> Iterator[No
     """Report the seconds waited at intervals, so that no client takes the silence for a failure."""
     loop = asyncio.get_running_loop()
     began = loop.time()
+    timer: asyncio.TimerHandle
 
-    async def report() -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_EVERY_S)
-            context.report_progress(round(loop.time() - began, 1), total_s, message)
+    def report() -> None:
+        nonlocal timer
+        timer = loop.call_later(PROGRESS_EVERY_S, report)
+        context.report_progress(round(loop.time() - began, 1), total_s, message)
 
-    reporting = loop.create_task(report(), name=f"progress: {message}")
+    timer = loop.call_later(PROGRESS_EVERY_S, report)
     try:
         yield
     finally:
-        reporting.cancel()
+        timer.cancel()
 
 
 def _shown(script: Script) -> Answer:
