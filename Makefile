@@ -56,6 +56,7 @@ docs: ## make the generated pages again
 	@$(VENV)/python tools/promises.py
 	@$(VENV)/python tools/command_table.py
 	@$(VENV)/python tools/chart.py
+	@$(VENV)/python tools/planted_table.py
 
 check: ## format, lint, types, floors, docs, lock
 	$(SETUP)
@@ -68,6 +69,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/python tools/promises.py --check
 	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/chart.py --check
+	@$(VENV)/python tools/planted_table.py --check
 	@$(VENV)/python tools/lock.py --check --offline
 
 chaos: ## faults against the real thing

@@ -50,13 +50,19 @@ class Scene:
         self.told: list[tuple[float, Event]] = []
         self.supervisor = Supervisor()
         self.network = ONLINE
+        self.shortage: OSError | None = None
         self.clock = VirtualClock(loop)
         self.clocks, self.links = Watch(), Watch()
         watches = (refused, refused) if sandboxed else (self.clocks, self.links)
-        sources = Sources(self.clock, lambda: self.network, *watches)
+        sources = Sources(self.clock, self._snapshot, *watches)
         self.monitor = Monitor(
             lambda event: self.told.append((loop.time() - START_S, event)), sources=sources, on_beat=on_beat
         )
+
+    def _snapshot(self) -> Snapshot:
+        if self.shortage is not None:
+            raise self.shortage
+        return self.network
 
     def failed(self) -> list[tuple[str, str]]:
         """Name and code of the recent failures."""
@@ -75,6 +81,34 @@ async def watching(
     finally:
         await scene.supervisor.close()
         assert (scene.clocks.hint, scene.links.hint) == (None, None)
+
+
+def test_a_shortage_that_hides_the_network_is_no_change_of_it() -> None:
+    async def story() -> None:
+        async with watching() as scene:
+            scene.shortage = OSError(errno.EMFILE, "no descriptor left")
+            assert scene.links.hint is not None
+            scene.links.hint()
+            await asyncio.sleep(2 * BEAT_S)
+            assert (scene.told, scene.failed(), scene.monitor.is_online) == ([], [], True)
+            scene.shortage, scene.network = None, OFFLINE
+            await asyncio.sleep(BEAT_S)
+            assert [type(event) for _, event in scene.told] == [NetworkChanged]
+            assert not scene.monitor.is_online
+
+    in_virtual_time(story())
+
+
+@pytest.mark.parametrize("look", [interfaces.default_sources, interfaces.loopback_is_up])
+def test_without_a_descriptor_nothing_is_said_of_the_network(
+    look: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "no descriptor left")
+
+    monkeypatch.setattr("brummer.host.interfaces.socket.socket", none_left)
+    with pytest.raises(OSError, match="no descriptor left"):
+        look()
 
 
 def test_a_hint_from_the_clocks_is_looked_at_at_once() -> None:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from brummer.core.errors import SHORTAGES
+
 DOCUMENTATION_ADDRESSES: Final = (
     (socket.AF_INET, "192.0.2.1"),
     (socket.AF_INET6, "2001:db8::1"),
@@ -19,7 +21,10 @@ DOCUMENTATION_ADDRESSES: Final = (
 
 
 def default_sources() -> tuple[str | None, str | None]:
-    """The addresses (IPv4, IPv6) from which we would speak to the outside; None without a route there. Microseconds."""
+    """The addresses (IPv4, IPv6) from which we would speak to the outside; None without a route there. Microseconds.
+
+    Raises OSError for want of descriptors or memory: that says nothing of the network.
+    """
     v4, v6 = (_source(family, address) for family, address in DOCUMENTATION_ADDRESSES)
     return v4, v6
 
@@ -31,7 +36,9 @@ def _source(family: int, address: str) -> str | None:
             sock.connect((address, 9))
             source: str = sock.getsockname()[0]
             return source
-    except OSError:
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         return None
 
 
@@ -55,12 +62,14 @@ _SIOCGIFFLAGS: Final = 0x8913 if sys.platform == "linux" else 0xC0206911
 
 
 def _flags(interface: str) -> int:
-    """The interface's flags; 0 when there is none of that name."""
+    """The interface's flags; 0 when there is none of that name. Raises OSError as `default_sources`."""
     request = struct.pack(f"{_NAME_BYTES}sh14x", os.fsencode(interface), 0)
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, request)
-    except OSError:
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         return 0
     flags: int = struct.unpack_from("H", answer, _NAME_BYTES)[0]
     return flags

@@ -31,6 +31,10 @@ REACH_EVERY_S: Final = 30.0
 """How often endpoints are asked while nothing changes; only if there are any."""
 
 
+_ASSUMED: Final = Snapshot(("unknown", None))
+"""Until the network can be seen for the first time it counts as online: calls find out soon if it is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkChanged:
     """``reasons`` in words; ``online`` and ``loopback`` as they are now."""
@@ -65,6 +69,7 @@ class Sources:
 
     clock: Clock = field(default_factory=clocks.SystemClock)
     snapshot: Callable[[], Snapshot] = snapshot
+    """Raises OSError while it can't tell."""
     watch_clocks: Callable[..., Any] = clocks.watch_clocks
     watch_network: Callable[..., Any] = interfaces.watch_network
 
@@ -87,7 +92,8 @@ class Monitor:
         self._endpoints = endpoints
         self._loop = asyncio.get_running_loop()
         self._detector = WakeDetector(self._sources.clock.reading())
-        self._network = self._sources.snapshot()
+        self._network = _ASSUMED
+        self._network = self._snapshot()
         self._reached: bool | None = None
         self._asked_s = float("-inf")
         self._reaching: asyncio.Task[None] | None = None
@@ -171,8 +177,15 @@ class Monitor:
         self._debounce = None
         self._check_network()
 
+    def _snapshot(self) -> Snapshot:
+        """The last one while a shortage of descriptors or memory hides the network."""
+        try:
+            return self._sources.snapshot()
+        except OSError:
+            return self._network
+
     def _check_network(self) -> None:
-        before, self._network = self._network, self._sources.snapshot()
+        before, self._network = self._network, self._snapshot()
         reasons = differences(before, self._network)
         if reasons:
             self._report(reasons)
