@@ -4,6 +4,7 @@ Its imports delay the start of every hub and instance, so each mode loads its ow
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,9 @@ from typing import Final
 from brummer import __version__
 from brummer.cli import options
 from brummer.cli.command_table import BY_NAME, SYNONYMS, usage
+from brummer.cli.messages import say
 from brummer.core.errors import NotFound
+from brummer.host.settings_files import read_settings
 from brummer.settings.table import Flags
 from brummer.settings.toml_file import nearest
 
@@ -70,24 +73,27 @@ def run(chosen: argparse.Namespace) -> int:
     if contradiction := _contradiction(chosen):
         raise options.WrongArguments(contradiction)
     flags = Flags(dict(chosen.set), tuple(chosen.server))
-    if chosen.test_resource_limits:
-        from brummer.cli.commands import resource_limits
-
-        return resource_limits.run(chosen.dir, flags, as_json=chosen.json)
-    if chosen.settings:
-        from brummer.cli.commands import settings
-
-        return settings.run(chosen.dir, flags, as_json=chosen.json)
     if chosen.mcp:
         from brummer.cli.commands import hub
 
-        if chosen.http is None:
-            return hub.serve_stdio(flags, chosen.metrics)
-        return hub.serve_http(chosen.http, flags, chosen.metrics)
+        return hub.run(chosen, flags)
     refuse_unknown_names(chosen.dir, chosen.scripts)
+    found = read_settings(chosen.dir.resolve(), os.environ, flags)
+    for problem in (*found.problems, *found.warnings):
+        say(problem.message)
+    if chosen.settings:
+        from brummer.cli.commands import settings
+
+        return settings.run(found, as_json=chosen.json)
+    if found.problems:
+        return 1
+    if chosen.test_resource_limits:
+        from brummer.cli.commands import resource_limits
+
+        return resource_limits.run(found, as_json=chosen.json)
     from brummer.cli.commands import instance
 
-    return instance.run(chosen, flags)
+    return instance.run(chosen, found.limits)
 
 
 def _contradiction(chosen: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 """``brum --mcp``: the hub on stdio, or over HTTP."""
 
+import argparse
 import contextlib
 import os
 from pathlib import Path
@@ -10,37 +11,22 @@ from brummer.cli.protocol_stream import take
 from brummer.host import loop
 from brummer.hub import service
 from brummer.settings.table import Flags
-from brummer.wire.http.listening import Address, Port
+from brummer.wire.http.listening import Port
 
 
-def serve_stdio(flags: Flags, metrics: Address | None) -> int:
-    """Serve until stdin ends, SIGTERM, or the end of the parent; returns the exit status."""
-    stream = take()
-    return loop.run(
-        service.serve_stdio(
-            stream.stdin,
-            stream.stdout,
-            stream.early_answer,
-            os.environ,
-            _working_directory(),
-            flags=flags,
-            metrics=port_of(metrics),
-        )
-    )
+def run(chosen: argparse.Namespace, flags: Flags) -> int:
+    """Serve until stdin ends, SIGTERM, or the end of the parent; over HTTP until SIGTERM or Ctrl-C.
 
-
-def serve_http(address: Address, flags: Flags, metrics: Address | None) -> int:
-    """Serve until SIGTERM or Ctrl-C; prints the URL once the port is open. Raises TokenUnusable."""
-    return loop.run(
-        service.serve_http(
-            Port(address, user_token),
-            os.environ,
-            _working_directory(),
-            announce=_announce,
-            flags=flags,
-            metrics=port_of(metrics),
-        )
-    )
+    Returns the exit status. Raises TokenUnusable.
+    """
+    place, metrics = _working_directory(), port_of(chosen.metrics)
+    if chosen.http is None:
+        stdin, stdout, early_answer = take()
+        hub = service.serve_stdio(stdin, stdout, early_answer, os.environ, place, flags=flags, metrics=metrics)
+    else:
+        port = Port(chosen.http, user_token)
+        hub = service.serve_http(port, os.environ, place, announce=_announce, flags=flags, metrics=metrics)
+    return loop.run(hub)
 
 
 def _working_directory() -> Path:

@@ -13,30 +13,21 @@ import msgspec
 
 from brummer.cli import options
 from brummer.cli.colour import Prefixes
-from brummer.cli.messages import say, say_later
+from brummer.cli.messages import say_later
 from brummer.core.background_writer import BackgroundWriter
 from brummer.core.errors import BrummerError
 from brummer.host import loop
-from brummer.host.settings_files import read_settings
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.logs.output import Batch
 from brummer.settings.limits import Limits
-from brummer.settings.table import Flags
 
 WAITING_LIMIT: Final = 8 << 20
 """Characters of output that may wait for the reader: as much as the instance itself keeps."""
 
 
-def run(chosen: argparse.Namespace, flags: Flags) -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit status: 1 when a named script could not be started, or a setting is
-    invalid.
-    """
-    settings = read_settings(chosen.dir.resolve(), os.environ, flags)
-    for problem in (*settings.problems, *settings.warnings):
-        say(problem.message)
-    if settings.problems:
-        return 1
-    return loop.run(_serve(chosen, settings.limits, _Printer(chosen)))
+def run(chosen: argparse.Namespace, limits: Limits) -> int:
+    """Run until SIGTERM or Ctrl-C; returns the exit status: 1 when a named script could not be started."""
+    return loop.run(_serve(chosen, limits, _Printer(chosen)))
 
 
 async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer") -> int:

@@ -15,11 +15,10 @@ from brummer.cli.messages import print_json, say
 from brummer.cli.table import print_table
 from brummer.host import loop
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit
-from brummer.host.settings_files import read_settings
 from brummer.limit_tests import calls, files, journal, ledger, memory, output, sizes
 from brummer.limit_tests.finding import Finding, Measured, all_held, judged
 from brummer.limit_tests.world import World
-from brummer.settings.table import BY_KEY, Flags, Settings
+from brummer.settings.table import BY_KEY, Settings
 from brummer.settings.types import SIZE
 
 TEST_S: Final = 30.0
@@ -79,13 +78,8 @@ NOT_TESTED: Final = {} if sys.platform == "linux" else {"open_files": "only Linu
 """Why limits without a test are skipped."""
 
 
-def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
-    """Test all limits with the values in force in this directory; returns the exit status."""
-    settings = read_settings(directory.resolve(), os.environ, flags)
-    for problem in (*settings.problems, *settings.warnings):
-        say(problem.message)
-    if settings.problems:
-        return 1
+def run(settings: Settings, *, as_json: bool) -> int:
+    """Test all limits with these values; returns the exit status."""
     raise_descriptor_limit(DESCRIPTORS)
     if sys.stderr.isatty():
         say("this takes about 20 seconds")

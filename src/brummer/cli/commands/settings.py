@@ -1,26 +1,20 @@
 """``brum --settings``: every setting in force here, with its source; exit status 1 when one is invalid."""
 
-import os
-from pathlib import Path
 from typing import Any
 
-from brummer.cli.messages import print_json, say
+from brummer.cli.messages import print_json
 from brummer.cli.table import print_table
-from brummer.host.settings_files import read_settings
-from brummer.settings.table import TABLE, Flags, Settings
+from brummer.settings.table import TABLE, Settings
 
 COLUMNS = ("SETTING", "VALUE", "SOURCE")
 
 
-def run(directory: Path, flags: Flags, *, as_json: bool) -> int:
+def run(settings: Settings, *, as_json: bool) -> int:
     """Returns the exit status."""
-    settings = read_settings(directory.resolve(), os.environ, flags)
     if as_json:
         print_json(_described(settings))
     else:
         _print_table(settings)
-    for problem in (*settings.problems, *settings.warnings):
-        say(problem.message)
     return 1 if settings.problems else 0
 
 
