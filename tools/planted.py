@@ -3,7 +3,7 @@
     planted.py [--record] [--seeds N] [BUG…]
 
 Prints for each bug the seed that finds it, how many seeds that took, and the command that shows it. Fails if no seed
-finds a bug. ``--record`` writes the new seeds into the file.
+finds a bug. ``--record`` writes the new seeds into the file, and into docs/simulation.md.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import planted_table
 import planting
 
 SIMULATE = Path(__file__).with_name("simulate.py")
@@ -43,6 +44,8 @@ def main() -> int:
             print(f"{name}: seed {seed}, {how}: make replay SEED={seed} BUG={name}", flush=True)
             if given.record:
                 planting.record(name, seed)
+    if given.record:
+        planted_table.main()
     return 1 if missed else 0
 
 
