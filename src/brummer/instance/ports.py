@@ -34,8 +34,7 @@ def listen(asked: int | None, previous: int | None) -> socket.socket:
         except OSError as error:
             if asked is not None:
                 raise PortTaken(
-                    f"port {asked} can't be used: {error.strerror}; choose another with -p, or leave -p out",
-                    port=asked,
+                    f"port {asked} can't be used: {error.strerror}; choose another with -p, or leave -p out", port=asked
                 ) from None
     raise PortTaken("no port is free on 127.0.0.1")
 

@@ -94,11 +94,7 @@ class Instance:
 
 @contextlib.asynccontextmanager
 async def running_instance(
-    options: Options,
-    environ: Mapping[str, str],
-    *,
-    limits: Limits = DEFAULTS,
-    further_tools: Iterable[Tool] = (),
+    options: Options, environ: Mapping[str, str], *, limits: Limits = DEFAULTS, further_tools: Iterable[Tool] = ()
 ) -> AsyncIterator[Instance]:
     """An instance that serves and is published while the block runs.
 
@@ -129,12 +125,7 @@ async def running_instance(
             succession(directory, instance_id, generation),
             Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
             Manager(
-                generation,
-                guard,
-                output=output,
-                find=scripts.find,
-                supervisor=supervisor,
-                open_journal=recorder.open,
+                generation, guard, output=output, find=scripts.find, supervisor=supervisor, open_journal=recorder.open
             ) as manager,
         ):
             past = Past(lambda: black_box_directory(environ) / instance_id, generation)

@@ -29,9 +29,7 @@ PORT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """``what`` came true: log, ready, exit or port; None when nothing did. ``process`` is the run as it was
-    then.
-    """
+    """``what`` came true: log, ready, exit or port; None if nothing did. ``process``: the run at that time."""
 
     matched: bool
     what: str | None
@@ -57,20 +55,18 @@ class Waiting:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self._manager.output.follow(self._on_output, every_line=self._meter is not None))
             cleanup.callback(self._manager.changes.listen(self._on_change))
-            self._look_back()
+            self._check_past()
             if self._wanted.port and not self._found.done():
-                if await port_answers(
-                    self._wanted.port
-                ):  # a port that has answered all the time counts, also with a timeout of 0
-                    self._finish("port", self._named())
+                if await port_answers(self._wanted.port):  # before the timeout begins, which may be 0
+                    self._settle("port", self._named())
                 cleanup.callback(self._loop.create_task(self._watch_port(self._wanted.port)).cancel)
             try:
                 async with asyncio.timeout(self._wanted.timeout_s):
                     return await self._found
             except TimeoutError:
-                return self._nothing(self._named())
+                return self._match(None, self._named())
 
-    def _look_back(self) -> None:
+    def _check_past(self) -> None:
         if self._wanted.process is not None:
             runs = [named] if (named := self._named()) else []
         else:
@@ -79,7 +75,7 @@ class Waiting:
             if self._meter:
                 lines = [line for line in self._manager.lines_of(run) if line.at >= self._since]
                 if line := self._first_line(self._meter, lines):
-                    self._finish("log", run, line)
+                    self._settle("log", run, line)
             self._check_state(run)
 
     def _is_of_now(self, run: Run) -> bool:
@@ -106,7 +102,7 @@ class Waiting:
             return
         try:
             if line := self._first_line(self._meter, batch.lines, CHUNK_BUDGET_S):
-                self._finish("log", run, line)
+                self._settle("log", run, line)
         except PatternTooSlow as error:
             self._found.set_exception(error)
 
@@ -116,11 +112,11 @@ class Waiting:
 
     def _check_state(self, run: Run) -> None:
         if self._wanted.ready and run.state == "ready":
-            self._finish("ready", run)
+            self._settle("ready", run)
         elif self._wanted.exit and run.has_ended:
-            self._finish("exit", run)
+            self._settle("exit", run)
         elif run.has_ended and not self._wanted.port and self._is_the_last(run):
-            self._end_unmatched(run)
+            self._settle(None, run)
 
     def _is_the_last(self, run: Run) -> bool:
         """No other run of those that were named will follow it."""
@@ -128,24 +124,18 @@ class Waiting:
         is_followed = run.successor is not None or self._manager.comes_back(run)
         return named == run.process_id or (named == run.name and not is_followed)
 
-    def _finish(self, what: str, run: Run | None, line: Line | None = None) -> None:
+    def _settle(self, what: str | None, run: Run | None, line: Line | None = None) -> None:
         if not self._found.done():
-            self._found.set_result(Match(True, what, line, run.status() if run else None, self._waited_s()))
+            self._found.set_result(self._match(what, run, line))
 
-    def _end_unmatched(self, run: Run) -> None:
-        if not self._found.done():
-            self._found.set_result(self._nothing(run))
-
-    def _nothing(self, run: Run | None) -> Match:
-        return Match(False, None, None, run.status() if run else None, self._waited_s())
-
-    def _waited_s(self) -> float:
-        return round(self._loop.time() - self._began, 3)
+    def _match(self, what: str | None, run: Run | None, line: Line | None = None) -> Match:
+        waited_s = round(self._loop.time() - self._began, 3)
+        return Match(what is not None, what, line, run.status() if run else None, waited_s)
 
     async def _watch_port(self, port: int) -> None:
-        """It did not answer yet."""
+        """Check until it answers."""
         for pause_s in chain(PORT_PAUSES_S, repeat(PORT_PAUSES_S[-1])):
             await asyncio.sleep(pause_s)
             if await port_answers(port):
-                self._finish("port", self._named())
+                self._settle("port", self._named())
                 return

@@ -83,12 +83,7 @@ GRAMMARS: dict[str, Grammar] = {
         last=True,
     ),
     "jest": Grammar(r"  ● .+", r"  .*\S", titles=(r"● (.+)\s+(.+)",), places=_JS_PLACES),
-    "vitest": Grammar(
-        r" ?FAIL  \S+.* > ",
-        r"(?!⎯| ?FAIL ).*\S",
-        titles=(r"FAIL  (\S.*)\n(.+)",),
-        places=_JS_PLACES,
-    ),
+    "vitest": Grammar(r" ?FAIL  \S+.* > ", r"(?!⎯| ?FAIL ).*\S", titles=(r"FAIL  (\S.*)\n(.+)",), places=_JS_PLACES),
     "mocha": Grammar(
         r"\s+\d+ failing\b", r"\s+\S", titles=(rf"^\s+1\) (.+)(?s:.*?)^\s+({_EXCEPTION}\b.*)",), places=_JS_PLACES
     ),
@@ -177,11 +172,7 @@ GRAMMARS: dict[str, Grammar] = {
         places=(r"File: ([^\s:?]+):(\d+)", *_JS_PLACES),
     ),
     "webpack": Grammar(
-        r"ERROR in \S+",
-        r".*\S",
-        blanks=0,
-        titles=(r"^(?!ERROR in)(.+)",),
-        places=(r"ERROR in (\S+?)(?::| )(\d+):",),
+        r"ERROR in \S+", r".*\S", blanks=0, titles=(r"^(?!ERROR in)(.+)",), places=(r"ERROR in (\S+?)(?::| )(\d+):",)
     ),
     "javascript": Grammar(
         rf"(?:Uncaught |Unhandled \w+ )?(?:\w+ )?{_EXCEPTION}(?: \[\w+\])?:|(?:Uncaught )?Error(?: \[\w+\])?:",

@@ -65,10 +65,7 @@ async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> dict[str,
     """As `changes_since`. Raises NotFound, InvalidArguments."""
     kept = await asyncio.to_thread(box.changes)
     page = kept.read(
-        cursor,
-        limit,
-        limit_size=BUDGET_BYTES - ENVELOPE_BYTES,
-        size_of=lambda noted: twice_encoded(noted.change),
+        cursor, limit, limit_size=BUDGET_BYTES - ENVELOPE_BYTES, size_of=lambda noted: twice_encoded(noted.change)
     )
     return {"changes": [noted.change for noted in page.entries], **page.position()}
 

@@ -58,9 +58,7 @@ def stored_runs(directory: Path) -> list[StoredRun]:
         generation = run.stem.generation
         latest[generation] = max(latest.get(generation, 0.0), run.written_s)
     return sorted(
-        runs.values(),
-        key=lambda run: (latest[run.stem.generation], run.stem.generation, run.stem.number),
-        reverse=True,
+        runs.values(), key=lambda run: (latest[run.stem.generation], run.stem.generation, run.stem.number), reverse=True
     )
 
 
