@@ -14,7 +14,8 @@ from brummer.contract.paging import latest_processes, paged, processes_of_one
 from brummer.contract.texts import lines_of, rendered
 from brummer.contract.tools import renderer
 from brummer.core.errors import InvalidArguments, NotFound
-from brummer.health.catalog import Observed, as_json
+from brummer.health.catalog import Observed, Problem
+from brummer.health.status import HubFacts, HubStatus
 from brummer.hub.fan_out import FanOut
 from brummer.hub.router import Router
 from brummer.hub.tools import hub_tools
@@ -339,14 +340,12 @@ async def test_scripts_that_vanish_between_two_answers_shift_nothing(agent: Agen
 
 
 async def test_problems_that_are_solved_between_two_answers_shift_nothing(tmp_path: Path) -> None:
-    def problem(number: int) -> dict[str, Any]:
-        return as_json(Observed("task_failed", "d" * 500, 5.0, more={"task": f"task {number:02}", "count": 1}))
+    def problem(number: int) -> Problem:
+        return Problem.of(Observed("task_failed", "d" * 500, 5.0, task=f"task {number:02}", count=1))
 
     there, instances = [problem(number) for number in range(60)], Instances(tmp_path)
     instances.scanned()
-    limits: dict[str, Any] = {"in_use": {}}
-    hub = {"version": "1", "pid": 1, "directory": "/", "uptime_s": 1.0}
-    status = {"hub": hub, "limits": limits, "links": [], "timeline": [], "problems": there}
+    status = HubStatus(HubFacts("1", 1, "/", 1.0), there, [], [], {"in_use": {}})
     table = ToolTable(hub_tools(instances, lambda: status))
     seen: list[str] = []
     cursor = None

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from brummer.health.catalog import DIRECTORY, KINDS, Observed, Severity, explain
@@ -15,12 +16,18 @@ DOCS = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 LONG_S = 3600.0
 
 
+def explained(*observed: Observed) -> list[dict[str, Any]]:
+    """As JSON has them."""
+    found: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(explain(observed)))
+    return found
+
+
 def seen(code: str, *instances: str, since_s: float | None = LONG_S) -> Observed:
     return Observed(code, "found", since_s, instances)
 
 
 def codes(*observed: Observed) -> list[str]:
-    return [problem["code"] for problem in explain(observed)]
+    return [problem["code"] for problem in explained(*observed)]
 
 
 # The table.
@@ -54,7 +61,7 @@ def test_causes_are_in_the_table_and_lead_to_a_root() -> None:
 
 @pytest.mark.promise("root-cause-first")
 def test_one_cause_is_one_line_that_counts_its_consequences() -> None:
-    (told,) = explain([seen("breaker_open", "web-1"), seen("link_stopped", "web-1"), seen("busy", "web-1")])
+    (told,) = explained(*[seen("breaker_open", "web-1"), seen("link_stopped", "web-1"), seen("busy", "web-1")])
     assert told == {
         "code": "link_stopped",
         "severity": "error",
@@ -74,8 +81,8 @@ def test_what_concerns_another_instance_explains_nothing() -> None:
 
 def test_a_cause_of_a_cause_explains_everything() -> None:
     names = ("api-2", "web-1")
-    (told,) = explain(
-        [
+    (told,) = explained(
+        *[
             seen("loopback_down", *names),
             seen("cut_off", *names),
             *(seen("link_cut", name) for name in names),
@@ -115,7 +122,7 @@ def test_what_is_hidden_does_not_come_out_because_its_cause_is_not_told_yet() ->
 
 
 def test_what_has_no_known_beginning_is_told_at_once() -> None:
-    assert explain([seen("link_stopped", "web-1", since_s=None)])[0]["since_s"] is None
+    assert explained(*[seen("link_stopped", "web-1", since_s=None)])[0]["since_s"] is None
     assert codes(seen("link_gone", "web-1", since_s=None)) == ["link_gone"]
 
 
@@ -144,19 +151,19 @@ def test_errors_come_before_warnings_and_the_machine_before_the_particular() -> 
 
 
 def test_a_code_of_the_future_is_an_error_that_comes_first() -> None:
-    first = explain([seen("link_gone", "web-1"), seen("of_the_future")])[0]
+    first = explained(*[seen("link_gone", "web-1"), seen("of_the_future")])[0]
     assert (first["code"], first["severity"], first["title"]) == ("of_the_future", "error", "of the future")
 
 
 def test_more_than_the_code_and_whom_it_is_about_is_passed_on() -> None:
     more: dict[str, Any] = {"path": "/run/x.json", "count": 3}
-    assert explain([Observed("malformed", "found", None, more=more)])[0].items() >= more.items()
+    assert explained(Observed("malformed", "found", None, **more))[0].items() >= more.items()
 
 
 def test_five_hundred_links_that_fail_are_one_line() -> None:
     names = tuple(f"web-{number}" for number in range(500))
     links = [seen(code, name) for name in names for code in ("link_retrying", "breaker_open")]
-    (told,) = explain([*links, seen("cut_off", *names)])
+    (told,) = explained(*[*links, seen("cut_off", *names)])
     assert (told["code"], told["hides"]) == ("cut_off", 1000)
 
 

@@ -509,7 +509,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
             while (await instances.resolver.named("shop")).link.state is not State.GONE:
                 await asyncio.sleep(0)
         (known,) = instances
-        assert (known.summary()["state"], known.summary()["reason"]) == ("gone", "process died")
+        assert (known.summary().state, known.summary().reason) == ("gone", "process died")
         async with served(tmp_path / "shop") as again:
             instances.appeared(again)
             instances.gone(shop, "process died")  # late news of the old run says nothing of the new one

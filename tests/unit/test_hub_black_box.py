@@ -14,12 +14,12 @@ from brummer.contract import tools as arguments
 from brummer.core.errors import InvalidArguments, NotFound
 from brummer.discovery.directory import black_box_directory, log_directory
 from brummer.discovery.record import instance_id_for
-from brummer.hub.black_box import ANSWERED, BlackBoxes
+from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line
 
-DOWN = {"instance_id": "shop-0123abcd", "state": "gone", "since_s": 3.5, "reason": "died", "url": "http://…"}
+DOWN = Down("shop-0123abcd", "gone", 3.5, "died")
 
 Leave = Callable[..., About]
 
@@ -59,7 +59,7 @@ async def test_an_answer_tells_where_it_is_from_and_why(boxes: BlackBoxes, shop:
     tail = await asked(boxes, shop, "logs_tail", process="dev")
     assert [line["text"] for line in tail["lines"]] == ["no route"]
     assert tail["from"] == "black box"
-    assert tail["instance"] == {key: DOWN[key] for key in ("instance_id", "state", "since_s", "reason")}
+    assert tail["instance"] == msgspec.to_builtins(DOWN)
     assert tail["written_at"].endswith("Z")
     found = await asked(boxes, shop, "logs_search", query="route$", regex=True)
     assert len(found["lines"]) == 1

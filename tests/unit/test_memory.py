@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from brummer.core.memory import COPIES, LARGE_BYTES, LOOK_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
+from brummer.core.memory import COPIES, LARGE_BYTES, SAMPLE_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
 from brummer.host.memory import give_back, resident_bytes
 from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
@@ -45,9 +45,9 @@ def test_between_the_limits_caches_are_given_up_now_and_then() -> None:
     assert (machine.sheds, machine.level) == (0, "well")
     machine.used = SOFT
     machine.memory.admit(1.0)
-    machine.memory.look(1.0 + SHED_EVERY_S / 2)
+    machine.memory.sample(1.0 + SHED_EVERY_S / 2)
     assert (machine.sheds, machine.level) == (1, "soft")
-    machine.memory.look(1.0 + SHED_EVERY_S)
+    machine.memory.sample(1.0 + SHED_EVERY_S)
     assert machine.sheds == 2
 
 
@@ -61,7 +61,7 @@ def test_at_the_hard_limit_new_work_is_refused_until_there_is_room() -> None:
     assert caught.value.context == {"memory_bytes": HARD, "limit_bytes": HARD}
     assert (machine.level, machine.memory.refused) == ("hard", 1)
     machine.used = 50
-    machine.memory.admit(1.0 + LOOK_EVERY_S)
+    machine.memory.admit(1.0 + SAMPLE_EVERY_S)
     assert machine.level == "well"
 
 
@@ -80,13 +80,13 @@ def test_a_large_message_is_let_in_only_with_room_for_its_copies_and_for_the_nex
     with pytest.raises(MemoryFull):
         memory.admit(1.0, 10 << 20)
     memory.admit(1.0, LARGE_BYTES - 1)
-    memory.admit(1.0 + LOOK_EVERY_S)
+    memory.admit(1.0 + SAMPLE_EVERY_S)
 
 
 def test_who_would_be_refused_has_caches_given_up_once_more_and_room_is_found_at_once() -> None:
     machine = Machine()
     machine.used = SOFT
-    machine.memory.look(1.0)
+    machine.memory.sample(1.0)
     machine.used = HARD
     with pytest.raises(MemoryFull):
         machine.memory.admit(1.0 + SHED_AGAIN_S / 2)
@@ -178,11 +178,11 @@ async def test_a_hub_without_room_refuses_calls_and_says_so_in_its_status(tmp_pa
         await call(router, "logs_tail", {})
         memory = router._instances.memory
         memory.hard_bytes = memory.soft_bytes = 1
-        memory.look(asyncio.get_running_loop().time())
+        memory.sample(asyncio.get_running_loop().time())
         assert await code_of(router, "logs_tail", {}) == "busy"
         status = (await call(router, "hub_status", {}))["structuredContent"]
         assert "memory_full" in [problem["code"] for problem in status["problems"]]
         assert status["limits"]["in_use"]["memory_hard_bytes"] > 1
         memory.hard_bytes = memory.soft_bytes = 1 << 40
-        memory.look(asyncio.get_running_loop().time())
+        memory.sample(asyncio.get_running_loop().time())
         assert (await call(router, "logs_tail", {}))["isError"] is False

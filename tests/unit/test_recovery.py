@@ -42,9 +42,10 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
             assert [suspicions(link) for link in here.links()] == [[], [], []]
             assert [link.connections.oldest and link.connections.oldest.local_port for link in here.links()] == ports
             (entry,) = here.recovery.timeline.describe()
-            assert (entry["kind"], entry["seconds"]) == ("slept", pytest.approx(seconds))
-            assert entry["did"] == "read the directory again; asked 3 links: 3 ready"
-            assert entry["took_s"] < 3
+            assert entry.kind == "slept"
+            assert entry.seconds == pytest.approx(seconds)
+            assert entry.did == "read the directory again; asked 3 links: 3 ready"
+            assert (entry.took_s or 0.0) < 3
             assert here.scans == 1
 
     in_virtual_time(main())
@@ -61,7 +62,7 @@ def test_a_wake_whose_work_fails_ends_and_reports_it() -> None:
             here.sleep(30.0)
             await asyncio.sleep(5)
             (entry,) = here.recovery.timeline.describe()
-            assert entry["did"].startswith("failed")
+            assert entry.did.startswith("failed")
 
     in_virtual_time(main())
 
@@ -76,7 +77,7 @@ def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: f
             assert ["answer" in answer for answer in await asyncio.gather(*calls)] == [True] * 3
             await asyncio.sleep(10)
             assert [suspicions(link) for link in here.links()] == [[], [], []]
-            kinds = [entry["kind"] for entry in here.recovery.timeline.describe()]
+            kinds = [entry.kind for entry in here.recovery.timeline.describe()]
             assert kinds == (["paused"] if seconds > 7 else kinds)
 
     in_virtual_time(main())
@@ -107,7 +108,7 @@ def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon(monkey
             await asyncio.sleep(5)
             assert 0 < most <= PROBES_AT_ONCE
             assert all(link.state is State.READY and link.connections.dials == dials[link] + 1 for link in here.links())
-            assert here.recovery.timeline.describe()[0]["took_s"] < 3
+            assert (here.recovery.timeline.describe()[0].took_s or 0.0) < 3
 
     in_virtual_time(main())
 
@@ -198,7 +199,7 @@ def test_a_server_that_talks_nonsense_hinders_no_wave() -> None:
                 here.sleep(600)
                 await asyncio.sleep(5)
                 assert all(link.health.last_asked_s > old for link, old in zip(good, asked_s, strict=True))
-            assert all(entry["did"] for entry in here.recovery.timeline.describe())
+            assert all(entry.did for entry in here.recovery.timeline.describe())
         server.close()
         await asyncio.sleep(1)
 
@@ -222,7 +223,7 @@ def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> Non
             assert [project.ran for project in here.projects] == [Counter({1: 1})] * 3
             assert all(link.breaker.state(here.loop.time()) == "closed" for link in here.links())
             await asyncio.sleep(1)
-            did = [entry["did"] for entry in here.recovery.timeline.describe()]
+            did = [entry.did for entry in here.recovery.timeline.describe()]
             assert did == ["no link to ask", "asked 3 links: 3 ready"]
 
     in_virtual_time(main())
@@ -256,7 +257,7 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkey
             here.change_network(ONLINE)
             await asyncio.sleep(1)
             assert (remote.state, remote.connections.dials) == (State.READY, asked + 1)
-            did = [entry["did"] for entry in here.recovery.timeline.describe()]
+            did = [entry.did for entry in here.recovery.timeline.describe()]
             assert did == [
                 "asked 3 links: 3 ready",
                 "asked 2 links: 2 ready; 1 remote ones are not asked while offline",

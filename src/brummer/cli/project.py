@@ -110,14 +110,14 @@ class Project:
         self, instance_id: str, generation: str | None, tool: str, arguments: dict[str, object]
     ) -> dict[str, Any] | None:
         """None if there is no black box, or it can't answer. ``generation``: of the run that may still live."""
-        from brummer.hub.black_box import ANSWERED, BlackBoxes
+        from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 
         if tool not in ANSWERED:
             return None
         boxes = BlackBoxes(lambda: black_box_directory(os.environ))
 
         async def ask(encoded: bytes) -> dict[str, Any]:
-            result = await boxes.answer(instance_id, tool, encoded, generation, {"instance_id": instance_id})
+            result = await boxes.answer(instance_id, tool, encoded, generation, Down(instance_id))
             return msgspec.json.decode(result) if result else {}
 
         with contextlib.suppress(BrummerError):

@@ -14,7 +14,7 @@ import msgspec
 from brummer.cli.colour import BOLD, PLAIN, RED, Paint
 from brummer.cli.table import aligned, joined, width
 from brummer.discovery.record import displayable
-from brummer.health.catalog import Observed, as_json
+from brummer.health import catalog
 from brummer.settings.units import span
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
@@ -108,7 +108,7 @@ class Status(msgspec.Struct):
 
 def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
     """An answer that replaces that of a hub that gave none."""
-    problem = as_json(Observed(code, detail))
+    problem = msgspec.to_builtins(catalog.Problem.of(catalog.Observed(code, detail)))
     return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 

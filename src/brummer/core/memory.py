@@ -10,8 +10,8 @@ from brummer.core.errors import BrummerError
 
 _log = logging.getLogger(__name__)
 
-LOOK_EVERY_S: Final = 0.1
-"""Loopback brings some 50 MB in that time; to look costs 10 µs."""
+SAMPLE_EVERY_S: Final = 0.1
+"""Loopback brings some 50 MB in that time; a sample costs 10 µs."""
 
 SHED_EVERY_S: Final = 2.0
 """What it frees is freed at once; a full collection may take tens of milliseconds."""
@@ -19,7 +19,7 @@ SHED_AGAIN_S: Final = 0.2
 """Where work would have to be refused otherwise."""
 
 LARGE_BYTES: Final = 256 * 1024
-"""Hundreds of smaller messages come and go between two looks, and do no harm."""
+"""Hundreds of smaller messages come and go between two samples, and do no harm."""
 COPIES: Final = 5
 """So often a large message is in memory on its way: as it came, taken apart, put together anew, sent; measured."""
 
@@ -46,15 +46,15 @@ class Memory:
         self.hard_bytes = hard_bytes
         self._read = read
         self._shed = shed
-        self._looked_s = self._shed_s = float("-inf")
+        self._sampled_s = self._shed_s = float("-inf")
         self.resident_bytes = 0
         self.level: Level = "well"
         self.refused = 0
         """Calls, since the start."""
 
-    def look(self, now_s: float) -> None:
+    def sample(self, now_s: float) -> None:
         """Read it, and shed if it is too much."""
-        self._looked_s = now_s
+        self._sampled_s = now_s
         self._note()
         if self.level != "well":
             self._shed_after(now_s, SHED_EVERY_S)
@@ -66,7 +66,7 @@ class Memory:
         """
         if size_bytes >= LARGE_BYTES:
             needed_bytes = 2 * COPIES * size_bytes
-        elif now_s - self._looked_s < LOOK_EVERY_S and self.level != "hard":
+        elif now_s - self._sampled_s < SAMPLE_EVERY_S and self.level != "hard":
             return
         else:
             needed_bytes = 0
@@ -85,7 +85,7 @@ class Memory:
 
     def left_bytes(self, now_s: float, needed_bytes: int) -> int:
         """How much more fits below the hard limit; caches are dropped if that is less than ``needed_bytes``."""
-        self.look(now_s)
+        self.sample(now_s)
         if self.resident_bytes + needed_bytes >= self.hard_bytes:
             self._shed_after(now_s, SHED_AGAIN_S)
         return self.hard_bytes - self.resident_bytes - 1

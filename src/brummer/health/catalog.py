@@ -1,30 +1,31 @@
-"""What can be wrong, as one literal table, and which of what is wrong is the cause of the rest. Pure.
+"""All problems as one literal table, and the rule by which causes hide their consequences. Pure.
 
-A problem that another one explains is not told, but counted in what explains it: one cause is one line. So a person and
-an agent read first what has to be mended, and after that there is, mostly, nothing left.
+A problem with a present cause is not shown, but counted in its cause: one cause is one line. So people and agents first
+read what has to be mended, and after that there is mostly nothing left.
 """
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from brummer.host.directories import DirectoryRefusal
 
 Severity = Literal["error", "warning", "info"]
 
 RESTART_S: Final = 2.0
-"""What a restart takes. Until then it may be one, and is nobody's news."""
+"""A restart takes no longer. Until then the end of an instance may be one, and is not shown."""
 REPUBLISH_S: Final = 6.0
 """An owner publishes a record that is missing within five seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """``doing``: what is being done about it; ``advice``: what a person, or an agent, can do.
 
-    ``depends_on``: codes of what explains it, where that concerns the same instances or all. ``time_to_visible_s``: how
-    old it must be to be told.
+    ``depends_on``: codes of its causes, if they concern the same instances or all. ``time_to_visible_s``: the age from
+    which it is shown.
     """
 
     title: str
@@ -323,7 +324,7 @@ KINDS: Final[dict[str, Kind]] = {
         "set BRUMMER_INSTANCES_DIR to a local directory",
     ),
 }
-"""The order is that of telling, within a severity: from the machine to the particular."""
+"""In this order problems of one severity are shown: from the machine to the particular."""
 
 _UNKNOWN: Final = Kind("", "error", "", "")
 _SEVERITIES: Final = get_args(Severity)
@@ -333,18 +334,19 @@ _RANKS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """``since_s``: how long ago it began, None where that is not known. ``instances``: none means that it is about all.
+class Observed(msgspec.Struct, frozen=True):
+    """``since_s``: how long ago it began, if that is known. ``instances``: those that it concerns; none means all.
 
-    ``more``: what else is told, such as a path.
+    ``task``, ``count`` and ``path``: further facts of some problems.
     """
 
     code: str
     detail: str
     since_s: float | None = None
     instances: tuple[str, ...] = ()
-    more: dict[str, Any] = field(default_factory=dict)
+    task: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    path: str | UnsetType = UNSET
 
     @property
     def kind(self) -> Kind:
@@ -355,12 +357,55 @@ class Observed:
         return self.since_s is None or self.since_s >= self.kind.time_to_visible_s
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """A root cause as agents and people get it. ``hides``: the number of its consequences."""
+
+    code: str
+    severity: Severity
+    title: str
+    instance: str | UnsetType
+    instances: tuple[str, ...] | UnsetType
+    task: str | UnsetType
+    count: int | UnsetType
+    path: str | UnsetType
+    detail: str
+    since_s: float | None
+    doing: str
+    advice: str
+    hides: int
+
+    @classmethod
+    def of(cls, observed: Observed, *, hides: int = 0) -> "Problem":
+        kind, names = observed.kind, observed.instances
+        return cls(
+            observed.code,
+            kind.severity,
+            kind.title or observed.code.replace("_", " "),
+            names[0] if len(names) == 1 else UNSET,
+            names if len(names) > 1 else UNSET,
+            observed.task,
+            observed.count,
+            observed.path,
+            observed.detail,
+            None if observed.since_s is None else round(observed.since_s, 3),
+            kind.doing,
+            kind.advice,
+            hides,
+        )
+
+    @property
+    def key(self) -> str:
+        """Identifies it while it lasts, and sorts the worst problems first."""
+        facts = (self.instance, self.instances and list(self.instances), self.task)
+        return " ".join([f"{rank_of(self.code):03}", self.code, *(str(each) for each in facts if each)])
+
+
 def rank_of(code: str) -> int:
     """The worst first."""
     return _RANKS.get(code, -1)
 
 
-def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
+def explain(observed: Iterable[Observed]) -> list[Problem]:
     """Root causes, the worst first, each with the number of consequences that it ``hides``."""
     present = list(observed)
     about = {(each.code, name): each for each in present for name in each.instances or ("",)}
@@ -373,7 +418,7 @@ def explain(observed: Iterable[Observed]) -> list[dict[str, Any]]:
         else:
             hidden[id(root)] += 1
     roots.sort(key=lambda each: (rank_of(each.code), each.instances))
-    return [as_json(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
+    return [Problem.of(each, hides=hidden[id(each)]) for each in roots if each.is_visible]
 
 
 def _root(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed:
@@ -383,7 +428,7 @@ def _root(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed
 
 
 def _cause(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observed | None:
-    """Hidden only by what is about all, or about every instance that it is about itself."""
+    """A cause concerns all instances, or each instance that the problem concerns."""
     for code in problem.kind.depends_on:
         if (cause := about.get((code, ""))) is not None:
             return cause
@@ -391,22 +436,3 @@ def _cause(problem: Observed, about: dict[tuple[str, str], Observed]) -> Observe
         if causes and None not in causes:
             return causes[0]
     return None
-
-
-def as_json(problem: Observed, *, hides: int = 0) -> dict[str, Any]:
-    """JSON-compatible."""
-    names = problem.instances
-    whom: dict[str, Any] = {"instance": names[0]} if len(names) == 1 else {"instances": list(names)} if names else {}
-    kind = problem.kind
-    return {
-        "code": problem.code,
-        "severity": kind.severity,
-        "title": kind.title or problem.code.replace("_", " "),
-        **whom,
-        **problem.more,
-        "detail": problem.detail,
-        "since_s": None if problem.since_s is None else round(problem.since_s, 3),
-        "doing": kind.doing,
-        "advice": kind.advice,
-        "hides": hides,
-    }

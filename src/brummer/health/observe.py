@@ -1,10 +1,11 @@
-"""What is wrong now, as far as a hub can see it: in its links, in the directory, and in what happened to the machine.
+"""What is wrong now, as far as a hub can observe it: in its links, in the directory, and on the machine.
 
-Only facts: which of them explains the others is for `problems` to say.
+These are facts only: `brummer.health.catalog` decides which of them explains the others.
 """
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from msgspec import UNSET
 
@@ -34,11 +35,11 @@ _CODES: Final = {
     State.INCOMPATIBLE: "link_incompatible",
     State.GONE: "link_gone",
 }
-"""Of a link in this state, if nothing more exact is known."""
+"""The problem of a link in this state, if no more exact one is known."""
 
 
 def of_links(instances: Instances, statuses: list[LinkStatus]) -> Iterator[Observed]:
-    """``statuses``: what each link says of itself, in the order of the instances."""
+    """``statuses``: those of the links, in the order of the instances."""
     failing = []
     for entry, status in zip(instances, statuses, strict=True):
         if (problem := _of_link(entry, status)) is not None:
@@ -77,7 +78,7 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
 
 
 def of_places(instances: Instances) -> Iterator[Observed]:
-    """Calls that wait until no more may."""
+    """Queues that are full."""
     pool = instances.pool
     for name in sorted(pool.full_queues()):
         yield Observed("busy", f"{pool.limits.queued_per_instance} calls wait for a place", instances=(name,))
@@ -88,7 +89,7 @@ def of_places(instances: Instances) -> Iterator[Observed]:
 
 
 def of_memory(instances: Instances) -> Iterator[Observed]:
-    """Of our own process."""
+    """Of this process."""
     memory = instances.memory
     if memory.level != "well":
         code = "memory_full" if memory.level == "hard" else "memory_high"
@@ -96,7 +97,7 @@ def of_memory(instances: Instances) -> Iterator[Observed]:
 
 
 def of_descriptors(descriptors: Descriptors = REAL.descriptors) -> Iterator[Observed]:
-    """Of our own process."""
+    """Of this process."""
     limit = descriptors.descriptor_limit()
     if descriptors.lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
         what = f"{limit} files and sockets may be open, and but for the last {RESERVED_DESCRIPTORS} all are"
@@ -104,13 +105,11 @@ def of_descriptors(descriptors: Descriptors = REAL.descriptors) -> Iterator[Obse
 
 
 def of_directory(registry: Registry) -> Iterator[Observed]:
-    """Each kind of refused file once, with a case of it: five thousand of garbage must not fill an agent's context."""
-    cases: dict[str, dict[str, Any]] = {}
-    for problem in registry.problems:
-        case = {"count": 0, "path": problem.path, "detail": problem.detail}
-        cases.setdefault(problem.code, case)["count"] += 1
-    for code, case in cases.items():
-        yield Observed(code, str(case.pop("detail")), registry.seen_for_s(code), more=case)
+    """Each kind of refused file once, with one case: thousands of such files must not fill an agent's context."""
+    problems = registry.problems
+    for code, count in Counter(problem.code for problem in problems).items():
+        case = next(problem for problem in problems if problem.code == code)
+        yield Observed(code, str(case.detail), registry.seen_for_s(code), count=count, path=str(case.path))
     missing = registry.missing()
     if missing and registry.is_directory_missing:
         yield Observed("directory_missing", f"{registry.directory} was removed", max(missing.values()))
@@ -123,9 +122,9 @@ def of_directory(registry: Registry) -> Iterator[Observed]:
 def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:
     """Long tasks that have failed, and may fail again. ``now_s`` is the loop's time."""
     for failure in supervisor.failures():
-        more = {"task": failure.name, "count": failure.count}
         code = failure.code if failure.code in KINDS else "task_failed"
-        yield Observed(code, f"{failure.name}: {failure.detail}", now_s - failure.since_s, more=more)
+        detail, since_s = f"{failure.name}: {failure.detail}", now_s - failure.since_s
+        yield Observed(code, detail, since_s, task=failure.name, count=failure.count)
 
 
 def of_records(instances: Instances) -> Iterator[Observed]:
@@ -143,7 +142,7 @@ def of_records(instances: Instances) -> Iterator[Observed]:
 
 
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
-    """What the last event of its kind says of now."""
+    """Problems that the last event of each kind implies."""
     now_s = clock.elapsed()
     entries = list(timeline)
     unfinished = [entry for entry in entries if isinstance(entry.event, Slept | Paused) and not entry.did]

@@ -1,20 +1,23 @@
-"""The hub's state as one JSON-compatible object: for agents (``hub_status``) and for people (``brum status``)."""
+"""The state of a hub as one object: for agents (``hub_status``) and for people (``brum status``)."""
 
 import os
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from brummer import __version__
 from brummer.calls.refusals import PARK_S
 from brummer.core.clock import Clock
-from brummer.health.catalog import Observed, explain
+from brummer.health.catalog import Observed, Problem, explain
 from brummer.health.observe import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
 from brummer.host.real_system import REAL
 from brummer.host.system import Descriptors
+from brummer.link.status import LinkStatus
 from brummer.peers.instances import Instances
-from brummer.peers.timeline import Timeline
+from brummer.peers.timeline import Event, Timeline
 
 _OF_CALLS: Final = (
     "connections",
@@ -44,8 +47,27 @@ def in_use(instances: Instances) -> dict[str, float]:
     return {**(of_calls if instances.are_robust else {}), "memory_hard_bytes": instances.memory.resident_bytes}
 
 
+class HubFacts(msgspec.Struct, frozen=True):
+    """``directory``: where it was started."""
+
+    version: str
+    pid: int
+    directory: str
+    uptime_s: float
+
+
+class HubStatus(msgspec.Struct, frozen=True):
+    """``limits``: see `limits_in_force`; its member ``in_use`` has what is taken of some of them."""
+
+    hub: HubFacts
+    problems: list[Problem]
+    links: list[LinkStatus]
+    timeline: list[Event]
+    limits: dict[str, float | dict[str, float]]
+
+
 class Status:
-    """Of one hub. ``directory``: where it was started."""
+    """Makes the status of one hub. ``directory``: where it was started."""
 
     def __init__(
         self,
@@ -62,9 +84,9 @@ class Status:
         self._directory = str(directory)
         self._started_s = clock.elapsed()
 
-    def describe(self, problems: Iterable[Observed] = ()) -> dict[str, Any]:
-        """``problems``: what is wrong beside links, calls and network."""
-        self._instances.memory.look(self._clock.awake())
+    def describe(self, problems: Iterable[Observed] = ()) -> HubStatus:
+        """``problems``: those beside links, calls and network."""
+        self._instances.memory.sample(self._clock.awake())
         links = [entry.link.status() for entry in self._instances]
         observed = chain(
             of_links(self._instances, links),
@@ -75,18 +97,12 @@ class Status:
             of_machine(self._timeline, self._instances, self._clock),
             problems,
         )
-        return {
-            "hub": {
-                "version": __version__,
-                "pid": os.getpid(),
-                "directory": self._directory,
-                "uptime_s": round(self._clock.elapsed() - self._started_s, 3),
-            },
-            "problems": explain(observed),
-            "links": [link.as_json() for link in links],
-            "timeline": self._timeline.describe(),
-            "limits": {
-                **limits_in_force(self._instances, self._descriptors),
-                "in_use": in_use(self._instances),
-            },
-        }
+        uptime_s = round(self._clock.elapsed() - self._started_s, 3)
+        limits = limits_in_force(self._instances, self._descriptors)
+        return HubStatus(
+            HubFacts(__version__, os.getpid(), self._directory, uptime_s),
+            explain(observed),
+            links,
+            self._timeline.describe(),
+            {**limits, "in_use": in_use(self._instances)},
+        )

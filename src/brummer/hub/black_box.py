@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from brummer.contract.tools import renderer
 from brummer.core.errors import BrummerError, NotFound, shown
@@ -29,7 +30,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 ANSWERED: Final = frozenset({"scripts_status", "logs_tail", "logs_search", "changes_since"})
 """The tools that a black box can answer."""
 
-_WHY: Final = ("instance_id", "state", "since_s", "reason")
+
+class Down(msgspec.Struct, frozen=True):
+    """Why an instance does not answer, as far as it is known."""
+
+    instance_id: str
+    state: str | UnsetType = UNSET
+    since_s: float | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class BlackBoxes:
@@ -39,11 +47,11 @@ class BlackBoxes:
         self._find_root = find_root
 
     async def answer(
-        self, instance_id: str, tool: str, arguments: bytes, running: str | None, instance: Answer
+        self, instance_id: str, tool: str, arguments: bytes, running: str | None, down: Down
     ) -> bytes | None:
         """The encoded result; None if there is no readable black box. Raises NotFound, InvalidArguments.
 
-        ``running``: the generation that may still live. ``instance``: what is known of it, as `instances_list` has it.
+        ``running``: the generation that may still live. ``down``: why the instance does not answer.
         """
         try:
             box = await in_thread(self._box, instance_id)
@@ -52,8 +60,7 @@ class BlackBoxes:
         if box is None or not box.runs:
             return None
         found, limit_bytes = await _found(box, tool, arguments, is_over=box.generation != running)
-        why = {key: instance[key] for key in _WHY if key in instance}
-        answer = {**found, "from": "black box", "written_at": box.written_at, "instance": why}
+        answer = {**found, "from": "black box", "written_at": box.written_at, "instance": msgspec.to_builtins(down)}
         return structured(answer, renderer(tool), limit_bytes)
 
     async def named(self, name: str) -> str | None:

@@ -26,7 +26,7 @@ from brummer.contract.tools import (
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
 from brummer.discovery.record import Record
 from brummer.foreign.results import repeatable_of, tool_result
-from brummer.hub.black_box import ANSWERED, BlackBoxes
+from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.hub.fan_out import GRACE_S, FanOut
 from brummer.hub.inner_call import inner_call, members
 from brummer.link.call import Call
@@ -113,7 +113,9 @@ class Router:
             if not isinstance(record, Record) or not is_unanswered(error):
                 return None
             running = None if entry.is_gone else record.generation
-            return boxes.answer(entry.id, made.tool, arguments, running, entry.summary())
+            status = entry.link.status()
+            down = Down(entry.id, status.state, status.since_s, status.reason)
+            return boxes.answer(entry.id, made.tool, arguments, running, down)
 
         return answer
 
@@ -150,8 +152,7 @@ class Router:
             return None
         if (instance_id := await self._black_boxes.named(name)) is None:
             return None
-        why = {"instance_id": instance_id, "state": "gone"}
-        return await self._black_boxes.answer(instance_id, tool, arguments, None, why)
+        return await self._black_boxes.answer(instance_id, tool, arguments, None, Down(instance_id, "gone"))
 
     def _meant(self, call: ToolCall) -> tuple[str | None, bytes, tuple[str, ...], Callable[[], Awaitable[None]] | None]:
         """(instance that is named or was chosen, arguments without it, roots of the client, function to find these).

@@ -15,9 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
@@ -26,7 +23,7 @@ from brummer.discovery.events import WITHDRAWN, Appeared, Changed, Event, Gone
 from brummer.discovery.registry import Registry
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_directory, of_supervisor
-from brummer.health.status import Status
+from brummer.health.status import HubStatus, Status
 from brummer.host import parent
 from brummer.host.descriptors import descriptor_limit
 from brummer.host.directories import DirectoryUnusable
@@ -100,8 +97,8 @@ class Hub:
         self.metrics = HubMetrics(instances, self.recovery.timeline, registry)
         self._status = Status(instances, self.recovery.timeline, clock, directory, system.descriptors)
         self.problems: list[BrummerError] = []
-        """What was wrong when the hub started."""
-        own_tools = hub_tools(instances, self.describe)
+        """Those of the start."""
+        own_tools = hub_tools(instances, self.status)
         self.router = Router(instances, [*own_tools, *further_tools], black_boxes)
         self.server = McpServer(
             self.router, **SERVER_INFO, instructions=INSTRUCTIONS, start_call=self.router.start_call
@@ -135,19 +132,15 @@ class Hub:
         await self.registry.scan()
         self.registry.take(self._pass_on)
 
-    def describe(self) -> dict[str, Any]:
-        """See `Status`."""
+    def status(self) -> HubStatus:
         uptime_s = self._clock.elapsed() - self._started_s
         of_start = (Observed(each.code, each.message, uptime_s) for each in self.problems)
         of_tasks = of_supervisor(self.supervisor, asyncio.get_running_loop().time())
         return self._status.describe(chain(of_start, of_directory(self.registry), of_tasks))
 
-    def describe_metrics(self) -> dict[str, Any]:
-        """What `brum metrics` is told."""
-        return {
-            "hub": msgspec.to_builtins(self._system.processes.own_identity()),
-            "families": msgspec.to_builtins(self.metrics.families()),
-        }
+    def described_metrics(self) -> object:
+        """The answer to `brum metrics`."""
+        return {"hub": self._system.processes.own_identity(), "families": self.metrics.families()}
 
 
 @contextlib.asynccontextmanager
@@ -212,7 +205,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
                 hub.recovery.on_event,
                 sources=sources,
                 endpoints=chosen.connectivity_endpoints,
-                on_beat=instances.memory.look,
+                on_beat=instances.memory.sample,
             )
             monitor.start(supervisor)
             if chosen.logind:
@@ -247,7 +240,7 @@ def _problems(chosen: Settings) -> list[BrummerError]:
 async def _telling(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
     """Whoever asks from outside: `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
     async with (
-        serving_status(hub.registry.directory, hub.supervisor, hub.describe, hub.describe_metrics),
+        serving_status(hub.registry.directory, hub.supervisor, hub.status, hub.described_metrics),
         serving_metrics(metrics, hub.metrics.families, os.getpid()) as problem,
     ):
         if problem is not None:

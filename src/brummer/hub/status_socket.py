@@ -64,8 +64,8 @@ class StatusSocketFailed(BrummerError):
     code = "status_socket_failed"
 
 
-Describe = Callable[[], dict[str, Any]]
-"""Returns what is JSON-compatible."""
+Describe = Callable[[], object]
+"""Returns an object that msgspec can encode."""
 
 
 def find(directory: Path) -> dict[Path, int]:

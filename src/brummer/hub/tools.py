@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from msgspec import to_builtins
+
 from brummer.contract.tools import BY_NAME, Connect, Listing, NoArguments, renderer
-from brummer.health.catalog import rank_of
+from brummer.health.status import HubStatus
 from brummer.host.clocks import wall
 from brummer.link.state import FAILING, State
 from brummer.peers.instance_entry import InstanceEntry
@@ -13,14 +15,12 @@ from brummer.wire.mcp.server import ToolCall
 from brummer.wire.mcp.tools import Tool
 
 _FAILS, _WORKS, _GONE = range(3)
-_WHOSE: Final = ("code", "instance", "instances", "task")
-"""Fields that identify a problem, and stay the same while it lasts."""
 
 _FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
 
 
-def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> list[Tool]:
-    """``describe`` returns what `hub_status` answers."""
+def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Tool]:
+    """Structs become plain objects here, because the texts are made of these."""
 
     async def instances_list(wanted: Listing, __: ToolCall) -> object:
         from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
@@ -28,7 +28,7 @@ def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> l
         await instances.settled()
         now_s = wall()
         entries = [
-            Entry(key_of(_rank(entry), entry.id), "instances", each, now_s - each["since_s"])
+            Entry(key_of(_rank(entry), entry.id), "instances", to_builtins(each), now_s - each.since_s)
             for entry, each in ((entry, entry.summary()) for entry in instances)
         ]
         return paged("instances_list", entries, wanted.cursor, now_s=now_s)
@@ -38,7 +38,10 @@ def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> l
         entry = await instances.resolver.named(arguments.instance)
         if call.session is not None:
             call.session.chosen = entry.id
-        return {"instance": entry.summary(), "remembered": call.session is not None and call.session.has_lasted}
+        return {
+            "instance": to_builtins(entry.summary()),
+            "remembered": call.session is not None and call.session.has_lasted,
+        }
 
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:
         chosen = None
@@ -51,20 +54,25 @@ def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> l
         from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.settled()
-        status, now_s = describe(), wall()
-        links = zip(instances, status["links"], strict=True)
-        entries = [
-            *(
-                Entry(key_of(0, _identity(each)), "problems", each, _began_s(each, now_s))
-                for each in status["problems"]
-            ),
-            *(
-                Entry(key_of(1 + _rank(entry), entry.id), "links", each, now_s - each["since_s"])
-                for entry, each in links
-            ),
-            *(Entry(key_of(9, f"{each['at_boottime_s']:017.3f}"), "timeline", each) for each in status["timeline"]),
-        ]
-        return paged("hub_status", entries, wanted.cursor, now_s=now_s, hub=status["hub"], limits=status["limits"])
+        now, now_s = status(), wall()
+        problems = (
+            Entry(
+                key_of(0, each.key),
+                "problems",
+                to_builtins(each),
+                0.0 if each.since_s is None else now_s - each.since_s,
+            )
+            for each in now.problems
+        )
+        links = (
+            Entry(key_of(1 + _rank(entry), entry.id), "links", each.as_json(), now_s - each.since_s)
+            for entry, each in zip(instances, now.links, strict=True)
+        )
+        events = (
+            Entry(key_of(9, f"{each.at_boottime_s:017.3f}"), "timeline", to_builtins(each)) for each in now.timeline
+        )
+        head = {"hub": to_builtins(now.hub), "limits": now.limits}
+        return paged("hub_status", [*problems, *links, *events], wanted.cursor, now_s=now_s, **head)
 
     functions: dict[str, Callable[[Any, ToolCall], Awaitable[object]]] = {
         "instances_list": instances_list,
@@ -74,16 +82,6 @@ def hub_tools(instances: Instances, describe: Callable[[], dict[str, Any]]) -> l
     }
     rows = ((BY_NAME[name], function) for name, function in functions.items())
     return [Tool(row.as_hub_tool(), row.arguments, function, renderer(row.name)) for row, function in rows]
-
-
-def _identity(problem: dict[str, Any]) -> str:
-    """A key that sorts the worst problems first."""
-    return " ".join([f"{rank_of(problem['code']):03}", *(str(problem[name]) for name in _WHOSE if name in problem)])
-
-
-def _began_s(problem: dict[str, Any], now_s: float) -> float:
-    """Seconds since the epoch; 0 if unknown."""
-    return 0.0 if problem["since_s"] is None else now_s - problem["since_s"]
 
 
 def _rank(entry: InstanceEntry) -> int:

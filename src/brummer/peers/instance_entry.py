@@ -2,13 +2,30 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from brummer.calls.basic import BasicLink
 from brummer.calls.caller import Caller
 from brummer.discovery.record import Record
 from brummer.link.link import Link
+from brummer.link.status import LastError
 from brummer.settings.servers import Server
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """An item of ``instances_list``."""
+
+    instance_id: str
+    name: str
+    directory: str
+    url: str
+    pid: int | None
+    state: str
+    since_s: float
+    reason: str
+    last_error: LastError | None
+    next_retry_s: float | None
 
 
 @dataclass(slots=True, eq=False)
@@ -62,17 +79,20 @@ class InstanceEntry:
         """See `Record.is_further`."""
         return isinstance(self.record, Record) and self.record.is_further
 
-    def summary(self) -> dict[str, Any]:
-        """An item of ``instances_list``."""
-        status = self.link.status().as_json()
-        return {
-            "instance_id": self.id,
-            "name": self.record.name,
-            "directory": self.directory,
-            "url": self.record.shown_url if isinstance(self.record, Server) else self.record.url,
-            "pid": self.pid,
-            **{key: status[key] for key in ("state", "since_s", "reason", "last_error", "next_retry_s")},
-        }
+    def summary(self) -> "Summary":
+        status = self.link.status()
+        return Summary(
+            self.id,
+            self.record.name,
+            self.directory,
+            self.record.shown_url if isinstance(self.record, Server) else self.record.url,
+            self.pid,
+            status.state,
+            status.since_s,
+            status.reason,
+            status.last_error,
+            status.next_retry_s,
+        )
 
     def choice(self) -> dict[str, str]:
         """An item of what an error lists to choose from."""

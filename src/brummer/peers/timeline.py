@@ -1,14 +1,17 @@
-"""What happened to this machine, and what was done about it: the last entries, oldest first, for people to read."""
+"""What happened to this machine, and what the hub did: the last entries, oldest first, for people to read."""
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from brummer.core.clock import Clock
 from brummer.core.events import Hook
-from brummer.network.monitor import Event, NetworkChanged
+from brummer.network.monitor import Event as MachineEvent
+from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 from brummer.settings.units import span
 
@@ -16,11 +19,24 @@ ENTRIES: Final = 50
 """A laptop's day or two."""
 
 
+class Event(msgspec.Struct, frozen=True):
+    """An entry as agents and people get it. ``at_boottime_s``: elapsed time; ``seconds``: of a sleep, pause or step."""
+
+    kind: str
+    at: str
+    at_boottime_s: float
+    ago_s: float
+    seconds: float | None
+    reasons: list[str]
+    did: str
+    took_s: float | None
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """``at_s``: elapsed time; ``wall_s``: seconds since 1970, as the clock then stood."""
 
-    event: Event
+    event: MachineEvent
     at_s: float
     wall_s: float
     did: str = ""
@@ -30,25 +46,19 @@ class Entry:
     def reasons(self) -> list[str]:
         return reasons_of(self.event)
 
-    def describe(self, now_s: float) -> dict[str, Any]:
-        """JSON-compatible; ``now_s`` is elapsed time."""
-        return {
-            "kind": self.event.kind,
-            "at": datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds"),
-            "at_boottime_s": round(self.at_s, 3),
-            "ago_s": round(now_s - self.at_s, 3),
-            "seconds": getattr(self.event, "seconds", None),
-            "reasons": self.reasons,
-            "did": self.did,
-            "took_s": self.took_s,
-        }
+    def describe(self, now_s: float) -> Event:
+        """``now_s`` is elapsed time."""
+        at = datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds")
+        at_s, ago_s = round(self.at_s, 3), round(now_s - self.at_s, 3)
+        seconds = getattr(self.event, "seconds", None)
+        return Event(self.event.kind, at, at_s, ago_s, seconds, self.reasons, self.did, self.took_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What an event asked for has been done."""
+    """The work after an event is done."""
 
-    event: Event
+    event: MachineEvent
     did: str
     took_s: float
 
@@ -64,8 +74,8 @@ class Timeline:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
-    def note(self, event: Event) -> Entry:
-        """Something happened now; what is done about it is filled in by whoever does it."""
+    def note(self, event: MachineEvent) -> Entry:
+        """Something happened now. Report what was done about it by `finished`."""
         entry = Entry(event, self._clock.elapsed(), self._clock.wall())
         self._entries.append(entry)
         return entry
@@ -74,12 +84,12 @@ class Timeline:
         entry.did, entry.took_s = did, round(self._clock.elapsed() - entry.at_s, 3)
         self.handled.publish(Handled(entry.event, did, entry.took_s))
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[Event]:
         now_s = self._clock.elapsed()
         return [entry.describe(now_s) for entry in self._entries]
 
 
-def reasons_of(event: Event) -> list[str]:
+def reasons_of(event: MachineEvent) -> list[str]:
     """One sentence each."""
     match event:
         case Slept(seconds):

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from brummer.testing.simulated_loop import START_S
 from brummer.testing.simulation.clients import Asked, Client
 from brummer.testing.simulation.parts import HubRun, Instance, Ran
@@ -170,7 +172,7 @@ def _of_hubs(world: World, client: Client) -> Iterator[str]:
         if not run.process.is_dead:
             yield from _of_counts(run, client.asked)
     if client.hub is not None and client.hub.hub is not None:
-        yield from _of_status(client.hub, client.hub.hub.describe())
+        yield from _of_status(client.hub, msgspec.to_builtins(client.hub.hub.status()))
         if problems := lasting(world, client.hub):
             yield f"{client.hub.name} tells of {problems} in peace"
 

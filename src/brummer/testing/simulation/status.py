@@ -1,8 +1,9 @@
 """Checks that the first problem in `hub_status` is an injected fault that still lasts."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
+from brummer.health.catalog import Problem
 from brummer.settings.limits import DEFAULTS
 from brummer.testing.simulation.parts import HubRun
 from brummer.testing.simulation.world import Active, World
@@ -30,8 +31,8 @@ def lasting(world: World, run: HubRun) -> list[str]:
     """The codes of the problems of this hub, without those that its surroundings give it for ever."""
     if run.hub is None:
         return []
-    problems = run.process.context.run(run.hub.describe)["problems"]
-    return [each["code"] for each in problems if each["code"] != "polling" or world.machine.disk.has_events]
+    problems = run.process.context.run(run.hub.status).problems
+    return [each.code for each in problems if each.code != "polling" or world.machine.disk.has_events]
 
 
 def look(world: World, run: HubRun) -> str | None:
@@ -40,26 +41,25 @@ def look(world: World, run: HubRun) -> str | None:
     if hub is None or run.process.is_dead or not run.process.is_running or run.is_over:
         return None
     try:
-        problems = run.process.context.run(hub.describe)["problems"]
+        problems = run.process.context.run(hub.status).problems
     except Exception as error:  # noqa: BLE001 — the finding
         return f"{run.name}: hub_status failed with {error!r}"
-    if problems and problems[0]["code"] == "polling" and not world.machine.disk.has_events:
+    if problems and problems[0].code == "polling" and not world.machine.disk.has_events:
         return None
     if not problems or _is_explained(world, run, problems[0]):
         return None
     first = problems[0]
     lasting = sorted({f"{fault.kind} {fault.target}" for fault in world.faults if fault.ended_s is None})
-    return (
-        f"{run.name} tells of {first['code']} ({first.get('instance')}, {first.get('detail')}), and there is {lasting}"
-    )
+    concerned = first.instance or first.instances or None
+    return f"{run.name} reports {first.code} ({concerned}, {first.detail}), and there is {lasting}"
 
 
-def _is_explained(world: World, run: HubRun, problem: dict[str, Any]) -> bool:
-    prefixes, lasts_s = KINDS.get(problem["code"], (("",), LASTS_S))
+def _is_explained(world: World, run: HubRun, problem: Problem) -> bool:
+    prefixes, lasts_s = KINDS.get(problem.code, (("",), LASTS_S))
     since_s = world.loop.time() - lasts_s
-    if problem["code"] in LIMITS:
+    if problem.code in LIMITS:
         return world.limits != DEFAULTS  # calls alone reach tight limits
-    concerned = {run.name, run.process.name, problem.get("instance"), *problem.get("instances", ())}
+    concerned = {run.name, run.process.name, (problem.instance or None), *(problem.instances or ())}
     return any(
         fault.kind.startswith(prefixes)
         and (fault.ended_s is None or fault.ended_s >= since_s)
