@@ -54,11 +54,12 @@ suspend-test: ## a real suspend, in QEMU
 docs: ## make the generated pages again
 	$(SETUP)
 	@$(VENV)/python tools/promises.py
+	@$(VENV)/python tools/tables.py
 	@$(VENV)/python tools/command_table.py
 	@$(VENV)/python tools/chart.py
 	@$(VENV)/python tools/planted_table.py
 
-check: ## format, lint, types, floors, docs, lock
+check: ## format, lint, types, layers, docs, lock
 	$(SETUP)
 	@$(VENV)/ruff format --check --quiet --output-format concise . || { echo "format: run make format" >&2; exit 1; }
 	@$(VENV)/ruff check --quiet --output-format concise .
@@ -67,6 +68,7 @@ check: ## format, lint, types, floors, docs, lock
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
 	@$(VENV)/python tools/promises.py --check
+	@$(VENV)/python tools/tables.py --check
 	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/chart.py --check
 	@$(VENV)/python tools/planted_table.py --check

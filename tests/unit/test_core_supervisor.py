@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brummer.core.errors import BrummerError
-from brummer.core.supervisor import BASE_S, CALM_S, CAP_S, STABLE_S, Supervisor
+from brummer.core.supervisor import CALM_S, STABLE_S, TASK_BASE_S, TASK_CAP_S, Supervisor
 from brummer.testing.virtual_time import VirtualLoop
 
 
@@ -42,7 +42,7 @@ def test_a_task_that_fails_is_started_again_after_pauses_that_double() -> None:
         supervisor.start("watch", work)
         await work.runs.wait()
         pauses = [round(after - before, 3) for before, after in zip(work.began_s, work.began_s[1:], strict=False)]
-        assert pauses == [BASE_S, 2 * BASE_S, 4 * BASE_S]
+        assert pauses == [TASK_BASE_S, 2 * TASK_BASE_S, 4 * TASK_BASE_S]
         await supervisor.close()
 
     in_virtual_time(main())
@@ -53,7 +53,7 @@ def test_the_pause_has_a_cap_and_begins_anew_after_a_long_run() -> None:
         supervisor, work = Supervisor(), Work(*[OSError(errno.EIO, "broken")] * 12)
         task = supervisor.start("watch", work)
         await work.runs.wait()
-        assert round(work.began_s[-1] - work.began_s[-2], 3) == CAP_S
+        assert round(work.began_s[-1] - work.began_s[-2], 3) == TASK_CAP_S
         task.cancel()
         runs_long = Work(None)
 
@@ -63,7 +63,7 @@ def test_the_pause_has_a_cap_and_begins_anew_after_a_long_run() -> None:
 
         supervisor.start("other", long_then_fails)
         await runs_long.runs.wait()
-        assert round(runs_long.began_s[1] - runs_long.began_s[0] - STABLE_S, 3) == BASE_S
+        assert round(runs_long.began_s[1] - runs_long.began_s[0] - STABLE_S, 3) == TASK_BASE_S
         await supervisor.close()
 
     in_virtual_time(main())
@@ -157,7 +157,7 @@ def test_a_task_that_replaces_its_cancellation_by_another_result_ends(error: OSE
         supervisor = Supervisor()
         supervisor.start("watch", cleans_up)
         await asyncio.sleep(1)
-        async with asyncio.timeout(10 * CAP_S):
+        async with asyncio.timeout(10 * TASK_CAP_S):
             await supervisor.close()
         assert supervisor.failures() == []
 

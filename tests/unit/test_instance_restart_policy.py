@@ -1,6 +1,14 @@
 import pytest
 
-from brummer.instance.restart_policy import BASE_S, CAP_S, LOOP_ENDS, SHORT_S, Decision, Policy, Restarts
+from brummer.instance.restart_policy import (
+    LOOP_ENDS,
+    RESTART_BASE_S,
+    RESTART_CAP_S,
+    SHORT_S,
+    Decision,
+    Policy,
+    Restarts,
+)
 
 LONG_S = SHORT_S
 OVER = Decision(None)
@@ -19,7 +27,7 @@ OVER = Decision(None)
 )
 def test_the_policy_says_after_which_ends_it_starts_again(policy: Policy, *, well: bool, starts_again: bool) -> None:
     decision = Restarts(policy).ended(LONG_S, well=well, error="")
-    assert decision == (Decision(BASE_S) if starts_again else OVER)
+    assert decision == (Decision(RESTART_BASE_S) if starts_again else OVER)
 
 
 @pytest.mark.promise("crash-loops")
@@ -35,14 +43,14 @@ def test_one_long_run_makes_the_row_begin_anew() -> None:
     restarts = Restarts("always")
     for _ in range(LOOP_ENDS - 1):
         restarts.ended(0.1, well=False, error="early")
-    assert restarts.ended(LONG_S, well=False, error="") == Decision(BASE_S)
-    assert restarts.ended(0.1, well=False, error="late") == Decision(BASE_S)
+    assert restarts.ended(LONG_S, well=False, error="") == Decision(RESTART_BASE_S)
+    assert restarts.ended(0.1, well=False, error="late") == Decision(RESTART_BASE_S)
     assert restarts.first_error == "late"
 
 
 def test_who_fails_now_and_then_is_started_again_for_ever() -> None:
     restarts = Restarts("always")
-    assert {restarts.ended(LONG_S, well=False, error="") for _ in range(1_000)} == {Decision(BASE_S)}
+    assert {restarts.ended(LONG_S, well=False, error="") for _ in range(1_000)} == {Decision(RESTART_BASE_S)}
     assert restarts.count == 1_000
 
 
@@ -55,7 +63,7 @@ def test_ending_well_at_once_is_a_crash_loop_too_where_it_should_always_run() ->
 def test_a_limit_of_restarts_is_kept() -> None:
     restarts = Restarts("always", limit=2)
     decisions = [restarts.ended(LONG_S, well=False, error="") for _ in range(3)]
-    assert decisions == [Decision(BASE_S), Decision(BASE_S), Decision(None, "limit")]
+    assert decisions == [Decision(RESTART_BASE_S), Decision(RESTART_BASE_S), Decision(None, "limit")]
     assert Restarts("always", limit=0).ended(LONG_S, well=False, error="") == Decision(None, "limit")
 
 
@@ -63,4 +71,4 @@ def test_no_pause_is_longer_than_the_cap(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("brummer.instance.restart_policy.LOOP_ENDS", 100)
     restarts = Restarts("always")
     pauses = [restarts.ended(0.1, well=False, error="").delay_s for _ in range(50)]
-    assert max(pause for pause in pauses if pause is not None) == CAP_S
+    assert max(pause for pause in pauses if pause is not None) == RESTART_CAP_S

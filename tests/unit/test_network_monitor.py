@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brummer.core.supervisor import CAP_S, STABLE_S, Supervisor
+from brummer.core.supervisor import STABLE_S, TASK_CAP_S, Supervisor
 from brummer.host import clocks, interfaces
 from brummer.network import monitor as monitor_module
 from brummer.network.monitor import BEAT_S, DEBOUNCE_S, Event, Monitor, NetworkChanged, Sources
@@ -185,7 +185,7 @@ def test_an_exception_in_a_check_of_the_heartbeat_ends_no_other_check_and_is_a_p
             assert ("heartbeat", "task_failed") in scene.failed()
             scene.network = OFFLINE
             scene.clock.asleep_s = 30
-            await asyncio.sleep(CAP_S + 2 * BEAT_S)
+            await asyncio.sleep(TASK_CAP_S + 2 * BEAT_S)
             assert sorted(event.kind for _, event in scene.told) == ["network", "slept"]
 
     in_virtual_time(main())

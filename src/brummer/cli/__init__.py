@@ -1,1 +1,1 @@
-"""Arguments and printing; the only room that prints."""
+"""Arguments and printing; the only package that prints."""

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, settings, the event loop. Imports nothing of ours."""
+"""What every package uses: errors, events, metrics, the log, the clock, the supervisor. Imports nothing of ours."""

@@ -13,9 +13,9 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 
-BASE_S: Final = 0.1
+TASK_BASE_S: Final = 0.1
 """A short shortage, such as of descriptors or memory, is often over by then."""
-CAP_S: Final = 30.0
+TASK_CAP_S: Final = 30.0
 CALM_S: Final = 6.0
 """A task that runs for so long counts as recovered: each is active at least once in the five seconds of a heartbeat."""
 STABLE_S: Final = 60.0
@@ -63,7 +63,7 @@ class Supervisor:
         return list(self._failures.values())
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[object]], *, may_end: bool) -> None:
-        task, pause_s = asyncio.current_task(), BASE_S / 2
+        task, pause_s = asyncio.current_task(), TASK_BASE_S / 2
         while True:
             began_s, error = self._loop.time(), None
             try:
@@ -72,7 +72,7 @@ class Supervisor:
                 error = raised
             if (may_end and error is None) or (task and task.cancelling()):  # also if the work caught the cancellation
                 return
-            pause_s = BASE_S if self._loop.time() - began_s >= STABLE_S else min(CAP_S, 2 * pause_s)
+            pause_s = TASK_BASE_S if self._loop.time() - began_s >= STABLE_S else min(TASK_CAP_S, 2 * pause_s)
             self._note(name, error or RuntimeError("it has ended"), pause_s + CALM_S)
             await asyncio.sleep(pause_s)
 

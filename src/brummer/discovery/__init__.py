@@ -1,1 +1,1 @@
-"""The shared directory: instances announce themselves there, and hubs find them."""
+"""The shared directory: instances publish their records there, and hubs find them."""

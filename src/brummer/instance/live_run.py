@@ -30,7 +30,7 @@ from brummer.instance.changes import Changes, Kind
 from brummer.instance.detect import Script
 from brummer.instance.environment import environment_of
 from brummer.instance.port_owner import owner_of
-from brummer.instance.restart_policy import BASE_S
+from brummer.instance.restart_policy import RESTART_BASE_S
 from brummer.instance.run import Ending, Run
 from brummer.instance.runs import KEPT_RUNS, Runs
 from brummer.logs.output import Batch, Output, Stamp
@@ -71,7 +71,7 @@ class Tuning(NamedTuple):
     """What tests change: numbers, and what reaches the system."""
 
     kept_runs: int = KEPT_RUNS
-    restart_base_s: float = BASE_S
+    restart_base_s: float = RESTART_BASE_S
     dependency_grace_s: float = dependencies.GRACE_S
     shutdown_margin_s: float = SHUTDOWN_MARGIN_S
     start: Callable[..., Child] = start

@@ -9,9 +9,9 @@ from typing import Final, Literal, NamedTuple
 
 Policy = Literal["no", "on-failure", "always"]
 
-BASE_S: Final = 0.5
+RESTART_BASE_S: Final = 0.5
 """A port, or a lock on a file, is free again in that time."""
-CAP_S: Final = 30.0
+RESTART_CAP_S: Final = 30.0
 SHORT_S: Final = 10.0
 """Longer than a dev server takes until it fails at its start, and shorter than it is used."""
 LOOP_ENDS: Final = 5
@@ -28,7 +28,7 @@ class Decision(NamedTuple):
 class Restarts:
     """The restarts of one script since its last requested start."""
 
-    def __init__(self, policy: Policy = "no", limit: int | None = None, base_s: float = BASE_S) -> None:
+    def __init__(self, policy: Policy = "no", limit: int | None = None, base_s: float = RESTART_BASE_S) -> None:
         self._policy = policy
         self._limit = limit
         self._base_s = base_s
@@ -56,4 +56,4 @@ class Restarts:
         if self.count == self._limit:
             return Decision(None, "limit")
         self.count += 1
-        return Decision(min(CAP_S, self._base_s * 2.0 ** max(0, len(self._row) - 1)))
+        return Decision(min(RESTART_CAP_S, self._base_s * 2.0 ** max(0, len(self._row) - 1)))

@@ -3,7 +3,7 @@
 import asyncio
 
 from brummer.instance.detect import Script
-from brummer.instance.restart_policy import BASE_S, Restarts
+from brummer.instance.restart_policy import RESTART_BASE_S, Restarts
 from brummer.instance.run import Run
 
 KEPT_RUNS = 20
@@ -25,7 +25,7 @@ class _ScriptRuns:
 class Runs:
     """All runs in the order of their creation, and the latest of each script."""
 
-    def __init__(self, *, kept_runs: int = KEPT_RUNS, restart_base_s: float = BASE_S) -> None:
+    def __init__(self, *, kept_runs: int = KEPT_RUNS, restart_base_s: float = RESTART_BASE_S) -> None:
         self._kept_runs = kept_runs
         self._restart_base_s = restart_base_s
         self._all: list[Run] = []

@@ -1,1 +1,1 @@
-"""The hub's lasting relation to one instance: dial, prove identity, carry calls, recover."""
+"""The hub's lasting relation to one peer: dial, prove identity, probe, recover."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from brummer.core.lost_calls import RECONNECT_CAP_S
 
-BASE_S: Final = 0.1
+RECONNECT_BASE_S: Final = 0.1
 """A restarting dev server is back in some hundred milliseconds."""
 
 LOCAL_CAP_S: Final = 1.0
@@ -24,7 +24,7 @@ STABLE_S: Final = 30.0
 """After a connection that held this long, the count of failures starts anew."""
 
 _LAST_DOUBLING: Final = 16
-"""BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""
+"""RECONNECT_BASE_S · 2¹⁶ is far over the cap; counting stops there, so no exponent can overflow."""
 
 
 def cap_s(*, is_refused: bool, is_near: bool) -> float:
@@ -37,10 +37,10 @@ def cap_s(*, is_refused: bool, is_near: bool) -> float:
 
 
 def delay_s(attempt: int, rng: Random, cap_s: float = RECONNECT_CAP_S) -> float:
-    """Seconds to wait after the ``attempt``-th failure in a row (1, 2, …), in [BASE_S, cap_s].
+    """Seconds to wait after the ``attempt``-th failure in a row (1, 2, …), in [RECONNECT_BASE_S, cap_s].
 
     Full jitter: uniform over the whole range up to the exponential ceiling, so that many links never dial in step
     (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
     """
-    ceiling = min(cap_s, BASE_S * MULTIPLIER ** min(attempt, _LAST_DOUBLING))
-    return rng.uniform(BASE_S, ceiling)
+    ceiling = min(cap_s, RECONNECT_BASE_S * MULTIPLIER ** min(attempt, _LAST_DOUBLING))
+    return rng.uniform(RECONNECT_BASE_S, ceiling)

@@ -1,1 +1,1 @@
-"""How one child lives: its process group, its output, its states, and the guard that outlives us."""
+"""One child process: its process group, its output pipes, its readiness, and the guard that outlives us."""

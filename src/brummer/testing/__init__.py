@@ -1,1 +1,1 @@
-"""Shipped fakes, for tests of Brummer and of programs that rely on it. The other rooms never import this one."""
+"""Shipped fakes, for tests of Brummer and of programs that rely on it. The other packages never import this one."""
