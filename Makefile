@@ -54,7 +54,7 @@ suspend-test: ## a real suspend, in QEMU
 docs: ## make the generated pages again
 	$(SETUP)
 	@$(VENV)/python tools/promises.py
-	@$(VENV)/python tools/tables.py
+	@$(VENV)/python tools/doc_tables.py
 	@$(VENV)/python tools/command_table.py
 	@$(VENV)/python tools/chart.py
 	@$(VENV)/python tools/planted_table.py
@@ -68,7 +68,7 @@ check: ## format, lint, types, layers, docs, lock
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
 	@$(VENV)/python tools/promises.py --check
-	@$(VENV)/python tools/tables.py --check
+	@$(VENV)/python tools/doc_tables.py --check
 	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/chart.py --check
 	@$(VENV)/python tools/planted_table.py --check

@@ -2,7 +2,7 @@
 docs/architecture.md, from the import contract in pyproject.toml and the packages' docstrings; the settings into
 docs/configuration.md, from `brummer.settings.table`.
 
-``tables.py`` writes the pages; with ``--check`` it writes nothing and fails if one is stale.
+``doc_tables.py`` writes the pages; with ``--check`` it writes nothing and fails if one is stale.
 """
 
 import ast
