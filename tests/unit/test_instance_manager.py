@@ -19,6 +19,7 @@ from brummer.instance.live_run import INCOMPLETE, LAST_LINE_LENGTH, ShuttingDown
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Errors, Run
 from brummer.logs.error_groups import ErrorGroup, Problems
+from brummer.logs.journal.writer import RunJournal
 from brummer.process.child import ScriptFailedToStart, start
 from brummer.process.guard import MARK, Guard
 from tests.unit.process_support import members
@@ -426,6 +427,19 @@ async def test_a_run_ends_although_following_its_child_has_failed(
     monkeypatch.setattr("brummer.process.child.peek_exit", refused)
     run = await ran(manager, "true")
     assert run.state == "failed"
+
+
+async def test_a_journal_that_can_not_be_opened_affects_no_run() -> None:
+    opened: list[str] = []
+
+    def refuse(name: str) -> RunJournal:
+        opened.append(name)
+        raise OSError(24, "Too many open files")
+
+    async with Manager(GENERATION, Guard(GENERATION), open_journal=refuse) as manager:
+        run = await ran(manager, "echo hello")
+        assert (run.state, manager.last_lines(run, 5)) == ("exited", ["hello"])
+    assert opened[:2] == ["web", "web"]
 
 
 async def test_readiness_is_found_although_checks_had_failed(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

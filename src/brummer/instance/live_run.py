@@ -25,7 +25,7 @@ from brummer.core.supervisor import Supervisor
 from brummer.host.clocks import wall
 from brummer.host.out_of_memory import OomKills, oom_kills
 from brummer.host.patterns import PatternTooSlow
-from brummer.instance import dependencies, starting
+from brummer.instance import dependencies, exit_reason, starting
 from brummer.instance.changes import Changes, Kind
 from brummer.instance.detect import Script
 from brummer.instance.environment import environment_of
@@ -172,11 +172,9 @@ class LiveRun:
 
     async def find_port_owner(self) -> None:
         """A watcher such as nodemon lives on when its program has failed for a taken port: find the owner."""
-        from brummer.instance.exit_reason import taken_port  # noqa: PLC0415 - only where something is not ready in time
-
         run, generation = self.run, self._context.generation
         lines, wanted = self._explaining_lines(), starting.wanted_port(run.script)
-        _, run.port_owner = await asyncio.to_thread(taken_port, lines, wanted, generation)
+        _, run.port_owner = await asyncio.to_thread(exit_reason.taken_port, lines, wanted, generation)
         readiness = self._readiness
         if run.port_owner is None and readiness:
             await readiness.check_taken_port()
@@ -283,8 +281,6 @@ class LiveRun:
         if not exit_.output_complete:
             self._note(INCOMPLETE)
         try:
-            from brummer.instance import exit_reason  # noqa: PLC0415 - no start needs it
-
             self._settle_errors()
             ending = await exit_reason.ending_of(
                 run,
@@ -301,8 +297,6 @@ class LiveRun:
         self._follow_up(ending)
 
     def _failed_to_start(self, error: Exception) -> BrummerError:
-        from brummer.instance import exit_reason  # noqa: PLC0415 - most starts succeed
-
         run, context = self.run, self._context
         if not isinstance(error, BrummerError):
             _log.error("%s could not be started", run.process_id, exc_info=error)
@@ -421,7 +415,10 @@ class LiveRun:
             journal.note(change.n, change, status)
 
     def _journaled(self) -> "RunJournal | None":
-        """None without a black box, and once the run is over."""
+        """None without a black box, once the run is over, and while the journal can't be opened."""
         if self._journal is None and self._open_journal:
-            self._journal = self._open_journal(self.run.name)
+            try:
+                self._journal = self._open_journal(self.run.name)
+            except Exception:  # noqa: BLE001 - the barrier: the first import of its code needs descriptors and memory
+                _log.exception("the journal of %s can't be opened, and is tried again", self.run.process_id)
         return self._journal
