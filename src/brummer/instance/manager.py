@@ -153,8 +153,9 @@ class Manager:
 
     async def find_port_owner(self, run: Run) -> None:
         """Find the owner of a port that keeps a run from becoming ready; it is in the run's status then."""
-        if run.state == "running" and run.port_owner is None:
-            await self._context.live[run].find_port_owner()
+        live = self._context.live.get(run)
+        if live and run.state == "running" and run.port_owner is None:
+            await live.find_port_owner()
 
     async def errors_settled(self) -> None:
         """Errors that are being printed just now are published when this returns, within `SETTLE_S`."""
