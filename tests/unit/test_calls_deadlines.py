@@ -27,7 +27,7 @@ def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
         deadlines = Deadlines[Due](loop)
         late, early, dropped, moved = Due(now + 9), Due(now + 3), Due(now + 2), Due(now + 1)
         for one in (late, early, dropped, moved):
-            deadlines.add(one)
+            deadlines.add(one, one.due_s)
         deadlines.drop(dropped)
         moved.due_s = now + 6
         await asyncio.sleep(4)
@@ -57,7 +57,7 @@ def test_one_that_fails_to_end_costs_the_others_nothing() -> None:
         now = loop.time()
         others = [Due(now + 1), Due(now + 1), Due(now + 2)]
         for one in (*others, Broken(now + 1)):
-            deadlines.add(one)
+            deadlines.add(one, one.due_s)
         await asyncio.sleep(3)
         assert all(one.expired for one in others)
         deadlines.close()
@@ -71,7 +71,7 @@ async def test_a_timer_that_fires_late_gives_the_answer_that_waits_in_our_socket
     loop = asyncio.get_running_loop()
     deadlines = Deadlines[Due](loop)
     overdue = Due(loop.time() - LATE_S - 1)
-    deadlines.add(overdue)
+    deadlines.add(overdue, overdue.due_s)
     await asyncio.sleep(0.001)
     assert not overdue.expired
     assert overdue.due_s > loop.time() + GRACE_S / 2

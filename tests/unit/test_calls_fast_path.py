@@ -61,7 +61,7 @@ def nothing_is_held(link: CalledLink) -> bool:
     return (
         link.connections.in_flight == 0
         and (pool.in_flight, pool.queued, pool.parked) == (0, 0, 0)
-        and not pool.is_wanted
+        and not pool.wanted
         and not caller.is_waited_for
     )
 

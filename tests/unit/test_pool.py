@@ -252,7 +252,7 @@ async def test_a_queue_that_is_full_refuses_at_once_and_never_the_hub_itself() -
     await own.end()
     for user in queue:
         user.lease.end()
-    assert not pool.is_wanted
+    assert not pool.wanted
 
 
 async def test_a_waiter_that_has_ended_leaves_its_connection_to_the_next() -> None:
@@ -264,7 +264,7 @@ async def test_a_waiter_that_has_ended_leaves_its_connection_to_the_next() -> No
     user.lease.release()
     assert (len(first.connections), len(second.connections)) == (0, 1)
     second.lease.end()
-    assert (pool.in_use, pool.is_wanted) == ([0, 0, 0], False)
+    assert (pool.in_use, pool.wanted) == ([0, 0, 0], False)
 
 
 async def test_a_dial_that_fails_is_told_to_one_waiter_and_the_next_is_dialled_for() -> None:
@@ -402,7 +402,7 @@ class Books(RuleBasedStateMachine):
             await settle()
 
         self.loop.run_until_complete(end())
-        assert (self.pool.connections, self.pool.is_wanted, len(self.pool.peers)) == (0, False, 0)
+        assert (self.pool.connections, self.pool.wanted, len(self.pool.peers)) == (0, 0, 0)
         self.loop.close()
 
     def ask(self, peer: int, purpose: Purpose) -> None:

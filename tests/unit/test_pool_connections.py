@@ -52,7 +52,7 @@ async def test_a_dial_that_comes_to_nothing_leaves_no_connection(how: str) -> No
                 await over.wait()
             with pytest.raises(TransportError):
                 dial.result()
-        assert (pool.connections, pool.is_wanted) == (0, False)
+        assert (pool.connections, pool.wanted) == (0, 0)
 
 
 class Crowd:
@@ -74,7 +74,7 @@ class Crowd:
             "slots": pool.in_flight + pool.queued,
             "parked": pool.parked,
             "in use": sum(pool.in_use),
-            "wanted": int(pool.is_wanted),
+            "wanted": pool.wanted,
             "waited for": sum(link.caller.is_waited_for for link in self.links),
         }
 
@@ -88,7 +88,7 @@ async def crowd(count: int, limits: Limits) -> AsyncIterator[Crowd]:
         for link in links:
             await reached(link, State.READY)
         yield Crowd(instances, links, pool)
-    assert (pool.connections, pool.is_wanted) == (0, False)
+    assert (pool.connections, pool.wanted) == (0, 0)
 
 
 def a_call(number: int, *, waits: bool = False, deadline_s: float = 5.0) -> Call:

@@ -91,7 +91,7 @@ class BasicLink(BaseLink):
         call.begin(self.loop.time())
         self._in_flight += 1
         attempt = _Try(call, self.loop.create_task(self._once(call)))
-        self._deadlines.add(attempt)
+        self._deadlines.add(attempt, attempt.due_s)
         try:
             return await attempt.task
         except asyncio.CancelledError:

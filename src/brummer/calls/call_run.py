@@ -54,11 +54,10 @@ The coroutine returns the result; None: it has none, so the instance is asked ag
 class State(StrEnum):
     """What a run waits for, or how it has ended."""
 
-    NEW = "new"
+    STEPPING = "stepping"
+    """For nothing: it takes its next step."""
     QUEUED = "queued"
     """For a slot."""
-    ADMITTED = "admitted"
-    """It has a slot and takes the next step."""
     PARKED = "parked"
     """For its link."""
     PAUSED = "paused"
@@ -76,7 +75,6 @@ class Event(StrEnum):
     """What has happened to a run."""
 
     QUEUED = "queued"
-    ADMITTED = "admitted"
     PARKED = "parked"
     PAUSED = "paused"
     WAITED = "waited"
@@ -105,22 +103,22 @@ _ENDS: Final = {
 }
 
 TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
-    _S.NEW: {_E.QUEUED: _S.QUEUED, _E.ADMITTED: _S.ADMITTED, **_ENDS},
-    _S.QUEUED: {_E.ADMITTED: _S.ADMITTED, **_ENDS},
-    _S.ADMITTED: {
+    _S.STEPPING: {
+        _E.QUEUED: _S.QUEUED,
         _E.PARKED: _S.PARKED,
         _E.PAUSED: _S.PAUSED,
         _E.CONNECTION_WANTED: _S.CONNECTING,
         _E.SENT: _S.SENT,
         **_ENDS,
     },
-    _S.PARKED: {_E.WAITED: _S.ADMITTED, **_ENDS},
-    _S.PAUSED: {_E.WAITED: _S.ADMITTED, **_ENDS},
-    _S.CONNECTING: {_E.WAITED: _S.ADMITTED, **_ENDS},
-    _S.SENT: {_E.ANSWERED: _S.ANSWERED, _E.LOST: _S.ADMITTED, _E.REFUSED: _S.ADMITTED, **_ENDS},
+    _S.QUEUED: {_E.WAITED: _S.STEPPING, **_ENDS},
+    _S.PARKED: {_E.WAITED: _S.STEPPING, **_ENDS},
+    _S.PAUSED: {_E.WAITED: _S.STEPPING, **_ENDS},
+    _S.CONNECTING: {_E.WAITED: _S.STEPPING, **_ENDS},
+    _S.SENT: {_E.ANSWERED: _S.ANSWERED, _E.LOST: _S.STEPPING, _E.REFUSED: _S.STEPPING, **_ENDS},
     _S.REPLACED: {
         _E.ANSWERED: _S.ANSWERED,
-        _E.RESTARTED: _S.NEW,
+        _E.RESTARTED: _S.STEPPING,
         _E.FAILED: _S.FAILED,
         _E.CANCELLED: _S.CANCELLED,
     },
@@ -162,7 +160,7 @@ class CallRun(RunningCall):
         self._on_result = on_result
         self._on_error = on_error
         self._substitute = substitute
-        self.state = State.NEW
+        self.state = State.STEPPING
         purpose = Purpose.WAIT if call.waits else Purpose.CALL
         self._lease = Lease(caller.link.connections, purpose, call.flow, self)
         self._losses = 0
@@ -177,20 +175,16 @@ class CallRun(RunningCall):
         return f"<CallRun {self.call.key} {self.call.tool} {self.state}>"
 
     def start(self) -> None:
-        """Give the call a key, start its deadline, and send it if nothing has to be waited for."""
-        self.call.key = self._caller.next_key()
-        self._start()
-
-    def _start(self) -> None:
-        caller, link = self._caller, self._link
-        self.call.begin(caller.loop.time())
-        caller.deadlines.add(self)
+        """Start the deadline, and send the call if nothing has to be waited for."""
+        caller, link, call = self._caller, self._link, self.call
+        call.begin(caller.loop.time())
+        caller.deadlines.add(self, call.due_s)
         self._is_starting = True
         try:
             if link.state is not LinkState.READY:
                 self._ask_breaker()
             if self._lease.acquire_slot():
-                self._advance(Event.ADMITTED)
+                self._go_on()
             else:
                 self._move(Event.QUEUED)
         except Exception as failure:  # noqa: BLE001 — a defect becomes a `BrummerError` with an outcome
@@ -234,12 +228,13 @@ class CallRun(RunningCall):
     # As the holder of a lease, and as a waiter for the link.
 
     def on_slot(self) -> None:
-        self._advance(Event.ADMITTED)
+        self._advance()
 
     def on_connection(self, connection: HttpConnection) -> None:
         self._move(Event.WAITED)
         try:
-            self._check_run()  # another may have come while we waited for the connection
+            if self.call.unanswered:
+                self._check_run()  # another may have come while we waited for the connection
             self._send(connection)
         except Exception as failure:  # noqa: BLE001 — as above
             self._fail(failure)
@@ -276,9 +271,9 @@ class CallRun(RunningCall):
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state][event]
 
-    def _advance(self, event: Event) -> None:
-        """After this event it has a slot, and nothing of it is under way."""
-        self._move(event)
+    def _advance(self) -> None:
+        """What it waited for is there."""
+        self._move(Event.WAITED)
         try:
             self._go_on()
         except Exception as failure:  # noqa: BLE001 — as above
@@ -297,8 +292,11 @@ class CallRun(RunningCall):
             self._connect()
 
     def _connect(self) -> None:
-        self._check_run()
-        self._link.call_sent(self._caller.loop.time())  # to get a connection may be all it takes to wait for ever
+        if self.call.unanswered:
+            self._check_run()
+        self._link.prober.call_sent(
+            self._caller.loop.time()
+        )  # to get a connection may be all it takes to wait for ever
         try:
             connection = self._lease.acquire()
         except Busy as error:
@@ -404,7 +402,7 @@ class CallRun(RunningCall):
         self._parked_until_s = math.inf
         if not call.was_sent:
             self._parked_until_s = self._caller.loop.time() + refusals.PARK_S
-            self._caller.deadlines.add(self)
+            self._caller.deadlines.add(self, self._parked_until_s)
         link.parking.add(self)
         call.add_event("parked")
 
@@ -419,7 +417,7 @@ class CallRun(RunningCall):
 
     def _on_paused(self) -> None:
         self._timer = None
-        self._advance(Event.WAITED)
+        self._advance()
 
     def _come_back(self, refusal: TransportError) -> None:
         """Wait for the time that the server has set. Raises the refusal if all such waits together are too long."""
@@ -521,7 +519,7 @@ class CallRun(RunningCall):
             self._move(Event.RESTARTED)
             self._losses = 0
             self.call.take_time()
-            self._start()
+            self.start()
 
     def _finish(self, event: Event, outcome: bytes | BrummerError | None) -> None:
         """The one end: deliver the outcome, give everything back, tell of it. Never raises.
@@ -534,7 +532,9 @@ class CallRun(RunningCall):
             return
         self.state = after
         try:
-            if outcome is not None:
+            if self._is_starting:
+                self._delivery = self._caller.loop.call_soon(self._deliver, outcome)
+            else:
                 self._deliver(outcome)  # our books can wait until the answer is out
         except Exception:  # noqa: BLE001 — the barrier
             _log.exception("the end of call %s could not be delivered", self.call.key)
@@ -544,16 +544,10 @@ class CallRun(RunningCall):
         except Exception:  # noqa: BLE001 — the barrier
             _log.exception("the end of call %s could not be noted", self.call.key)
 
-    def _deliver(self, outcome: bytes | BrummerError) -> None:
-        if self._is_starting:
-            self._delivery = self._caller.loop.call_soon(self._deliver_now, outcome)
-        else:
-            self._deliver_now(outcome)
-
-    def _deliver_now(self, outcome: bytes | BrummerError) -> None:
+    def _deliver(self, outcome: bytes | BrummerError | None) -> None:
         if isinstance(outcome, bytes):
             self._on_result(outcome)
-        else:
+        elif outcome is not None:
             self._on_error(outcome)
 
     def _let_go(self) -> None:

@@ -76,6 +76,7 @@ class Caller:
         link = self.link
         if link.state is not State.READY or not link.target.is_direct or not self.has_fast_path:
             return None
+        call.key = self.next_key()
         run = CallRun(self, call, on_result, lambda error: on_result(failed(error)), substitute)
         run.start()
         return run
@@ -92,6 +93,7 @@ class Caller:
             if not answered.done():
                 answered.set_exception(error)
 
+        call.key = self.next_key()
         run = CallRun(self, call, on_result, on_error, substitute)
         run.start()
         try:
@@ -114,7 +116,8 @@ class Caller:
         target = self.link.target
         ending, code = ending_of(call, outcome, ours=target.has_ledger)
         took_s = self.loop.time() - call.started_s
-        self.ended.publish(CallEnded(target.instance_id, call.tool, call.key, ending, code, took_s))
+        tool = call.params.get("name", call.method)
+        self.ended.publish(CallEnded(target.instance_id, tool, call.key, ending, code, took_s))
 
     def count_failure(self) -> None:
         """Only what a link that is not ready did to a call counts: a tool that is slow breaks nothing.

@@ -42,10 +42,10 @@ class Deadlines(Generic[D]):
     def all(self) -> list[D]:
         return list(self._dated)
 
-    def add(self, dated: D) -> None:
-        """Also of one whose deadline has become earlier."""
+    def add(self, dated: D, due_s: float) -> None:
+        """Watch one that is due then, or earlier than it was."""
         self._dated[dated] = None
-        if (due_s := dated.due_s) < self._fires_s:
+        if due_s < self._fires_s:
             self._set(due_s)
 
     def drop(self, dated: D) -> None:

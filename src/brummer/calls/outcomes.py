@@ -95,7 +95,11 @@ def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool
     ``ours``: an instance of Brummer.
     """
     if isinstance(outcome, bytes):
-        return _ending_of_answer(call, outcome, ours=ours)
+        if outcome.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in outcome):
+            return ("unknown", _code_in(outcome)) if ours and _OURS_UNKNOWN in outcome else ("tool_error", "")
+        if call.unanswered:  # an earlier request was lost
+            return ("resent" if call.repeatable or not ours else "reattached"), ""
+        return ("parked" if call.was_parked else "ok"), ""
     if outcome is None or isinstance(outcome, asyncio.CancelledError):
         return "cancelled", "cancelled"
     if not isinstance(outcome, BrummerError):
@@ -104,16 +108,6 @@ def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool
     if ending in ("failed", "refused") and outcome.outcome == "unknown":
         ending = "unknown"
     return ending, outcome.code
-
-
-def _ending_of_answer(call: Call, result: bytes, *, ours: bool) -> tuple[Ending, str]:
-    if result.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in result):
-        if ours and _OURS_UNKNOWN in result:
-            return "unknown", _code_in(result)
-        return "tool_error", ""
-    if call.unanswered:  # an earlier request was lost
-        return ("resent" if call.repeatable or not ours else "reattached"), ""
-    return ("parked" if call.was_parked else "ok"), ""
 
 
 def _code_in(result: bytes) -> str:

@@ -85,9 +85,13 @@ class Lease:
 
     def end(self) -> None:
         """Return everything; may be called again."""
-        self.release()
-        connections = self.connections
+        connections, connection = self.connections, self.connection
         pool = connections.pool
+        if connection is not None and connection in connections.busy:
+            self.connection = None
+            connections.take_back(connection)
+        else:
+            self.release()
         if self.has_slot:
             self.has_slot = False
             connections.lanes[self.purpose].in_flight -= 1

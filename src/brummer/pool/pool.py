@@ -103,6 +103,8 @@ class Pool:
         self.evicted = 0
         """Idle connections that were closed to make room."""
         self._queued_lanes: deque[tuple[Connections, Lane]] = deque()
+        self.wanted = 0
+        """Users that wait for a connection."""
         self._wanting: tuple[dict[Lease | Dial, None], ...] = ({}, {}, {})
         self.peers: dict[Connections, None] = {}
         self._is_settling = False
@@ -124,12 +126,7 @@ class Pool:
     @property
     def is_full(self) -> bool:
         """The next call that has to wait for a connection is refused."""
-        return self.is_wanted and self.waiting >= self.limits.connections * QUEUED_PER_CONNECTION
-
-    @property
-    def is_wanted(self) -> bool:
-        own, calls, waits = self._wanting
-        return bool(own or calls or waits)
+        return self.wanted > 0 and self.waiting >= self.limits.connections * QUEUED_PER_CONNECTION
 
     def wants(self, purpose: Purpose) -> bool:
         """Something waits for a connection of this purpose."""
@@ -200,27 +197,36 @@ class Pool:
                 queued=self.waiting,
             )
         self._wanting[user.purpose][user] = None
+        self.wanted += 1
         self.settle()
 
     def stop_wanting(self, user: Lease | Dial) -> None:
-        if self._wanting[user.purpose].pop(user, self) is None:
+        if user in self._wanting[user.purpose]:
+            self._serve(user)
             self.settle()
+
+    def _serve(self, user: Lease | Dial) -> None:
+        """It does not wait any more."""
+        del self._wanting[user.purpose][user]
+        self.wanted -= 1
 
     def withdraw(self, peer: "Connections", purposes: Iterable[Purpose], most: int | None = None) -> list[Lease]:
         """Leases that waited for a connection to this peer, and do not any more."""
         waiting = [user for purpose in purposes for user in self._wanting[purpose] if user.connections is peer]
         leases = [user for user in waiting if isinstance(user, Lease)][:most]
         for lease in leases:
-            del self._wanting[lease.purpose][lease]
+            self._serve(lease)
         return leases
 
     # The decision.
 
     def _assign(self) -> Work:
         work = Work()
-        self._assign_slots(work)
-        for purpose in Purpose:
-            self._assign_connections(purpose, work)
+        if self.queued:
+            self._assign_slots(work)
+        for purpose, wanting in enumerate(self._wanting):
+            if wanting:
+                self._assign_connections(Purpose(purpose), work)
         return work
 
     def _assign_slots(self, work: Work) -> None:
@@ -246,7 +252,7 @@ class Pool:
             peer = user.connections
             if user.takes_idle and peer.idle and self._may_use_more(purpose):
                 assert isinstance(user, Lease)  # noqa: S101 — a dial takes none
-                del self._wanting[purpose][user]
+                self._serve(user)
                 user.acquire()
                 work.connections.append(user)
             elif user.takes_idle and expected[peer] < peer.dialling[purpose]:
@@ -256,7 +262,7 @@ class Pool:
             else:
                 self.in_use[purpose] += 1
                 if isinstance(user, Dial):
-                    del self._wanting[purpose][user]
+                    self._serve(user)
                     work.dials.append((peer, purpose, user))
                 else:
                     peer.dialling[purpose] += 1
@@ -292,7 +298,7 @@ class Pool:
             return
         self._is_settling = True
         try:
-            while work := self._assign():
+            while (self.wanted or self.queued) and (work := self._assign()):
                 self._act(work)
         finally:
             self._is_settling = False
@@ -389,18 +395,17 @@ class Connections:
         if connection in self._own:
             self._own.remove(connection)
             self.pool.in_use[Purpose.CALL] -= 1
-            self._add_idle(connection)
+            self.take_back(connection)
 
     def take_back(self, connection: HttpConnection) -> None:
         """It carries nothing any more."""
-        self.pool.in_use[self.busy.pop(connection)] -= 1
-        self._add_idle(connection)
-
-    def _add_idle(self, connection: HttpConnection) -> None:
         pool = self.pool
+        purpose = self.busy.pop(connection, None)
+        if purpose is not None:
+            pool.in_use[purpose] -= 1
         pool.idle += 1
         self.idle.append(connection)
-        if pool.is_wanted:
+        if pool.wanted:
             pool.settle()
         if len(self.idle) > 1 and self._shrink is None:
             self._shrink = self._loop.call_later(SPARE_IDLE_S, self._on_shrink)
@@ -470,13 +475,13 @@ class Connections:
             own.finish(outcome)
         else:
             self.dialling[purpose] -= 1
-            is_wanted = self._dials.pop(task, self) is None
+            is_expected = self._dials.pop(task, self) is None
             if isinstance(outcome, BaseException):
-                for lease in pool.withdraw(self, (purpose,), 1) if is_wanted else ():
+                for lease in pool.withdraw(self, (purpose,), 1) if is_expected else ():
                     _tell(partial(lease.holder.on_no_connection, outcome))
-            elif is_wanted:
+            elif is_expected:
                 self._needs_none = False
-                self._add_idle(outcome)
+                self.take_back(outcome)
             else:  # it leads to where the link does not lead any more
                 outcome.close()
         pool.settle()
@@ -500,8 +505,7 @@ class Connections:
             elif connection.was_hung_up and not self._dialler.keeps_idle:
                 self._needs_none = True
                 self.on_left()
-        if self.pool.is_wanted:
-            self.pool.settle()
+        self.pool.settle()
         self._on_closed()
 
 

@@ -30,7 +30,7 @@ def _of_hub(instances: Instances) -> Iterator[str]:
         "parked calls": pool.parked,
         "places of connections that are closed": pool.connections
         - sum(len(link.connections.all) for _, link in entries),
-        "users that wait for a connection": pool.is_wanted,
+        "users that wait for a connection": pool.wanted,
         "connections beyond one for each link": max(0, pool.connections - len(entries)),
     }
     for entry, link in entries:
