@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
+from brummer.calls import call_run
 from brummer.instance import lifecycle
 from brummer.link import state as link_state
 
@@ -49,6 +50,17 @@ def machines() -> Iterator[Machine]:
             for before, events in link_state.TRANSITIONS.items()
         },
         {state.value: state.shown for state in link_state.State if state.shown != state.value},
+    )
+    yield Machine(
+        "A call",
+        "calls/call_run.py",
+        "What a call over a link waits for. Every state in which it is not over can fail, expire or be cancelled.",
+        call_run.State.STEPPING.value,
+        {
+            before.value: {event.value: after.value for event, after in events.items()}
+            for before, events in call_run.TRANSITIONS.items()
+        },
+        {},
     )
     runs: dict[str, dict[str, str]] = {state: {} for state in get_args(lifecycle.State)}
     for (before, event), after in lifecycle.TABLE.items():
