@@ -56,8 +56,8 @@ def replace(path: Path) -> None:
 @pytest.fixture(autouse=True)
 def no_source_is_left() -> Iterator[None]:
     yield
-    left = dict(directory_events._sources)
-    directory_events._sources.clear()
+    left = dict(directory_events.open_sources)
+    directory_events.open_sources.clear()
     assert not left
 
 
@@ -101,14 +101,13 @@ async def test_a_directory_that_is_not_there_yet_is_found_when_it_is_made(tmp_pa
 async def test_a_directory_that_is_made_while_we_turn_to_its_parent_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real = tmp_path / "a" / "instances", DirectoryWatch._add
+    path = tmp_path / "a" / "instances"
 
-    def add(self: DirectoryWatch, place: Path) -> bool:
+    def make_it_first(loop: asyncio.AbstractEventLoop) -> directory_events.Source:
         path.mkdir(parents=True, exist_ok=True)
-        return real(self, place)
+        return directory_events.source_for(loop)
 
-    monkeypatch.setattr(DirectoryWatch, "_add", add)
-    watched = Watched(path)
+    watched = Watched(path, msgspec.structs.replace(REAL, directory_events=make_it_first))
     assert watched.watch.is_watching
     assert watched.hints == ["watching"]
     watched.watch.close()
@@ -234,7 +233,7 @@ async def test_a_watch_that_is_lost_to_an_error_says_so_at_once(tmp_path: Path, 
 
 async def test_two_watches_share_one_source_and_end_apart(tmp_path: Path) -> None:
     first, second = Watched(tmp_path), Watched(tmp_path)
-    assert len(directory_events._sources) == 1
+    assert len(directory_events.open_sources) == 1
     (tmp_path / "x").touch()
     await first.next("changed")
     await second.next("changed")

@@ -1,6 +1,7 @@
 """One process at a time."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from brummer.host import locks
 from brummer.host.files import FileRefused
 from brummer.host.locks import FileLock, LockTimeout, is_locked
-from brummer.host.system import System
 
 HOLDER = """
 import sys, time, pathlib
@@ -72,15 +71,15 @@ def test_a_lock_is_not_in_place_when_its_file_was_replaced(tmp_path: Path) -> No
 def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, real, turns = tmp_path / "x.lock", locks._locked, []
+    path, real, turns = tmp_path / "x.lock", fcntl.flock, []
 
-    def locked(path: Path, descriptor: int, system: System, *, shared: bool) -> bool:
+    def flock(descriptor: int, operation: int) -> None:
         turns.append(descriptor)
         if len(turns) == 1:
             path.unlink()
-        return real(path, descriptor, system, shared=shared)
+        real(descriptor, operation)
 
-    monkeypatch.setattr(locks, "_locked", locked)
+    monkeypatch.setattr(fcntl, "flock", flock)
     lock = FileLock.try_acquire(path)
     assert lock is not None
     assert lock.is_in_place()

@@ -11,6 +11,7 @@ from tests.unit.platform_branches import lines_for_macos
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.promise("macos-by-fakes")
 @pytest.mark.timeout(180)
 def test_every_branch_for_macos_runs() -> None:
     program = subprocess.run(

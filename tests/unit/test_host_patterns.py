@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from brummer.core.errors import InvalidArguments
+from brummer.host import patterns
+from brummer.host.clocks import awake
 from brummer.host.patterns import (
     MAX_LENGTH,
     REFILL,
@@ -143,11 +145,12 @@ async def test_a_pattern_that_is_slow_only_sometimes_stays_in_use() -> None:
     assert meter.search(1, 1, lambda: meter.pattern.matches("a"))
 
 
-async def test_a_slow_expression_that_is_repeated_at_once_takes_no_time() -> None:
+async def test_a_slow_expression_that_is_repeated_at_once_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Meter(Pattern(r"(a+)+$", argument="query"), Reserve(0.0), rests=True)
     tried = Tried(meter, "a" * 40 + "b")
     assert (tried.searches, meter.is_refused) == (1, False)
-    meter._rests_until_s = 0.0
+    later_s = awake() + patterns.REST_S
+    monkeypatch.setattr("brummer.host.patterns.awake", lambda: later_s)
     assert meter.search(1, 1, lambda: meter.pattern.matches("a")), "later, and about less, it is answered"
     assert meter_of_call("x", "query") is meter_of_call("x", "query")
 

@@ -74,13 +74,13 @@ async def test_a_directory_watch_that_can_not_be_read_once_is_opened_again(
 async def test_a_listener_that_raises_does_not_affect_another_of_the_same_directory(tmp_path: Path) -> None:
     loop, hints = asyncio.get_running_loop(), Hints()
 
-    def raises(_: Hint) -> None:
-        raise ZeroDivisionError("a defect")
+    def raises(hint: Hint) -> None:
+        if hint == "changed":
+            raise ZeroDivisionError("a defect")
 
-    first, second = DirectoryWatch(loop, tmp_path, lambda _: None), DirectoryWatch(loop, tmp_path, hints)
+    first, second = DirectoryWatch(loop, tmp_path, raises), DirectoryWatch(loop, tmp_path, hints)
     try:
         await hints.until("watching")
-        first._on_hint = raises
         for name in ("one", "two"):
             (tmp_path / name).touch()
             await hints.until("changed")

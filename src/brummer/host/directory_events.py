@@ -28,15 +28,15 @@ class Source(Protocol):
     def remove(self, watch: int, listener: Listener) -> None: ...
 
 
-_sources: dict[int, Source] = {}
+open_sources: dict[int, Source] = {}
 """By the id of the loop; a source takes itself out with its last watch."""
 
 
 def source_for(loop: asyncio.AbstractEventLoop) -> Source:
     """The source of this loop. Raises OSError when the system gives none (EMFILE: 128 inotify instances per user)."""
-    source = _sources.get(id(loop))
+    source = open_sources.get(id(loop))
     if source is None:
-        source = _sources[id(loop)] = _open_source(loop)
+        source = open_sources[id(loop)] = _open_source(loop)
     return source
 
 
@@ -97,15 +97,15 @@ if sys.platform == "linux":
             self._close_if_idle()
 
         def _close_if_idle(self) -> None:
-            if not self._listeners and _sources.get(id(self._loop)) is self:
-                del _sources[id(self._loop)]
+            if not self._listeners and open_sources.get(id(self._loop)) is self:
+                del open_sources[id(self._loop)]
                 self._loop.remove_reader(self._descriptor)
                 os.close(self._descriptor)
 
         def _failed(self, error: OSError) -> None:
             """No more events will come from here: each listener starts anew with another source."""
             _log.warning("changes of directories can't be read any more: %s", error)
-            _sources.pop(id(self._loop), None)
+            open_sources.pop(id(self._loop), None)
             for watch in tuple(self._listeners):
                 self._lose(watch)
             os.close(self._descriptor)
@@ -145,6 +145,6 @@ else:
 
     def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
         def forget() -> None:
-            _sources.pop(id(loop), None)
+            open_sources.pop(id(loop), None)
 
         return DirectoryEvents(loop, select, forget)
