@@ -39,291 +39,131 @@ class Kind(msgspec.Struct, frozen=True):
 DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
 _ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "cut_off")
 _LINK: Final = (
-    "link_gone",
-    "link_stopped",
-    "link_frozen",
-    "link_impostor",
-    "link_incompatible",
-    "server_down",
-    "server_refuses",
-    "server_busy",
-    "link_cut",
-    "link_suspect",
-    "link_retrying",
-)
+    "link_gone", "link_stopped", "link_frozen", "link_impostor", "link_incompatible", "server_down", "server_refuses",
+    "server_busy", "link_cut", "link_suspect", "link_retrying",
+)  # fmt: skip
 
 _WATCHED: Final = "the file is passed over, and looked at again when it changes"
 _FILE_ADVICE: Final = "remove the file if nobody needs it"
 _GOES_ON: Final = "everything else works"
 
+# A table, so rows are not broken up: title, severity, doing, advice, depends_on, time_to_visible_s.
+# fmt: off
 KINDS: Final[dict[str, Kind]] = {
     # Of a hub that gives no answer, as `brum status` finds it.
-    "hub_stopped": Kind(
-        "the hub is stopped", "error", "nothing: it can't do anything", "kill -CONT its pid, or restart the agent"
-    ),
-    "hub_frozen": Kind(
-        "the hub is frozen by its control group",
-        "error",
-        "nothing: it can't do anything",
-        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze",
-    ),
-    "hub_silent": Kind(
-        "the hub does not answer", "error", "nothing is known of it", "ask again; if it stays so, restart the agent"
-    ),
-    "not_understood": Kind(
-        "the hub speaks of unknown things", "error", "nothing", "use one version: restart the agent that started it"
-    ),
+    "hub_stopped": Kind("the hub is stopped", "error", "nothing: it can't do anything",
+        "kill -CONT its pid, or restart the agent"),
+    "hub_frozen": Kind("the hub is frozen by its control group", "error", "nothing: it can't do anything",
+        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze"),
+    "hub_silent": Kind("the hub does not answer", "error", "nothing is known of it",
+        "ask again; if it stays so, restart the agent"),
+    "not_understood": Kind("the hub speaks of unknown things", "error", "nothing",
+        "use one version: restart the agent that started it"),
     # Of this machine.
-    "settling": Kind(
-        "the machine woke, or the hub was not run",
-        "warning",
-        "the directory is read again and every link is asked",
-        "wait: it takes seconds",
-    ),
-    "loopback_down": Kind(
-        "the loopback interface is down",
-        "error",
-        "links are looked at once it is up",
-        "ip link set lo up",
-    ),
-    "offline": Kind(
-        "there is no way to the outside",
-        "warning",
-        "remote servers are asked again once there is one",
-        "connect this machine to its network",
-    ),
-    "cut_off": Kind(
-        "no instance answers any more",
-        "error",
-        "all are dialled again and again",
+    "settling": Kind("the machine woke, or the hub was not run", "warning",
+        "the directory is read again and every link is asked", "wait: it takes seconds"),
+    "loopback_down": Kind("the loopback interface is down", "error", "links are looked at once it is up",
+        "ip link set lo up"),
+    "offline": Kind("there is no way to the outside", "warning", "remote servers are asked again once there is one",
+        "connect this machine to its network"),
+    "cut_off": Kind("no instance answers any more", "error", "all are dialled again and again",
         "look for the cause here: a firewall or VPN client that blocks the loopback",
-        ("settling", "loopback_down", "open_files_full"),
-    ),
-    **{
-        code: Kind(
-            "the instances directory can't be used",
-            "error",
-            "looked at again and again; known instances stay connected",
-            "see the detail, and brum doctor",
-            ("open_files_full",),
-        )
-        for code in DIRECTORY
-    },
-    "open_files_full": Kind(
-        "the hub has as many files and sockets open as it may",
-        "error",
+        ("settling", "loopback_down", "open_files_full")),
+    **{code: Kind("the instances directory can't be used", "error",
+        "looked at again and again; known instances stay connected", "see the detail, and brum doctor",
+        ("open_files_full",)) for code in DIRECTORY},
+    "open_files_full": Kind("the hub has as many files and sockets open as it may", "error",
         "calls wait until some are closed",
-        "raise open_files and the system's limit (ulimit -n), or lower max_connections",
-    ),
-    "task_failed": Kind(
-        "a long task of the hub, or of the instance, has failed",
-        "warning",
+        "raise open_files and the system's limit (ulimit -n), or lower max_connections"),
+    "task_failed": Kind("a long task of the hub, or of the instance, has failed", "warning",
         "it is started again, after a pause that grows with each failure",
         "see the detail and the log; if the problem stays, restart the agent, or the instance",
-        ("open_files_full", *DIRECTORY),
-    ),
-    "memory_full": Kind(
-        "the hub takes as much memory as it may",
-        "error",
-        "new calls are refused (busy) until there is room",
-        "ask for less at once, or raise memory_hard",
-    ),
-    "memory_high": Kind(
-        "the hub takes much memory", "warning", "caches are given up", "ask for less at once, or raise memory_soft"
-    ),
+        ("open_files_full", *DIRECTORY)),
+    "memory_full": Kind("the hub takes as much memory as it may", "error",
+        "new calls are refused (busy) until there is room", "ask for less at once, or raise memory_hard"),
+    "memory_high": Kind("the hub takes much memory", "warning", "caches are given up",
+        "ask for less at once, or raise memory_soft"),
     # Of one link.
-    "link_gone": Kind(
-        "the instance has ended",
-        "error",
-        "waits for it to start again; its black box answers",
-        "start it: brum up in its directory",
-        time_to_visible_s=RESTART_S,
-    ),
-    "link_stopped": Kind(
-        "the instance's process is stopped",
-        "error",
+    "link_gone": Kind("the instance has ended", "error", "waits for it to start again; its black box answers",
+        "start it: brum up in its directory", time_to_visible_s=RESTART_S),
+    "link_stopped": Kind("the instance's process is stopped", "error", "asked until it answers; calls wait for it",
+        "let its process go on, or brum down --kill and brum up"),
+    "link_frozen": Kind("the instance's process is frozen by its control group", "error",
         "asked until it answers; calls wait for it",
-        "let its process go on, or brum down --kill and brum up",
-    ),
-    "link_frozen": Kind(
-        "the instance's process is frozen by its control group",
-        "error",
-        "asked until it answers; calls wait for it",
-        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze",
-    ),
-    "link_impostor": Kind(
-        "another process answers on the instance's port",
-        "error",
+        "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze"),
+    "link_impostor": Kind("another process answers on the instance's port", "error",
         "asked again and again who it is; no call and no token reaches it",
-        "end the stranger, or brum down and brum up",
-    ),
-    "link_incompatible": Kind(
-        "the instance speaks another protocol", "error", "waits for another run of it", "restart it with this brum"
-    ),
-    "server_down": Kind(
-        "the server can't be reached",
-        "error",
-        "dialled again and again",
-        "start it, or mend its URL in [servers]",
-        _ALL_CUT,
-        RESTART_S,
-    ),
-    "server_refuses": Kind(
-        "the server refuses to serve this hub",
-        "error",
-        "asked again when a call needs it, and every few minutes",
-        "see the detail; mend url or headers in [servers]",
-    ),
-    "server_busy": Kind(
-        "the server does not serve now",
-        "warning",
-        "asked again at the time that it has set, or after a pause",
-        "send it fewer calls, or wait",
-        time_to_visible_s=RESTART_S,
-    ),
-    "link_cut": Kind(
-        "the instance lives, and no connection to it can be made",
-        "error",
-        "dialled again and again",
-        "look for a firewall rule on its port",
-        _ALL_CUT,
-    ),
-    "link_suspect": Kind(
-        "the instance does not answer",
-        "error",
-        "asked until it answers; calls wait for it",
-        "see its terminal; brum down --kill and brum up",
-        _ALL_CUT,
-    ),
-    "link_retrying": Kind(
-        "the instance can't be reached",
-        "error",
-        "dialled again and again; calls wait for it",
-        "brum ls; brum down --kill and brum up",
-        _ALL_CUT,
-        RESTART_S,
-    ),
+        "end the stranger, or brum down and brum up"),
+    "link_incompatible": Kind("the instance speaks another protocol", "error", "waits for another run of it",
+        "restart it with this brum"),
+    "server_down": Kind("the server can't be reached", "error", "dialled again and again",
+        "start it, or mend its URL in [servers]", _ALL_CUT, RESTART_S),
+    "server_refuses": Kind("the server refuses to serve this hub", "error",
+        "asked again when a call needs it, and every few minutes", "see the detail; mend url or headers in [servers]"),
+    "server_busy": Kind("the server does not serve now", "warning",
+        "asked again at the time that it has set, or after a pause", "send it fewer calls, or wait",
+        time_to_visible_s=RESTART_S),
+    "link_cut": Kind("the instance lives, and no connection to it can be made", "error", "dialled again and again",
+        "look for a firewall rule on its port", _ALL_CUT),
+    "link_suspect": Kind("the instance does not answer", "error", "asked until it answers; calls wait for it",
+        "see its terminal; brum down --kill and brum up", _ALL_CUT),
+    "link_retrying": Kind("the instance can't be reached", "error", "dialled again and again; calls wait for it",
+        "brum ls; brum down --kill and brum up", _ALL_CUT, RESTART_S),
     # What calls meet.
-    "busy": Kind(
-        "calls to the instance queue up",
-        "warning",
-        "one more is refused (busy)",
-        "end calls that do not end by themselves",
-        ("cut_off", *_LINK),
-    ),
-    "parked_full": Kind(
-        "too many calls wait for instances that are away",
-        "warning",
-        "one more is refused (busy)",
-        "start the instances that are away",
-        ("cut_off", *_LINK),
-    ),
-    "connections_full": Kind(
-        "more calls are under way than connections allow",
-        "warning",
+    "busy": Kind("calls to the instance queue up", "warning", "one more is refused (busy)",
+        "end calls that do not end by themselves", ("cut_off", *_LINK)),
+    "parked_full": Kind("too many calls wait for instances that are away", "warning", "one more is refused (busy)",
+        "start the instances that are away", ("cut_off", *_LINK)),
+    "connections_full": Kind("more calls are under way than connections allow", "warning",
         "they wait in turn; one more is refused (busy)",
-        "raise max_connections, or end calls that do not end by themselves",
-        ("open_files_full",),
-    ),
-    "breaker_open": Kind(
-        "calls to the instance failed in a row",
-        "warning",
-        "calls are refused at once, and one is tried now and then",
-        "look at the last error of its link",
-        ("cut_off", *_LINK),
-    ),
+        "raise max_connections, or end calls that do not end by themselves", ("open_files_full",)),
+    "breaker_open": Kind("calls to the instance failed in a row", "warning",
+        "calls are refused at once, and one is tried now and then", "look at the last error of its link",
+        ("cut_off", *_LINK)),
     # Of files in the directory.
-    "guard_missing": Kind(
-        "the instance has no guard",
-        "warning",
+    "guard_missing": Kind("the instance has no guard", "warning",
         "another is started, after a pause that grows with each failure",
-        "see the detail; until there is one, the scripts keep running if the instance is killed",
-        _LINK,
-    ),
-    "journal_failed": Kind(
-        "the instance's black box can't be written",
-        "warning",
+        "see the detail; until there is one, the scripts keep running if the instance is killed", _LINK),
+    "journal_failed": Kind("the instance's black box can't be written", "warning",
         "tried again every second; what is printed meanwhile is lost if the instance dies",
-        "see the detail: make room on the disk, or the directory writable",
-        _LINK,
-    ),
-    "record_missing": Kind(
-        "the instance's record is not there",
-        "warning",
-        "it publishes it again within five seconds",
-        "find out who removes files in the directory",
-        (*DIRECTORY, *_LINK),
-        REPUBLISH_S,
-    ),
-    "newer_version": Kind(
-        "a record of a later brummer", "warning", _WATCHED, "use one version: restart the agent with the newer"
-    ),
+        "see the detail: make room on the disk, or the directory writable", _LINK),
+    "record_missing": Kind("the instance's record is not there", "warning", "it publishes it again within five seconds",
+        "find out who removes files in the directory", (*DIRECTORY, *_LINK), REPUBLISH_S),
+    "newer_version": Kind("a record of a later brummer", "warning", _WATCHED,
+        "use one version: restart the agent with the newer"),
     "malformed": Kind("a file that is no record", "warning", _WATCHED, _FILE_ADVICE),
     "too_large": Kind("a file too large for a record", "warning", _WATCHED, _FILE_ADVICE),
     "unreadable": Kind("a record that can't be read", "warning", _WATCHED, "make it readable, or remove it"),
     "symlink": Kind("a link where a record should be", "warning", _WATCHED, _FILE_ADVICE),
     "not_regular": Kind("no file where a record should be", "warning", _WATCHED, _FILE_ADVICE),
     "foreign_owner": Kind("a file of another user", "warning", _WATCHED, "remove it"),
-    "other_machine": Kind(
-        "a record of another machine",
-        "warning",
-        "not connected to: its loopback is not ours",
-        "give each machine a BRUMMER_INSTANCES_DIR of its own",
-    ),
-    "stale": Kind(
-        "a record that its dead owner left",
-        "warning",
-        "tried to be removed, again and again",
-        "make the directory writable",
-        DIRECTORY,
-    ),
+    "other_machine": Kind("a record of another machine", "warning", "not connected to: its loopback is not ours",
+        "give each machine a BRUMMER_INSTANCES_DIR of its own"),
+    "stale": Kind("a record that its dead owner left", "warning", "tried to be removed, again and again",
+        "make the directory writable", DIRECTORY),
     # Of how it was started.
-    "settings_invalid": Kind(
-        "a setting can't be understood", "warning", "left out; the rest holds", "brum --settings names the line"
-    ),
-    "setting_ignored": Kind(
-        "a project's settings file has a setting that only you may set",
-        "warning",
-        "ignored; the rest holds",
-        "put it into .brum.toml in your home directory, or set its variable",
-    ),
-    "working_directory_gone": Kind(
-        "the hub's working directory was removed",
-        "warning",
+    "settings_invalid": Kind("a setting can't be understood", "warning", "left out; the rest holds",
+        "brum --settings names the line"),
+    "setting_ignored": Kind("a project's settings file has a setting that only you may set", "warning",
+        "ignored; the rest holds", "put it into .brum.toml in your home directory, or set its variable"),
+    "working_directory_gone": Kind("the hub's working directory was removed", "warning",
         "calls without `instance` go to the only instance there is",
-        "pass `instance`, or restart the agent in its project",
-    ),
+        "pass `instance`, or restart the agent in its project"),
     "metrics_not_served": Kind("metrics can't be served", "warning", _GOES_ON, "choose another port with --metrics"),
     "traces_unavailable": Kind("calls are not traced", "warning", _GOES_ON, "pip install 'brummer[otel]'"),
-    "logind_unavailable": Kind(
-        "a sleep is not announced", "warning", "it is noticed afterwards", "logind = false, or see the detail"
-    ),
-    "status_socket_failed": Kind(
-        "brum status can't see this hub",
-        "warning",
-        "its socket is opened again and again",
-        "see the detail, and brum doctor",
-        ("open_files_full", *DIRECTORY),
-    ),
-    "other_time_namespace": Kind(
-        "the instance runs in another time namespace",
-        "info",
+    "logind_unavailable": Kind("a sleep is not announced", "warning", "it is noticed afterwards",
+        "logind = false, or see the detail"),
+    "status_socket_failed": Kind("brum status can't see this hub", "warning", "its socket is opened again and again",
+        "see the detail, and brum doctor", ("open_files_full", *DIRECTORY)),
+    "other_time_namespace": Kind("the instance runs in another time namespace", "info",
         "its process can't be looked up; its record stays until its lock is free",
-        "run hub and instance in one time namespace, so that the hub notices ends at once",
-    ),
-    "no_hints": Kind(
-        "the system does not report changes of clocks or network",
-        "info",
-        "looked at every 5 s, and tried again",
-        "none is needed in a sandbox; else see the detail",
-    ),
-    "polling": Kind(
-        "the directory tells of no changes",
-        "info",
-        "looked at every 2 s",
-        "set BRUMMER_INSTANCES_DIR to a local directory",
-    ),
+        "run hub and instance in one time namespace, so that the hub notices ends at once"),
+    "no_hints": Kind("the system does not report changes of clocks or network", "info",
+        "looked at every 5 s, and tried again", "none is needed in a sandbox; else see the detail"),
+    "polling": Kind("the directory tells of no changes", "info", "looked at every 2 s",
+        "set BRUMMER_INSTANCES_DIR to a local directory"),
 }
+# fmt: on
 """In this order problems of one severity are shown: from the machine to the particular."""
 
 _UNKNOWN: Final = Kind("", "error", "", "")
