@@ -365,7 +365,7 @@ async def test_a_read_only_disk_is_told_of(
 async def test_a_loop_without_unix_sockets_costs_nothing_but_a_word(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_socket._Door, "_client", property(lambda _: 1 / 0))
+    monkeypatch.setattr(status_socket._StatusServer, "_client", property(lambda _: 1 / 0))
     async with serving_status(path.parent, Supervisor(), lambda: STATUS):
         await until(lambda: said(caplog))
         await until(lambda: not path.exists())
@@ -467,7 +467,7 @@ async def test_a_defect_costs_this_answer_and_no_more(path: Path, caplog: pytest
             assert await client.is_dropped()
         answers = iter([STATUS])
         assert await ask(path) == STATUS
-    assert "the status can't be told" in caplog.text
+    assert "the status can't be described" in caplog.text
 
 
 async def test_the_name_of_a_directory_need_not_be_text(path: Path) -> None:

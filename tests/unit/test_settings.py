@@ -13,7 +13,7 @@ from brummer.host.home import home_directory
 from brummer.host.settings_files import LIMIT_BYTES, read_settings
 from brummer.settings import servers
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.settings.load import TOLD_MAX, SettingsFile, files_for, gather, value_from_flag
+from brummer.settings.load import REPORTED_MAX, SettingsFile, files_for, gather, value_from_flag
 from brummer.settings.servers import Server
 from brummer.settings.table import BY_KEY, TABLE, TABLES, Flags, Origin, Settings
 from brummer.settings.toml_file import SettingsInvalid
@@ -158,8 +158,8 @@ def test_a_file_with_many_faults_gives_a_bounded_number_of_problems() -> None:
     servers_ = "".join(f'[servers.s{n}]\nurl = "http://h/"\n' for n in range(1_000))
     unknown = "".join(f"unknown_{n} = 1\n" for n in range(1_000))
     settings = gather([projects(unknown + servers_)], {})
-    assert (len(settings.problems), len(settings.warnings)) == (TOLD_MAX + 1, TOLD_MAX + 1)
-    assert settings.problems[-1].message == f"{PROJECTS}: {1_000 - TOLD_MAX} more in this file"
+    assert (len(settings.problems), len(settings.warnings)) == (REPORTED_MAX + 1, REPORTED_MAX + 1)
+    assert settings.problems[-1].message == f"{PROJECTS}: {1_000 - REPORTED_MAX} more in this file"
     assert settings.warnings[-1].code == "setting_ignored"
 
 

@@ -31,8 +31,8 @@ def with_common(answer: Answer) -> Answer:
             if all(getattr(each, name) == value for each in lines):
                 common[name] = value
     names = [name for name in ("n", "process", "stream", "at", "text") if name not in common]
-    told = [{name: getattr(each, name) for name in names} for each in lines]
-    return {**answer, **({"common": common} if common else {}), "lines": told}
+    plain = [{name: getattr(each, name) for name in names} for each in lines]
+    return {**answer, **({"common": common} if common else {}), "lines": plain}
 
 
 def rendered(tool: str, answer: Answer) -> str:
@@ -216,9 +216,9 @@ def link(content: Answer) -> str:
     """A link's state; if it fails, the reason; if it works, its measured values."""
     usual = {"breaker": "closed", "condition": "unknown", "in_flight": 0, "parked": 0, "attempts": 0}
     numbers = ("condition", "attempts", "breaker", "quality", "in_flight", "parked")
-    told = {name: content.get(name) for name in numbers if content.get(name) != usual.get(name)}
+    unusual = {name: content.get(name) for name in numbers if content.get(name) != usual.get(name)}
     head = f"{content['instance_id']} {content['state']} since {_age(content['since_s'])}"
-    return head + _facts(told, numbers) + _why(content)
+    return head + _facts(unusual, numbers) + _why(content)
 
 
 def _why(content: Answer) -> str:

@@ -83,7 +83,7 @@ class PickProcess(Struct, forbid_unknown_fields=True):
 
 
 class StopProcess(PickProcess, forbid_unknown_fields=True):
-    """``asked_by`` comes from the command line, so that its stops can be told from those of agents."""
+    """``asked_by`` comes from the command line, to distinguish its stops from those of agents."""
 
     asked_by: Literal["call", "command line"] = "call"
     """Without a description: no schema has it."""

@@ -4,16 +4,16 @@
 clock      while the machine sleeps                            who reads it
 =========  ==================================================  ====================================================
 awake      stands still                                        deadlines, backoff, breaker, health, parking, settle
-                                                               windows, the ledger: whoever could fail by waiting
+                                                               windows, the ledger: all that may fail by waiting
 elapsed    goes on                                             age: since when, uptime, how long a sleep was
 wall       goes on, and may be set forth or back               stamps for people, and in files
 =========  ==================================================  ====================================================
 
-A deadline in elapsed time would declare everybody dead in the moment of waking. The ledger's ten minutes are awake
+A deadline in elapsed time would end all waits at the moment of a wake. The ledger's ten minutes are awake
 time, because a hub that sleeps can't ask: it must find its answers when it wakes.
 
-The event loop's time is awake time everywhere (`brummer.host.loop` sees to that), so timers are, too. Nobody reads
-a clock of the system but `host.clocks`; a test holds the few exceptions.
+The event loop's time is awake time everywhere (`brummer.host.loop` sees to that), so timers are, too. Only
+`host.clocks` reads a clock of the system; a test holds the few exceptions.
 """
 
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""One error tree. An error carries fields and builds its own sentence; nobody parses messages.
+"""One error tree. An error has fields and builds its own sentence; no code parses messages.
 
 Rooms add their own subclasses next to the code that raises them; a foreign exception is mapped to one of these once,
 at the edge where it enters.
@@ -16,7 +16,7 @@ Outcome = Literal["not_executed", "failed", "unknown"]
 
 
 SHOWN = 200
-"""Characters of a name that somebody gave: enough to recognise it, not enough to fill an agent's context with it."""
+"""Characters of a given name: enough to recognise it, and not enough to fill an agent's context."""
 
 
 def shown(name: str) -> str:
@@ -44,7 +44,7 @@ class BrummerError(Exception):
         outcome: Outcome | None = None,
         **context: object,
     ) -> None:
-        message = message.encode(errors="replace").decode()  # of a path that is not UTF-8 nobody can write the rest
+        message = message.encode(errors="replace").decode()  # a path need not be UTF-8
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
@@ -164,7 +164,7 @@ class TransportError(BrummerError):
 
 
 class ConnectionRefused(TransportError):
-    """Nobody listens there."""
+    """No process listens there."""
 
     code = "connection_refused"
 
@@ -228,7 +228,7 @@ class BadAnswer(TransportError):
 
 
 class TooLarge(BadAnswer):
-    """More bytes than a limit allows, in the answer or, as the peer says, in the request; asked again, it is again."""
+    """A message exceeds a size limit (ours for answers, the peer's for requests). Retrying gives the same result."""
 
     code = "too_large"
     transient = False

@@ -1,6 +1,6 @@
-"""How one part tells others what happened: a frozen event per fact, to whoever subscribed. Pure.
+"""Hooks: code publishes a frozen event for each fact, and subscribers get it. Pure.
 
-Logic publishes and knows nobody; logs, metrics and traces subscribe.
+Logic publishes and knows no subscriber; logs, metrics and traces subscribe.
 """
 
 import logging
@@ -36,7 +36,7 @@ class Hook(Generic[E]):
         return end
 
     def publish(self, event: E) -> None:
-        """Tell everybody. One who fails costs the publisher, and the others, nothing."""
+        """Call all subscribers. A failure of one affects neither the publisher nor the others."""
         for (subscriber,) in self._subscribers:
             try:
                 subscriber(event)

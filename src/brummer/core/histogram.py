@@ -1,19 +1,19 @@
-"""Plain numbers that subscribers of events keep, beside `collections.Counter`. Pure.
+"""Histograms that subscribers of events keep, beside `collections.Counter`. Pure.
 
-They stand apart from `metrics`, which says what they mean: counting begins at the start, and nobody may ever ask.
+`metrics` describes their meaning, and is imported only if metrics are asked for; counting begins at the start.
 """
 
 from bisect import bisect_left
 from typing import Final
 
 RECOVERY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 300.0)
-"""From a restart on this machine to a server that somebody has to start again; 3 s is what a wake may take."""
+"""From a restart on this machine to a server that a person has to start again; 3 s is what a wake may take."""
 
 CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 """The loop's own clock ticks in milliseconds; 30 s is what a call that waits for nothing may take."""
 
 FAMILIES_PATH: Final = b"/metrics.json"
-"""Where an instance tells its families on its own port, to whoever shows its token."""
+"""The path of an instance's metrics, on its own port; the token is needed."""
 
 
 class Histogram:

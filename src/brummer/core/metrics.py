@@ -1,4 +1,4 @@
-"""Tallies as metrics: what they are called, what they mean, and the families that are told. Pure.
+"""Metrics: their names, their meaning, and the families with their values. Pure.
 
 Names and units follow the Prometheus conventions: base units, ``_total`` for what only grows.
 """

@@ -1,7 +1,7 @@
-"""What an instance that is down has left behind, as the answers to the calls that only ask.
+"""Answers to calls that only read, from the journal of an instance that is down.
 
-An answer from a black box says so (``"from": "black box"``), when that was written, and why the instance itself does
-not answer. Nothing is read, nor imported, while instances answer.
+Such an answer has ``"from": "black box"``, the time of the last write, and why the instance itself does not answer.
+Nothing is read or imported while instances answer.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Down(msgspec.Struct, frozen=True):
 
 
 class BlackBoxes:
-    """Of all projects. ``find_root`` gives their directory; it may block."""
+    """The journals of all projects. ``find_root`` returns their directory; it may block."""
 
     def __init__(self, find_root: Callable[[], Path]) -> None:
         self._find_root = find_root
@@ -64,7 +64,7 @@ class BlackBoxes:
         return structured(answer, renderer(tool), limit_bytes)
 
     async def named(self, name: str) -> str | None:
-        """The id of the project that is called this, by id, name or directory. Raises NotFound when several are."""
+        """The id of the project with this id, name or directory. Raises NotFound if there are several."""
         found = await in_thread(self._called, name)
         if len(found) > 1:
             raise NotFound(

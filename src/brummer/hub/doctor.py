@@ -1,4 +1,4 @@
-"""``brum doctor``: look at everything that discovery rests on, and say what is wrong and what to do about it."""
+"""``brum doctor``: check all that discovery needs, and report what is wrong and what to do about it."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ PORTS = range(7777, 8000)
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. ``advice`` says what to do; empty where there is nothing to do."""
+    """The result of one check. ``advice`` is empty if there is nothing to do."""
 
     subject: str
     verdict: Verdict
@@ -34,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def examine(environ: Mapping[str, str], home: Path) -> list[Finding]:
-    """Everything there is to say, in the order in which things depend on each other."""
+    """All findings; a check comes after those that it depends on."""
     try:
         directory = instances_directory(environ)
     except BrummerError as error:
@@ -84,7 +84,7 @@ def _directory_is_ours(directory: Path, status: os.stat_result) -> Iterator[Find
 
 
 async def _records(directory: Path) -> list[Finding]:
-    """A look through the eyes of a hub: what it lists, what it refuses, what it would remove."""
+    """What a hub lists, and which files it refuses."""
     async with Registry(directory) as registry:
         await registry.scan()
         statistics, problems = registry.statistics(), registry.problems
@@ -140,7 +140,7 @@ def _pid_of(path: Path) -> int:
 
 
 def _clients(home: Path) -> Iterator[Finding]:
-    """Which coding agents are told of the hub, in this user's settings and here."""
+    """Coding agents that are configured to start the hub, for this user and in this directory."""
     places = [
         ("Claude Code", home / ".claude.json"),
         ("Cursor", home / ".cursor" / "mcp.json"),

@@ -17,7 +17,7 @@ GRACE_S: Final = 2.0
 """Time after the deadline for answers under way. A frozen instance must not delay the answer of the others."""
 
 TURN_S: Final = 1.0
-"""How long an instance is watched before the next takes its place: some hundred times the cost of asking it."""
+"""How long one instance is asked before the next: about a hundred times the cost of asking it."""
 
 MESSAGES: Final = 20
 """Instances that could not be asked and get a message in the answer: enough to see what is wrong."""
@@ -98,7 +98,7 @@ class FanOut:
                 self._match = {**answer, "instance": instance.id}
                 self._end()
                 return
-            if self._goes_round and left_s and _waited_in_vain(answer, wait_s):
+            if self._goes_round and left_s and _may_still_match(answer, wait_s):
                 self._turns.append((instance, self._began_at))
 
     def _incomplete(self) -> Answer:
@@ -106,17 +106,17 @@ class FanOut:
         silent: Answer = {} if self._match else {"error": NOT_ANSWERED}
         answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
         failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
-        told = []
+        named = []
         room = NAMES_BYTES
         for number, (name, why) in enumerate(failed):
             if number >= MESSAGES and (room := room - 2 * len(name.encode()) - NAME_BYTES) < 0:
                 break
             message = {"message": why["message"]} if number < MESSAGES else {}
-            told.append({"instance": name, "why": {"code": why["code"], **message}})
-        not_named = len(failed) - len(told)
-        return {"incomplete": told, **({"not_named": not_named} if not_named else {})}
+            named.append({"instance": name, "why": {"code": why["code"], **message}})
+        not_named = len(failed) - len(named)
+        return {"incomplete": named, **({"not_named": not_named} if not_named else {})}
 
 
-def _waited_in_vain(answer: Answer, wait_s: float) -> bool:
-    """It may still match there: an instance that answers before the time is over knows that it can't."""
+def _may_still_match(answer: Answer, wait_s: float) -> bool:
+    """It may still match there: an instance answers early only if no match is possible."""
     return "error" not in answer and answer.get("waited_s", 0.0) >= wait_s

@@ -1,8 +1,8 @@
-"""What the hub does when the machine woke, when it was not run itself, and when the network changed.
+"""What the hub does after a wake, after a pause of its own process, and after a network change.
 
-Theory of operation: an event is never a verdict. After a wake or a pause nothing is held against anybody for a moment,
-the directory is read again, and every link is asked whether its instance is there and itself, a few at a time. What is
-connected stays connected until that question fails; breakers are not touched. A set clock changes nothing at all.
+Theory of operation: an event is never a verdict. After a wake or a pause no failure counts for a moment, the directory
+is scanned, and every link is probed, a few at a time. A connection stays until its probe fails; breakers are not
+touched. A clock that was set changes nothing.
 """
 
 import asyncio
@@ -147,5 +147,5 @@ def _outcome(links: Sequence[Link]) -> str:
     if not links:
         return "no link to ask"
     states = Counter(link.state.shown for link in links)
-    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {told}"
+    shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {shown}"

@@ -1,4 +1,4 @@
-"""Who the hub says it is. Imported for the first answer, so it imports nothing but the version."""
+"""The hub's name, version and instructions. Imported for the first answer, so it imports only the version."""
 
 from typing import Final
 

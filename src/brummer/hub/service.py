@@ -1,8 +1,8 @@
 """The hub on one page: registry → links → router → front, and the monitor beside them.
 
-Each arrow is one way. The registry tells what stands in the instances directory; every instance gets a link, whose own
-task keeps it; the router picks the link that a call means; a front (stdio or HTTP) carries calls in and answers out.
-The monitor tells when the machine slept or the network changed, and recovery has the links looked at.
+The registry reports the records in the instances directory. Each instance gets a link, which its own task keeps. The
+router finds the link for a call. A front (stdio or HTTP) takes calls and sends answers. The monitor reports sleeps and
+network changes, and recovery then checks the links.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 class NotServed(BrummerError):
-    """The hub's HTTP front can't be opened as asked."""
+    """The port for `--http` can't be opened."""
 
     code = "not_served"
 
@@ -229,7 +229,7 @@ def _registry(environ: Mapping[str, str], system: System) -> Registry:
 
 
 def _problems(chosen: Settings) -> list[BrummerError]:
-    """A typo must not cost the connection: what can't be understood is told, and the rest holds."""
+    """A typo must not end the connection: invalid settings become problems, and the others hold."""
     found: list[BrummerError] = [*chosen.problems, *chosen.warnings]
     for error in found:
         _log.warning("%s", error.message)
@@ -237,8 +237,8 @@ def _problems(chosen: Settings) -> list[BrummerError]:
 
 
 @contextlib.asynccontextmanager
-async def _telling(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
-    """Whoever asks from outside: `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
+async def _observable(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
+    """Serve `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
     async with (
         serving_status(hub.registry.directory, hub.supervisor, hub.status, hub.described_metrics),
         serving_metrics(metrics, hub.metrics.families, os.getpid()) as problem,
@@ -259,10 +259,10 @@ async def serve_stdio(
     flags: Flags = NO_FLAGS,
     metrics: Port | None = None,
 ) -> int:
-    """Serve one client until it is gone: EOF, a broken pipe, SIGTERM, or the end of the process that started us."""
+    """Serve one client until EOF, a broken pipe, SIGTERM, or the end of the process that started this one."""
     async with (
         running_hub(environ, working_directory, flags=flags) as hub,
-        _telling(hub, metrics),
+        _observable(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.pool.limits.request_bytes)
         front.session.capabilities, front.session.version = early_answer.capabilities, early_answer.version
@@ -290,7 +290,7 @@ async def serve_http(
     ended = asyncio.Event()
     async with (
         running_hub(environ, working_directory, flags=flags, further_tools=further_tools) as hub,
-        _telling(hub, metrics),
+        _observable(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
         limit_bytes = hub.instances.pool.limits.request_bytes
@@ -324,7 +324,7 @@ def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ())
 
 @contextlib.contextmanager
 def _ending_with_parent(end: Callable[[], None]) -> Iterator[None]:
-    """Some launchers leave our stdin open when they die; then the parent's death is the only word we get."""
+    """Some launchers die and leave our stdin open; then only the parent's death shows it."""
     stop = parent.watch_parent(asyncio.get_running_loop(), end)
     try:
         yield

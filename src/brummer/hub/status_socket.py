@@ -1,4 +1,4 @@
-"""The hub's status for people: a private socket beside the records that `brum status` and `brum metrics` ask.
+"""The hub's status for people: a private socket beside the records, for `brum status` and `brum metrics`.
 
 Protocol: a client sends ``status`` or ``metrics`` and a newline, gets it as one line of JSON, and may ask again.
 Bounds: `CLIENTS` at once (the next one replaces a client that has sent no request), `LINE_LIMIT_BYTES`
@@ -40,16 +40,16 @@ _log = logging.getLogger(__name__)
 STATUS: Final = b"status"
 METRICS: Final = b"metrics"
 _KEEPS_THE_NAME: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-"""From Python 3.13 on a server removes the name of its socket, unless it is told that others care for that."""
+"""From Python 3.13 on a server removes the name of its socket, unless this is set."""
 
 CLIENTS: Final = 8
 LINE_LIMIT_BYTES: Final = 64
 SILENT_S: Final = 60.0
 
 RETURN_S: Final = 1.0
-"""Before we put our socket back: who removes the directory, file by file, must find it empty in the end."""
+"""Before our socket is made again: a program that removes the directory, file by file, must find it empty."""
 
-LOOK_AGAIN_S: Final = 30.0
+CHECK_EVERY_S: Final = 30.0
 """The interval without hints of the system: as often as the records are read anyway."""
 
 NAMES: Final = 8
@@ -88,15 +88,15 @@ async def serving_status(
 ) -> AsyncIterator[None]:
     """Answer `brum status` with what ``describe`` returns, `brum metrics` with ``metrics``, until the block ends.
 
-    Opens the socket beside the block: nobody waits for it.
+    A task opens the socket; the block does not wait for it.
     """
-    door = _Door(directory, {STATUS: describe, METRICS: metrics})
-    keeping = supervisor.start("status socket", door.keep, may_end=True)
+    status_server = _StatusServer(directory, {STATUS: describe, METRICS: metrics})
+    keeping = supervisor.start("status socket", status_server.keep, may_end=True)
     try:
         yield
     finally:
-        door.leave()
-        if not door.is_kept:  # its task has not begun, or pauses after a failure
+        status_server.leave()
+        if not status_server.is_kept:  # its task has not begun, or pauses after a failure
             keeping.cancel()
         await asyncio.wait([keeping])
 
@@ -132,8 +132,8 @@ def _names(directory: Path) -> list[Path]:
     return [directory / f"hub-{os.getpid()}{suffix}.sock" for suffix in ("", *further)]
 
 
-class _Door:
-    """Keeps the socket in its place, and the clients that came through it."""
+class _StatusServer:
+    """Keeps the socket in the directory, and its clients."""
 
     def __init__(self, directory: Path, answers: dict[bytes, Describe]) -> None:
         self._directory = directory
@@ -173,7 +173,7 @@ class _Door:
                 if self._place is None:
                     await self._open()
                 watch.verify()
-                await _within(None if watch.kind != "polling" else LOOK_AGAIN_S, self._stirred)
+                await _within(None if watch.kind != "polling" else CHECK_EVERY_S, self._stirred)
         finally:
             watch.close()
             await self._close()
@@ -229,14 +229,14 @@ class _Door:
         return _Client(self)
 
     def answer(self, request: bytes) -> bytes | None:
-        """What was asked for as one line; None for nonsense, and where the log has the reason."""
+        """The answer as one line; None for an unknown request, and if it fails: then the log has the reason."""
         describe = self._answers.get(request)
         if describe is None:
             return None
         try:
             return encode(describe()) + b"\n"
         except Exception:  # noqa: BLE001 — the barrier: as above
-            _log.exception("the %s can't be told", request.decode())
+            _log.exception("the %s can't be described", request.decode())
             return None
 
 
@@ -248,10 +248,10 @@ async def _within(seconds: float | None, event: asyncio.Event) -> None:
 
 
 class _Client(asyncio.Protocol):
-    """One that asks. Its timer runs from its last question, so it ends the silent and those that don't read."""
+    """One client. Its timer starts with each request, so it ends clients that are silent or do not read."""
 
-    def __init__(self, door: _Door) -> None:
-        self._door = door
+    def __init__(self, owner: _StatusServer) -> None:
+        self._owner = owner
         self._asked = bytearray()
         self._has_read_all = True
         self.has_asked = False
@@ -264,9 +264,9 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # what create_unix_server makes; uvloop's is no subclass
-        has_room = self._door.has_room()
-        self._door.clients[self] = None
-        if not has_room or self._door.is_leaving:
+        has_room = self._owner.has_room()
+        self._owner.clients[self] = None
+        if not has_room or self._owner.is_leaving:
             self.drop()
             return
         self._transport.set_write_buffer_limits(0)
@@ -275,7 +275,7 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._transport = None
         self._stop_timer()
-        self._door.clients.pop(self, None)
+        self._owner.clients.pop(self, None)
 
     def data_received(self, data: bytes) -> None:
         self._asked += data
@@ -294,7 +294,7 @@ class _Client(asyncio.Protocol):
     def _answer(self) -> None:
         while self._transport is not None and self._has_read_all and b"\n" in self._asked:
             line, _, self._asked = self._asked.partition(b"\n")
-            answer = self._door.answer(bytes(line.rstrip()))
+            answer = self._owner.answer(bytes(line.rstrip()))
             if answer is None:
                 self.drop()
                 return

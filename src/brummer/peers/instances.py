@@ -27,11 +27,11 @@ from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.servers import Server
 
 REMEMBER_GONE_S: Final = 600.0
-"""How long an instance that went away stays listed: an agent asks about a crash minutes later, not hours."""
+"""How long an instance that is gone stays listed: agents ask about a crash within minutes, not hours."""
 
 
 SETTLE_S: Final = 2.0
-"""The first look at the directory and the first probes take milliseconds; a frozen instance must not hold up a list."""
+"""The first scan and the first probes take milliseconds. A frozen instance must not delay a list."""
 
 
 Concerns = Callable[[Record | Server], bool]
@@ -81,9 +81,9 @@ class Instances:
         return iter(sorted(self._entries.values(), key=lambda entry: (entry.is_gone, entry.id)))
 
     def are_cut_off(self) -> bool:
-        """Whether all of several links fail though nothing is seen of their instances that explains it.
+        """Whether all of several links fail, and the processes of their instances do not explain it.
 
-        Then the cause is rather here (the network, a firewall, our own lateness) than in all of them.
+        The cause is then probably on this side: the network, a firewall, or a delay of this process.
         """
         left = [entry.link for entry in self._entries.values() if not entry.is_gone]
         if len(left) < 2 or not all(link.is_failing for link in left):  # noqa: PLR2004 — several
@@ -94,7 +94,7 @@ class Instances:
             self._is_explained = any(link.target.condition() in _EXPLAINED for link in left)
         return not self._is_explained
 
-    # What discovery tells.
+    # Events of discovery.
 
     def appeared(self, record: Record) -> None:
         """A new instance, a new run of one that we know, or a change of its record."""
@@ -114,7 +114,7 @@ class Instances:
         entry.record, entry.is_gone = record, False
 
     def add_server(self, server: Server) -> None:
-        """A server that the user named; it is linked to for as long as the hub lives."""
+        """A server of the user's settings; it has a link as long as the hub runs."""
         if not self._concerns(server):
             return
         self.resolver.changed()
@@ -154,11 +154,11 @@ class Instances:
                 self.gone(entry.record, "not there any more")
 
     def scanned(self) -> None:
-        """The directory has been read once: who is not known now is not there."""
+        """The directory was scanned once: an instance without an entry does not exist."""
         self._scanned.set()
 
     async def first_scan(self) -> None:
-        """Wait, for `SETTLE_S` at the most, until the directory was read for the first time."""
+        """Wait, for `SETTLE_S` at the most, for the first scan."""
         if not self._scanned.is_set():
             try:
                 async with asyncio.timeout(SETTLE_S):
@@ -167,7 +167,7 @@ class Instances:
                 pass
 
     async def settled(self) -> None:
-        """Wait, for `SETTLE_S` at the most, until the directory was read and every link has something to say."""
+        """Wait, for `SETTLE_S` at the most, until the directory was scanned and every link has a result."""
         try:
             async with asyncio.timeout(SETTLE_S):
                 await self._scanned.wait()
@@ -186,7 +186,7 @@ class Instances:
                 ending.add_done_callback(self._ending.discard)
 
     def _shed(self) -> None:
-        """What can be had again."""
+        """Drop caches."""
         self.resolver.forget_places()
         for entry in self._entries.values():
             if entry.robust is not None:

@@ -1,4 +1,4 @@
-"""What an instance's process does, seen from outside: it tells a stopped one from a busy one from one that hangs."""
+"""The state of an instance's process, from outside: stopped, frozen, busy, idle or gone."""
 
 from collections.abc import Callable
 from typing import Final
@@ -25,7 +25,7 @@ def condition_of(
         return lambda: "unknown"
     usage = _Usage()
 
-    def look() -> Condition:
+    def sample() -> Condition:
         try:
             state = processes.process_state(record.pid)
             if state is None or state.state == "zombie" or not processes.is_running(record.identity):
@@ -36,7 +36,7 @@ def condition_of(
             return state.state
         return usage.condition(state, now())
 
-    return look
+    return sample
 
 
 class _Usage:

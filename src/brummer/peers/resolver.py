@@ -1,4 +1,4 @@
-"""Which instance a call means: what it names, else where its client works, else the only one there is."""
+"""Finds the instance of a call: the named one, else the one where its client works, else the only one."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ class Ambiguous(BrummerError):
 
 
 class NoInstances(BrummerError):
-    """Nothing runs that a call could go to."""
+    """No instance runs."""
 
     code = "no_instances"
     transient = True
@@ -39,20 +39,20 @@ class Resolver:
         self._here = here
         self._was_scanned = was_scanned
         self.rescan: Callable[[], Awaitable[None]] = _do_nothing
-        """Reads the directory now. Nobody is told that an instance is not there before it was looked for."""
+        """Scans the directory now. An instance is reported as missing only after a scan."""
         self._places: dict[str, str] = {}
         self._defaults: dict[tuple[str, ...], InstanceEntry] = {}  # until anything changes
 
     def changed(self) -> None:
-        """Somebody came, went, or is another now."""
+        """An instance appeared, changed, or is gone."""
         self._defaults.clear()
 
     def forget_places(self) -> None:
-        """They can be had again."""
+        """Real paths can be found again."""
         self._places.clear()
 
     def now(self, name: str | None, roots: tuple[str, ...]) -> InstanceEntry | None:
-        """Who is meant, where that is known without looking: by id, or by what `default` has found before."""
+        """The instance, if it is known without a scan: by id, or as `default` has found it before."""
         if name is not None:
             return self._entries.get(name) if self._was_scanned() else None
         entry = self._defaults.get(roots)
@@ -148,12 +148,12 @@ class Resolver:
 
     @property
     def _all(self) -> list[InstanceEntry]:
-        """Those who are there first."""
+        """Instances that are not gone first."""
         return sorted(self._entries.values(), key=lambda entry: (entry.is_gone, entry.id))
 
 
 async def _do_nothing() -> None:
-    """Before there is a directory to look at."""
+    """Before the directory is known."""
 
 
 def _no_instances() -> NoInstances:
@@ -161,7 +161,7 @@ def _no_instances() -> NoInstances:
 
 
 def _path_in(root_uri: str) -> str:
-    """Empty for what names no file here."""
+    """Empty if it names no file of this machine."""
     try:
         url = urlsplit(root_uri)
     except ValueError:  # an address in brackets that is none

@@ -1,7 +1,7 @@
 """Settings are gathered from everywhere they may be set. Pure: files come as text, the environment as a mapping.
 
-Later wins: the user's ``~/.brum.toml``, those of the parent directories from the outermost in, the project's own, the
-environment, the command line. What can't be understood is a problem, and costs nothing but itself.
+The last of these wins: the user's ``~/.brum.toml``, the files of the parent directories from the outermost in, the
+project's own file, the environment, the command line. An invalid value is a problem, and has no other effect.
 
 Only the file in the user's home is the user's own. All other files may have come with a clone, also those of the parent
 directories. A setting that they may not set (`Setting.set_by`) is ignored, with a warning.
@@ -19,7 +19,7 @@ from brummer.settings.table import BY_KEY, FILE_NAME, NO_FLAGS, SERVERS, TABLE, 
 from brummer.settings.toml_file import SettingsInvalid, TomlFile, nearest
 from brummer.settings.types import PREFIX, PROJECT, USER, SetBy, Setting
 
-TOLD_MAX: Final = 20
+REPORTED_MAX: Final = 20
 """Problems, and warnings, that are reported of one file: a file of a megabyte could have a hundred thousand."""
 
 _OTHER_VARIABLES: Final = frozenset(
@@ -104,8 +104,8 @@ class _Gathered:
                 self._set(setting, value, Origin("file", str(given.path), file.line_of((key,))), problems)
             elif key == SERVERS:
                 self._take_servers(file, problems)
-        self._problems += _told(problems)
-        self._warnings += _told(ignored)
+        self._problems += _first_of(problems)
+        self._warnings += _first_of(ignored)
 
     def _take_servers(self, file: TomlFile, problems: list[SettingsInvalid]) -> None:
         for name, server in servers.from_table(file, problems.append).items():
@@ -118,10 +118,10 @@ class _Gathered:
                 self._set(setting, setting.kind.from_text(text), origin, self._problems)
         for variable in environ:
             if variable.startswith(PREFIX) and variable not in _OTHER_VARIABLES:
-                self._look_at(variable)
+                self._check_variable(variable)
 
-    def _look_at(self, variable: str) -> None:
-        """Others may have variables with our prefix: one that we don't know is told of only if it is nearly ours."""
+    def _check_variable(self, variable: str) -> None:
+        """Other programs may use our prefix: an unknown one is a warning only if it is similar to a setting."""
         key = variable.removeprefix(PREFIX).lower()
         meant = None if key in BY_KEY else nearest(key, BY_KEY)
         if meant:
@@ -147,7 +147,7 @@ class _Gathered:
         self._origins[f"servers.{server.name}"] = origin
 
     def _check_memory(self) -> None:
-        """Two that only make sense together: if they don't, neither holds."""
+        """Two settings that depend on each other: if they contradict, neither holds."""
         soft, hard = BY_KEY["memory_soft"], BY_KEY["memory_hard"]
         soft_bytes, hard_bytes = (self._values.get(each.key, each.default) for each in (soft, hard))
         if soft_bytes <= hard_bytes:
@@ -194,17 +194,17 @@ def _ignored(file: TomlFile, key: str) -> Iterator[SettingsInvalid]:
     yield file.invalid(what, (key,), kind=SettingIgnored)
 
 
-def _told(found: list[SettingsInvalid]) -> list[SettingsInvalid]:
+def _first_of(found: list[SettingsInvalid]) -> list[SettingsInvalid]:
     """All problems of one file, or the first of them and the number of the others."""
-    if len(found) <= TOLD_MAX:
+    if len(found) <= REPORTED_MAX:
         return found
     first = found[0]
-    more = type(first)(f"{len(found) - TOLD_MAX} more in this file", path=first.path)
-    return [*found[:TOLD_MAX], more]
+    more = type(first)(f"{len(found) - REPORTED_MAX} more in this file", path=first.path)
+    return [*found[:REPORTED_MAX], more]
 
 
 def _unknown(key: str, known: Iterable[str]) -> tuple[str, str | None]:
-    """What is said of it, and which was probably meant."""
+    """The text of the error, and the setting that was probably meant."""
     meant = nearest(key, known)
     hint = f"did you mean {meant}?" if meant else "`brum --settings` lists them all"
     return f"there is no setting {shown(key)}; {hint}", meant

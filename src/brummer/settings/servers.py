@@ -1,4 +1,4 @@
-"""Any Streamable HTTP MCP server that the hub shall link to, beside Brummer's own instances. Pure."""
+"""Streamable HTTP MCP servers that the user names, beside Brummer's own instances. Pure."""
 
 from collections.abc import Callable, Mapping
 
@@ -55,7 +55,7 @@ def from_flag(text: str) -> Server:
 
 
 def from_table(file: TomlFile, complain: Callable[[SettingsInvalid], None]) -> dict[str, Server]:
-    """Each good one of ``[servers.NAME]``; what is wrong with the others is told to ``complain``."""
+    """The valid servers of ``[servers.NAME]``; ``complain`` gets the errors of the others."""
     table = file.table.get("servers", {})
     if not isinstance(table, dict):
         complain(file.invalid("servers must be a table, as in [servers.docs]", ("servers",)))

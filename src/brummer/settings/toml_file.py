@@ -1,7 +1,7 @@
-"""One TOML file as a value that knows where things stand, so that an error can name the line. Pure: it comes as text.
+"""One TOML file with the line of each key, so that an error can name the line. Pure: it comes as text.
 
-``tomllib`` tells no places, so a scanner of our own walks the same text, once somebody asks. It may be simple, because
-it only ever sees what ``tomllib`` has accepted.
+``tomllib`` gives no positions, so a scanner of our own reads the same text when a line is needed. It can be simple,
+because it only gets text that ``tomllib`` has accepted.
 """
 
 import re
@@ -16,7 +16,7 @@ LINE_LIMIT = 16 * 1024
 
 
 class SettingsInvalid(BrummerError):
-    """What somebody wrote can't be understood; ``context`` has ``path``, ``line`` and ``key`` where they are known."""
+    """A setting is invalid. ``context`` has ``path``, ``line`` and ``key`` if they are known."""
 
     code = "settings_invalid"
 
@@ -41,7 +41,7 @@ class TomlFile:
     def line_of(self, key: tuple[str, ...]) -> int | None:
         """The line, from 1, of a key or a table's header; for what has none of its own, that of what it is in.
 
-        None where that can't be told.
+        None if it is not known.
         """
         if self._lines is None:
             self._lines = _lines(self._text)
@@ -74,7 +74,7 @@ def load(path: Path, text: str) -> TomlFile:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one that was probably meant."""
+    """The known name that is most similar to this one."""
     from difflib import get_close_matches  # noqa: PLC0415 — 5 ms, only for errors
 
     return next(iter(get_close_matches(name, known, 1)), None)

@@ -22,12 +22,12 @@ LARGEST: Final = 10**15
 
 
 def seconds(value: object) -> float:
-    """Of a text, or of a bare number, which is seconds. Raises ValueError, whose text says what would do."""
+    """Of a text, or of a bare number, which is seconds. Raises ValueError, whose text describes a valid value."""
     return _quantity(value, SECONDS, 'a duration, such as "30s", "5m" or "1.5h"')
 
 
 def byte_count(value: object) -> int:
-    """Of a text, or of a bare number, which is bytes. Raises ValueError, whose text says what would do."""
+    """Of a text, or of a bare number, which is bytes. Raises ValueError, whose text describes a valid value."""
     return round(_quantity(value, BYTES, 'a size, such as "64kB" or "2MiB"'))
 
 
@@ -42,7 +42,7 @@ def byte_text(value: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time for people: two figures that matter."""
+    """A time for people, with two significant figures."""
     if seconds < 10:  # noqa: PLR2004
         return f"{seconds:.1f} s"
     if seconds < SECONDS["min"]:
@@ -62,7 +62,7 @@ def _quantity(value: object, units: Mapping[str, float], what: str) -> float:
 
 
 def _in_base_unit(text: str, units: Mapping[str, float]) -> float | None:
-    """Case says nothing: nobody means millibytes, or megaseconds."""
+    """Upper and lower case are the same: millibytes and megaseconds are not in use."""
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) *([A-Za-z]*)", text.strip())
     factors = {"": 1.0, **{name.lower(): factor for name, factor in units.items()}}
     factor = factors.get(match[2].lower()) if match else None

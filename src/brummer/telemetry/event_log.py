@@ -1,4 +1,4 @@
-"""The hub's story in the log: one line for each transition of a link, each call that was not plain, each wake."""
+"""The events of a hub in the log: transitions of links, calls that were not plain, wakes and network changes."""
 
 import logging
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def log_events(instances: Instances, timeline: Timeline) -> None:
-    """From now on, for as long as they live; nothing at all where nobody would read it."""
+    """Log the events of these from now on, unless the level of the log excludes them."""
     if not _log.isEnabledFor(logging.INFO):
         return
     instances.transitions.subscribe(_moved)

@@ -1,5 +1,5 @@
 """Families of metrics as the text that Prometheus reads. Imports ``prometheus_client``: tens of milliseconds, so only
-where somebody asks for metrics, and in a thread.
+when metrics are asked for, and in a thread.
 """
 
 from collections.abc import Iterable, Iterator

@@ -32,7 +32,7 @@ WAKES: Final = ("slept", "paused")
 
 ATTEMPTS: Final = {Event.PROVEN: "proven", Event.FAILED: "failed", Event.STRANGER_ANSWERED: "impostor"}
 ABANDONED: Final = "abandoned"
-"""How an attempt came out; what else ends the state ``connecting`` came from outside."""
+"""Results of an attempt to connect; any other end of the state ``connecting`` came from outside."""
 
 BUILD = Metric("brummer_build_info", "gauge", "1, labelled with the version that runs", ("version",))
 CALLS = Metric("brummer_calls_total", "counter", "Calls to instances, by how they ended", ("instance_id", "outcome"))
@@ -89,7 +89,7 @@ ALL: Final = (
 
 
 def _zeros(words: Iterable[str]) -> Counter[str]:
-    """A series must be there before it grows: Prometheus can't tell how much the first sample is an increase."""
+    """A series starts at 0: Prometheus can't see an increase in the first sample."""
     return Counter(dict.fromkeys(words, 0))
 
 
@@ -102,7 +102,7 @@ class _Counts:
 
 
 class HubMetrics:
-    """Counts from its making on; `families` tells."""
+    """Counts from its creation on; `families` returns the values."""
 
     def __init__(self, instances: Instances, timeline: Timeline, registry: Registry) -> None:
         self._instances = instances
@@ -118,7 +118,7 @@ class HubMetrics:
         instances.calls_ended.subscribe(self._call_ended)
         timeline.handled.subscribe(self._handled)
 
-    # What events tell.
+    # Events.
 
     def _call_ended(self, call: CallEnded) -> None:
         counts = self._counts.get(call.instance_id) or self._counts_of(call.instance_id)
@@ -156,11 +156,11 @@ class HubMetrics:
             for instance_id in of_instances.keys() - entry:
                 del of_instances[instance_id]
 
-    # What is told.
+    # Families.
 
     def families(self) -> list[Family]:
         """All of `ALL`, now."""
-        return [*self._counted(), *_seen(list(self._instances)), *self._of_registry()]
+        return [*self._counted(), *_of_links(list(self._instances)), *self._of_registry()]
 
     def _counted(self) -> Iterator[Family]:
         self._forget_unknown()
@@ -192,10 +192,10 @@ def _by_instance(counts: Mapping[str, Counter[str]]) -> dict[tuple[str, ...], fl
     return {(instance_id, word): count for instance_id, counts in counts.items() for word, count in counts.items()}
 
 
-def _seen(everybody: list[InstanceEntry]) -> Iterator[Family]:
+def _of_links(entries: list[InstanceEntry]) -> Iterator[Family]:
     """The links as they are; not their `status`, which looks at each one's process: 500 such looks hold up the loop."""
-    states = {entry.id: entry.link.state.shown for entry in everybody}
-    links = {entry.id: entry.robust for entry in everybody if entry.robust is not None}
+    states = {entry.id: entry.link.state.shown for entry in entries}
+    links = {entry.id: entry.robust for entry in entries if entry.robust is not None}
     now_s = asyncio.get_running_loop().time()
     breakers = {who: link.breaker.state(now_s) for who, link in links.items()}
     yield STATE.family({(who, state): float(own == state) for who, own in states.items() for state in SHOWN_STATES})

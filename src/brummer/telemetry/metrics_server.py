@@ -1,7 +1,7 @@
-"""``--metrics HOST:PORT``: what a Prometheus server asks for, at ``/metrics``, on a port of its own.
+"""``--metrics HOST:PORT``: the metrics for a Prometheus server, at ``/metrics``, on a port of their own.
 
-That port is a convenience: whatever is wrong with it is told, and costs the program nothing else. Counting goes on
-without it, and the library that makes the text is loaded when somebody asks for the first time.
+A failure of that port is a problem and has no other effect: counting continues without it. The library that makes the
+text is loaded with the first request.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Snapshot = Callable[[], list[Family]]
 
 
 class MetricsNotServed(BrummerError):
-    """The port for metrics can't be opened as asked."""
+    """The port for metrics can't be opened."""
 
     code = "metrics_not_served"
 

@@ -49,7 +49,7 @@ async def dial(
     except OSError as error:
         raise socket_error(error, sent=False) from None
     except UnicodeError:
-        raise NameNotFound(f"{shown(host)} can be nobody's name", sent=False) from None
+        raise NameNotFound(f"{shown(host)} can't be a host's name", sent=False) from None
 
 
 def socket_error(error: OSError, *, sent: bool) -> TransportError:

@@ -233,7 +233,7 @@ class _Connection(asyncio.Protocol):
         self._request = HttpRequest()
         self._body: list[bytes] = []
         self._body_bytes = self._header_bytes = 0
-        self._unparsed_bytes = 0  # fed to the parser since it last told us something
+        self._unparsed_bytes = 0  # fed to the parser since its last callback
         self._receiving = self._in_headers = self._continue_due = False
         self._queued: list[tuple[HttpRequest, bool]] = []
         self._refusal: Refusal | None = None

@@ -18,7 +18,7 @@ WAIT_S: Final = 0.01
 READ_BYTES: Final = 65_536
 
 ID_LIMIT: Final = 100
-"""Characters. With an id of any length the answer might not fit into a pipe that nobody reads yet."""
+"""Characters. With a longer id the answer might not fit into a pipe that is not read yet."""
 
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -53,7 +53,7 @@ def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructi
     answer = {"jsonrpc": "2.0", "id": request_id, "result": result}
     try:
         os.write(stdout, json.dumps(answer, separators=(",", ":")).encode() + b"\n")  # under 4 KiB: never blocks
-    except OSError:  # the client has gone; whoever serves the rest finds out
+    except OSError:  # the client has gone: the server will find out
         return EarlyAnswer(data)
     capabilities = params.get("capabilities")
     return EarlyAnswer(rest, capabilities if isinstance(capabilities, dict) else {}, result.get("protocolVersion"))

@@ -1,6 +1,6 @@
-"""Parts of a modern request that its headers repeat, so that who passes it on need not read its body.
+"""Parts of a modern request that its headers repeat, so that an intermediary need not read its body.
 
-A header that contradicts the body is refused: whoever trusted the header would have been deceived. Source:
+A header that contradicts the body is refused: an intermediary that trusted it would have been deceived. Source:
 modelcontextprotocol, docs/specification/2026-07-28/basic/transports/streamable-http, "Request Metadata".
 """
 

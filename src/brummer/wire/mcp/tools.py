@@ -80,7 +80,7 @@ class ToolTable:
         return await self.call(call.name, call.arguments, call)
 
     def cancel_call(self, key: str) -> bool:  # noqa: ARG002
-        """A table keeps no work: whoever waits for a call is its work."""
+        """A table keeps no work: a call ends with the task that waits for it."""
         return False
 
     async def call(self, name: str, arguments: bytes, context: CallContext) -> bytes:
