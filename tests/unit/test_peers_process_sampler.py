@@ -69,19 +69,19 @@ def test_a_process_that_cannot_be_looked_at_is_unknown(process: Process) -> None
 
 
 async def test_many_failing_calls_look_at_each_process_once_and_not_once_per_call() -> None:
-    looks = 0
+    samples = 0
 
-    def look() -> str:
-        nonlocal looks
-        looks += 1
+    def sample() -> str:
+        nonlocal samples
+        samples += 1
         return "idle"
 
     instances = Instances(Path("/"))
-    links = [SimpleNamespace(is_failing=True, target=SimpleNamespace(look=look)) for _ in range(50)]
+    links = [SimpleNamespace(is_failing=True, target=SimpleNamespace(condition=sample)) for _ in range(50)]
     for number, link in enumerate(links):
         instances._entries[str(number)] = cast("Any", SimpleNamespace(link=link, is_gone=False))
     assert {instances.are_cut_off() for _ in range(200)} == {True}
-    assert looks <= 100
+    assert samples <= 100
     links[-1].is_failing = False
     assert not instances.are_cut_off()
     instances._entries.clear()
