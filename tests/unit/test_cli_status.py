@@ -548,6 +548,6 @@ async def test_on_a_terminal_the_screen_is_cleared(
 async def test_why_a_hub_is_silent_is_said_where_it_can_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = type("Stopped", (), {"state": "stopped"})
     monkeypatch.setattr(running_hubs, "process_state", lambda _: stopped)
-    (problem,) = (await RunningHub(Path("/nowhere"), 8)._silent())["problems"]
+    (problem,) = (await RunningHub(Path("/nowhere"), 8).silence())["problems"]
     assert problem["code"] == "hub_stopped"
     assert "kill -CONT 8" in problem["detail"]

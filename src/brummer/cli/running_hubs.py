@@ -79,12 +79,12 @@ class RunningHub:
             self.close()
             return None
         except TimeoutError:
-            return await self._silent()
+            return await self.silence()
         except (OSError, Hung) as error:
             self.close()
             return self._problem(Hung.code, f": {error}")
 
-    async def _silent(self) -> dict[str, Any]:
+    async def silence(self) -> dict[str, Any]:
         """Why it does not answer, if its process tells."""
         state = await asyncio.to_thread(process_state, self._pid)
         match state.state if state else None:
