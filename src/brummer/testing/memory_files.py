@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,9 +123,7 @@ class Disk:
     def find(self, path: Path | str) -> Inode:
         """Raises FileNotFoundError, NotADirectoryError."""
         inode = self.root
-        for part in str(path).split("/"):
-            if not part:
-                continue
+        for part in _parts(str(path)):
             if not inode.is_directory:
                 raise failure(errno.ENOTDIR)
             found = inode.names.get(part)
@@ -186,6 +185,11 @@ class Disk:
 
     def _deliver(self, listener: Listener, context: Any, happening: Happening, name: str | None) -> None:
         self._loop.call_soon(listener, happening, name, context=context)
+
+
+@lru_cache(maxsize=1024)
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part)
 
 
 class MemoryFiles:
