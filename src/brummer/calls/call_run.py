@@ -228,40 +228,21 @@ class CallRun(RunningCall):
     # As the holder of a lease, and as a waiter for the link.
 
     def on_slot(self) -> None:
-        self._advance()
+        self._advance(self._go_on)
 
     def on_connection(self, connection: HttpConnection) -> None:
-        self._move(Event.WAITED)
-        try:
-            if self.call.unanswered:
-                self._check_run()  # another may have come while we waited for the connection
-            self._send(connection)
-        except Exception as failure:  # noqa: BLE001 — as above
-            self._fail(failure)
+        self._advance(self._send, connection)
 
     def on_no_connection(self, error: BaseException | None) -> None:
-        self._move(Event.WAITED)
-        try:
-            if error is None:
-                self._go_on()
-            elif not isinstance(error, TransportError):
-                self._fail(error)
-            elif is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
-                self._come_back(error)
-            else:
-                self._link.distrust(error)
-                self._park()
-        except Exception as failure:  # noqa: BLE001 — as above
-            self._fail(failure)
+        if error is None:
+            self._advance(self._go_on)
+        else:
+            self._advance(self._on_failed_dial, error)
 
     def on_ready(self) -> None:
         self._leave_parking()
-        self._move(Event.WAITED)
+        self._advance(self._connect)
         self.call.add_event("released")
-        try:
-            self._connect()
-        except Exception as failure:  # noqa: BLE001 — as above
-            self._fail(failure)
 
     def on_hopeless(self, error: BrummerError) -> None:
         self._fail(error)
@@ -271,22 +252,19 @@ class CallRun(RunningCall):
     def _move(self, event: Event) -> None:
         self.state = TRANSITIONS[self.state][event]
 
-    def _advance(self) -> None:
-        """What it waited for is there."""
-        self._move(Event.WAITED)
+    def _advance(self, step: Callable[..., None], *args: object) -> None:
+        """What it waited for is there, so it takes this step. A defect becomes a `BrummerError` with an outcome."""
         try:
-            self._go_on()
+            self._move(Event.WAITED)
+            step(*args)
         except Exception as failure:  # noqa: BLE001 — as above
             self._fail(failure)
 
     def _go_on(self) -> None:
         link = self._link
         connections = link.connections
-        if (
-            link.state is not LinkState.READY
-            or self._losses >= SENT_AT_ONCE
-            or (not connections.idle and connections.are_lost)
-        ):
+        is_lost = not connections.idle and connections.are_lost
+        if is_lost or link.state is not LinkState.READY or self._losses >= SENT_AT_ONCE:
             self._park()
         else:
             self._connect()
@@ -294,9 +272,7 @@ class CallRun(RunningCall):
     def _connect(self) -> None:
         if self.call.unanswered:
             self._check_run()
-        self._link.prober.call_sent(
-            self._caller.loop.time()
-        )  # to get a connection may be all it takes to wait for ever
+        self._link.prober.call_sent(self._caller.loop.time())  # before: it may wait for a connection for long
         try:
             connection = self._lease.acquire()
         except Busy as error:
@@ -309,8 +285,19 @@ class CallRun(RunningCall):
         else:
             self._send(connection)
 
+    def _on_failed_dial(self, error: BaseException) -> None:
+        if not isinstance(error, TransportError):
+            raise error
+        if is_answer(error):  # to the handshake of a further connection: the server is there, but refuses
+            self._come_back(error)
+        else:
+            self._link.distrust(error)
+            self._park()
+
     def _send(self, connection: HttpConnection) -> None:
         target, loop = self._link.target, self._caller.loop
+        if self.call.unanswered:
+            self._check_run()  # another may have come while it waited for the connection
         self._target, self._sent_s = target, loop.time()
         self._move(Event.SENT)
         prepared = target.request(connection, self.call)
@@ -417,7 +404,7 @@ class CallRun(RunningCall):
 
     def _on_paused(self) -> None:
         self._timer = None
-        self._advance()
+        self._advance(self._go_on)
 
     def _come_back(self, refusal: TransportError) -> None:
         """Wait for the time that the server has set. Raises the refusal if all such waits together are too long."""
@@ -482,6 +469,9 @@ class CallRun(RunningCall):
 
     def _fail(self, failure: BaseException, event: Event = Event.FAILED) -> None:
         """Ask the substitute, or end with this error. Never raises."""
+        if self.state in ENDED:
+            _log.error("call %s has ended, and failed then", self.call.key, exc_info=failure)
+            return
         self._abandon()
         error = refusals.known(self.call, failure)
         error.outcome = outcome_of(self.call, error)
@@ -489,7 +479,8 @@ class CallRun(RunningCall):
         if answering is None:
             self._finish(event, error)
             return
-        self._let_go()
+        self._caller.deadlines.drop(self)
+        self._lease.end()
         self._move(Event.REPLACED)
         self._first_error = error
         self._task = self._caller.run(answering, f"substitute for call {self.call.key}")
@@ -531,25 +522,19 @@ class CallRun(RunningCall):
             _log.error("call %s can't be %s: it is %s", self.call.key, event, self.state)
             return
         self.state = after
+        caller = self._caller
         try:
-            if self._is_starting:
-                self._delivery = self._caller.loop.call_soon(self._deliver, outcome)
-            else:
-                self._deliver(outcome)  # our books can wait until the answer is out
+            if outcome is not None:  # our books can wait until the answer is out
+                deliver: Callable[[Any], object] = self._on_result if isinstance(outcome, bytes) else self._on_error
+                if self._is_starting:
+                    self._delivery = caller.loop.call_soon(deliver, outcome)
+                else:
+                    deliver(outcome)
         except Exception:  # noqa: BLE001 — the barrier
             _log.exception("the end of call %s could not be delivered", self.call.key)
         try:
-            self._let_go()
-            self._caller.tell(self.call, self._first_error or outcome)
+            caller.deadlines.drop(self)
+            self._lease.end()
+            caller.tell(self.call, self._first_error or outcome)
         except Exception:  # noqa: BLE001 — the barrier
             _log.exception("the end of call %s could not be noted", self.call.key)
-
-    def _deliver(self, outcome: bytes | BrummerError | None) -> None:
-        if isinstance(outcome, bytes):
-            self._on_result(outcome)
-        elif outcome is not None:
-            self._on_error(outcome)
-
-    def _let_go(self) -> None:
-        self._caller.deadlines.drop(self)
-        self._lease.end()

@@ -95,16 +95,16 @@ class Router:
                 return None
             self._memory.admit(self._loop.time(), len(arguments))
             made = _tool_call(call.name, arguments, call)
-            return entry.caller.fast_path(made, done, self._substitute(entry, made, arguments))
+            return entry.caller.fast_path(made, done, self._substitute(entry, made, call.name, arguments))
         except InvalidArguments:
             return None
         except BrummerError as error:
             return failed(error)
 
-    def _substitute(self, entry: InstanceEntry, made: Call, arguments: bytes) -> Substitute | None:
+    def _substitute(self, entry: InstanceEntry, made: Call, tool: str, arguments: bytes) -> Substitute | None:
         """The black box of an instance, which answers in its place if it does not answer soon."""
         boxes = self._black_boxes
-        if boxes is None or made.tool not in ANSWERED:
+        if boxes is None or tool not in ANSWERED:
             return None
         made.hurry(UNTIL_BLACK_BOX_S)
 
@@ -115,7 +115,7 @@ class Router:
             running = None if entry.is_gone else record.generation
             status = entry.link.status()
             down = Down(entry.id, status.state, status.since_s, status.reason)
-            return boxes.answer(entry.id, made.tool, arguments, running, down)
+            return boxes.answer(entry.id, tool, arguments, running, down)
 
         return answer
 
@@ -193,7 +193,7 @@ class Router:
             made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
             return tool_result(await entry.caller.call(made), modern=call.request.era is Era.MODERN)
         made = _tool_call(tool, passed_on, call)
-        return await entry.caller.call(made, self._substitute(entry, made, passed_on))
+        return await entry.caller.call(made, self._substitute(entry, made, tool, passed_on))
 
     async def _repeatable(self, entry: InstanceEntry) -> frozenset[str]:
         """The tools that a foreign server's hints allow to be sent twice; none if it gives no hints.

@@ -190,7 +190,7 @@ class Instances:
         self.resolver.forget_places()
         for entry in self._entries.values():
             if entry.robust is not None:
-                entry.robust.connections.drop_spares()
+                entry.robust.connections.drop_idle(keep=1)
         self._system.memory.give_back()
 
     async def close(self) -> None:

@@ -345,9 +345,6 @@ class Connections:
         """That there is none has an innocent reason."""
         pool.peers[self] = None
 
-    def __repr__(self) -> str:
-        return f"<Connections {self.name} idle={self.idle} busy={list(self.busy)}>"
-
     @property
     def size(self) -> int:
         """Those that are open, or being dialled for a call."""
@@ -416,14 +413,9 @@ class Connections:
         self.pool.idle -= 1
         self._needs_none = self.size == 0
 
-    def drop_spares(self) -> None:
-        """Close idle ones beside the one that is kept warm: the oldest, because it has proved its worth."""
-        for connection in sorted(self.idle, key=lambda connection: connection.opened_at)[1:]:
-            connection.close()
-
-    def drop_idle(self) -> None:
-        """Those that carry no call: after a long sleep nobody may know them any more at the other end."""
-        for connection in list(self.idle):
+    def drop_idle(self, keep: int = 0) -> None:
+        """Close those that carry no call. The oldest are kept, because they have proved their worth."""
+        for connection in sorted(self.idle, key=lambda connection: connection.opened_at)[keep:]:
             connection.close()
 
     def close(self) -> None:
@@ -448,7 +440,7 @@ class Connections:
 
     def _on_shrink(self) -> None:
         self._shrink = None
-        self.drop_spares()
+        self.drop_idle(keep=1)
 
     # Dialling.
 
