@@ -87,16 +87,16 @@ async def as_events_that_break_off(it: Trickster, exchange: Exchange, answer: by
     exchange.start_stream(200, EVENTS)
     exchange.send(PROGRESS)
     exchange.send((b"data: %b\n\n" % answer)[: it.rng.choice([10, len(answer) + 8])])
-    exchange._connection.abort()
+    exchange.connection.abort()
 
 
 async def not_at_all(_: Trickster, exchange: Exchange, __: bytes) -> None:
-    exchange._connection.abort()
+    exchange.connection.abort()
 
 
 async def by_half(_: Trickster, exchange: Exchange, answer: bytes) -> None:
-    exchange._connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer[:-20]))
-    exchange._connection.abort()
+    exchange.connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(answer), answer[:-20]))
+    exchange.connection.abort()
 
 
 async def for_somebody_else(_: Trickster, exchange: Exchange, __: bytes) -> None:
@@ -109,7 +109,7 @@ async def twice(_: Trickster, exchange: Exchange, answer: bytes) -> None:
 
 
 async def and_hanging_up(_: Trickster, exchange: Exchange, answer: bytes) -> None:
-    exchange._connection.keep_alive = False
+    exchange.connection.keep_alive = False
     exchange.respond(200, answer, JSON)
 
 
@@ -122,7 +122,7 @@ async def with_an_error(it: Trickster, exchange: Exchange, answer: bytes) -> Non
 
 
 async def after_a_hundred(_: Trickster, exchange: Exchange, answer: bytes) -> None:
-    exchange._connection.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+    exchange.connection.write(b"HTTP/1.1 102 Processing\r\n\r\n")
     exchange.respond(200, answer, JSON)
 
 
@@ -131,7 +131,7 @@ async def not_in_utf_8(_: Trickster, exchange: Exchange, answer: bytes) -> None:
 
 
 async def in_other_words(_: Trickster, exchange: Exchange, __: bytes) -> None:
-    exchange._connection.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+    exchange.connection.write(b"SSH-2.0-OpenSSH_9.6\r\n")
 
 
 async def compressed(_: Trickster, exchange: Exchange, __: bytes) -> None:

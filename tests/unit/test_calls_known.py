@@ -54,7 +54,7 @@ def test_a_call_that_was_sent_and_not_answered_in_time_is_unknown_even_if_it_may
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_the_basic_link_reports_unknown_for_a_sent_call_whose_connection_is_lost(*, repeatable: bool) -> None:
     async def hang_up(exchange: Exchange, _: dict[str, Any]) -> None:
-        exchange._connection.abort()
+        exchange.connection.abort()
 
     async with FakeInstance(answer=hang_up) as instance:
         error = await error_of(BasicLink(instance.target).call(tool_call(repeatable=repeatable)))
@@ -164,7 +164,7 @@ def not_begun(instance: FakeInstance, *whys: str, began: bool = False) -> None:
 
     async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
         if began and len(instance.calls) == 1:
-            exchange._connection.abort()
+            exchange.connection.abort()
         elif left:
             data = {"why": left.pop(0), "ledger_position": 40 + len(instance.calls), "clock_s": 5.0}
             error = {"code": -32050, "message": "The call was not begun", "data": data}

@@ -116,7 +116,7 @@ class Instance:
                 exchange.peer_hung_up = lambda: False  # type: ignore[method-assign]
         await self.goes_on.wait()
         if is_call and self.rng.random() < faults.lost:
-            exchange.respond = lambda *_: exchange._connection.abort()  # type: ignore[method-assign]
+            exchange.respond = lambda *_: exchange.connection.abort()  # type: ignore[method-assign]
         if is_call and faults.held:
             exchange.respond = lambda *_: None  # type: ignore[method-assign]
         await front(exchange)

@@ -466,7 +466,7 @@ async def test_hints_hold_until_the_server_comes_back_perhaps_as_another_version
                 await super().answer(exchange, message)
 
     async def hang_up(_: Foreign, exchange: Exchange, __: Message) -> None:
-        exchange._connection.abort()
+        exchange.connection.abort()
 
     def repeatable_call(number: int) -> dict[str, Any]:
         return {"instance": "docs", "tool": "x", "arguments": {"n": number}}

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.calls import refusals
 from brummer.calls.call_run import SENT_AT_ONCE
 from brummer.calls.caller import Caller
+from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BadAnswer
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
@@ -22,9 +22,10 @@ from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
 from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
 from brummer.link.target import Target
-from brummer.pool.pool import Pool
+from brummer.pool.pool import SPARE_IDLE_S, Pool
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import Reservations
+from brummer.wire.http.dialling import Sockets
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp import identity
 from brummer.wire.mcp.server import CALL_KEY, CLIENT_GONE, LEDGER_POSITION
@@ -54,9 +55,11 @@ class CalledLink(Link):
         pool: Pool | None = None,
         reservations: Reservations | None = None,
         health: Health | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self.pool = pool or Pool(limits)
-        super().__init__(target, system=seeded(Random(1)), pool=self.pool, reservations=reservations, health=health)
+        system = msgspec.structs.replace(seeded(Random(1)), sockets=sockets)
+        super().__init__(target, system=system, pool=self.pool, reservations=reservations, health=health)
         self.caller = Caller(self)
 
     async def call(self, call: Call) -> bytes:
@@ -70,8 +73,9 @@ async def running(
     pool: Pool | None = None,
     reservations: Reservations | None = None,
     health: Health | None = None,
+    sockets: Sockets | None = None,
 ) -> AsyncIterator[CalledLink]:
-    link = CalledLink(target, limits, pool, reservations, health)
+    link = CalledLink(target, limits, pool, reservations, health, sockets)
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -124,16 +128,17 @@ async def test_concurrent_calls_get_their_own_answers_over_a_bounded_number_of_c
 
 
 @pytest.mark.promise("a-warm-connection")
-async def test_connections_beyond_the_first_close_when_they_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brummer.pool.pool.SPARE_IDLE_S", 0.01)
-    async with FakeInstance() as instance, running(instance.target) as link:
-        await link.call(tool_call())
-        first = link.connections.all[0].local_port
-        await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
-        async with asyncio.timeout(30):
-            while link.connections.size > 1:
-                await asyncio.sleep(0.005)
-        assert [connection.local_port for connection in link.connections.all] == [first]
+def test_connections_beyond_the_first_close_when_they_idle() -> None:
+    async def story() -> None:
+        async with FakeInstance() as instance, running(instance.target) as link:
+            await link.call(tool_call())
+            first = link.connections.all[0].local_port
+            await asyncio.gather(*(link.call(tool_call()) for _ in range(50)))
+            assert link.connections.size > 1
+            await asyncio.sleep(SPARE_IDLE_S + 1)
+            assert [connection.local_port for connection in link.connections.all] == [first]
+
+    in_virtual_time(story())
 
 
 async def test_a_stranger_on_the_port_gets_no_call_and_no_token() -> None:
@@ -177,15 +182,17 @@ async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_onc
             assert len(instance.calls) == 1
 
 
-async def test_a_parked_call_ends_with_an_error_that_tells_the_links_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "PARK_S", 0.05)
-    async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
-        await link.settled()
-        with pytest.raises(ParkedTooLong) as caught:
-            await link.call(tool_call())
-        data: Any = caught.value.as_data()
-        assert (data["code"], data["retryable"], data["outcome"]) == ("instance_unavailable", True, "not_executed")
-        assert data["context"]["link"]["last_error"]["code"] == "connection_refused"
+def test_a_parked_call_ends_with_an_error_that_tells_the_links_state() -> None:
+    async def story() -> None:
+        async with running(Target("shop-00000000", "generation-1", "127.0.0.1", unused_port(), TOKEN)) as link:
+            await link.settled()
+            with pytest.raises(ParkedTooLong) as caught:
+                await link.call(tool_call(deadline_s=2 * PARK_S))
+            data: Any = caught.value.as_data()
+            assert (data["code"], data["retryable"], data["outcome"]) == ("instance_unavailable", True, "not_executed")
+            assert data["context"]["link"]["last_error"]["code"] == "connection_refused"
+
+    in_virtual_time(story())
 
 
 async def lose_first(exchange: Exchange, message: dict[str, Any], instance: FakeInstance) -> None:
@@ -288,7 +295,7 @@ async def test_a_call_that_costs_every_connection_is_soon_repeated_no_faster_tha
     async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
         if message["params"]["arguments"]:
             await never(exchange, message)
-        exchange._connection.abort()
+        exchange.connection.abort()
 
     async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
         beside = asyncio.create_task(link.call(tool_call({"n": 1})))  # so that the link has a connection all the time

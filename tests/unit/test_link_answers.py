@@ -55,7 +55,7 @@ def streaming(*events: Callable[[dict[str, Any]], bytes], then: Callable[[Exchan
 
 @both_ways
 async def test_a_stream_that_breaks_off_behind_its_answer_has_answered(way: Way) -> None:
-    answer = streaming(result_of, then=lambda exchange: exchange._connection.abort())
+    answer = streaming(result_of, then=lambda exchange: exchange.connection.abort())
     async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
         await reached(link, State.READY)
         assert await way(link, tool_call()) == {"done": True}
@@ -126,7 +126,7 @@ async def test_an_answer_that_is_not_utf_8_never_comes_through(headers: list[tup
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_who_hangs_up_behind_a_whole_answer_is_not_asked_again(*, repeatable: bool) -> None:
     async def fail(exchange: Exchange, _: dict[str, Any]) -> None:
-        exchange._connection.keep_alive = False
+        exchange.connection.keep_alive = False
         exchange.respond(500, b"oops")
 
     async with FakeInstance(answer=fail) as instance, running(instance.target) as link:

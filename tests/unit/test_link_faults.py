@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from brummer.calls import refusals
+from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BrummerError, TooLarge
 from brummer.link import health
 from brummer.link.backoff import LOCAL_CAP_S
+from brummer.link.breaker import FAILURES
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.state import Event, State
 from brummer.link.target import Target
 from brummer.pool.pool import Busy
 from brummer.settings.limits import DEFAULTS, Limits
+from brummer.wire.http.dialling import SystemSockets
 from brummer.wire.http.server import Exchange
 
 from .fakes import TOKEN, FakeInstance, answer_with_arguments
@@ -86,23 +88,24 @@ async def test_late_timers_of_our_own_accuse_nobody() -> None:
 
 
 @pytest.mark.promise("breaker")
-async def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(refusals, "PARK_S", 0.02)
-    port = unused_port()
-    async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
-        for _ in range(3):
-            with pytest.raises(ParkedTooLong):
+def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return() -> None:
+    async def story() -> None:
+        port = unused_port()
+        async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
+            for _ in range(FAILURES):
+                with pytest.raises(ParkedTooLong):
+                    await link.call(tool_call(deadline_s=2 * PARK_S))
+            asked_s = link.loop.time()
+            with pytest.raises(BreakerOpen) as caught:
                 await link.call(tool_call())
-        monkeypatch.setattr(refusals, "PARK_S", 3_600.0)
-        with pytest.raises(BreakerOpen) as caught:
-            await link.call(tool_call())  # which waits for nothing
-        assert caught.value.retry_after_s
-        async with FakeInstance(port=port):
-            link.hint()
-            await reached(link, State.READY)
-            await link.call(tool_call())
+            assert caught.value.retry_after_s
+            assert link.loop.time() == asked_s
+            async with FakeInstance(port=port):
+                link.hint()
+                await reached(link, State.READY)
+                await link.call(tool_call())
+
+    in_virtual_time(story())
 
 
 @pytest.mark.promise("busy-is-typed")
@@ -239,16 +242,26 @@ def test_every_error_of_the_tree_has_a_code_and_fits_the_shape_that_agents_get()
         assert kind.default_outcome in ("not_executed", "failed", "unknown")
 
 
-async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none_left(*_: object) -> socket.socket:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+class Sockets:
+    """The sockets of this machine; with a ``failure``, this error instead."""
 
-    async with FakeInstance() as instance, running(instance.target) as link:
+    addresses = staticmethod(SystemSockets.addresses)
+    failure = 0
+
+    async def connect(self, family: int, address: tuple[str, int], descriptors: int) -> socket.socket:
+        if self.failure:
+            raise OSError(self.failure, os.strerror(self.failure))
+        return await SystemSockets.connect(family, address, descriptors)
+
+
+async def test_that_we_have_no_descriptor_left_is_held_against_nobody() -> None:
+    sockets = Sockets()
+    async with FakeInstance() as instance, running(instance.target, sockets=sockets) as link:
         await link.call(tool_call())
         transitions = len(link.history)
-        with monkeypatch.context() as patched:
-            patched.setattr("brummer.wire.http.connection.socket.socket", none_left)
-            await link.check()
+        sockets.failure = errno.EMFILE
+        await link.check()
+        sockets.failure = 0
         assert link.last_error is not None
         assert link.last_error.code == "no_descriptor_left"
         assert (link.state, len(link.history), link.path_is_cut) == (State.READY, transitions, False)
@@ -256,19 +269,14 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody(monkeypatc
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
-def test_a_dial_that_fails_for_want_of_something_of_ours_is_repeated_soon(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_left(*_: object) -> socket.socket:
-        raise OSError(number, os.strerror(number))
-
+def test_a_dial_that_fails_for_want_of_something_of_ours_is_repeated_soon(number: int) -> None:
     async def story() -> None:
         target = Target("shop-00000000", "generation-1", "127.0.0.1", 1, TOKEN)
-        async with running(target) as link:
-            with monkeypatch.context() as patched:
-                patched.setattr("brummer.wire.http.connection.socket.socket", none_left)
-                while link.attempts < 20:
-                    await asyncio.sleep(0.01)
-                    assert (link.next_dial_s or 0.0) - link.caller.loop.time() <= LOCAL_CAP_S
+        sockets = Sockets()
+        sockets.failure = number
+        async with running(target, sockets=sockets) as link:
+            while link.attempts < 20:
+                await asyncio.sleep(0.01)
+                assert (link.next_dial_s or 0.0) - link.loop.time() <= LOCAL_CAP_S
 
     in_virtual_time(story())

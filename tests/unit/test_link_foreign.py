@@ -250,7 +250,7 @@ async def test_a_call_whose_new_session_could_not_be_begun_has_not_run_and_is_ma
     class Failing(Legacy):
         async def answer(self, exchange: Exchange, message: Message) -> None:
             if message["method"] == "initialize" and self.methods().count("initialize") == 2:
-                exchange._connection.abort()
+                exchange.connection.abort()
             else:
                 await super().answer(exchange, message)
 
@@ -287,7 +287,7 @@ async def test_a_hello_that_is_cut_short_teaches_nothing() -> None:
     class CutShort(Legacy):
         async def answer(self, exchange: Exchange, message: Message) -> None:
             if len(self.heard) == 1:
-                exchange._connection.abort()
+                exchange.connection.abort()
             else:
                 await super().answer(exchange, message)
 
@@ -300,7 +300,7 @@ async def test_a_server_that_hangs_up_on_what_it_does_not_know_is_reached_all_th
     class Curt(Legacy):
         async def answer(self, exchange: Exchange, message: Message) -> None:
             if message["method"] == "server/discover":
-                exchange._connection.keep_alive = False
+                exchange.connection.keep_alive = False
                 exchange.respond(404, b"not here")
             else:
                 await super().answer(exchange, message)
@@ -454,7 +454,7 @@ async def test_a_cancelled_call_is_cancelled_at_a_legacy_server_by_its_id() -> N
 
 async def test_a_call_that_is_lost_is_unknown_and_not_made_again() -> None:
     async def hang_up(_: Foreign, exchange: Exchange, __: Message) -> None:
-        exchange._connection.abort()
+        exchange.connection.abort()
 
     async with linked(server := Legacy(hang_up)) as link:
         with pytest.raises(OutcomeUnknown):

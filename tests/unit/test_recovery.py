@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from brummer.foreign.peer import ForeignTarget
+from brummer.discovery.record import Record
 from brummer.hub.recovery import PROBES_AT_ONCE
-from brummer.link.dialler import LinkDialler
 from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
 from brummer.link.state import State
@@ -19,6 +17,11 @@ from brummer.settings.servers import Server
 from .virtual_world import DOWN, LO, TOKEN, in_virtual_time, world
 
 ONLINE = Snapshot(("192.168.1.5", None), carrier=True)
+
+
+def far(record: Record) -> str:
+    """Its URL, with a name that is not one of this machine."""
+    return record.url.replace("127.0.0.1", "docs.example")
 
 
 def suspicions(link: Link) -> list[str]:
@@ -54,11 +57,7 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
 def test_a_wake_whose_work_fails_ends_and_reports_it() -> None:
     async def main() -> None:
         async with world(1, seed=1) as here:
-
-            async def rescan() -> None:
-                raise OSError(24, "Too many open files")
-
-            here.recovery._rescan = rescan
+            here.rescan_error = OSError(24, "Too many open files")
             here.sleep(30.0)
             await asyncio.sleep(5)
             (entry,) = here.recovery.timeline.describe()
@@ -84,29 +83,14 @@ def test_a_pause_of_ours_is_held_against_nobody_and_no_answer_is_lost(seconds: f
 
 
 @pytest.mark.promise("ready-after-a-wake")
-def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    running = most = 0
-    open_connection = LinkDialler.__call__
-
-    async def counted(*args: Any) -> Any:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        try:
-            await asyncio.sleep(0.005)
-            return await open_connection(*args)
-        finally:
-            running -= 1
-
+def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon() -> None:
     async def main() -> None:
-        nonlocal most
         async with world(200, seed=3) as here:
-            monkeypatch.setattr(LinkDialler, "__call__", counted)
-            most = 0
+            here.sockets.most_connecting = 0
             dials = {link: link.connections.dials for link in here.links()}
             here.sleep(3600)
             await asyncio.sleep(5)
-            assert 0 < most <= PROBES_AT_ONCE
+            assert 0 < here.sockets.most_connecting <= PROBES_AT_ONCE
             assert all(link.state is State.READY and link.connections.dials == dials[link] + 1 for link in here.links())
             assert (here.recovery.timeline.describe()[0].took_s or 0.0) < 3
 
@@ -230,15 +214,13 @@ def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> Non
 
 
 @pytest.mark.promise("network-churn")
-def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ForeignTarget, "is_local", False)
-
+def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once() -> None:
     async def main() -> None:
         async with world(2, seed=8) as here:
             here.change_network(ONLINE)
             record = here.projects[1].record
             assert record
-            here.instances.add_server(Server("docs", record.url, {"authorization": f"Bearer {TOKEN}"}))
+            here.instances.add_server(Server("docs", far(record), {"authorization": f"Bearer {TOKEN}"}))
             await asyncio.sleep(1)
             await here.all_ready(5)
             remote, local = (
@@ -268,20 +250,16 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once(monkey
     in_virtual_time(main())
 
 
-def test_quiet_links_are_asked_now_and_then_together_and_remote_ones_more_often(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_quiet_links_are_asked_now_and_then_together_and_remote_ones_more_often() -> None:
     async def main() -> None:
         async with world(2, seed=9) as here:
             record = here.projects[1].record
             assert record
-            with monkeypatch.context() as patch:
-                patch.setattr(ForeignTarget, "is_local", False)
-                here.instances.add_server(Server("docs", record.url, {"authorization": f"Bearer {TOKEN}"}))
-                await here.all_ready(5)
-                before = {link.target.instance_id: link.connections.dials for link in here.links()}
-                await asyncio.sleep(10 * WAVE_S)
-                asked = {link.target.instance_id: link.connections.dials for link in here.links()}
+            here.instances.add_server(Server("docs", far(record), {"authorization": f"Bearer {TOKEN}"}))
+            await here.all_ready(5)
+            before = {link.target.instance_id: link.connections.dials for link in here.links()}
+            await asyncio.sleep(10 * WAVE_S)
+            asked = {link.target.instance_id: link.connections.dials for link in here.links()}
             assert {name: asked[name] - before[name] for name in asked} == {
                 here.projects[0].id: 10,
                 here.projects[1].id: 10,

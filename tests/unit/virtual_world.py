@@ -18,6 +18,7 @@ import msgspec
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
+from brummer.host.real_system import REAL
 from brummer.hub.recovery import Recovery
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.link.call import Call
@@ -28,6 +29,7 @@ from brummer.network.snapshot import Snapshot
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.testing.virtual_time import VirtualClock, VirtualLoop
+from brummer.wire.http.dialling import Address, SystemSockets
 from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
 from brummer.wire.mcp import identity
 from brummer.wire.mcp.server import McpServer, ToolCall
@@ -122,6 +124,26 @@ def _record(instance_id: str, generation: str, port: int) -> Record:
     )
 
 
+class FarSockets:
+    """Every name leads to this machine, so a server can be on another machine by its name alone. Counts attempts."""
+
+    def __init__(self) -> None:
+        self.connecting = self.most_connecting = 0
+
+    @staticmethod
+    async def addresses(_: str, port: int) -> list[Address]:
+        return [(socket.AF_INET, ("127.0.0.1", port))]
+
+    async def connect(self, family: int, address: tuple[str, int], descriptors: int) -> socket.socket:
+        self.connecting += 1
+        self.most_connecting = max(self.most_connecting, self.connecting)
+        try:
+            await asyncio.sleep(0.001)
+            return await SystemSockets.connect(family, address, descriptors)
+        finally:
+            self.connecting -= 1
+
+
 class World:
     """One machine. Made by `world`."""
 
@@ -131,10 +153,13 @@ class World:
         self.clock = VirtualClock(self.loop)
         self.network = LO
         self.supervisor = Supervisor()
-        self.instances = Instances(Path("/"), supervisor=self.supervisor)
+        self.sockets = FarSockets()
+        system = msgspec.structs.replace(REAL, sockets=self.sockets)
+        self.instances = Instances(Path("/"), supervisor=self.supervisor, system=system)
         self.projects = [VirtualInstance(f"project{number}") for number in range(count)]
         self.recovery = Recovery(self.instances, self._rescan, self.clock, rng=rng)
         self.scans = 0
+        self.rescan_error: Exception | None = None
         self.paused_s = 0.0
         sources = Sources(self.clock, lambda: self.network, self._watch_clocks, self._watch_network)
         self.monitor = Monitor(self.recovery.on_event, sources=sources)
@@ -142,6 +167,8 @@ class World:
         self._network_hint: Any = None
 
     async def _rescan(self) -> None:
+        if self.rescan_error is not None:
+            raise self.rescan_error
         self.scans += 1
 
     def _watch_clocks(self, _: object, on_hint: Any, __: object) -> Any:

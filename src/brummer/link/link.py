@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from brummer.core.errors import (
@@ -28,9 +27,8 @@ from brummer.host.system import System
 from brummer.link import backoff
 from brummer.link.base import BaseLink, Transition
 from brummer.link.breaker import Breaker
-from brummer.link.call import Call
 from brummer.link.dialler import LinkDialler
-from brummer.link.errors import COME_BACK_S, Impostor, RateLimited, Refused, ServerFull
+from brummer.link.errors import Impostor, RateLimited, Refused, ServerFull
 from brummer.link.health import Health
 from brummer.link.mailbox import Mailbox
 from brummer.link.parking import Parking
@@ -264,7 +262,7 @@ class Link(BaseLink):
         closed_until_s = now_s + (refusal.retry_after_s or 0.0)
         self.next_dial_s = now_s + delay_s
         while True:
-            self.parking.fail(partial(_refused, refusal, max(0.0, closed_until_s - self.loop.time())))
+            self.parking.refuse(refusal, max(0.0, closed_until_s - self.loop.time()))
             was_woken = await self._mailbox.wait(self.next_dial_s - self.loop.time())
             if not was_woken or self._mailbox or self.loop.time() >= closed_until_s:
                 break
@@ -393,12 +391,3 @@ class Link(BaseLink):
     def status(self) -> LinkStatus:
         """It samples the peer's process."""
         return status_of(self)
-
-
-def _refused(refusal: Refused, closed_s: float, call: Call) -> Refused | None:
-    """The refusal for a call that waits for a server which refuses for ``closed_s`` more; None while it may wait.
-
-    A call that may have run does not get the refusal.
-    """
-    waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
-    return None if waits or call.was_sent else refusal.after(round(closed_s, 3) or None)

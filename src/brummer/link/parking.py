@@ -5,6 +5,7 @@ from typing import Protocol
 
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
+from brummer.link.errors import COME_BACK_S, Refused
 
 
 class Parked(Protocol):
@@ -48,3 +49,12 @@ class Parking:
             if waiter in self._waiting and (error := error_for(waiter.call)) is not None:
                 self.remove(waiter)
                 waiter.on_hopeless(error)
+
+    def refuse(self, refusal: Refused, closed_s: float) -> None:
+        """The server refuses for ``closed_s`` more: calls that were not sent and can't wait so long get the refusal."""
+
+        def error_for(call: Call) -> Refused | None:
+            waits = refusal.transient and closed_s <= min(COME_BACK_S, call.deadline_s)
+            return None if waits or call.was_sent else refusal.after(round(closed_s, 3) or None)
+
+        self.fail(error_for)

@@ -90,7 +90,7 @@ class Exchange:
     """One request and the way to answer it: `respond` once, or `start_stream`, `send` …, `end`."""
 
     def __init__(self, connection: "_Connection", request: HttpRequest) -> None:
-        self._connection = connection
+        self.connection = connection
         self.request = request
         self.started = False
         self.streaming = False
@@ -101,7 +101,7 @@ class Exchange:
         length = b"" if status == status_codes.NO_CONTENT else b"content-length: %d\r\n" % len(body)
         if self.request.method == b"HEAD":
             body = b""
-        self._connection.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
+        self.connection.write(b"%b%b\r\n%b" % (self._head(status, headers), length, body))
 
     def refuse(self, refusal: Refusal) -> None:
         self.respond(refusal.status, refusal.body, refusal.headers)
@@ -110,18 +110,18 @@ class Exchange:
         """Begin an answer whose length is not known; chunks follow, for HTTP/1.0 plain bytes up to the close."""
         self.started = self.streaming = True
         framing = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
-        self._connection.write(self._head(status, headers) + framing)
+        self.connection.write(self._head(status, headers) + framing)
 
     def send(self, data: bytes) -> None:
         if data:
-            self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self.connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self) -> None:
         if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
+            self.connection.write(b"0\r\n\r\n")
 
     def _head(self, status: int, headers: Headers) -> bytes:
-        return _head(status, tuple(headers) if self._connection.keep_alive else (*headers, _CLOSE))
+        return _head(status, tuple(headers) if self.connection.keep_alive else (*headers, _CLOSE))
 
     @property
     def _chunked(self) -> bool:
@@ -129,18 +129,18 @@ class Exchange:
 
     @property
     def peer_gone(self) -> bool:
-        return self._connection.transport is None
+        return self.connection.transport is None
 
     def peer_hung_up(self) -> bool:
         """The kernel knows that the peer has ended the connection; the event loop may learn it later."""
-        return self._connection.hung_up()
+        return self.connection.hung_up()
 
     def on_peer_gone(self, callback: Callable[[], object]) -> None:
         """Call once if the connection is lost before the answer is complete; at once if it is lost already."""
         if self.peer_gone:
             callback()
         else:
-            self._connection.on_lost = callback
+            self.connection.on_lost = callback
 
 
 @lru_cache(maxsize=32)
