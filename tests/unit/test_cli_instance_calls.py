@@ -14,14 +14,17 @@ from brummer.core.errors import BadAnswer, ConnectionClosed, ConnectionRefused
 from brummer.discovery.record import Record
 from brummer.discovery.registrar import describe_self
 from brummer.link.call import Call
+from brummer.link.errors import NotBegun
 from brummer.peers.instance_client import InstanceClient
+from brummer.wire.mcp.not_begun import NotBegunData
 
 RECORD = describe_self(Path("/shop"), generation="g" * 16, url="http://127.0.0.1:7777/mcp", token="t" * 40)
 
 
 class Target:
-    def __init__(self, condition: str) -> None:
+    def __init__(self, condition: str, generation: str) -> None:
         self._condition = condition
+        self.generation = generation
 
     def condition(self) -> str:
         return self._condition
@@ -43,7 +46,7 @@ class Instance:
 class Client:
     def __init__(self, instance: Instance, record: Record) -> None:
         self.record, self._instance, self.is_open = record, instance, False
-        self.target = Target(instance.condition)
+        self.target = Target(instance.condition, record.generation)
 
     async def prove(self) -> None:
         self._instance.connections += 1
@@ -118,10 +121,31 @@ async def test_a_call_that_was_not_sent_is_repeated() -> None:
     assert await ask(calls_of(instance), "scripts_run") == {"n": 1}
 
 
-async def test_a_call_that_must_not_run_twice_may_have_run_once_it_was_sent() -> None:
-    instance = Instance(PROVEN, LOST)
+async def test_a_call_that_must_not_run_twice_is_asked_for_again_under_its_key() -> None:
+    instance = Instance(PROVEN, LOST, PROVEN, {"n": 1})
+    assert await ask(calls_of(instance), "scripts_run") == {"n": 1}
+    assert [(call.key, call.sent_to) for call in instance.calls] == [(instance.calls[0].key, RECORD.generation)] * 2
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        NotBegun(NotBegunData("forgotten", 40, 5.0)),
+        [LOST, PROVEN, LOST],
+    ],
+    ids=["its result is forgotten", "every connection is lost"],
+)
+async def test_a_call_that_was_sent_may_have_run_if_its_run_cannot_tell(then: object) -> None:
+    instance = Instance(PROVEN, LOST, PROVEN, *(then if isinstance(then, list) else [then]))
     with pytest.raises(MayHaveRun):
         await ask(calls_of(instance), "scripts_run")
+
+
+@pytest.mark.parametrize("next_run", [None, msgspec.structs.replace(RECORD, generation="another")])
+async def test_only_the_run_that_got_a_call_is_asked_for_it_again(next_run: Record | None) -> None:
+    instance = Instance(PROVEN, LOST, PROVEN)
+    with pytest.raises(MayHaveRun):
+        await ask(calls_of(instance, RECORD, next_run), "scripts_run")
     assert len(instance.calls) == 1
 
 

@@ -1,7 +1,8 @@
 """Calls of a command to an instance, without a hub: one connection, on which the run has proven its identity.
 
-A call that was not sent, or that may run twice, is repeated after a lost connection. Any other call that was sent may
-have run: it fails, and its error says so.
+A call that loses its connection is repeated with its key. If it was sent and must not run twice, only the run that got
+it is asked again, and its ledger returns the first result (`brummer.instance.ledger`). If that run has ended or has
+forgotten the call, the call fails, and the error says that it may have run.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ class Unanswered(BrummerError):
 
 
 class MayHaveRun(BrummerError):
-    """A call that must not run twice was sent, and got no answer."""
+    """A call that must not run twice was sent, and its outcome can't be known."""
 
     code = "outcome_unknown"
 
@@ -79,9 +80,9 @@ class InstanceCalls:
             only_reads=tool in READ_ONLY,
             deadline_s=patience_s + wait_s,
         )
-        return_s = 0.0
-        for attempt in range(1, ATTEMPTS + 1):
-            client = await self._connected(patience_s, return_s)
+        return_s, lost = 0.0, BrummerError("the instance was not asked")
+        for _ in range(ATTEMPTS):
+            client = await self._connected_for(call, patience_s, return_s)
             call.key = call.key or secrets.token_urlsafe(12)
             call.begin(asyncio.get_running_loop().time())
             try:
@@ -91,23 +92,34 @@ class InstanceCalls:
             except TimeoutError:
                 _refuse_stopped(client)
                 why = f"{client.record.name} did not answer {tool} within {call.deadline_s:g} s"
-                if call.repeatable:
-                    raise Unanswered(why) from None
-                raise MayHaveRun(f"{why}; it may have run: see brum ps") from None
+                raise Unanswered(why) if call.repeatable else _may_have_run(call, why) from None
             except BadAnswer:
                 raise
-            except (TransportError, NotBegun) as error:
+            except NotBegun as refusal:
+                if call.must_not_be_resent and refusal.data.why == "forgotten":
+                    raise _may_have_run(call, "its instance no longer keeps the result") from None
+                lost = refusal
+            except TransportError as error:
                 client.close()
-                if isinstance(error, TransportError) and error.sent and not call.repeatable:
-                    raise MayHaveRun(f"{error.message} after {tool} was sent; it may have run: see brum ps") from None
-                if attempt == ATTEMPTS:
-                    raise
+                if error.sent:
+                    call.note_unanswered(client.target.generation)
+                lost = error
             return_s = self._return_s
-        raise AssertionError  # the last attempt has returned or raised
+        raise _may_have_run(call, lost.message) if call.must_not_be_resent else lost
 
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+    async def _connected_for(self, call: Call, patience_s: float, return_s: float) -> InstanceClient:
+        """A client that may send this call, perhaps again."""
+        try:
+            client = await self._connected(patience_s, return_s)
+        except (NothingRuns, Unanswered) as error:
+            raise _may_have_run(call, error.message) if call.must_not_be_resent else error from None
+        if call.must_not_be_resent and call.sent_to != client.target.generation:
+            raise _may_have_run(call, "its instance has restarted")
+        return client
 
     async def _connected(self, patience_s: float, return_s: float) -> InstanceClient:
         """A client whose run has proven its identity."""
@@ -142,6 +154,10 @@ class InstanceCalls:
     def _say_what_it_waits_for(self) -> None:
         name = self._client.record.name if self._client else "the instance"
         say(f"{name} does not answer yet; waiting for it")
+
+
+def _may_have_run(call: Call, why: str) -> MayHaveRun:
+    return MayHaveRun(f"{why}; {call.tool} may have run: see brum ps")
 
 
 def _refuse_stopped(client: InstanceClient) -> None:
