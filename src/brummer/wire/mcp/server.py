@@ -191,8 +191,18 @@ def decode_request(
     notify: Callable[[bytes], None],
     on_response: Callable[[bytes], None] | None = None,
 ) -> Request:
-    """The request, in the era that its body declares. Raises `ProtocolError`."""
-    params, method = decode_params(message), message.method or ""
+    """The request, in the era that its body declares. Raises `ProtocolError` for invalid params."""
+    try:
+        params = _decode_params(message.params) if message.params else Params()
+    except (msgspec.DecodeError, RecursionError) as error:
+        if (others := _without_nulls(bytes(message.params))) is not None:
+            message = msgspec.structs.replace(message, params=Raw(others))
+            return decode_request(message, session, notify, on_response)
+        text = f"Invalid params: {error}"
+        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID) from None
+    if params.meta.progress_token:
+        _check_progress_token(params.meta, message)
+    method = message.method or ""
     is_modern = params.meta.version is not None or method == "server/discover"
     era = Era.MODERN if is_modern else Era.LEGACY
     return Request(bytes(message.id), method, params, era, session, notify, on_response)
@@ -201,25 +211,9 @@ def decode_request(
 def cancelled_by(message: Message) -> Params:
     """The params of a ``notifications/cancelled``; empty for a malformed one, which both eras ignore."""
     try:
-        return decode_params(message)
+        return decode_request(message, None, lambda _: None).params
     except ProtocolError:
         return Params()
-
-
-def decode_params(message: Message) -> Params:
-    """Raises `ProtocolError` when ``params`` is not an object of the expected shape."""
-    if not message.params:
-        return Params()
-    try:
-        params = _decode_params(message.params)
-    except (msgspec.DecodeError, RecursionError) as error:
-        if (others := _without_nulls(bytes(message.params))) is not None:
-            return decode_params(msgspec.structs.replace(message, params=Raw(others)))
-        text = f"Invalid params: {error}"
-        raise ProtocolError(INVALID_PARAMS, text, request_id=bytes(message.id) or NO_ID) from None
-    if params.meta.progress_token:
-        _check_progress_token(params.meta, message)
-    return params
 
 
 def _without_nulls(params: bytes) -> bytes | None:
