@@ -44,7 +44,7 @@ async def crowded_hub(tmp_path: Path) -> AsyncIterator[Router]:
         ]
         down = [record_of(tmp_path / f"zz-down-{number}", unused_port()) for number in range(DOWN)]
         router = await stack.enter_async_context(hub_with(*there, *down))
-        for known in router._instances:
+        for known in router.instances:
             await known.link.settled()
         yield router
 

@@ -25,8 +25,7 @@ class Hub:
         self.list: dict[str, Record] = {}
 
     def take_in(self) -> None:
-        while self.registry._pending:
-            self._apply(self.registry._pending.popleft())
+        self.registry.take(self._apply)
         assert self.list == self.registry.snapshot()
 
     def _apply(self, event: Event) -> None:

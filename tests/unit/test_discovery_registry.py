@@ -68,7 +68,9 @@ async def next_event(registry: Registry) -> Event:
 async def no_more(registry: Registry) -> None:
     """After a full look there is nothing to tell."""
     await registry.scan()
-    assert not registry._pending
+    events: list[Event] = []
+    registry.take(events.append)
+    assert events == []
 
 
 async def published(owner: Owner) -> Record:
@@ -218,7 +220,7 @@ async def test_on_a_shared_file_system_another_boot_may_be_another_machine(
     await no_more(registry)
     assert [problem.code for problem in registry.problems] == ["other_machine"]
     assert path.exists()
-    assert registry._scan_at - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
+    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
 
 
 @pytest.mark.promise("gone-only-by-proof")
@@ -443,10 +445,10 @@ async def test_a_hint_that_comes_during_a_look_causes_another(
 
     await registry.scan()
     loop = asyncio.get_running_loop()
-    assert registry._scan_at > loop.time() + 1
+    assert registry.next_scan_s > loop.time() + 1
     monkeypatch.setattr(filesystems, "filesystem_has_events", hint)
     await registry.scan()
-    assert registry._scan_at <= loop.time()
+    assert registry.next_scan_s <= loop.time()
 
 
 async def test_only_changed_files_are_read_again(
@@ -616,6 +618,6 @@ async def test_a_record_that_could_not_be_read_is_read_again_soon(
         patch.setattr(scan, "_read", fail)
         await registry.scan()
     assert [problem.code for problem in registry.problems] == ["unreadable"]
-    assert registry._scan_at - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
+    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
     await registry.scan()
     assert (len(registry.snapshot()), registry.problems) == (1, [])

@@ -158,7 +158,7 @@ async def test_with_two_instances_a_call_must_say_which(shop: Record, tmp_path: 
 
 async def test_the_default_is_found_anew_when_a_second_one_revives(shop: Record, tmp_path: Path) -> None:
     async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
-        instances = router._instances
+        instances = router.instances
         instances.gone(api, "process died")
         assert (await instances.resolver.default(())).id == shop.instance_id
         instances.appeared(api)  # its link does not know yet that it lives
@@ -184,7 +184,7 @@ async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(
         assert sorted(problems[0]["instances"]) == sorted(record.instance_id for record in silent)
         assert problems[0]["hides"] == len(silent)
         async with served(tmp_path / "web") as web:
-            router._instances.appeared(web)
+            router.instances.appeared(web)
             a_restart_has_passed(monkeypatch)
             status = (await call(router, "hub_status", {}))["structuredContent"]
             assert [problem["code"] for problem in status["problems"]] == ["link_retrying"] * 2
@@ -196,7 +196,7 @@ async def test_an_end_is_a_problem_unless_it_was_in_order(
 ) -> None:
     async with hub_with(shop) as router:
         await call(router, "scripts_list", {})
-        router._instances.gone(shop, reason, withdrew=reason == "withdrawn")
+        router.instances.gone(shop, reason, withdrew=reason == "withdrawn")
         async with asyncio.timeout(30):
             while (status := (await call(router, "hub_status", {}))["structuredContent"])["links"][0][
                 "state"
@@ -226,7 +226,7 @@ async def test_a_choice_that_nobody_remembers_any_more_never_becomes_another_ins
 ) -> None:
     mine = Session("mine")
     async with served(tmp_path / "api") as api, hub_with(shop) as router:
-        instances = router._instances
+        instances = router.instances
         instances.appeared(api)
         await call(router, "instances_connect", {"instance": "api"}, mine)
         instances.gone(api, "process died")
@@ -248,18 +248,18 @@ async def test_of_several_in_one_directory_the_one_without_a_name_is_meant(tmp_p
             for name in (None, "tests", "worker")
         ]
         async with hub_with(tests, unnamed, worker, here=here) as router:
-            assert (await router._instances.resolver.default(())).id == unnamed.instance_id
-            assert (await router._instances.resolver.named(str(here))).id == unnamed.instance_id
+            assert (await router.instances.resolver.default(())).id == unnamed.instance_id
+            assert (await router.instances.resolver.named(str(here))).id == unnamed.instance_id
         async with hub_with(tests, worker, here=here) as router:
             with pytest.raises(Ambiguous):
-                await router._instances.resolver.default(())
+                await router.instances.resolver.default(())
         async with hub_with(tests, here=here) as router:
-            assert (await router._instances.resolver.default(())).id == tests.instance_id
+            assert (await router.instances.resolver.default(())).id == tests.instance_id
 
 
 async def test_waiting_everywhere_where_nobody_is_left_says_so(shop: Record) -> None:
     async with hub_with(shop) as router:
-        router._instances.gone(shop, "process died")
+        router.instances.gone(shop, "process died")
         assert await code_of(router, "wait_for", {"instance": "*", "log": "x"}) == NoInstances.code
 
 
@@ -443,7 +443,7 @@ async def test_an_answer_that_is_too_large_is_no_reason_to_ask_a_black_box_nor_t
 
     limits, boxes = Limits(reply_bytes=1_000), BlackBoxes(lambda: tmp_path / "none")
     async with served(tmp_path / "shop", much) as shop, hub_with(shop, limits=limits, black_boxes=boxes) as router:
-        await router._instances.settled()
+        await router.instances.settled()
         if is_express:
             answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             on_way = router.start_call(tool_call("logs_tail", {"instance": shop.instance_id}), answered.set_result)
@@ -473,9 +473,9 @@ async def test_hints_hold_until_the_server_comes_back_perhaps_as_another_version
 
     async with hub_with() as router:
         async with Hinting() as old:
-            router._instances.add_server(Server("docs", old.target.url))
+            router.instances.add_server(Server("docs", old.target.url))
             await call(router, "instance_call", repeatable_call(1))
-            (known,) = router._instances
+            (known,) = router.instances
         async with asyncio.timeout(30):
             while known.link.state is State.READY:
                 await asyncio.sleep(0.01)
@@ -489,8 +489,8 @@ async def test_a_call_to_a_server_that_is_away_waits_for_it_once(monkeypatch: py
     monkeypatch.setattr(refusals, "PARK_S", 0.05)
     async with hub_with() as router:
         ended: list[CallEnded] = []
-        router._instances.calls_ended.subscribe(ended.append)
-        router._instances.add_server(Server("docs", f"http://127.0.0.1:{unused_port()}/mcp"))
+        router.instances.calls_ended.subscribe(ended.append)
+        router.instances.add_server(Server("docs", f"http://127.0.0.1:{unused_port()}/mcp"))
         assert await code_of(router, "instance_call", {"instance": "docs", "tool": "x"}) == "instance_unavailable"
         assert [each.ending for each in ended] == ["unavailable"]
 
@@ -532,7 +532,7 @@ async def test_an_instance_that_is_waited_for_is_not_forgotten_and_the_call_ends
         await asyncio.Event().wait()
 
     async with served(tmp_path / "shop", silent) as shop, hub_with(shop) as router, asyncio.timeout(30):
-        instances = router._instances
+        instances = router.instances
         await instances.settled()
         wait = tool_call("wait_for", {"instance": shop.instance_id, "log": "x", "timeout_s": 86_400})
         if way == "short":
@@ -568,10 +568,10 @@ async def test_a_call_that_a_black_box_could_not_answer_goes_on_and_is_counted_o
         served(tmp_path / "shop", late) as record,
         hub_with(record, black_boxes=BlackBoxes(lambda: tmp_path / "none")) as router,
     ):
-        await router._instances.settled()
+        await router.instances.settled()
         await call(router, "scripts_list", {})  # from now on it is known without a look
         ended: list[CallEnded] = []
-        router._instances.calls_ended.subscribe(ended.append)
+        router.instances.calls_ended.subscribe(ended.append)
         if way == "short":
             answered = asyncio.Event()
             assert router.start_call(tool_call("scripts_status", {}), lambda _: answered.set()) is not None
@@ -602,9 +602,9 @@ async def test_a_call_that_was_sent_stays_unknown_when_no_black_box_answers_in_i
         served(tmp_path / "shop", die) as record,
         hub_with(record, black_boxes=BlackBoxes(lambda: tmp_path / "none")) as router,
     ):
-        await router._instances.settled()
+        await router.instances.settled()
         asked = asyncio.create_task(call(router, "scripts_status", {}))
         await dies.wait()
-        router._instances.gone(record, "process died")
+        router.instances.gone(record, "process died")
         error = (await asked)["structuredContent"]["error"]
         assert (error["outcome"], error["retryable"]) == ("unknown", False)

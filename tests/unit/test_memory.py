@@ -176,7 +176,7 @@ def test_a_soft_limit_over_the_hard_one_is_an_error_and_neither_holds() -> None:
 async def test_a_hub_without_room_refuses_calls_and_says_so_in_its_status(tmp_path: Path) -> None:
     async with served(tmp_path / "shop") as record, hub_with(record) as router:
         await call(router, "logs_tail", {})
-        memory = router._instances.memory
+        memory = router.instances.memory
         memory.hard_bytes = memory.soft_bytes = 1
         memory.sample(asyncio.get_running_loop().time())
         assert await code_of(router, "logs_tail", {}) == "busy"

@@ -312,7 +312,7 @@ async def test_an_answer_that_ends_the_connection_is_whole_and_leaves_it_closed(
         [b"\x15\x03\x01\x00\x02\x02\x16"],
         [b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n"],
         [b"HTTP/1.1 abc OK\r\n\r\n"],
-        [module._PLAIN_HEAD + b"9" * 5000 + b"\r\n\r\n{}"],
+        [module.PLAIN_HEAD + b"9" * 5000 + b"\r\n\r\n{}"],
         [b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"],
         [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
         [b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"],
@@ -532,7 +532,7 @@ LARGE_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (LARGE, b"x"
 async def unread_large_answer() -> AsyncIterator[tuple[HttpConnection, ScriptedReservations, "asyncio.Task[Response]"]]:
     reservations = ScriptedReservations()
     async with facing(saying(LARGE_ANSWER), limit_bytes=2 * LARGE) as (connection, _):
-        connection._reservations = reservations
+        connection.reservations = reservations
         exchange = asyncio.create_task(connection.exchange(GET))
         await until(lambda: bool(reservations.asked))
         yield connection, reservations, exchange
@@ -570,7 +570,7 @@ async def test_whoever_gives_up_while_he_waits_for_room_leaves_it() -> None:
 async def test_an_answer_over_the_limit_is_refused_by_its_length_and_asks_for_no_room() -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % LARGE
     async with facing(saying(head), limit_bytes=LARGE - 1) as (connection, _):
-        connection._reservations = reservations = ScriptedReservations()
+        connection.reservations = reservations = ScriptedReservations()
         with pytest.raises(TooLarge):
             await asyncio.wait_for(connection.exchange(GET), WAIT_S)
         assert reservations.asked == []
@@ -587,7 +587,7 @@ async def of_unknown_length(
 ) -> AsyncIterator[tuple[HttpConnection, ScriptedReservations, "asyncio.Task[Response]"]]:
     reservations = ScriptedReservations()
     async with facing(saying(b"".join(parts)), limit_bytes=2 * LARGE) as (connection, _):
-        connection._reservations = reservations
+        connection.reservations = reservations
         exchange = asyncio.create_task(connection.exchange(GET, lambda event: event == b"answer"))
         await until(lambda: bool(reservations.asked))
         yield connection, reservations, exchange
@@ -640,7 +640,7 @@ async def test_an_answer_that_is_complete_before_it_gets_room_leaves_the_connect
         await reader.read()
 
     async with facing(twice) as (connection, _):
-        connection._reservations = reservations
+        connection.reservations = reservations
         for number in (1, 2):
             response = await asyncio.wait_for(connection.exchange(GET), WAIT_S)
             assert (response.body, reservations.left) == (b"x" * 8, number)

@@ -463,7 +463,7 @@ async def test_sessions_without_a_call_are_dropped_before_those_with_one(monkeyp
         await it.client.post(call("echo"), mcp_session_id=used)
         first, second = it.tools.calls
         assert first.session is second.session
-        assert len(it.handler._sessions) == 3
+        assert len(it.handler.sessions) == 3
 
 
 async def test_the_least_recently_used_session_is_dropped_if_all_made_calls(
@@ -473,7 +473,7 @@ async def test_the_least_recently_used_session_is_dropped_if_all_made_calls(
     async with served() as it:
         for name in ("a", "b", "c", "a", "d"):
             assert (await it.client.post(call("echo"), mcp_session_id=name)).status == 200
-        assert list(it.handler._sessions) == ["c", "a", "d"]
+        assert list(it.handler.sessions) == ["c", "a", "d"]
 
 
 async def test_deleted_sessions_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -812,7 +812,7 @@ async def test_a_modern_client_that_hangs_up_cancels_its_call() -> None:
         async with asyncio.timeout(WAIT_S):
             await it.tools.cancelled.wait()
         await until(lambda: not it.server.running)
-        assert it.handler._calls == {}
+        assert it.handler.calls == {}
 
 
 async def test_a_legacy_client_that_hangs_up_does_not() -> None:
@@ -839,7 +839,7 @@ async def test_a_legacy_call_is_cancelled_by_session_and_id() -> None:
         assert (answer.status, answer.json["id"]) == (200, "w")
         assert "error" in answer.json
         assert it.tools.cancelled.is_set()
-        assert it.handler._calls == {}
+        assert it.handler.calls == {}
         assert (await client.post(legacy("ping"))).status == 200
         await client.close()
 
@@ -877,7 +877,7 @@ async def test_a_call_that_is_asked_for_twice_is_cancelled_twice() -> None:
             assert "error" in (await client.answer()).json
             await client.close()
         assert it.tools.running == 0
-        assert it.handler._calls == {}
+        assert it.handler.calls == {}
 
 
 async def test_a_call_that_has_ended_does_not_shield_its_double_from_cancellation() -> None:
@@ -897,7 +897,7 @@ async def test_the_end_of_the_server_is_the_end_of_its_calls() -> None:
             await it.server.close()
         assert await client.rest() == b""
         assert it.tools.cancelled.is_set()
-        assert it.handler._calls == {}
+        assert it.handler.calls == {}
         await client.close()
 
 

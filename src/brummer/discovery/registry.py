@@ -68,7 +68,7 @@ class Registry:
         self._hints: Counter[str] = Counter()
         self._hinted = self._closed = False
         self._scans = 0
-        self._last_scan_s = self._scan_at = self._not_before = self._sweep_at = 0.0
+        self._last_scan_s = self.next_scan_s = self._not_before = self._sweep_at = 0.0
         self._watch = DirectoryWatch(self._loop, self.directory, self.rescan_now, system)
 
     async def __aenter__(self) -> Self:
@@ -145,7 +145,7 @@ class Registry:
         """Scan soon: within 10 ms, or as long as the last scan took."""
         self._hints[reason] += 1
         self._hinted = True
-        self._scan_at = min(self._scan_at, self._loop.time())
+        self.next_scan_s = min(self.next_scan_s, self._loop.time())
         self._wakeup.set()
 
     async def scan(self) -> None:
@@ -154,11 +154,11 @@ class Registry:
             if self._closed:
                 return
             started, hinted = self._clock.awake(), self._hinted
-            self._scan_at, self._hinted = float("inf"), False
+            self.next_scan_s, self._hinted = float("inf"), False
             try:
                 await self._scan_directory()
             except BaseException:
-                self._scan_at = self._loop.time()
+                self.next_scan_s = self._loop.time()
                 raise
             self._last_scan_s = self._clock.awake() - started
             self._plan_next(was_hinted=hinted)
@@ -170,7 +170,7 @@ class Registry:
     # When to scan.
 
     async def _wait_or_scan(self) -> None:
-        wait_s = max(self._scan_at, self._not_before) - self._loop.time()
+        wait_s = max(self.next_scan_s, self._not_before) - self._loop.time()
         if wait_s <= 0:
             await self.scan()
             return
@@ -190,7 +190,7 @@ class Registry:
         interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.needs_another_scan:
             interval_s = FOLLOW_UP_S
-        self._scan_at = min(self._scan_at, now + interval_s)
+        self.next_scan_s = min(self.next_scan_s, now + interval_s)
         self._wakeup.set()
 
     # What a scan does.

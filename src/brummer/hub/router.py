@@ -69,7 +69,7 @@ class Router:
 
     def __init__(self, instances: Instances, local: Sequence[Tool], black_boxes: BlackBoxes | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._instances = instances
+        self.instances = instances
         self._resolver = instances.resolver
         self._memory = instances.memory
         self._black_boxes = black_boxes
@@ -129,7 +129,7 @@ class Router:
             return failed(error)
 
     async def _routed(self, call: ToolCall) -> bytes:
-        await self._instances.first_scan()
+        await self.instances.first_scan()
         name, arguments, roots, find_roots = self._meant(call)
         if name == EVERYWHERE and call.name == "wait_for":
             return await self._wait_everywhere(call, arguments)
@@ -224,7 +224,7 @@ class Router:
             return content
 
         everyone = await self._resolver.everyone()
-        fan_out = FanOut(everyone, self._instances.pool.for_waits, timeout_s, ask)
+        fan_out = FanOut(everyone, self.instances.pool.for_waits, timeout_s, ask)
         answer = await fan_out.result()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
         if len(wrong) + answer.get("not_named", 0) == len(everyone):

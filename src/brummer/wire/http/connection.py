@@ -38,7 +38,7 @@ FRESH_S: Final = 0.001
 _FULL: Final = b"HTTP/1.1 503"
 """What a server without free places sends before it reads anything."""
 
-_PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+PLAIN_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
 """The beginning of nearly all answers of an instance; a length, an empty line and the body follow."""
 
 _PLAIN_HEADERS: Final = {b"content-type": b"application/json"}
@@ -78,9 +78,9 @@ class HttpConnection:
     # CPython 3.11 makes attribute access slow in a class with more than 30 attributes, unless they are slots.
     __slots__ = (
         "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_limit_bytes", "_loop",
-        "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_release", "_reservations",
-        "_response", "_reusable", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent",
-        "_waits_for_room", "calls", "closed", "heard_s", "lacked_room", "local_port", "opened_at", "was_hung_up",
+        "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_release", "_response",
+        "_reusable", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_room",
+        "calls", "closed", "heard_s", "lacked_room", "local_port", "opened_at", "reservations", "was_hung_up",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +93,7 @@ class HttpConnection:
     ) -> None:
         self._sock = sock
         self._limit_bytes = limit_bytes
-        self._reservations = reservations
+        self.reservations = reservations
         self._release: Callable[[], None] | None = None
         self._waits_for_room = False
         self._room_bytes = sys.maxsize
@@ -305,9 +305,9 @@ class HttpConnection:
 
     def _plain_answer(self, data: bytes) -> Response | None:
         """An answer in one piece that begins exactly as an instance writes it needs no parser."""
-        if self._parsing or not data.startswith(_PLAIN_HEAD):
+        if self._parsing or not data.startswith(PLAIN_HEAD):
             return None
-        length, _, body = data[len(_PLAIN_HEAD) :].partition(b"\r\n\r\n")
+        length, _, body = data[len(PLAIN_HEAD) :].partition(b"\r\n\r\n")
         if length != b"%d" % len(body) or len(body) > self._limit_bytes or self._unsent:
             return None
         return Response(status_codes.OK, _PLAIN_HEADERS, body)
@@ -421,9 +421,9 @@ class HttpConnection:
 
     def _ask_for_room(self, size_bytes: int, least_bytes: int | None = None) -> None:
         """Reserve memory for a large answer. Until it is granted, the answer stays in the kernel."""
-        if self._reservations is not None:
+        if self.reservations is not None:
             self._waits_for_room = True
-            self._release = self._reservations.reserve(size_bytes, self._on_granted, least_bytes)
+            self._release = self.reservations.reserve(size_bytes, self._on_granted, least_bytes)
             if self._waits_for_room:
                 self._loop.remove_reader(self._sock)
 

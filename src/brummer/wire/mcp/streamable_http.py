@@ -90,9 +90,9 @@ class StreamableHttp:
         self._routes = routes or {}
         self._private_routes = private_routes or {}
         self._mirrored = mirrored_parameters(server.tools_json)
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._deleted: dict[str, None] = {}  # the oldest first
-        self._calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
+        self.calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
 
     def admit(self, request: HttpRequest) -> bool | Refusal:
         """See `brummer.wire.http.server.Admit`."""
@@ -139,22 +139,22 @@ class StreamableHttp:
         if not header:
             return None
         session_id = header.decode("latin-1")
-        session = self._sessions.get(session_id)
+        session = self.sessions.get(session_id)
         if session is None:
             if session_id in self._deleted:
                 raise ProtocolError(INVALID_REQUEST, "Session not found: it was ended by DELETE", http_status=404)
             if len(session_id) > SESSION_ID_LIMIT or not session_id.isascii() or not session_id.isprintable():
                 raise ProtocolError(INVALID_REQUEST, "Mcp-Session-Id must be up to 256 visible ASCII characters")
             session = self._add_session(session_id)
-        self._sessions.move_to_end(session_id)
+        self.sessions.move_to_end(session_id)
         return session
 
     def _add_session(self, session_id: str) -> Session:
         """Over the limit, drop a session that has made no call, else the least recently used one."""
-        if len(self._sessions) >= SESSION_LIMIT:
-            unused = (session.id for session in self._sessions.values() if not session.calls)
-            del self._sessions[next(unused, next(iter(self._sessions)))]
-        session = self._sessions[session_id] = Session(id=session_id)
+        if len(self.sessions) >= SESSION_LIMIT:
+            unused = (session.id for session in self.sessions.values() if not session.calls)
+            del self.sessions[next(unused, next(iter(self.sessions)))]
+        session = self.sessions[session_id] = Session(id=session_id)
         return session
 
     def _delete(self, exchange: Exchange) -> None:
@@ -166,7 +166,7 @@ class StreamableHttp:
         if session is None:
             exchange.respond(405, b"", [(b"allow", b"POST")])
             return
-        del self._sessions[session.id]
+        del self.sessions[session.id]
         self._deleted[session.id] = None
         if len(self._deleted) > DELETED_LIMIT:
             del self._deleted[next(iter(self._deleted))]
@@ -239,21 +239,21 @@ class StreamableHttp:
         if request.era is Era.MODERN or request.params.meta.call_key:
             exchange.on_peer_gone(task.cancel)  # of a call with a key this ends the wait, not the work
         if key:
-            self._calls.setdefault(key, set()).add(task)
+            self.calls.setdefault(key, set()).add(task)
         try:
             return await answer
         except asyncio.CancelledError:
             # A message that cancels a call takes it out of the table; a lost peer and the end of the server do not.
-            if exchange.peer_gone or not key or task in self._calls.get(key, ()):
+            if exchange.peer_gone or not key or task in self.calls.get(key, ()):
                 raise
             task.uncancel()
             # HTTP needs some answer to a request that was cancelled by message; its sender no longer waits for it.
             return ProtocolError(INVALID_REQUEST, "Request cancelled", request_id=request.id).as_message()
         finally:
-            if tasks := self._calls.get(key):
+            if tasks := self.calls.get(key):
                 tasks.discard(task)
             if not tasks:
-                self._calls.pop(key, None)
+                self.calls.pop(key, None)
 
     def _on_notification(self, message: Message, session: Session | None) -> None:
         if message.method != "notifications/cancelled":
@@ -261,7 +261,7 @@ class StreamableHttp:
         params = cancelled_by(message)
         if params.meta.call_key and self._server.cancel_call(params.meta.call_key):
             return
-        for task in self._calls.pop(_key_of(params.meta.call_key, session, bytes(params.request_id)), ()):
+        for task in self.calls.pop(_key_of(params.meta.call_key, session, bytes(params.request_id)), ()):
             task.cancel()
 
     # Batches.
