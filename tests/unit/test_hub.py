@@ -24,7 +24,7 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.router import Router
 from brummer.hub.tools import hub_tools
 from brummer.link.state import State
-from brummer.peers.instances import Instances
+from brummer.peers.instances import FIRST_SCAN_S, Instances
 from brummer.peers.resolver import Ambiguous, NoInstances
 from brummer.peers.timeline import Timeline
 from brummer.settings.limits import DEFAULTS, Limits
@@ -35,6 +35,7 @@ from brummer.wire.mcp.server import Params, Request, RunningCall, Session, ToolC
 
 from .fakes import FakeInstance, respond
 from .test_link_foreign import Foreign, Message, Modern
+from .virtual_world import in_virtual_time
 
 _generations = itertools.count(1)
 
@@ -493,6 +494,20 @@ async def test_a_call_to_a_server_that_is_away_waits_for_it_once(monkeypatch: py
         router.instances.add_server(Server("docs", f"http://127.0.0.1:{unused_port()}/mcp"))
         assert await code_of(router, "instance_call", {"instance": "docs", "tool": "x"}) == "instance_unavailable"
         assert [each.ending for each in ended] == ["unavailable"]
+
+
+@pytest.mark.parametrize(("scan_s", "takes_s"), [(5.0, 5.0), (60.0, FIRST_SCAN_S)])
+def test_a_list_waits_for_the_first_scan_however_busy_the_machine_is(scan_s: float, takes_s: float) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        instances = Instances(Path("/"))
+        loop.call_later(scan_s, instances.scanned)
+        began_s = loop.time()
+        await instances.first_scan()
+        assert loop.time() - began_s == pytest.approx(takes_s)
+        await instances.close()
+
+    in_virtual_time(story())
 
 
 async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_next_run(

@@ -25,6 +25,7 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Too
     async def instances_list(wanted: Listing, __: ToolCall) -> object:
         from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
 
+        await instances.first_scan()
         await instances.settled()
         now_s = wall()
         entries = [
@@ -34,6 +35,7 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Too
         return paged("instances_list", entries, wanted.cursor, now_s=now_s)
 
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
+        await instances.first_scan()
         await instances.settled()
         entry = await instances.resolver.named(arguments.instance)
         if call.session is not None:

@@ -30,6 +30,10 @@ REMEMBER_GONE_S: Final = 600.0
 """How long an instance that is gone stays listed: agents ask about a crash within minutes, not hours."""
 
 
+FIRST_SCAN_S: Final = 10.0
+"""A scan takes milliseconds. The hub of a machine with a load of 30 needs seconds until it gets to it; a list without it
+would be wrong, not late.
+"""
 SETTLE_S: Final = 2.0
 """The first scan and the first probes take milliseconds. A frozen instance must not delay a list."""
 
@@ -158,13 +162,12 @@ class Instances:
         self._scanned.set()
 
     async def first_scan(self) -> None:
-        """Wait, for `SETTLE_S` at the most, for the first scan."""
-        if not self._scanned.is_set():
-            try:
-                async with asyncio.timeout(SETTLE_S):
-                    await self._scanned.wait()
-            except TimeoutError:
-                pass
+        """Wait, for `FIRST_SCAN_S` at the most, for the first scan."""
+        try:
+            async with asyncio.timeout(FIRST_SCAN_S):
+                await self._scanned.wait()
+        except TimeoutError:
+            pass
 
     async def settled(self) -> None:
         """Wait, for `SETTLE_S` at the most, until the directory was scanned and every link has a result."""
