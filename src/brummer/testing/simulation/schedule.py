@@ -49,7 +49,7 @@ HAPPENINGS: Final = {
     "go_offline": 1,
     "drop_packets": 1,
     "cut_connections": 3,
-    "fail_calls": 3,
+    "fail_calls": 6,
     "fail_threads": 1,
     "damage_records": 2,
     "remove_directory": 1,
@@ -71,8 +71,11 @@ CALLS_THAT_FAIL: Final = {
     "files": OF_FILES,
     "processes": OF_PROCESSES,
     "everything": OF_SOCKETS | OF_FILES | OF_PROCESSES,
+    "one": OF_SOCKETS | OF_FILES | OF_PROCESSES,
 }
-"""The system calls of each kind, by the names under which `Process.check` knows them."""
+"""The system calls of each kind, by the names under which `Process.check` knows them. ``one``: only one of them fails,
+so that calls are reached that come after others.
+"""
 
 ERRORS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO, errno.EACCES)
 
@@ -449,8 +452,13 @@ class Schedule:
         if not processes:
             return
         what = rng.choice([*CALLS_THAT_FAIL])
+        calls = CALLS_THAT_FAIL[what]
+        if what == "one":
+            what, calls = f"one of {(call := rng.choice(sorted(calls)))}", frozenset({call})
+        process = rng.choice(processes)
+        is_of_instance = any(process is each.process for each in world.instances)
         likelihood = rng.choice((0.05, 0.5, 1.0))
-        failing = SystemFault(rng.choice(processes), CALLS_THAT_FAIL[what], rng.choice(ERRORS), likelihood)
+        failing = SystemFault(process, calls, rng.choice(ERRORS), likelihood, is_inherited=is_of_instance)
         name = errno.errorcode[failing.number]
         fault = world.begin(f"{name} for {what}", failing.process.name)
         world.system_faults.append(failing)

@@ -49,12 +49,19 @@ class Defect(Exception):
 
 
 class SystemFault(msgspec.Struct, eq=False):
-    """While it lasts, these system calls of this process fail with error ``number``, each with this likelihood."""
+    """While it lasts, these system calls of this process fail with error ``number``, each with this likelihood.
+
+    An instance that starts meanwhile has the same fault. A hub has not: its client would only start it again.
+    """
 
     process: Process
     calls: frozenset[str]
     number: int
     likelihood: float
+    is_inherited: bool = False
+
+    def hits(self, process: Process) -> bool:
+        return process is self.process or (self.is_inherited and process.name == self.process.name)
 
 
 class World:
@@ -139,7 +146,7 @@ class World:
 
     def _fault(self, process: Process, call: str) -> None:
         for fault in self.system_faults:
-            if fault.process is process and call in fault.calls and self.rng.random() < fault.likelihood:
+            if call in fault.calls and fault.hits(process) and self.rng.random() < fault.likelihood:
                 self.happened[f"call: {call}"] += 1
                 if call == "thread":
                     raise RuntimeError("can't start new thread")
