@@ -31,8 +31,8 @@ REMEMBER_GONE_S: Final = 600.0
 
 
 FIRST_SCAN_S: Final = 10.0
-"""A scan takes milliseconds. The hub of a machine with a load of 30 needs seconds until it gets to it; a list without it
-would be wrong, not late.
+"""A scan takes milliseconds. The hub of a machine with a load of 30 needs seconds until it gets to it, and a list
+without it would be wrong.
 """
 SETTLE_S: Final = 2.0
 """The first scan and the first probes take milliseconds. A frozen instance must not delay a list."""
