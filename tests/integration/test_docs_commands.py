@@ -83,7 +83,7 @@ COMMANDS: dict[str, Fate] = {
     "cd my-project && brum up": Runs(prints="ready", where="."),
     "brum ps": Runs(prints="dev", up=("dev",)),
     "brum logs -f": Stays("dev | ready on http", up=("dev",)),
-    "brum restart dev; brum down": Runs(prints="is down", up=("dev",)),
+    "brum restart dev": Runs(prints="dev", up=("dev",)),
     "brum dev": Stays("dev | ready on http"),
     "brum mcp-config": Runs(prints="claude mcp add"),
     "brum ls": Runs(prints="my-project", up=("dev",)),

@@ -46,7 +46,7 @@ Since = Annotated[
     str | Annotated[float, Meta(ge=0)] | None,
     Meta(description='only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)'),
 ]
-"""See `brummer.logs.filters.is_since`."""
+"""See `brummer.logs.query.is_since`."""
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
 Pattern = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
 

@@ -1,6 +1,6 @@
 """One error tree. An error has fields and builds its own sentence; no code parses messages.
 
-Rooms add their own subclasses next to the code that raises them; a foreign exception is mapped to one of these once,
+Packages add their own subclasses next to the code that raises them; a foreign exception is mapped to one of these once,
 at the edge where it enters.
 """
 

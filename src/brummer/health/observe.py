@@ -81,7 +81,7 @@ def of_places(instances: Instances) -> Iterator[Observed]:
     """Queues that are full."""
     pool = instances.pool
     for name in sorted(pool.full_queues()):
-        yield Observed("busy", f"{pool.limits.queued_per_instance} calls wait for a place", instances=(name,))
+        yield Observed("busy", f"{pool.limits.queued_per_instance} calls wait for a slot", instances=(name,))
     if pool.parked >= max(1, pool.limits.parked):  # if no call may wait, an empty queue is not full
         yield Observed("parked_full", f"{pool.parked} calls wait for instances that are away")
     if pool.is_full:

@@ -33,15 +33,15 @@ class Limits(msgspec.Struct, frozen=True):
     """Calls that wait for something to happen: each holds a connection, and must not take it from others."""
 
     queued_per_instance: Annotated[
-        int, Setting("max_queued_per_instance", COUNT, USER, "calls that wait for a place", 0)
+        int, Setting("max_queued_per_instance", COUNT, USER, "calls that wait for a slot", 0)
     ] = 256
-    """Calls that wait for a place; further calls are refused as busy. Clients send bursts of a hundred and do not
+    """Calls that wait for a slot; further calls are refused as busy. Clients send bursts of a hundred and do not
     retry. A waiting call costs a kilobyte, and a large one reserves memory before it waits.
     """
 
     parked: Annotated[int, Setting("max_parked", COUNT, USER, "calls that wait for an instance that is away", 0)] = 128
-    """Calls that wait for an instance that is away. They hold places for as long as a restart takes, so this
-    is half of all places: the other half is for instances that are ready.
+    """Calls that wait for an instance that is away. They hold slots for as long as a restart takes, so this
+    is half of all slots: the other half is for instances that are ready.
     """
 
     reply_bytes: Annotated[int, Setting("max_reply", SIZE, USER, "one reply of an instance", SMALL)] = 64 * MIB

@@ -67,11 +67,11 @@ DIALS = Metric(
 )
 IN_FLIGHT = Metric("brummer_calls_in_flight", "gauge", "Calls that have a connection now", ("instance_id",))
 PARKED = Metric("brummer_calls_parked", "gauge", "Calls that wait for their link to become ready", ("instance_id",))
-QUEUED = Metric("brummer_calls_queued", "gauge", "Calls that wait for a place", ("instance_id",))
+QUEUED = Metric("brummer_calls_queued", "gauge", "Calls that wait for a slot", ("instance_id",))
 LIMIT = Metric("brummer_limit", "gauge", "A limit that is in force, in the unit of its name", ("limit",))
 IN_USE = Metric("brummer_limit_in_use", "gauge", "How much of it is taken", ("limit",))
 GIVEN_UP = Metric(
-    "brummer_connections_given_up_total", "counter", "Idle connections that were closed because others wanted the place"
+    "brummer_connections_given_up_total", "counter", "Idle connections that were closed because another call wanted one"
 )
 REFUSED = Metric("brummer_memory_refusals_total", "counter", "Calls that were refused at the hard limit on memory")
 LISTED = Metric("brummer_registry_instances", "gauge", "Instances that the directory lists")
