@@ -113,6 +113,9 @@ COMMANDS: dict[str, Fate] = {
     # docs/contributing.md
     "make check": NotHere("a step of its own in every check of this project"),
     "make format": NotHere("it would change the files under the test"),
+    "make docs": NotHere("it would change the files under the test"),
+    "make coverage": WHOLE_SUITE,
+    "make walk": TAKES_LONG,
     "make integration-test": WHOLE_SUITE,
     "make bench": TAKES_LONG,
     "make bench BASE=main": TAKES_LONG,
