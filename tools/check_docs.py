@@ -1,4 +1,4 @@
-"""Check what the documentation claims (links, anchors, make targets) and what no file here may name.
+"""Check what the documentation claims (links, anchors, make targets, names in the code) and what no file may name.
 
 Reads every text file that git tracks or would track; where git has nothing to say, every file outside of
 caches, environments and node_modules. Prints one line per fault and exits 1 if there is any.
@@ -45,6 +45,8 @@ EXPLICIT_ANCHOR = re.compile(r"<a\s+(?:id|name)=\"([^\"]+)\"")
 HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # `make` as a command: at the start of a span or of a line of code, perhaps after a prompt or another command.
 MAKE_COMMAND = re.compile(r"(?:^|&&|;|\$)[ ]*make((?:[ ]+[\w=./-]+)+)", re.MULTILINE)
+# A module of ours or a name in it, as docstrings refer to it.
+REFERENCE = re.compile(r"(?<!`)`(brummer(?:\.\w+)+)`(?!`)")
 MAKE_TARGET = re.compile(r"^([a-z][\w-]*):", re.MULTILINE)
 
 
@@ -54,6 +56,7 @@ def main() -> int:
         *forbidden_names(texts),
         *broken_links(texts),
         *unknown_targets(texts),
+        *broken_references(texts),
     ]
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -133,6 +136,26 @@ def unknown_targets(texts: dict[Path, str]) -> Iterator[str]:
                 named = [word for word in command[1].split() if "=" not in word and not word.startswith("-")]
                 for target in sorted(set(named) - targets):
                     yield f"{_place(path, text, code.start())}: the Makefile has no target {target}"
+
+
+def broken_references(texts: dict[Path, str]) -> Iterator[str]:
+    source = ROOT / "src"
+    modules = {}
+    for path, text in texts.items():
+        if path.suffix == ".py" and path.is_relative_to(source):
+            modules[".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")] = text
+    for path, text in texts.items():
+        for found in REFERENCE.finditer(text):
+            if not _is_there(found[1].split("."), modules):
+                yield f"{_place(path, text, found.start())}: there is no {found[1]}"
+
+
+def _is_there(parts: list[str], modules: dict[str, str]) -> bool:
+    """The longest part that is a module has the names that follow."""
+    for end in range(len(parts), 0, -1):
+        if (text := modules.get(".".join(parts[:end]))) is not None:
+            return all(re.search(rf"\b{name}\b", text) for name in parts[end:])
+    return False
 
 
 def documents(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:

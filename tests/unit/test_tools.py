@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 HOST = "py" + "pi.org"
 HOME = "/ro" + "ot/x"
+OURS = "brum" + "mer"
 
-GOOD_PAGE = """
+GOOD_PAGE = f"""
 # A page
 
 See [the heading](#two-words), [this page](page.md#two-words-1), [the licence](../LICENSE "x") and [ref].
@@ -20,6 +21,8 @@ Run `make test` or `make test T="-k x"`; please make sure of it. Not a link: `[x
 [ref]: https://example.org/page#anchor
 
     make nothing of this
+
+See `{OURS}.core.buy`.
 
 ```console
 $ make test
@@ -38,6 +41,8 @@ FAULTS = {
     "a way out": ("[x](../../x)", "link leaves the repository: ../../x"),
     "a make target in a sentence": ("Run `make tset`.", "the Makefile has no target tset"),
     "a make target in a block": ("```\nmake test tset\n```", "the Makefile has no target tset"),
+    "a module that is not there": (f"See `{OURS}.shop.sell`.", f"docs/page.md:1: there is no {OURS}.shop.sell"),
+    "a name that a module has not": (f"See `{OURS}.core.sell`.", f"docs/page.md:1: there is no {OURS}.core.sell"),
     "a registry's host": (f"x https://{HOST}/simple", "docs/page.md:1: names a package registry's host"),
     "a path of one machine": (f"x {HOME}/", "names a path of one machine"),
 }
@@ -51,6 +56,8 @@ def check_docs(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
     (folder / "LICENSE").write_text("Free.\n")
     (folder / "README.md").write_text("# Read me\n")
     (folder / "docs" / "page.md").write_text(page)
+    (folder / "src" / "brummer").mkdir(parents=True)
+    (folder / "src" / "brummer" / "core.py").write_text("def buy(): ...\n")
     command: list[str | Path] = [sys.executable, folder / "tools" / "check_docs.py"]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 

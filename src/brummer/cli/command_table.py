@@ -1,6 +1,6 @@
 """All commands, as one literal table. Dispatch, usage, suggestions, completion and the table in the docs use it.
 
-A new command is a row here, and a module `brummer.cli.commands.NAME` (a dash becomes an underscore) with
+A new command is a row here, and a module ``brummer.cli.commands.NAME`` (a dash becomes an underscore) with
 
 - ``DETAILS``: sentences for ``brum NAME --help`` after the summary,
 - ``add_options(parser)``, which adds its arguments,
