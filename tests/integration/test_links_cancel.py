@@ -188,7 +188,7 @@ async def test_the_end_of_the_grace_period_ends_the_wait_and_not_the_script(brum
     shortened = f"""
 import runpy, sys
 from brummer.instance import keyed_calls
-keyed_calls.GRACE_S = 0.1
+keyed_calls.KeyedCalls.__init__.__kwdefaults__["grace_s"] = 0.1
 sys.argv[1:] = [{str(project)!r}]
 runpy.run_path({str(COUNTING)!r}, run_name="__main__")
 """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.core.lost_calls import GRACE_S
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.instance.keyed_calls import KeyedCalls, NotBegun
 from brummer.instance.ledger import Ledger
 from brummer.wire.mcp.eras import Era
@@ -311,9 +311,9 @@ def test_a_repeated_request_ends_the_grace_period() -> None:
         tools = Counting()
         calls = KeyedCalls(tools, frozenset())
         await ended(calls, tools, asyncio.create_task(calls.call_tool(keyed("k"))))
-        await asyncio.sleep(GRACE_S - 1)
+        await asyncio.sleep(LOST_CALL_GRACE_S - 1)
         again = asyncio.create_task(calls.call_tool(keyed("k")))
-        await asyncio.sleep(2 * GRACE_S)
+        await asyncio.sleep(2 * LOST_CALL_GRACE_S)
         assert not tools.cancelled.is_set()
         tools.may_end.set()
         assert content(await again) == {"runs": 1}
@@ -330,7 +330,7 @@ def test_no_grace_period_begins_while_another_request_waits_for_the_work() -> No
         second = asyncio.create_task(calls.call_tool(keyed("k")))
         await asyncio.sleep(0)
         await ended(calls, tools, first)
-        await asyncio.sleep(2 * GRACE_S)
+        await asyncio.sleep(2 * LOST_CALL_GRACE_S)
         assert not tools.cancelled.is_set()
         tools.may_end.set()
         assert content(await second) == {"runs": 1}
@@ -344,7 +344,7 @@ def test_each_lost_request_gives_the_work_a_whole_grace_period() -> None:
         calls = KeyedCalls(tools, frozenset())
         for _ in range(3):
             await ended(calls, tools, asyncio.create_task(calls.call_tool(keyed("k"))))
-            await asyncio.sleep(GRACE_S - 1)
+            await asyncio.sleep(LOST_CALL_GRACE_S - 1)
             assert not tools.cancelled.is_set()
         await asyncio.sleep(2)
         assert tools.cancelled.is_set()

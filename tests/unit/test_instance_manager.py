@@ -18,7 +18,7 @@ from brummer.instance.detect import Script
 from brummer.instance.live_run import INCOMPLETE, LAST_LINE_LENGTH, ShuttingDown, Tuning
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Errors, Run
-from brummer.logs.error_groups import ErrorGroup, Problems
+from brummer.logs.error_groups import ErrorGroup, PrintedErrors
 from brummer.logs.journal.writer import RunJournal
 from brummer.process.child import ScriptFailedToStart, start
 from brummer.process.guard import MARK, Guard
@@ -246,7 +246,7 @@ async def test_output_that_can_not_be_understood_hides_nothing_that_comes_later(
     def read(*_: object) -> list[ErrorGroup]:
         raise ValueError
 
-    monkeypatch.setattr(Problems, "read", read)
+    monkeypatch.setattr(PrintedErrors, "read", read)
     await ran(manager, "echo Error: odd")
     monkeypatch.undo()
     run = await ran(manager, "echo http://localhost:9; echo Error: even")

@@ -1,6 +1,14 @@
 import pytest
 
-from brummer.logs.error_groups import EXCERPT_LINES, MAX_GROUPS, MAX_LINES, MAX_NEWS, UNSEEN_S, ErrorGroup, Problems
+from brummer.logs.error_groups import (
+    EXCERPT_LINES,
+    MAX_GROUPS,
+    MAX_LINES,
+    MAX_NEWS,
+    UNSEEN_S,
+    ErrorGroup,
+    PrintedErrors,
+)
 from brummer.logs.output import Line, Output
 from tests.unit import tool_outputs as printed
 
@@ -9,12 +17,12 @@ class Reader:
     """A run whose output is read; `news` is what would be told."""
 
     def __init__(self) -> None:
-        self.problems = Problems()
+        self.printed = PrintedErrors()
         self.news: list[ErrorGroup] = []
         self.now = 1000.0
         self.lines: list[Line] = []
         self._output = Output("gen")
-        self._output.follow(lambda batch: self.news.extend(self.problems.read(batch, self.now)))
+        self._output.follow(lambda batch: self.news.extend(self.printed.read(batch, self.now)))
         self._output.follow(lambda batch: self.lines.extend(batch.lines))
         self._sink = self._output.open("web")
 
@@ -26,7 +34,7 @@ class Reader:
 
     def settled(self) -> list[tuple[str, str | None]]:
         """Title and place of every error that is news."""
-        self.news += self.problems.settle(self.now)
+        self.news += self.printed.settle(self.now)
         return [(group.title, group.where) for group in self.news]
 
 
@@ -122,9 +130,9 @@ def test_a_stack_trace_is_kept_whole(name: str, first: str, last: str) -> None:
     by_number = {line.n: line.text for line in reader.lines}
     assert by_number[group.first_n].startswith(first)
     assert by_number[group.last_n].startswith(last)
-    assert reader.problems.owns(group.first_n)
-    assert not reader.problems.owns(1)
-    assert not reader.problems.owns(reader.lines[-1].n)
+    assert reader.printed.owns(group.first_n)
+    assert not reader.printed.owns(1)
+    assert not reader.printed.owns(reader.lines[-1].n)
 
 
 def test_a_long_trace_is_told_in_few_lines_that_say_what_is_left_out() -> None:
@@ -138,9 +146,9 @@ def test_a_long_trace_is_told_in_few_lines_that_say_what_is_left_out() -> None:
 
 def test_an_error_is_complete_only_when_nothing_can_follow() -> None:
     reader = Reader().read('Traceback (most recent call last):\n  File "/app/a.py", line 1, in <module>\n')
-    assert (reader.problems.is_open, reader.news) == (True, [])
+    assert (reader.printed.is_open, reader.news) == (True, [])
     reader.read("ValueError: bad\nserver restarting\n")
-    assert (reader.problems.is_open, [group.title for group in reader.news]) == (False, ["ValueError: bad"])
+    assert (reader.printed.is_open, [group.title for group in reader.news]) == (False, ["ValueError: bad"])
 
 
 def test_the_streams_do_not_disturb_each_other() -> None:
@@ -155,7 +163,7 @@ def test_repeats_are_counted_whatever_numbers_they_mention_and_told_once() -> No
     for number in range(100):
         reader.read(f"ERROR user {number} not found\n")
     assert reader.settled() == [("ERROR user 0 not found", None)]
-    assert (reader.news[0].count, reader.problems.errors) == (100, 100)
+    assert (reader.news[0].count, reader.printed.count) == (100, 100)
 
 
 def test_what_comes_back_after_a_while_is_news_again() -> None:
@@ -170,8 +178,8 @@ def test_what_comes_back_after_a_while_is_news_again() -> None:
 def test_the_first_error_is_the_cause_and_not_what_follows_from_it() -> None:
     reader = Reader().read("make: *** [Makefile:3: all] Error 1\n").read(printed.GCC).read(printed.TSC)
     reader.settled()
-    assert reader.problems.first is not None
-    assert reader.problems.first.where == "main.c:4"
+    assert reader.printed.first is not None
+    assert reader.printed.first.where == "main.c:4"
 
 
 def test_what_only_tells_of_another_error_is_told_where_it_is_alone() -> None:
@@ -207,9 +215,9 @@ def test_a_process_that_fails_in_ever_new_ways_is_bounded() -> None:
     words = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(1000)]
     reader.read("".join(f"ERROR {word}\n" for word in words))
     assert len(reader.settled()) == MAX_NEWS
-    assert (len(reader.problems.groups), reader.problems.errors) == (MAX_GROUPS, 1000)
-    assert reader.problems.first is not None
-    assert reader.problems.first.title == "ERROR a"
+    assert (len(reader.printed.groups), reader.printed.count) == (MAX_GROUPS, 1000)
+    assert reader.printed.first is not None
+    assert reader.printed.first.title == "ERROR a"
 
 
 def test_an_endless_trace_is_bounded() -> None:
@@ -238,7 +246,7 @@ def test_an_endless_trace_is_bounded() -> None:
     ],
 )
 def test_how_a_test_run_or_a_build_went_is_told(name: str, summary: str | None) -> None:
-    found = Reader().read(getattr(printed, name)).problems.summary
+    found = Reader().read(getattr(printed, name)).printed.summary
     assert found == summary or (found and summary and found.startswith(summary))
 
 
@@ -262,7 +270,7 @@ def test_how_a_test_run_or_a_build_went_is_told(name: str, summary: str | None) 
     ],
 )
 def test_summaries_say_all_that_was_counted(text: str, summary: str) -> None:
-    assert Reader().read(text).problems.summary == summary
+    assert Reader().read(text).printed.summary == summary
 
 
 @pytest.mark.parametrize("token", ["a.", "A.", "a.b.c.Error.", "x/y.", "(a", "1 ", "Aa", "./", "\t", "= 1 failed "])
@@ -273,7 +281,7 @@ def test_lines_that_are_made_to_be_slow_are_read_in_no_time(token: str) -> None:
     for opening in ("ERROR x", "error during build:", "panic: x", "  ● x", "___ x ___"):
         reader.read(f"{opening}\n" + f"{line} err fail\n" * 20)
     reader.settled()
-    assert reader.problems.errors >= 1
+    assert reader.printed.count >= 1
 
 
 def test_a_long_error_that_repeats_is_counted_and_not_remembered_word_for_word() -> None:
@@ -282,4 +290,4 @@ def test_a_long_error_that_repeats_is_counted_and_not_remembered_word_for_word()
         reader.read(
             "panic: deep\n" + "\t/app/main.go:1 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n" * MAX_LINES + "done\n"
         )
-    assert (len(reader.news), reader.news[0].count, reader.problems._same) == (1, 3, {})
+    assert (len(reader.news), reader.news[0].count, reader.printed._same) == (1, 3, {})

@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from brummer.core.errors import BrummerError, TransportError
-from brummer.core.lost_calls import GRACE_S
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.link.state import State
@@ -49,7 +49,7 @@ class Cancellations:
         """Now, or as soon as the link is ready again; the run that the call was sent to must still be there then."""
         link = self._link
         with contextlib.suppress(TimeoutError, BrummerError):
-            async with asyncio.timeout(GRACE_S):
+            async with asyncio.timeout(LOST_CALL_GRACE_S):
                 if link.state is not State.READY:
                     await _ready(link, call)
                 while call.sent_to == link.target.generation:

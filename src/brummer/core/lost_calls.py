@@ -7,7 +7,7 @@ RECONNECT_CAP_S: Final = 15.0
 back, it notices the instance after this time at the latest.
 """
 
-GRACE_S: Final = 4 * RECONNECT_CAP_S
+LOST_CALL_GRACE_S: Final = 4 * RECONNECT_CAP_S
 """How long an instance continues the work of a call after its connection was lost. A living hub reconnects within one
 pause of its backoff; this is four of them. A hub tries to cancel such work for as long; after that, the work has ended
 by itself.

@@ -20,8 +20,8 @@ SHOWN_PAST: Final = 3
 """Runs of a script that are shown beside those of this generation: the last ends, not the history."""
 
 
-class Recorder:
-    """Used as ``async with Recorder(…)`` around the manager whose runs it records. ``find_root`` may block.
+class BlackBoxWriter:
+    """Used as ``async with BlackBoxWriter(…)`` around the manager whose runs it records. ``find_root`` may block.
 
     The writer is imported with the first run: the start of an instance has no time for it.
     """

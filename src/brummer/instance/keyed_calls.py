@@ -18,7 +18,7 @@ import msgspec
 
 from brummer.core.errors import BrummerError, Outcome
 from brummer.core.events import Hook
-from brummer.core.lost_calls import GRACE_S
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.host.clocks import elapsed
 from brummer.instance.ledger import Entry, Ledger
 from brummer.wire.mcp.jsonrpc import NOT_BEGUN, ProtocolError
@@ -60,7 +60,7 @@ class KeyedCalls:
         admit: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = elapsed,
         *,
-        grace_s: float = GRACE_S,
+        grace_s: float = LOST_CALL_GRACE_S,
     ) -> None:
         self._admit = admit
         self._tools = tools

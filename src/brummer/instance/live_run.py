@@ -351,20 +351,20 @@ class LiveRun:
 
     def _read_errors(self, batch: Batch) -> None:
         self._stop_settling()
-        if self.run.problems is None:
-            from brummer.logs.error_groups import Problems  # noqa: PLC0415 - not before there is something to read
+        if self.run.printed_errors is None:
+            from brummer.logs.error_groups import PrintedErrors  # noqa: PLC0415 - not before there is something to read
 
-            self.run.problems = Problems()
-        problems = self.run.problems
-        self._publish_errors(problems.read(batch, self._loop.time()))
-        if problems.is_open:
+            self.run.printed_errors = PrintedErrors()
+        printed = self.run.printed_errors
+        self._publish_errors(printed.read(batch, self._loop.time()))
+        if printed.is_open:
             self._settling = self._loop.call_later(SETTLE_S, self._settle_errors)
 
     def _settle_errors(self) -> None:
         """The error that was printed last is complete."""
         self._stop_settling()
-        if self.run.problems is not None:
-            self._publish_errors(self.run.problems.settle(self._loop.time()))
+        if self.run.printed_errors is not None:
+            self._publish_errors(self.run.printed_errors.settle(self._loop.time()))
 
     def _stop_settling(self) -> None:
         if self._settling:

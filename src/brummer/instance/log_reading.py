@@ -26,5 +26,5 @@ def read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, n
 
 
 def _is_in_an_error(manager: Manager) -> Holds:
-    read = [(run, run.problems) for run in manager.runs() if run.problems is not None]
-    return lambda line: any(problems.owns(line.n) for run, problems in read if run.owns(line))
+    read = [(run, run.printed_errors) for run in manager.runs() if run.printed_errors is not None]
+    return lambda line: any(printed.owns(line.n) for run, printed in read if run.owns(line))

@@ -18,7 +18,7 @@ from brummer.process.child import Child, Exit
 
 if TYPE_CHECKING:
     from brummer.logs.bounded_log import BoundedLog
-    from brummer.logs.error_groups import Problems
+    from brummer.logs.error_groups import PrintedErrors
 
 MAX_URLS = 20
 """A crawler prints thousands; a dev server a handful."""
@@ -102,7 +102,7 @@ class Run:
         self.port_owner: PortOwner | None = None
         self.successor: Run | None = None
         """Its automatic restart; it exists before the end of this run is published."""
-        self.problems: Problems | None = None
+        self.printed_errors: PrintedErrors | None = None
         self.unfinished: Callable[[], str | None] = lambda: None
         """Its output after the last line end."""
         self._printed: dict[str, Url] = {}
@@ -227,33 +227,33 @@ class Run:
             stop_asked_by=self.stop_asked_by or UNSET,
             port_owner=self.port_owner or UNSET,
             errors=self._errors(),
-            summary=(self.problems and self.problems.summary) or UNSET,
+            summary=(self.printed_errors and self.printed_errors.summary) or UNSET,
             unfinished_line=self.unfinished() or UNSET,
         )
 
     @property
     def first_printed_error(self) -> str | None:
         """Title and place of the first error that it printed."""
-        if self.problems is None or (first := self.problems.first) is None:
+        if self.printed_errors is None or (first := self.printed_errors.first) is None:
             return None
         return f"{first.title} ({first.where})" if first.where else first.title
 
     def _errors(self) -> Errors | UnsetType:
         """Unset where the first error of the crash loop, or the reason, says it already."""
-        if self.problems is None or (first := self.problems.first) is None:
+        if self.printed_errors is None or (first := self.printed_errors.first) is None:
             return UNSET
         if self.first_error and (self.first_printed_error or "") in self.first_error:
             return UNSET
-        if self.reason and self.problems.errors == 1:
+        if self.reason and self.printed_errors.count == 1:
             from brummer.instance.exit_reason import port_in_use  # noqa: PLC0415 - after a failure only
 
             if port_in_use([first.title]) is not None:
                 return UNSET  # the reason names the port and its owner
-        return Errors(self.problems.errors, first.title, first.where)
+        return Errors(self.printed_errors.count, first.title, first.where)
 
     def has_reported(self, n: int) -> bool:
         """Whether a line belongs to an error that it printed."""
-        return self.problems is not None and self.problems.owns(n)
+        return self.printed_errors is not None and self.printed_errors.owns(n)
 
     def _explain(self, ending: Ending) -> None:
         self.reason, self.first_error = ending.reason, ending.first_error

@@ -19,7 +19,7 @@ from brummer import __version__
 from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
 from brummer.core.histogram import FAMILIES_PATH
-from brummer.core.lost_calls import GRACE_S
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
@@ -30,7 +30,7 @@ from brummer.host.descriptors import descriptor_limit, prepare_descriptors_of_in
 from brummer.host.memory import give_back, resident_bytes, trim
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
-from brummer.instance.black_box import Past, Recorder
+from brummer.instance.black_box import BlackBoxWriter, Past
 from brummer.instance.counting import CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
@@ -123,9 +123,9 @@ async def running_instance(
         output = Output(generation, max_bytes=limits.output_bytes)
         async with (
             succession(directory, instance_id, generation),
-            Recorder(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as recorder,
+            BlackBoxWriter(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as black_box,
             Manager(
-                generation, guard, output=output, find=scripts.find, supervisor=supervisor, open_journal=recorder.open
+                generation, guard, output=output, find=scripts.find, supervisor=supervisor, open_journal=black_box.open
             ) as manager,
         ):
             past = Past(lambda: black_box_directory(environ) / instance_id, generation)
@@ -139,7 +139,7 @@ async def running_instance(
             counting = Counting(manager, counted, ledger, memory)
             server = _server(record, counted, counting, limits)
             await server.start([listener])
-            registrar.find_troubles = partial(_troubles, supervisor, recorder)
+            registrar.find_troubles = partial(_troubles, supervisor, black_box)
             try:
                 async with _published(registrar, record, supervisor):
                     yield Instance(record, manager, scripts, counting)
@@ -166,11 +166,11 @@ async def _published(registrar: Registrar, record: Record, supervisor: Superviso
         registrar.unpublish()
 
 
-def _troubles(supervisor: Supervisor, recorder: Recorder) -> tuple[Trouble, ...]:
+def _troubles(supervisor: Supervisor, black_box: BlackBoxWriter) -> tuple[Trouble, ...]:
     """The instance's own faults."""
     found = [Trouble.of(failure.code, f"{failure.name}: {failure.detail}") for failure in supervisor.failures()]
-    if recorder.problem is not None:
-        found.append(Trouble.of("journal_failed", recorder.problem))
+    if black_box.problem is not None:
+        found.append(Trouble.of("journal_failed", black_box.problem))
     return tuple(found[:TROUBLES])
 
 
@@ -179,7 +179,7 @@ def _memory(limits: Limits, ledger: Ledger) -> Memory:
 
     def shed() -> None:
         """A hub that has not come back for a result by now does not come any more."""
-        ledger.shed(loop.time(), older_than_s=GRACE_S)
+        ledger.shed(loop.time(), older_than_s=LOST_CALL_GRACE_S)
         give_back()
 
     return Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, shed)

@@ -81,12 +81,12 @@ class ErrorGroup:
         return _NUMBER.sub("0", self.title), self.where
 
 
-class Problems:
+class PrintedErrors:
     """The errors of one run. `read` and `settle` return the new ones."""
 
     def __init__(self) -> None:
         self.first: ErrorGroup | None = None
-        self.errors = 0
+        self.count = 0
         self._groups: dict[_Key, ErrorGroup] = {}
         self._same: dict[tuple[str, ...], _Key] = {}
         self._ranges: list[tuple[int, int]] = []
@@ -96,7 +96,7 @@ class Problems:
         self._news = 0
 
     def __repr__(self) -> str:
-        return f"<Problems {self.errors} errors, first {self.first!r}>"
+        return f"<PrintedErrors {self.count} errors, first {self.first!r}>"
 
     @property
     def groups(self) -> list[ErrorGroup]:
@@ -138,10 +138,10 @@ class Problems:
     def _note(self, tool: str, lines: list[Line], now: float) -> ErrorGroup | None:
         """Count it; returned when it is news."""
         group = self._group_of(tool, lines)
-        if group.is_aftermath and self.errors:
+        if group.is_aftermath and self.count:
             return None
         is_fresh = group.seen_at_s == 0.0 or now - group.seen_at_s >= UNSEEN_S
-        self.errors += 1
+        self.count += 1
         insort(self._ranges, (lines[0].n, lines[-1].n))
         del self._ranges[:-MAX_RANGES]
         if self.first is None or (self.first.is_aftermath and not group.is_aftermath):

@@ -17,7 +17,7 @@ import msgspec
 from brummer.host.clocks import wall
 from brummer.host.patterns import Pattern, meter_of_call
 from brummer.logs.entries import twice_encoded
-from brummer.logs.error_groups import Problems
+from brummer.logs.error_groups import PrintedErrors
 from brummer.logs.journal.reader import BlackBox, JournalEntries
 from brummer.logs.output import Batch, Line
 from brummer.logs.query import Holds, answer, wanted_by
@@ -47,18 +47,18 @@ class _IsInAnError:
         self._lines = lines
 
     def __call__(self, line: Line) -> bool:
-        return self._problems[line.process].owns(line.n)
+        return self._printed_errors[line.process].owns(line.n)
 
     @functools.cached_property
-    def _problems(self) -> dict[str, Problems]:
-        problems: defaultdict[str, Problems] = defaultdict(Problems)
+    def _printed_errors(self) -> dict[str, PrintedErrors]:
+        printed: defaultdict[str, PrintedErrors] = defaultdict(PrintedErrors)
         for (process, _), group in itertools.groupby(self._lines, key=operator.attrgetter("process", "stream")):
             batch = list(group)
             texts = [line.text for line in batch]
-            problems[process].read(Batch(batch, texts, "\n".join(texts)), 0.0)
-        for each in problems.values():
+            printed[process].read(Batch(batch, texts, "\n".join(texts)), 0.0)
+        for each in printed.values():
             each.settle(0.0)
-        return problems
+        return printed
 
 
 async def changes(box: BlackBox, *, cursor: str | None, limit: int) -> dict[str, Any]:

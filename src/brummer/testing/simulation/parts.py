@@ -12,7 +12,7 @@ import msgspec
 
 from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
-from brummer.core.lost_calls import GRACE_S
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
@@ -200,7 +200,7 @@ class Instance:
     def _keyed_calls(self, process: Process, generation: str) -> KeyedCalls:
         limits = self._limits
         self.ledger = ledger = CountedLedger(limits, lambda: self.forgot.update([generation]))
-        shed = lambda: ledger.shed(process.loop.time(), older_than_s=GRACE_S)  # noqa: E731
+        shed = lambda: ledger.shed(process.loop.time(), older_than_s=LOST_CALL_GRACE_S)  # noqa: E731
         memory = Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, process.system.memory.resident_bytes, shed)
         return KeyedCalls(
             self._tools(process, generation), READ_ONLY, ledger, memory.admit, process.system.clock.elapsed
