@@ -1,4 +1,4 @@
-"""A hub that a command runs for a moment, without a front."""
+"""A hub that a command runs for a moment, without a transport."""
 
 import os
 from collections.abc import Awaitable, Callable

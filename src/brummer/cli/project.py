@@ -30,7 +30,7 @@ LISTS: Final = frozenset({"scripts_list", "scripts_status"})
 """Tools that may return a list in several answers."""
 
 PATIENCE_S: Final = 30.0
-"""For an answer without a wait: stopping a script takes at most 10 s, everything else milliseconds."""
+"""For an answer, beside the wait that the arguments allow; see `brummer.hub.router.ANSWER_S`."""
 UNTIL_BLACK_BOX_S: Final = 5.0
 """The same while the black box can answer instead."""
 

@@ -40,7 +40,9 @@ from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
 
 ANSWER_S: Final = 30.0
-"""How long a call without a wait may take in the instance: a stop takes 10 s at most, all others milliseconds."""
+"""How long a call may take in the instance, beside the wait that its arguments allow. All but stops take milliseconds;
+a stop takes up to the script's ``stop_timeout_s``, which is 5 s by default.
+"""
 
 UNTIL_BLACK_BOX_S: Final = 5.0
 """How long an instance that may still live has to answer before its black box is read. A live one is rarely so slow,

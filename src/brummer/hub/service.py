@@ -1,8 +1,8 @@
-"""The hub on one page: registry → links → router → front, and the monitor beside them.
+"""The hub on one page: registry → links → router → transport, and the monitor beside them.
 
 The registry reports the records in the instances directory. Each instance gets a link, which its own task keeps. The
-router finds the link for a call. A front (stdio or HTTP) takes calls and sends answers. The monitor reports sleeps and
-network changes, and recovery then checks the links.
+router finds the link for a call. A transport (stdio or HTTP) takes calls and sends answers. The monitor reports sleeps
+and network changes, and recovery then checks the links.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class WorkingDirectoryGone(BrummerError):
 
 
 class Hub:
-    """Everything behind the front. Made by `running_hub`."""
+    """Everything behind the transport. Made by `running_hub`."""
 
     def __init__(
         self,

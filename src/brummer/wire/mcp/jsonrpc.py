@@ -41,7 +41,7 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class ProtocolError(Exception):
-    """Malformed protocol input. ``http_status`` is what a Streamable HTTP front answers with."""
+    """Malformed protocol input. ``http_status`` is what Streamable HTTP answers with."""
 
     def __init__(
         self,
