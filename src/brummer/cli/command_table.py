@@ -1,4 +1,4 @@
-"""All commands, as one literal table. Dispatch, usage, suggestions, completion and the table in the docs use it.
+"""All commands, as one literal table. Dispatch, usage, suggestions and the table in the docs use it.
 
 A new command is a row here, and a module ``brummer.cli.commands.NAME`` (a dash becomes an underscore) with
 

@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def option_strings(self) -> Iterator[str]:
-        """All options, for completion."""
+        """All options, among which a similar one is suggested."""
         return iter(self._option_string_actions)
 
 
