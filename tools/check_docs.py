@@ -45,6 +45,8 @@ EXPLICIT_ANCHOR = re.compile(r"<a\s+(?:id|name)=\"([^\"]+)\"")
 HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # `make` as a command: at the start of a span or of a line of code, perhaps after a prompt or another command.
 MAKE_COMMAND = re.compile(r"(?:^|&&|;|\$)[ ]*make((?:[ ]+[\w=./-]+)+)", re.MULTILINE)
+# A source file as pages name it: its path, or the end of that; NAME stands for any.
+SOURCE_FILE = re.compile(r"(?:[\w.-]+/)+\w+\.py")
 # A module of ours or a name in it, as docstrings refer to it.
 REFERENCE = re.compile(r"(?<!`)`(brummer(?:\.\w+)+)`(?!`)")
 MAKE_TARGET = re.compile(r"^([a-z][\w-]*):", re.MULTILINE)
@@ -57,6 +59,7 @@ def main() -> int:
         *broken_links(texts),
         *unknown_targets(texts),
         *broken_references(texts),
+        *unknown_files(texts),
     ]
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -156,6 +159,16 @@ def _is_there(parts: list[str], modules: dict[str, str]) -> bool:
         if (text := modules.get(".".join(parts[:end]))) is not None:
             return all(re.search(rf"\b{name}\b", text) for name in parts[end:])
     return False
+
+
+def unknown_files(texts: dict[Path, str]) -> Iterator[str]:
+    known = [f"/{path.relative_to(ROOT)}" for path in texts]
+    for path, text in documents(texts):
+        for found in CODE_SPAN.finditer(FENCE.sub(_blank, text)):
+            named = found[2]
+            is_file = SOURCE_FILE.fullmatch(named) and not named.endswith("/NAME.py")
+            if is_file and not any(each.endswith(f"/{named}") for each in known):
+                yield f"{_place(path, text, found.start())}: there is no file {named}"
 
 
 def documents(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:

@@ -41,6 +41,7 @@ FAULTS = {
     "a way out": ("[x](../../x)", "link leaves the repository: ../../x"),
     "a make target in a sentence": ("Run `make tset`.", "the Makefile has no target tset"),
     "a make target in a block": ("```\nmake test tset\n```", "the Makefile has no target tset"),
+    "a source file that is not there": ("See `shop/sell.py`.", "docs/page.md:1: there is no file shop/sell.py"),
     "a module that is not there": (f"See `{OURS}.shop.sell`.", f"docs/page.md:1: there is no {OURS}.shop.sell"),
     "a name that a module has not": (f"See `{OURS}.core.sell`.", f"docs/page.md:1: there is no {OURS}.core.sell"),
     "a registry's host": (f"x https://{HOST}/simple", "docs/page.md:1: names a package registry's host"),
