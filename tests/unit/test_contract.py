@@ -9,7 +9,16 @@ import msgspec
 import pytest
 
 from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, PATTERN_LENGTH, TOOLS
+from brummer.health.catalog import Problem
+from brummer.health.status import HubFacts, HubStatus
 from brummer.host import patterns
+from brummer.instance.changes import Change
+from brummer.instance.port_owner import PortOwner
+from brummer.instance.run import ProcessStatus
+from brummer.link.status import LastError, LinkStatus
+from brummer.logs.output import Line
+from brummer.peers.instance_entry import Summary
+from brummer.peers.timeline import Event
 
 FROZEN = [
     "instances_list",
@@ -170,3 +179,12 @@ def test_hints_say_what_a_tool_does() -> None:
     for tool in TOOLS:
         hints = tool.as_hub_tool()["annotations"]
         assert not (hints["readOnlyHint"] and hints["destructiveHint"])
+
+
+SHAPES = (Summary, ProcessStatus, PortOwner, Line, Change, HubStatus, HubFacts, Problem, LinkStatus, LastError, Event)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_field_of_an_answer_is_on_the_agents_page(shape: type[msgspec.Struct]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    assert set(shape.__struct_fields__) <= set(re.findall(r"[`\"](\w+)", page))
