@@ -3,6 +3,7 @@ import contextlib
 import errno
 import os
 import resource
+import shlex
 import signal
 import stat
 import subprocess
@@ -32,6 +33,11 @@ LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform
 WITHIN_S = 30
 IGNORES_TERM = (
     "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
+)
+ENDS_WHEN_TOLD = (
+    "import os,signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]); print(os.getpid(), flush=True);"
+    "signal.sigwait([signal.SIGUSR1]); print('bye')"
 )
 
 
@@ -184,6 +190,31 @@ def no_descriptor_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_what_a_script_that_exits_well_leaves_in_its_group_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "LEAVING_S", (0.0,))
+    started = Started("sleep 600 & sleep 600 & exit 0")
+    assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
+    assert await living(started.child.pid) == []
+
+
+async def test_a_member_has_the_grace_of_the_stop_although_the_leader_ended_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The shorter grace is for processes that a leader leaves behind without a stop."""
+    monkeypatch.setattr(child, "LEFTOVER_GRACE_S", 0.0)
+    started = Started(f"{shlex.join(python(ENDS_WHEN_TOLD))} & wait")
+    member = int(await started.until_printed(lambda text: text.endswith(b"\n")))
+    stopping = asyncio.create_task(started.child.stop(grace_s=600.0))
+    async with asyncio.timeout(WITHIN_S):
+        while await living(started.child.pid) != [member]:
+            await asyncio.sleep(0)
+        for _ in range(3):  # so that the child has looked for members, too
+            assert await living(started.child.pid) == [member]
+        os.kill(member, signal.SIGUSR1)
+        assert await stopping == Exit(None, "SIGTERM", asked=True, output_complete=True)
+    assert started.printed["stdout"].endswith(b"bye\n")
 
 
 async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:
@@ -361,6 +392,16 @@ async def test_where_no_terminal_is_to_be_had_the_start_fails(monkeypatch: pytes
     assert caught.value.context["errno"] == "ENOSPC"
 
 
+async def test_a_terminal_for_which_no_descriptor_is_left_is_a_shortage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def openpty() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "openpty", openpty)
+    with pytest.raises(SystemFailed) as caught:
+        Started(["true"], terminal=True)
+    assert (caught.value.code, caught.value.outcome) == ("no_descriptor_left", "not_executed")
+
+
 async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
     before = list(Path("/proc/self/fd").iterdir())
     with pytest.raises(ScriptFailedToStart):
@@ -464,6 +505,28 @@ async def test_a_flood_is_read_in_full_from_the_moment_at_which_a_follower_needs
     assert log.last_n - before - kept == log.dropped_between(before, log.last_n)
     assert [line.n for line in log.newest()][:1000] == list(range(log.last_n, log.last_n - 1000, -1))
     await flood.child.stop()
+
+
+async def test_the_last_lines_of_a_flood_are_shown_at_intervals_and_its_end_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports: asyncio.Queue[str] = asyncio.Queue()
+    limits = FloodLimits(flood_bytes=1, calm_s=3600.0, sample_s=0.001)
+    monkeypatch.setattr("brummer.process.throttle.STILL_BYTES", 0)  # it is a flood however little is read
+    flood = start(
+        ["yes"],
+        "/",
+        dict(os.environ),
+        lambda _, chunk: None if chunk else reports.put_nowait("over"),
+        on_flood=FloodHandler(lambda _, chunk: None, lambda stream: reports.put_nowait(f"show {stream}"), lambda: True),
+        shared=Shared(SlowThrottle(0.001, limits), Scans()),
+    )
+    async with asyncio.timeout(WITHIN_S):
+        assert [await reports.get() for _ in range(3)] == ["show stdout"] * 3
+        monkeypatch.setattr("brummer.process.throttle.STILL_BYTES", sys.maxsize)  # however much
+        while (report := await reports.get()) != "over":
+            assert report == "show stdout"
+    await flood.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,22 @@
 import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 
+from brummer.host.pids import ProcessIdentity, identify
 from brummer.process import process_tree
 from brummer.process.guard_main import Scan
-from brummer.process.process_tree import Scans
+from brummer.process.process_tree import ProcessTree, Scans
+
+WITHIN_S = 30
 
 
 class Counted:
@@ -63,3 +74,58 @@ async def test_a_look_that_fails_fails_for_all_who_shared_it_and_not_for_later_o
     assert [type(each) for each in failed] == [OSError, OSError]
     counted.fails = False
     assert (await scans.scan())[0] == {2: (0, 0, 0, 0)}
+
+
+async def test_members_are_not_guessed_where_processes_can_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> Scan:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(process_tree, "scan", refused)
+    with pytest.raises(PermissionError):
+        await ProcessTree(700, "BRUMMER_RUN=x", Scans()).members()
+
+
+class Escapee(NamedTuple):
+    """A process that has left its group, and the environment variable by which its run is known."""
+
+    process: "subprocess.Popen[bytes]"
+    mark: str
+
+
+@pytest.fixture
+def escapees() -> Iterator[list[Escapee]]:
+    """Of two runs."""
+    started = []
+    for _ in range(2):
+        run = uuid4().hex
+        environment = {**os.environ, "BRUMMER_RUN": run}
+        process = subprocess.Popen(["sleep", "600"], env=environment, start_new_session=True)
+        started.append(Escapee(process, f"BRUMMER_RUN={run}"))
+    yield started
+    for process, _ in started:
+        process.kill()
+        process.wait(WITHIN_S)
+
+
+def short(_: int) -> ProcessIdentity | None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: macOS hides the environment of its own programs")
+@pytest.mark.promise("only-its-own")
+@pytest.mark.parametrize("look_up", [identify, short], ids=["a descriptor is left", "none is left to watch it"])
+@pytest.mark.parametrize("grace_s", [0.0, 600.0])
+async def test_what_left_the_group_of_a_run_ends_and_what_belongs_to_another_run_does_not(
+    escapees: list[Escapee],
+    monkeypatch: pytest.MonkeyPatch,
+    look_up: Callable[[int], ProcessIdentity | None],
+    grace_s: float,
+) -> None:
+    monkeypatch.setattr(process_tree, "identify", look_up)
+    (escapee, mark), (of_another, _) = escapees
+    tree = ProcessTree(escapee.pid + 1, mark, Scans())
+    async with asyncio.timeout(WITHIN_S):
+        assert await tree.end_escapees(grace_s)
+        assert not await tree.end_escapees(grace_s)
+    assert await asyncio.to_thread(escapee.wait, WITHIN_S) == -signal.SIGTERM
+    assert of_another.poll() is None
