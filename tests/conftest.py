@@ -52,6 +52,10 @@ MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/locks.py", ("try_acquire", "is_locked", "_is_at")),
     ("brummer/host/directory_watch.py", ("_rearm", "verify")),
     ("brummer/process/guard.py", ("_spawn",)),
+    # A command of a person has its loop to itself.
+    ("brummer/cli/project.py", ("find", "left_behind")),
+    ("brummer/cli/background.py", ("_published",)),
+    ("brummer/cli/commands/down.py", ("_end_holder",)),
     ("brummer/discovery/registry.py", ("_scan_directory",)),
     ("brummer/discovery/roster.py", ("_end",)),
     ("brummer/discovery/registrar.py", ("acquire", "describe_self", "_is_intact", "publish", "unpublish")),

@@ -1,0 +1,574 @@
+"""The commands of a project as a whole: what they ask the instance, what they print, and their exit status."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from brummer.cli import background
+from brummer.cli import project as projects
+from brummer.cli.commands import down, wait
+from brummer.cli.instance_calls import InstanceStopped, NothingRuns, Unanswered
+from brummer.core.errors import ConnectionRefused
+from brummer.discovery.directory import black_box_directory
+from brummer.discovery.record import Record, instance_id_for
+from brummer.discovery.registrar import lock_path
+from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
+from brummer.logs.journal.record_format import About, stem
+from brummer.logs.output import Line
+from tests.unit.cli_support import Brum, commands_in_this_process, own_surroundings
+from tests.unit.discovery_support import Owner
+
+ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="platform: /proc shows which files a process has open")
+
+
+class Failed(NamedTuple):
+    """The result of a call that failed in the instance."""
+
+    message: str
+    code: str = "internal"
+
+
+class Instance:
+    """Answers in place of `InstanceCalls`. ``answers``: for each tool the structured contents of its answers, errors to
+    raise, or functions that return one of these; the last one is repeated.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.patience_s: list[float] = []
+        self.wait_s = self.return_s = 0.0
+        self.is_closed = False
+
+    def calls(self, find: Callable[[], Record], return_s: float = 0.0) -> "Instance":
+        self.return_s = return_s
+        return self
+
+    async def result(self, tool: str, arguments: bytes, patience_s: float, wait_s: float) -> dict[str, Any]:
+        self.asked.append((tool, msgspec.json.decode(arguments)))
+        self.patience_s.append(patience_s)
+        self.wait_s = wait_s
+        answers = self.answers[tool]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        answer = answer() if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Failed):
+            return {"isError": True, "structuredContent": {"error": answer._asdict()}}
+        return {"structuredContent": msgspec.json.decode(msgspec.json.encode(answer))}
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return own_surroundings(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def brum(instances: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Brum]:
+    with commands_in_this_process(capsys) as run:
+        yield run
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A repository, so that no directory above it counts."""
+    directory = tmp_path / "shop"
+    (directory / ".git").mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def instance(monkeypatch: pytest.MonkeyPatch) -> Instance:
+    made = Instance()
+    monkeypatch.setattr(projects, "InstanceCalls", made.calls)
+    return made
+
+
+@pytest.fixture
+def owner(instances: Path, project: Path) -> Iterator[Owner]:
+    """A process that holds the life lock of the project."""
+    made = Owner(instances, project)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+@pytest.fixture
+def lock(instances: Path, owner: Owner) -> Path:
+    """The life lock of an instance without a record, with the pid of its process."""
+    path = lock_path(instances, owner.record.instance_id)
+    path.write_text(f"{owner.process.pid}\n")
+    return path
+
+
+def process(name: str = "dev", status: str = "ready", minute: int | None = 0, **members: Any) -> dict[str, Any]:
+    started_at = None if minute is None else f"2026-11-23T14:{minute:02}:00Z"
+    return {"process_id": f"{name}-1", "name": name, "status": status, "started_at": started_at, **members}
+
+
+def first_words(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()]
+
+
+def leave_black_box(project: Path, generation: str) -> None:
+    """Have a run of the project's instance leave one line and one process behind."""
+    about = About(instance_id_for(project), "shop", str(project))
+    files = RunFiles(ProjectFiles(lambda: black_box_directory(os.environ), about), stem(generation, 1, "dev"))
+    line = Line(1, "dev", "stderr", "2026-01-01T00:00:00.000Z", "no route")
+    facts = process("dev", "running") | {"pid": 7, "ended_at": None}
+    files.write([line], [(1, {"n": 1, "kind": "started"}, facts)], LostLines(), is_last=True)
+
+
+# ps.
+
+
+def test_ps_shows_scripts_in_the_order_of_their_start(brum: Brum, instance: Instance, project: Path) -> None:
+    told = [process("job", "pending", None), process("web", "running", 5), process("db", "ready", 1)]
+    instance.answers = {
+        "scripts_status": [{"processes": told}],
+        "scripts_list": [{"scripts": [], "problems": [{"source": "Makefile", "line": 3, "message": "not UTF-8"}]}],
+    }
+    ran = brum("ps", "-d", str(project))
+    assert ran.status == 0
+    assert first_words(ran.out) == ["NAME", "db", "web", "job"]
+    assert ran.err == "brum: Makefile:3: not UTF-8\n"
+    assert instance.is_closed
+
+
+def test_ps_prints_the_answer_of_the_instance_as_json(brum: Brum, instance: Instance, project: Path) -> None:
+    answer = {"processes": [process(mood="fine")]}
+    instance.answers = {"scripts_status": [answer], "scripts_list": [{"scripts": []}]}
+    ran = brum("ps", "--json", "-d", str(project))
+    assert (ran.status, json.loads(ran.out)) == (0, answer)
+
+
+def test_ps_names_the_scripts_where_none_was_started(brum: Brum, instance: Instance, project: Path) -> None:
+    scripts = [{"name": "dev"}, {"name": "test"}]
+    instance.answers = {"scripts_status": [{"processes": []}], "scripts_list": [{"scripts": scripts}]}
+    ran = brum("ps", "-d", str(project))
+    assert (ran.status, ran.out) == (0, "")
+    assert ran.err.endswith("there is dev, test\n")
+
+
+@pytest.mark.parametrize("words", [["ps"], ["ps", "--name", "second"], ["logs"], ["wait", "dev"], ["restart"]])
+def test_without_an_instance_the_exit_status_is_3(
+    brum: Brum, instance: Instance, project: Path, words: list[str]
+) -> None:
+    none = NothingRuns("nothing runs; brum up starts it")
+    instance.answers = {tool: [none] for tool in ("scripts_status", "logs_tail", "wait_for")}
+    ran = brum(*words, "-d", str(project))
+    assert (ran.status, ran.out) == (3, "")
+    assert "brum up starts it" in ran.err
+    assert ("no instance called second" in ran.err) is ("second" in words)
+
+
+@pytest.mark.parametrize(("command", "shown"), [("ps", "lost"), ("logs", "no route")])
+def test_the_black_box_answers_for_an_instance_that_has_ended(
+    brum: Brum, instance: Instance, project: Path, command: str, shown: str
+) -> None:
+    leave_black_box(project, "generation-1")
+    none = NothingRuns("nothing runs")
+    instance.answers = {"scripts_status": [none], "logs_tail": [none]}
+    ran = brum(command, "-d", str(project))
+    assert ran.status == 3
+    assert shown in ran.out
+    assert ran.err.startswith(f"brum: nothing runs for {project} (brum up starts it); this is from its black box")
+
+
+def test_the_black_box_answers_for_an_instance_that_is_silent(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    leave_black_box(project, owner.publish().generation)
+    silent = Unanswered("shop does not answer")
+    instance.answers = {"scripts_status": [silent], "scripts_list": [{"scripts": []}]}
+    ran = brum("ps", "-d", str(project))
+    assert ran.status == 0
+    assert first_words(ran.out) == ["NAME", "dev"]
+    assert ran.err.startswith("brum: shop does not answer; this is from its black box, written at ")
+    assert instance.patience_s[0] == projects.UNTIL_BLACK_BOX_S
+
+
+def test_a_silent_instance_without_a_black_box_is_asked_again_for_longer(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    instance.answers = {
+        "scripts_status": [Unanswered("shop does not answer"), {"processes": [process()]}],
+        "scripts_list": [{"scripts": []}],
+    }
+    ran = brum("ps", "-d", str(project))
+    assert (ran.status, ran.err) == (0, "")
+    assert instance.patience_s[:2] == [projects.UNTIL_BLACK_BOX_S, projects.PATIENCE_S]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (Failed("no such argument", "invalid_arguments"), 2, "no such argument"),
+        (Failed("out of memory"), 1, "out of memory"),
+        (ConnectionRefused("the connection was refused"), 1, "the connection was refused"),
+        (InstanceStopped("shop is stopped"), 1, "shop is stopped"),
+    ],
+)
+def test_a_call_that_fails_is_told_in_one_line(
+    brum: Brum, instance: Instance, project: Path, failure: object, status: int, said: str
+) -> None:
+    instance.answers = {"scripts_status": [failure]}
+    assert brum("ps", "-d", str(project)) == (status, "", f"brum: {said}\n")
+    assert instance.is_closed
+
+
+def test_a_list_whose_next_page_fails_is_a_failure(brum: Brum, instance: Instance, project: Path) -> None:
+    instance.answers = {
+        "scripts_status": [{"processes": [process()], "next_cursor": "1"}, Failed("the cursor is unknown")],
+    }
+    assert brum("ps", "-d", str(project)) == (1, "", "brum: the cursor is unknown\n")
+    assert instance.asked == [("scripts_status", {}), ("scripts_status", {"cursor": "1"})]
+
+
+# logs.
+
+
+def page(*numbers: int, process: str = "dev") -> dict[str, Any]:
+    lines = [{"n": n, "process": process, "text": f"line {n}"} for n in numbers]
+    return {"lines": lines, "next_cursor": f"g.{max(numbers)}", "dropped": 0}
+
+
+def test_logs_reads_each_named_script_once(brum: Brum, instance: Instance, project: Path) -> None:
+    instance.answers = {"logs_tail": [page(1, 3), page(2, process="web")]}
+    ran = brum("logs", "dev", "web", "dev", "-n", "2", "-d", str(project))
+    assert (ran.status, ran.out) == (0, "web | line 2\ndev | line 3\n")
+    assert [(arguments["process"], arguments["limit"]) for _, arguments in instance.asked] == [("dev", 2), ("web", 2)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Path, number: signal.Signals) -> None:
+    def last() -> dict[str, Any]:
+        os.kill(os.getpid(), number)
+        return page(2)
+
+    instance.answers = {"logs_tail": [page(1), last]}
+    ran = brum("logs", "-f", "-d", str(project))
+    assert (ran.status, ran.out) == (0, "dev | line 1\ndev | line 2\n")
+    assert instance.asked[1][1]["cursor"] == "g.1"
+
+
+@pytest.mark.parametrize("lines", ["many", "5001", "-1"])
+def test_logs_refuses_what_is_no_number_of_lines(
+    brum: Brum, instance: Instance, lines: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        brum("logs", f"--lines={lines}")
+    assert raised.value.code == 2
+    assert f"{lines} is not a number of lines (0 to 5000)" in capsys.readouterr().err
+    assert instance.asked == []
+
+
+# wait.
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "out", "err"),
+    [
+        (
+            {"matched": True, "process": process(urls=["http://localhost:80/"])},
+            0,
+            "dev is ready http://localhost:80/",
+            "",
+        ),
+        ({"matched": False, "waited_s": 7}, 4, "", "dev: the condition did not come true in 7 s; it is not started"),
+        (
+            {"matched": False, "process": process(status="failed", exit_code=3)},
+            1,
+            "",
+            "dev has ended before the condition came true: it is failed (exit 3)",
+        ),
+    ],
+)
+def test_wait_tells_on_which_stream_what_became_of_it(
+    brum: Brum, instance: Instance, project: Path, answer: dict[str, Any], status: int, out: str, err: str
+) -> None:
+    instance.answers = {"wait_for": [answer]}
+    ran = brum("wait", "dev", "--timeout", "7s", "-d", str(project))
+    assert ran == (status, out and f"{out}\n", err and f"brum: {err}\n")
+    assert instance.asked == [("wait_for", {"process": "dev", "timeout_s": 7.0, "ready": True})]
+    assert (instance.wait_s, instance.return_s) == (7.0, wait.RETURN_S)
+
+
+# up and restart.
+
+
+def test_restart_without_a_name_restarts_what_runs(brum: Brum, instance: Instance, project: Path) -> None:
+    before = [process("db"), process("web", "running"), process("job", "exited")]
+    instance.answers = {
+        "scripts_status": [{"processes": before}],
+        "scripts_list": [{"scripts": []}],
+        "scripts_restart": [process("db"), process("web")],
+    }
+    ran = brum("restart", "--no-wait", "-d", str(project))
+    assert ran.status == 0
+    assert first_words(ran.out) == ["NAME", "db", "web"]
+    restarted = [arguments for tool, arguments in instance.asked if tool == "scripts_restart"]
+    assert restarted == [{"name": "db", "wait": "none"}, {"name": "web", "wait": "none"}]
+
+
+def test_restart_restarts_what_is_named_and_nothing_else(brum: Brum, instance: Instance, project: Path) -> None:
+    instance.answers = {
+        "scripts_status": [{"processes": [process("db"), process("web")]}],
+        "scripts_list": [{"scripts": []}],
+        "scripts_restart": [process("web")],
+    }
+    ran = brum("restart", "web", "--no-wait", "-d", str(project))
+    assert (ran.status, first_words(ran.out)) == (0, ["NAME", "web"])
+
+
+def test_restart_starts_nothing_where_nothing_runs(brum: Brum, instance: Instance, project: Path) -> None:
+    instance.answers = {"scripts_status": [{"processes": [process("job", "exited")]}]}
+    ran = brum("restart", "-d", str(project))
+    assert ran == (3, "", "brum: no script runs here; brum up starts some\n")
+    assert [tool for tool, _ in instance.asked] == ["scripts_status"]
+
+
+def test_up_starts_the_usual_script_of_an_instance_that_runs(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    record = owner.publish()
+    instance.answers = {
+        "scripts_list": [{"scripts": [{"name": "test"}, {"name": "dev"}]}],
+        "scripts_run": [process("dev", "starting")],
+        "wait_for": [{"matched": True, "process": process("dev")}],
+        "scripts_status": [{"processes": [process("dev")]}],
+    }
+    ran = brum("up", "-d", str(project))
+    assert (ran.status, first_words(ran.out)) == (0, ["NAME", "dev"])
+    assert ran.err == f"brum: {record.name} runs already ({record.directory})\n"
+    assert ("scripts_run", {"name": "dev", "wait": "none"}) in instance.asked
+
+
+@pytest.mark.parametrize(
+    ("scripts", "status", "said"),
+    [([], 1, "no scripts were found here"), ([{"name": "test"}], 0, "no script has been started yet; there is test")],
+)
+def test_up_says_what_could_be_started_where_nothing_usual_is(
+    brum: Brum, instance: Instance, project: Path, owner: Owner, scripts: list[Any], status: int, said: str
+) -> None:
+    owner.publish()
+    instance.answers = {"scripts_list": [{"scripts": scripts}]}
+    ran = brum("up", "-d", str(project))
+    assert (ran.status, ran.out, ran.err.splitlines()[-1]) == (status, "", f"brum: {said}")
+    assert [tool for tool, _ in instance.asked] == ["scripts_list"]
+
+
+# up, in the background.
+
+
+class Started:
+    """In place of `Background`: a process that ``has_ended``, or runs, and the last words in its log. One that
+    ``is_slower`` is not the process that publishes the record.
+    """
+
+    has_ended = False
+    is_slower = False
+    words = ""
+    identity = None
+
+    def __init__(self, directory: Path, name: str | None, pid: int) -> None:
+        self.directory, self.name, self.log = directory, name, directory / "shop.log"
+        self.pid = 0 if self.is_slower else pid
+        self.was_ended = False
+
+    def end(self) -> None:
+        self.was_ended = True
+
+    def last_words(self) -> str:
+        return self.words
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, project: Path, owner: Owner) -> list[Started]:
+    """What was started in the background. The project has a script; its instance has no record yet."""
+    (project / "Procfile").write_text("job: true\n")
+    found: list[Started] = []
+
+    def start(directory: Path, name: str | None) -> Started:
+        found.append(Started(directory, name, owner.process.pid))
+        return found[-1]
+
+    monkeypatch.setattr(background, "Background", start)
+    return found
+
+
+def publishing(owner: Owner) -> property:
+    """An end that is noticed only after another instance has published its record."""
+    return property(lambda _: bool(owner.publish()))
+
+
+@pytest.mark.parametrize("is_slower", [False, True], ids=["alone", "another one is faster"])
+def test_up_starts_an_instance_and_waits_for_its_record(
+    brum: Brum,
+    instance: Instance,
+    project: Path,
+    owner: Owner,
+    started: list[Started],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_slower: bool,
+) -> None:
+    monkeypatch.setattr(Started, "has_ended", publishing(owner))
+    monkeypatch.setattr(Started, "is_slower", is_slower)
+    instance.answers = {"scripts_list": [{"scripts": [{"name": "job"}]}]}
+    ran = brum("up", "-d", str(project))
+    assert ran.status == 0
+    [one] = started
+    assert ran.err.splitlines()[0] == (
+        f"brum: {owner.record.name} runs in the background ({project}); brum down ends it, its log is {one.log}"
+    )
+    assert (one.directory, one.name, one.was_ended) == (project, None, is_slower)
+
+
+@pytest.mark.parametrize(("words", "shown"), [("no space is left", "no space is left"), ("", "it logged nothing")])
+def test_up_shows_the_last_words_of_an_instance_that_ends_at_once(
+    brum: Brum,
+    project: Path,
+    owner: Owner,
+    started: list[Started],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    shown: str,
+) -> None:
+    owner.kill()
+    monkeypatch.setattr(Started, "has_ended", True)
+    monkeypatch.setattr(Started, "words", words)
+    ran = brum("up", "-d", str(project))
+    log = project / "shop.log"
+    assert ran == (1, "", f"brum: the instance ended at once: {shown} (log: {log})\n")
+
+
+@pytest.mark.parametrize(
+    ("has_ended", "words", "said"),
+    [
+        (False, "waits for the scripts of the previous run", "waits for the scripts of the previous run"),
+        (False, "", "waiting for the instance"),
+        (True, "", "waiting for the instance that another command has just started"),
+    ],
+)
+def test_up_says_what_it_waits_for_and_gives_up_in_the_end(
+    brum: Brum,
+    project: Path,
+    started: list[Started],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    said: str,
+    *,
+    has_ended: bool,
+) -> None:
+    monkeypatch.setattr(background, "NOTICE_S", 0.0)
+    monkeypatch.setattr(background, "PUBLISHED_S", 0.05)
+    monkeypatch.setattr(Started, "has_ended", has_ended)
+    monkeypatch.setattr(Started, "words", words)
+    ran = brum("up", "-d", str(project))
+    log = project / "shop.log"
+    assert ran.status == 1
+    assert ran.err.splitlines() == [f"brum: {said}", f"brum: the instance does not start; its log is {log}"]
+
+
+def test_up_starts_no_instance_for_a_script_that_is_not_there(
+    brum: Brum, project: Path, started: list[Started]
+) -> None:
+    ran = brum("up", "jub", "-d", str(project))
+    assert (ran.status, started) == (1, [])
+    assert "job" in ran.err
+
+
+# down.
+
+
+def test_down_with_scripts_stops_these_and_leaves_the_instance(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    instance.answers = {
+        "scripts_stop": [
+            process("dev", "stopped"),
+            process("web", "exited") | {"already_stopped": True},
+            Failed("No script is called 'wob'", "not_found"),
+        ]
+    }
+    ran = brum("down", "dev", "web", "wob", "-d", str(project))
+    assert ran == (1, "dev is stopped\nweb is exited already\n", "brum: No script is called 'wob'\n")
+    assert [arguments["name"] for _, arguments in instance.asked] == ["dev", "web", "wob"]
+    assert {arguments["asked_by"] for _, arguments in instance.asked} == {"command line"}
+    assert owner.process.poll() is None
+
+
+@pytest.mark.parametrize(("words", "number"), [([], signal.SIGTERM), (["--kill"], signal.SIGKILL)])
+def test_down_ends_the_instance(
+    brum: Brum, project: Path, owner: Owner, words: list[str], number: signal.Signals
+) -> None:
+    name = owner.publish().name
+    assert brum("down", *words, "-d", str(project)) == (0, f"{name} is down\n", "")
+    assert owner.process.wait(10) == -number
+
+
+def test_down_ends_the_instance_of_a_directory_above(brum: Brum, project: Path, owner: Owner) -> None:
+    below = project / "src"
+    below.mkdir()
+    name = owner.publish().name
+    assert brum("down", "-d", str(below)) == (0, f"{name} is down\n", "")
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777], ids=["empty", "not private"])
+def test_down_without_an_instance_has_nothing_to_end(brum: Brum, project: Path, instances: Path, mode: int) -> None:
+    instances.chmod(mode)
+    ran = brum("down", "-d", str(project))
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err == (f"brum: nothing runs for {project}; brum up starts it, brum ls shows what runs elsewhere\n")
+
+
+def test_down_says_whose_scripts_are_still_being_stopped(brum: Brum, project: Path, lock: Path, owner: Owner) -> None:
+    ran = brum("down", "--timeout", "10ms", "-d", str(project))
+    assert ran.status == 1
+    assert ran.err == (
+        f"brum: its scripts are still being stopped (pid {owner.process.pid}); brum down --kill ends them at once\n"
+    )
+    assert owner.process.poll() is None
+
+
+@ONLY_LINUX
+def test_down_kills_an_instance_that_only_holds_its_lock(brum: Brum, project: Path, lock: Path, owner: Owner) -> None:
+    assert brum("down", "--kill", "-d", str(project)) == (0, "it is down\n", "")
+    assert owner.process.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("written", ["", "1\n"], ids=["no pid", "the pid of another process"])
+def test_down_kills_no_process_that_may_not_be_the_holder(
+    brum: Brum, project: Path, lock: Path, owner: Owner, written: str
+) -> None:
+    lock.write_text(written)
+    ran = brum("down", "--kill", "-d", str(project))
+    assert (ran.status, ran.out) == (1, "")
+    assert "can't be signalled from here" in ran.err
+    assert owner.process.poll() is None
+
+
+def test_down_names_the_owner_of_an_instance_that_it_may_not_signal(
+    brum: Brum, project: Path, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(down, "signal_process", refuse)
+    record = owner.publish()
+    ran = brum("down", "-d", str(project))
+    assert ran == (1, "", f"brum: {record.name} (pid {record.pid}) belongs to another user\n")
