@@ -16,9 +16,10 @@ from brummer.wire.mcp.server import Params, Request, ToolCall
 
 def with_hub(use: Callable[[Hub], Awaitable[int]], concerns: Concerns = lambda _: True) -> int:
     """Run a command that uses a hub; returns the exit status. ``concerns`` filters which instances get a link."""
+    place = Path.cwd()
 
     async def main() -> int:
-        async with running_hub(os.environ, Path.cwd(), concerns=concerns) as hub:
+        async with running_hub(os.environ, place, concerns=concerns) as hub:
             return await use(hub)
 
     return loop.run(main())
