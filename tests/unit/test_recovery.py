@@ -12,6 +12,7 @@ from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
+from brummer.network.wake import ClockSet, GoingToSleep
 from brummer.settings.servers import Server
 
 from .virtual_world import DOWN, LO, TOKEN, in_virtual_time, world
@@ -50,6 +51,19 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
             assert entry.did == "read the directory again; asked 3 links: 3 ready"
             assert (entry.took_s or 0.0) < 3
             assert here.scans == 1
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("event", [ClockSet(-3600.0), ClockSet(3600.0), GoingToSleep()])
+def test_a_set_clock_and_an_announced_sleep_are_noted_and_nothing_is_done(event: ClockSet | GoingToSleep) -> None:
+    async def main() -> None:
+        async with world(1, seed=1) as here:
+            here.recovery.on_event(event)
+            await asyncio.sleep(5)
+            (entry,) = here.recovery.timeline.describe()
+            assert (entry.kind, (entry.did or "").partition(":")[0]) == (event.kind, "nothing")
+            assert (here.scans, suspicions(here.links()[0])) == (0, [])
 
     in_virtual_time(main())
 

@@ -39,7 +39,7 @@ async def examine(environ: Mapping[str, str], home: Path) -> list[Finding]:
         directory = instances_directory(environ)
     except BrummerError as error:
         return [Finding("directory", "wrong", error.message, "set BRUMMER_INSTANCES_DIR to an absolute path")]
-    findings = list(await asyncio.to_thread(_directory, directory))
+    findings = await asyncio.to_thread(lambda: list(_directory(directory)))
     if not any(finding.verdict == "wrong" for finding in findings):
         findings += await _records(directory)
         findings += await asyncio.to_thread(lambda: list(_locks(directory)))
