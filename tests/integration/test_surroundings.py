@@ -71,6 +71,14 @@ def test_modules_in_pythonpath_do_not_replace_modules_of_brummer(brum: Brum) -> 
     assert problems_of(hub) == []
 
 
+def test_brummer_starts_in_a_directory_above_its_interpreter() -> None:
+    """As in the home of a user whose Python is in it."""
+    command = [sys.executable, "-m", "brummer", "--version"]
+    above = Path(os.__file__).parents[2]
+    ran = subprocess.run(command, cwd=above, capture_output=True, timeout=WAIT_S, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
 def test_what_is_only_in_pythonpath_is_still_found(brum: Brum) -> None:
     """As where Brummer itself is installed with ``pip install --target``."""
     (brum.home / "only").mkdir()

@@ -653,6 +653,20 @@ def test_a_directory_of_another_program_comes_last_in_the_path(monkeypatch: pyte
     assert modules == {"csv": other}, "json was loaded from a directory of another program"
 
 
+def test_the_standard_library_is_not_loaded_again_in_a_directory_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    above = str(Path(os.__file__).parents[2])
+    with monkeypatch.context() as patched:
+        patched.chdir(above)
+        patched.delenv("PYTHONPATH", raising=False)
+        patched.setattr(sys, "path", [above, "/site-packages"])
+        patched.setattr(sys, "modules", {"os": os, "json": json})
+        patched.setattr(sys, "warnoptions", [])
+        surroundings.make_usable()
+        path, modules = sys.path, sys.modules
+    assert path == ["/site-packages", above]
+    assert modules == {"os": os, "json": json}
+
+
 def test_in_a_directory_that_was_removed_the_path_stays_as_it_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -35,6 +35,8 @@ def _put_strays_last() -> None:
         return
     sys.path[:] = [*(path for path in sys.path if path not in strays), *found]
     places = tuple(path + os.sep for path in found if path)
+    library = os.path.dirname(os.__file__) + os.sep  # it may be below the working directory  # noqa: PTH120
     for name in sys.stdlib_module_names & sys.modules.keys():  # modules that were loaded from there already
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(places):
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.startswith(places) and not file.startswith(library):
             del sys.modules[name]
