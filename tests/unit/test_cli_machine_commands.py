@@ -15,10 +15,11 @@ from typing import Any, Self
 import msgspec
 import pytest
 
-from brummer.cli import own_hub, surroundings
-from brummer.cli.commands import hub, instance, ls, metrics, resource_limits
+from brummer.cli import own_hub, ports, surroundings
+from brummer.cli.commands import hub, instance, ls, mcp_config, metrics, resource_limits
 from brummer.cli.commands.resource_limits import LimitTest
 from brummer.cli.protocol_stream import Stream
+from brummer.cli.status_page import NO_HUB
 from brummer.core.errors import BrummerError, ConnectionRefused, NotFound
 from brummer.core.metrics import Family, Metric, Sample
 from brummer.discovery.events import Appeared, Changed, Event, Gone
@@ -338,6 +339,25 @@ def test_metrics_names_an_instance_without_a_usable_answer(
     assert ran.err.startswith(f"brum: {RECORD.instance_id}: {said}")
 
 
+# status.
+
+
+def test_status_without_a_hub_is_a_failure_that_says_how_one_is_started(brum: Brum) -> None:
+    assert brum("status") == (1, f"{NO_HUB}\n", "")
+    assert brum("status", "--json") == (1, "[]\n", "")
+
+
+def test_status_names_an_unusable_directory(brum: Brum, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "instances").rmdir()
+    (tmp_path / "instances").symlink_to(tmp_path / "elsewhere")
+    ran = brum("status")
+    assert (ran.status, ran.err) == (1, "")
+    assert ran.out.startswith("directory_symlink: ")
+    [answer] = json.loads(brum("status", "--json").out)
+    assert [problem["code"] for problem in answer["problems"]] == ["directory_symlink"]
+
+
 # brum --settings.
 
 
@@ -368,6 +388,19 @@ def test_a_setting_that_is_not_understood_is_a_failure(brum: Brum, tmp_path: Pat
     assert ran.status == 1
     assert ".brum.toml:1: max_reply" in ran.err
     assert bool(ran.out) is ("--settings" in words)
+
+
+@pytest.mark.parametrize(
+    "words", [["--set", "max_reply=huge"], ["--set", "max_rply=2MiB"], ["--set", "max_reply"], ["--server", "docs"]]
+)
+def test_a_setting_of_the_command_line_that_is_not_understood_is_a_wrong_argument(
+    brum: Brum, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        brum("--settings", *words)
+    assert raised.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"brum: argument {words[0]}: ")
 
 
 # brum --test-resource-limits.
@@ -691,3 +724,58 @@ def test_warnings_that_are_errors_for_another_program_are_none_for_brummer(monke
         surroundings.make_usable()
         actions = [each[0] for each in warnings.filters]
     assert actions[0] == "default"
+
+
+# mcp-config.
+
+
+TITLES = {"claude-code": "Claude Code,", "cursor": "Cursor,", "vscode": "VS Code,", "claude-desktop": "Claude Desktop,"}
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(ports, "user_token", lambda: "secret")
+    return "Bearer secret"
+
+
+@pytest.mark.parametrize("client", mcp_config.CLIENTS)
+def test_mcp_config_shows_one_client_or_all(brum: Brum, client: str) -> None:
+    everything, one = brum("mcp-config"), brum("mcp-config", client)
+    assert (one.status, one.err) == (0, "")
+    assert one.out.strip() in everything.out
+    assert "--mcp" in one.out
+    others = [title for name, title in TITLES.items() if name != client]
+    assert TITLES[client] in one.out
+    assert not any(title in one.out for title in others)
+
+
+@pytest.mark.parametrize(
+    ("words", "url"),
+    [
+        (["cursor", "--http"], "http://127.0.0.1:7700/mcp"),
+        (["--http", "cursor"], "http://127.0.0.1:7700/mcp"),
+        (["cursor", "--http", "127.0.0.1:80"], "http://127.0.0.1:80/mcp"),
+        (["cursor", "--http", "[::1]:80"], "http://[::1]:80/mcp"),
+    ],
+)
+def test_mcp_config_over_http_has_the_address_and_the_token(brum: Brum, token: str, words: list[str], url: str) -> None:
+    ran = brum("mcp-config", *words)
+    assert ran.status == 0
+    server = json.loads(ran.out[ran.out.index("{") :])["mcpServers"]["brummer"]
+    assert server == {"url": url, "headers": {"Authorization": token}}
+    assert f"--mcp --http {url.removeprefix('http://').removesuffix('/mcp')}" in ran.out.replace("'", "")
+    assert "Claude Code" not in ran.out
+
+
+def test_mcp_config_over_http_of_all_clients_names_the_one_that_can_not(brum: Brum, token: str) -> None:
+    out = brum("mcp-config", "--http").out
+    assert f"--transport http brummer http://127.0.0.1:7700/mcp --header 'Authorization: {token}'" in out
+    assert out.rstrip().endswith("Claude Desktop starts its servers itself: see brum mcp-config claude-desktop")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", ":80", "127.0.0.1:0x50", "127.0.0.1:65536"])
+def test_mcp_config_refuses_what_is_no_address(brum: Brum, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        brum("mcp-config", "--http", address)
+    assert raised.value.code == 2
+    assert "is not" in capsys.readouterr().err
