@@ -152,6 +152,30 @@ async def test_a_free_connection_is_used_again_and_others_are_dialled_at_once() 
     assert (len(peer.connections.idle), len(peer.connections.busy)) == (2, 0)
 
 
+async def test_a_dial_that_is_not_needed_any_more_serves_the_next_waiter_of_any_purpose() -> None:
+    peer = Peer(Pool(Limits(connections=LIMIT)))
+    (first,) = await peer.served(1, Purpose.WAIT)
+    second = peer.user(Purpose.CALL)
+    first.lease.release()
+    assert second.connections == first.connections
+    third = peer.user(Purpose.WAIT)
+    assert peer.connections.dials == 2
+    await peer.dialler.answer()
+    assert (len(third.connections), peer.connections.size) == (1, 2)
+
+
+async def test_a_waiter_whose_dial_was_for_another_purpose_gets_its_own_if_that_fails() -> None:
+    peer = Peer(Pool(Limits(connections=LIMIT)))
+    (first,) = await peer.served(1, Purpose.WAIT)
+    peer.user(Purpose.CALL)
+    first.lease.release()
+    third = peer.user(Purpose.WAIT)
+    await peer.dialler.refuse()
+    assert peer.connections.dials == 3
+    await peer.dialler.answer()
+    assert len(third.connections) == 1
+
+
 async def test_calls_leave_a_reserve_for_what_the_hub_wants_for_itself() -> None:
     pool = Pool(Limits(connections=LIMIT))
     peer = Peer(pool)

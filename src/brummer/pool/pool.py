@@ -43,6 +43,9 @@ SPARE_IDLE_S: Final = 5.0
 """How long a connection beyond the first may be idle: longer than the gaps inside a burst of calls."""
 
 
+_CALLS: Final = (Purpose.CALL, Purpose.WAIT)
+
+
 class Busy(BrummerError):
     """All slots or connections are taken, and so is the queue for them."""
 
@@ -257,6 +260,8 @@ class Pool:
                 work.connections.append(user)
             elif user.takes_idle and expected[peer] < peer.dialling[purpose]:
                 expected[peer] += 1
+            elif purpose is not Purpose.OWN and len(peer.idle) + sum(peer.dialling) >= self._waiters(peer):
+                continue  # a dial that is under way for the other purpose is for it
             elif not self._make_room(purpose, work):
                 return
             else:
@@ -268,6 +273,10 @@ class Pool:
                     peer.dialling[purpose] += 1
                     expected[peer] += 1
                     work.dials.append((peer, purpose, None))
+
+    def _waiters(self, peer: "Connections") -> int:
+        """Calls that wait for a connection to this peer."""
+        return sum(user.connections is peer for purpose in _CALLS for user in self._wanting[purpose])
 
     def _may_use_more(self, purpose: Purpose) -> bool:
         return purpose is not Purpose.WAIT or self.in_use[purpose] < self.for_waits
