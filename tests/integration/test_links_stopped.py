@@ -136,7 +136,8 @@ async def test_a_stopped_instance_holds_up_nobody_and_is_back_a_second_after_it_
         assert error["code"] == "deadline_exceeded"
         outcomes.append(error["outcome"])
         assert error["context"]["condition"] == "stopped"
-    assert sorted(outcomes) == ["not_executed", "not_executed", "unknown"]  # one connection was open, and took one
+    assert set(outcomes) <= {"not_executed", "unknown"}
+    assert outcomes.count("unknown") <= 1  # one connection was open, and may have taken one
     took_s, content = await changing  # it waited for a connection, and was never sent
     assert took_s < DEADLINE_S + LATE_S
     assert (content["error"]["code"], content["error"]["outcome"]) == ("deadline_exceeded", "not_executed")
@@ -204,11 +205,12 @@ async def test_cancellations_do_not_put_off_the_suspicion(client: Client, instan
     stopped.signal(signal.SIGSTOP)
     call = {"name": "wait_for", "arguments": {"instance": "web", "log": "never"}}
     stopped_at = time.monotonic()
-    while time.monotonic() - stopped_at < WAIT_S and (await link_to(client, stopped))["state"] == "ready":
+    while time.monotonic() - stopped_at < WAIT_S and (await link_to(client, stopped))["state"] != "suspect":
         number = client.send("tools/call", call)
         await asyncio.sleep(0.1)
         client.cancel(number)
-    print(f"suspect after {time.monotonic() - stopped_at:.1f} s of cancellations")
-    assert (await link_to(client, stopped))["state"] == "suspect"
+    suspect_s = time.monotonic() - stopped_at
+    print(f"suspect after {suspect_s:.1f} s of cancellations")
+    assert suspect_s < WAIT_S
     stopped.signal(signal.SIGCONT)
     assert await state_becomes(client, stopped, "ready", 1.0)

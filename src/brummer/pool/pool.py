@@ -253,14 +253,14 @@ class Pool:
         """Waiters for whom a dial is under way."""
         for user in list(self._wanting[purpose]):
             peer = user.connections
-            if user.takes_idle and peer.idle and self._may_use_more(purpose):
+            if user.takes_idle and peer.usable(purpose) and self._may_use_more(purpose):
                 assert isinstance(user, Lease)  # noqa: S101 — a dial takes none
                 self._serve(user)
                 user.acquire()
                 work.connections.append(user)
             elif user.takes_idle and expected[peer] < peer.dialling[purpose]:
                 expected[peer] += 1
-            elif purpose is not Purpose.OWN and len(peer.idle) + sum(peer.dialling) >= self._waiters(peer):
+            elif purpose is not Purpose.OWN and peer.usable(purpose) + sum(peer.dialling) >= self._waiters(peer):
                 continue  # a dial that is under way for the other purpose is for it
             elif not self._make_room(purpose, work):
                 return
@@ -381,6 +381,20 @@ class Connections:
     @property
     def oldest(self) -> HttpConnection | None:
         return min(self.all, key=lambda connection: connection.opened_at, default=None)
+
+    def usable(self, purpose: Purpose) -> int:
+        """Idle ones for this purpose. While there is room for a dial, a wait leaves the oldest to quick calls: a wait
+        that is cancelled closes its connection.
+        """
+        pool, idle = self.pool, len(self.idle)
+        has_room = pool.connections - sum(self.dialling) < pool.for_calls  # its own dial must not change the answer
+        return idle - 1 if idle and purpose is Purpose.WAIT and has_room and self.oldest in self.idle else idle
+
+    def pop_idle(self, purpose: Purpose) -> HttpConnection:
+        """Take the one that was used last."""
+        if purpose is Purpose.WAIT and len(self.idle) > 1 and self.idle[-1] is self.oldest:
+            return self.idle.pop(-2)
+        return self.idle.pop()
 
     @property
     def are_lost(self) -> bool:
