@@ -63,15 +63,10 @@ class Lease:
 
     def acquire(self) -> HttpConnection | None:
         """Take an idle connection. None: `Holder.on_connection` or `Holder.on_no_connection` follows. Raises `Busy`."""
-        connections, purpose = self.connections, self.purpose
-        pool = connections.pool
-        if not connections.usable(purpose) or (purpose is Purpose.WAIT and pool.in_use[purpose] >= pool.for_waits):
-            pool.want(self)
-            return None
-        self.connection = connection = connections.pop_idle(purpose)
-        connections.busy[connection] = purpose
-        pool.idle -= 1
-        pool.in_use[purpose] += 1
+        connections = self.connections
+        self.connection = connection = connections.take_idle(self.purpose)
+        if connection is None:
+            connections.pool.want(self)
         return connection
 
     def release(self) -> None:

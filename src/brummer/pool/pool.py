@@ -215,11 +215,13 @@ class Pool:
 
     def withdraw(self, peer: "Connections", purposes: Iterable[Purpose], most: int | None = None) -> list[Lease]:
         """Leases that waited for a connection to this peer, and do not any more."""
-        waiting = [user for purpose in purposes for user in self._wanting[purpose] if user.connections is peer]
-        leases = [user for user in waiting if isinstance(user, Lease)][:most]
+        leases = [user for user in self._waiting_for(peer, purposes) if isinstance(user, Lease)][:most]
         for lease in leases:
             self._serve(lease)
         return leases
+
+    def _waiting_for(self, peer: "Connections", purposes: Iterable[Purpose]) -> list[Lease | Dial]:
+        return [user for purpose in purposes for user in self._wanting[purpose] if user.connections is peer]
 
     # The decision.
 
@@ -253,14 +255,16 @@ class Pool:
         """Waiters for whom a dial is under way."""
         for user in list(self._wanting[purpose]):
             peer = user.connections
-            if user.takes_idle and peer.usable(purpose) and self._may_use_more(purpose):
+            if user.takes_idle and peer.usable(purpose):
                 assert isinstance(user, Lease)  # noqa: S101 — a dial takes none
                 self._serve(user)
                 user.acquire()
                 work.connections.append(user)
             elif user.takes_idle and expected[peer] < peer.dialling[purpose]:
                 expected[peer] += 1
-            elif purpose is not Purpose.OWN and peer.usable(purpose) + sum(peer.dialling) >= self._waiters(peer):
+            elif purpose is not Purpose.OWN and peer.usable(purpose) + sum(peer.dialling) >= len(
+                self._waiting_for(peer, _CALLS)
+            ):
                 continue  # a dial that is under way for the other purpose is for it
             elif not self._make_room(purpose, work):
                 return
@@ -273,13 +277,6 @@ class Pool:
                     peer.dialling[purpose] += 1
                     expected[peer] += 1
                     work.dials.append((peer, purpose, None))
-
-    def _waiters(self, peer: "Connections") -> int:
-        """Calls that wait for a connection to this peer."""
-        return sum(user.connections is peer for purpose in _CALLS for user in self._wanting[purpose])
-
-    def _may_use_more(self, purpose: Purpose) -> bool:
-        return purpose is not Purpose.WAIT or self.in_use[purpose] < self.for_waits
 
     def _make_room(self, purpose: Purpose, work: Work) -> bool:
         """Whether one more connection of this purpose may be opened; an idle one may have to be closed for it."""
@@ -387,14 +384,23 @@ class Connections:
         that is cancelled closes its connection.
         """
         pool, idle = self.pool, len(self.idle)
+        if purpose is not Purpose.WAIT or not idle:
+            return idle
+        if pool.in_use[purpose] >= pool.for_waits:
+            return 0
         has_room = pool.connections - sum(self.dialling) < pool.for_calls  # its own dial must not change the answer
-        return idle - 1 if idle and purpose is Purpose.WAIT and has_room and self.oldest in self.idle else idle
+        return idle - 1 if has_room and self.oldest in self.idle else idle
 
-    def pop_idle(self, purpose: Purpose) -> HttpConnection:
-        """Take the one that was used last."""
-        if purpose is Purpose.WAIT and len(self.idle) > 1 and self.idle[-1] is self.oldest:
-            return self.idle.pop(-2)
-        return self.idle.pop()
+    def take_idle(self, purpose: Purpose) -> HttpConnection | None:
+        """The usable one that was used last, which is busy from now on."""
+        if not self.usable(purpose):
+            return None
+        leaves_last = purpose is Purpose.WAIT and len(self.idle) > 1 and self.idle[-1] is self.oldest
+        connection = self.idle.pop(-2 if leaves_last else -1)
+        self.busy[connection] = purpose
+        self.pool.idle -= 1
+        self.pool.in_use[purpose] += 1
+        return connection
 
     @property
     def are_lost(self) -> bool:
