@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from brummer.cli import instance_calls
-from brummer.cli.instance_calls import ATTEMPTS, InstanceCalls, InstanceStopped, MayHaveRun, NothingRuns, Unanswered
+from brummer.cli.instance_calls import ATTEMPTS, InstanceCalls, InstanceStopped, NothingRuns, Unanswered
 from brummer.core.errors import BadAnswer, ConnectionClosed, ConnectionRefused
 from brummer.discovery.record import Record
 from brummer.discovery.registrar import describe_self
 from brummer.link.call import Call
-from brummer.link.errors import NotBegun
+from brummer.link.errors import NotBegun, OutcomeUnknown
 from brummer.peers.instance_client import InstanceClient
 from brummer.wire.mcp.not_begun import NotBegunData
 
@@ -137,14 +137,14 @@ async def test_a_call_that_must_not_run_twice_is_asked_for_again_under_its_key()
 )
 async def test_a_call_that_was_sent_may_have_run_if_its_run_cannot_tell(then: object) -> None:
     instance = Instance(PROVEN, LOST, PROVEN, *(then if isinstance(then, list) else [then]))
-    with pytest.raises(MayHaveRun):
+    with pytest.raises(OutcomeUnknown):
         await ask(calls_of(instance), "scripts_run")
 
 
 @pytest.mark.parametrize("next_run", [None, msgspec.structs.replace(RECORD, generation="another")])
 async def test_only_the_run_that_got_a_call_is_asked_for_it_again(next_run: Record | None) -> None:
     instance = Instance(PROVEN, LOST, PROVEN)
-    with pytest.raises(MayHaveRun):
+    with pytest.raises(OutcomeUnknown):
         await ask(calls_of(instance, RECORD, next_run), "scripts_run")
     assert len(instance.calls) == 1
 
@@ -161,7 +161,7 @@ async def test_a_malformed_answer_is_no_lost_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "error"), [("scripts_status", Unanswered), ("scripts_run", MayHaveRun)], ids=["reads", "changes"]
+    ("tool", "error"), [("scripts_status", Unanswered), ("scripts_run", OutcomeUnknown)], ids=["reads", "changes"]
 )
 async def test_an_instance_that_does_not_answer_in_time_is_reported(tool: str, error: type[Exception]) -> None:
     with pytest.raises(error):

@@ -17,7 +17,7 @@ from brummer.contract.tools import READ_ONLY, REPEATABLE
 from brummer.core.errors import BadAnswer, BrummerError, TransportError
 from brummer.discovery.record import Record
 from brummer.link.call import Call
-from brummer.link.errors import NotBegun
+from brummer.link.errors import NotBegun, OutcomeUnknown
 from brummer.peers.instance_client import InstanceClient
 
 NOTICE_S: Final = 2.0
@@ -46,12 +46,6 @@ class Unanswered(BrummerError):
     code = "instance_unavailable"
 
 
-class MayHaveRun(BrummerError):
-    """A call that must not run twice was sent, and its outcome can't be known."""
-
-    code = "outcome_unknown"
-
-
 class InstanceCalls:
     """``find`` returns the record of the living instance, or raises NothingRuns.
 
@@ -71,7 +65,7 @@ class InstanceCalls:
 
     async def result(self, tool: str, arguments: bytes, patience_s: float, wait_s: float) -> dict[str, Any]:
         """The result object. ``patience_s`` is for the connection and again for the answer, to which ``wait_s`` is
-        added. Raises NothingRuns, InstanceStopped, Unanswered, MayHaveRun, TransportError, RemoteRefusal.
+        added. Raises NothingRuns, InstanceStopped, Unanswered, OutcomeUnknown, TransportError, RemoteRefusal.
         """
         call = Call(
             "tools/call",
@@ -156,8 +150,8 @@ class InstanceCalls:
         say(f"{name} does not answer yet; waiting for it")
 
 
-def _may_have_run(call: Call, why: str) -> MayHaveRun:
-    return MayHaveRun(f"{why}; {call.tool} may have run: see brum ps")
+def _may_have_run(call: Call, why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"{why}; {call.tool} may have run: see brum ps")
 
 
 def _refuse_stopped(client: InstanceClient) -> None:
