@@ -45,10 +45,10 @@ class FakeDialler:
         self.opened.append(connection)
         return connection
 
-    async def answer(self) -> None:
-        """All dials that have begun succeed."""
+    async def answer(self, first: int | None = None) -> None:
+        """All dials that have begun succeed, or the ``first`` so many."""
         await settle()
-        for dial in list(self.dials):
+        for dial in self.dials[:first]:
             dial.set_result(cast("FakeConnection", None))
         await settle()
 

@@ -380,23 +380,15 @@ class Connections:
         return min(self.all, key=lambda connection: connection.opened_at, default=None)
 
     def usable(self, purpose: Purpose) -> int:
-        """Idle ones for this purpose. While there is room for a dial, a wait leaves the oldest to quick calls: a wait
-        that is cancelled closes its connection.
-        """
-        pool, idle = self.pool, len(self.idle)
-        if purpose is not Purpose.WAIT or not idle:
-            return idle
-        if pool.in_use[purpose] >= pool.for_waits:
-            return 0
-        has_room = pool.connections - sum(self.dialling) < pool.for_calls  # its own dial must not change the answer
-        return idle - 1 if has_room and self.oldest in self.idle else idle
+        """Idle ones for this purpose: none for a wait while waits have all that they may have."""
+        pool = self.pool
+        return 0 if purpose is Purpose.WAIT and pool.in_use[purpose] >= pool.for_waits else len(self.idle)
 
     def take_idle(self, purpose: Purpose) -> HttpConnection | None:
         """The usable one that was used last, which is busy from now on."""
         if not self.usable(purpose):
             return None
-        leaves_last = purpose is Purpose.WAIT and len(self.idle) > 1 and self.idle[-1] is self.oldest
-        connection = self.idle.pop(-2 if leaves_last else -1)
+        connection = self.idle.pop()
         self.busy[connection] = purpose
         self.pool.idle -= 1
         self.pool.in_use[purpose] += 1

@@ -139,15 +139,14 @@ def _of_error(world: World, asked: Asked, error: dict[str, Any], runs: list[Ran]
 
 
 def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) -> bool:
-    if any(asked.sent_s - 1 <= ended_s <= asked.answered_s + 1 for _, ended_s in program.ended):
+    away = [(begin, end) for who, begin, end in world.not_run if who in ("all", asked.hub.name)]
+    # A hub that was not run when the call came has learned of no end since.
+    knew_s = min([begin for begin, end in away if begin <= asked.sent_s <= end], default=asked.sent_s)
+    if any(knew_s - 1 <= ended_s <= asked.answered_s + 1 for _, ended_s in program.ended):
         return True
     if code == "call_forgotten":
         return bool(program.forgot)
-    away_s = sum(
-        max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s))
-        for who, begin, end in world.not_run
-        if who in ("all", asked.hub.name)
-    )
+    away_s = sum(max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s)) for begin, end in away)
     return asked.answered_s - asked.sent_s >= asked.deadline_s - 1 - away_s
 
 
