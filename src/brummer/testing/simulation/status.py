@@ -57,8 +57,8 @@ def look(world: World, run: HubRun) -> str | None:
 def _is_explained(world: World, run: HubRun, problem: Problem) -> bool:
     prefixes, lasts_s = KINDS.get(problem.code, (("",), LASTS_S))
     since_s = world.loop.time() - lasts_s
-    if problem.code in LIMITS:
-        return world.limits != DEFAULTS  # calls alone reach tight limits
+    if problem.code in LIMITS and world.limits != DEFAULTS:
+        return True  # calls alone reach tight limits
     concerned = {run.name, run.process.name, (problem.instance or None), *(problem.instances or ())}
     return any(
         fault.kind.startswith(prefixes)
