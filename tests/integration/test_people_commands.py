@@ -149,6 +149,24 @@ def test_a_day_with_a_project(world: World) -> None:
         assert "brum up" in nothing.stderr
 
 
+def test_lines_are_chosen_and_shown_as_a_person_wants_them(world: World) -> None:
+    assert world.type("up", "hello", "colourful").status == 0
+    assert world.type("wait", "hello", "--exit").status == 0
+    assert world.type("logs", "--grep", "from .* script", "--no-prefix").stdout == "hello from the script\n"
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3} hello \| hello from the script\n", world.type("logs", "-t", "hello").stdout
+    )
+    [line] = map(json.loads, world.type("logs", "--json", "--since", "1h", "hello").stdout.splitlines())
+    assert (line["process"], line["text"]) == ("hello", "hello from the script")
+    assert world.type("logs", "--errors", "hello").stdout == ""
+    wrong = world.type("logs", "--grep", "(")
+    assert (wrong.status, wrong.stdout) == (2, "")
+    assert "regular expression" in wrong.stderr
+    assert world.type("down").status == 0
+    left = world.type("logs", "--grep", "script", "--no-prefix")
+    assert (left.status, left.stdout) == (3, "hello from the script\n"), "of what the last run has left, too"
+
+
 @pytest.mark.promise("no-escape-sequences")
 def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) -> None:
     assert world.type("up", "colourful").status == 0

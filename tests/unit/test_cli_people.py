@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from brummer.cli.command_table import BY_NAME
 from brummer.cli.commands import down, logs, ps, up, wait
 from brummer.cli.commands.down import OutOfReach, StillRunning, end_instance
 from brummer.cli.instance_calls import NothingRuns
+from brummer.cli.log_lines import Filter, Printer, Reader, Style, local_time
 from brummer.cli.options import duration
 from brummer.cli.process_table import Process, lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, ids_at, whole_list
@@ -484,23 +485,80 @@ def page(*numbers: int, process: str = "dev", **members: Any) -> dict[str, Any]:
 async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {"web": page(1, 4, process="web"), "worker": page(2, 3, process="worker")}
     project = Answers(lambda _, arguments: answers[arguments["process"]])
-    readers = [logs.Reader("web"), logs.Reader("worker")]
-    await logs.print_so_far(project.call, readers, 3, logs.Printer(PLAIN, ["web", "worker"]))
+    readers = [Reader("web"), Reader("worker")]
+    await logs.print_so_far(project.call, readers, 3, Printer(PLAIN, ["web", "worker"]))
     assert capsys.readouterr().out.splitlines() == ["worker | line 2", "worker | line 3", "web    | line 4"]
 
 
 async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     project = Answers(lambda *_: page(8, 9, omitted=7))
-    await logs.print_so_far(project.call, [logs.Reader(None)], 2, logs.Printer(PLAIN))
+    await logs.print_so_far(project.call, [Reader(None)], 2, Printer(PLAIN))
     assert capsys.readouterr().err == "", "that was all that was asked for"
-    await logs.print_so_far(project.call, [logs.Reader(None)], 5, logs.Printer(PLAIN))
+    await logs.print_so_far(project.call, [Reader(None)], 5, Printer(PLAIN))
     assert "7 earlier lines" in capsys.readouterr().err
 
 
 async def test_a_page_is_as_large_as_an_answer_may_be() -> None:
     project = Answers(lambda *_: page(1))
-    await logs.Reader("dev").read(project.call, 5_000)
+    await Reader("dev").read(project.call, 5_000)
     assert project.asked == [("logs_tail", {"process": "dev", "limit": 5_000, "limit_bytes": 262_144})]
+
+
+async def test_filters_are_those_of_the_tools_and_a_search_needs_the_other_tool() -> None:
+    project = Answers(lambda *_: page(1))
+    await Reader("dev", Filter(level="error", since="5m")).read(project.call, 10)
+    await Reader(None, Filter(grep="a+")).read(project.call, 10)
+    (tail, tail_wants), (search, search_wants) = project.asked
+    assert (tail, tail_wants["level"], tail_wants["since"]) == ("logs_tail", "error", "5m")
+    assert (search, search_wants["query"], search_wants["regex"]) == ("logs_search", "a+", True)
+    assert not {"query", "regex"} & tail_wants.keys()
+
+
+@pytest.mark.parametrize(
+    ("style", "shown_as"),
+    [
+        (Style(), "dev | hi\n"),
+        (Style(has_prefix=False), "hi\n"),
+        (Style(has_time=True), f"{local_time(NOW.isoformat(), datetime.now().astimezone())} dev | hi\n"),
+        (Style(as_json=True), f'{{"process":"dev","at":"{NOW.isoformat()}","text":"hi"}}\n'),
+    ],
+)
+def test_lines_are_printed_as_they_are_wanted(style: Style, shown_as: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Printer(PLAIN, style=style).print([{"process": "dev", "at": NOW.isoformat(), "text": "hi"}])
+    assert capsys.readouterr().out == shown_as
+
+
+def test_the_time_of_a_line_is_local_and_has_its_date_on_another_day() -> None:
+    here = timezone(timedelta(hours=2))
+    now = datetime(2026, 11, 30, 0, 30, tzinfo=here)
+    assert local_time("2026-11-29T22:10:11.123Z", now) == "00:10:11.123"
+    assert local_time("2026-11-29T21:59:00Z", now) == "2026-11-29 23:59:00.000"
+    assert local_time("of another version", now) == "of another version"
+
+
+@pytest.mark.parametrize(("text", "sent"), [("10m", "600.0s"), ("90", "90.0s"), ("3d", "259200.0s")])
+def test_a_time_ago_is_sent_as_it_is(text: str, sent: str) -> None:
+    assert logs.moment(text) == sent
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-11-30T14:03", "2026-11-30 14:03:11", "2026-11-30", "2026-11-30T14:03:11+05:00", "14:03", "00:00:01"]
+)
+def test_a_time_without_a_zone_is_local_and_one_of_the_day_is_the_last(text: str) -> None:
+    now = datetime.now().astimezone()
+    sent = datetime.fromisoformat(logs.moment(text))
+    assert sent.tzinfo is not None
+    if text.count(":") and "-" not in text:
+        assert sent.strftime("%H:%M:%S").startswith(text)
+        assert timedelta() <= now - sent < timedelta(days=1, minutes=1)
+    else:
+        assert sent == datetime.fromisoformat(text).astimezone()
+
+
+@pytest.mark.parametrize("text", ["yesterday", "25:00", "", "-5m"])
+def test_what_is_no_time_to_look_back_to_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="neither a time"):
+        logs.moment(text)
 
 
 async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
@@ -508,7 +566,7 @@ async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
 ) -> None:
     answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
     project = Answers(lambda *_: next(answers))
-    reader, printer = logs.Reader("dev"), logs.Printer(PLAIN)
+    reader, printer = Reader("dev"), Printer(PLAIN)
     await logs.print_so_far(project.call, [reader], 10, printer)
     assert [await logs.print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
     assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
@@ -532,7 +590,7 @@ async def test_following_outlives_the_instance_and_says_so_once(
         return page()
 
     monkeypatch.setattr(logs, "AWAY_S", 0.0)
-    following = asyncio.create_task(logs.follow(Answers(answer), [logs.Reader(None)], logs.Printer(PLAIN)))
+    following = asyncio.create_task(logs.follow(Answers(answer), [Reader(None)], Printer(PLAIN)))
     async with asyncio.timeout(30):
         await back.wait()
     following.cancel()

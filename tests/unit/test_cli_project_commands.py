@@ -253,6 +253,30 @@ def test_logs_reads_each_named_script_once(brum: Brum, instance: Instance, proje
     assert [(arguments["process"], arguments["limit"]) for _, arguments in instance.asked] == [("dev", 2), ("web", 2)]
 
 
+@pytest.mark.parametrize(
+    ("options", "tool", "sent"),
+    [
+        (["--errors"], "logs_tail", {"level": "error", "limit": 100}),
+        (["--level", "warning", "-n", "5"], "logs_tail", {"level": "warning", "limit": 5}),
+        (["--since", "5m"], "logs_tail", {"since": "300.0s", "limit": 5_000}),
+        (["--grep", "li.e", "--since", "1h", "-n", "7"], "logs_search", {"query": "li.e", "regex": True, "limit": 7}),
+    ],
+)
+def test_logs_passes_its_filters_on(
+    brum: Brum, instance: Instance, project: Path, options: list[str], tool: str, sent: dict[str, Any]
+) -> None:
+    instance.answers = {tool: [page(1)]}
+    assert brum("logs", *options, "--json", "-d", str(project)).out == '{"n":1,"process":"dev","text":"line 1"}\n'
+    assert sent.items() <= instance.asked[0][1].items()
+
+
+@pytest.mark.parametrize("option", ["--since=soon", "--level=grave", "--grep=", "--errors --level=info"])
+def test_logs_refuses_filters_that_say_nothing(brum: Brum, instance: Instance, option: str) -> None:
+    with pytest.raises(SystemExit) as raised:
+        brum("logs", *option.split())
+    assert (raised.value.code, instance.asked) == (2, [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Path, number: signal.Signals) -> None:
     def last() -> dict[str, Any]:

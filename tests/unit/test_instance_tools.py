@@ -595,6 +595,16 @@ async def test_lines_are_chosen_by_level_with_the_whole_of_a_stack_trace(agent: 
     assert texts(await agent.call("logs_search", query="disk", level="warning")) == ["WARN disk is nearly full"]
 
 
+async def test_a_stack_trace_that_has_just_been_printed_is_chosen_by_level_as_a_whole(agent: Agent) -> None:
+    trace = ["Traceback (most recent call last):", '  File "/srv/app.py", line 3, in f', "    g()", "ValueError: no"]
+    (agent.directory / "trace").write_text("\n".join([*trace, ""]))
+    (agent.directory / "Procfile").write_text("on: cat trace; exec sleep 600\n")
+    cursor = (await agent.call("logs_tail"))["next_cursor"]
+    await agent.call("scripts_run", name="on", wait="none")
+    await agent.call("wait_for", process="on", log="ValueError")
+    assert texts(await agent.call("logs_tail", level="error", cursor=cursor)) == trace
+
+
 async def test_lines_are_chosen_by_time(agent: Agent) -> None:
     agent.manager.output.add("web", "stdout", "long ago", 1_000_000_000)
     await agent.call("scripts_run", name="quick", wait="exit")

@@ -51,7 +51,10 @@ COMMANDS: Final = (
     ),
     Command("ps", "", "show the scripts that run, or have run, in this project"),
     Command(
-        "logs", "[-f] [SCRIPT ...]", "print the output of the scripts; with -f also new lines", {"tail": "logs -f"}
+        "logs",
+        "[-f] [SCRIPT ...]",
+        "print the output of the scripts; with -f also new lines",
+        {"tail": "logs -f", "errors": "logs --errors", "grep": "logs --grep"},
     ),
     Command("restart", "[SCRIPT ...]", "restart all scripts that run, or only these"),
     Command(

@@ -176,6 +176,8 @@ class _Calls:
 
     async def lines(self, wanted: TailLogs, _context: CallContext) -> Answer:
         """For logs_tail and, with `SearchLogs`, for logs_search."""
+        if wanted.level is not None:  # a stack trace belongs to its error once its last line has come
+            await self._manager.errors_settled()
         if past := await self._past_of(wanted.process):
             return _lines(await past.lines(wanted))
         return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))

@@ -8,34 +8,35 @@ outlives the instance: lines lost between two requests are counted, and a new ru
 import argparse
 import asyncio
 import contextlib
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
 from typing import Any, Final
 
 from brummer.cli import options
-from brummer.cli.colour import Paint, Prefixes
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.interrupts import until_interrupted
+from brummer.cli.log_lines import Ask, Filter, Page, Printer, Reader, Style
 from brummer.cli.messages import say
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
-from brummer.contract.texts import lines_of
-from brummer.core.errors import BrummerError
+from brummer.contract.tools import PATTERN_LENGTH
+from brummer.core.errors import BrummerError, shown
+from brummer.settings import units
 
-DETAILS: Final = "Without an instance it prints what the last run has left, and the exit status is 3."
+DETAILS: Final = (
+    "Without an instance it prints what the last run has left, and the exit status is 3. All filters hold together."
+)
 
 LINES_MAX: Final = 5_000
 """The limit of one answer (`brummer.contract.tools`)."""
 PAGE: Final = 1_000
-PAGE_BYTES: Final = 262_144
-"""The largest answer (`brummer.contract.tools`); the default is for agents, who pay for each byte."""
 PAUSES_S: Final = (0.05, 0.1, 0.25)
 """After the first, second, and every further answer without lines."""
 AWAY_S: Final = 0.5
 """The interval of checks for an instance that does not run."""
 
-Ask = Callable[..., Awaitable[dict[str, Any]]]
-"""`Project.call` or `Project.left_behind`: the tool, and its arguments by name."""
+LINES: Final = 100
+"""The default number of lines: some screens of them."""
+LEVELS: Final = ("error", "warning", "info", "debug")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +47,51 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-n",
         "--lines",
         type=_lines,
-        default=100,
         metavar="N",
-        help=f"so many of the last lines (default 100, at most {LINES_MAX}, or as many as one answer holds)",
+        help=f"so many of the last lines (default {LINES}, with --since all; at most {LINES_MAX}, or as many as one"
+        " answer holds)",
     )
+    _add_filters(parser.add_argument_group("which lines"))
+    style = parser.add_argument_group("how")
+    style.add_argument("-t", "--timestamps", action="store_true", help="with the time of each line")
+    style.add_argument("--no-prefix", action="store_true", help="without the name of the script in front")
+    options.add_json(style, "print one JSON object for each line")
+
+
+def _add_filters(which: argparse._ArgumentGroup) -> None:
+    which.add_argument(
+        "--since",
+        type=moment,
+        metavar="TIME",
+        help="from then on: 10m, 2h, 14:03, or a date and time such as 2026-11-30T14:03; in local time",
+    )
+    serious = which.add_mutually_exclusive_group()
+    serious.add_argument("--level", choices=LEVELS, help="lines that are at least so serious")
+    serious.add_argument(
+        "--errors", action="store_const", const="error", dest="level", help="errors with their stack traces"
+    )
+    which.add_argument("--grep", type=_expression, metavar="REGEX", help="lines that match; (?i) in front ignores case")
+
+
+def moment(text: str) -> str:
+    """A time as the tools take it. They read a time without a zone as UTC; for people it is local."""
+    with contextlib.suppress(ValueError):
+        return f"{units.seconds(text)}s"
+    now = datetime.now().astimezone()
+    with contextlib.suppress(ValueError):
+        of_day = datetime.combine(now.date(), time.fromisoformat(text)).astimezone()
+        return (of_day if of_day <= now else of_day - timedelta(days=1)).isoformat()
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        what = f"{shown(text)} is neither a time, for example 14:03 or 2026-11-30T14:03, nor how long ago, such as 10m"
+        raise argparse.ArgumentTypeError(what) from None
+
+
+def _expression(text: str) -> str:
+    if not text or len(text) > PATTERN_LENGTH:
+        raise argparse.ArgumentTypeError(f"a regular expression has 1 to {PATTERN_LENGTH} characters")
+    return options.text(text)
 
 
 def _lines(text: str) -> int:
@@ -62,12 +104,15 @@ def run(chosen: argparse.Namespace) -> int:
     """0 also when Ctrl-C or SIGTERM ends the following."""
 
     async def show(project: Project) -> int:
-        readers = [Reader(script) for script in dict.fromkeys(chosen.scripts)] or [Reader(None)]
-        printer = Printer(options.paint(chosen), [reader.process for reader in readers if reader.process])
+        wanted = Filter(chosen.level, chosen.since, chosen.grep)
+        readers = [Reader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [Reader(None, wanted)]
+        names = [reader.process for reader in readers if reader.process]
+        printer = Printer(options.paint(chosen), names, _style(chosen))
+        count = _count(chosen)
         try:
-            await print_so_far(project.call, readers, chosen.lines, printer)
+            await print_so_far(project.call, readers, count, printer)
         except NothingRuns:
-            await print_so_far(project.left_behind, readers, chosen.lines, printer)
+            await print_so_far(project.left_behind, readers, count, printer)
             return EXIT_NOTHING_RUNS
         if chosen.follow:
             await until_interrupted(follow(project, readers, printer))
@@ -76,49 +121,14 @@ def run(chosen: argparse.Namespace) -> int:
     return with_project(chosen, show)
 
 
-@dataclass(slots=True)
-class Page:
-    """One answer. ``dropped``: lines after the last answer that are lost. ``omitted``: lines that did not fit."""
-
-    lines: list[dict[str, Any]]
-    dropped: int
-    omitted: int
-    is_of_new_run: bool
+def _style(chosen: argparse.Namespace) -> Style:
+    return Style(as_json=chosen.json, has_prefix=not chosen.no_prefix, has_time=chosen.timestamps)
 
 
-@dataclass(slots=True)
-class Reader:
-    """The lines of one process, or of all, from one answer to the next."""
-
-    process: str | None
-    cursor: str | None = None
-
-    async def read(self, ask: Ask, limit: int) -> Page:
-        answer = await ask("logs_tail", process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES)
-        dropped = answer.get("dropped", 0) if self.cursor else 0
-        self.cursor = str(answer.get("next_cursor", ""))
-        return Page(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
-
-
-async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
-    """Print the last lines of one process, or of all runs of a script."""
-    page = await Reader(process).read(project.call, count)
-    Printer(paint).print(page.lines)
-
-
-class Printer:
-    """Prints lines with their names in front; a terminal gets no control characters of theirs but colours."""
-
-    def __init__(self, paint: Paint, names: Sequence[str] = ()) -> None:
-        self._paint = paint
-        self._prefix = Prefixes(paint, names)
-
-    def print(self, lines: Sequence[dict[str, Any]]) -> None:
-        self._prefix.widen({str(line.get("process", "")) for line in lines})
-        for line in lines:
-            print(self._prefix(str(line.get("process", ""))), self._paint.foreign(str(line.get("text", ""))))
-        if lines:
-            sys.stdout.flush()
+def _count(chosen: argparse.Namespace) -> int:
+    if chosen.lines is not None:
+        return int(chosen.lines)
+    return LINES if chosen.since is None else LINES_MAX
 
 
 async def print_so_far(ask: Ask, readers: Sequence[Reader], count: int, printer: Printer) -> None:

@@ -11,9 +11,9 @@ import msgspec
 from brummer.cli import options
 from brummer.cli.background import NotStarted, start_in_background
 from brummer.cli.colour import Paint, shortened
-from brummer.cli.commands.logs import print_last_lines
 from brummer.cli.commands.ps import say_problems, show_processes
 from brummer.cli.instance_calls import NothingRuns
+from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import say
 from brummer.cli.process_table import Process, not_started, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, with_project

@@ -1,0 +1,121 @@
+"""Lines of output as commands read and print them: page by page with a cursor, with the name of the script in front."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from brummer.cli.colour import DIM, Paint, Prefixes
+from brummer.cli.project import Project
+from brummer.contract.texts import lines_of
+from brummer.core import json_text
+
+PAGE_BYTES: Final = 262_144
+"""The largest answer (`brummer.contract.tools`); the default is for agents, who pay for each byte."""
+
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+"""`Project.call` or `Project.left_behind`: the tool, and its arguments by name."""
+
+
+class Filter(NamedTuple):
+    """Which lines are wanted, in the words of `logs_tail` and `logs_search`. ``grep`` is a regular expression."""
+
+    level: str | None = None
+    since: str | None = None
+    grep: str | None = None
+
+    @property
+    def question(self) -> tuple[str, dict[str, Any]]:
+        """The tool, and its arguments."""
+        wanted: dict[str, Any] = {"level": self.level, "since": self.since}
+        if self.grep is None:
+            return "logs_tail", wanted
+        return "logs_search", {**wanted, "query": self.grep, "regex": True}
+
+
+EVERY_LINE: Final = Filter()
+
+
+@dataclass(slots=True)
+class Page:
+    """One answer. ``dropped``: lines after the last answer that are lost. ``omitted``: lines that did not fit."""
+
+    lines: list[dict[str, Any]]
+    dropped: int
+    omitted: int
+    is_of_new_run: bool
+
+
+@dataclass(slots=True)
+class Reader:
+    """The wanted lines of one process, or of all, from one answer to the next."""
+
+    process: str | None
+    wanted: Filter = EVERY_LINE
+    cursor: str | None = None
+
+    async def read(self, ask: Ask, limit: int) -> Page:
+        tool, arguments = self.wanted.question
+        answer = await ask(
+            tool, process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES, **arguments
+        )
+        dropped = answer.get("dropped", 0) if self.cursor else 0
+        self.cursor = str(answer.get("next_cursor", ""))
+        return Page(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
+
+
+class Style(NamedTuple):
+    """How lines are printed. ``as_json``: each as one JSON object, for programs."""
+
+    as_json: bool = False
+    has_prefix: bool = True
+    has_time: bool = False
+
+
+@dataclass(slots=True)
+class Printer:
+    """Prints lines; a terminal gets no control characters of theirs but colours. ``names``: those that may come, for
+    the width of the prefix.
+    """
+
+    paint: Paint
+    names: Sequence[str] = ()
+    style: Style = field(default_factory=Style)
+    _prefix: Prefixes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._prefix = Prefixes(self.paint, self.names)
+
+    def print(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Each has ``process``, ``at`` and ``text``."""
+        self._prefix.widen({str(line.get("process", "")) for line in lines})
+        today = datetime.now().astimezone()
+        for line in lines:
+            print(json_text.encode(line).decode() if self.style.as_json else self._shown(line, today))
+        if lines:
+            sys.stdout.flush()
+
+    def _shown(self, line: dict[str, Any], today: datetime) -> str:
+        parts = [self.paint.styled(local_time(str(line.get("at", "")), today), DIM)] if self.style.has_time else []
+        if self.style.has_prefix:
+            parts.append(self._prefix(str(line.get("process", ""))))
+        return " ".join([*parts, self.paint.foreign(str(line.get("text", "")))])
+
+
+def local_time(at: str, now: datetime) -> str:
+    """An RFC 3339 time as the time of day at the place of ``now``, to the millisecond; with its date if that is not
+    today's.
+    """
+    try:
+        time = datetime.fromisoformat(at).astimezone(now.tzinfo)
+    except ValueError:
+        return at
+    shown = time.isoformat(sep=" ", timespec="milliseconds")[: len("2026-11-30 14:03:11.123")]
+    return shown if time.date() != now.date() else shown[len("2026-11-30 ") :]
+
+
+async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
+    """Print the last lines of one process, or of all runs of a script."""
+    page = await Reader(process).read(project.call, count)
+    Printer(paint).print(page.lines)
