@@ -303,6 +303,16 @@ def test_logs_refuses_what_is_no_number_of_lines(
 # wait.
 
 
+@pytest.mark.parametrize(("matched", "status"), [(True, 0), (False, 4)])
+def test_wait_prints_the_answer_of_the_tool_as_json(
+    brum: Brum, instance: Instance, project: Path, *, matched: bool, status: int
+) -> None:
+    answer = {"matched": matched, "waited_s": 1.0, "process": process(status="running")}
+    instance.answers = {"wait_for": [answer]}
+    ran = brum("wait", "dev", "--json", "-d", str(project))
+    assert (ran.status, json.loads(ran.out), ran.err) == (status, answer, "")
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "out", "err"),
     [
@@ -535,6 +545,28 @@ def test_down_with_scripts_stops_these_and_leaves_the_instance(
     assert [arguments["name"] for _, arguments in instance.asked] == ["dev", "web", "wob"]
     assert {arguments["asked_by"] for _, arguments in instance.asked} == {"command line"}
     assert owner.process.poll() is None
+
+
+def test_down_prints_what_has_ended_as_json(brum: Brum, instance: Instance, project: Path, owner: Owner) -> None:
+    record = owner.publish()
+    stopped = process("dev", "stopped")
+    instance.answers = {"scripts_stop": [stopped, Failed("No script is called 'wob'", "not_found")]}
+    ran = brum("down", "dev", "wob", "--json", "-d", str(project))
+    failures = [{"name": "wob", "code": "not_found", "message": "No script is called 'wob'"}]
+    assert (ran.status, json.loads(ran.out)) == (1, {"processes": [stopped], "failures": failures})
+    ended = json.loads(brum("down", "--json", "-d", str(project)).out)["instance"]
+    assert (ended["instance_id"], ended["pid"], ended["directory"]) == (record.instance_id, record.pid, str(project))
+    nothing = brum("down", "--json", "-d", str(project))
+    assert (nothing.status, json.loads(nothing.out)["error"]["code"]) == (3, "nothing_runs")
+
+
+@pytest.mark.parametrize("command", [["ps"], ["wait", "dev"], ["down", "dev"]])
+def test_a_command_without_an_instance_prints_its_error_as_json_too(
+    brum: Brum, project: Path, command: list[str]
+) -> None:
+    ran = brum(*command, "--json", "-d", str(project))
+    error = json.loads(ran.out)["error"]
+    assert (ran.status, error["code"], ran.err) == (3, "nothing_runs", f"brum: {error['message']}\n")
 
 
 @pytest.mark.parametrize(("words", "number"), [([], signal.SIGTERM), (["--kill"], signal.SIGKILL)])

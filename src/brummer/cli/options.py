@@ -70,7 +70,7 @@ def parser(program: str, **settings: Any) -> Parser:
     return made
 
 
-def add_json(made: "argparse._ActionsContainer", what: str = "print JSON") -> None:
+def add_json(made: argparse.ArgumentParser, what: str = "print JSON") -> None:
     """Add ``--json``."""
     made.add_argument("--json", action="store_true", help=what)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.instance_calls import InstanceCalls, InstanceStopped, NothingRuns, Unanswered
-from brummer.cli.messages import say
+from brummer.cli.messages import print_json, say
 from brummer.contract.tools import DEFAULT_WAIT_S, READ_ONLY, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.discovery.directory import black_box_directory, instances_directory
@@ -200,9 +200,11 @@ def ids_at(place: Path, name: str | None) -> Iterator[str]:
     return (instance_id_for(directory, name) for directory in up_to_the_repository(place))
 
 
-def with_project(options: argparse.Namespace, use: Callable[[Project], Awaitable[int]], return_s: float = 0.0) -> int:
-    """Run a command of the project that ``--dir`` and ``--name`` choose; returns the exit status."""
-    project = Project(options.dir.resolve(), options.name, return_s)
+def with_project(chosen: argparse.Namespace, use: Callable[[Project], Awaitable[int]], return_s: float = 0.0) -> int:
+    """Run a command of the project that ``--dir`` and ``--name`` choose; returns the exit status. With ``--json`` an
+    error is printed as JSON, too.
+    """
+    project = Project(chosen.dir.resolve(), chosen.name, return_s)
 
     async def main() -> int:
         try:
@@ -212,9 +214,19 @@ def with_project(options: argparse.Namespace, use: Callable[[Project], Awaitable
 
     try:
         return loop.run(main())
-    except NothingRuns as error:
+    except BrummerError as error:
+        if getattr(chosen, "json", False):
+            print_json({"error": failure(error)})
         say(error.message)
+        return _exit_status(error)
+
+
+def _exit_status(error: BrummerError) -> int:
+    if isinstance(error, NothingRuns):
         return EXIT_NOTHING_RUNS
-    except CallFailed as error:
-        say(error.message)
-        return EXIT_WRONG if error.error_code == InvalidArguments.code else 1
+    return EXIT_WRONG if failure(error)["code"] == InvalidArguments.code else 1
+
+
+def failure(error: BrummerError) -> dict[str, str]:
+    """An error for programs, in the answer of a command."""
+    return {"code": error.error_code if isinstance(error, CallFailed) else error.code, "message": error.message}

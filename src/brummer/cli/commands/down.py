@@ -4,14 +4,15 @@ import argparse
 import asyncio
 import contextlib
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from brummer.cli import options
 from brummer.cli.colour import shortened
-from brummer.cli.messages import say
+from brummer.cli.messages import print_json, say
 from brummer.cli.process_table import processes_of
-from brummer.cli.project import CallFailed, Project, with_project
+from brummer.cli.project import CallFailed, Project, failure, with_project
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
 from brummer.host.exits import signal_process, watch_exit
@@ -44,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=options.duration, default=20.0, metavar="TIME", help="for the instance to end (default 20s)"
     )
+    options.add_json(parser, "print JSON: what has ended")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -53,15 +55,19 @@ def run(chosen: argparse.Namespace) -> int:
 
     async def end(project: Project) -> int:
         if chosen.scripts:
-            return max([await _stop(project, script) for script in chosen.scripts])
+            return await _stop_all(project, chosen.scripts, as_json=chosen.json)
         if project.find() is None and (lock := await asyncio.to_thread(project.unpublished_lock)):
             await _end_holder(project, lock, chosen.timeout, kill=chosen.kill)
             if project.find() is None:
-                print("it is down")
+                print_json({"instance": None}) if chosen.json else print("it is down")
                 return 0
         record = project.instance()
         await end_instance(record, chosen.timeout, kill=chosen.kill)
-        print(f"{record.name} is down")
+        if chosen.json:
+            ended = {"instance_id": record.instance_id, "name": record.name, "pid": record.pid}
+            print_json({"instance": {**ended, "directory": record.directory}})
+        else:
+            print(f"{record.name} is down")
         return 0
 
     return with_project(chosen, end)
@@ -94,16 +100,23 @@ def kill_holder(lock: Path, pid: int) -> bool:
     return False
 
 
-async def _stop(project: Project, script: str) -> int:
-    try:
-        answer = await project.call("scripts_stop", name=script, asked_by="command line")
-    except CallFailed as error:
-        say(error.message)
-        return 1
-    for process in processes_of({"processes": [answer]}):
-        already = " already" if answer.get("already_stopped") else ""
-        print(f"{shortened(process.name)} is {process.outcome}{already}")
-    return 0
+async def _stop_all(project: Project, scripts: Sequence[str], *, as_json: bool) -> int:
+    """1 if one can't be stopped; the others are stopped all the same."""
+    stopped, failures = [], []
+    for script in scripts:
+        try:
+            answer = await project.call("scripts_stop", name=script, asked_by="command line")
+        except CallFailed as error:
+            failures.append({"name": script, **failure(error)})
+            say(error.message)
+            continue
+        stopped.append(answer)
+        for process in [] if as_json else processes_of({"processes": [answer]}):
+            already = " already" if answer.get("already_stopped") else ""
+            print(f"{shortened(process.name)} is {process.outcome}{already}")
+    if as_json:
+        print_json({"processes": stopped, "failures": failures})
+    return 1 if failures else 0
 
 
 async def end_instance(record: Record, timeout_s: float, *, kill: bool) -> None:

@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     style = parser.add_argument_group("how")
     style.add_argument("-t", "--timestamps", action="store_true", help="with the time of each line")
     style.add_argument("--no-prefix", action="store_true", help="without the name of the script in front")
-    options.add_json(style, "print one JSON object for each line")
+    style.add_argument("--json", action="store_true", dest="json_lines", help="print one JSON object for each line")
 
 
 def _add_filters(which: argparse._ArgumentGroup) -> None:
@@ -122,7 +122,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _style(chosen: argparse.Namespace) -> Style:
-    return Style(as_json=chosen.json, has_prefix=not chosen.no_prefix, has_time=chosen.timestamps)
+    return Style(as_json=chosen.json_lines, has_prefix=not chosen.no_prefix, has_time=chosen.timestamps)
 
 
 def _count(chosen: argparse.Namespace) -> int:

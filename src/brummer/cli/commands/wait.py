@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from brummer.cli import options
 from brummer.cli.colour import shortened
-from brummer.cli.messages import say
+from brummer.cli.messages import print_json, say
 from brummer.cli.process_table import Process, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, Project, with_project
 from brummer.discovery.record import displayable
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=options.duration, default=30.0, metavar="TIME", help="default 30s; also 500ms, 2m, 1h"
     )
+    options.add_json(parser, "print JSON, the answer of wait_for")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -38,7 +39,10 @@ def run(chosen: argparse.Namespace) -> int:
         answer = await project.call("wait_for", process=chosen.script, timeout_s=chosen.timeout, **wanted)
         process = next(iter(processes_of({"processes": [answer["process"]]})), None) if answer.get("process") else None
         status, text = verdict(chosen.script, wanted, answer, process)
-        print(text) if status == 0 else say(text)
+        if chosen.json:
+            print_json(answer)
+        else:
+            print(text) if status == 0 else say(text)
         return status
 
     return with_project(chosen, wait, RETURN_S)
