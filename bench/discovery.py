@@ -43,7 +43,7 @@ LIVE = (1, 100, 1000)
 PAUSE_S = (0.02, 0.06)
 """Between tries, so that each meets a hub at rest."""
 IDLE_S = 90.0
-"""One wave of probes falls into it (`brummer.link.health.WAVE_S`)."""
+"""One wave of probes falls into it (`brummer.link.prober.WAVE_S`)."""
 
 SETTLE_S = 5.0
 IDLE_LINKS = (0, 20, 100)

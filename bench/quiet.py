@@ -27,7 +27,7 @@ RESCANS: Final = 2 / 60
 """The directory is read twice a minute (`brummer.discovery.registry.RESCAN_S`)."""
 
 WAVE: Final = LINKS * 4 / 90
-"""A probe for each link every ninety seconds (`brummer.link.health.WAVE_S`): dial, ask, read, close."""
+"""A probe for each link every ninety seconds (`brummer.link.prober.WAVE_S`): dial, ask, read, close."""
 
 ALLOWED_WAKEUPS: Final = 1.5 * (1 / BEAT_S + RESCANS + WAVE)
 """A second, with room for what shares the process."""

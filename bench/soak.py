@@ -31,7 +31,7 @@ PROCFILE: Final = "lines: while true; do echo tick; sleep 0.2; done\nnoop: true\
 WORKERS: Final = 12
 WARM_UP_S: Final = 5.0
 QUIET_S: Final = 7.0
-"""Spare connections close after five seconds of idleness (`brummer.pool.pool.SPARE_IDLE_S`)."""
+"""Spare connections close after five seconds of idleness (`brummer.pool.connections.SPARE_IDLE_S`)."""
 
 SAMPLE_EVERY_S: Final = 5.0
 ROWS: Final = 24

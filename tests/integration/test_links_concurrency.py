@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from brummer.pool.pool import SPARE_IDLE_S
+from brummer.pool.connections import SPARE_IDLE_S
 from brummer.settings.limits import DEFAULTS
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions

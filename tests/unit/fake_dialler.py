@@ -5,8 +5,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, cast
 
 from brummer.core.errors import TransportError
-from brummer.pool.lease import Lease, Purpose
-from brummer.pool.pool import Connections
+from brummer.pool.connections import Connections, Lease, Purpose
 from brummer.wire.http.connection import HttpConnection
 
 
@@ -26,7 +25,7 @@ class FakeConnection:
 
 
 class FakeDialler:
-    """A `brummer.pool.pool.Dialler`: each dial waits until `answer` or `refuse` ends it."""
+    """A `brummer.pool.connections.Dialler`: each dial waits until `answer` or `refuse` ends it."""
 
     keeps_idle = True
 
@@ -61,7 +60,7 @@ class FakeDialler:
 
 
 class User:
-    """A `brummer.pool.lease.Holder`."""
+    """A `brummer.pool.connections.Holder`."""
 
     def __init__(self, connections: Connections, purpose: Purpose = Purpose.CALL, flow: Hashable = None) -> None:
         self.lease = Lease(connections, purpose, flow, self)

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from brummer.calls.deadlines import GRACE_S, Deadlines
-from brummer.link.health import LATE_S
+from brummer.calls.caller import GRACE_S, Deadlines
+from brummer.link.prober import LATE_S
 from brummer.testing.virtual_time import VirtualLoop
 
 

@@ -12,10 +12,9 @@ from brummer.calls.caller import Caller
 from brummer.calls.outcomes import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
-from brummer.link.base import Transition
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import State, Transition
 from brummer.wire.http.server import Exchange
 
 from .fakes import FakeInstance, answer_with_arguments, respond

@@ -13,7 +13,8 @@ from brummer.link.status import LastError, LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Paused, Slept
 from brummer.peers.timeline import Timeline
-from brummer.pool.pool import Connections, Pool
+from brummer.pool.connections import Connections
+from brummer.pool.pool import Pool
 from brummer.settings.limits import Limits
 
 from .fake_dialler import FakeDialler, User

@@ -11,7 +11,8 @@ from brummer.health.observe import of_places
 from brummer.health.status import in_use, limits_in_force
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit, set_descriptor_limit
 from brummer.peers.instances import Instances
-from brummer.pool.pool import Busy, Connections
+from brummer.pool.connections import Connections
+from brummer.pool.pool import Busy
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.table import TABLE
 from brummer.settings.types import Setting

@@ -17,12 +17,13 @@ from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BadAnswer
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
-from brummer.link.health import Health
 from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
+from brummer.link.prober import Health
 from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
 from brummer.link.target import Target
-from brummer.pool.pool import SPARE_IDLE_S, Pool
+from brummer.pool.connections import SPARE_IDLE_S
+from brummer.pool.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import Reservations
 from brummer.wire.http.dialling import Sockets

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.lost_calls import RECONNECT_CAP_S
-from brummer.link.backoff import RECONNECT_BASE_S, delay_s
+from brummer.link.failures import RECONNECT_BASE_S, delay_s
 
 
 @pytest.mark.promise("backoff-is-bounded")

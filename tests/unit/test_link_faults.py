@@ -11,10 +11,9 @@ import pytest
 
 from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BrummerError, TooLarge
-from brummer.link import health
-from brummer.link.backoff import LOCAL_CAP_S
-from brummer.link.breaker import FAILURES
+from brummer.link import prober
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
+from brummer.link.failures import FAILURES, LOCAL_CAP_S
 from brummer.link.state import Event, State
 from brummer.link.target import Target
 from brummer.pool.pool import Busy
@@ -79,7 +78,7 @@ async def test_late_timers_of_our_own_accuse_nobody() -> None:
         instance.going.clear()
         waiting = asyncio.create_task(link.call(tool_call()))
         await asyncio.sleep(0)
-        for _ in range(health.MAX_LATENESS):
+        for _ in range(prober.MAX_LATENESS):
             link.health.fired(late_s=5.0)
         assert link.state is State.READY
         instance.going.set()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from brummer.core.errors import TransportError
+from brummer.pool.connections import Connections, Purpose, borrowed
 from brummer.pool.fair_queue import FairQueue
-from brummer.pool.lease import Purpose, borrowed
-from brummer.pool.pool import QUEUED_PER_CONNECTION, Busy, Connections, Pool
+from brummer.pool.pool import QUEUED_PER_CONNECTION, Busy, Pool
 from brummer.settings.limits import Limits
 
 from .fake_dialler import FakeDialler, User, settle

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from brummer.core.errors import BrummerError, TransportError
 from brummer.link.call import Call
-from brummer.link.probe import Probe
+from brummer.link.prober import Probe
 from brummer.link.state import State
-from brummer.pool.lease import Purpose
-from brummer.pool.pool import Busy, Connections, Pool
+from brummer.pool.connections import Connections, Purpose
+from brummer.pool.pool import Busy, Pool
 from brummer.settings.limits import Limits
 from brummer.testing.virtual_time import VirtualLoop
 from brummer.wire.http.server import Exchange

@@ -8,8 +8,8 @@ import pytest
 
 from brummer.discovery.record import Record
 from brummer.hub.recovery import PROBES_AT_ONCE
-from brummer.link.health import REMOTE_WAVE_S, WAVE_S
 from brummer.link.link import Link
+from brummer.link.prober import REMOTE_WAVE_S, WAVE_S
 from brummer.link.state import State
 from brummer.network.snapshot import Snapshot
 from brummer.network.wake import ClockSet, GoingToSleep

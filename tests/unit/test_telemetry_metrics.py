@@ -16,15 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from brummer.calls.outcomes import CallEnded, Ending
 from brummer.cli.start import is_valid
-from brummer.core.histogram import CALL_S, Histogram
+from brummer.core.events import CALL_S, Histogram
 from brummer.core.metrics import Family, Metric, Sample, merged
 from brummer.discovery.registry import Registry
 from brummer.host.clocks import SystemClock
 from brummer.host.http_token import TokenUnusable
 from brummer.instance import metrics as instance_metrics
 from brummer.instance.counting import CountedCalls
-from brummer.link.base import Transition
-from brummer.link.state import Event, State, next_state
+from brummer.link.state import Event, State, Transition, next_state
 from brummer.network.wake import ClockSet, Slept
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline

@@ -8,17 +8,16 @@ import asyncio
 from typing import ClassVar, Final
 
 from brummer.calls.call_run import Substitute
-from brummer.calls.deadlines import Deadlines
+from brummer.calls.caller import Deadlines
 from brummer.calls.outcomes import is_answer, outcome_of
 from brummer.core.errors import BrummerError, TimedOut, TransportError, Unreachable
 from brummer.host.real_system import REAL
 from brummer.host.system import System
-from brummer.link.base import BaseLink
 from brummer.link.call import Call
 from brummer.link.dialler import connect_timeout_s
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.peer import Peer
-from brummer.link.state import ENDED, Event, State
+from brummer.link.state import ENDED, BaseLink, Event, State
 from brummer.link.status import LastError, LinkStatus
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
@@ -157,7 +156,7 @@ class BasicLink(BaseLink):
 
 
 class _Try:
-    """A `brummer.calls.deadlines.Dated`."""
+    """A `brummer.calls.caller.Dated`."""
 
     def __init__(self, call: Call, task: asyncio.Task[bytes]) -> None:
         self._call = call

@@ -25,7 +25,7 @@ from brummer.link.errors import COME_BACK_S, NotBegun
 from brummer.link.peer import Peer
 from brummer.link.state import ENDED as ENDED_LINKS
 from brummer.link.state import State as LinkState
-from brummer.pool.lease import Lease, Purpose
+from brummer.pool.connections import Lease, Purpose
 from brummer.pool.pool import Busy
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
@@ -134,7 +134,7 @@ ENDED: Final = frozenset(state for state, events in TRANSITIONS.items() if not e
 class CallRun(RunningCall):
     """Calls ``on_result`` or ``on_error``, once, never before `start` returns and never after `cancel`.
 
-    The run is a `brummer.pool.lease.Holder`, a `brummer.link.parking.Parked` and a `brummer.calls.deadlines.Dated`.
+    The run is a `brummer.pool.connections.Holder`, a `brummer.link.parking.Parked` and a `Dated`.
     """
 
     __slots__ = (

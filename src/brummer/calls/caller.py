@@ -3,27 +3,97 @@
 Both paths drive the same `CallRun`. Nearly every call takes the fast one: its link is ready and a connection is idle,
 so it is sent on the spot, and the answer goes out in the turn of the loop in which it came in. A task, and what waits
 in it, would be a third of what a call costs us.
+
+All deadlines of one link share one timer. They count awake time (`brummer.core.clock`).
 """
 
 import asyncio
 import itertools
+import math
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from brummer.calls import refusals
 from brummer.calls.call_run import CallRun, Substitute
 from brummer.calls.cancellations import Cancellations
-from brummer.calls.deadlines import Deadlines
 from brummer.calls.outcomes import CallEnded, ending_of
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.link.call import Call
 from brummer.link.link import Link
+from brummer.link.prober import LATE_S
 from brummer.link.state import State
 from brummer.wire.mcp.tools import failed
 
 _next_key: Callable[[], str] = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
+
+GRACE_S: Final = 2.0
+"""What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
+
+D = TypeVar("D", bound="Dated")
+
+
+class Dated(Protocol):
+    """Something that must be over at a time on the loop's clock."""
+
+    @property
+    def due_s(self) -> float:
+        """It may move at any time, because it is read again when the timer fires."""
+
+    def postpone(self, due_s: float) -> None:
+        """It must not be over before that time."""
+
+    def expire(self) -> None:
+        """Its time has passed."""
+
+
+class Deadlines(Generic[D]):
+    """Any number of deadlines. The timer is set once in many calls: to add and drop one costs next to nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._dated: dict[D, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires_s = math.inf
+
+    def __len__(self) -> int:
+        return len(self._dated)
+
+    def all(self) -> list[D]:
+        return list(self._dated)
+
+    def add(self, dated: D, due_s: float) -> None:
+        """Watch one that is due then, or earlier than it was."""
+        self._dated[dated] = None
+        if due_s < self._fires_s:
+            self._set(due_s)
+
+    def drop(self, dated: D) -> None:
+        self._dated.pop(dated, None)
+
+    def close(self) -> None:
+        self._dated.clear()
+        self._set(math.inf)
+
+    def _set(self, due_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_s = due_s
+        self._timer = None if math.isinf(due_s) else self._loop.call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        now = self._loop.time()
+        if now - self._fires_s > LATE_S:
+            for dated in self._dated:
+                dated.postpone(now + GRACE_S)
+        try:
+            for dated in [dated for dated in self._dated if dated.due_s <= now]:
+                if dated in self._dated and dated.due_s <= now:  # the end of another may have moved it on
+                    self.drop(dated)
+                    dated.expire()
+        finally:  # a defect in one must not cost the others their deadlines
+            self._set(min((dated.due_s for dated in self._dated), default=math.inf))
 
 
 class Caller:

@@ -10,7 +10,7 @@ from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.link.state import State
-from brummer.pool.lease import borrowed
+from brummer.pool.connections import borrowed
 
 _log = logging.getLogger(__name__)
 

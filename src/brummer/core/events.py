@@ -1,15 +1,23 @@
-"""Hooks: code publishes a frozen event for each fact, and subscribers get it. Pure.
+"""Events: code publishes a frozen event for each fact, and subscribers get it, to log, trace or count it. Pure.
 
-Logic publishes and knows no subscriber; logs, metrics and traces subscribe.
+Logic publishes and knows no subscriber. Subscribers count from the start, in a `Histogram` or a `collections.Counter`;
+`brummer.core.metrics` describes what the numbers mean, and is imported only if metrics are asked for.
 """
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 E = TypeVar("E")
 
 _log = logging.getLogger(__name__)
+
+RECOVERY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 300.0)
+"""From a restart on this machine to a server that a person has to start again; 3 s is what a wake may take."""
+
+CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+"""The loop's own clock ticks in milliseconds; 30 s is what a call that waits for nothing may take."""
 
 
 class Hook(Generic[E]):
@@ -42,3 +50,22 @@ class Hook(Generic[E]):
                 subscriber(event)
             except Exception:  # noqa: BLE001 — the barrier: a listener must not stop the publisher
                 _log.exception("a subscriber failed")
+
+
+class Histogram:
+    """Counts in fixed buckets; ``bounds_s`` are their upper edges, and one more takes the rest."""
+
+    __slots__ = ("bounds_s", "counts", "sum_s")
+
+    def __init__(self, bounds_s: tuple[float, ...]) -> None:
+        self.bounds_s = bounds_s
+        self.counts = [0] * (len(bounds_s) + 1)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds_s, seconds)] += 1
+        self.sum_s += seconds
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)

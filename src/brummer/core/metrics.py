@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from brummer.core.histogram import Histogram
+from brummer.core.events import Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 

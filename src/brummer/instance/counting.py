@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from brummer.core.histogram import CALL_S, Histogram
+from brummer.core.events import CALL_S, Histogram
 from brummer.core.memory import Memory
 from brummer.instance.changes import Published
 from brummer.instance.ledger import Ledger
@@ -14,6 +14,9 @@ from brummer.wire.mcp.server import ToolCall, ToolServer
 
 FAILED: Final = b'"isError":true}'
 """How `brummer.wire.mcp.tools` ends a failed result."""
+
+FAMILIES_PATH: Final = b"/metrics.json"
+"""The path of an instance's metrics, on its own port; the token is needed."""
 
 
 class CountedCalls:

@@ -18,7 +18,6 @@ import msgspec
 from brummer import __version__
 from brummer.contract.tools import READ_ONLY
 from brummer.core.errors import BrummerError
-from brummer.core.histogram import FAMILIES_PATH
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
@@ -31,7 +30,7 @@ from brummer.host.memory import give_back, resident_bytes, trim
 from brummer.host.threads import start_all_threads
 from brummer.instance import ports
 from brummer.instance.black_box import BlackBoxWriter, Past
-from brummer.instance.counting import CountedCalls, Counting
+from brummer.instance.counting import FAMILIES_PATH, CountedCalls, Counting
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.instance.leftovers import succession

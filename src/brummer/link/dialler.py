@@ -20,7 +20,7 @@ RESERVED_DESCRIPTORS: Final = 8
 
 
 class LinkDialler:
-    """A `brummer.pool.pool.Dialler`. ``target`` returns the link's peer; ``reservations`` are for large answers."""
+    """A `Dialler` of the pool. ``target`` returns the link's peer; ``reservations`` are for large answers."""
 
     def __init__(
         self, target: Callable[[], Peer], reply_limit_bytes: int, reservations: Reservations | None, system: System

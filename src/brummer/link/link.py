@@ -9,7 +9,9 @@ other machines decide with the state table is in the header of `link/state.py`. 
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from brummer.core.errors import (
@@ -24,27 +26,65 @@ from brummer.core.errors import (
 from brummer.core.events import Hook
 from brummer.host.real_system import REAL
 from brummer.host.system import System
-from brummer.link import backoff
-from brummer.link.base import BaseLink, Transition
-from brummer.link.breaker import Breaker
+from brummer.link import failures
 from brummer.link.dialler import LinkDialler
 from brummer.link.errors import Impostor, RateLimited, Refused, ServerFull
-from brummer.link.health import Health
-from brummer.link.mailbox import Mailbox
+from brummer.link.failures import Breaker
 from brummer.link.parking import Parking
 from brummer.link.peer import Condition, Peer
-from brummer.link.probe import Probe
-from brummer.link.prober import Prober
-from brummer.link.state import AT_REST, ENDED, WATCHED, Event, State
+from brummer.link.prober import Health, Probe, Prober
+from brummer.link.state import AT_REST, ENDED, WATCHED, BaseLink, Event, State, Transition
 from brummer.link.status import LinkStatus, status_of
-from brummer.pool.lease import Dial
-from brummer.pool.pool import Connections, Pool
+from brummer.pool.connections import Connections, Dial
+from brummer.pool.pool import Pool
 from brummer.wire.http.connection import HttpConnection, Reservations
 
 _log = logging.getLogger(__name__)
 
 AFTER_DEFECT_S: Final = 1.0
 """So that a defect that comes back at once fills neither the log nor a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """``event`` has happened. ``target``: the peer of a new record."""
+
+    event: Event
+    reason: str
+    target: Peer | None = None
+
+
+class Mailbox:
+    """A message wakes the task. So does `wake`, without a message: something may have changed, and the task looks."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._woken = asyncio.Event()
+        self.wake = self._woken.set
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    def post(self, event: Event, reason: str, target: Peer | None = None) -> None:
+        self._messages.append(Message(event, reason, target))
+        self.wake()
+
+    def take(self) -> Message:
+        """The oldest message."""
+        return self._messages.popleft()
+
+    def acknowledge(self) -> None:
+        """What woke the task until now is done."""
+        self._woken.clear()
+
+    async def wait(self, timeout_s: float = math.inf) -> bool:
+        """Wait to be woken; False if the time was over first."""
+        try:
+            async with asyncio.timeout(None if math.isinf(timeout_s) else timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class Link(BaseLink):
@@ -245,11 +285,11 @@ class Link(BaseLink):
             await self._wait_to_dial(delay_s)
 
     def _backoff_s(self) -> float:
-        cap_s = backoff.cap_s(
+        cap_s = failures.cap_s(
             is_refused=isinstance(self.last_error, Refused) and not self.parking,
             is_near=isinstance(self.last_error, Shortage) or self.condition not in ("unknown", "gone"),
         )
-        return backoff.delay_s(self.attempts, self._rng, cap_s)
+        return failures.delay_s(self.attempts, self._rng, cap_s)
 
     async def _wait_to_dial(self, delay_s: float) -> None:
         self.next_dial_s = self.loop.time() + delay_s
@@ -300,7 +340,7 @@ class Link(BaseLink):
         """Dial again at once if the connection had held; one that comes and goes is dialled ever more slowly."""
         held_s = self.loop.time() - self.since_s
         self.apply(Event.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
-        self.attempts = 0 if held_s >= backoff.STABLE_S else self.attempts + 1
+        self.attempts = 0 if held_s >= failures.STABLE_S else self.attempts + 1
         if self.attempts > 1:
             await self._wait_to_dial(self._backoff_s())
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from brummer.core.errors import BrummerError
-from brummer.link.breaker import BreakerState
+from brummer.link.failures import BreakerState
 from brummer.link.peer import Condition
 
 if TYPE_CHECKING:

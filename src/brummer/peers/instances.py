@@ -15,9 +15,9 @@ from brummer.discovery.record import Record
 from brummer.foreign.peer import ForeignTarget
 from brummer.host.real_system import REAL
 from brummer.host.system import System
-from brummer.link.base import Transition
 from brummer.link.link import Link
 from brummer.link.peer import Peer
+from brummer.link.state import Transition
 from brummer.peers.instance_client import target_of
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.resolver import Resolver

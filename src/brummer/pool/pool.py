@@ -14,21 +14,16 @@ Three purposes, so that none can take everything: what the hub wants for itself 
 that wait for an event may hold their connections for hours, so they get half of all.
 """
 
-import asyncio
-import logging
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final
 
-from brummer.core.errors import BrummerError, ConnectionClosed
-from brummer.pool.fair_queue import FairQueue
-from brummer.pool.lease import Dial, Lease, Purpose
+from brummer.core.errors import BrummerError
+from brummer.pool.connections import Connections, Dial, Lane, Lease, Purpose, tell
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
-
-_log = logging.getLogger(__name__)
 
 QUEUED_PER_CONNECTION: Final = 4
 """Calls that may wait for each connection: a quick call has it for a millisecond or two; more are told to come back."""
@@ -38,10 +33,6 @@ RETRY_AFTER_S: Final = 0.25
 
 AWAY_RETRY_AFTER_S: Final = 1.0
 """A restart takes about that long."""
-
-SPARE_IDLE_S: Final = 5.0
-"""How long a connection beyond the first may be idle: longer than the gaps inside a burst of calls."""
-
 
 _CALLS: Final = (Purpose.CALL, Purpose.WAIT)
 
@@ -53,34 +44,12 @@ class Busy(BrummerError):
     transient = True
 
 
-class Dialler(Protocol):
-    """Connects to a peer, and proves its identity."""
-
-    @property
-    def keeps_idle(self) -> bool:
-        """The peer closes no connection for being idle: one that it closes is news."""
-
-    def __call__(
-        self, on_close: Callable[[HttpConnection], None], within_s: float | None
-    ) -> Coroutine[Any, Any, HttpConnection]:
-        """Raises `TransportError`. ``within_s``: the longest time for the proof."""
-
-
-@dataclass(slots=True)
-class Lane:
-    """The slots for one kind of calls to one peer, and the queue for them."""
-
-    limit: int
-    in_flight: int = 0
-    queue: FairQueue[Lease] = field(default_factory=FairQueue)
-
-
 @dataclass(slots=True)
 class Work:
     """What one decision wants done."""
 
     closes: list[HttpConnection] = field(default_factory=list)
-    dials: list[tuple["Connections", Purpose, Dial | None]] = field(default_factory=list)
+    dials: list[tuple[Connections, Purpose, Dial | None]] = field(default_factory=list)
     slots: list[Lease] = field(default_factory=list)
     connections: list[Lease] = field(default_factory=list)
 
@@ -213,14 +182,14 @@ class Pool:
         del self._wanting[user.purpose][user]
         self.wanted -= 1
 
-    def withdraw(self, peer: "Connections", purposes: Iterable[Purpose], most: int | None = None) -> list[Lease]:
+    def withdraw(self, peer: Connections, purposes: Iterable[Purpose], most: int | None = None) -> list[Lease]:
         """Leases that waited for a connection to this peer, and do not any more."""
         leases = [user for user in self._waiting_for(peer, purposes) if isinstance(user, Lease)][:most]
         for lease in leases:
             self._serve(lease)
         return leases
 
-    def _waiting_for(self, peer: "Connections", purposes: Iterable[Purpose]) -> list[Lease | Dial]:
+    def _waiting_for(self, peer: Connections, purposes: Iterable[Purpose]) -> list[Lease | Dial]:
         return [user for purpose in purposes for user in self._wanting[purpose] if user.connections is peer]
 
     # The decision.
@@ -293,7 +262,7 @@ class Pool:
         work.closes.append(connection)
         return True
 
-    def _idle_ones(self) -> list[tuple["Connections", HttpConnection]]:
+    def _idle_ones(self) -> list[tuple[Connections, HttpConnection]]:
         return [(peer, connection) for peer in self.peers for connection in peer.idle]
 
     # The action.
@@ -316,225 +285,7 @@ class Pool:
             peer.dial_for(purpose, own)
         for lease in work.slots:
             if lease.has_slot:
-                _tell(lease.holder.on_slot)
+                tell(lease.holder.on_slot)
         for lease in work.connections:
             if lease.connection is not None:
-                _tell(partial(lease.holder.on_connection, lease.connection))
-
-
-class Connections:
-    """The slots and connections to one peer. ``on_closed`` is called whenever one of them closes."""
-
-    def __init__(self, pool: Pool, name: str, dialler: Dialler, on_closed: Callable[[], None]) -> None:
-        self.pool = pool
-        self.name = name
-        self._dialler = dialler
-        self._on_closed = on_closed
-        self._loop = asyncio.get_running_loop()
-        limits = pool.limits
-        self.lanes = {
-            Purpose.CALL: Lane(min(limits.in_flight_per_instance, pool.for_calls)),
-            Purpose.WAIT: Lane(min(limits.waiting_per_instance, pool.for_waits)),
-        }
-        self.idle: list[HttpConnection] = []
-        self.busy: dict[HttpConnection, Purpose] = {}
-        self._own: set[HttpConnection] = set()
-        """Dialled for the hub itself, and neither closed nor given to calls yet."""
-        self.dialling = [0, 0, 0]
-        """Dials that are under way for calls, by purpose."""
-        self._dials: dict[asyncio.Task[HttpConnection], None] = {}
-        self._shrink: asyncio.TimerHandle | None = None
-        self.dials = 0
-        self.on_left: Callable[[], None] = lambda: None
-        """Called when the last one was closed by a server that may close what is idle, and may also be gone."""
-        self._needs_none = False
-        """That there is none has an innocent reason."""
-        pool.peers[self] = None
-
-    @property
-    def size(self) -> int:
-        """Those that are open, or being dialled for a call."""
-        return len(self.idle) + len(self.busy) + sum(self.dialling)
-
-    @property
-    def queued(self) -> int:
-        """Calls that wait for a slot."""
-        return sum(lane.queue.size for lane in self.lanes.values())
-
-    @property
-    def in_flight(self) -> int:
-        """Those that carry a call."""
-        return sum(purpose is not Purpose.OWN for purpose in self.busy.values())
-
-    @property
-    def in_use(self) -> bool:
-        """A call is under way, or about to be."""
-        return self.in_flight > 0 or any(self.dialling)
-
-    @property
-    def all(self) -> list[HttpConnection]:
-        return [*self.idle, *self.busy]
-
-    @property
-    def oldest(self) -> HttpConnection | None:
-        return min(self.all, key=lambda connection: connection.opened_at, default=None)
-
-    def usable(self, purpose: Purpose) -> int:
-        """Idle ones for this purpose: none for a wait while waits have all that they may have."""
-        pool = self.pool
-        return 0 if purpose is Purpose.WAIT and pool.in_use[purpose] >= pool.for_waits else len(self.idle)
-
-    def take_idle(self, purpose: Purpose) -> HttpConnection | None:
-        """The usable one that was used last, which is busy from now on."""
-        if not self.usable(purpose):
-            return None
-        connection = self.idle.pop()
-        self.busy[connection] = purpose
-        self.pool.idle -= 1
-        self.pool.in_use[purpose] += 1
-        return connection
-
-    @property
-    def are_lost(self) -> bool:
-        """None is left, and not because others wanted its place, or its server closes what is idle."""
-        return not self._needs_none and self.size == 0
-
-    def distrust(self) -> None:
-        """One could not be opened, or failed: that there is none has no innocent reason any more."""
-        self._needs_none = False
-
-    def dial(self, on_step: Callable[[], object], within_s: float | None = None) -> Dial:
-        """A new, proven connection for the hub itself; ``within_s``: the longest time for the proof."""
-        return Dial(self, on_step, within_s)
-
-    def add(self, connection: HttpConnection) -> None:
-        """Have calls use one that was dialled for the hub itself."""
-        self._needs_none = False
-        if connection in self._own:
-            self._own.remove(connection)
-            self.pool.in_use[Purpose.CALL] -= 1
-            self.take_back(connection)
-
-    def take_back(self, connection: HttpConnection) -> None:
-        """It carries nothing any more."""
-        pool = self.pool
-        purpose = self.busy.pop(connection, None)
-        if purpose is not None:
-            pool.in_use[purpose] -= 1
-        pool.idle += 1
-        self.idle.append(connection)
-        if pool.wanted:
-            pool.settle()
-        if len(self.idle) > 1 and self._shrink is None:
-            self._shrink = self._loop.call_later(SPARE_IDLE_S, self._on_shrink)
-
-    def evict(self, connection: HttpConnection) -> None:
-        """Take an idle one out, to be closed because its place is wanted."""
-        self.idle.remove(connection)
-        self.pool.idle -= 1
-        self._needs_none = self.size == 0
-
-    def drop_idle(self, keep: int = 0) -> None:
-        """Close those that carry no call. The oldest are kept, because they have proved their worth."""
-        for connection in sorted(self.idle, key=lambda connection: connection.opened_at)[keep:]:
-            connection.close()
-
-    def close(self) -> None:
-        """All of them, at once. Calls on them fail with `ConnectionClosed`; waiters find out for themselves."""
-        self._needs_none = False
-        waiting = self.pool.withdraw(self, Purpose)  # first, because each connection that closes makes room for a dial
-        for task in self._dials:
-            task.cancel()
-        self._dials.clear()
-        for connection in self.all:
-            connection.close()
-        if self._shrink is not None:
-            self._shrink.cancel()
-            self._shrink = None
-        for lease in waiting:
-            _tell(partial(lease.holder.on_no_connection, None))
-
-    def end(self) -> None:
-        """Nothing is called there any more."""
-        self.close()
-        self.pool.peers.pop(self, None)
-
-    def _on_shrink(self) -> None:
-        self._shrink = None
-        self.drop_idle(keep=1)
-
-    # Dialling.
-
-    def dial_for(self, purpose: Purpose, own: Dial | None) -> None:
-        """Start a dial for which there is room: the hub's own, or one for calls."""
-        self.dials += 1
-        task = self._loop.create_task(
-            self._dialler(self._on_connection_closed, own.within_s if own is not None else None)
-        )
-        if own is None:
-            self._dials[task] = None
-        task.add_done_callback(partial(self._dial_ended, purpose, own))
-        if own is not None:
-            own.begin(task)
-
-    def _dial_ended(self, purpose: Purpose, own: Dial | None, task: asyncio.Task[HttpConnection]) -> None:
-        pool = self.pool
-        pool.in_use[purpose] -= 1
-        outcome = _outcome(task)
-        if own is not None:
-            if not isinstance(outcome, BaseException):  # from now on it is as good as one for calls
-                self._own.add(outcome)
-                pool.in_use[Purpose.CALL] += 1
-            own.finish(outcome)
-        else:
-            self.dialling[purpose] -= 1
-            is_expected = self._dials.pop(task, self) is None
-            if isinstance(outcome, BaseException):
-                for lease in pool.withdraw(self, (purpose,), 1) if is_expected else ():
-                    _tell(partial(lease.holder.on_no_connection, outcome))
-            elif is_expected:
-                self._needs_none = False
-                self.take_back(outcome)
-            else:  # it leads to where the link does not lead any more
-                outcome.close()
-        pool.settle()
-
-    def _on_connection_closed(self, connection: HttpConnection) -> None:
-        purpose = self.busy.pop(connection, None)
-        if purpose is not None:
-            self.pool.in_use[purpose] -= 1
-        elif connection in self.idle:
-            self.idle.remove(connection)
-            self.pool.idle -= 1
-        elif connection in self._own:
-            self._own.remove(connection)
-            self.pool.in_use[Purpose.CALL] -= 1
-        else:  # it was never proven, or was evicted
-            self._on_closed()
-            return
-        if self.size == 0:
-            if connection.lacked_room:
-                self._needs_none = True
-            elif connection.was_hung_up and not self._dialler.keeps_idle:
-                self._needs_none = True
-                self.on_left()
-        self.pool.settle()
-        self._on_closed()
-
-
-def _outcome(task: asyncio.Task[HttpConnection]) -> HttpConnection | BaseException:
-    if task.cancelled():
-        return ConnectionClosed("the dial was dropped", sent=False)
-    error = task.exception()
-    if error is not None:
-        return error
-    connection = task.result()
-    return ConnectionClosed("it was closed at once", sent=False) if connection.closed else connection
-
-
-def _tell(tell: Callable[[], object]) -> None:
-    """A defect in one user of the pool costs no other user anything."""
-    try:
-        tell()
-    except Exception:  # noqa: BLE001 — the barrier
-        _log.exception("a user of the pool failed")
+                tell(partial(lease.holder.on_connection, lease.connection))

@@ -4,7 +4,7 @@ import logging
 
 from brummer.calls.outcomes import CallEnded
 from brummer.core.log import fields
-from brummer.link.base import Transition
+from brummer.link.state import Transition
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline, reasons_of
 

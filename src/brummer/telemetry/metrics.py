@@ -13,13 +13,12 @@ from typing import Final, get_args
 from brummer import __version__
 from brummer.calls.outcomes import CallEnded, Ending
 from brummer.contract.tools import BY_NAME
-from brummer.core.histogram import CALL_S, RECOVERY_S, Histogram
+from brummer.core.events import CALL_S, RECOVERY_S, Histogram
 from brummer.core.metrics import Family, Metric
 from brummer.discovery.registry import Registry
 from brummer.health.status import in_use, limits_in_force
-from brummer.link.base import Transition
-from brummer.link.breaker import BreakerState
-from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, Event, State
+from brummer.link.failures import BreakerState
+from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, Event, State, Transition
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline

@@ -13,7 +13,6 @@ from brummer.cli import options
 from brummer.cli.messages import print_json, say
 from brummer.cli.running_hubs import RunningHubs
 from brummer.core.errors import BrummerError
-from brummer.core.histogram import FAMILIES_PATH
 from brummer.core.metrics import Family, merged
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.record import Record
@@ -21,6 +20,7 @@ from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.host.pids import ProcessIdentity, same_namespace
 from brummer.hub import status_socket
+from brummer.instance.counting import FAMILIES_PATH
 from brummer.peers.instance_client import InstanceClient
 
 DETAILS: Final = (

@@ -21,8 +21,7 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.service import Hub, hub_on
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
-from brummer.link.base import Transition
-from brummer.link.state import State
+from brummer.link.state import State, Transition
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot
 from brummer.settings.limits import Limits
