@@ -143,6 +143,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Exceptions that reached the loop: defects, each of them."""
         self.steps = 0
         self._timers: list[tuple[float, int, _Timer]] = []
+        self._threads: set[Callable[[], None]] = set()
+        """The work of each simulated thread that has not ended."""
         """A heap. Tuples, because Python compares them without a call of its own for each pair."""
         self._timers_set = 0
         self.own_tasks: list[asyncio.Task[Any]] = []
@@ -204,9 +206,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._ready.extend(handles)
 
     def timers_of(self, process: Owner) -> list[str]:
-        """The timers that are set and will run in this process."""
+        """The timers that are set and will run in this process. A thread is none: the end of a program waits for it."""
         handles = (handle for _, _, handle in self._timers if not handle._cancelled)
-        return [repr(handle._callback) for handle in handles if handle._context.get(PROCESS) is process]
+        own = (handle._callback for handle in handles if handle._context.get(PROCESS) is process)
+        return [repr(callback) for callback in own if callback not in self._threads]
 
     # The methods that asyncio requires of a loop.
 
@@ -268,6 +271,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         done = self.create_future()
 
         def work() -> None:
+            self._threads.remove(work)
             if done.cancelled():
                 return
             try:
@@ -277,6 +281,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             else:
                 done.set_result(result)
 
+        self._threads.add(work)
         self.call_later(takes_s, work)
         return done
 
