@@ -1,6 +1,7 @@
 """Calls of a command to its instance: what is repeated, and how a lost, silent or stopped instance is reported."""
 
 import asyncio
+import logging
 from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
@@ -102,6 +103,18 @@ async def test_calls_share_one_connection_on_which_the_run_has_proven_its_identi
     assert [await ask(calls), await ask(calls)] == [{"n": 1}, {"n": 2}]
     assert instance.connections == 1
     assert instance.calls[0].key != instance.calls[1].key != ""
+
+
+async def test_the_log_has_each_call_and_each_lost_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await ask(calls_of(Instance(REFUSED, PROVEN, LOST, PROVEN, {"n": 1})))
+    logged = [record.__dict__["fields"] for record in caplog.records if "fields" in record.__dict__]
+    assert [(each["event"], each["code"]) for each in logged] == [
+        ("connection_failed", REFUSED.code),
+        ("call_lost", LOST.code),
+        ("call_ok", ""),
+    ]
+    assert {each["tool"] for each in logged[1:]} == {"scripts_status"}
 
 
 async def test_a_refused_connection_is_tried_again_until_the_instance_accepts_it() -> None:

@@ -6,6 +6,7 @@ forgotten the call, the call fails, and the error says that it may have run.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
@@ -15,10 +16,13 @@ import msgspec
 from brummer.cli.messages import say
 from brummer.contract.tools import READ_ONLY, REPEATABLE
 from brummer.core.errors import BadAnswer, BrummerError, TransportError
+from brummer.core.log import fields
 from brummer.discovery.record import Record
 from brummer.link.call import Call
 from brummer.link.errors import NotBegun, OutcomeUnknown
 from brummer.peers.instance_client import InstanceClient
+
+_log = logging.getLogger(__name__)
 
 NOTICE_S: Final = 2.0
 """An instance proves its identity within milliseconds; after this the command says what it waits for."""
@@ -82,7 +86,8 @@ class InstanceCalls:
             try:
                 async with asyncio.timeout(call.deadline_s):
                     result: dict[str, Any] = msgspec.json.decode(await client.call(call))
-                    return result
+                _log_end(call, client, "")
+                return result
             except TimeoutError:
                 _refuse_stopped(client)
                 why = f"{client.record.name} did not answer {tool} within {call.deadline_s:g} s"
@@ -95,6 +100,7 @@ class InstanceCalls:
                 lost = refusal
             except TransportError as error:
                 client.close()
+                _log_end(call, client, error.code)
                 if error.sent:
                     call.note_unanswered(client.target.generation)
                 lost = error
@@ -130,6 +136,7 @@ class InstanceCalls:
                         return await self._dialled()
                     except TransportError as error:
                         why = error.message
+                        _log.info("%s", why, extra=fields(event="connection_failed", code=error.code))
                     except NothingRuns:
                         if loop.time() >= return_until_s:
                             raise
@@ -148,6 +155,17 @@ class InstanceCalls:
     def _say_what_it_waits_for(self) -> None:
         name = self._client.record.name if self._client else "the instance"
         say(f"{name} does not answer yet; waiting for it")
+
+
+def _log_end(call: Call, client: InstanceClient, code: str) -> None:
+    """``code``: of the error that ended the request; empty if it was answered."""
+    took_ms = round((asyncio.get_running_loop().time() - call.started_s) * 1000, 3)
+    event, link = "call_lost" if code else "call_ok", client.record.instance_id
+    extra = fields(event=event, link=link, call=call.key, tool=call.tool, code=code, took_ms=took_ms)
+    template = "%s: call %s of %s ended %s after %g ms"
+    _log.log(
+        logging.INFO if code else logging.DEBUG, template, link, call.key, call.tool, code or "ok", took_ms, extra=extra
+    )
 
 
 def _may_have_run(call: Call, why: str) -> OutcomeUnknown:
