@@ -158,10 +158,10 @@ class Instance(Program):
 
     def published(self) -> Self:
         """Wait until it has announced itself, which it does once it can be called."""
-        announced = self.stderr.until("answers MCP at")
-        self.url = announced.split()[-1]
+        announced = self.stderr.until(") is running")
         instance_id = announced.partition("(")[2].partition(")")[0]
         self.record = json.loads((self._instances / f"{instance_id}.json").read_text())
+        self.url = self.record["url"]
         return self
 
     @property

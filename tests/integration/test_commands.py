@@ -430,14 +430,16 @@ def test_scripts_are_started_and_their_lines_carry_their_names(brum: Brum, shop:
 
 def test_lines_are_json_where_that_was_asked_for(brum: Brum, shop: Path) -> None:
     instance = brum.instance(shop, "--log-json", "hello")
-    line = json.loads(instance.stdout.line())
+    line = json.loads(instance.stdout.until('"text"'))
     assert (line["process"], line["stream"], line["text"]) == ("hello", "stdout", "hello from the script")
+    ended = json.loads(instance.stdout.until('"exited"'))
+    assert (ended["process"], ended["exit_code"]) == ("hello", 0)
 
 
 def test_an_unknown_script_is_named_and_the_others_run(brum: Brum, shop: Path) -> None:
     instance = brum.instance(shop, "helo", "hello")
     assert "hello" in instance.stderr.until("'helo'")
-    assert "hello from" in instance.stdout.line()
+    instance.stdout.until("hello from")
     instance.signal(signal.SIGTERM)
     assert instance.wait() == 1
 
@@ -456,14 +458,14 @@ def test_a_port_that_was_asked_for_is_taken_or_used(brum: Brum, shop: Path) -> N
 def test_the_project_is_here_if_nobody_says_otherwise(brum: Brum, shop: Path) -> None:
     command = ["env", "-C", str(shop), str(BRUM), "--no-tui", "hello"]
     program = brum.start(*command)
-    assert "shop" in program.stderr.until("answers MCP at")
-    assert "hello from" in program.stdout.line()
+    assert "shop" in program.stderr.until("is running")
+    program.stdout.until("hello from")
 
 
 def test_a_script_that_is_called_like_a_command_can_be_run(brum: Brum) -> None:
     project = brum.project("clash", {"Procfile": "ls: echo a script after all\n"})
     instance = brum.instance(project, "--", "ls")
-    assert "a script after all" in instance.stdout.line()
+    instance.stdout.until("a script after all")
 
 
 def test_a_project_without_scripts_says_so(brum: Brum) -> None:
@@ -508,7 +510,7 @@ def test_a_script_of_every_source_runs(brum: Brum, files: dict[str, str], script
     path = f"{tools}{os.pathsep}{os.environ['PATH']}"
     from_a_make = {"MAKEFLAGS": "w", "MAKELEVEL": "1"}
     instance = brum.instance(brum.project("sourced", files), script, PATH=path, **from_a_make)
-    assert says in instance.stdout.line()
+    instance.stdout.until(says)
     listed = json.loads(brum.run("call", instance.id, "scripts_list").stdout)["scripts"]
     assert [(item["name"], item["source"]) for item in listed] == [(script, next(iter(files)))]
 
@@ -549,7 +551,7 @@ def test_a_taken_port_for_http_is_named(brum: Brum) -> None:
 def test_an_impatient_user_who_presses_ctrl_c_twice_is_obeyed(brum: Brum) -> None:
     stubborn = f"{sys.executable} -c 'import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(99)'"
     instance = brum.instance(brum.project("stubborn", {"Procfile": f"mule: {stubborn}\n"}), "mule")
-    instance.stdout.line()
+    instance.stdout.until("mule | 1")
     instance.signal(signal.SIGINT)
     instance.stderr.until("stopping")
     instance.signal(signal.SIGINT)

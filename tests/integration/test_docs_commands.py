@@ -82,9 +82,9 @@ COMMANDS: dict[str, Fate] = {
     "make setup": MADE_BY_SETUP,
     "cd my-project && brum up": Runs(prints="ready", where="."),
     "brum ps": Runs(prints="dev", up=("dev",)),
-    "brum logs -f": Stays("dev | ready on http", up=("dev",)),
+    "brum logs -f": Stays("dev  | ready on http", up=("dev",)),
     "brum restart dev": Runs(prints="dev", up=("dev",)),
-    "brum dev": Stays("dev | ready on http"),
+    "brum dev": Stays("dev  | ready on http"),
     "brum mcp-config": Runs(prints="claude mcp add"),
     "brum ls": Runs(prints="my-project", up=("dev",)),
     "brum status": Runs(statuses=(0, 1)),  # 1: no hub runs, or one has a problem
@@ -142,7 +142,7 @@ COMMANDS: dict[str, Fate] = {
     "brum metrics": Runs(prints="brummer_scripts", up=("dev",)),
     "brum metrics --json": Runs(prints='"brummer_scripts"', up=("dev",)),
     "brum --mcp --metrics 127.0.0.1:9464": Stays('"serverInfo"', stdin=INITIALIZE),
-    "brum --metrics 127.0.0.1:9465": Stays("answers MCP at"),
+    "brum --metrics 127.0.0.1:9465": Stays("is running"),
     # docs/start.md
     'export PATH="$PWD/.venv/bin:$PATH"': Runs(),
     "brum --version": Runs(prints="brum"),

@@ -200,6 +200,9 @@ def test_following_goes_on_through_a_restart_and_ends_quietly(world: World) -> N
     following = world.brum.start(BRUM, "logs", "-f", "-n", "1", "-d", str(world.below), **world.settings)
     following.stdout.until("tick | tick")
     following.stdout.until("tick | tick")
+    assert world.type("restart", "tick", "--no-wait").status == 0
+    following.stdout.until("brum | tick was stopped")
+    following.stdout.until("brum | tick started (pid ")
     assert world.type("down").status == 0
     following.stderr.until("waiting for it to return")
     world.type("up", "tick", "--no-wait")

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 import pytest
@@ -26,6 +26,7 @@ from brummer.discovery.events import Appeared, Changed, Event, Gone
 from brummer.discovery.record import Record
 from brummer.hub import doctor, service
 from brummer.hub.doctor import Finding
+from brummer.instance.changes import Change, Kind, Published
 from brummer.instance.scripts import ScriptList
 from brummer.limit_tests.finding import Measured
 from brummer.logs.output import Batch, Line
@@ -556,9 +557,10 @@ class RunningInstance:
 
     def __init__(self, project: Path) -> None:
         self.record = RECORD
-        self.manager = SimpleNamespace(output=self)
+        self.manager = SimpleNamespace(output=self, changes=self)
         self.scripts = ScriptList(project)
         self.batches: list[Batch] = []
+        self.changes: list[Change] = []
         self.problems: list[BrummerError] = []
         self.signal = signal.SIGTERM
         self.started: list[str] = []
@@ -578,10 +580,15 @@ class RunningInstance:
     def follow(self, follower: Callable[[Batch], None]) -> None:
         self._follower = follower
 
+    def listen(self, listener: Callable[[Published], object]) -> None:
+        self._listener = listener
+
     async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
         self.started += names
         for batch in self.batches:
             self._follower(batch)
+        for change in self.changes:
+            self._listener(cast("Published", SimpleNamespace(change=change)))
         os.kill(os.getpid(), self.signal)
         return self.problems
 
@@ -606,9 +613,9 @@ def test_an_instance_prints_lines_with_their_names_until_a_signal(
     running.signal = number
     running.batches = [batch("dev", "\x1b[31mred\x1b[0m", plain="red"), batch("web", "one", "two", plain="x")]
     ran = brum("dev", "--port", "7000", "--name", "second", "-d", str(tmp_path), "--set", "ledger_entries=9")
-    assert (ran.status, ran.out) == (0, "dev | red\nweb | x\nweb | x\n")
+    assert (ran.status, ran.out) == (0, "dev  | red\nweb  | x\nweb  | x\n")
     assert ran.err.splitlines() == [
-        f"brum: shop ({RECORD.instance_id}) answers MCP at {RECORD.url}",
+        f"brum: shop ({RECORD.instance_id}) is running",
         "brum: scripts: dev, web; Ctrl-C stops everything",
         "brum: stopping",
     ]
@@ -626,13 +633,37 @@ def test_an_instance_prints_lines_as_json_if_wanted(brum: Brum, running: Running
     assert [json.loads(each) for each in ran.out.splitlines()] == [line]
 
 
+def change(kind: Kind, second: int = 0, **members: Any) -> Change:
+    return Change(1, f"2026-11-23T14:05:{second:02}.000Z", kind, "dev", "dev-1", **members)
+
+
+def test_an_instance_prints_what_happens_to_its_scripts(brum: Brum, running: RunningInstance) -> None:
+    running.changes = [
+        change("started", pid=42),
+        change("url", 1, urls=["http://localhost:80/"]),
+        change("ready", 2, urls=["http://localhost:80/"]),
+        change("failed", 4, exit_code=3, reason="port 80 is taken", next_restart_s=1.0),
+    ]
+    assert brum().out.splitlines() == [
+        "brum | dev started (pid 42)",
+        "brum | dev is ready at http://localhost:80/ (2.0 s)",
+        "brum | dev failed (exit 3, after 4.0 s): port 80 is taken; it starts again in 1 s",
+    ]
+    assert [json.loads(each)["kind"] for each in brum("--log-json").out.splitlines()] == [
+        "started",
+        "url",
+        "ready",
+        "failed",
+    ]
+
+
 def test_an_instance_keeps_the_colours_of_its_scripts_on_a_terminal(
     brum: Brum, running: RunningInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brummer.cli.colour.wants_colours", lambda *_, **__: True)
     running.batches = [batch("dev", "\x1b[31mred\x1b[2J", plain="red")]
     [line] = brum().out.splitlines()
-    assert line.endswith("dev |\x1b[0m \x1b[31mred\x1b[0m"), "the colour ends with the line, and nothing is cleared"
+    assert line.endswith("dev  |\x1b[0m \x1b[31mred\x1b[0m"), "the colour ends with the line, and nothing is cleared"
 
 
 def test_a_script_that_can_not_be_started_is_a_failure_of_the_instance(brum: Brum, running: RunningInstance) -> None:

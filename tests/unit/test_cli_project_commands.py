@@ -283,10 +283,37 @@ def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Pa
         os.kill(os.getpid(), number)
         return page(2)
 
-    instance.answers = {"logs_tail": [page(1), last]}
+    instance.answers = {"logs_tail": [page(1), last], "changes_since": [{"changes": [], "next_cursor": "g.0"}]}
     ran = brum("logs", "-f", "-d", str(project))
-    assert (ran.status, ran.out) == (0, "dev | line 1\ndev | line 2\n")
-    assert instance.asked[1][1]["cursor"] == "g.1"
+    assert (ran.status, ran.out) == (0, "dev  | line 1\ndev  | line 2\n")
+    assert [arguments.get("cursor") for tool, arguments in instance.asked if tool == "logs_tail"] == [None, "g.1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], "dev  | line 1\ndev  | line 2\nbrum | dev failed (exit 3)\ndev  | line 3\n"),
+        (["--no-prefix"], "line 1\nline 2\nline 3\n"),
+        (["--grep", "line"], "dev | line 1\ndev | line 2\ndev | line 3\n"),
+        (["web"], "dev  | line 1\ndev  | line 2\ndev  | line 3\n"),
+    ],
+)
+def test_logs_that_follow_show_what_happens_to_the_scripts_among_their_lines(
+    brum: Brum, instance: Instance, project: Path, options: list[str], shown: str
+) -> None:
+    def last() -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return at_second(2, 3)
+
+    def at_second(*numbers: int) -> dict[str, Any]:
+        answer = page(*numbers)
+        return {**answer, "lines": [{**line, "at": f"2026-11-23T14:05:0{line['n']}.000Z"} for line in answer["lines"]]}
+
+    failed = {"n": 1, "at": "2026-11-23T14:05:02.500Z", "kind": "failed", "process": "dev", "exit_code": 3}
+    changes = [{"changes": [], "next_cursor": "g.0"}, {"changes": [failed], "next_cursor": "g.1"}]
+    lines = [at_second(1), last]
+    instance.answers = {"logs_tail": lines, "logs_search": lines, "changes_since": changes}
+    assert brum("logs", "-f", *options, "-d", str(project)).out == shown
 
 
 @pytest.mark.parametrize("lines", ["many", "5001", "-1"])

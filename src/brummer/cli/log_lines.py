@@ -8,11 +8,15 @@ from typing import Any, Final, NamedTuple
 
 from brummer.cli.colour import DIM, Paint, Prefixes
 from brummer.cli.project import Project
+from brummer.cli.run_events import PREFIX, Event, RunEvents, shown
 from brummer.contract.texts import lines_of
 from brummer.core import json_text
 
 PAGE_BYTES: Final = 262_144
 """The largest answer (`brummer.contract.tools`); the default is for agents, who pay for each byte."""
+
+EVENTS: Final = 200
+"""In one answer: more than the scripts of a project have between two requests."""
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 """`Project.call` or `Project.left_behind`: the tool, and its arguments by name."""
@@ -65,6 +69,27 @@ class Reader:
         return Page(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
 
 
+@dataclass(slots=True)
+class EventReader:
+    """What happens to the scripts, as lines, from one answer to the next."""
+
+    events: RunEvents
+    cursor: str | None = None
+
+    async def skip_earlier(self, ask: Ask) -> None:
+        """Begin with what happens from now on."""
+        await self._changes(ask, limit=1)
+
+    async def read(self, ask: Ask) -> list[Event]:
+        return self.events.lines_of(await self._changes(ask, limit=EVENTS))
+
+    async def _changes(self, ask: Ask, limit: int) -> list[Event]:
+        answer = await ask("changes_since", cursor=self.cursor, limit=limit)
+        self.cursor = str(answer.get("next_cursor", ""))
+        changes: list[Event] = answer.get("changes", [])
+        return changes
+
+
 class Style(NamedTuple):
     """How lines are printed. ``as_json``: each as one JSON object, for programs."""
 
@@ -88,8 +113,8 @@ class Printer:
         self._prefix = Prefixes(self.paint, self.names)
 
     def print(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Each has ``process``, ``at`` and ``text``."""
-        self._prefix.widen({str(line.get("process", "")) for line in lines})
+        """Each has ``process``, ``at`` and ``text``; an event has a ``kind``, too."""
+        self._prefix.widen(set(map(_name, lines)))
         today = datetime.now().astimezone()
         for line in lines:
             print(json_text.encode(line).decode() if self.style.as_json else self._shown(line, today))
@@ -99,8 +124,14 @@ class Printer:
     def _shown(self, line: dict[str, Any], today: datetime) -> str:
         parts = [self.paint.styled(local_time(str(line.get("at", "")), today), DIM)] if self.style.has_time else []
         if self.style.has_prefix:
-            parts.append(self._prefix(str(line.get("process", ""))))
-        return " ".join([*parts, self.paint.foreign(str(line.get("text", "")))])
+            parts.append(self._prefix(_name(line)))
+        text = shown(line, self.paint) if "kind" in line else self.paint.foreign(str(line.get("text", "")))
+        return " ".join([*parts, text])
+
+
+def _name(line: dict[str, Any]) -> str:
+    """What stands in front of a line, or of an event."""
+    return PREFIX if "kind" in line else str(line.get("process", ""))
 
 
 def local_time(at: str, now: datetime) -> str:

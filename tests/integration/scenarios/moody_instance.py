@@ -43,7 +43,7 @@ async def serve(project: Path) -> int:
     tools = [tool("sleep", sleep), tool("hang", hang)]
     async with running_instance(Options(project), os.environ, further_tools=tools) as instance:
         record = instance.record
-        print(f"{record.name} ({record.instance_id}) answers MCP at {record.url}", file=sys.stderr, flush=True)
+        print(f"{record.name} ({record.instance_id}) is running", file=sys.stderr, flush=True)
         await ended.wait()
     return 0
 

@@ -1,4 +1,4 @@
-"""``brum``: run this project's instance, and print the output of its scripts."""
+"""``brum``: run this project's instance, and print the output of its scripts and what happens to them."""
 
 import argparse
 import asyncio
@@ -14,9 +14,11 @@ import msgspec
 from brummer.cli import options
 from brummer.cli.colour import Prefixes
 from brummer.cli.messages import say_later
+from brummer.cli.run_events import PREFIX, RunEvents, shown
 from brummer.core.background_writer import BackgroundWriter
 from brummer.core.errors import BrummerError
 from brummer.host import loop
+from brummer.instance.changes import Published
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.logs.output import Batch
 from brummer.settings.limits import Limits
@@ -38,6 +40,7 @@ async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer"
         _serving_metrics(chosen.metrics, instance) as problem,
     ):
         instance.manager.output.follow(printer.print)
+        instance.manager.changes.listen(printer.print_event)
         await _announce(instance)
         if problem is not None:
             say_later(problem.message)
@@ -81,7 +84,7 @@ def _end_on_signals(ended: asyncio.Event) -> None:
 
 async def _announce(instance: Instance) -> None:
     record = instance.record
-    say_later(f"{record.name} ({record.instance_id}) answers MCP at {record.url}")
+    say_later(f"{record.name} ({record.instance_id}) is running")
     listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
@@ -90,14 +93,15 @@ async def _announce(instance: Instance) -> None:
 
 
 class _Printer:
-    """Prints lines with the script's name in front, in a colour of its own on a terminal; with ``--log-json`` one JSON
-    object for each line.
+    """Prints lines with the script's name in front, in a colour of its own on a terminal, and what happens to the
+    scripts; with ``--log-json`` one JSON object for each line, and for each change as `changes_since` returns it.
     """
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self._as_json = chosen.log_json
         self._paint = options.paint(chosen)
-        self._prefix = Prefixes(self._paint)
+        self._prefix = Prefixes(self._paint, [PREFIX])
+        self._events = RunEvents()
         self._output = BackgroundWriter(sys.stdout, "standard output", WAITING_LIMIT)
         self._output.start()  # now, because a script may use up all threads
         self.close = self._output.flush
@@ -113,3 +117,11 @@ class _Printer:
             )
             lines = (f"{prefix} {text}" for text in texts)
         self._output.write("".join(f"{line}\n" for line in lines))
+
+    def print_event(self, published: Published) -> None:
+        """Print what happened to a script, if its output does not show it."""
+        if self._as_json:
+            self._output.write(f"{msgspec.json.encode(published.change).decode()}\n")
+            return
+        for line in self._events.lines_of([msgspec.to_builtins(published.change)]):
+            self._output.write(f"{self._prefix(PREFIX)} {shown(line, self._paint)}\n")

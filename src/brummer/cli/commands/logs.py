@@ -1,4 +1,4 @@
-"""``brum logs``: the output of the scripts, and with -f also new lines.
+"""``brum logs``: the output of the scripts, and with -f also new lines and what happens to the scripts.
 
 To follow, it asks repeatedly with a cursor: no tool of an instance blocks until the next line of any text. A request
 costs a tenth of a millisecond on an open connection, and there are at most four a second while no line comes. A cursor
@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
+from heapq import merge
 from typing import Any, Final
 
 from brummer.cli import options
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.interrupts import until_interrupted
-from brummer.cli.log_lines import Ask, Filter, Page, Printer, Reader, Style
+from brummer.cli.log_lines import Ask, EventReader, Filter, Page, Printer, Reader, Style
 from brummer.cli.messages import say
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
+from brummer.cli.run_events import PREFIX, RunEvents
 from brummer.contract.tools import PATTERN_LENGTH
 from brummer.core.errors import BrummerError, shown
 from brummer.settings import units
@@ -107,15 +109,18 @@ def run(chosen: argparse.Namespace) -> int:
         wanted = Filter(chosen.level, chosen.since, chosen.grep)
         readers = [Reader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [Reader(None, wanted)]
         names = [reader.process for reader in readers if reader.process]
-        printer = Printer(options.paint(chosen), names, _style(chosen))
+        events = EventReader(RunEvents(names)) if chosen.follow and _wants_events(chosen) else None
+        printer = Printer(options.paint(chosen), [*names, *([PREFIX] if events else [])], _style(chosen))
         count = _count(chosen)
         try:
+            if events:
+                await events.skip_earlier(project.call)
             await print_so_far(project.call, readers, count, printer)
         except NothingRuns:
             await print_so_far(project.left_behind, readers, count, printer)
             return EXIT_NOTHING_RUNS
         if chosen.follow:
-            await until_interrupted(follow(project, readers, printer))
+            await until_interrupted(follow(project, readers, printer, events))
         return 0
 
     return with_project(chosen, show)
@@ -123,6 +128,11 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _style(chosen: argparse.Namespace) -> Style:
     return Style(as_json=chosen.json_lines, has_prefix=not chosen.no_prefix, has_time=chosen.timestamps)
+
+
+def _wants_events(chosen: argparse.Namespace) -> bool:
+    """Not where only the text of lines is wanted."""
+    return chosen.grep is None and (chosen.json_lines or not chosen.no_prefix)
 
 
 def _count(chosen: argparse.Namespace) -> int:
@@ -141,17 +151,19 @@ async def print_so_far(ask: Ask, readers: Sequence[Reader], count: int, printer:
         say(f"{omitted} earlier lines are not shown: one answer can't hold them all")
 
 
-async def follow(project: Project, readers: Sequence[Reader], printer: Printer) -> None:
-    """Print new lines until it is cancelled. It waits for an instance that is away, and says so once."""
+async def follow(
+    project: Project, readers: Sequence[Reader], printer: Printer, events: EventReader | None = None
+) -> None:
+    """Print new lines and events until it is cancelled. It waits for an instance that is away, and says so once."""
     quiet, away = 0, ""
     while True:
         try:
-            has_lines = await print_news(project.call, readers, printer)
+            has_lines = await print_news(project.call, readers, printer, events)
         except BrummerError as error:
             has_ended = isinstance(error, NothingRuns)
             if has_ended and not away:
                 with contextlib.suppress(BrummerError):  # lines between the last request and the end, if they were kept
-                    await print_news(project.left_behind, readers, printer)
+                    await print_news(project.left_behind, readers, printer, events)
             if away != error.message:
                 away = error.message
                 say(f"{'its instance has ended' if has_ended else away}; waiting for it to return (Ctrl-C ends this)")
@@ -161,20 +173,26 @@ async def follow(project: Project, readers: Sequence[Reader], printer: Printer) 
         await asyncio.sleep(PAUSES_S[min(quiet, len(PAUSES_S) - 1)])
 
 
-async def print_news(ask: Ask, readers: Sequence[Reader], printer: Printer) -> bool:
-    """Print up to a page of new lines of each reader; whether there were any."""
+async def print_news(ask: Ask, readers: Sequence[Reader], printer: Printer, events: EventReader | None = None) -> bool:
+    """Print up to a page of new lines of each reader, and the events among them; whether there were any."""
+    happened = await events.read(ask) if events else []
     pages = [await reader.read(ask, PAGE) for reader in readers]
     if any(page.is_of_new_run for page in pages):
         say("the instance was restarted")
     elif dropped := max(page.dropped for page in pages):
         say(f"{dropped} lines are missing here: they came faster than they could be read")
     lines = _in_order(pages)
-    printer.print(lines)
-    return bool(lines)
+    printer.print(list(merge(lines, happened, key=_at)) if happened else lines)
+    return bool(lines or happened)
 
 
 def _in_order(pages: Sequence[Page]) -> list[dict[str, Any]]:
     return sorted((line for page in pages for line in page.lines), key=_number)
+
+
+def _at(line: dict[str, Any]) -> str:
+    """RFC 3339 in UTC, as instances write it, is in the order of its text."""
+    return str(line.get("at", ""))
 
 
 def _number(line: dict[str, Any]) -> int:
