@@ -61,6 +61,14 @@ quiet: sleep 300
 P = TypeVar("P", bound="Program")
 
 
+def tasks(commands: Mapping[str, str]) -> dict[str, str]:
+    """A project file with these scripts, for the shell, which `brum up` does not start unless they are called dev or
+    start.
+    """
+    listed = [{"label": name, "type": "shell", "command": command} for name, command in commands.items()]
+    return {".vscode/tasks.json": json.dumps({"tasks": listed})}
+
+
 class Lines:
     """A stream's lines. A thread reads them, so that waiting for one can be bounded."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Program, within
+from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Program, tasks, within
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -184,7 +184,7 @@ class Reader:
             "PYTHONDONTWRITEBYTECODE": "",
         }
         (brum.home / "elsewhere").mkdir()
-        brum.project("my-project", {"Procfile": PROCFILE, "server.py": SERVER_PY})
+        brum.project("my-project", {"server.py": SERVER_PY, **tasks(SCRIPTS)})
         brum.project("hello", {"Procfile": f"dev: {sys.executable} -u -m http.server 0 --bind 127.0.0.1\n"})
 
     def starts(self, command: str, where: str, **settings: Any) -> Program:
@@ -214,12 +214,12 @@ class Reader:
                 self.brum.run("down", "-d", directory, cwd=None, stdin=b"", **self.settings)
 
 
-PROCFILE = f"""\
-dev: {sys.executable} server.py
-web: echo compiled in 12 ms; exec {sys.executable} server.py
-worker: echo working; exec {sys.executable} server.py
-test: echo 3 passed
-"""
+SCRIPTS = {
+    "dev": f"{sys.executable} server.py",
+    "web": f"echo compiled in 12 ms; exec {sys.executable} server.py",
+    "worker": f"echo working; exec {sys.executable} server.py",
+    "test": "echo 3 passed",
+}
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def noisy(brum: Brum) -> Iterator[Path]:
 @pytest.mark.promise("bulkheads", "a-flood-displaces-itself")
 async def test_a_flood_is_bounded_and_harms_nobody(brum: Brum, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = brum.instance(brum.project("calm", {"Procfile": "idle: sleep 600\n"})).id
-    assert brum.run("up", cwd=noisy).status == 0
+    assert brum.run("up", "quiet", "--no-wait", cwd=noisy).status == 0
     instance = next(record for record in records(brum) if record["directory"] == str(noisy))
     instance_id = instance["instance_id"]
     memory = psutil.Process(instance["pid"])

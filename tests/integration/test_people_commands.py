@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Done, within
+from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Done, tasks, within
 
 SLOW_TO_END_PY = """\
 import http.server, pathlib, signal, time
@@ -35,15 +35,15 @@ print(f"ready on http://127.0.0.1:{server.server_port}/", flush=True)
 server.serve_forever()
 """
 
-PROCFILE = f"""\
-dev: {sys.executable} server.py
-tick: n=0; while true; do n=$((n+1)); echo "tick $n"; sleep 0.05; done
-hello: echo hello from the script
-slow: {sys.executable} slow.py
-fail: echo no route to the cellar; exit 3
-hidden: printf 'a\\342\\200\\256b\\342\\200\\213 \\342\\200\\250 \\327\\251\\n'
-colourful: printf '\\033[31mred\\033[0m \\033[2J\\033]0;title\\007end\\n'
-"""
+SCRIPTS = {
+    "dev": f"{sys.executable} server.py",
+    "tick": 'n=0; while true; do n=$((n+1)); echo "tick $n"; sleep 0.05; done',
+    "hello": "echo hello from the script",
+    "slow": f"{sys.executable} slow.py",
+    "fail": "echo no route to the cellar; exit 3",
+    "hidden": r"printf 'a\342\200\256b\342\200\213 \342\200\250 \327\251\n'",
+    "colourful": r"printf '\033[31mred\033[0m \033[2J\033]0;title\007end\n'",
+}
 
 
 class World:
@@ -51,7 +51,8 @@ class World:
 
     def __init__(self, brum: Brum, bytecode: Path) -> None:
         self.brum = brum
-        self.project = brum.project("shop", {"Procfile": PROCFILE, "server.py": SERVER_PY, "slow.py": SLOW_TO_END_PY})
+        files = {"server.py": SERVER_PY, "slow.py": SLOW_TO_END_PY, **tasks(SCRIPTS)}
+        self.project = brum.project("shop", files)
         self.below = self.project / "src" / "deep"
         self.below.mkdir(parents=True)
         compiled = {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
@@ -272,7 +273,7 @@ def test_a_file_in_the_middle_of_a_merge_is_named_with_its_line(world: World) ->
         done = world.type(*command, cwd=project)
         assert (done.status, done.stdout) == (1, "")
         assert "package.json:2: " in done.stderr
-    assert world.type("down", cwd=project).status == 0
+    assert world.type("down", cwd=project).status == 3, "no instance was started"
 
 
 def test_who_was_asked_to_end_and_takes_its_time_can_still_be_waited_for_and_killed(world: World) -> None:

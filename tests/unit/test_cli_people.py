@@ -180,23 +180,6 @@ def test_what_somebody_else_has_put_above_is_not_run(tmp_path: Path) -> None:
 # up.
 
 
-def listed(*names: str, autostart: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    return [{"name": name, **({"autostart": True} if name in autostart else {})} for name in names]
-
-
-@pytest.mark.parametrize(
-    ("scripts", "names"),
-    [
-        (listed("test", "start", "dev"), ["dev"]),
-        (listed("test", "start"), ["start"]),
-        (listed("test"), []),
-        (listed("dev", "web", "api", autostart=("web", "api")), ["web", "api"]),
-    ],
-)
-def test_what_runs_when_nobody_says_what(scripts: list[dict[str, Any]], names: list[str]) -> None:
-    assert up.default_scripts(scripts) == names
-
-
 async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(tool: str, arguments: dict[str, Any]) -> Any:
         if tool == "scripts_run" and arguments["name"] == "nope":

@@ -406,6 +406,7 @@ def test_up_starts_the_usual_script_of_an_instance_that_runs(
     brum: Brum, instance: Instance, project: Path, owner: Owner
 ) -> None:
     record = owner.publish()
+    (project / "justfile").write_text("test:\n  x\ndev:\n  x\n")
     instance.answers = {
         "scripts_list": [{"scripts": [{"name": "test"}, {"name": "dev"}]}],
         "scripts_run": [process("dev", "starting")],
@@ -414,22 +415,37 @@ def test_up_starts_the_usual_script_of_an_instance_that_runs(
     }
     ran = brum("up", "-d", str(project))
     assert (ran.status, first_words(ran.out)) == (0, ["NAME", "dev"])
-    assert ran.err == f"brum: {record.name} runs already ({record.directory})\n"
+    assert ran.err == f"brum: dev (from justfile)\nbrum: {record.name} runs already ({record.directory})\n"
     assert ("scripts_run", {"name": "dev", "wait": "none"}) in instance.asked
 
 
-@pytest.mark.parametrize(
-    ("scripts", "status", "said"),
-    [([], 1, "no scripts were found here"), ([{"name": "test"}], 0, "no script has been started yet; there is test")],
-)
-def test_up_says_what_could_be_started_where_nothing_usual_is(
-    brum: Brum, instance: Instance, project: Path, owner: Owner, scripts: list[Any], status: int, said: str
+@pytest.mark.parametrize("runs", [True, False], ids=["an instance runs", "none runs"])
+def test_up_lists_the_choices_where_no_rule_decides_and_starts_nothing(
+    brum: Brum, instance: Instance, project: Path, owner: Owner, started: "list[Started]", *, runs: bool
 ) -> None:
-    owner.publish()
-    instance.answers = {"scripts_list": [{"scripts": scripts}]}
+    if runs:
+        owner.publish()
+    (project / "Procfile").unlink()
+    (project / "justfile").write_text("build:\n  x\ntest:\n  x\n")
+    (project / "package.json").write_text("<<<<")
     ran = brum("up", "-d", str(project))
-    assert (ran.status, ran.out, ran.err.splitlines()[-1]) == (status, "", f"brum: {said}")
-    assert [tool for tool, _ in instance.asked] == ["scripts_list"]
+    assert (ran.status, first_words(ran.out)) == (5, ["NAME", "build", "test"])
+    assert [line.split()[1] for line in ran.err.splitlines()] == ["package.json:1:", "no"]
+    assert (instance.asked, started) == ([], [])
+
+
+def test_up_shows_no_more_choices_than_fit_on_a_screen(brum: Brum, project: Path) -> None:
+    (project / "justfile").write_text("".join(f"task{number}:\n  x\n" for number in range(60)))
+    ran = brum("up", "-d", str(project))
+    assert (ran.status, len(ran.out.splitlines()), "20 more" in ran.err) == (5, 41, True)
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["an instance runs", "none runs"])
+def test_up_fails_where_there_are_no_scripts(brum: Brum, project: Path, owner: Owner, *, runs: bool) -> None:
+    if runs:
+        owner.publish()
+    ran = brum("up", "-d", str(project))
+    assert (ran.status, ran.out, "no scripts were found" in ran.err) == (1, "", True)
 
 
 # up, in the background.
@@ -489,11 +505,15 @@ def test_up_starts_an_instance_and_waits_for_its_record(
 ) -> None:
     monkeypatch.setattr(Started, "has_ended", publishing(owner))
     monkeypatch.setattr(Started, "is_slower", is_slower)
-    instance.answers = {"scripts_list": [{"scripts": [{"name": "job"}]}]}
+    instance.answers = {
+        "scripts_list": [{"scripts": [{"name": "job"}]}],
+        "scripts_run": [process("job", "exited")],
+        "scripts_status": [{"processes": [process("job", "exited")]}],
+    }
     ran = brum("up", "-d", str(project))
     assert ran.status == 0
     [one] = started
-    assert ran.err.splitlines()[0] == (
+    assert ran.err.splitlines()[1] == (
         f"brum: {owner.record.name} runs in the background ({project}); brum down ends it, its log is {one.log}"
     )
     assert (one.directory, one.name, one.was_ended) == (project, None, is_slower)
@@ -514,7 +534,8 @@ def test_up_shows_the_last_words_of_an_instance_that_ends_at_once(
     monkeypatch.setattr(Started, "words", words)
     ran = brum("up", "-d", str(project))
     log = project / "shop.log"
-    assert ran == (1, "", f"brum: the instance ended at once: {shown} (log: {log})\n")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.splitlines()[1:] == [f"brum: the instance ended at once: {shown} (log: {log})"]
 
 
 @pytest.mark.parametrize(
@@ -542,7 +563,7 @@ def test_up_says_what_it_waits_for_and_gives_up_in_the_end(
     ran = brum("up", "-d", str(project))
     log = project / "shop.log"
     assert ran.status == 1
-    assert ran.err.splitlines() == [f"brum: {said}", f"brum: the instance does not start; its log is {log}"]
+    assert ran.err.splitlines()[1:] == [f"brum: {said}", f"brum: the instance does not start; its log is {log}"]
 
 
 def test_up_starts_no_instance_for_a_script_that_is_not_there(

@@ -326,7 +326,60 @@ def test_docker_gets_the_time_that_it_gives_its_containers(project: Project) -> 
     assert project.script("db").stop_timeout_s > 10
 
 
+def test_lines_for_development_are_read_in_place_of_those_for_production(project: Project) -> None:
+    project.write("Procfile", "web: puma\n")
+    assert project.shown() == {"web": "puma"}
+    project.write("Procfile.dev", "web: rails server\ncss: tailwindcss --watch\n")
+    assert project.shown() == {"web": "rails server", "css": "tailwindcss --watch"}
+    assert project.script("css").source == "Procfile.dev"
+
+
 # Workspaces.
+
+
+@pytest.mark.parametrize(
+    ("root", "manager"),
+    [
+        ({"package.json": {"workspaces": ["packages/*"]}, "yarn.lock": ""}, "yarn"),
+        ({"package.json": {"workspaces": ["packages/*"], "packageManager": "bun@1.2.0"}}, "bun"),
+        ({"package.json": {}, "pnpm-workspace.yaml": "packages: ['packages/*']\n"}, "pnpm"),
+        ({"package.json": {"workspaces": ["packages/*"]}}, "npm"),
+        ({"package.json": {}, "yarn.lock": ""}, "npm"),
+        ({"package.json": "<<<<<<<", "yarn.lock": ""}, "npm"),
+        ({"package.json": {"workspaces": ["*"]}, "yarn.lock": "", "packages/.git/HEAD": ""}, "npm"),
+    ],
+    ids=["lock file", "packageManager", "pnpm", "no lock file", "no workspace", "a broken file", "another repository"],
+)
+def test_a_package_is_run_by_the_manager_of_its_workspace(
+    tmp_path: Path, root: dict[str, object], manager: str
+) -> None:
+    for name, content in root.items():
+        Project(tmp_path).write(name, content)
+    package = Project(tmp_path / "packages" / "web")
+    package.write("package.json", {"scripts": {"dev": "vite"}})
+    assert package.shown() == {"dev": f"{manager} run dev"}
+    package.write("package.json", {"scripts": {"dev": "vite"}, "packageManager": "pnpm@9.0.0"})
+    assert package.shown() == {"dev": "pnpm run dev"}, "its own manager comes first"
+
+
+@pytest.mark.parametrize(
+    ("workspace", "command"),
+    [
+        ('members = ["packages/*"]', "uv run serve"),
+        ('members = ["**"]', "uv run serve"),
+        ('members = ["*"]', "serve"),
+        ('members = ["packages/*"]\nexclude = ["packages/api"]', "serve"),
+        ("members = 7", "serve"),
+    ],
+)
+def test_a_member_of_a_uv_workspace_is_run_by_uv(tmp_path: Path, workspace: str, command: str) -> None:
+    Project(tmp_path).write("pyproject.toml", f"[tool.uv.workspace]\n{workspace}\n")
+    member = Project(tmp_path / "packages" / "api")
+    member.write("pyproject.toml", '[project.scripts]\nserve = "api:serve"\n')
+    assert member.shown() == {"serve": command}
+    Project(tmp_path).write("pyproject.toml", "[tool.uv.workspace")
+    assert member.shown() == {"serve": "serve"}
+
 
 WORKSPACE = {
     "packages/web/package.json": {"name": "@shop/web", "scripts": {"dev": "vite", "predev": "x"}},

@@ -25,6 +25,8 @@ from brummer.host.locks import is_locked
 EXIT_WRONG: Final = 2
 EXIT_NOTHING_RUNS: Final = 3
 EXIT_TIMED_OUT: Final = 4
+EXIT_NOTHING_CHOSEN: Final = 5
+"""No rule says what to start."""
 
 LISTS: Final = frozenset({"scripts_list", "scripts_status"})
 """Tools that may return a list in several answers."""

@@ -8,24 +8,23 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli import options
+from brummer.cli import default_choice, options
 from brummer.cli.background import NotStarted, start_in_background
-from brummer.cli.colour import Paint, shortened
+from brummer.cli.colour import Paint
 from brummer.cli.commands.ps import say_problems, show_processes
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import say
-from brummer.cli.process_table import Process, not_started, processes_of
-from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, with_project
+from brummer.cli.process_table import Process, processes_of
+from brummer.cli.project import EXIT_NOTHING_CHOSEN, EXIT_TIMED_OUT, CallFailed, Project, with_project
 from brummer.instance.restart_policy import SHORT_S
 
 DETAILS: Final = (
-    "Without SCRIPT: those with autostart, else dev or start. The instance is started if none runs; scripts that run"
-    " already are left alone."
+    "Without SCRIPT, the first of these that exists: the scripts with autostart; all lines of Procfile.dev or Procfile;"
+    " dev, else start, of the package in which you stand; dev of every package of a workspace. If there is none, the"
+    " choices are listed, and the exit status is 5. The instance is started if none runs; scripts that run already are"
+    " left alone."
 )
-
-CONVENTIONAL: Final = ("dev", "start")
-"""Usual names of the script for daily work, the more common one first."""
 
 READY_S: Final = 30.0
 """The default time for a script to be ready."""
@@ -33,8 +32,6 @@ NOTICE_S: Final = 2.0
 """After this the command says what it waits for."""
 LAST_LINES: Final = 10
 """Lines that are shown of a script that failed."""
-NAMES_SHOWN: Final = 20
-"""As many names as fit on a screen."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +57,12 @@ def patience_s_of(chosen: argparse.Namespace) -> float | None:
 
 
 def run(chosen: argparse.Namespace) -> int:
+    scripts = chosen.scripts or default_choice.made(chosen.dir.resolve(), chosen.name)
+    if not scripts:
+        return EXIT_NOTHING_CHOSEN
+
     async def use(project: Project) -> int:
-        return await up(project, chosen.scripts, patience_s_of(chosen), options.paint(chosen))
+        return await up(project, scripts, patience_s_of(chosen), options.paint(chosen))
 
     return with_project(chosen, use)
 
@@ -73,27 +74,10 @@ async def up(project: Project, scripts: Sequence[str], timeout_s: float | None, 
     else:
         await start_in_background(project, scripts)
     try:
-        return await start_wanted(project, scripts, timeout_s, paint)
+        patience = Patience(timeout_s, await listed_scripts(project))
+        return await start_scripts(project, "scripts_run", scripts, patience, paint)
     except NothingRuns:
         raise NotStarted("the instance was ended meanwhile, by brum down or a signal") from None
-
-
-async def start_wanted(project: Project, scripts: Sequence[str], timeout_s: float | None, paint: Paint) -> int:
-    """Start these scripts, or those that are started by default. ``timeout_s`` None: see `Patience`."""
-    listed = await listed_scripts(project)
-    wanted = list(scripts) or default_scripts(listed)
-    if not wanted:
-        say(not_started(str(script.get("name")) for script in listed))
-        return 0 if listed else 1
-    return await start_scripts(project, "scripts_run", wanted, Patience(timeout_s, listed), paint)
-
-
-def default_scripts(listed: Sequence[dict[str, Any]]) -> list[str]:
-    """The scripts with autostart, else the conventional one, else none."""
-    names = [str(script.get("name")) for script in listed]
-    with_autostart = [name for name, script in zip(names, listed, strict=True) if script.get("autostart")]
-    conventional = [name for name in names if name == next(filter(names.__contains__, CONVENTIONAL), None)]
-    return with_autostart or conventional
 
 
 async def listed_scripts(project: Project) -> list[dict[str, Any]]:
@@ -184,5 +168,4 @@ async def _waited_for(project: Project, waiting: list[Process], patience: Patien
 
 
 def _names(processes: Sequence[Process]) -> str:
-    more = f" and {len(processes) - NAMES_SHOWN} more" if len(processes) > NAMES_SHOWN else ""
-    return ", ".join(shortened(process.name) for process in processes[:NAMES_SHOWN]) + more
+    return default_choice.shown([process.name for process in processes])

@@ -36,7 +36,8 @@ class Script(msgspec.Struct, frozen=True):
     ``environment`` and the lines of ``env_file`` (an absolute path, read at each start) are added to ours, the former
     wins. ``depends_on`` names scripts that must be ready, or have exited with 0, before this one starts.
     ``wants_terminal``: it gets a pseudo-terminal instead of pipes. ``max_restarts`` None: no limit but the crash-loop
-    rule.
+    rule. ``package``: the folder of the workspace's package to which it belongs; empty for the project's own scripts.
+    ``task``: its name in its own file, where ``name`` has a prefix.
     """
 
     name: str
@@ -53,6 +54,13 @@ class Script(msgspec.Struct, frozen=True):
     ready: Ready | None = None
     depends_on: tuple[str, ...] = ()
     wants_terminal: bool = False
+    package: str = ""
+    task: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """Without any prefix."""
+        return self.task or self.name
 
 
 class Problem(msgspec.Struct, frozen=True):

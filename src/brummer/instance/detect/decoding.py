@@ -41,6 +41,17 @@ def as_table(value: object, what: str) -> Table:
     return value
 
 
+def table_at(document: Table, path: tuple[str, ...]) -> Table | None:
+    """Empty when it is not there, None when something else stands in its place."""
+    table = document
+    for key in path:
+        inner = table.get(key, {})
+        if not isinstance(inner, dict):
+            return None
+        table = inner
+    return table
+
+
 def strings(value: object) -> list[str]:
     """Those of a list; nothing for anything else."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -30,7 +30,7 @@ DETECTORS: dict[str, tuple[str, ...]] = {
         *("Taskfile.yml", "taskfile.yml", "Taskfile.yaml", "taskfile.yaml"),
         *("Taskfile.dist.yml", "taskfile.dist.yml", "Taskfile.dist.yaml", "taskfile.dist.yaml"),
     ),
-    "procfile": ("Procfile",),
+    "procfile": ("Procfile.dev", "Procfile"),
     "pyproject": ("pyproject.toml",),
     "cargo_toml": ("Cargo.toml",),
     "go_mod": ("go.mod",),
@@ -72,12 +72,16 @@ def listing_of(project: Project) -> Listing:
                 if isinstance(found, Problem):
                     problems.append(found)
                 else:
-                    name = f"{detector.PREFIX}:{found.name}" if found.name in scripts else found.name
-                    scripts.setdefault(name, msgspec.structs.replace(found, name=name))
+                    script = _prefixed(found, detector.PREFIX) if found.name in scripts else found
+                    scripts.setdefault(script.name, script)
     if own:
         own.settle(scripts)
         problems[:0] = own.problems
     return Listing(scripts, tuple(problems))
+
+
+def _prefixed(script: Script, prefix: str) -> Script:
+    return msgspec.structs.replace(script, name=f"{prefix}:{script.name}", task=script.short_name)
 
 
 def _own(project: Project, problems: list[Problem]) -> "Declared | None":

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from brummer.instance.detect import BrokenFile, Problem, Script, yaml_outline
 from brummer.instance.detect.decoding import Table, as_table, json_table, strings
 from brummer.instance.detect.project import Project
 
 PREFIX = "npm"
+SOURCE = "package.json"
 PNPM_WORKSPACE = "pnpm-workspace.yaml"
 _BY_LOCK_FILE = {
     "bun.lock": "bun",
@@ -26,12 +29,12 @@ _RUN_BY_THE_MANAGER = frozenset(
 def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
     """One script per entry; those of a workspace's package are called ``package:script`` and run in its directory.
 
-    The manager is that of ``packageManager``, then of the lock file, then npm. What it runs by itself, before and after
-    an installation or another script, is left out.
+    The manager is that of ``packageManager``, then of the lock file, then that of the workspace around it, then npm.
+    What it runs by itself, before and after an installation or another script, is left out.
     """
     package = json_table(text)
     manager = _manager(package, project)
-    yield from _scripts(package, manager, "", source, project.directory)
+    yield from _scripts(package, manager, source, project.directory)
     labels: set[str] = set()
     for folder in _workspace_folders(package, source, project):
         if isinstance(folder, Problem):
@@ -43,12 +46,17 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         try:
             package = json_table(project.text(place))
             label = _label(package, folder, labels)
-            yield from _scripts(package, manager, f"{label}:", place, project.path(folder))
+            for found in _scripts(package, manager, place, project.path(folder)):
+                yield found if isinstance(found, Problem) else _of_package(found, label, folder)
         except BrokenFile as error:
             yield Problem(place, error.line, error.message)
 
 
-def _scripts(package: Table, manager: str, label: str, source: str, directory: str) -> Iterator[Script | Problem]:
+def _of_package(found: Script, label: str, folder: str) -> Script:
+    return replace(found, name=f"{label}:{found.name}", package=folder, task=found.name)
+
+
+def _scripts(package: Table, manager: str, source: str, directory: str) -> Iterator[Script | Problem]:
     scripts = as_table(package.get("scripts", {}), "scripts")
     whens = ("pre", "post") if manager != "yarn" else ()  # from its second version on it runs none of these
     hooks = {f"{when}{name}" for name in scripts for when in whens} | _RUN_BY_THE_MANAGER
@@ -56,14 +64,28 @@ def _scripts(package: Table, manager: str, label: str, source: str, directory: s
         if not isinstance(command, str):
             yield Problem(source, None, f"script {name!r} is not a string")
         elif name not in hooks:
-            yield Script(f"{label}{name}", [manager, "run", name], source, directory)
+            yield Script(name, [manager, "run", name], source, directory)
 
 
 def _manager(package: Table, project: Project) -> str:
+    if here := _manager_in("", package, project):
+        return here
+    for folder in project.above():
+        place = f"{folder}/{SOURCE}"
+        try:
+            package = json_table(project.text(place)) if project.exists(place) else {}
+        except BrokenFile:  # of a file that is not ours
+            continue
+        if "workspaces" in package or project.exists(f"{folder}/{PNPM_WORKSPACE}"):
+            return _manager_in(f"{folder}/", package, project) or "npm"
+    return "npm"
+
+
+def _manager_in(folder: str, package: Table, project: Project) -> str | None:
     field = package.get("packageManager")
     if isinstance(field, str) and (named := _MANAGER.match(field)):
         return named[1]
-    return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(file)), "npm")
+    return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(f"{folder}{file}")), None)
 
 
 def _label(package: Table, folder: str, labels: set[str]) -> str:

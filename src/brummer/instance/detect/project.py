@@ -59,6 +59,15 @@ class Project:
                 return found
         return None
 
+    def above(self) -> Iterator[str]:
+        """The directories above it, as ``..`` and so on, up to the root of its repository, if it has one."""
+        folder = "."
+        for _ in Path(self.directory).parents:
+            if self.exists(f"{folder}/.git"):
+                return
+            folder = ".." if folder == "." else f"../{folder}"
+            yield folder
+
     def text(self, name: str, *, lenient: bool = False) -> str:
         """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`.
 
