@@ -142,7 +142,7 @@ QUESTIONS: Final[list[tuple[str, dict[str, Any]]]] = [
     ("logs_tail", {"process": "lines", "limit": 500}),
     ("logs_search", {"query": "tick", "limit": 20}),
     ("changes_since", {"limit": 20}),
-    ("wait_for", {"process": "lines", "log": "tick"}),
+    ("wait_for", {"process": "lines", "log": "tick", "since": "1h"}),
     ("wait_for", {"log": "never", "timeout_s": 0.05}),
     ("scripts_run", {"name": "lines", "wait": "none"}),
     ("scripts_run", {"name": "noop", "wait": "exit"}),

@@ -59,7 +59,7 @@ def test_a_server_is_started_broken_understood_and_mended_in_few_calls_and_bytes
     assert server["status"] == "ready"
 
     (project / "server.js").write_text(BROKEN_JS)
-    agent.call("wait_for", process="dev", log="Failed running")
+    agent.call("wait_for", process="dev", log="Failed running", cursor=server["cursor"])
     happened = agent.call("changes_since")
     [error] = [change for change in happened["changes"] if change["kind"] == "error"]
     assert error["title"] == "ReferenceError: config is not defined"
@@ -69,7 +69,7 @@ def test_a_server_is_started_broken_understood_and_mended_in_few_calls_and_bytes
     (project / "server.js").write_text(SERVER_JS)
     again = agent.call("wait_for", process="dev", log="ready on", since=error["at"])
     assert again["matched"]
-    after = agent.call("changes_since", cursor=happened["next_cursor"])
+    after = agent.call("changes_since", cursor=happened["cursor"])
     assert [change["kind"] for change in after["changes"]] == ["url"]
 
     with capsys.disabled():

@@ -106,7 +106,7 @@ def test_a_killed_instance_is_told_of_by_the_hub_that_saw_it_and_by_one_that_did
     instance.stdout.until("I am quiet")
     assert hub.call("scripts_stop", instance=instance.id, name="quiet")["status"] == "stopped"
     tail = hub.call("logs_tail", instance=instance.id, process="tree1", limit=1)
-    cursor = tail["next_cursor"]
+    cursor = tail["cursor"]
     seen = [int(line["text"].split()[-1]) for line in tail["lines"]]
     last = killed(brum, instance, {1: seen[-1]} if seen else None)
 
@@ -146,9 +146,9 @@ def test_the_next_run_still_tells_of_the_one_before(brum: Brum, project: Path, h
     tail = hub.call("logs_tail", instance=second.id, process=process_id, limit=2)
     assert [line["process"] for line in lines_of(tail)] == ["tree2", "tree2"]
     assert tail["from"] == "black box"
-    rest = hub.call("logs_search", instance=second.id, process=process_id, query="line 1", cursor=tail["next_cursor"])
-    assert (rest["lines"], rest["next_cursor"]) == ([], tail["next_cursor"])
-    live = hub.call("logs_tail", instance=second.id, cursor=tail["next_cursor"])
+    rest = hub.call("logs_search", instance=second.id, process=process_id, query="line 1", cursor=tail["cursor"])
+    assert (rest["lines"], rest["cursor"]) == ([], tail["cursor"])
+    live = hub.call("logs_tail", instance=second.id, cursor=tail["cursor"])
     assert live["cursor_reset"] is True
     assert {line["process"] for line in lines_of(live)} == {"bad"}
 
@@ -173,7 +173,7 @@ def test_a_stopped_instance_is_told_of_as_far_as_it_has_come(brum: Brum, project
     assert told.get("from") == "black box", told
     assert told["instance"]["state"] != "gone"
     assert told["lines"] == live["lines"]
-    assert hub.call("logs_tail", instance=instance.id, cursor=told["next_cursor"])["lines"] == live["lines"]
+    assert hub.call("logs_tail", instance=instance.id, cursor=told["cursor"])["lines"] == live["lines"]
 
 
 def test_an_instance_that_left_nothing_behind_is_waited_for_as_ever(brum: Brum, project: Path, hub: Hub) -> None:
@@ -184,4 +184,4 @@ def test_an_instance_that_left_nothing_behind_is_waited_for_as_ever(brum: Brum, 
     call = {"name": "scripts_status", "arguments": {"instance": instance.id}}
     hub.send(json.dumps({"jsonrpc": "2.0", "id": "parked", "method": "tools/call", "params": call}).encode() + b"\n")
     brum.instance(project)
-    assert hub.answer_to("parked")["result"]["structuredContent"] == {"processes": []}
+    assert hub.answer_to("parked")["result"]["structuredContent"]["processes"] == []

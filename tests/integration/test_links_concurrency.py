@@ -36,7 +36,7 @@ async def one_call(client: Client, rng: random.Random, number: int) -> str:
         found = await client.call("logs_search", query=f"this is line {line}.")
         assert [entry["text"] for entry in found["lines"]] == [f"this is line {line}."]
     elif kind == "wait for a line":
-        match = await client.call("wait_for", process="lines", log=rf"^this is line {line}\.$")
+        match = await client.call("wait_for", process="lines", log=rf"^this is line {line}\.$", since="1h")
         assert (match["matched"], match["line"]["text"]) == (True, f"this is line {line}.")
     else:
         seconds = rng.choice((0.001, 0.02, 0.1))
@@ -58,7 +58,7 @@ async def test_a_thousand_calls_over_one_link_each_get_their_own_answer(brum: Br
     rng = random.Random(6)
     async with Client.running(BRUM, "--mcp", env=brum.environment) as client:
         await client.call("scripts_run", name="lines", wait="none")
-        assert (await client.call("wait_for", log=f"line {LINES}"))["matched"]
+        assert (await client.call("wait_for", log=f"line {LINES}", since="1h"))["matched"]
         [before] = (await client.links()).values()
         seen: list[dict[str, Any]] = []
         watching = asyncio.create_task(watch(client, seen))

@@ -73,7 +73,7 @@ async def test_what_was_in_flight_returns_from_the_next_run_or_says_unknown_at_o
 ) -> None:
     port = free_port()
     first = brum.instance(project, "dev", "-p", str(port))
-    assert (await client.call("wait_for", process="dev", log="run 1 is up"))["matched"]
+    assert (await client.call("wait_for", process="dev", log="run 1 is up", since="1h"))["matched"]
     waiting = asyncio.create_task(client.call("wait_for", process="dev", log="run 2 is up", timeout_s=60))
     mutating = [
         asyncio.create_task(client.call("scripts_run", name="slow", wait="exit", timeout_s=120)),

@@ -75,7 +75,7 @@ async def everything(client: Client, instance: str, process: str) -> tuple[list[
         page = await client.call("logs_tail", instance=instance, process=process, cursor=cursor, limit=5000)
         texts += [line["text"] for line in page["lines"]]
         gone += page["dropped"]
-        cursor = page["next_cursor"]
+        cursor = page["cursor"]
         if not page.get("more"):
             return texts, gone
 

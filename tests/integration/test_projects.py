@@ -78,7 +78,7 @@ class Driven:
         before = self._alive()
         run = self.call("scripts_run", name=name, timeout_s=BUILD_S)
         assert run["status"] == "ready", run
-        line = self.call("wait_for", process=name, log="ready on http", timeout_s=BUILD_S)["line"]["text"]
+        line = self.call("wait_for", process=name, log="ready on http", since="1h", timeout_s=BUILD_S)["line"]["text"]
         with urllib.request.urlopen(line.split()[-1], timeout=BUILD_S) as page:
             assert page.read() == b"<h1>hello</h1>"
         stopped = self.call("scripts_stop", name=name)

@@ -167,7 +167,7 @@ def test_an_instance_that_starts_later_is_found(brum: Brum) -> None:
 def test_waiting_everywhere_ends_with_the_first_match(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
     hub.call("scripts_run", instance="api", name="route", wait="none")
-    match = hub.call("wait_for", instance="*", log="this is route", timeout_s=WAIT_S)
+    match = hub.call("wait_for", instance="*", log="this is route", since="1h", timeout_s=WAIT_S)
     assert (match["matched"], match["what"], match["instance"]) == (True, "log", api.id)
     assert match["line"]["text"] == "this is route"
     assert match["incomplete"] == []

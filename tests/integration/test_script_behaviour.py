@@ -102,7 +102,7 @@ def test_who_ignores_term_prompts_or_reads_stdin_has_a_clear_end(brum: Brum) -> 
     }
     project = Project(brum, scripts)
     project.run("deaf", wait="none")
-    assert project.hub.call("wait_for", process="deaf", log="up")["matched"]
+    assert project.hub.call("wait_for", process="deaf", log="up", since="1h")["matched"]
     stopped = project.hub.call("scripts_stop", name="deaf")
     assert (stopped["status"], stopped["signal"], stopped["stop_asked_by"]) == ("stopped", "SIGKILL", "call")
     assert stopped["reason"] == "it did not end within 0.3 s of SIGTERM, so it was killed"

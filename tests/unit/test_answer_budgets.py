@@ -188,12 +188,12 @@ async def test_lines_fit_and_the_others_are_counted_or_follow_with_the_cursor(
     assert lines_of(content)[-1]["text"].startswith("399 ")
     if not query:
         assert len(content["lines"]) + content["omitted"] == 400
-    assert content["next_cursor"] in text_of(result)
-    seen, cursor, pages = [], f"{content['next_cursor'].rpartition('.')[0]}.0", 0
+    assert content["cursor"] in text_of(result)
+    seen, cursor, pages = [], f"{content['cursor'].split('.')[0]}.0.0", 0
     while pages < 20:
         page = (await raw(agent, "logs_tail", cursor=cursor, **arguments))["structuredContent"]
         seen += [line["n"] for line in lines_of(page)]
-        cursor, pages = page["next_cursor"], pages + 1
+        cursor, pages = page["cursor"], pages + 1
         if not page.get("more"):
             break
     assert seen == list(range(1, len(seen) + 1))
@@ -384,7 +384,7 @@ async def test_no_line_is_missing_if_many_scripts_have_lost_lines(agent: Agent) 
         agent.manager.output.add("web", "stdout", "x" * 10, 0)
     content = (await raw(agent, "logs_tail", cursor=log.cursor(0), limit=5_000))["structuredContent"]
     assert "cut" not in content
-    assert f".{lines_of(content)[-1]['n']}" in content["next_cursor"]
+    assert f".{lines_of(content)[-1]['n']}." in content["cursor"]
     assert content["dropped"] == 200
     assert content["dropped_of"].keys() < {f"some-script-with-a-long-name-{number:03}" for number in range(200)}
 
@@ -399,12 +399,12 @@ async def test_changes_fit_and_the_others_follow_with_the_cursor(agent: Agent) -
     last_n = agent.manager.changes.log.last_n
     newest = await raw(agent, "changes_since", limit=5_000)
     assert newest["structuredContent"]["omitted"]
-    assert newest["structuredContent"]["next_cursor"] in text_of(newest)
-    seen, cursor = [], f"{newest['structuredContent']['next_cursor'].rpartition('.')[0]}.0"
+    assert newest["structuredContent"]["cursor"] in text_of(newest)
+    seen, cursor = [], f"{newest['structuredContent']['cursor'].split('.')[0]}.0.0"
     while True:
         page = (await raw(agent, "changes_since", cursor=cursor, limit=5_000))["structuredContent"]
         seen += [change["n"] for change in page["changes"]]
-        cursor = page["next_cursor"]
+        cursor = page["cursor"]
         if not page.get("more"):
             break
     assert seen == list(range(1, last_n + 1))
@@ -419,7 +419,7 @@ async def test_the_last_lines_and_urls_of_a_noisy_script_fit(agent: Agent) -> No
     assert result["structuredContent"]["exit_code"] == 0
     assert result["structuredContent"]["last_lines"]
     assert text_of(result).startswith("noisy-1 exited ")
-    await raw(agent, "wait_for", log="http", process="noisy")
+    await raw(agent, "wait_for", log="http", process="noisy", since="1h")
     await raw(agent, "changes_since")
     await raw(agent, "scripts_status")
 
@@ -438,7 +438,7 @@ async def test_the_text_of_a_run_has_what_the_next_call_needs(agent: Agent) -> N
     broken = text_of(await raw(agent, "scripts_run", name="broken", wait="exit"))
     for needed in ("broken-1 failed", "exit_code 3", "about to fail"):
         assert needed in broken
-    waited = await raw(agent, "wait_for", process="server", log="on http")
+    waited = await raw(agent, "wait_for", process="server", log="on http", since="1h")
     assert waited["structuredContent"]["line"]["at"] in text_of(waited)
     assert "server-1 ready" in text_of(waited)
     happened = text_of(await raw(agent, "changes_since"))

@@ -106,7 +106,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         (["dev"], {"ready": True}),
         (["dev", "--ready"], {"ready": True}),
         (["dev", "--exit"], {"exit": True}),
-        (["dev", "--log", "x.*y"], {"log": "x.*y"}),
+        (["dev", "--log", "x.*y"], {"log": "x.*y", "since": "1970-01-01T00:00:00Z"}),
         (["dev", "--port", "80"], {"port": 80}),
     ],
 )
@@ -198,7 +198,7 @@ async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.
 async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {
         "scripts_status": {"processes": [process("dev", "failed", exit_code=3, pid=None)]},
-        "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "next_cursor": "g.1", "dropped": 0},
+        "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "cursor": "g.1", "dropped": 0},
     }
     project = Answers(lambda tool, _: answers.get(tool, {}))
     assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 1
@@ -462,7 +462,7 @@ def test_wait_prints_the_line_that_matched_without_its_tricks() -> None:
 
 def page(*numbers: int, process: str = "dev", **members: Any) -> dict[str, Any]:
     lines = [{"n": n, "process": process, "text": f"line {n}"} for n in numbers]
-    return {"lines": lines, "next_cursor": f"g.{max(numbers, default=0)}", "dropped": 0, **members}
+    return {"lines": lines, "cursor": f"g.{max(numbers, default=0)}", "dropped": 0, **members}
 
 
 async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:

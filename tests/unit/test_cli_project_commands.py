@@ -243,7 +243,7 @@ def test_a_list_whose_next_page_fails_is_a_failure(brum: Brum, instance: Instanc
 
 def page(*numbers: int, process: str = "dev") -> dict[str, Any]:
     lines = [{"n": n, "process": process, "text": f"line {n}"} for n in numbers]
-    return {"lines": lines, "next_cursor": f"g.{max(numbers)}", "dropped": 0}
+    return {"lines": lines, "cursor": f"g.{max(numbers)}", "dropped": 0}
 
 
 def test_logs_reads_each_named_script_once(brum: Brum, instance: Instance, project: Path) -> None:
@@ -283,7 +283,7 @@ def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Pa
         os.kill(os.getpid(), number)
         return page(2)
 
-    instance.answers = {"logs_tail": [page(1), last], "changes_since": [{"changes": [], "next_cursor": "g.0"}]}
+    instance.answers = {"logs_tail": [page(1), last], "changes_since": [{"changes": [], "cursor": "g.0"}]}
     ran = brum("logs", "-f", "-d", str(project))
     assert (ran.status, ran.out) == (0, "dev  | line 1\ndev  | line 2\n")
     assert [arguments.get("cursor") for tool, arguments in instance.asked if tool == "logs_tail"] == [None, "g.1"]
@@ -310,7 +310,7 @@ def test_logs_that_follow_show_what_happens_to_the_scripts_among_their_lines(
         return {**answer, "lines": [{**line, "at": f"2026-11-23T14:05:0{line['n']}.000Z"} for line in answer["lines"]]}
 
     failed = {"n": 1, "at": "2026-11-23T14:05:02.500Z", "kind": "failed", "process": "dev", "exit_code": 3}
-    changes = [{"changes": [], "next_cursor": "g.0"}, {"changes": [failed], "next_cursor": "g.1"}]
+    changes = [{"changes": [], "cursor": "g.0"}, {"changes": [failed], "cursor": "g.1"}]
     lines = [at_second(1), last]
     instance.answers = {"logs_tail": lines, "logs_search": lines, "changes_since": changes}
     assert brum("logs", "-f", *options, "-d", str(project)).out == shown

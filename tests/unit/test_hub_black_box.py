@@ -72,7 +72,7 @@ async def test_its_text_begins_with_where_it_is_from_and_has_the_cursor(boxes: B
     text = msgspec.json.decode(encoded)["content"][0]["text"].splitlines()
     assert text[0].startswith("[from the black box of shop-0123abcd, which is gone (died), written at ")
     assert text[1] == "00:00:00 dev | no route"
-    assert "next_cursor: generation-1.1" in text[-1]
+    assert "cursor: generation-1.1.1" in text[-1]
 
 
 @pytest.mark.parametrize("tool", ["logs_tail", "logs_search", "changes_since", "scripts_status"])
@@ -104,7 +104,7 @@ async def test_its_answers_fit_into_the_limit(boxes: BlackBoxes, shop: About, tm
     assert len(encoded) <= 32 * 1024
     content = msgspec.json.decode(encoded)["structuredContent"]
     assert "cut" not in content
-    assert "next_cursor" in content
+    assert "cursor" in content
 
 
 async def test_an_edited_file_is_shown_unchanged(boxes: BlackBoxes, shop: About, tmp_path: Path) -> None:

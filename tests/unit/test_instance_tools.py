@@ -144,7 +144,7 @@ async def test_one_that_does_not_stop_in_time_is_not_waited_for_any_longer(agent
     with (agent.directory / "Procfile").open("a") as procfile:
         procfile.write("deaf: trap '' TERM; echo up; while :; do sleep 0.01; done\n")
     await agent.call("scripts_run", name="deaf", wait="none")
-    await agent.call("wait_for", process="deaf", log="up")
+    await agent.call("wait_for", process="deaf", log="up", since="1h")
     stopping = asyncio.create_task(agent.call("scripts_stop", name="deaf"))
     run = agent.manager.current("deaf")
     assert run
@@ -188,7 +188,7 @@ async def test_a_very_long_last_line_is_cut_visibly(agent: Agent) -> None:
 
 async def cancelled_while_it_waits(agent: Agent, tool: str, *reason: str) -> None:
     call = asyncio.create_task(agent.call(tool, name="sleeper", wait="exit"))
-    await agent.call("wait_for", process="sleeper", log="up")
+    await agent.call("wait_for", process="sleeper", log="up", since="1h")
     call.cancel(*reason)
     await asyncio.wait([call])
 
@@ -209,7 +209,7 @@ async def test_a_call_cancelled_while_its_script_becomes_ready_leaves_it_and_the
     agent: Agent, tool: str
 ) -> None:
     call = asyncio.create_task(agent.call(tool, name="sleeper", wait="ready", timeout_s=60))
-    await agent.call("wait_for", process="sleeper", log="up")
+    await agent.call("wait_for", process="sleeper", log="up", since="1h")
     call.cancel()
     await asyncio.wait([call])
     again = await agent.call("scripts_run", name="sleeper", wait="none")
@@ -223,7 +223,7 @@ async def deaf(agent: Agent) -> str:
     with (agent.directory / "Procfile").open("a") as procfile:
         procfile.write("deaf: trap '' TERM; echo up; while :; do sleep 0.01; done\n")
     run = await agent.call("scripts_run", name="deaf", wait="none")
-    await agent.call("wait_for", process="deaf", log="up")
+    await agent.call("wait_for", process="deaf", log="up", since="1h")
     process_id: str = run["process_id"]
     return process_id
 
@@ -359,9 +359,9 @@ async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agen
     run = await agent.call("logs_tail", process="quick-2")
     assert sorted(texts(run)) == ["one", "two"]
     assert {line["stream"] for line in run["lines"]} == {"stdout", "stderr"}
-    assert texts(await agent.call("logs_tail", cursor=run["next_cursor"])) == []
+    assert texts(await agent.call("logs_tail", cursor=run["cursor"])) == []
     await agent.call("scripts_run", name="broken", wait="exit")
-    assert texts(await agent.call("logs_tail", cursor=run["next_cursor"])) == ["about to fail"]
+    assert texts(await agent.call("logs_tail", cursor=run["cursor"])) == ["about to fail"]
 
 
 @pytest.mark.promise("nothing-cut-silently")
@@ -414,10 +414,79 @@ async def test_a_catastrophic_expression_is_refused_soon(agent: Agent) -> None:
 
 
 @pytest.mark.promise("waits-block")
-async def test_waiting_for_a_line_finds_one_that_was_printed_before(agent: Agent) -> None:
+async def test_waiting_for_a_line_since_a_time_finds_one_that_was_printed_before(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
-    answer = await agent.call("wait_for", process="quick", log="^on", timeout_s=0)
+    answer = await agent.call("wait_for", process="quick", log="^on", since="1h", timeout_s=0)
     assert (answer["matched"], answer["what"], answer["line"]["text"]) == (True, "log", "one")
+
+
+@pytest.mark.promise("waits-block")
+async def test_without_a_cursor_waiting_for_a_line_finds_none_from_before_the_call(agent: Agent) -> None:
+    begin = (await agent.call("scripts_status"))["cursor"]
+    await agent.call("scripts_run", name="quick", wait="exit")
+    (agent.directory / "Procfile").write_text("quick: echo one more; exec sleep 600\n")
+    again = await agent.call("scripts_run", name="quick", wait="ready", timeout_s=0.2)
+    assert again["last_lines"] == ["one more"]
+    wanted = {"process": "quick", "log": "one", "timeout_s": 0}
+    assert (await agent.call("wait_for", **wanted))["matched"] is False
+    assert (await agent.call("wait_for", **wanted, cursor=again["cursor"]))["matched"] is False
+    assert (await agent.call("wait_for", **wanted, cursor=begin))["line"]["text"] == "one"
+
+
+async def test_the_cursor_of_a_wait_is_after_its_line_and_the_next_wait_finds_the_next(agent: Agent) -> None:
+    cursor = (await agent.call("scripts_run", name="sleeper", wait="none"))["cursor"]
+    for number in (1, 2, 3):
+        agent.manager.output.add("sleeper", "stdout", f"request {number}", 0)
+    found = []
+    for _ in range(3):
+        answer = await agent.call("wait_for", log="request", cursor=cursor, timeout_s=0)
+        found.append(answer["line"]["text"])
+        cursor = answer["cursor"]
+    assert found == ["request 1", "request 2", "request 3"]
+    last = await agent.call("wait_for", log="request", cursor=cursor, timeout_s=0)
+    assert (last["matched"], texts(await agent.call("logs_tail", cursor=last["cursor"]))) == (False, [])
+
+
+async def test_waiting_after_a_cursor_finds_lines_and_ends_of_runs_that_are_over(agent: Agent) -> None:
+    begin = (await agent.call("logs_tail"))["cursor"]
+    await agent.call("scripts_run", name="broken", wait="exit")
+    for wanted in ({"exit": True}, {"log": "about to fail"}):
+        match = await agent.call("wait_for", **wanted, cursor=begin, timeout_s=0)
+        assert match["process"]["process_id"] == "broken-1"
+        assert (await agent.call("wait_for", **wanted, cursor=match["cursor"], timeout_s=0))["matched"] is False
+
+
+async def test_waiting_after_a_cursor_of_another_generation_looks_at_all_lines_and_says_so(agent: Agent) -> None:
+    await agent.call("scripts_run", name="quick", wait="exit")
+    match = await agent.call("wait_for", log="one", cursor="another.7.7", timeout_s=0)
+    assert (match["matched"], match["cursor_reset"]) == (True, True)
+    assert (await agent.call("logs_tail", cursor="of-an-earlier-version.7"))["cursor_reset"] is True
+    assert (await agent.error("wait_for", log="one", cursor="nonsense"))["code"] == "invalid_arguments"
+
+
+async def test_every_answer_has_a_cursor_from_which_all_tools_go_on(agent: Agent) -> None:
+    async def news(cursor: str) -> tuple[list[str], list[str]]:
+        """The texts of the lines, and the kinds of the changes, after it."""
+        changes = (await agent.call("changes_since", cursor=cursor))["changes"]
+        return texts(await agent.call("logs_tail", cursor=cursor)), [change["kind"] for change in changes]
+
+    begin = (await agent.call("scripts_status"))["cursor"]
+    run = await agent.call("scripts_run", name="broken", wait="exit")
+    assert await news(begin) == (["about to fail"], ["started", "failed"])
+    for tool, arguments in (
+        ("scripts_status", {"name": "broken"}),
+        ("logs_search", {"query": "fail"}),
+        ("changes_since", {}),
+        ("wait_for", {"process": "broken", "exit": True}),
+        ("scripts_stop", {"name": "broken"}),
+    ):
+        assert (await agent.call(tool, **arguments))["cursor"] == run["cursor"], tool
+    assert await news(run["cursor"]) == ([], [])
+    restarted = await agent.call("scripts_restart", name="broken", wait="exit")
+    assert await news(run["cursor"]) == (["about to fail"], ["started", "failed"])
+    assert await news(restarted["cursor"]) == ([], [])
+    read = await agent.call("logs_tail", cursor=begin)
+    assert await news(read["cursor"]) == ([], ["started", "failed"] * 2)  # what was not read is still to come
 
 
 async def test_waiting_for_a_line_finds_one_that_comes_later_in_any_process(agent: Agent) -> None:
@@ -431,7 +500,7 @@ async def test_waiting_does_not_find_lines_of_an_earlier_run(agent: Agent) -> No
     await agent.call("scripts_run", name="quick", wait="exit")
     (agent.directory / "Procfile").write_text("quick: exec sleep 600\n")
     await agent.call("scripts_run", name="quick", wait="none")
-    answer = await agent.call("wait_for", process="quick", log="one", timeout_s=0.05)
+    answer = await agent.call("wait_for", process="quick", log="one", since="1h", timeout_s=0.05)
     assert (answer["matched"], answer["what"], answer["process"]["process_id"]) == (False, None, "quick-2")
 
 
@@ -485,7 +554,7 @@ async def test_a_script_that_is_called_as_a_run_of_another_is_meant_by_its_name(
     for name in ("quick", "quick"):
         await agent.call("scripts_run", name=name, wait="exit")
     await agent.call("scripts_run", name="quick-2", wait="none")
-    assert (await agent.call("wait_for", process="quick-2", log="another"))["matched"] is True
+    assert (await agent.call("wait_for", process="quick-2", log="another", since="1h"))["matched"] is True
     assert texts(await agent.call("logs_tail", process="quick-2")) == ["I am another"]
     assert [each["name"] for each in (await agent.call("scripts_status", name="quick-2"))["processes"]] == ["quick-2"]
     waiting = asyncio.create_task(agent.call("wait_for", process="quick-2", exit=True, timeout_s=0.2))
@@ -533,7 +602,7 @@ async def test_long_waits_report_progress(agent: Agent, monkeypatch: pytest.Monk
 
 
 async def test_what_happened_is_told_from_a_cursor_on(agent: Agent) -> None:
-    begin = (await agent.call("changes_since"))["next_cursor"]
+    begin = (await agent.call("changes_since"))["cursor"]
     await agent.call("scripts_run", name="broken", wait="exit")
     answer = await agent.call("changes_since", cursor=begin)
     assert [(change["kind"], change["process_id"]) for change in answer["changes"]] == [
@@ -542,7 +611,7 @@ async def test_what_happened_is_told_from_a_cursor_on(agent: Agent) -> None:
     ]
     assert answer["changes"][1]["last_lines"] == ["about to fail"]
     assert "last_lines" not in answer["changes"][0]
-    assert (await agent.call("changes_since", cursor=answer["next_cursor"]))["changes"] == []
+    assert (await agent.call("changes_since", cursor=answer["cursor"]))["changes"] == []
 
 
 TRACE = """
@@ -599,9 +668,9 @@ async def test_a_stack_trace_that_has_just_been_printed_is_chosen_by_level_as_a_
     trace = ["Traceback (most recent call last):", '  File "/srv/app.py", line 3, in f', "    g()", "ValueError: no"]
     (agent.directory / "trace").write_text("\n".join([*trace, ""]))
     (agent.directory / "Procfile").write_text("on: cat trace; exec sleep 600\n")
-    cursor = (await agent.call("logs_tail"))["next_cursor"]
+    cursor = (await agent.call("logs_tail"))["cursor"]
     await agent.call("scripts_run", name="on", wait="none")
-    await agent.call("wait_for", process="on", log="ValueError")
+    await agent.call("wait_for", process="on", log="ValueError", cursor=cursor)
     assert texts(await agent.call("logs_tail", level="error", cursor=cursor)) == trace
 
 
@@ -675,14 +744,14 @@ async def test_an_answer_keeps_to_the_bytes_it_was_given_and_says_what_it_left_o
     assert texts(newest)[-1].startswith("099")
     assert newest["omitted"] == 100 - len(newest["lines"])
     assert len(msgspec.json.encode(newest["lines"])) <= 2000
-    on = await agent.call("logs_tail", limit_bytes=2000, cursor="gen.0")
+    on = await agent.call("logs_tail", limit_bytes=2000, cursor="gen.0.0")
     assert (texts(on)[0][:3], on["more"]) == ("000", True)
 
 
 async def test_waiting_for_a_line_does_not_find_one_from_before_the_time_given(agent: Agent) -> None:
     (agent.directory / "Procfile").write_text("on: echo ready; sleep 0.4; echo ready again; sleep 600\n")
     await agent.call("scripts_run", name="on", wait="none")
-    first = await agent.call("wait_for", process="on", log="ready")
+    first = await agent.call("wait_for", process="on", log="ready", since="1h")
     assert first["line"]["text"] == "ready"
     while Stamp()(time.time()) == first["line"]["at"]:  # a line of this very millisecond counts
         await asyncio.sleep(0)

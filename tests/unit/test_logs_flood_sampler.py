@@ -86,11 +86,11 @@ def test_nothing_is_left_out_of_one_line_however_long() -> None:
 
 
 def everything(output: Output, process: str | None) -> Iterator[Page[Line]]:
-    cursor, more = "gen.0", True
+    cursor, more = "gen.0.0", True
     while more:
         page = output.log.read(cursor, 7, process=process)
         yield page
-        cursor, more = page.next_cursor, page.more
+        cursor, more = page.cursor, page.more
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=30), st.integers(5, 400))

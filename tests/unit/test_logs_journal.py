@@ -264,7 +264,7 @@ def test_changes_that_are_gone_in_between_are_counted_there(tmp_path: Path) -> N
     files.write([], [(n, {}, facts()) for n in (2, 3, 3, 7, 8)], LostLines(), is_last=True)
     kept = box(tmp_path).changes()
     assert [noted.n for noted in kept.entries] == [2, 3, 7, 8]
-    assert [kept.read(f"{GENERATION}.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
+    assert [kept.read(f"{GENERATION}.1.{n}", 10, lambda _: True).dropped for n in (0, 1, 3, 7)] == [4, 3, 3, 0]
 
 
 def test_a_black_box_that_somebody_has_removed_is_begun_anew(tmp_path: Path) -> None:
@@ -371,14 +371,14 @@ def test_lines_of_several_processes_come_in_the_order_in_which_they_were_printed
 def test_a_cursor_of_the_live_instance_goes_on_in_the_black_box_and_another_is_reset(tmp_path: Path) -> None:
     written(tmp_path, 1, [line(n) for n in range(5, 11)], facts())
     kept = box(tmp_path).lines(None)
-    following = kept.read(f"{GENERATION}.7", 2, lambda _: True)
+    following = kept.read(f"{GENERATION}.7.1", 2, lambda _: True)
     assert [one.n for one in following.entries] == [8, 9]
-    assert (following.next_cursor, following.cursor_reset) == (f"{GENERATION}.9", False)
-    rest = kept.read(following.next_cursor, 100, lambda _: True)
-    assert ([one.n for one in rest.entries], rest.next_cursor) == ([10], f"{GENERATION}.10")
-    ahead = kept.read(f"{GENERATION}.12", 100, lambda _: True)
-    assert (ahead.entries, ahead.next_cursor) == ([], f"{GENERATION}.12")
-    other = kept.read("another-one.7", 100, lambda _: True)
+    assert (following.cursor, following.cursor_reset) == (f"{GENERATION}.9.1", False)
+    rest = kept.read(following.cursor, 100, lambda _: True)
+    assert ([one.n for one in rest.entries], rest.cursor) == ([10], f"{GENERATION}.10.1")
+    ahead = kept.read(f"{GENERATION}.12.1", 100, lambda _: True)
+    assert (ahead.entries, ahead.cursor) == ([], f"{GENERATION}.12.1")
+    other = kept.read("another-one.7.1", 100, lambda _: True)
     assert (len(other.entries), other.cursor_reset) == (6, True)
     with pytest.raises(InvalidArguments):
         kept.read("nonsense", 1, lambda _: True)
@@ -390,12 +390,12 @@ def test_while_the_instance_may_live_a_cursor_passes_nothing_that_may_still_be_w
     written(tmp_path, 1, [*old, *late], facts())
     kept = box(tmp_path).lines(None, is_over=False)
     newest = kept.read(None, 10, lambda _: True)
-    assert ([one.n for one in newest.entries], newest.next_cursor) == ([1, 2, 4, 5], f"{GENERATION}.2")
-    following = kept.read(f"{GENERATION}.1", 10, lambda _: True)
+    assert ([one.n for one in newest.entries], newest.cursor) == ([1, 2, 4, 5], f"{GENERATION}.2.1")
+    following = kept.read(f"{GENERATION}.1.1", 10, lambda _: True)
     assert [one.n for one in following.entries] == [2]
-    assert (following.next_cursor, following.omitted) == (f"{GENERATION}.2", 2)
-    over = box(tmp_path).lines(None).read(f"{GENERATION}.2", 10, lambda _: True)
-    assert ([one.n for one in over.entries], over.next_cursor) == ([4, 5], f"{GENERATION}.5")
+    assert (following.cursor, following.omitted) == (f"{GENERATION}.2.1", 2)
+    over = box(tmp_path).lines(None).read(f"{GENERATION}.2.1", 10, lambda _: True)
+    assert ([one.n for one in over.entries], over.cursor) == ([4, 5], f"{GENERATION}.5.1")
 
 
 def test_without_a_cursor_the_newest_are_shown_and_the_others_counted(tmp_path: Path) -> None:
@@ -448,7 +448,7 @@ async def test_a_regular_expression_is_found_in_the_black_box_and_one_that_takes
 
 
 async def test_changes_are_kept_beside_the_facts(crashed: BlackBox) -> None:
-    answer = await query.changes(crashed, cursor=f"{GENERATION}.1", limit=10)
+    answer = await query.changes(crashed, cursor=f"{GENERATION}.0.1", limit=10)
     assert [change["process_id"] for change in answer["changes"]] == ["api-1"]
     assert answer["dropped"] == 0
 

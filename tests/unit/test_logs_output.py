@@ -68,26 +68,26 @@ def test_without_a_cursor_lines_that_are_gone_are_counted_when_they_would_have_b
 @pytest.mark.promise("nothing-cut-silently")
 def test_reading_on_from_a_cursor_gives_every_line_once() -> None:
     output = filled(10)
-    first = read(output, read(output, limit=1).next_cursor)
+    first = read(output, read(output, limit=1).cursor)
     assert first.entries == []
     output.add("odd", "stdout", "more", NOON)
-    second = read(output, first.next_cursor)
+    second = read(output, first.cursor)
     assert numbers(second) == [11]
-    assert numbers(read(output, second.next_cursor)) == []
+    assert numbers(read(output, second.cursor)) == []
 
 
 def test_a_limit_cuts_a_page_where_the_next_one_goes_on() -> None:
     output = filled(10)
     seen: list[int] = []
-    cursor = "gen.0"
+    cursor = "gen.0.0"
     while page := numbers(found := read(output, cursor, limit=2, process="odd")):
         seen += page
-        cursor = found.next_cursor
+        cursor = found.cursor
     assert seen == [1, 3, 5, 7, 9]
 
 
 def test_a_cursor_whose_lines_are_gone_says_how_many() -> None:
-    page = read(filled(150), "gen.20")
+    page = read(filled(150), "gen.20.0")
     assert (page.dropped, numbers(page)[0], page.cursor_reset) == (30, 51, False)
 
 
@@ -96,7 +96,7 @@ def test_a_cursor_of_another_generation_starts_at_the_oldest_and_says_so() -> No
     assert (numbers(page), page.cursor_reset) == ([1, 2, 3, 4, 5], True)
 
 
-@pytest.mark.parametrize("cursor", ["", "gen", "gen.", ".5", "gen.x", "gen.-1", "gen.²"])
+@pytest.mark.parametrize("cursor", ["", "gen", "gen.", ".5.0", "gen.x.0", "gen.-1.0", "gen.².0", "gen.1.", "gen.1.2.3"])
 def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidArguments) as caught:
         read(filled(1), cursor)
@@ -105,16 +105,16 @@ def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
 
 def test_a_cursor_from_the_future_waits_for_what_comes() -> None:
     output = filled(3)
-    assert numbers(read(output, "gen.99")) == []
+    assert numbers(read(output, "gen.99.0")) == []
 
 
 def test_one_answer_has_a_byte_limit_and_the_next_goes_on_behind_it() -> None:
     output = Output("gen")
     for _ in range(40):
         output.add("web", "stdout", "x" * 16_000, NOON)
-    first = read(output, "gen.0")
+    first = read(output, "gen.0.0")
     assert sum(len(line.text) for line in first.entries) <= PAGE_BYTES
-    assert numbers(read(output, first.next_cursor))[0] == first.entries[-1].n + 1
+    assert numbers(read(output, first.cursor))[0] == first.entries[-1].n + 1
     assert read(output).omitted == 40 - len(first.entries)
 
 
@@ -122,9 +122,9 @@ def test_a_single_line_over_the_limit_is_still_given() -> None:
     log: BoundedLog[Line] = BoundedLog("gen", PAGE_BYTES * 3, lambda line: len(line.text))
     log.append(Line(1, "web", "stdout", "", "x" * (PAGE_BYTES + 1)))
     log.append(Line(2, "web", "stdout", "", "y"))
-    page = log.read("gen.0", 10, lambda _: True)
+    page = log.read("gen.0.0", 10, lambda _: True)
     assert numbers(page) == [1]
-    assert numbers(log.read(page.next_cursor, 10, lambda _: True)) == [2]
+    assert numbers(log.read(page.cursor, 10, lambda _: True)) == [2]
 
 
 def test_a_follower_gets_the_lines_and_their_raw_texts_until_it_leaves() -> None:
@@ -194,7 +194,7 @@ def test_several_floods_share_alike() -> None:
 
 def test_lines_of_all_come_in_their_order_and_what_is_gone_is_told_by_process() -> None:
     output = noisy_and_quiet()
-    page = read(output, "gen.0", limit=1000)
+    page = read(output, "gen.0.0", limit=1000)
     assert numbers(page) == sorted(numbers(page))
     assert (page.dropped, page.dropped_of) == (1900, {"noisy": 1900})
     assert numbers(read(output, limit=5)) == [1996, 1997, 1998, 1999, 2000]
@@ -202,22 +202,22 @@ def test_lines_of_all_come_in_their_order_and_what_is_gone_is_told_by_process() 
 
 def test_of_one_process_only_its_own_losses_are_told() -> None:
     output = noisy_and_quiet()
-    assert (read(output, "gen.50", process="quiet").dropped, read(output, process="quiet").dropped) == (0, 0)
-    page = read(output, "gen.1800", process="noisy")
+    assert (read(output, "gen.50.0", process="quiet").dropped, read(output, process="quiet").dropped) == (0, 0)
+    page = read(output, "gen.1800.0", process="noisy")
     assert page.dropped == page.entries[0].n - 1801 - len([n for n in (1900,) if n < page.entries[0].n])
 
 
 def test_what_did_not_fit_behind_a_cursor_is_said_to_be_there() -> None:
     output = filled(10)
-    assert (read(output, "gen.0", limit=3).more, read(output, "gen.7", limit=3).more) == (True, False)
+    assert (read(output, "gen.0.0", limit=3).more, read(output, "gen.7.0", limit=3).more) == (True, False)
 
 
 def test_the_neighbours_of_a_line_are_those_of_its_process() -> None:
     output = filled(10)
-    [line] = read(output, "gen.4", limit=1).entries
+    [line] = read(output, "gen.4.0", limit=1).entries
     before, after = output.log.around(line, 1)
     assert (line.n, [line.n for line in before], [line.n for line in after]) == (5, [3], [7])
-    first = read(output, "gen.0", limit=1).entries[0]
+    first = read(output, "gen.0.0", limit=1).entries[0]
     assert output.log.around(first, 9)[0] == []
 
 
@@ -243,4 +243,4 @@ def test_what_waits_for_its_line_end_can_be_seen() -> None:
 def test_what_was_dropped_before_a_run_does_not_concern_its_reader() -> None:
     log = noisy_and_quiet().log
     assert log.read(None, 1000, process="noisy", since_n=1950).dropped == 0
-    assert log.read("gen.0", 1000, process="noisy", since_n=1900).dropped < 100
+    assert log.read("gen.0.0", 1000, process="noisy", since_n=1900).dropped < 100

@@ -65,7 +65,7 @@ class Reader:
             tool, process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES, **arguments
         )
         dropped = answer.get("dropped", 0) if self.cursor else 0
-        self.cursor = str(answer.get("next_cursor", ""))
+        self.cursor = str(answer.get("cursor", ""))
         return Page(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
 
 
@@ -85,7 +85,7 @@ class EventReader:
 
     async def _changes(self, ask: Ask, limit: int) -> list[Event]:
         answer = await ask("changes_since", cursor=self.cursor, limit=limit)
-        self.cursor = str(answer.get("next_cursor", ""))
+        self.cursor = str(answer.get("cursor", ""))
         changes: list[Event] = answer.get("changes", [])
         return changes
 

@@ -84,7 +84,9 @@ def _cursor(text: str | None, now_s: float) -> _Cursor:
         return _Cursor(began_ms=int(now_s * 1000))
     match = _CURSOR.fullmatch(text)
     if match is None:
-        raise InvalidArguments(f"cursor {shown(text)!r} is not one that an earlier answer gave", argument="cursor")
+        raise InvalidArguments(
+            f"cursor {shown(text)!r} is not the next_cursor of an earlier answer of this list", argument="cursor"
+        )
     return _Cursor(match[1], int(match[2]), bool(match[3]))
 
 
@@ -144,12 +146,14 @@ def _is_well(process: dict[str, Any]) -> bool:
     return process["status"] not in FAILED
 
 
-def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now_s: float) -> dict[str, Any]:
+def latest_processes(
+    found: Sequence[dict[str, Any]], cursor: str | None, place: str | None = None, *, now_s: float
+) -> dict[str, Any]:
     """The answer of scripts_status for the latest run of each script: failed ones first, and by name if it takes
-    several answers.
+    several answers. ``place``: the cursor of the output and the changes at this moment.
     """
     if cursor is None and (len(found) <= FEW or len(encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
-        return {"processes": sorted(found, key=_is_well)}
+        return {"processes": sorted(found, key=_is_well), **_at(place)}
     entries = (
         Entry(
             key_of(int(_is_well(each)), each["name"]),
@@ -159,15 +163,19 @@ def latest_processes(found: Sequence[dict[str, Any]], cursor: str | None, *, now
         )
         for each in found
     )
-    return paged("scripts_status", entries, cursor, now_s=now_s)
+    return {**paged("scripts_status", entries, cursor, now_s=now_s), **_at(place)}
 
 
-def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None) -> dict[str, Any]:
+def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None, place: str | None = None) -> dict[str, Any]:
     """The answer of scripts_status for the runs of one script: in their order, or from the latest start to the first if
-    it takes several answers.
+    it takes several answers. ``place`` as above.
     """
     entries = [Entry(key_of(0, f"{LAST_MS - _ms_of(each.get('started_at')):015}"), "processes", each) for each in found]
-    return listed("scripts_status", entries, cursor)
+    return {**listed("scripts_status", entries, cursor), **_at(place)}
+
+
+def _at(place: str | None) -> dict[str, Any]:
+    return {} if place is None else {"cursor": place}
 
 
 def _changed_s(process: dict[str, Any]) -> float:

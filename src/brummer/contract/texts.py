@@ -104,7 +104,7 @@ def _changes(answer: Answer) -> Iterator[str]:
 def _position(answer: Answer, what: str) -> str:
     """The cursor of the answer, and what the answer leaves out."""
     entries = answer[what]
-    says = [f"next_cursor: {answer['next_cursor']}"]
+    says = [f"cursor: {answer['cursor']}"]
     if answer.get("more"):
         says.append(f"there are newer {what}: go on with it")
     if answer.get("dropped"):
@@ -159,11 +159,19 @@ def process(content: Answer) -> str:
     return "\n".join(below)
 
 
+def _cursor(answer: Answer) -> Iterator[str]:
+    """The place in output and changes at which the answer was made."""
+    if "cursor" in answer:
+        reset = "; cursor_reset: the cursor was of an earlier run of the instance" if answer.get("cursor_reset") else ""
+        yield f"[cursor: {answer['cursor']}{reset}]"
+
+
 def _run(answer: Answer) -> Iterator[str]:
-    yield process(answer)
+    yield process({name: value for name, value in answer.items() if name != "cursor"})
     if last := answer.get("last_lines"):
         yield "last lines:"
         yield from (f"    {text}" for text in last)
+    yield from _cursor(answer)
 
 
 def _wait(answer: Answer) -> Iterator[str]:
@@ -177,6 +185,7 @@ def _wait(answer: Answer) -> Iterator[str]:
         yield f"[at {found.get('at')}]"
     if about := answer.get("process"):
         yield process(about)
+    yield from _cursor(answer)
     if incomplete := answer.get("incomplete"):
         more = answer.get("not_named", 0)
         yield f"{len(incomplete) + more} instances could not be asked or did not answer:"
@@ -199,7 +208,7 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
         given = [entry(tool, section, content) for section in sections for content in answer[section]] or [nothing]
         if "next_cursor" in answer:
             given.append(f"[there are more: cursor={answer['next_cursor']}]")
-        return given
+        return [*given, *_cursor(answer)]
 
     return text
 

@@ -36,7 +36,10 @@ ScriptName = Annotated[str, Meta(description="script, as scripts_list names it")
 Process = Annotated[str | None, Meta(description="script, or process_id of one run; left out: all")]
 Cursor = Annotated[str | None, Meta(description="next_cursor of an earlier answer; left out: from the start")]
 LatestCursor = Annotated[
-    str | None, Meta(description="next_cursor of an earlier answer: what came after it; left out: the latest")
+    str | None, Meta(description="cursor of any earlier answer: what came after it; left out: the latest")
+]
+WaitCursor = Annotated[
+    str | None, Meta(description="cursor of any earlier answer: lines after it count; left out: lines from now on")
 ]
 Wait = Annotated[Literal["none", "ready", "exit"], Meta(description="what to wait for (default ready)")]
 Timeout = Annotated[
@@ -134,12 +137,13 @@ class SearchLogs(TailLogs, forbid_unknown_fields=True):
 
 
 class WaitFor(Struct, forbid_unknown_fields=True):
-    """The first condition that comes true ends the wait. ``log`` is a regular expression; lines from before ``since``
-    do not count. ``port`` 0 is none.
+    """The first condition that comes true ends the wait. ``log`` is a regular expression; without ``cursor`` and
+    ``since`` only lines from now on count, otherwise those after both. ``port`` 0 is none.
     """
 
     process: Process = None
     log: Annotated[Pattern | None, Meta(description="a line matches this regular expression")] = None
+    cursor: WaitCursor = None
     since: Since = None
     ready: Annotated[bool, Meta(description="it is ready")] = False
     exit: Annotated[bool, Meta(description="it has ended")] = False

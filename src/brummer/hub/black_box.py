@@ -109,9 +109,10 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
         case "scripts_status":
             name, cursor = _all_of(_decoded(tool, arguments, tools.ScriptsStatus), "name", "cursor")
             processes = box.processes(name, is_over=is_over)
+            place = box.cursor()
             if name is not None:
-                return paging.processes_of_one(processes, cursor), BUDGET_BYTES
-            return paging.latest_processes(processes, cursor, now_s=wall()), BUDGET_BYTES
+                return paging.processes_of_one(processes, cursor, place), BUDGET_BYTES
+            return paging.latest_processes(processes, cursor, place, now_s=wall()), BUDGET_BYTES
         case "changes_since":
             cursor, limit = _all_of(_decoded(tool, arguments, tools.ChangesSince), "cursor", "limit")
             return await query.changes(box, cursor=cursor, limit=limit), BUDGET_BYTES

@@ -62,6 +62,7 @@ class Changes:
 
     def __init__(self, generation: str, max_changes: int = MAX_CHANGES) -> None:
         self.log: BoundedLog[Change] = BoundedLog(generation, max_changes)
+        self.log.kind = "change_n"
         self._hook: Hook[Published] = Hook()
 
     def __repr__(self) -> str:

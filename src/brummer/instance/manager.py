@@ -60,6 +60,9 @@ class Manager:
     ) -> None:
         self.output = output or Output(generation)
         self.changes = Changes(generation)
+        self.output.log.other_n = lambda: self.changes.log.last_n
+        self.changes.log.other_n = lambda: self.output.log.last_n
+        self.cursor = self.output.log.cursor
         self._runs = Runs(kept_runs=tuning.kept_runs, restart_base_s=tuning.restart_base_s)
         self._context = Context(
             generation,

@@ -113,7 +113,7 @@ class _Calls:
         rest_s = max(0.0, until_s - asyncio.get_running_loop().time())
         with contextlib.nullcontext() if already else self._ending_with_its_call(_done(run), wanted.wait):
             answer = await self._until(run, wanted.wait, rest_s, context)
-        return {**answer, "already_running": already}
+        return {**answer, "already_running": already, **self._at()}
 
     async def _ensured(self, script: Script, timeout_s: float, context: CallContext) -> tuple[Run, bool]:
         try:
@@ -132,7 +132,7 @@ class _Calls:
             raise InvalidArguments(f"{run.name} was never started by this instance", name=run.name)
         with _progress(context, run.latest.script.stop_timeout_s, f"{run.name}: stopping"):
             already = await self._manager.stop(run, wanted.asked_by)
-        return {**_facts(run.latest), "already_stopped": already}
+        return {**_facts(run.latest), "already_stopped": already, **self._at()}
 
     async def restart(self, wanted: RestartScript, context: CallContext) -> Answer:
         """With the script as it is in the files now, if it is still there."""
@@ -145,7 +145,8 @@ class _Calls:
         restarting = self._carry_through(self._manager.restart(listing.scripts.get(script.name, script)))
         with self._ending_with_its_call(restarting, wanted.wait):
             try:
-                return await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
+                answer = await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
+                return {**answer, **self._at()}
             except BrummerError as error:
                 if lived:  # it was stopped, though it could not be started
                     error.outcome = "failed"
@@ -158,13 +159,13 @@ class _Calls:
         answer: Answer
         if wanted.name is None:
             found = [_facts(run) for run in self._manager.current_runs()]
-            answer = _paging().latest_processes(found, wanted.cursor, now_s=wall())
+            answer = _paging().latest_processes(found, wanted.cursor, self._manager.cursor(), now_s=wall())
             return answer
         runs = [_facts(run) for run in self._runs(wanted.name)]
         past = await self._past.processes(wanted.name) if self._past else []
         if not runs and not past:
             await self._check_process(wanted.name)
-        answer = _paging().processes_of_one([*runs, *past], wanted.cursor)
+        answer = _paging().processes_of_one([*runs, *past], wanted.cursor, self._manager.cursor())
         return answer
 
     def _runs(self, process: str) -> list[Run]:
@@ -196,6 +197,10 @@ class _Calls:
         room = BUDGET_BYTES - ENVELOPE_BYTES
         page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
+
+    def _at(self) -> Answer:
+        """The place in output and changes at which an answer is made."""
+        return {"cursor": self._manager.cursor()}
 
     def _carry_through(self, action: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """An action of several steps, which continues when the call that began it is cancelled."""

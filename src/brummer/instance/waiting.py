@@ -1,16 +1,21 @@
 """wait_for: block until one of several things is true of one process, or of any.
 
-Past events count, so that no race can lose them: of a named process all events of its current run, otherwise all events
-of the runs that live now and, with ``since``, of those that have ended since then. When the named process has ended,
-and is not being restarted, no log line and no readiness can come any more, and the wait ends unmatched at once.
+States count as they are now: a named process that is ready, or has ended, matches at once. A line counts only if it
+comes after the wait has begun, or after the ``cursor`` or the time ``since`` that the caller gives, so that no race can
+lose one and no old line is taken for a new one. With a cursor or a time, runs that have ended after it count, too. When
+the named process has ended, and is not being restarted, no log line and no readiness can come any more, and the wait
+ends unmatched at once.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
 from itertools import chain, repeat
+from operator import attrgetter
+from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from brummer.contract.tools import WaitFor
 from brummer.host.clocks import wall
@@ -19,23 +24,30 @@ from brummer.host.ports import port_answers
 from brummer.instance.changes import Published
 from brummer.instance.manager import Manager
 from brummer.instance.run import ProcessStatus, Run
+from brummer.logs.entries import Place, parse_cursor
 from brummer.logs.output import Batch, Line
 from brummer.logs.query import stamp_of
 
 CHUNK_BUDGET_S = 0.02
 """CPU time for the lines that have come at once: it is spent on the loop."""
+ENDS: Final = frozenset({"exited", "failed", "crash-looping", "stopped"})
+"""The kinds of changes that end a run."""
 PORT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Between two attempts to connect; the last for ever."""
 
 
 class Match(msgspec.Struct, frozen=True):
-    """``what`` came true: log, ready, exit or port; None if nothing did. ``process``: the run at that time."""
+    """``what`` came true: log, ready, exit or port; None if nothing did. ``process``: the run at that time. ``cursor``:
+    after the line that matched, or else where output and changes were then.
+    """
 
     matched: bool
     what: str | None
     line: Line | None
     process: ProcessStatus | None
     waited_s: float
+    cursor: str
+    cursor_reset: bool | UnsetType = UNSET
 
 
 class Waiting:
@@ -46,6 +58,10 @@ class Waiting:
         self._wanted = wanted
         self._meter = meter_of_call(wanted.log, "log") if wanted.log is not None else None
         self._since = stamp_of(wanted.since, wall()) if wanted.since is not None else ""
+        self._after = parse_cursor(wanted.cursor) if wanted.cursor is not None else None
+        self._is_reset = self._after is not None and self._after.generation != manager.output.log.generation
+        if self._is_reset:
+            self._after = Place(manager.output.log.generation)
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._found: asyncio.Future[Match] = self._loop.create_future()
@@ -70,17 +86,35 @@ class Waiting:
         if self._wanted.process is not None:
             runs = [named] if (named := self._named()) else []
         else:
-            runs = [run for run in self._manager.runs() if self._is_of_now(run)]
+            ended = self._ended_after_the_cursor()
+            runs = [run for run in self._manager.runs() if self._is_of_now(run) or run.process_id in ended]
+        if self._meter and (line := self._first_line(self._meter, self._earlier_lines(runs))):
+            self._settle("log", next((run for run in self._manager.runs() if run.owns(line)), None), line)
         for run in runs:
-            if self._meter:
-                lines = [line for line in self._manager.lines_of(run) if line.at >= self._since]
-                if line := self._first_line(self._meter, lines):
-                    self._settle("log", run, line)
             self._check_state(run)
 
     def _is_of_now(self, run: Run) -> bool:
         """It lives, or has ended after ``since``."""
         return not run.has_ended or bool(self._since and (run.ended_at or "") >= self._since)
+
+    def _ended_after_the_cursor(self) -> set[str]:
+        if self._after is None:
+            return set()
+        return {each.process_id for each in self._manager.changes.log.after(self._after.change_n) if each.kind in ENDS}
+
+    def _earlier_lines(self, runs: Sequence[Run]) -> list[Line]:
+        """Those after the cursor, or else those of these runs since the given time; oldest first."""
+        if self._after is not None:
+            named = self._named()
+            process = named.name if named else self._wanted.process
+            after = self._manager.output.log.after(self._after.line_n, process)
+            is_one_run = named is not None and named.name != self._wanted.process
+            lines = filter(named.owns, after) if named and is_one_run else after
+        elif self._since:
+            lines = iter(sorted(chain.from_iterable(map(self._manager.lines_of, runs)), key=attrgetter("n")))
+        else:
+            return []
+        return [line for line in lines if line.at >= self._since]
 
     def _first_line(self, meter: Meter, lines: Sequence[Line], most_s: float = BUDGET_S) -> Line | None:
         matches, characters = meter.pattern.matches, sum(len(line.text) for line in lines)
@@ -130,7 +164,9 @@ class Waiting:
 
     def _match(self, what: str | None, run: Run | None, line: Line | None = None) -> Match:
         waited_s = round(self._loop.time() - self._began, 3)
-        return Match(what is not None, what, line, run.status() if run else None, waited_s)
+        cursor = self._manager.cursor(line.n if line else None)
+        status = run.status() if run else None
+        return Match(what is not None, what, line, status, waited_s, cursor, self._is_reset or UNSET)
 
     async def _watch_port(self, port: int) -> None:
         """Check until it answers."""

@@ -51,5 +51,5 @@ async def _dropped(client: DirectClient, cursor: str) -> int:
     dropped, more = 0, True
     while more:
         page = (await client.call("logs_tail", cursor=cursor, limit=5_000)).decoded()
-        dropped, cursor, more = dropped + page["dropped"], page["next_cursor"], page.get("more", False)
+        dropped, cursor, more = dropped + page["dropped"], page["cursor"], page.get("more", False)
     return dropped

@@ -1,13 +1,14 @@
 """Numbered entries that are read with cursors, in the memory of an instance or in its journal. Pure.
 
-A cursor is the text ``GENERATION.N``: "everything up to entry N of that run of the instance has been read". It stays
-valid for ever: if entries after it are gone, the answer says how many; if it is of another generation, reading starts
-at the oldest entry, and the answer says so.
+A cursor is the text ``GENERATION.LINES.CHANGES``: "all lines and all changes of that run of the instance have been read
+up to these numbers". An answer about lines moves the first, one about changes the second, so every tool can go on from
+the answer of any other. It stays valid for ever: if entries after it are gone, the answer says how many; if it is of
+another generation, reading starts at the oldest entry, and the answer says so.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -38,14 +39,25 @@ class Numbered(Protocol):
 T = TypeVar("T", bound=Numbered)
 
 
+class Place(NamedTuple):
+    """How far the lines and the changes of one generation have been read; as text it is a cursor."""
+
+    generation: str
+    line_n: int = 0
+    change_n: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.generation}.{self.line_n}.{self.change_n}"
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: matching entries
     that are not shown, either older ones beyond the limit, or the newest while they are not settled. ``more``: newer
-    entries follow after ``next_cursor``. ``cursor_reset``: the cursor was of another generation.
+    entries follow after ``cursor``. ``cursor_reset``: the cursor was of another generation.
     """
 
     entries: list[T]
-    next_cursor: str
+    cursor: str
     dropped: int
     dropped_of: dict[str, int]
     omitted: int
@@ -56,7 +68,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
         """All members but the entries; empty ones are left out. ``dropped_of`` names the processes that have lost most,
         as many as fit into every answer.
         """
-        position: dict[str, Any] = {"next_cursor": self.next_cursor, "dropped": self.dropped}
+        position: dict[str, Any] = {"cursor": self.cursor, "dropped": self.dropped}
         if most := _most(self.dropped_of):
             position["dropped_of"] = most
         for name in ("omitted", "more", "cursor_reset"):
@@ -67,11 +79,14 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 class Entries(ABC, Generic[T]):
     """The entries of one ``generation``. ``last_n``: the number up to which all have been given. ``process``: only the
-    entries of this process; None: all.
+    entries of this process; None: all. ``kind``: which number of a cursor counts them; ``other_n``: the other number
+    where no cursor gives one.
     """
 
     generation: str
     last_n: int
+    kind: Literal["line_n", "change_n"] = "line_n"
+    other_n: Callable[[], int] = staticmethod(lambda: 0)
 
     @property
     def processes(self) -> Collection[str]:
@@ -106,8 +121,9 @@ class Entries(ABC, Generic[T]):
         """Entries after ``last_n``, which a cursor does not pass: others may still come before them."""
         return ()
 
-    def cursor(self, n: int | None = None) -> str:
-        return f"{self.generation}.{self.last_n if n is None else n}"
+    def cursor(self, n: int | None = None, other_n: int | None = None) -> str:
+        numbers = self.last_n if n is None else n, self.other_n() if other_n is None else other_n
+        return str(Place(self.generation, *(numbers if self.kind == "line_n" else numbers[::-1])))
 
     def read(
         self,
@@ -133,33 +149,44 @@ class Entries(ABC, Generic[T]):
                 omitted = self.count(wanted, process) - len(found)
                 return Page(found, self.cursor(), 0, {}, omitted, more=False, cursor_reset=False)
             until = max(self.last_n, found[-1].n) if found else self.last_n
-            return self._page(found, since_n, until, self.last_n, process)
-        generation, n = parse_cursor(cursor)
-        is_ours = generation == self.generation
-        position = max(self.resume(n) if is_ours else 0, since_n)
+            return self._page(found, since_n, until, self.cursor(), process)
+        place = parse_cursor(cursor)
+        is_ours = place.generation == self.generation
+        n, other_n = self._numbers_of(place) if is_ours else (0, 0)
+        position = max(self.resume(n), since_n)
         found, is_cut = _first(self.after(position, process), limit, wanted, limit_size, size_of)
         until = found[-1].n if is_cut else max(position, self.last_n)
-        page = self._page(found, position, until, until, process)
+        page = self._page(found, position, until, self.cursor(until, other_n), process)
         omitted = sum(1 for entry in self.unsettled() if wanted is None or wanted(entry))
         return msgspec.structs.replace(page, omitted=omitted, more=is_cut, cursor_reset=not is_ours)
 
-    def _page(self, found: list[T], position: int, until: int, next_n: int, process: str | None) -> Page[T]:
+    def _numbers_of(self, place: Place) -> tuple[int, int]:
+        """The number of these entries, and the other one."""
+        return place[1:] if self.kind == "line_n" else (place.change_n, place.line_n)
+
+    def _page(self, found: list[T], position: int, until: int, cursor: str, process: str | None) -> Page[T]:
         dropped_of = {
             name: dropped
             for name in (self.processes if process is None else (process,) if self.processes else ())
             if (dropped := self.dropped_between(position, until, name))
         }
         dropped = self.dropped_between(position, until, process)
-        return Page(found, self.cursor(next_n), dropped, dropped_of, omitted=0, more=False, cursor_reset=False)
+        return Page(found, cursor, dropped, dropped_of, omitted=0, more=False, cursor_reset=False)
 
 
-def parse_cursor(cursor: str) -> tuple[str, int]:
-    """Its generation and its number. Raises InvalidArguments for an invalid cursor."""
-    generation, _, digits = cursor.rpartition(".")
-    if not generation or not digits.isdecimal() or not digits.isascii() or len(digits) > MAX_DIGITS:
+def parse_cursor(cursor: str) -> Place:
+    """A cursor with one number is of an earlier version, which gave each tool its own: it is of no generation. Raises
+    InvalidArguments for an invalid cursor.
+    """
+    generation, *numbers = cursor.split(".")
+    if not generation or len(numbers) not in {1, 2} or not all(map(_is_number, numbers)):
         cursor = shown(cursor)
         raise InvalidArguments(f"cursor {cursor!r} is not one that an earlier answer gave", cursor=cursor)
-    return generation, int(digits)
+    return Place(generation, *map(int, numbers)) if len(numbers) > 1 else Place("")
+
+
+def _is_number(digits: str) -> bool:
+    return digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS
 
 
 def _first(

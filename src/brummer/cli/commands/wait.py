@@ -14,6 +14,8 @@ DETAILS: Final = (
     "The script may start later. Exit status 0 when the condition came true; with --exit, only if the script ended with"
     " 0."
 )
+EARLIER: Final = "1970-01-01T00:00:00Z"
+"""A line that the current run has printed before the command counts, too."""
 RETURN_S: Final = 20.0
 """An instance that restarts while a command waits gets as long as a hub gives it."""
 
@@ -50,7 +52,12 @@ def run(chosen: argparse.Namespace) -> int:
 
 def condition_of(chosen: argparse.Namespace) -> dict[str, Any]:
     """The condition as `wait_for` takes it."""
-    given = {"log": chosen.log, "port": chosen.port, "exit": chosen.exit or None}
+    given = {
+        "log": chosen.log,
+        "since": EARLIER if chosen.log is not None else None,
+        "port": chosen.port,
+        "exit": chosen.exit or None,
+    }
     return {key: value for key, value in given.items() if value is not None} or {"ready": True}
 
 

@@ -18,7 +18,7 @@ import msgspec
 from brummer.core.errors import BrummerError, NotFound, shown
 from brummer.host.directories import private_directory
 from brummer.host.files import read_bounded
-from brummer.logs.entries import Entries, Numbered
+from brummer.logs.entries import Entries, Numbered, Place
 from brummer.logs.journal import record_format
 from brummer.logs.journal.record_format import About, Noted
 from brummer.logs.journal.retention import FILES, StoredRun, stored_runs
@@ -158,7 +158,19 @@ class BlackBox:
                 gone.append((before, found[0].n if found else maxsize))
         lines.sort(key=lambda line: line.n)
         is_settled = is_over or generation != self.generation
-        return JournalEntries(generation, lines, gone, None if is_settled else _unsettled_from(lines))
+        entries = JournalEntries(generation, lines, gone, None if is_settled else _unsettled_from(lines))
+        last_change_n = self._last_change_n(generation)
+        entries.other_n = lambda: last_change_n
+        return entries
+
+    def cursor(self) -> str | None:
+        """After the last change, and before all lines: the number of the last line is in files that are not read for
+        this.
+        """
+        return str(Place(self.generation, 0, self._last_change_n(self.generation))) if self.generation else None
+
+    def _last_change_n(self, generation: str) -> int:
+        return max((noted.n for run in self.runs if run.generation == generation for noted in run.noted), default=0)
 
     def changes(self) -> JournalEntries[Noted]:
         """All of the last generation. Raises NotFound."""
@@ -167,7 +179,9 @@ class BlackBox:
         by_n = {noted.n: noted for run in self.runs if run.generation == self.generation for noted in run.noted}
         numbers = sorted(by_n)
         gone = [(n - before - 1, n) for before, n in itertools.pairwise([0, *numbers]) if n - before > 1]
-        return JournalEntries(self.generation, [by_n[n] for n in numbers], gone)
+        entries = JournalEntries(self.generation, [by_n[n] for n in numbers], gone)
+        entries.kind = "change_n"
+        return entries
 
     def find(self, process: str) -> list[PastRun]:
         """By name all its runs, the latest first; else by id that very run."""
