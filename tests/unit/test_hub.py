@@ -14,12 +14,13 @@ import pytest
 
 from brummer.calls import refusals
 from brummer.calls.outcomes import CallEnded
+from brummer.core.clock import Clock
 from brummer.core.errors import NotFound
 from brummer.discovery.record import Record, instance_id_for
 from brummer.health.catalog import RESTART_S
 from brummer.health.status import Status
 from brummer.host import clocks
-from brummer.host.clocks import SystemClock
+from brummer.host.real_system import REAL
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.router import Router
 from brummer.hub.tools import hub_tools
@@ -82,16 +83,32 @@ async def served(directory: Path, answer: Any = None) -> AsyncIterator[Record]:
         yield record
 
 
+class LaterClock:
+    """The clocks of this machine; after `a_restart_has_passed`, what links tell is so much older."""
+
+    awake, wall, reading = staticmethod(clocks.awake), staticmethod(clocks.wall), staticmethod(clocks.reading)
+    _later_s = 0.0
+
+    def elapsed(self) -> float:
+        return clocks.elapsed() + self._later_s
+
+    def a_restart_has_passed(self) -> None:
+        self._later_s = RESTART_S
+
+
 @contextlib.asynccontextmanager
 async def hub_with(
-    *records: Record, here: Path = Path("/"), limits: Limits = DEFAULTS, black_boxes: BlackBoxes | None = None
+    *records: Record,
+    here: Path = Path("/"),
+    limits: Limits = DEFAULTS,
+    black_boxes: BlackBoxes | None = None,
+    clock: Clock = clocks,
 ) -> AsyncIterator[Router]:
-    instances = Instances(here, limits=limits)
+    instances = Instances(here, limits=limits, system=msgspec.structs.replace(REAL, clock=clock))
     for record in records:
         instances.appeared(record)
     instances.scanned()
     try:
-        clock = SystemClock()
         status = Status(instances, Timeline(clock), clock, here)
         yield Router(instances, hub_tools(instances, status.describe), black_boxes)
     finally:
@@ -107,12 +124,6 @@ async def call(router: Router, tool: str, arguments: dict[str, Any], session: Se
     result = await router.call_tool(tool_call(tool, arguments, session))
     decoded: dict[str, Any] = msgspec.json.decode(result)
     return decoded
-
-
-def a_restart_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as the ages of what links tell are concerned."""
-    real = clocks.elapsed
-    monkeypatch.setattr(clocks, "elapsed", lambda: real() + RESTART_S)
 
 
 async def code_of(router: Router, tool: str, arguments: dict[str, Any], session: Session | None = None) -> str:
@@ -174,11 +185,10 @@ async def test_with_no_instance_the_error_says_how_to_start_one() -> None:
         assert await code_of(router, "scripts_list", {}) == NoInstances.code
 
 
-async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(tmp_path: Path) -> None:
+    clock = LaterClock()
     silent = [record_of(tmp_path / name, unused_port()) for name in ("api", "shop")]
-    async with hub_with(*silent) as router:
+    async with hub_with(*silent, clock=clock) as router:
         status = (await call(router, "hub_status", {}))["structuredContent"]
         problems = status["problems"]
         assert [problem["code"] for problem in problems] == ["cut_off"]
@@ -186,16 +196,15 @@ async def test_when_nobody_answers_that_is_one_problem_and_not_one_for_each(
         assert problems[0]["hides"] == len(silent)
         async with served(tmp_path / "web") as web:
             router.instances.appeared(web)
-            a_restart_has_passed(monkeypatch)
+            clock.a_restart_has_passed()
             status = (await call(router, "hub_status", {}))["structuredContent"]
             assert [problem["code"] for problem in status["problems"]] == ["link_retrying"] * 2
 
 
 @pytest.mark.parametrize(("reason", "codes"), [("withdrawn", []), ("process died", ["link_gone"])])
-async def test_an_end_is_a_problem_unless_it_was_in_order(
-    shop: Record, reason: str, codes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with hub_with(shop) as router:
+async def test_an_end_is_a_problem_unless_it_was_in_order(shop: Record, reason: str, codes: list[str]) -> None:
+    clock = LaterClock()
+    async with hub_with(shop, clock=clock) as router:
         await call(router, "scripts_list", {})
         router.instances.gone(shop, reason, withdrew=reason == "withdrawn")
         async with asyncio.timeout(30):
@@ -204,7 +213,7 @@ async def test_an_end_is_a_problem_unless_it_was_in_order(
             ] != "gone":
                 await asyncio.sleep(0)
         assert status["problems"] == [], "it may be a restart"
-        a_restart_has_passed(monkeypatch)
+        clock.a_restart_has_passed()
         status = (await call(router, "hub_status", {}))["structuredContent"]
         assert [problem["code"] for problem in status["problems"]] == codes
 

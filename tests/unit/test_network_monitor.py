@@ -217,7 +217,7 @@ async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connec
     told: asyncio.Queue[Event] = asyncio.Queue()
     network = OFFLINE
     watch = Watch()
-    sources = Sources(clocks.SystemClock(), lambda: network, refused, watch)
+    sources = Sources(clocks, lambda: network, refused, watch)
     monitor = Monitor(told.put_nowait, sources=sources, endpoints=endpoints)
     supervisor = Supervisor()
     monitor.start(supervisor)
@@ -242,7 +242,7 @@ async def test_the_real_sources_open_tell_something_and_close() -> None:
     hints: list[str] = []
     for watch in (clocks.watch_clocks, interfaces.watch_network):
         watch(loop, lambda: hints.append("hint"), lambda _: None).close()
-    reading = clocks.SystemClock().reading()
+    reading = clocks.reading()
     assert reading.asleep_s >= -0.01
     assert isinstance(interfaces.loopback_is_up(), bool)
     assert interfaces.carrier() in (True, False, None)
@@ -260,7 +260,7 @@ async def test_an_old_answer_of_an_endpoint_says_nothing_of_a_new_network(monkey
     told: asyncio.Queue[Event] = asyncio.Queue()
     networks = iter((OFFLINE, ONLINE, OFFLINE))
     watch = Watch()
-    sources = Sources(clocks.SystemClock(), lambda: next(networks), refused, watch)
+    sources = Sources(clocks, lambda: next(networks), refused, watch)
     monitor = Monitor(told.put_nowait, sources=sources, endpoints=[("192.0.2.7", 443)])
     supervisor = Supervisor()
     monitor.start(supervisor)

@@ -19,7 +19,7 @@ from brummer.cli.start import is_valid
 from brummer.core.events import CALL_S, Histogram
 from brummer.core.metrics import Family, Metric, Sample, merged
 from brummer.discovery.registry import Registry
-from brummer.host.clocks import SystemClock
+from brummer.host import clocks
 from brummer.host.http_token import TokenUnusable
 from brummer.instance import metrics as instance_metrics
 from brummer.instance.counting import CountedCalls
@@ -57,7 +57,7 @@ class Counting:
 
     def __init__(self, directory: Path) -> None:
         self.instances = Instances(directory)
-        self.timeline = Timeline(SystemClock())
+        self.timeline = Timeline(clocks)
         self.registry = Registry(directory)
         self.metrics = HubMetrics(self.instances, self.timeline, self.registry)
         self._states: dict[str, State] = {}

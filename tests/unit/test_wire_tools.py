@@ -146,8 +146,8 @@ def test_the_list_is_the_same_bytes_in_the_order_given() -> None:
     table = ToolTable(tools)
     assert [tool["name"] for tool in json.loads(table.tools_json)] == ["b", "a", "c"]
     assert table.tools_json == ToolTable(tools).tools_json
-    assert "a" in table
-    assert "d" not in table
+    assert table.has_tool("a")
+    assert not table.has_tool("d")
 
 
 def test_the_helpers_agree_with_the_table() -> None:

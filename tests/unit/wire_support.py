@@ -70,7 +70,7 @@ class Tools:
         return self.table.tools_json
 
     def has_tool(self, name: str) -> bool:
-        return name in self.table
+        return self.table.has_tool(name)
 
     async def call_tool(self, call: ToolCall) -> bytes:
         self.calls.append(call)

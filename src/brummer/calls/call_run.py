@@ -337,9 +337,10 @@ class CallRun(RunningCall):
             self._on_answer(task.result())
 
     def _on_answer(self, result: bytes) -> None:
-        took_s = None if self.call.waits else self._caller.loop.time() - self._sent_s
+        link, now_s = self._link, self._caller.loop.time()
         self._finish(Event.ANSWERED, result)
-        self._link.call_answered(took_s)
+        took_s = None if self.call.waits else now_s - self._sent_s
+        link.prober.call_answered(now_s, took_s, suspect=link.state is LinkState.SUSPECT)
 
     def _on_failure(self, failure: BaseException) -> None:
         """The request was not answered, or not with a result."""

@@ -1,4 +1,4 @@
-"""The system's clocks, and a hint when one of them may have jumped.
+"""The system's clocks, and a hint when one of them may have jumped. The module is a `brummer.core.clock.Clock`.
 
 =======  ===============================  ===========================================
 system   awake                            elapsed
@@ -53,22 +53,9 @@ def wall() -> float:
     return time.time()
 
 
-class SystemClock:
-    """The `brummer.core.clock.Clock` of this machine."""
-
-    def awake(self) -> float:
-        """See `brummer.core.clock`; so for the others."""
-        return awake()
-
-    def elapsed(self) -> float:
-        return elapsed()
-
-    def wall(self) -> float:
-        return wall()
-
-    def reading(self) -> Reading:
-        """All clocks at one moment; some microseconds."""
-        return min((_read() for _ in range(READ_TRIES)), key=lambda pair: pair[0])[1]
+def reading() -> Reading:
+    """All clocks at one moment; some microseconds."""
+    return min((_read() for _ in range(READ_TRIES)), key=lambda pair: pair[0])[1]
 
 
 def _read() -> tuple[float, Reading]:

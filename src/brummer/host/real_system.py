@@ -5,8 +5,7 @@ import os
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from brummer.host import descriptors, filesystems, memory
-from brummer.host.clocks import SystemClock
+from brummer.host import clocks, descriptors, filesystems, memory
 from brummer.host.exits import SYSTEM_PROCESSES
 from brummer.host.system import System
 
@@ -30,7 +29,7 @@ REAL: Final = System(
     sockets=None,
     descriptors=descriptors,
     memory=memory,
-    clock=SystemClock(),
+    clock=clocks,
     random=Random(),  # noqa: S311 — jitter, not a secret
     directory_events=_directory_events,
 )

@@ -19,6 +19,7 @@ from brummer.contract.tools import (
     REPEATABLE,
     TOOLS,
     WAITING,
+    InstanceCall,
     NoArguments,
     WaitFor,
     renderer,
@@ -28,7 +29,6 @@ from brummer.discovery.record import Record
 from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.hub.fan_out import GRACE_S, FanOut
-from brummer.hub.inner_call import inner_call, members
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.peers.instance_entry import InstanceEntry
@@ -53,6 +53,8 @@ EVERYWHERE: Final = "*"
 
 _OF_INSTANCES: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
 
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_inner_calls: Final = ArgumentDecoder("instance_call", InstanceCall, ("instance",))
 _listings: Final = ArgumentDecoder("instance_tools", NoArguments, ("instance",))
 _waits: Final = ArgumentDecoder("wait_for", WaitFor, ("instance",))
 
@@ -76,11 +78,12 @@ class Router:
         self._memory = instances.memory
         self._black_boxes = black_boxes
         self._local = ToolTable(local)
+        self._local_names = {tool.name for tool in local}
         further = [tool.definition for tool in local if tool.name not in BY_NAME]
         self.tools_json = msgspec.json.encode([*(tool.as_hub_tool() for tool in TOOLS), *further])
 
     def has_tool(self, name: str) -> bool:
-        return name in BY_NAME or name in self._local
+        return name in BY_NAME or name in self._local_names
 
     def cancel_call(self, key: str) -> bool:  # noqa: ARG002
         """Calls of the hub's clients carry no keys."""
@@ -122,7 +125,7 @@ class Router:
         return answer
 
     async def call_tool(self, call: ToolCall) -> bytes:
-        if call.name in self._local:
+        if call.name in self._local_names:
             return await self._local.call(call.name, call.arguments, call)
         try:
             self._memory.admit(self._loop.time(), len(call.arguments))
@@ -165,7 +168,7 @@ class Router:
         name, arguments = None, call.arguments
         # The name may be written with escapes. `find`, because `in` takes 0.5 µs to raise and clear an error inside.
         if arguments != b"{}" and (arguments.find(b'"instance"') >= 0 or arguments.find(b"\\") >= 0):
-            given = members(call.name, arguments)
+            given = _members(call.name, arguments)
             name = _string(call.name, "instance", given.pop("instance", None))
             arguments = msgspec.json.encode(given)
         session = call.request.session
@@ -182,7 +185,7 @@ class Router:
             return structured(msgspec.Raw(await entry.caller.call(_list_tools(entry))))
         tool, passed_on = call.name, arguments
         if call.name == "instance_call":
-            tool, passed_on = inner_call(passed_on)
+            tool, passed_on = _inner_call(passed_on)
         elif isinstance(entry.record, Server):
             raise NotAnInstance(
                 f"{entry.id} is a server of its own kind and has no {tool}; see instance_tools, and use instance_call",
@@ -212,7 +215,7 @@ class Router:
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the waits in the others then end."""
         timeout_s = _waits.decode(arguments).timeout_s
-        given = {name: value for name, value in members(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
+        given = {name: value for name, value in _members(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
 
         async def ask(entry: InstanceEntry, wait_s: float, since: str | None) -> dict[str, Any]:
             asked = {**given, "timeout_s": wait_s, **({} if since is None else {"since": since})}
@@ -278,3 +281,40 @@ def _wait_s(arguments: bytes) -> float:
         return DEFAULT_WAIT_S if timeout_s is None else max(0.0, min(LONGEST_WAIT_S, timeout_s))
     except (msgspec.DecodeError, RecursionError):
         return DEFAULT_WAIT_S
+
+
+def _members(tool: str, arguments: bytes) -> dict[str, Raw]:
+    """The arguments of a tool, each undecoded. Raises `InvalidArguments` if they are not an object."""
+    try:
+        return _decode_members(arguments)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidArguments(f"{tool}: {error}", tool=tool) from None
+
+
+def _inner_call(arguments: bytes) -> tuple[str, bytes]:
+    """What ``instance_call`` asks for: an instance's own tool, and its arguments. Raises `InvalidArguments`."""
+    inner = _inner_calls.decode(arguments)
+    given = _own_arguments(inner.tool, bytes(inner.arguments))
+    if given.startswith(b'"'):
+        given = msgspec.json.decode(given, type=str).strip().encode()
+        _members("instance_call", given)
+    if given == b"[]":  # of clients in PHP
+        given = b"{}"
+    if not given.lstrip().startswith(b"{"):
+        what = "instance_call: `arguments` must be an object"
+        raise InvalidArguments(what, tool="instance_call", argument="arguments")
+    return inner.tool, given
+
+
+def _own_arguments(tool: str, given: bytes) -> bytes:
+    """The tool's arguments, also if a client repeats the whole call in their place.
+
+    Semantic Kernel does that: it gives a parameter named `arguments` all arguments of its call.
+    """
+    if b'"tool"' not in given or not given.lstrip().startswith(b"{"):
+        return given
+    inner = _members("instance_call", given)
+    repeats = len(inner) > 1 and inner.keys() <= {"instance", "tool", "arguments"}
+    if not repeats or bytes(inner.get("tool", b"")) != msgspec.json.encode(tool):
+        return given
+    return bytes(inner.get("arguments", b"{}"))

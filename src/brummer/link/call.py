@@ -146,17 +146,17 @@ class Call(msgspec.Struct, eq=False):
         return jsonrpc.notification("notifications/cancelled", {"requestId": 0, "_meta": {CALL_KEY: self.key}})
 
 
-class Answers:
+class Answers(msgspec.Struct, eq=False):
     """Sorts the messages for one request: notifications go to the requester, the response to the call.
 
     ``ours``: from an instance of Brummer, whose tools report no failure of their own as a JSON-RPC error.
     """
 
-    def __init__(self, request_id: bytes, call: Call | None = None, *, ours: bool = True) -> None:
-        self._request_id = request_id
-        self._call = call
-        self._ours = ours
-        self._response = b""
+    request_id: bytes
+    call: Call | None = None
+    ours: bool = True
+    response: bytes = b""
+    """The event of a stream that was the response."""
 
     def on_event(self, event: bytes) -> bool:
         """Whether that was the response. What a server asks of us is passed over: we offer it nothing."""
@@ -165,10 +165,10 @@ class Answers:
         except jsonrpc.ProtocolError:  # had it been the response, the stream ends without one
             return False
         if message.is_notification:
-            if self._call is not None and not self._response:
-                self._call.notified(message.method, event)
-        elif message.method is None and bytes(message.id) == self._request_id:
-            self._response = self._response or event
+            if self.call is not None and not self.response:
+                self.call.notified(message.method, event)
+        elif message.method is None and bytes(message.id) == self.request_id:
+            self.response = self.response or event
             return True
         return False
 
@@ -178,19 +178,19 @@ class Answers:
         """
         if response.status == status_codes.TOO_LARGE:
             raise TooLarge("the instance takes no request of this size", sent=False)
-        body = self._response or response.body
+        body = self.response or response.body
         try:
             message = jsonrpc.decode_reply(body)
         except jsonrpc.ProtocolError as error:
             if not response.is_framed:
                 raise ConnectionClosed("the peer hung up in the middle of its answer", sent=True) from None
             raise _no_result(response, error.message) from None
-        is_ours = bytes(message.id) == self._request_id
+        is_ours = bytes(message.id) == self.request_id
         if message.error and (
             is_ours or response.status != status_codes.OK or bytes(message.id) in (jsonrpc.NO_ID, b"")
         ):
             # Also without our id: some servers have forgotten it by then, or never read it.
-            raise _refusal(bytes(message.error), response.status, ours=self._ours, matched=is_ours)
+            raise _refusal(bytes(message.error), response.status, ours=self.ours, matched=is_ours)
         if not is_ours and message.id:
             raise BadAnswer("the answer belongs to another request", sent=True)
         if not message.result:

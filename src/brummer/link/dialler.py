@@ -38,19 +38,21 @@ class LinkDialler:
         self, on_close: Callable[[HttpConnection], None], within_s: float | None = None
     ) -> HttpConnection:
         """Raises `TransportError`, `Impostor` among them. ``within_s`` None: it waits for the proof for ever."""
-        limit_s = None if within_s is None else connect_timeout_s(self._target()) + within_s
+        target = self._target()
+        connect_s = connect_timeout_s(target)
         try:
-            async with asyncio.timeout(limit_s):
-                return await self._proven(on_close)
+            async with asyncio.timeout(None if within_s is None else connect_s + within_s):
+                return await self._proven(target, connect_s, on_close)
         except TimeoutError:
             raise TransportError("connected, but the identity probe was not answered") from None
 
-    async def _proven(self, on_close: Callable[[HttpConnection], None]) -> HttpConnection:
-        target = self._target()
+    async def _proven(
+        self, target: Peer, connect_s: float, on_close: Callable[[HttpConnection], None]
+    ) -> HttpConnection:
         connection = await HttpConnection.open(
             target.host,
             target.port,
-            timeout_s=connect_timeout_s(target),
+            timeout_s=connect_s,
             limit_bytes=self._reply_limit_bytes,
             on_close=on_close,
             reservations=self._reservations,

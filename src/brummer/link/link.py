@@ -159,16 +159,6 @@ class Link(BaseLink):
         if not self._has_ended and self.state not in AT_REST:
             await self.prober.check()
 
-    def call_sent(self, now_s: float) -> None:
-        """A call is under way; if it stays silent, the peer is probed."""
-        self.prober.call_sent(now_s)
-
-    def call_answered(self, took_s: float | None) -> None:
-        """A proof of life, as good as a probe's. ``took_s`` None: it says nothing of the round trip."""
-        self.health.answered(self.loop.time(), took_s)
-        if self.state is State.SUSPECT:
-            self._mailbox.wake()
-
     def distrust(self, error: TransportError) -> None:
         """A connection failed under a call, so the others may be lost, too."""
         self.last_error = error

@@ -206,6 +206,12 @@ class Prober:
             self._due_s = 0.0
             self._on_step()
 
+    def call_answered(self, now_s: float, took_s: float | None, *, suspect: bool) -> None:
+        """A proof of life, as good as a probe's. ``took_s`` None: it says nothing of the round trip."""
+        self._health.answered(now_s, took_s)
+        if suspect:
+            self._on_step()
+
     # The probe.
 
     def send(self) -> None:

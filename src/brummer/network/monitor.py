@@ -7,7 +7,7 @@ of it comes as a burst of messages. Nothing here is a verdict on any link.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ def snapshot() -> Snapshot:
 class Sources:
     """What the monitor reads; tests pass others. The watches raise OSError where the system refuses them."""
 
-    clock: Clock = field(default_factory=clocks.SystemClock)
+    clock: Clock = clocks
     snapshot: Callable[[], Snapshot] = snapshot
     """Raises OSError while it can't tell."""
     watch_clocks: Callable[..., Any] = clocks.watch_clocks

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+import msgspec
 
 from brummer.core.errors import ConnectionClosed
 from brummer.pool.fair_queue import FairQueue
@@ -61,19 +63,17 @@ class Dialler(Protocol):
         """Raises `TransportError`. ``within_s``: the longest time for the proof."""
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """Of one call. `end` must follow `acquire_slot`."""
 
-    __slots__ = ("connection", "connections", "flow", "has_slot", "holder", "is_queued", "purpose")
-    takes_idle = True
-
-    def __init__(self, connections: "Connections", purpose: Purpose, flow: Hashable, holder: Holder) -> None:
-        self.connections = connections
-        self.purpose = purpose
-        self.flow = flow
-        self.holder = holder
-        self.has_slot = self.is_queued = False
-        self.connection: HttpConnection | None = None
+    takes_idle: ClassVar[bool] = True
+    connections: "Connections"
+    purpose: Purpose
+    flow: Hashable
+    holder: Holder
+    has_slot: bool = False
+    is_queued: bool = False
+    connection: HttpConnection | None = None
 
     def acquire_slot(self) -> bool:
         """Take a slot. False: the lease is queued for one, and `Holder.on_slot` follows. Raises `Busy`."""
@@ -87,11 +87,18 @@ class Lease:
         return True
 
     def acquire(self) -> HttpConnection | None:
-        """Take an idle connection. None: `Holder.on_connection` or `Holder.on_no_connection` follows. Raises `Busy`."""
-        connections = self.connections
-        self.connection = connection = connections.take_idle(self.purpose)
-        if connection is None:
-            connections.pool.want(self)
+        """Take the idle connection that was used last.
+
+        None: `Holder.on_connection` or `Holder.on_no_connection` follows. Raises `Busy`.
+        """
+        connections, pool = self.connections, self.connections.pool
+        if not connections.usable(self.purpose):
+            pool.want(self)
+            return None
+        self.connection = connection = connections.idle.pop()
+        connections.busy[connection] = self.purpose
+        pool.idle -= 1
+        pool.in_use[self.purpose] += 1
         return connection
 
     def release(self) -> None:
@@ -261,16 +268,6 @@ class Connections:
         """Idle ones for this purpose: none for a wait while waits have all that they may have."""
         pool = self.pool
         return 0 if purpose is Purpose.WAIT and pool.in_use[purpose] >= pool.for_waits else len(self.idle)
-
-    def take_idle(self, purpose: Purpose) -> HttpConnection | None:
-        """The usable one that was used last, which is busy from now on."""
-        if not self.usable(purpose):
-            return None
-        connection = self.idle.pop()
-        self.busy[connection] = purpose
-        self.pool.idle -= 1
-        self.pool.in_use[purpose] += 1
-        return connection
 
     @property
     def are_lost(self) -> bool:

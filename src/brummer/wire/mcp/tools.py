@@ -56,22 +56,13 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class ToolTable:
-    """The tools of one server, in their order."""
+    """The tools of one server, in their order. Alone it is a `brummer.wire.mcp.server.ToolServer`."""
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = {
             tool.name: (tool, ArgumentDecoder(tool.name, tool.arguments, tool.taken_before)) for tool in tools
         }
-        self.list_json = msgspec.json.encode([tool.definition for tool in tools])
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._tools
-
-    # As a `brummer.wire.mcp.server.ToolServer`, for a server that has no other tools.
-
-    @property
-    def tools_json(self) -> bytes:
-        return self.list_json
+        self.tools_json = msgspec.json.encode([tool.definition for tool in tools])
 
     def has_tool(self, name: str) -> bool:
         return name in self._tools
