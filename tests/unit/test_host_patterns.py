@@ -1,8 +1,8 @@
 import contextlib
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +21,8 @@ from brummer.host.patterns import (
     meter_of_call,
     meter_of_file,
 )
+
+T = TypeVar("T")
 
 
 def test_a_pattern_matches_anywhere() -> None:
@@ -131,24 +133,41 @@ async def test_many_slow_patterns_take_little_more_than_one() -> None:
     assert sum(each.took_s for each in tried[1:]) < 20 * 0.1, "each but the first finds an empty reserve"
 
 
-@contextlib.contextmanager
-def untraced() -> Iterator[None]:
-    """A tracer, such as that of `make coverage`, makes each search slower than the budget of an ordinary one."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
+class CountedTime(Pattern):
+    """An expression whose searches take so much CPU time, whatever they really take."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, search_s: float) -> None:
+        self.searches = 0
+        self._search_s = search_s
+        super().__init__(r"ready in \d+ ms", argument="log")
+        monkeypatch.setattr("brummer.host.patterns.busy", lambda: self.searches * search_s)
+
+    def within(self, budget_s: float, search: Callable[[], T]) -> T:
+        assert budget_s >= self._search_s
+        self.searches += 1
+        return search()
 
 
-async def test_an_ordinary_pattern_needs_no_reserve() -> None:
-    meter = Meter(Pattern(r"ready in \d+ ms", argument="log"), Reserve(0.0))
-    line = "12:00:01 compiled 1432 modules, reloading the page, and all of that within 312 ms"
-    with untraced():
-        for _ in range(2_000):
-            assert not meter.search(1, len(line), lambda: meter.pattern.matches(line))
+LINE = "12:00:01 compiled 1432 modules, reloading the page, and all of that within 312 ms"
+ORDINARY_S = len(LINE) * 20e-9
+"""Ordinary expressions take up to 20 ns for each character; see `brummer.host.patterns.PER_CHARACTER_S`."""
+
+
+async def test_an_ordinary_pattern_needs_no_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = Meter(CountedTime(monkeypatch, ORDINARY_S), Reserve(0.0))
+    for _ in range(10_000):
+        assert not meter.search(1, len(LINE), lambda: meter.pattern.matches(LINE))
     assert meter.search(1, 20, lambda: meter.pattern.matches("ready in 312 ms"))
+
+
+async def test_a_pattern_that_takes_ten_times_as_long_uses_its_reserve_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = CountedTime(monkeypatch, 10 * ORDINARY_S)
+    meter = Meter(pattern, Reserve(0.0))
+    while not meter.is_refused and pattern.searches < 10_000:
+        with contextlib.suppress(PatternTooSlow):
+            meter.search(1, len(LINE), lambda: pattern.matches(LINE))
+    assert meter.is_refused
+    assert pattern.searches > TICK_S / (10 * ORDINARY_S), "the reserve of its own lasts for more"
 
 
 async def test_a_pattern_that_is_slow_only_sometimes_stays_in_use() -> None:

@@ -72,7 +72,9 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
         late := [ran.started_s - asked.answered_s for ran in runs if ran.started_s > asked.answered_s + LATE_BEGIN_S]
     ):
         yield f"began {max(late):.1f} s after it was answered"
-    if asked.answer is not None:
+    if asked.answer is None:
+        yield "ended without an answer"
+    else:
         yield from _of_answer(world, asked, asked.answer, runs)
 
 
