@@ -250,7 +250,9 @@ async def test_output_that_can_not_be_understood_hides_nothing_that_comes_later(
     await ran(manager, "echo Error: odd")
     monkeypatch.undo()
     run = await ran(manager, "echo http://localhost:9; echo Error: even")
-    assert (run.urls, run.status().errors) == (["http://localhost:9"], Errors(1, "Error: even", None))
+    assert (run.urls, run.printed_errors and run.printed_errors.count) == (["http://localhost:9"], 1)
+    assert isinstance(errors := run.status().errors, Errors)
+    assert (errors.first, errors.last, errors.where) == ("Error: even", "Error: even", None)
 
 
 async def test_a_url_is_told_once_and_urls_elsewhere_are_not_its_own(manager: Manager) -> None:

@@ -630,7 +630,12 @@ async def crashed(agent: Agent) -> dict[str, Any]:
 async def test_an_error_in_the_output_is_a_change_and_the_failure_names_it(agent: Agent) -> None:
     process = await crashed(agent)
     where = f"{agent.directory}/crash.py:3"
-    assert process["errors"] == {"count": 1, "first": "ValueError: no such table", "where": where}
+    errors = process["errors"]
+    assert (errors["count"], errors["since_start"]) == (1, 1)
+    assert [(errors[name], errors[place]) for name, place in (("first", "where"), ("last", "last_where"))] == [
+        ("ValueError: no such table", where)
+    ] * 2
+    assert process["started_at"] <= errors["last_at"] <= process["ended_at"]
     started, error, failed = (await agent.call("changes_since"))["changes"]
     assert (started["kind"], error["kind"], failed["kind"]) == ("started", "error", "failed")
     assert (error["title"], error["where"], error["count"]) == ("ValueError: no such table", where, 1)
@@ -647,6 +652,48 @@ async def test_an_error_of_a_process_that_lives_on_is_told_too(agent: Agent) -> 
     assert await waiting
     [process] = (await agent.call("scripts_status"))["processes"]
     assert (process["errors"]["first"], process["summary"]) == ("ERROR no route", "1 failed, 2 passed")
+
+
+RELOADS = """
+import sys, time
+print("INFO:     Started server process [1]", flush=True)
+print("ERROR no cake", flush=True)
+sys.stdin.readline()
+print("INFO:     Started server process [2]", flush=True)
+sys.stdin.readline()
+print("Traceback (most recent call last):", flush=True)
+time.sleep(0.1)
+print('  File "/srv/app.py", line 3, in pie', flush=True)
+time.sleep(0.1)
+print("KeyError: 'pie'", flush=True)
+time.sleep(600)
+"""
+
+
+async def test_the_errors_of_a_server_that_reloads_are_counted_from_its_last_start_and_the_last_is_named(
+    agent: Agent,
+) -> None:
+    os.mkfifo(agent.directory / "edits")
+    (agent.directory / "reloads.py").write_text(RELOADS)
+    (agent.directory / "Procfile").write_text(f"on: exec {sys.executable} -I reloads.py < edits\n")
+    cursor = (await agent.call("scripts_run", name="on", wait="none"))["cursor"]
+    edits = await asyncio.to_thread((agent.directory / "edits").open, "w")
+    with edits:
+        broken = await agent.call("wait_for", log="no cake", cursor=cursor)
+        assert broken["process"]["errors"]["since_start"] == 1
+
+        print(file=edits, flush=True)
+        mended = await agent.call("wait_for", log="Started", cursor=broken["cursor"])
+        assert (mended["process"]["errors"]["count"], mended["process"]["errors"]["since_start"]) == (1, 0)
+
+        print(file=edits, flush=True)
+        await agent.call("wait_for", log="Traceback", cursor=mended["cursor"])  # and for the rest of it
+        errors = (await agent.call("scripts_status"))["processes"][0]["errors"]
+        assert (errors["count"], errors["first"], errors["since_start"]) == (2, "ERROR no cake", 1)
+        assert (errors["last"], errors["last_where"]) == ("KeyError: 'pie'", "/srv/app.py:3")
+        [change] = (await agent.call("changes_since", cursor=mended["cursor"]))["changes"]
+        assert (change["kind"], change["title"]) == ("error", errors["last"])
+        assert errors["last_at"] <= change["at"]
 
 
 def kinds(agent: Agent) -> list[str]:

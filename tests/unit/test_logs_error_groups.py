@@ -224,7 +224,7 @@ def test_an_endless_trace_is_bounded() -> None:
     reader = Reader().read("panic: deep\n" + "\t/app/main.go:1\n" * 10 * MAX_LINES)
     reader.settled()
     [group] = reader.news
-    assert group.last_n - group.first_n + 1 == MAX_LINES
+    assert group.last_n - group.first_n + 1 == 1 + 10 * MAX_LINES
 
 
 @pytest.mark.parametrize(
@@ -291,3 +291,38 @@ def test_a_long_error_that_repeats_is_counted_and_not_remembered_word_for_word()
             "panic: deep\n" + "\t/app/main.go:1 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n" * MAX_LINES + "done\n"
         )
     assert (len(reader.news), reader.news[0].count, reader.printed._same) == (1, 3, {})
+
+
+def test_all_lines_of_a_long_trace_belong_to_its_error_and_its_title_is_the_last_line() -> None:
+    frames = "".join(f'  File "/app/deep.py", line {n}, in f\n    f()\n' for n in range(MAX_LINES))
+    reader = Reader().read(f"going\nTraceback (most recent call last):\n{frames}RecursionError: too deep\nover\n")
+    assert reader.settled() == [("RecursionError: too deep", "/app/deep.py:98")]
+    assert [line.text for line in reader.lines if not reader.printed.owns(line.n)] == ["going", "over"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "INFO:     Started server process [12]",
+        "INFO:     Application startup complete.",
+        "[nodemon] restarting due to changes...",
+        "Restarting 'server.js'",
+        " * Restarting with stat",
+        "ready on http://127.0.0.1:8000/",
+        "  > Local:   http://localhost:5173/",
+    ],
+)
+def test_errors_are_counted_from_the_last_start_of_the_server(start: str) -> None:
+    printed = Reader().read(f"ERROR one\nERROR two\n{start}\nERROR three\n").printed
+    printed.settle(1.0)
+    assert (printed.count, printed.since_start) == (3, 1)
+    assert (printed.first and printed.first.title, printed.last and printed.last.title) == ("ERROR one", "ERROR three")
+
+
+@pytest.mark.parametrize(
+    "line", ["we start now", "GET http://localhost:8000/cake failed", "the http://other.example:80"]
+)
+def test_an_ordinary_line_is_no_start(line: str) -> None:
+    printed = Reader().read(f"ERROR one\n{line}\nERROR two\n").printed
+    printed.settle(1.0)
+    assert printed.since_start == printed.count

@@ -152,11 +152,21 @@ def process(content: Answer) -> str:
     below = [head]
     for member, value in content.items():
         if member == "errors":
-            where = f" ({value['where']})" if value.get("where") else ""
-            below.append(f"    errors: {value['count']}, the first: {value['first']}{where}")
+            below.append(f"    errors: {_errors(value)}")
         elif member not in _IN_ITS_HEAD and value is not None:
             below.append(f"    {member}: {_plain(value)}")
     return "\n".join(below)
+
+
+def _errors(content: Answer) -> str:
+    """``last`` and ``since_start`` are missing in what an earlier version has written."""
+    where = {name: f" ({content[name]})" if content.get(name) else "" for name in ("where", "last_where")}
+    says = f"{content['count']}, the first: {content['first']}{where['where']}"
+    if "last" in content:
+        says += f"; at {content['last_at'][11:19]} the last: "
+        says += "the same" if content["count"] == 1 else f"{content['last']}{where['last_where']}"
+        says += f"; since the last start: {content['since_start']}"
+    return says
 
 
 def _cursor(answer: Answer) -> Iterator[str]:

@@ -31,6 +31,8 @@ from brummer.process.throttle import Throttle
 if TYPE_CHECKING:
     from brummer.logs.journal.writer import RunJournal
 
+BURST_S: Final = 1.0
+"""A stack trace takes milliseconds. A script that prints errors without a pause must not delay an answer."""
 DEFAULT_TUNING: Final = Tuning()
 Until = Literal["none", "ready", "exit"]
 
@@ -161,9 +163,11 @@ class Manager:
             await live.find_port_owner()
 
     async def errors_settled(self) -> None:
-        """Errors that are being printed just now are published when this returns, within `SETTLE_S`."""
-        if any(live.prints_an_error for live in self._context.live.values()):
-            await asyncio.sleep(SETTLE_S)
+        """Errors that are being printed just now are published when this returns, within `BURST_S`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BURST_S):
+                while any(live.prints_an_error for live in self._context.live.values()):  # noqa: ASYNC110 - timers end it
+                    await asyncio.sleep(SETTLE_S)
 
     def lines_of(self, run: Run) -> Iterator[Line]:
         """See `Run.lines`."""

@@ -25,11 +25,17 @@ MAX_URLS = 20
 
 
 class Errors(msgspec.Struct, frozen=True):
-    """The number of errors that a run has printed, and the title and place (FILE:LINE) of the first."""
+    """The number of errors that a run has printed; the title and place (FILE:LINE) of the first, and of the last with
+    its time; and how many came since the run, or the server that it watches, has last begun: 0 after a successful fix.
+    """
 
     count: int
     first: str
     where: str | None
+    last: str
+    last_where: str | None
+    last_at: str
+    since_start: int
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -249,7 +255,11 @@ class Run:
 
             if port_in_use([first.title]) is not None:
                 return UNSET  # the reason names the port and its owner
-        return Errors(self.printed_errors.count, first.title, first.where)
+        printed = self.printed_errors
+        last = printed.last or first
+        return Errors(
+            printed.count, first.title, first.where, last.title, last.where, printed.last_at, printed.since_start
+        )
 
     def has_reported(self, n: int) -> bool:
         """Whether a line belongs to an error that it printed."""

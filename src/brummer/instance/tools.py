@@ -157,6 +157,7 @@ class _Calls:
         newest first, and runs of earlier generations last.
         """
         answer: Answer
+        await self._manager.errors_settled()
         if wanted.name is None:
             found = [_facts(run) for run in self._manager.current_runs()]
             answer = _paging().latest_processes(found, wanted.cursor, self._manager.cursor(), now_s=wall())
@@ -189,8 +190,11 @@ class _Calls:
         if wanted.process is not None:
             await self._check_process(wanted.process)
         with _progress(context, wanted.timeout_s, f"waiting for {wanted.process or 'any process'}"):
-            match: Answer = msgspec.to_builtins(await Waiting(self._manager, wanted).result())
-            return match
+            waiting = Waiting(self._manager, wanted)
+            match = await waiting.result()
+            await self._manager.errors_settled()
+            answer: Answer = msgspec.to_builtins(waiting.with_errors(match))
+            return answer
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         await self._manager.errors_settled()
@@ -236,6 +240,7 @@ class _Calls:
     async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
         with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
             await self._manager.until(run, until, timeout_s)
+        await self._manager.errors_settled()
         if until == "ready":
             run = run.latest
             await self._manager.find_port_owner(run)

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from brummer.contract.tools import WaitFor
 from brummer.host.clocks import wall
@@ -81,6 +82,13 @@ class Waiting:
                     return await self._found
             except TimeoutError:
                 return self._match(None, self._named())
+
+    def with_errors(self, match: Match) -> Match:
+        """The match with the errors of its run as they are now."""
+        run = self._manager.find(match.process.process_id) if match.process else None
+        if run is None or match.process is None or run.process_id != match.process.process_id:
+            return match
+        return replace(match, process=replace(match.process, errors=run.status().errors))
 
     def _check_past(self) -> None:
         if self._wanted.process is not None:

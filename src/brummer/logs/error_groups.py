@@ -37,6 +37,16 @@ UNSEEN_S = 5.0
 MAX_NEWS = 20
 """In that time: a list of more different errors is of no use."""
 
+_START_WORDS = ("start", "rerun", "://localhost", "://127.0.0.1", "://[::1]")
+"""Cheap to search for: nearly no batch of ordinary lines has one."""
+_START = re.compile(
+    r"Started server process \[|\bRestarting\b|\[nodemon\] (?:re)?starting|\[tsx\] rerunning|[Ss]tartup complete"
+    r"|https?://(?:localhost|127\.0\.0\.1|\[::1\]):\d+/?(?:[\s)\"']|$)"
+)
+"""What servers and watchers print when they begin anew: uvicorn, Flask, node, nodemon, tsx; or the URL of the server.
+A URL with a path is of a request.
+"""
+
 _WORDS = (
     *("err", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok"),
     *('  file "', "___", ".go:", ".kt:"),
@@ -82,11 +92,17 @@ class ErrorGroup:
 
 
 class PrintedErrors:
-    """The errors of one run. `read` and `settle` return the new ones."""
+    """The errors of one run. `read` and `settle` return the new ones. ``last_at``: the time of the last error;
+    ``since_start``: how many came after the run, or the server that it watches and starts anew, has last begun.
+    """
 
     def __init__(self) -> None:
         self.first: ErrorGroup | None = None
+        self.last: ErrorGroup | None = None
+        self.last_at = ""
         self.count = 0
+        self.since_start = 0
+        self._start_n = 0
         self._groups: dict[_Key, ErrorGroup] = {}
         self._same: dict[tuple[str, ...], _Key] = {}
         self._ranges: list[tuple[int, int]] = []
@@ -122,11 +138,19 @@ class PrintedErrors:
         """The errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
         if may_be_in(batch.text):
             self._summary.read(batch.text)
+        self._read_start(batch)
         reader = self._readers.setdefault(batch.stream, _ErrorReader())
         if not reader.is_open and not _may_hold_an_error(batch.text):
             reader.skip(batch.lines)
             return []
         return self._news_among(reader.read(batch.lines), now)
+
+    def _read_start(self, batch: Batch) -> None:
+        lower = batch.text.lower()
+        if any(map(lower.__contains__, _START_WORDS)):
+            starts = [line.n for line in batch.lines if _START.search(line.text[:HEAD])]
+            if starts:
+                self._start_n, self.since_start = starts[-1], 0
 
     def settle(self, now: float) -> list[ErrorGroup]:
         """No more lines belong to the last error; returned if it is news."""
@@ -142,6 +166,8 @@ class PrintedErrors:
             return None
         is_fresh = group.seen_at_s == 0.0 or now - group.seen_at_s >= UNSEEN_S
         self.count += 1
+        self.last, self.last_at = group, lines[0].at
+        self.since_start += lines[0].n > self._start_n
         insort(self._ranges, (lines[0].n, lines[-1].n))
         del self._ranges[:-MAX_RANGES]
         if self.first is None or (self.first.is_aftermath and not group.is_aftermath):
@@ -237,8 +263,9 @@ class _ErrorReader:
             self._tool = explanation
         elif not self._belongs(grammar, head):
             return False
-        if len(self._lines) < MAX_LINES:
-            self._lines += [*self._blanks, line]
+        self._lines += [*self._blanks, line]
+        if len(self._lines) > MAX_LINES:  # the last line stays: up to there its lines belong to it
+            del self._lines[MAX_LINES - 1 : -1]
         self._blanks = []
         return True
 
