@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate replay demo test coverage integration-test clients-test suspend-test check docs chaos bench soak quiet walk format lock clean
+.PHONY: help setup simulate replay demo test coverage integration-test clients-test suspend-test check docs build chaos bench soak quiet walk format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -53,6 +53,7 @@ suspend-test: ## a real suspend, in QEMU
 
 docs: ## make the generated pages again
 	$(SETUP)
+	@$(VENV)/python tools/install_text.py
 	@$(VENV)/python tools/promises.py
 	@$(VENV)/python tools/doc_tables.py
 	@$(VENV)/python tools/command_table.py
@@ -67,12 +68,17 @@ check: ## format, lint, types, layers, docs, lock
 	@$(VENV)/mypy --no-error-summary --platform darwin --cache-dir .mypy_cache/darwin src
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/python tools/check_docs.py
+	@$(VENV)/python tools/install_text.py --check
 	@$(VENV)/python tools/promises.py --check
 	@$(VENV)/python tools/doc_tables.py --check
 	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/chart.py --check
 	@$(VENV)/python tools/planted_table.py --check
 	@$(VENV)/python tools/lock.py --check --offline
+
+build: ## the sdist and the wheel in dist/, made twice and compared; RELEASE=TAG refuses what must not be published
+	$(SETUP)
+	@$(VENV)/python tools/build.py $(if $(RELEASE),--release '$(RELEASE)')
 
 chaos: ## faults against the real thing
 	@sh tools/when_there.sh bench/chaos.py

@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 
+from install_text import what_to_install
 from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Program, tasks, within
 
 ROOT = Path(__file__).parent.parent.parent
+ADDRESS = what_to_install((ROOT / "pyproject.toml").read_text())
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 PROGRAM = re.compile(
-    r"(?:[A-Z_]+=\S+ )*(?:make|brum|cd|mkdir|export|sh|pip|python3?|claude|\.venv/bin/\w+) ?(?! *[=:])"
+    r"(?:[A-Z_]+=\S+ )*(?:make|brum|uvx?|pipx|cd|mkdir|export|sh|pip|python3?|claude|\.venv/bin/\w+) ?(?! *[=:])"
 )
 SHELLS = {"sh", "shell", "bash", "console"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -75,11 +77,15 @@ RUN_BY_US = NotHere("a run of the tests within the tests; what it names is check
 
 LIMITS = NotHere("it takes half a minute, and test_resource_limits runs it")
 
+INSTALLED = NotHere("test_installed runs it, with a wheel of this tree")
+
 COMMANDS: dict[str, Fate] = {
     # README.md
+    f"uv tool install {ADDRESS}": INSTALLED,
+    f"pipx install {ADDRESS}": INSTALLED,
+    f"uvx --from {ADDRESS} brum --version": INSTALLED,
     "make demo": NotHere("a step of its own in every check of this project"),
     "make test": WHOLE_SUITE,
-    "make setup": MADE_BY_SETUP,
     "cd my-project && brum up": Runs(prints="ready", where="."),
     "brum ps": Runs(prints="dev", up=("dev",)),
     "brum logs -f": Stays("dev  | ready on http", up=("dev",)),
@@ -114,6 +120,8 @@ COMMANDS: dict[str, Fate] = {
     # docs/configuration.md
     "BRUMMER_MAX_CONNECTIONS=5 brum --test-resource-limits": LIMITS,
     # docs/contributing.md
+    "make setup": MADE_BY_SETUP,
+    "make build": NotHere("test_installed makes the package, as it does"),
     "make check": NotHere("a step of its own in every check of this project"),
     "make format": NotHere("it would change the files under the test"),
     "make docs": NotHere("it would change the files under the test"),
@@ -144,9 +152,8 @@ COMMANDS: dict[str, Fate] = {
     "brum --mcp --metrics 127.0.0.1:9464": Stays('"serverInfo"', stdin=INITIALIZE),
     "brum --metrics 127.0.0.1:9465": Stays("is running"),
     # docs/start.md
-    'export PATH="$PWD/.venv/bin:$PATH"': Runs(),
     "brum --version": Runs(prints="brum"),
-    "mkdir -p hello && cd hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="elsewhere"),
+    "mkdir -p ~/hello && cd ~/hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="elsewhere"),
     "brum mcp-config claude-code": Runs(prints="claude mcp add"),
     "brum mcp-config --http": Runs(prints="Authorization: Bearer"),
     "brum mcp-config --http localhost:7701": Runs(prints="http://localhost:7701/mcp"),
@@ -178,7 +185,7 @@ class Reader:
         (programs / "open").chmod(0o755)
         self.settings = {
             "PATH": f"{programs}:{BRUM.parent}:{os.environ['PATH']}",
-            "HOME": str(brum.home),
+            "HOME": str(brum.home / "elsewhere"),
             "XDG_STATE_HOME": str(brum.home / "state"),
             "PYTHONPYCACHEPREFIX": str(bytecode),
             "PYTHONDONTWRITEBYTECODE": "",
