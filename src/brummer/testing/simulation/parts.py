@@ -44,6 +44,7 @@ HTTP_PORT: Final = 7700
 FOREIGN_HOST: Final = "203.0.113.7"
 FOREIGN_PORT: Final = 9000
 PROGRESS_S: Final = 1.0
+RESTART_S: Final = 1.0
 """How often a long job reports progress."""
 
 
@@ -441,11 +442,17 @@ class HubRun:
                 admit=handler.admit,
                 hung_up=MemorySocket.has_hung_up,
             )
-            listener: Any = process.machine.network.listen(process, "127.0.0.1", http_port)
-            await http.start([listener])
+            await http.start([await self._listen(http_port)])
             await front.serve()
             await http.close()
         self.is_over = True
+
+    async def _listen(self, port: int) -> Any:
+        """As a service manager does: a hub over HTTP ends if it can't listen, and is started again."""
+        while True:
+            with contextlib.suppress(OSError):
+                return self.process.machine.network.listen(self.process, "127.0.0.1", port)
+            await asyncio.sleep(RESTART_S)
 
     def _note_transition(self, moved: Transition) -> None:
         what = f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
