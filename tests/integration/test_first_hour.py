@@ -5,6 +5,7 @@ Tools that can't be had here are programs of the test on PATH, which print how t
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -125,6 +126,29 @@ def test_a_package_of_a_uv_workspace_is_run_by_uv(machine: Machine) -> None:
     package = machine.project(files) / "packages" / "api"
     assert machine.type("up", "--no-wait", cwd=package).status == 0
     machine.says("dev", "called: uv run dev", package)
+
+
+def test_up_returns_while_a_worker_runs_and_fails_only_for_what_has_to_be_ready(machine: Machine) -> None:
+    files = {
+        "Procfile": f"web: {SERVER}\nworker: {IDLE}\nslow: {IDLE}\n",
+        ".brum.toml": "[scripts.slow]\nready = { log = 'never' }\n",
+    }
+    project = machine.project(files)
+    done = machine.type("up", cwd=project)
+    assert done.status == 0, done.stderr
+    shown = [re.split(r" {2,}", line)[:2] for line in done.stdout.splitlines()[1:]]
+    assert sorted(shown) == [
+        ["slow", "running; not ready yet"],
+        ["web", "ready"],
+        ["worker", "running; does not listen yet"],
+    ]
+    assert machine.type("up", "--timeout", "100ms", "web", "worker", cwd=project).status == 0
+    late = machine.type("restart", "--timeout", "100ms", "slow", cwd=project)
+    assert (late.status, "not ready within 0.1 s: slow" in late.stderr) == (4, True)
+    assert machine.type("down", "web", cwd=project).status == 0
+    (project / "server.py").write_text("import time\ntime.sleep(600)\n")
+    late = machine.type("up", "--timeout", "100ms", "web", "worker", cwd=project)
+    assert (late.status, "not ready within 0.1 s: web" in late.stderr) == (4, True), "it has listened before"
 
 
 @pytest.mark.promise("up-starts-what-the-tool-starts")

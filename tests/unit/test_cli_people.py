@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,44 +23,16 @@ from brummer.cli.commands.down import OutOfReach, StillRunning, end_instance
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.log_lines import Filter, Printer, Reader, Style, local_time
 from brummer.cli.options import duration
-from brummer.cli.process_table import Process, lines_of, not_started, processes_of
-from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, ids_at, whole_list
+from brummer.cli.process_table import lines_of, not_started, processes_of
+from brummer.cli.project import EXIT_TIMED_OUT, ids_at, whole_list
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import describe_self
 from brummer.host.pids import identify
-
-NOW = datetime(2026, 11, 23, 14, 5, 0, tzinfo=UTC)
-
-
-def process(name: str = "dev", status: str = "ready", **members: Any) -> dict[str, Any]:
-    started_at = (NOW - timedelta(seconds=185)).isoformat().replace("+00:00", "Z")
-    return {"process_id": f"{name}-1", "name": name, "status": status, "pid": 42, "urls": [], **members} | {
-        "started_at": started_at
-    }
+from tests.unit.cli_support import NOW, Answers, process
 
 
 def shown(*told: dict[str, Any], paint: Paint = PLAIN) -> list[str]:
     return list(lines_of(processes_of({"processes": list(told)}), NOW, paint))
-
-
-class Answers(Project):
-    """A project whose instance is a function from tool and arguments to the answer, or the error to raise."""
-
-    def __init__(self, answer: Callable[[str, dict[str, Any]], Any]) -> None:
-        self._answer = answer
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-
-    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
-        given = {key: value for key, value in arguments.items() if value is not None}
-        self.asked.append((tool, given))
-        answer = self._answer(tool, given)
-        if isinstance(answer, Exception):
-            raise answer
-        result: dict[str, Any] = answer
-        return result
-
-    async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
-        return await self.call(f"{tool} of the black box", **arguments)
 
 
 async def test_a_list_that_takes_several_answers_is_read_whole_and_the_later_entry_counts() -> None:
@@ -180,141 +151,13 @@ def test_what_somebody_else_has_put_above_is_not_run(tmp_path: Path) -> None:
 # up.
 
 
-async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
-    def answer(tool: str, arguments: dict[str, Any]) -> Any:
-        if tool == "scripts_run" and arguments["name"] == "nope":
-            return CallFailed("No script is called 'nope'", "not_found")
-        return {"processes": [process("dev"), process("other")]} if tool == "scripts_status" else {}
-
-    project = Answers(answer)
-    assert await up.start_scripts(project, "scripts_run", ["nope", "dev", "dev"], up.Patience(5.0), PLAIN) == 1
-    output = capsys.readouterr()
-    assert "nope" in output.err
-    assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
-    started = [arguments["name"] for tool, arguments in project.asked if tool == "scripts_run"]
-    assert started == ["nope", "dev"]
-
-
-async def test_a_script_that_fails_shows_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
-    answers = {
-        "scripts_status": {"processes": [process("dev", "failed", exit_code=3, pid=None)]},
-        "logs_tail": {"lines": [{"n": 1, "process": "dev", "text": "no route"}], "cursor": "g.1", "dropped": 0},
-    }
-    project = Answers(lambda tool, _: answers.get(tool, {}))
-    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 1
-    assert "failed (exit 3)" in (out := capsys.readouterr().out)
-    assert out.splitlines()[-1] == "dev | no route"
-
-
-@pytest.mark.parametrize(
-    ("facts", "has_last_words"),
-    [
-        (process("dev", "failed", exit_code=3), True),
-        (process("dev", "failed", signal="SIGKILL"), True),
-        (process("dev", "crash-looping", exit_code=1), True),
-        (process("dev", "pending", next_restart_s=0.5), True),
-        (process("dev", "failed", reason="no such program"), False),
-        (process("dev", "exited", exit_code=0), False),
-        (process("dev", "pending", waits_for=["db"]), False),
-    ],
-)
-def test_whose_last_lines_are_worth_a_look(facts: dict[str, Any], *, has_last_words: bool) -> None:
-    assert processes_of({"processes": [facts]})[0].has_ended_badly is has_last_words
-
-
-async def test_a_script_that_is_named_twice_is_no_failure() -> None:
-    project = Answers(lambda tool, _: {"processes": [process("dev")]} if tool == "scripts_status" else {})
-    assert await up.start_scripts(project, "scripts_run", ["dev", "dev"], up.Patience(0.0), PLAIN) == 0
-
-
-def waited(*answers: dict[str, Any], status: dict[str, Any]) -> Answers:
-    """A project whose scripts start at first, and of which `wait_for` tells these, one after the other."""
-    left = iter(answers)
-
-    def answer(tool: str, _: object) -> Any:
-        match tool:
-            case "scripts_run":
-                return process("dev", "starting")
-            case "wait_for":
-                return next(left)
-            case _:
-                return {"processes": [status]}
-
-    return Answers(answer)
-
-
-async def test_each_script_is_waited_for_with_one_call_until_it_is_ready_or_has_ended(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    project = waited({"matched": True, "process": process("dev", "ready")}, status=process("dev", "ready"))
-    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(5.0), PLAIN) == 0
-    assert [tool for tool, _ in project.asked] == ["scripts_run", "wait_for", "scripts_status"]
-    wanted = project.asked[1][1]
-    assert {key: wanted[key] for key in ("process", "ready", "exit")} == {"process": "dev", "ready": True, "exit": True}
-    assert wanted["timeout_s"] <= up.NOTICE_S, "then it is said what is waited for"
-    assert capsys.readouterr().err == ""
-
-
-async def test_a_script_that_fails_and_restarts_is_not_waited_for_again() -> None:
-    failed = process("dev", "pending", next_restart_s=0.5)
-    project = waited({"matched": True, "process": process("dev", "failed", exit_code=3)}, status=failed)
-    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(5.0), PLAIN) == 0
-    assert [tool for tool, _ in project.asked].count("wait_for") == 1
-
-
-async def test_a_worker_is_waited_for_until_it_has_run_long_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    old = process("dev", "running")
-    project = waited({"matched": False, "process": old}, status=old)
-    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(None, [{"name": "dev"}]), PLAIN) == 0
-    assert [tool for tool, _ in project.asked].count("wait_for") == 1
-    assert "not ready" not in capsys.readouterr().err
-
-
-async def test_what_is_not_ready_in_time_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    starting = process("dev", "starting")
-    late = {"matched": False, "process": starting}
-    project = waited(late, late, status=starting)
-    patience = up.Patience(up.NOTICE_S + 1)
-    assert await up.start_scripts(project, "scripts_run", ["dev"], patience, PLAIN) == EXIT_TIMED_OUT
-    output = capsys.readouterr()
-    assert output.out.splitlines()[1].split()[:2] == ["dev", "starting"]
-    messages = output.err.splitlines()
-    assert [line.split(":")[1].strip() for line in messages] == ["waiting until ready", "not ready within 3 s"]
-
-
-async def test_without_a_wait_the_state_is_asked_for_once() -> None:
-    project = waited(status=process("dev", "starting"))
-    assert await up.start_scripts(project, "scripts_run", ["dev"], up.Patience(0.0), PLAIN) == 0
-    assert [tool for tool, _ in project.asked] == ["scripts_run", "scripts_status"]
-
-
-def left_s(patience: up.Patience, process: Process, age_s: float) -> float:
-    assert process.started_at is not None
-    return patience.left_s(process, process.started_at + timedelta(seconds=age_s))
-
-
-def test_a_worker_is_waited_for_as_long_as_by_those_that_depend_on_it() -> None:
-    patience = up.Patience(None, [{"name": "dev"}])
-    [old, waiting] = processes_of({"processes": [process("dev", "running"), process("dev", "pending")]})
-    assert left_s(patience, old, 9) == pytest.approx(1)
-    assert left_s(patience, old, 10) == 0
-    assert left_s(patience, waiting, 100) > 0
-
-
-def test_a_script_with_a_ready_setting_or_a_timeout_is_waited_for_to_its_end() -> None:
-    [old] = processes_of({"processes": [process("dev", "running")]})
-    assert left_s(up.Patience(None, [{"name": "dev", "ready": {"port": 80}}]), old, 100) == up.READY_S
-    assert left_s(up.Patience(120.0, [{"name": "dev"}]), old, 100) == 120.0
-    assert left_s(up.Patience(None, [{"name": "dev"}]), old, 100) == 0
-
-
 async def test_an_instance_that_is_ended_while_up_works_is_no_reason_to_advise_up() -> None:
     class Ended(Answers):
         def find(self) -> Record:
             return describe_self(Path("/"), generation="g" * 16, url="http://127.0.0.1:7777/mcp", token="t" * 40)
 
     with pytest.raises(NotStarted):
-        await up.up(Ended(lambda *_: NothingRuns("brum up starts it")), [], None, PLAIN)
+        await up.up(Ended(lambda *_: NothingRuns("brum up starts it")), [], argparse.Namespace())
 
 
 def test_an_instance_in_the_background_has_a_session_and_a_log_of_its_own(

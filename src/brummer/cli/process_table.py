@@ -57,6 +57,7 @@ class Process(msgspec.Struct):
     signal: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    ready_at: datetime | None = None
     restarts: int = 0
     next_restart_s: float | None = None
     waits_for: list[str] = []
@@ -76,6 +77,10 @@ class Process(msgspec.Struct):
     @property
     def runs(self) -> bool:
         return self.status not in ENDED
+
+    def lasted_s(self, now: datetime) -> float:
+        """Seconds since its start, or from its start to its end."""
+        return ((self.ended_at or now) - self.started_at).total_seconds() if self.started_at else 0.0
 
     @property
     def outcome(self) -> str:

@@ -271,7 +271,7 @@ class LiveRun:
     async def _becomes_ready(self, readiness: Readiness) -> None:
         listening = await readiness.wait()
         if self.run.state == "running":
-            self.run.became_ready(listening)
+            self.run.became_ready(listening, self._context.now())
             self._publish("ready", urls=self.run.urls)
 
     async def _end(self, child: Child, exit_: Exit) -> None:

@@ -41,9 +41,10 @@ class Errors(msgspec.Struct, frozen=True):
 class ProcessStatus(msgspec.Struct, frozen=True):
     """A run as agents see it. Times are UTC as RFC 3339; ``pid`` only while it lives; ``signal`` by name.
 
-    Optional fields are unset while they have no value. ``reason``: why it failed, or can't become ready, in words.
-    ``restarts``: the number of automatic restarts before it. ``next_restart_s`` and ``waits_for`` (names of scripts):
-    why it is pending. ``first_error``: of a crash loop. ``port_owner``: the process that has the port that it wanted.
+    Optional fields are unset while they have no value. ``ready_at``: when it became ready. ``reason``: why it failed,
+    or can't become ready, in words. ``restarts``: the number of automatic restarts before it. ``next_restart_s`` and
+    ``waits_for`` (names of scripts): why it is pending. ``first_error``: of a crash loop. ``port_owner``: the process
+    that has the port that it wanted.
     ``errors`` that it printed, and the ``summary`` of its last test run or build. ``unfinished_line``: its last output
     without a line end, such as a question that waits for an answer.
     """
@@ -57,6 +58,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     signal: str | None
     started_at: str
     ended_at: str | None
+    ready_at: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     restarts: int | UnsetType = UNSET
     next_restart_s: float | UnsetType = UNSET
@@ -94,6 +96,7 @@ class Run:
         self.child: Child | None = None
         self.started_at = created_at
         self.spawned_s = 0.0
+        self.ready_at: str | None = None
         self.ended_at: str | None = None
         self.first_n = first_n
         self.last_n: int | None = None
@@ -173,9 +176,9 @@ class Run:
         self.start_error, self.ended_at, self.last_n = error, at, last_n
         self._explain(ending)
 
-    def became_ready(self, listening: set[int]) -> None:
+    def became_ready(self, listening: set[int], at: str) -> None:
         self._apply("became_ready")
-        self._listening, self.port_owner = listening, None
+        self._listening, self.port_owner, self.ready_at = listening, None, at
 
     def ready_pattern_refused(self, why: str) -> str:
         """The expression of ``ready.log`` is too slow; returns the reason."""
@@ -225,6 +228,7 @@ class Run:
             signal=signal,
             started_at=self.started_at,
             ended_at=self.ended_at,
+            ready_at=self.ready_at or UNSET,
             reason=self.reason or UNSET,
             restarts=self.restarts or UNSET,
             next_restart_s=self.next_restart_s,

@@ -4,10 +4,10 @@ import argparse
 from typing import Final
 
 from brummer.cli import options
-from brummer.cli.commands.up import Patience, add_waiting, listed_scripts, patience_s_of, start_scripts
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.process_table import processes_of
 from brummer.cli.project import Project, with_project
+from brummer.cli.started_scripts import add_waiting, start_scripts
 
 DETAILS: Final = ""
 
@@ -23,9 +23,6 @@ def run(chosen: argparse.Namespace) -> int:
         running = [each.name for each in processes_of(await project.call("scripts_status")) if each.runs]
         if not chosen.scripts and not running:
             raise NothingRuns("no script runs here; brum up starts some")
-        patience = Patience(patience_s_of(chosen), await listed_scripts(project))
-        return await start_scripts(
-            project, "scripts_restart", chosen.scripts or running, patience, options.paint(chosen)
-        )
+        return await start_scripts(project, "scripts_restart", chosen.scripts or running, chosen)
 
     return with_project(chosen, restart)
