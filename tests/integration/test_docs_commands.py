@@ -155,6 +155,7 @@ COMMANDS: dict[str, Fate] = {
     "brum --version": Runs(prints="brum"),
     "mkdir -p ~/hello && cd ~/hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="elsewhere"),
     "brum mcp-config claude-code": Runs(prints="claude mcp add"),
+    "brum mcp-config --write codex": Runs(prints="[mcp_servers.brummer]"),
     "brum mcp-config --http": Runs(prints="Authorization: Bearer"),
     "brum mcp-config --http localhost:7701": Runs(prints="http://localhost:7701/mcp"),
     """brum call hello logs_tail '{"process": "dev"}'""": Runs(prints='"lines"', up=("dev",), where="hello"),

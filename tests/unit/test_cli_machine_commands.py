@@ -16,8 +16,9 @@ import msgspec
 import pytest
 
 from brummer.cli import own_hub, ports, surroundings
-from brummer.cli.commands import hub, instance, ls, mcp_config, metrics, resource_limits
+from brummer.cli.commands import hub, instance, ls, metrics, resource_limits
 from brummer.cli.commands.resource_limits import LimitTest
+from brummer.cli.mcp_clients import CLIENTS
 from brummer.cli.protocol_stream import Stream
 from brummer.cli.status_page import NO_HUB
 from brummer.core.errors import BrummerError, ConnectionRefused, NotFound
@@ -760,7 +761,7 @@ def test_warnings_that_are_errors_for_another_program_are_none_for_brummer(monke
 # mcp-config.
 
 
-TITLES = {"claude-code": "Claude Code,", "cursor": "Cursor,", "vscode": "VS Code,", "claude-desktop": "Claude Desktop,"}
+TITLES = {name: f"{client.title}," for name, client in CLIENTS.items()}
 
 
 @pytest.fixture
@@ -769,7 +770,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> str:
     return "Bearer secret"
 
 
-@pytest.mark.parametrize("client", mcp_config.CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_mcp_config_shows_one_client_or_all(brum: Brum, client: str) -> None:
     everything, one = brum("mcp-config"), brum("mcp-config", client)
     assert (one.status, one.err) == (0, "")
@@ -801,7 +802,7 @@ def test_mcp_config_over_http_has_the_address_and_the_token(brum: Brum, token: s
 def test_mcp_config_over_http_of_all_clients_names_the_one_that_can_not(brum: Brum, token: str) -> None:
     out = brum("mcp-config", "--http").out
     assert f"--transport http brummer http://127.0.0.1:7700/mcp --header 'Authorization: {token}'" in out
-    assert out.rstrip().endswith("Claude Desktop starts its servers itself: see brum mcp-config claude-desktop")
+    assert "\n\nClaude Desktop starts its servers itself: see brum mcp-config claude-desktop\n" in out
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", ":80", "127.0.0.1:0x50", "127.0.0.1:65536"])

@@ -64,7 +64,11 @@ COMMANDS: Final = (
     Command("status", "", "show the state of the running hubs: problems, links, and recent events"),
     Command("metrics", "", "print the metrics of the running hubs and instances"),
     Command("call", "INSTANCE TOOL [JSON]", "call one tool of one instance, and print its structured result"),
-    Command("mcp-config", "[CLIENT]", "show how to add the hub to a coding agent; --http: with the token of HTTP"),
+    Command(
+        "mcp-config",
+        "[--write] [CLIENT]",
+        "show how to add the hub to a coding agent, or add it; --http: with the token of HTTP",
+    ),
     Command("doctor", "", "check what discovery needs, and say what to do"),
     Command(
         "--settings", "[--json]", "show every setting in force here, and where it was set", {"config": "--settings"}

@@ -1,44 +1,42 @@
-"""``brum mcp-config``: the configuration of each coding agent, ready to paste."""
+"""``brum mcp-config``: the configuration of each coding agent, ready to paste, or written into its settings."""
 
 import argparse
 import os
 import shlex
 import shutil
 import sys
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from pathlib import Path
+from typing import Final
 
-from brummer.cli import options
+from brummer.cli import options, toml_edit
+from brummer.cli.colour import GREEN, RED, Paint
+from brummer.cli.mcp_clients import CLIENTS, NAME, Client, Places, Server
+from brummer.cli.messages import say
+from brummer.cli.settings_of_clients import edit_of, write
 from brummer.core import json_text
+from brummer.discovery.record import displayable
 from brummer.wire.http.listening import Address
 
 HTTP_ADDRESS: Final[Address] = ("127.0.0.1", 7700)
 """The address in the documentation; a hub over HTTP has no default port."""
 
-DETAILS: Final = ""
+PACKAGE: Final = "brummer"
+"""As package tools name it."""
+_CACHED: Final = "archive-v0"
+"""A directory in uv's cache, with the environments of uvx; `uv cache prune` removes them."""
 
-
-class JsonClient(NamedTuple):
-    """An agent with a JSON file; ``member`` holds its servers, which have a ``type`` if it ``has_types``."""
-
-    title: str
-    member: str
-    has_types: bool = False
-
-    def shown(self, server: dict[str, Any], kind: str) -> str:
-        typed = {"type": kind, **server} if self.has_types else server
-        return f"{self.title}:\n\n{json_text.indented({self.member: {'brummer': typed}})}"
-
-
-JSON_CLIENTS: Final = {
-    "cursor": JsonClient("Cursor, in ~/.cursor/mcp.json", "mcpServers"),
-    "vscode": JsonClient("VS Code, in .vscode/mcp.json", "servers", has_types=True),
-    "claude-desktop": JsonClient("Claude Desktop, in claude_desktop_config.json", "mcpServers"),
-}
-CLIENTS: Final = ("claude-code", *JSON_CLIENTS)
+DETAILS: Final = (
+    "With --write it adds the hub to the user's settings of that agent: it shows what has changed, keeps comments and"
+    " other servers, and leaves a copy of the old file beside it."
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("client", nargs="?", choices=CLIENTS, help="default: all of them")
+    parser.add_argument(
+        "client", nargs="?", choices=CLIENTS, metavar="CLIENT", help=f"{', '.join(CLIENTS)}; default: all"
+    )
+    parser.add_argument("--write", action="store_true", help="change the settings of CLIENT")
     parser.add_argument(
         "--http",
         type=_address_or_client,
@@ -58,49 +56,122 @@ def run(chosen: argparse.Namespace) -> int:
     client, address = chosen.client, chosen.http
     if isinstance(address, str):
         client, address = address, HTTP_ADDRESS
-    print(text_for_http(client, address) if address else text(client))
+    if not chosen.write:
+        print(text_for_http(client, address) if address else text(client))
+        return 0
+    if client is None:
+        raise options.WrongArguments(f"--write needs a CLIENT: {', '.join(CLIENTS)}")
+    _write(CLIENTS[client], _server(CLIENTS[client], address), options.paint(chosen))
+    if address:
+        say(f"the hub must run before {CLIENTS[client].title}: {_hub_over_http(address)}")
     return 0
+
+
+def _write(client: Client, server: Server, paint: Paint) -> None:
+    """Raises SettingsNotChanged."""
+    edit = edit_of(client, client.file(_places()), server)
+    if edit.changes_nothing:
+        print(f"{client.title} has it already, in {displayable(str(edit.file))}")
+        return
+    backup = write(edit, datetime.now())  # noqa: DTZ005 - the name of a file, for people here
+    for line in edit.diff():
+        print(_coloured(displayable(line), paint))
+    print(f"\n{client.title} has the hub now; restart it, or reload its servers.")
+    if backup is not None:
+        print(f"The old file is {displayable(str(backup))}")
+
+
+def _coloured(line: str, paint: Paint) -> str:
+    return paint.styled(line, *{"+": [GREEN], "-": [RED]}.get(line[:1], []))
+
+
+def _server(client: Client, address: Address | None) -> Server:
+    """Raises TokenUnusable, WrongArguments."""
+    if address is None:
+        return client.local([*_command(), "--mcp"])
+    if client.remote is None:
+        raise options.WrongArguments(f"{client.title} starts its servers itself; leave --http out")
+    return client.remote(_url(address), _authorization())
 
 
 def text(client: str | None) -> str:
     """How one of `CLIENTS`, or each of them, starts a hub of its own."""
-    program, *arguments = command = [*_command(), "--mcp"]
-    server = {"command": program, "args": arguments}
-    shown = {
-        "claude-code": _claude_code(f"brummer -- {shlex.join(command)}"),
-        **{name: each.shown(server, "stdio") for name, each in JSON_CLIENTS.items()},
-    }
+    command = [*_command(), "--mcp"]
+    shown = {name: _section(each, each.local(command)) for name, each in CLIENTS.items()}
+    shown["claude-code"] = _claude_code(f"{NAME} -- {shlex.join(command)}")
     return "\n\n".join([shown[client]] if client else shown.values())
 
 
 def text_for_http(client: str | None, address: Address) -> str:
     """How one of `CLIENTS`, or each of them, reaches a hub that serves HTTP at this address. Raises TokenUnusable."""
-    from brummer.cli.ports import user_token
-
-    host, port = address
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    url, authorization = f"http://{authority}/mcp", f"Bearer {user_token()}"
-    header = shlex.quote(f"Authorization: {authorization}")
-    server = {"url": url, "headers": {"Authorization": authorization}}
+    url, authorization = _url(address), _authorization()
     shown = {
-        "claude-code": _claude_code(f"--transport http brummer {url} --header {header}"),
-        **{name: each.shown(server, "http") for name, each in JSON_CLIENTS.items()},
-        "claude-desktop": "Claude Desktop starts its servers itself: see brum mcp-config claude-desktop",
+        name: _section(each, each.remote(url, authorization))
+        if each.remote
+        else f"{each.title} starts its servers itself: see brum mcp-config {name}"
+        for name, each in CLIENTS.items()
     }
+    header = shlex.quote(f"Authorization: {authorization}")
+    shown["claude-code"] = _claude_code(f"--transport http {NAME} {url} --header {header}")
     hub = (
-        f"The hub, which must run before its clients:\n\n    {shlex.join([*_command(), '--mcp', '--http', authority])}"
+        f"The hub, which must run before its clients:\n\n    {_hub_over_http(address)}"
         "\n\nThe token below is a secret: every user of this machine who has it can run your scripts."
     )
     return "\n\n".join([hub, *([shown[client]] if client else shown.values())])
 
 
-def _command() -> list[str]:
-    """The command that runs now, with its absolute path: agents often run without the user's PATH."""
-    program = shutil.which(sys.argv[0])
-    if program is None or program.endswith(".py"):
-        return [sys.executable, "-m", "brummer"]
-    return [os.path.abspath(program)]  # noqa: PTH100 - a symbolic link may outlive its target
+def _section(client: Client, server: Server) -> str:
+    """Where the server is written, and how."""
+    if client.is_toml:
+        block = toml_edit.with_table("", (client.member, NAME), server).rstrip()
+    else:
+        block = json_text.indented({client.member: {NAME: server}})
+    return f"{client.title}, in {_from_home(client.file(_places()))}:\n\n{block}"
 
 
 def _claude_code(arguments: str) -> str:
     return f"Claude Code, once per user:\n\n    claude mcp add --scope user {arguments}"
+
+
+def _places() -> Places:
+    return Places(Path.home(), os.environ, is_mac=sys.platform == "darwin")
+
+
+def _from_home(path: Path) -> str:
+    home = Path.home()
+    return displayable(f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path))
+
+
+def _authorization() -> str:
+    """Raises TokenUnusable."""
+    from brummer.cli.ports import user_token
+
+    return f"Bearer {user_token()}"
+
+
+def _authority(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _url(address: Address) -> str:
+    return f"http://{_authority(address)}/mcp"
+
+
+def _hub_over_http(address: Address) -> str:
+    return shlex.join([*_command(), "--mcp", "--http", _authority(address)])
+
+
+def _command() -> list[str]:
+    """The command that runs now, with its absolute path: agents often run without the user's PATH. The place that the
+    PATH has for it is preferred: the program itself may be in a directory that its package tool renames.
+    """
+    program = shutil.which(sys.argv[0])
+    if program is None or program.endswith(".py"):
+        return [sys.executable, "-m", "brummer"]
+    if _CACHED in Path(program).resolve().parts:
+        return [shutil.which("uvx") or "uvx", "--from", PACKAGE, "brum"]
+    usual = shutil.which("brum")
+    if usual is not None and Path(usual).samefile(program):
+        program = usual
+    return [os.path.abspath(program)]  # noqa: PTH100 - a symbolic link may outlive its target
