@@ -128,6 +128,53 @@ def test_a_package_of_a_uv_workspace_is_run_by_uv(machine: Machine) -> None:
     machine.says("dev", "called: uv run dev", package)
 
 
+STAYS = "#!/bin/sh\necho called: $*\nexec sleep 600\n"
+"""A program of the test in place of a tool."""
+FRAMEWORKS: dict[str, tuple[dict[str, object], list[str], str, str]] = {
+    "Vite": ({"package.json": {"scripts": {"dev": "vite", "build": "x"}}}, ["npm"], "dev", "called: npm run dev"),
+    "Next": ({"package.json": {"scripts": {"dev": "next dev", "start": "x"}}}, ["npm"], "dev", "called: npm run dev"),
+    "Django": (
+        {"manage.py": "DJANGO_SETTINGS_MODULE", ".venv/bin/python": STAYS},
+        [],
+        "runserver",
+        "called: manage.py runserver",
+    ),
+    "FastAPI": (
+        {"main.py": "from fastapi import FastAPI\n", ".venv/bin/fastapi": STAYS},
+        [],
+        "fastapi",
+        "called: dev main.py",
+    ),
+    "Go": ({"go.mod": "module x\n", "server.go": "package main\n"}, ["go"], "run", "called: go run ."),
+    "Cargo": (
+        {"Cargo.toml": '[package]\nname = "x"\n', "src/main.rs": ""},
+        ["cargo"],
+        "run",
+        "called: cargo run --bin x",
+    ),
+    "compose": (
+        {"compose.yaml": "services:\n  web:\n    image: x\n  db:\n    image: x\n"},
+        ["docker"],
+        "up",
+        "called: docker compose up",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "programs", "script", "line"), FRAMEWORKS.values(), ids=FRAMEWORKS)
+def test_the_server_of_a_framework_is_started(
+    machine: Machine, files: dict[str, object], programs: list[str], script: str, line: str
+) -> None:
+    """All tools are programs of the test."""
+    machine.has(*programs)
+    project = machine.project(files)
+    for program in project.glob(".venv/bin/*"):
+        program.chmod(0o755)
+    done = machine.type("up", "--no-wait", cwd=project)
+    assert done.status == 0, done.stderr
+    machine.says(script, line, project)
+
+
 def test_up_returns_while_a_worker_runs_and_fails_only_for_what_has_to_be_ready(machine: Machine) -> None:
     files = {
         "Procfile": f"web: {SERVER}\nworker: {IDLE}\nslow: {IDLE}\n",

@@ -154,6 +154,8 @@ EXE = "<Project><PropertyGroup><OutputType>Exe</OutputType></PropertyGroup></Pro
 CARGO = '[package]\nname = "shop"\n'
 CARGO_WORKSPACE = '[workspace]\nmembers = ["crates/*"]\nexclude = ["crates/old"]\n'
 
+MANAGE_PY = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n'
+
 KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "hooks are npm's to run": (
         {"package.json": PACKAGE},
@@ -231,9 +233,44 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
         },
     ),
     "go": (
-        {"go.mod": "module x\n", "main.go": "", "cmd/api/api.go": "", "cmd/docs/README.md": ""},
+        {
+            "go.mod": "module x\n",
+            "main.go": "// Shop.\npackage main\n",
+            "cmd/api/api.go": "package main\n",
+            "cmd/api/a_test.go": "package main_test\n",
+            "cmd/docs/README.md": "",
+            "cmd/internal/a.go": "/* package main */\npackage internal\n",
+            "cmd/gen/gen.go": "//go:build ignore\n\npackage main\n",
+            "cmd/gen/lib.go": "package gen\n",
+        },
         {"run": "go run .", "api": "go run ./cmd/api", "build": "go build ./...", "test": "go test ./..."},
     ),
+    "go, a program elsewhere": (
+        {"go.mod": "module x\n", "lib.go": "package x\n", "cmd/main.go": "package main\n"},
+        {"cmd": "go run ./cmd", "build": "go build ./...", "test": "go test ./..."},
+    ),
+    "django": (
+        {"manage.py": MANAGE_PY, ".venv/bin/python": ""},
+        {verb: f".venv/bin/python manage.py {verb}" for verb in ("runserver", "migrate", "test")},
+    ),
+    "django, by uv": (
+        {"manage.py": MANAGE_PY, "uv.lock": ""},
+        {verb: f"uv run python manage.py {verb}" for verb in ("runserver", "migrate", "test")},
+    ),
+    "not django": ({"manage.py": "print()\n"}, {}),
+    "fastapi": (
+        {"main.py": "import os\nfrom fastapi import FastAPI\n", "venv/bin/fastapi": ""},
+        {"fastapi": "venv/bin/fastapi dev main.py"},
+    ),
+    "fastapi, by poetry": (
+        {"app/main.py": "import fastapi\n", "poetry.lock": '[[package]]\nname = "fastapi-cli"\n'},
+        {"fastapi": "poetry run fastapi dev app/main.py"},
+    ),
+    "fastapi without its command": (
+        {"main.py": "import fastapi\n", "uv.lock": '[[package]]\nname = "fastapi"\n', "bin/x": ""},
+        {},
+    ),
+    "not fastapi": ({"main.py": "import flask\n# from fastapi import FastAPI\n", ".venv/bin/fastapi": ""}, {}),
     "gradle": (
         {"build.gradle": GRADLE, "gradlew": ""},
         {"run": "./gradlew run", "build": "./gradlew build", "test": "./gradlew test"},
@@ -313,6 +350,29 @@ def test_a_project_of_this_kind_can_run(project: Project, files: dict[str, objec
     directory = str(project.directory)
     assert project.shown() == {name: command.replace("DIRECTORY", directory) for name, command in expected.items()}
     assert project.problems() == ()
+
+
+def test_without_an_environment_python_and_fastapi_are_those_of_the_shell(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = project.directory / "programs"
+    project.write("manage.py", MANAGE_PY)
+    project.write("main.py", "from fastapi import FastAPI\n")
+    monkeypatch.setenv("PATH", str(programs))
+    assert project.shown()["runserver"] == "python3 manage.py runserver"
+    assert "fastapi" not in project.shown()
+    for name in ("python", "fastapi"):
+        project.write(f"programs/{name}", "")
+    assert project.shown()["runserver"] == "python manage.py runserver"
+    assert project.shown()["fastapi"] == "fastapi dev main.py", "a program that comes is noticed"
+
+
+def test_a_member_of_a_uv_workspace_has_the_programs_of_the_workspace(tmp_path: Path) -> None:
+    root, member = Project(tmp_path), Project(tmp_path / "packages" / "api")
+    root.write("pyproject.toml", '[tool.uv.workspace]\nmembers = ["packages/*"]\n')
+    root.write("uv.lock", '[[package]]\nname = "fastapi-cli"\n')
+    member.write("main.py", "from fastapi import FastAPI\n")
+    assert member.shown() == {"fastapi": "uv run fastapi dev main.py"}
 
 
 def test_a_task_of_an_editor_has_its_directory_and_environment(project: Project) -> None:

@@ -16,6 +16,12 @@ WORKSPACE: dict[str, object] = {
 WEB_AND_WORKER = "web: rails server\nworker: sidekiq\n"
 DEV = {"scripts": {"dev": "vite", "start": "x"}}
 
+MANAGE_PY = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n'
+FASTAPI: dict[str, object] = {"main.py": "from fastapi import FastAPI\n", ".venv/bin/fastapi": ""}
+GO = "package main\n"
+CARGO = '[package]\nname = "shop"\n'
+COMPOSE = "services:\n  db: {image: x}\n"
+
 CASES: list[tuple[str, dict[str, object], str, Choice | None]] = [
     ("nothing", {"justfile": "build:\n  x\n"}, "", None),
     ("tasks without dev", {"Taskfile.yml": "tasks:\n  build: x\n"}, "", None),
@@ -57,6 +63,28 @@ CASES: list[tuple[str, dict[str, object], str, Choice | None]] = [
         {"package.json": DEV, "Makefile": "dev:\n\tx\n"},
         "",
         Choice(("dev",), "from package.json"),
+    ),
+    ("Django", {"manage.py": MANAGE_PY, "uv.lock": ""}, "", Choice(("runserver",), "from manage.py")),
+    (
+        "Django beside its styles",
+        {"manage.py": MANAGE_PY, "uv.lock": "", "package.json": {"scripts": {"build": "x"}}},
+        "",
+        Choice(("runserver",), "from manage.py"),
+    ),
+    ("FastAPI", FASTAPI, "", Choice(("fastapi",), "from main.py")),
+    ("dev before FastAPI", FASTAPI | {"package.json": DEV}, "", Choice(("dev",), "from package.json")),
+    ("the only program of Go", {"go.mod": "", "cmd/api/a.go": GO}, "", Choice(("api",), "from go.mod")),
+    ("two programs of Go", {"go.mod": "", "main.go": GO, "cmd/api/a.go": GO}, "", None),
+    ("the only program of Cargo", {"Cargo.toml": CARGO, "src/main.rs": ""}, "", Choice(("run",), "from Cargo.toml")),
+    ("two programs of Cargo", {"Cargo.toml": CARGO, "src/main.rs": "", "src/bin/x.rs": ""}, "", None),
+    ("all services", {"compose.yaml": COMPOSE + "  web: {}\n"}, "", Choice(("up",), "from compose.yaml")),
+    ("the only service", {"docker-compose.yml": COMPOSE}, "", Choice(("db",), "from docker-compose.yml")),
+    ("a service called up", {"compose.yml": COMPOSE.replace("db", "up")}, "", Choice(("up",), "from compose.yml")),
+    (
+        "services whose name another file has",
+        {"compose.yaml": COMPOSE + "  web: {}\n", "Makefile": "up:\n\tx\n"},
+        "",
+        Choice(("compose:up",), "from compose.yaml"),
     ),
     ("below the project", {"package.json": DEV}, "src/deep", Choice(("dev",), "from package.json")),
     (

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from brummer.instance.detect import Script
+from brummer.instance.detect.listing import DETECTORS
 from brummer.settings.table import FILE_NAME
 
-PROCFILES: Final = frozenset({"Procfile.dev", "Procfile"})
 DAILY: Final = ("dev", "start")
 """Usual names of the script for daily work, the more common one first."""
 
@@ -71,12 +71,41 @@ def _with_autostart(view: View) -> list[Script]:
 def _procfile(view: View) -> list[Script]:
     """Every line. A script of the same name in the user's own file takes the place of the line."""
     own = {script.name: script for script in view.scripts if script.source == FILE_NAME}
-    return [own.get(script.short_name, script) for script in view.here if script.source in PROCFILES]
+    return [own.get(script.short_name, script) for script in view.here if script.source in DETECTORS["procfile"]]
 
 
 def _daily(view: View) -> list[Script]:
     """`dev`, or else `start`."""
     return next(filter(None, ([each for each in view.here if each.short_name == name][:1] for name in DAILY)), [])
+
+
+def _only(scripts: list[Script]) -> list[Script]:
+    return scripts if len(scripts) == 1 else []
+
+
+def _django(view: View) -> list[Script]:
+    return [each for each in view.here if each.source in DETECTORS["django"] and each.short_name == "runserver"]
+
+
+def _fastapi(view: View) -> list[Script]:
+    return [each for each in view.here if each.source in DETECTORS["fastapi"] and each.short_name == "fastapi"]
+
+
+def _only_program(view: View) -> list[Script]:
+    """Of Go, or else of Cargo, if there is exactly one."""
+    return _only(_running(view, "go.mod", "go", "run")) or _only(_running(view, "Cargo.toml", "cargo", "run"))
+
+
+def _compose(view: View) -> list[Script]:
+    """`up`, or the only service."""
+    found = [each for source in DETECTORS["compose"] for each in _running(view, source, "docker", "compose", "up")]
+    return [each for each in found if each.short_name == "up" and len(found) > 1] or _only(found)
+
+
+def _running(view: View, source: str, *words: str) -> list[Script]:
+    """The scripts of this file whose command begins so."""
+    beginning = list(words)
+    return [each for each in view.here if each.source == source and each.command[: len(beginning)] == beginning]
 
 
 def _of_packages(view: View) -> list[Script]:
@@ -88,5 +117,9 @@ RULES: Final = (
     Rule(_with_autostart, "with autostart"),
     Rule(_procfile, "from {sources}"),
     Rule(_daily, "from {sources}"),
+    Rule(_django, "from {sources}"),
+    Rule(_fastapi, "from {sources}"),
+    Rule(_only_program, "from {sources}"),
+    Rule(_compose, "from {sources}"),
     Rule(_of_packages, "of the packages of this workspace"),
 )

@@ -13,9 +13,9 @@ from brummer.cli.started_scripts import add_waiting, start_scripts
 
 DETAILS: Final = (
     "Without SCRIPT, the first of these that exists: the scripts with autostart; all lines of Procfile.dev or Procfile;"
-    " dev, else start, of the package in which you stand; dev of every package of a workspace. If there is none, the"
-    " choices are listed, and the exit status is 5. The instance is started if none runs; scripts that run already are"
-    " left alone."
+    " dev, else start, of the package in which you stand; the server of Django or FastAPI, the only program of Go or"
+    " Cargo, or compose; dev of every package of a workspace. If there is none, the choices are listed, and the exit"
+    " status is 5. The instance is started if none runs; scripts that run already are left alone."
 )
 
 

@@ -32,6 +32,8 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     ),
     "procfile": ("Procfile.dev", "Procfile"),
     "pyproject": ("pyproject.toml",),
+    "django": ("manage.py",),
+    "fastapi": ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"),
     "cargo_toml": ("Cargo.toml",),
     "go_mod": ("go.mod",),
     "gradle": ("build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle"),

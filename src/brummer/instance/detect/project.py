@@ -59,6 +59,10 @@ class Project:
                 return found
         return None
 
+    def has_program(self, name: str) -> bool:
+        """Whether a shell would find it."""
+        return any(self.exists(os.path.join(folder, name)) for folder in os.get_exec_path() if folder)  # noqa: PTH118 - as above
+
     def above(self) -> Iterator[str]:
         """The directories above it, as ``..`` and so on, up to the root of its repository, if it has one."""
         folder = "."

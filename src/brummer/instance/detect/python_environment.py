@@ -1,4 +1,4 @@
-"""How a program of a Python project's environment is run: by the tool that wrote its lock file, else from ``.venv``."""
+"""How a program of a Python project's environment is run: by the tool that wrote the lock file, else from ``.venv``."""
 
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -8,26 +8,37 @@ from brummer.instance.detect.decoding import Table, strings, table_at, toml_tabl
 from brummer.instance.detect.project import Project
 
 SOURCE = "pyproject.toml"
-_RUNNER_BY_LOCK_FILE = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
-_ENVIRONMENT = ".venv/bin"
+LOCK_FILES = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
+"""Each with the tool that wrote it."""
+_ENVIRONMENTS = (".venv/bin", "venv/bin")
 
 
 def command_in(project: Project, runner: str | None, program: str) -> list[str]:
     """The command of a program. ``runner``: see `runner_of`."""
     if runner:
         return [runner, "run", program]
-    return [f"{_ENVIRONMENT}/{program}" if project.exists(_ENVIRONMENT) else program]
+    return next(([f"{folder}/{program}"] for folder in _ENVIRONMENTS if project.exists(folder)), [program])
 
 
 def runner_of(project: Project, document: Table) -> str | None:
-    """uv, poetry or pdm; None if the environment is ``.venv``, or not known. ``document``: pyproject.toml, or empty.
+    """uv, poetry or pdm; None if the environment is ``.venv`` or ``venv``, or not known. ``document``: pyproject.toml,
+    or empty.
 
     A member of a uv workspace, whose lock file is above it, is run by uv.
     """
-    for lock_file, runner in _RUNNER_BY_LOCK_FILE.items():
+    for lock_file, runner in LOCK_FILES.items():
         if project.exists(lock_file):
             return runner
     return "uv" if table_at(document, ("tool", "uv")) or _is_in_uv_workspace(project) else None
+
+
+def runner_here(project: Project) -> str | None:
+    """As `runner_of`, for who has not read pyproject.toml."""
+    try:
+        document = toml_table(project.text(SOURCE)) if project.exists(SOURCE) else {}
+    except BrokenFile:  # another detector says so
+        document = {}
+    return runner_of(project, document)
 
 
 def _is_in_uv_workspace(project: Project) -> bool:
