@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from brummer.calls.call_run import CallRun, Substitute
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.peer import Condition

@@ -9,7 +9,7 @@ import pytest
 
 from brummer.calls import refusals
 from brummer.calls.basic import BasicLink
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, ParkedTooLong

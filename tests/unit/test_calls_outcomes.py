@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from brummer.calls import refusals
-from brummer.calls.caller import Caller
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded, Caller
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.link.call import Call

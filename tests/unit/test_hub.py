@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from brummer.calls import refusals
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded
 from brummer.core.clock import Clock
 from brummer.core.errors import NotFound
 from brummer.discovery.record import Record, instance_id_for

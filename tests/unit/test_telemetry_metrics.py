@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from brummer.calls.outcomes import CallEnded, Ending
+from brummer.calls.caller import CallEnded, Ending
 from brummer.cli.start import is_valid
 from brummer.core.events import CALL_S, Histogram
 from brummer.core.metrics import Family, Metric, Sample, merged

@@ -4,7 +4,8 @@ Both paths drive the same `CallRun`. Nearly every call takes the fast one: its l
 so it is sent on the spot, and the answer goes out in the turn of the loop in which it came in. A task, and what waits
 in it, would be a third of what a call costs us.
 
-All deadlines of one link share one timer. They count awake time (`brummer.core.clock`).
+All deadlines of one link share one timer. They count awake time (`brummer.core.clock`). How a call has ended is
+published as `CallEnded`, with one word of a closed set.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ import itertools
 import math
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+
+import msgspec
 
 from brummer.calls import refusals
 from brummer.calls.call_run import CallRun, Substitute
 from brummer.calls.cancellations import Cancellations
-from brummer.calls.outcomes import CallEnded, ending_of
 from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.link.call import Call
@@ -30,6 +32,43 @@ _next_key: Callable[[], str] = map(f"{secrets.token_hex(6)}-{{}}".format, iterto
 
 GRACE_S: Final = 2.0
 """What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
+
+Ending = Literal[
+    "ok",
+    "parked",
+    "reattached",
+    "resent",
+    "tool_error",
+    "unknown",
+    "busy",
+    "cancelled",
+    "deadline",
+    "unavailable",
+    "breaker_open",
+    "refused",
+    "failed",
+]
+"""Answered: ``ok`` at once, ``parked`` after it had waited for its link, ``reattached`` after it was asked for again
+under its key, ``resent`` after it was sent again; ``tool_error`` by the tool's own failure, whatever came before.
+All others were not.
+"""
+
+ANSWERED: Final[frozenset[Ending]] = frozenset({"ok", "parked", "reattached", "resent", "tool_error"})
+
+_BY_CODE: Final[dict[str, Ending]] = {
+    "outcome_unknown": "unknown",
+    "call_forgotten": "unknown",
+    "busy": "busy",
+    "deadline_exceeded": "deadline",
+    "instance_unavailable": "unavailable",
+    "breaker_open": "breaker_open",
+    "refused_by_instance": "refused",
+}
+_TOOL_FAILED: Final = b'"isError":true'
+_OURS_FAILED: Final = _TOOL_FAILED + b"}"
+"""How a failed result of our own instances ends; others may say it anywhere."""
+_OURS_UNKNOWN: Final = b'"outcome":"unknown"'
+"""In such a result: the instance can't know whether the work was done."""
 
 D = TypeVar("D", bound="Dated")
 
@@ -94,6 +133,17 @@ class Deadlines(Generic[D]):
                     dated.expire()
         finally:  # a defect in one must not cost the others their deadlines
             self._set(min((dated.due_s for dated in self._dated), default=math.inf))
+
+
+class CallEnded(msgspec.Struct, frozen=True, gc=False):
+    """``key`` names the call in logs and in the ledger; ``code`` is the error's, empty where it was answered."""
+
+    instance_id: str
+    tool: str
+    key: str
+    ending: Ending
+    code: str
+    took_s: float
 
 
 class Caller:
@@ -207,3 +257,29 @@ class Caller:
     def _fail_hopeless(self) -> None:
         """The run that could have told is over, so calls that wait to ask it fail now, not when their wait is over."""
         self.link.parking.fail(self.hopeless)
+
+
+def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool) -> tuple[Ending, str]:
+    """Also the error's code, if it has one. ``outcome``: its result, its error, or None for a call that was cancelled.
+
+    ``ours``: an instance of Brummer.
+    """
+    if isinstance(outcome, bytes):
+        if outcome.endswith(_OURS_FAILED) or (not ours and _TOOL_FAILED in outcome):
+            return ("unknown", _code_in(outcome)) if ours and _OURS_UNKNOWN in outcome else ("tool_error", "")
+        if call.unanswered:  # an earlier request was lost
+            return ("resent" if call.repeatable or not ours else "reattached"), ""
+        return ("parked" if call.was_parked else "ok"), ""
+    if outcome is None or isinstance(outcome, asyncio.CancelledError):
+        return "cancelled", "cancelled"
+    if not isinstance(outcome, BrummerError):
+        return "failed", "internal"
+    ending = _BY_CODE.get(outcome.code, "failed")
+    if ending in ("failed", "refused") and outcome.outcome == "unknown":
+        ending = "unknown"
+    return ending, outcome.code
+
+
+def _code_in(result: bytes) -> str:
+    code: str = msgspec.json.decode(result)["structuredContent"]["error"]["code"]
+    return code

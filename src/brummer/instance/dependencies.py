@@ -12,7 +12,7 @@ from brummer.instance.run import Run
 
 if TYPE_CHECKING:
     from brummer.instance.changes import Changes
-    from brummer.instance.runs import Runs
+    from brummer.instance.run import Runs
 
 GRACE_S: Final = SHORT_S
 """A worker, or a compiler that watches files, never listens. It must have run for so long before its dependents start:

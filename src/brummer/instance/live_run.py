@@ -31,8 +31,7 @@ from brummer.instance.detect import Script
 from brummer.instance.environment import environment_of
 from brummer.instance.port_owner import owner_of
 from brummer.instance.restart_policy import RESTART_BASE_S
-from brummer.instance.run import Ending, Run
-from brummer.instance.runs import KEPT_RUNS, Runs
+from brummer.instance.run import KEPT_RUNS, Ending, Run, Runs
 from brummer.logs.output import Batch, Output, Stamp
 from brummer.logs.text import shortened
 from brummer.process.child import Child, Exit, Shared, start

@@ -18,8 +18,7 @@ from brummer.instance.changes import Changes
 from brummer.instance.dependencies import stop_waves
 from brummer.instance.detect import Script
 from brummer.instance.live_run import SETTLE_S, Context, LiveRun, Tuning
-from brummer.instance.run import Run
-from brummer.instance.runs import Runs
+from brummer.instance.run import Run, Runs
 from brummer.instance.scripts import unknown
 from brummer.logs.output import Line, Output, Stamp
 from brummer.process.child import Shared

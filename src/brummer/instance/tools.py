@@ -8,7 +8,7 @@ import contextlib
 import logging
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -29,13 +29,14 @@ from brummer.contract.tools import (
 )
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import wall
+from brummer.host.patterns import meter_of_call
 from brummer.instance.black_box import Past
 from brummer.instance.detect import Script
-from brummer.instance.log_reading import read_log
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
 from brummer.instance.waiting import Waiting
+from brummer.logs import query
 from brummer.logs.entries import twice_encoded
 from brummer.logs.text import shortened
 from brummer.wire.mcp.server import CLIENT_GONE
@@ -182,7 +183,7 @@ class _Calls:
             await self._manager.errors_settled()
         if past := await self._past_of(wanted.process):
             return _lines(await past.lines(wanted))
-        return _lines(read_log(self._manager, wanted, await self._process(wanted.process), wall()))
+        return _lines(_read_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Answer:
         if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):
@@ -336,3 +337,23 @@ def _lines(answer: Answer) -> Answer:
 def _facts(run: Run) -> Answer:
     facts: Answer = msgspec.to_builtins(run.status())
     return facts
+
+
+def _read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, now: float) -> Answer:
+    """The answer of logs_tail or logs_search. ``process`` is one run, or the name of a script whose runs are all meant.
+    ``now`` in seconds since the epoch. Raises InvalidArguments, also for an expression that is invalid or too slow.
+    """
+    wanted, log = query.wanted_by(arguments), manager.output.log
+    name, since_n = (process.name, process.first_n) if isinstance(process, Run) else (process, 0)
+    filters: list[query.Holds] = [process.owns] if isinstance(process, Run) else []
+    read = partial(query.answer, log, wanted, now, _is_in_an_error(manager), process=name, since_n=since_n)
+    if not wanted.regex:
+        return read(filters)
+    meter = meter_of_call(wanted.query, "query")
+    matches = meter.pattern.matches
+    return meter.search(len(log), log.size_bytes, lambda: read([*filters, lambda line: matches(line.text)]))
+
+
+def _is_in_an_error(manager: Manager) -> query.Holds:
+    read = [(run, run.printed_errors) for run in manager.runs() if run.printed_errors is not None]
+    return lambda line: any(printed.owns(line.n) for run, printed in read if run.owns(line))

@@ -61,6 +61,8 @@ class Mailbox:
         self._messages: deque[Message] = deque()
         self._woken = asyncio.Event()
         self.wake = self._woken.set
+        self.acknowledge = self._woken.clear
+        """What woke the task until now is done."""
 
     def __bool__(self) -> bool:
         return bool(self._messages)
@@ -72,10 +74,6 @@ class Mailbox:
     def take(self) -> Message:
         """The oldest message."""
         return self._messages.popleft()
-
-    def acknowledge(self) -> None:
-        """What woke the task until now is done."""
-        self._woken.clear()
 
     async def wait(self, timeout_s: float = math.inf) -> bool:
         """Wait to be woken; False if the time was over first."""

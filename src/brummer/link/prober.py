@@ -164,6 +164,8 @@ class Prober:
         self._on_step = on_step
         self._due_s = 0.0
         self._checked = asyncio.Event()
+        self.report = self._checked.set
+        """There is a result, or it is known to take long."""
         self.probe: Probe | None = None
         self.is_wanted = False
         self.is_online = True
@@ -180,10 +182,6 @@ class Prober:
         self._checked.clear()
         self.want()
         await self._checked.wait()
-
-    def report(self) -> None:
-        """There is a result, or it is known to take long."""
-        self._checked.set()
 
     # When.
 

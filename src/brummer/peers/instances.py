@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from brummer.calls.basic import BasicLink
-from brummer.calls.caller import Caller
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded, Caller
 from brummer.core.events import Hook
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor

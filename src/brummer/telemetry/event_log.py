@@ -2,7 +2,7 @@
 
 import logging
 
-from brummer.calls.outcomes import CallEnded
+from brummer.calls.caller import CallEnded
 from brummer.core.log import fields
 from brummer.link.state import Transition
 from brummer.peers.instances import Instances

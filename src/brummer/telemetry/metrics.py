@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from brummer import __version__
-from brummer.calls.outcomes import CallEnded, Ending
+from brummer.calls.caller import CallEnded, Ending
 from brummer.contract.tools import BY_NAME
 from brummer.core.events import CALL_S, RECOVERY_S, Histogram
 from brummer.core.metrics import Family, Metric

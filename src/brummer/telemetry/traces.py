@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from brummer.calls.call_run import Substitute
-from brummer.calls.caller import Caller
-from brummer.calls.outcomes import ANSWERED, ending_of
+from brummer.calls.caller import ANSWERED, Caller, ending_of
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.link import Link
