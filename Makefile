@@ -46,6 +46,7 @@ integration-test: ## other people's clients and the conformance suite against th
 clients-test: ## MCP clients of other frameworks, each in an environment of its own; ONLY="…" selects
 	$(SETUP)
 	@$(VENV)/python -m tests.clients.run
+	@test -n "$$ONLY" || $(VENV)/python -m tests.clients.coding_agents
 
 suspend-test: ## a real suspend, in QEMU
 	$(SETUP)
