@@ -104,7 +104,7 @@ def problem_of(reading: Reading) -> str:
         file = CLIENTS[reading.client].file(Places(home, {}, is_mac=sys.platform == "darwin"))
         program, *arguments = reading.command
         command = [
-            DIRECTORY / "node_modules" / ".bin" / program,
+            str(DIRECTORY / "node_modules" / ".bin" / program),
             *(argument.format(file=file) for argument in arguments),
         ]
         try:
