@@ -109,6 +109,10 @@ def test_who_ignores_term_prompts_or_reads_stdin_has_a_clear_end(brum: Brum) -> 
     prompted = project.run("prompts")
     assert (prompted["status"], prompted["exit_code"]) == ("failed", 2)
     assert prompted["last_lines"] == ["Port 3000 is busy. Use another? (Y/n) "]
+    waiting = project.run("prompts", wait="none")
+    assert project.hub.call("wait_for", process="prompts", exit=True, timeout_s=0.5)["matched"] is False
+    assert project.status("prompts")["unfinished_line"] == "Port 3000 is busy. Use another? (Y/n)"
+    assert project.hub.call("scripts_stop", name="prompts")["process_id"] == waiting["process_id"]
     assert project.run("reads")["last_lines"] == ["0", "read it all"]
     assert project.run("asks-the-terminal")["status"] == "failed"
 

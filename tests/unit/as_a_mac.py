@@ -113,7 +113,7 @@ async def a_terminal_keeps_what_was_printed_last() -> None:
     from brummer.process.child import start
 
     printed: list[bytes] = []
-    child = start("seq 2000", "/", dict(os.environ), lambda _, chunk: printed.append(chunk), terminal=True)
+    child = start("seq 2000", "/", dict(os.environ), lambda _, chunk: printed.append(chunk), stdin="terminal")
     async with asyncio.timeout(WITHIN_S):
         exit_ = await child.ended
     assert (exit_.exit_code, exit_.output_complete) == (0, True)
@@ -121,7 +121,7 @@ async def a_terminal_keeps_what_was_printed_last() -> None:
 
 
 async def ports_and_their_owners_are_seen() -> None:
-    from brummer.host.ports import listeners, listening_ports
+    from brummer.host.ports import is_free, listeners, listening_ports
     from brummer.host.process_facts import command_line, has_open, inherited_variable
     from brummer.instance import ports
 
@@ -137,6 +137,8 @@ async def ports_and_their_owners_are_seen() -> None:
             raise AssertionError
         assert has_open(os.getpid(), Path(file.name))
         assert not has_open(os.getpid(), Path("/etc/hostname"))
+        assert not await asyncio.to_thread(is_free, port)
+    assert await asyncio.to_thread(is_free, port)
     assert "as_a_mac" in command_line(os.getpid())
     assert inherited_variable(os.getpid(), "AS_A_MAC") == "yes"
 

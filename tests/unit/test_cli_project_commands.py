@@ -1,5 +1,6 @@
 """The commands of a project as a whole: what they ask the instance, what they print, and their exit status."""
 
+import base64
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from brummer.core.errors import ConnectionRefused
 from brummer.discovery.directory import black_box_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import lock_path
+from brummer.instance.environment import packed
 from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line
@@ -116,6 +118,11 @@ def lock(instances: Path, owner: Owner) -> Path:
 def process(name: str = "dev", status: str = "ready", minute: int | None = 0, **members: Any) -> dict[str, Any]:
     started_at = None if minute is None else f"2026-11-23T14:{minute:02}:00Z"
     return {"process_id": f"{name}-1", "name": name, "status": status, "started_at": started_at, **members}
+
+
+def its_environment() -> str:
+    """That of this process, as a call carries it."""
+    return base64.b64encode(packed(os.environ)).decode()
 
 
 def first_words(text: str) -> list[str]:
@@ -382,6 +389,7 @@ def test_restart_without_a_name_restarts_what_runs(brum: Brum, instance: Instanc
     assert ran.status == 0
     assert first_words(ran.out) == ["NAME", "db", "web"]
     restarted = [arguments for tool, arguments in instance.asked if tool == "scripts_restart"]
+    assert [arguments.pop("environment") for arguments in restarted] == [its_environment()] * 2
     assert restarted == [{"name": "db", "wait": "none"}, {"name": "web", "wait": "none"}]
 
 
@@ -416,7 +424,24 @@ def test_up_starts_the_usual_script_of_an_instance_that_runs(
     ran = brum("up", "-d", str(project))
     assert (ran.status, first_words(ran.out)) == (0, ["NAME", "dev"])
     assert ran.err == f"brum: dev (from justfile)\nbrum: {record.name} runs already ({record.directory})\n"
-    assert ("scripts_run", {"name": "dev", "wait": "none"}) in instance.asked
+    wanted = {"name": "dev", "wait": "none", "environment": its_environment()}
+    assert ("scripts_run", wanted) in instance.asked
+
+
+def test_up_says_from_when_the_environment_is_of_a_script_that_runs_already(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    instance.answers = {
+        "scripts_list": [{"scripts": []}],
+        "scripts_run": [process("dev", environment_from="2026-11-30T09:00:00.000Z", already_running=True)],
+        "wait_for": [{"matched": True, "process": process("dev")}],
+        "scripts_status": [{"processes": [process("dev")]}],
+    }
+    ran = brum("up", "dev", "-d", str(project))
+    assert ran.status == 0
+    assert "an environment from" in ran.err
+    assert "brum restart dev" in ran.err
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["an instance runs", "none runs"])

@@ -3,7 +3,8 @@ import pytest
 from brummer.core.errors import NotFound
 from brummer.instance.dependencies import DependencyCycle, DependencyFailed, needed_by, stop_waves
 from brummer.instance.detect import Script
-from brummer.instance.run import Run
+from brummer.instance.environment import Environment
+from brummer.instance.run import Run, Surroundings
 
 
 def scripts(**needs: str) -> dict[str, Script]:
@@ -60,5 +61,5 @@ def test_an_unknown_dependency_is_named() -> None:
     ],
 )
 def test_nobody_is_stopped_before_those_that_depend_on_it(known: dict[str, Script], waves: list[list[str]]) -> None:
-    runs = [Run(script, 1, 0, "") for script in known.values()]
+    runs = [Run(script, Surroundings(Environment({}, "")), 1, 0, "") for script in known.values()]
     assert [[run.name for run in wave] for wave in stop_waves(runs)] == waves

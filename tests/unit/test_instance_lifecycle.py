@@ -17,8 +17,8 @@ from brummer.host.patterns import RESERVE_S, Reserve
 from brummer.host.pids import identify
 from brummer.instance import dependencies, environment
 from brummer.instance.dependencies import DependencyFailed
-from brummer.instance.detect import Ready, Restart, Script
-from brummer.instance.environment import EnvFileUnusable
+from brummer.instance.detect import ProcfileLine, Ready, Restart, Script
+from brummer.instance.environment import EnvFileUnusable, Environment
 from brummer.instance.live_run import Tuning
 from brummer.instance.manager import Manager, Until
 from brummer.instance.restart_policy import LOOP_ENDS
@@ -555,6 +555,69 @@ async def test_the_lines_of_an_env_file_are_read_at_each_start(world: World, tmp
     assert world.manager.last_lines(run, 1) == [f"anew, from script, {GENERATION}"]
 
 
+def given(**variables: str) -> Environment:
+    return Environment({"PATH": os.environ["PATH"], **variables}, "then")
+
+
+async def test_a_script_starts_in_the_environment_of_who_asks_and_keeps_it_until_another_asks(world: World) -> None:
+    web = world.script("web", "echo $A")
+    printed = []
+    for asked_with in (given(A="one"), None, given(A="two"), None):
+        run = await world.manager.restart(web, environment=asked_with)
+        await world.reached(run, "exit")
+        printed += world.manager.last_lines(run, 1)
+    assert printed == ["one", "one", "two", "two"]
+    other, _ = await world.manager.ensure(world.script("other", "echo -$A-"))
+    await world.reached(other, "exit")
+    assert world.manager.last_lines(other, 1) == ["--"], "a script that nobody has started has the instance's own"
+
+
+async def test_an_automatic_restart_and_what_it_depends_on_have_the_environment_of_the_start(
+    world: World, tmp_path: Path
+) -> None:
+    world.script("db", "echo db $A")
+    count = tmp_path / "count"
+    web = world.script("web", f"echo web $A; echo >> {count}; test $(wc -l < {count}) = 2", "db", restart="on-failure")
+    run, _ = await world.manager.ensure(web, environment=given(A="asked"))
+    await world.becomes("web", "exited")
+    assert run.latest.process_id == "web-2"
+    assert [line.text for line in world.manager.output.log.after(0)] == ["db asked", "web asked", "web asked"]
+
+
+async def test_one_that_waits_for_its_restart_starts_in_the_environment_of_who_asks(world: World) -> None:
+    web = world.script("web", "echo $A; exit 1", restart="always")
+    world.manager = Manager(GENERATION, Guard(GENERATION), find=world.find, tuning=Tuning(restart_base_s=600))
+    async with world.manager as manager:
+        first, _ = await manager.ensure(web, environment=given(A="one"))
+        await manager.changes.until(lambda: first.has_ended)
+        second, _ = await manager.ensure(web, environment=given(A="two"), input_ends=True)
+        await manager.changes.until(lambda: second.has_ended)
+        assert manager.last_lines(second, 1) == ["two"]
+        assert second.surroundings.input_ends
+
+
+async def test_equal_environments_are_kept_once(world: World) -> None:
+    one = world.manager.environment_of({"A": "1"})
+    run = await world.manager.restart(world.script("web", "true"), environment=one)
+    assert world.manager.environment_of({"A": "1"}).variables is one.variables
+    assert world.manager.environment_of({"A": "2"}).variables is not one.variables
+    await world.reached(run, "exit")
+
+
+async def test_a_port_is_the_same_at_each_start_though_another_process_has_it_now(world: World, tmp_path: Path) -> None:
+    line = ProcfileLine(0, str(tmp_path))
+    with socket.create_server(("", 0)) as server:
+        wanted = server.getsockname()[1]
+        web = world.script("web", "echo $PORT", procfile=line, environment={})
+        run = await world.manager.restart(web, environment=given(PORT=str(wanted)))
+        await world.reached(run, "exit")
+        [port] = world.manager.last_lines(run, 1)
+        assert int(port) > wanted
+    again = await world.manager.restart(web)
+    await world.reached(again, "exit")
+    assert world.manager.last_lines(again, 1) == [port]
+
+
 async def test_an_env_file_may_be_a_pipe_that_somebody_fills_in_time(world: World, tmp_path: Path) -> None:
     def fill() -> None:
         with path.open("w") as pipe:  # waits for the reader
@@ -579,9 +642,9 @@ async def test_a_pipe_that_nobody_fills_is_not_waited_for_for_ever(
     assert (run.state, isinstance(run.start_error, EnvFileUnusable)) == ("failed", True)
 
 
-@pytest.mark.parametrize(("content", "line"), [(None, None), ("A=1\nnonsense\n", 2), ("\udcff", None)])
+@pytest.mark.parametrize("content", [None, "\udcff"])
 async def test_an_env_file_that_can_not_be_used_is_a_clear_error(
-    world: World, tmp_path: Path, content: str | None, line: int | None
+    world: World, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / ".env"
     if content is not None:
@@ -590,7 +653,18 @@ async def test_an_env_file_that_can_not_be_used_is_a_clear_error(
     run = await world.reached(await world.start("web"), "ready")
     assert isinstance(run.start_error, EnvFileUnusable)
     assert (run.state, run.start_error.context.get("path")) == ("failed", str(path))
-    assert run.start_error.context.get("line") == line
+
+
+async def test_lines_of_an_env_file_that_can_not_be_understood_are_left_out_and_named(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\nSECRET 2\nB='open\n")
+    world.script("web", "echo $A, $B", env_file=str(path))
+    run = await world.reached(await world.start("web"), "exit")
+    note, printed = world.manager.last_lines(run, 2)
+    assert printed == "1,"
+    assert (str(path) in note, "line 2, 3" in note, "SECRET" in note) == (True, True, False)
 
 
 async def test_it_is_stopped_by_the_signal_that_it_named(world: World) -> None:

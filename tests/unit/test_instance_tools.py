@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import NoDescriptorFree
 from brummer.host.pids import identify
+from brummer.instance.environment import packed
 from brummer.instance.live_run import Tuning
 from brummer.instance.manager import Manager
 from brummer.instance.scripts import ScriptList
@@ -106,6 +108,45 @@ async def test_scripts_are_listed_with_what_could_not_be_read(agent: Agent) -> N
         "directory": str(agent.directory),
     }
     assert [(problem["source"], problem["line"]) for problem in answer["problems"]] == [("package.json", 1)]
+
+
+def packed_environment(**variables: str) -> str:
+    return base64.b64encode(packed({"PATH": os.environ["PATH"], **variables})).decode()
+
+
+async def test_a_run_says_from_when_its_environment_is_if_that_is_older_than_the_call(agent: Agent) -> None:
+    async def run(tool: str = "scripts_run", **arguments: object) -> object:
+        return (await agent.call(tool, name="sleeper", wait="none", **arguments)).get("environment_from")
+
+    own = agent.manager.own_environment.since
+    assert await run() == own, "an agent brings none"
+    assert await run(environment=packed_environment(A="1")) == own, "it runs already, in another one"
+    assert await run("scripts_restart", environment=packed_environment(A="1")) is None
+    assert await run(environment=packed_environment(A="1", SHLVL="7")) is None
+    kept = await run("scripts_restart")
+    assert isinstance(kept, str)
+    assert kept > own, "that of the last start, which a command has brought"
+
+
+async def test_an_environment_of_a_call_that_is_none_is_refused_and_nothing_starts(agent: Agent) -> None:
+    for bad in (base64.b64encode(b"A=secret\0junk\0").decode(), "%%%"):
+        error = await agent.error("scripts_run", name="quick", environment=bad)
+        assert (error["code"], error["context"]["argument"]) == ("invalid_arguments", "environment")
+        assert "secret" not in str(error)
+    assert agent.manager.current("quick") is None
+
+
+async def test_a_run_whose_end_is_waited_for_gets_the_end_of_its_input_and_another_does_not(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("reads: cat; echo read\n")
+    for tool in ("scripts_run", "scripts_restart"):
+        assert (await agent.call(tool, name="reads", wait="exit"))["last_lines"] == ["read"]
+        assert (await agent.call(tool, name="reads", wait="exit", timeout_s=WITHIN_S))["status"] == "exited"
+    run = await agent.call("scripts_run", name="reads", wait="exit", timeout_s=WITHIN_S)
+    assert run["status"] == "exited"
+    assert (await agent.call("scripts_restart", name="reads", wait="exit"))["status"] == "exited"
+    await agent.call("scripts_run", name="reads", wait="none")
+    waited = await agent.call("wait_for", process="reads", exit=True, timeout_s=0.2)
+    assert waited["matched"] is None or not waited["matched"]
 
 
 async def test_a_script_that_starts_by_itself_is_listed_as_such(agent: Agent) -> None:

@@ -22,7 +22,7 @@ from brummer.host.process_groups import peek_exit
 from brummer.host.terminals import COLUMNS, ROWS, Terminal, unread_bytes
 from brummer.logs.output import Output, ProcessOutput
 from brummer.process import child, guard_main, process_tree
-from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, StopTimedOut, start
+from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, Stdin, StopTimedOut, start
 from brummer.process.guard_main import Scan
 from brummer.process.pipe_reader import FloodHandler
 from brummer.process.process_tree import Scans
@@ -49,7 +49,7 @@ class Started:
         command: list[str] | str,
         directory: Path | str = "/",
         *,
-        terminal: bool = False,
+        stdin: Stdin = "open",
         throttle: Throttle | None = None,
     ) -> None:
         self.printed: defaultdict[str, bytes] = defaultdict(bytes)
@@ -59,7 +59,7 @@ class Started:
             directory,
             dict(os.environ),
             self._on_output,
-            terminal=terminal,
+            stdin=stdin,
             shared=Shared(throttle or Throttle(), Scans()),
         )
 
@@ -111,10 +111,37 @@ async def test_a_death_by_signal_is_told_by_its_name(number: signal.Signals) -> 
     assert await started.exit() == Exit(None, number.name, asked=False, output_complete=True)
 
 
-async def test_standard_input_is_empty() -> None:
-    started = Started("cat; echo end")
+async def test_standard_input_stays_open_until_its_end_so_that_what_ends_with_its_input_goes_on() -> None:
+    started = Started("echo up; cat; echo end; exec sleep 600")
+    await started.until_printed(lambda text: text.endswith(b"up\n"))
+    await started.child.stop()
+    assert started.printed["stdout"] == b"up\n"
+
+
+async def test_each_child_has_an_input_of_its_own() -> None:
+    """Node makes its input non-blocking, for all who share it."""
+    makes_it_so = Started(
+        python("import os; os.set_blocking(0, False); print('up', flush=True); import time; time.sleep(600)")
+    )
+    await makes_it_so.until_printed(lambda text: text.endswith(b"up\n"))
+    other = Started(python("import os; print(os.get_blocking(0))"))
+    await other.exit()
+    assert other.printed["stdout"] == b"True\n"
+    await makes_it_so.child.stop()
+
+
+async def test_where_the_input_ends_at_once_nobody_waits_for_it() -> None:
+    started = Started("cat; echo end", stdin="ended")
     await started.exit()
     assert started.printed["stdout"] == b"end\n"
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exec sleep 600"])
+async def test_the_input_is_closed_with_its_child(end: str) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    started = Started(end)
+    await (started.exit() if end == "exit 0" else started.child.stop())
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 async def test_stopping_ends_a_chain_of_shells_down_to_the_last() -> None:
@@ -267,7 +294,7 @@ async def test_an_abandoned_child_leaves_nothing_of_ours_open() -> None:
     started = Started("sleep 600")
     before = len(open_descriptors())
     await started.child.abandon()
-    assert len(open_descriptors()) == before - 3
+    assert len(open_descriptors()) == before - 4
     os.killpg(started.child.pid, signal.SIGKILL)
     await asyncio.to_thread(os.waitid, os.P_PID, started.child.pid, os.WEXITED | os.WNOWAIT)
     await started.child.abandon()  # reaps it
@@ -332,7 +359,7 @@ async def test_on_a_terminal_it_sees_one_and_all_it_prints_arrives() -> None:
             "import os, sys; print(*(os.isatty(fd) for fd in range(3)), *os.get_terminal_size());"
             "print('x' * 100_000); print('end', file=sys.stderr)"
         ),
-        terminal=True,
+        stdin="terminal",
     )
     assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
     first, long, last = started.printed["stdout"].splitlines()
@@ -352,7 +379,7 @@ async def test_where_the_last_close_drops_what_was_printed_the_terminal_is_kept_
     monkeypatch.setattr(child, "KEEPS_TERMINALS", True)
     monkeypatch.setattr(child, "unread_bytes", unread)
     before = open_descriptors()
-    started = Started(python("print('x' * 100_000); print('end')"), terminal=True)
+    started = Started(python("print('x' * 100_000); print('end')"), stdin="terminal")
     assert await started.exit() == Exit(0, None, asked=False, output_complete=True)
     assert started.printed["stdout"].splitlines()[-1] == b"end"
     assert len(was_open) >= 3
@@ -375,7 +402,7 @@ async def test_a_failure_is_reported_though_the_death_is_known_before_the_exit_s
 
 
 async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_key() -> None:
-    started = Started(python("print('name?', end=' ', flush=True); input()"), terminal=True)
+    started = Started(python("print('name?', end=' ', flush=True); input()"), stdin="terminal")
     assert await started.until_printed(lambda printed: b"?" in printed) == b"name? "
     assert (await started.child.stop()).asked
     assert started.printed["stdout"] == b"name? "
@@ -388,7 +415,7 @@ async def test_where_no_terminal_is_to_be_had_the_start_fails(monkeypatch: pytes
 
     monkeypatch.setattr(os, "openpty", openpty)
     with pytest.raises(ScriptFailedToStart) as caught:
-        Started(["true"], terminal=True)
+        Started(["true"], stdin="terminal")
     assert caught.value.context["errno"] == "ENOSPC"
 
 
@@ -398,14 +425,14 @@ async def test_a_terminal_for_which_no_descriptor_is_left_is_a_shortage(monkeypa
 
     monkeypatch.setattr(os, "openpty", openpty)
     with pytest.raises(SystemFailed) as caught:
-        Started(["true"], terminal=True)
+        Started(["true"], stdin="terminal")
     assert (caught.value.code, caught.value.outcome) == ("no_descriptor_left", "not_executed")
 
 
 async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
     before = list(Path("/proc/self/fd").iterdir())
     with pytest.raises(ScriptFailedToStart):
-        Started(["/nothing/here"], terminal=True)
+        Started(["/nothing/here"], stdin="terminal")
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from brummer.core.supervisor import Supervisor
-from brummer.process.guard import MARK, Guard, marked_environment
+from brummer.process.guard import MARK, Guard
 
 WITHIN_S = 30.0
 ZOMBIE = psutil.STATUS_ZOMBIE
@@ -255,13 +255,3 @@ async def test_a_guard_that_can_not_be_started_is_reported_and_the_list_goes_on(
     assert (guard.pid, list(guard.groups)) == (None, [12345])
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     await guard.close()
-
-
-def test_the_environment_of_a_script_is_ours_and_the_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MARK, "outer")
-    monkeypatch.setenv("PYTHONUNBUFFERED", "")
-    environment = marked_environment("inner")
-    assert environment[MARK] == "inner"
-    assert environment["PYTHONUNBUFFERED"] == ""
-    assert "FORCE_COLOR" not in environment
-    assert environment["PATH"] == os.environ["PATH"]

@@ -17,7 +17,10 @@ from brummer.cli.messages import print_json, say
 from brummer.cli.patience import READY_S, Patience
 from brummer.cli.process_table import Process, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project
+from brummer.core.errors import TooLarge
+from brummer.instance.environment import packed
 from brummer.instance.listening import listens
+from brummer.settings.units import span
 
 NOTICE_S: Final = 2.0
 """After this a command without a live table says what it waits for."""
@@ -72,11 +75,19 @@ async def start_scripts(project: Project, tool: str, scripts: Iterable[str], cho
 
 
 async def _is_started(project: Project, tool: str, script: str) -> bool:
+    """In the environment of this command, if it does not run yet."""
+    environment = packed(os.environ)
     try:
-        await project.call(tool, name=script, wait="none")
+        answer = await project.call(tool, name=script, wait="none", environment=environment)
     except CallFailed as error:
-        say(error.message)
+        carried = f"; this one carries the {len(environment):,} bytes of the environment: unset what is large, or set"
+        say(error.message + f"{carried} max_request of the instance" * (error.error_code == TooLarge.code))
         return False
+    if since := answer.get("environment_from"):
+        age = span((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+        say(
+            f"{script} runs in an environment from {age} ago, which is another; brum restart {script} gives it this one"
+        )
     return True
 
 

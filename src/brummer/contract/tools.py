@@ -71,11 +71,15 @@ class Connect(Struct, forbid_unknown_fields=True):
 
 
 class RunScript(Struct, forbid_unknown_fields=True):
-    """``wait`` ends at readiness or exit, or after ``timeout_s``, whichever comes first."""
+    """``wait`` ends at readiness or exit, or after ``timeout_s``, whichever comes first. ``environment``: that of the
+    command that calls, as `brummer.instance.environment` packs it.
+    """
 
     name: ScriptName
     wait: Wait = "ready"
     timeout_s: Timeout = DEFAULT_WAIT_S
+    environment: bytes | None = None
+    """Without a description, as ``asked_by``: an agent's own would be the wrong one."""
 
 
 class PickProcess(Struct, forbid_unknown_fields=True):
@@ -97,6 +101,8 @@ class RestartScript(PickProcess, forbid_unknown_fields=True):
 
     wait: Wait = "ready"
     timeout_s: Timeout = DEFAULT_WAIT_S
+    environment: bytes | None = None
+    """As in `RunScript`."""
 
 
 class ScriptsStatus(Struct, forbid_unknown_fields=True):
@@ -175,7 +181,7 @@ class InstanceCall(Struct, forbid_unknown_fields=True):
 # Schemas.
 
 _UNIONS: Final = (UnionType, Union)
-_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", Raw: "object"}
+_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", Raw: "object", bytes: "string"}
 _KEYWORDS: Final = (("minimum", "ge"), ("maximum", "le"), ("description", "description"), ("maxLength", "max_length"))
 
 

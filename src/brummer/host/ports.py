@@ -6,12 +6,17 @@ that has it.
 
 import asyncio
 import contextlib
+import errno
 import os
+import socket
 import sys
 
 if sys.platform == "darwin":
     from brummer.host.macos.processes import mac_processes
 
+LOOPBACK = ("127.0.0.1", "::1")
+ANSWER_S = 0.1
+"""Loopback accepts or refuses in microseconds."""
 CONNECT_TIMEOUT_S = 1.0
 """Loopback answers in microseconds; a second covers a machine that is swapping."""
 _LISTEN = b" 0A "
@@ -74,9 +79,41 @@ def _sockets_of(pid: int) -> set[bytes]:
     return found
 
 
+def is_free(port: int) -> bool:
+    """A server could listen on this port of all addresses. Only a port that is in use is not free: one that we may not
+    use at all says so itself.
+    """
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - nothing listens there
+        try:
+            probe = socket.socket(family, socket.SOCK_STREAM)
+        except OSError:  # the system has no such addresses
+            continue
+        with probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what only ends there is in nobody's way
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return False
+    return sys.platform != "darwin" or not any(map(is_answered, ((host, port) for host in LOOPBACK)))
+
+
+def is_answered(address: tuple[str, int]) -> bool:
+    """A process accepts connections there. macOS lets a port be bound although another process has it on another
+    address of the machine.
+    """
+    try:
+        with socket.create_connection(address, ANSWER_S):
+            return True
+    except OSError:
+        return False
+
+
 async def port_answers(port: int) -> bool:
     """A process accepts connections on this port of loopback, IPv4 or IPv6. Connects once, and hangs up."""
-    for host in ("127.0.0.1", "::1"):
+    for host in LOOPBACK:
         with contextlib.suppress(OSError):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 _, writer = await asyncio.open_connection(host, port)

@@ -28,10 +28,11 @@ from brummer.host.patterns import PatternTooSlow
 from brummer.instance import dependencies, exit_reason, starting
 from brummer.instance.changes import Changes, Kind
 from brummer.instance.detect import Script
-from brummer.instance.environment import environment_of
+from brummer.instance.environment import Prepared, environment_of
 from brummer.instance.port_owner import owner_of
 from brummer.instance.restart_policy import RESTART_BASE_S
-from brummer.instance.run import KEPT_RUNS, Ending, Run, Runs
+from brummer.instance.run import KEPT_RUNS, Ending, Run, Runs, Surroundings
+from brummer.instance.script_ports import ScriptPorts
 from brummer.logs.output import Batch, Output, Stamp
 from brummer.logs.text import shortened
 from brummer.process.child import Child, Exit, Shared, start
@@ -79,7 +80,7 @@ class Tuning(NamedTuple):
 
 class Context(msgspec.Struct):
     """What all live runs of an instance share. ``find`` gives the script of a name and may block. ``ensure`` starts a
-    script. ``open_journal``: see `brummer.instance.black_box`.
+    script, in an ``environment``. ``open_journal``: see `brummer.instance.black_box`.
     """
 
     generation: str
@@ -89,11 +90,12 @@ class Context(msgspec.Struct):
     guard: Guard
     supervisor: Supervisor
     find: Callable[[str], Script]
-    ensure: Callable[[Script], Awaitable[object]]
+    ensure: Callable[..., Awaitable[object]]
     open_journal: "Callable[[str], RunJournal] | None"
     tuning: Tuning
     shared: Shared
     stamp: Stamp
+    ports: ScriptPorts
     live: "dict[Run, LiveRun]" = {}
     is_closing: bool = False
 
@@ -143,16 +145,16 @@ class LiveRun:
         run, started = self.run, None
         if run.restart_at_s is None and not starting.has_to_wait(run.script):
             try:
-                started = self._start(environment_of(run.script, self._context.generation, run.process_id))
+                started = self._start(self._prepared())
             except Exception as error:
                 known = self._failed_to_start(error)
                 self._release()
                 raise known from error
         self.task = self._loop.create_task(self._live(started), name=f"run {run.process_id}")
 
-    def restart_now(self, script: Script) -> None:
+    def restart_now(self, script: Script, surroundings: Surroundings) -> None:
         """Requested while it waits for its restart: start it at once, as if for the first time."""
-        self.run.asked_again(script)
+        self.run.asked_again(script, surroundings)
         self._restart_now.set()
 
     async def cancel(self, by: str) -> None:
@@ -201,15 +203,15 @@ class LiveRun:
                     context.runs,
                     context.changes,
                     context.find,
-                    context.ensure,
+                    partial(context.ensure, environment=run.surroundings.environment),
                     grace_s=context.tuning.dependency_grace_s,
                 )
-            environment = await asyncio.to_thread(environment_of, run.script, context.generation, run.process_id)
+            prepared = await asyncio.to_thread(self._prepared)
             if port := starting.wanted_port(run.script):
                 run.port_owner = await asyncio.to_thread(owner_of, port, context.generation)
                 if run.port_owner:
                     self._note(run.port_owner.in_words())
-            return self._start(environment)
+            return self._start(prepared)
         except Exception as error:  # noqa: BLE001 - the barrier: an internal error must not leave it pending for ever
             self._failed_to_start(error)
             return None
@@ -221,25 +223,33 @@ class LiveRun:
                     await self._restart_now.wait()
             self.run.restart_at_s = None
 
-    def _start(self, environment: dict[str, str]) -> "_Started":
+    def _prepared(self) -> Prepared:
+        """Blocks, where the script has to wait. Raises as `environment_of` does."""
+        run, context = self.run, self._context
+        given = run.surroundings.environment.variables
+        return environment_of(run.script, given, context.ports, context.generation, run.process_id)
+
+    def _start(self, prepared: Prepared) -> "_Started":
         """Raises as `begin` does."""
         run, script, context = self.run, self.run.script, self._context
         context.refuse_when_closing(script)
         starting.stop_signal_of(script)
+        for note in prepared.notes:
+            self._note(note)
         proof = starting.proof_of(script, run.port_owner)
         run.start_due(context.now(), self._loop.time())
         self._killed_before = context.tuning.oom_kills()  # before the start: it may be killed in its first moment
         child = context.tuning.start(
             script.command,
             script.directory,
-            environment,
+            prepared.variables,
             lambda stream, chunk: self._sink.feed(stream, chunk, wall()),
             on_flood=FloodHandler(
                 lambda stream, chunk: self._sink.sample(stream, chunk, wall()),
                 lambda stream: self._sink.show_sample(stream, wall()),
                 self._may_be_sampled,
             ),
-            terminal=script.wants_terminal,
+            stdin="terminal" if script.wants_terminal else "ended" if run.surroundings.input_ends else "open",
             shared=context.shared,
         )
         context.guard.add(child.pid)
@@ -310,7 +320,9 @@ class LiveRun:
         """Create the successor first: who sees the end of the run can see that it is not final."""
         context = self._context
         if ending.restart_in_s is not None and not context.is_closing:
-            successor = context.runs.new(self.run.script, context.output.log.last_n, context.now(), ending.restarts)
+            successor = context.runs.new(
+                self.run.script, self.run.surroundings, context.output.log.last_n, context.now(), ending.restarts
+            )
             successor.restart_at_s = self._loop.time() + ending.restart_in_s
             self.run.successor = successor
             LiveRun(successor, context).begin()

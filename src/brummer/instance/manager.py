@@ -7,7 +7,7 @@ makes "stop, then start" one step; everything else happens between two awaits.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -17,8 +17,10 @@ from brummer.instance import starting
 from brummer.instance.changes import Changes
 from brummer.instance.dependencies import stop_waves
 from brummer.instance.detect import Script
+from brummer.instance.environment import Environment, passed_on
 from brummer.instance.live_run import SETTLE_S, Context, LiveRun, Tuning
-from brummer.instance.run import Run, Runs
+from brummer.instance.run import Run, Runs, Surroundings
+from brummer.instance.script_ports import ScriptPorts
 from brummer.instance.scripts import unknown
 from brummer.logs.output import Line, Output, Stamp
 from brummer.process.child import Shared
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 BURST_S: Final = 1.0
 """A stack trace takes milliseconds. A script that prints errors without a pause must not delay an answer."""
+PREPARED_S: Final = 1.0
+"""Env files are read, and ports looked at, in milliseconds. A pipe that a password manager fills takes longer."""
 DEFAULT_TUNING: Final = Tuning()
 Until = Literal["none", "ready", "exit"]
 
@@ -78,7 +82,10 @@ class Manager:
             tuning,
             Shared(Throttle(), Scans()),
             Stamp(),
+            ScriptPorts(),
         )
+        self.own_environment = Environment(passed_on(os.environ), self._context.now())
+        """Of those scripts that no command has started with its own."""
         self._tasks: list[asyncio.Task[None]] = []
         self.runs = self._runs.all
         self.current = self._runs.current
@@ -106,30 +113,34 @@ class Manager:
                 task.cancel()
             await asyncio.wait(self._tasks)
 
-    async def ensure(self, script: Script) -> tuple[Run, bool]:
+    async def ensure(
+        self, script: Script, *, environment: Environment | None = None, input_ends: bool = False
+    ) -> tuple[Run, bool]:
         """The live run of a script, and True if it was there already. A run that is stopping is waited for; one that
         waits for its restart starts now, as if for the first time.
 
-        Raises as `LiveRun.begin` does.
+        A start without an ``environment`` has that of the script's last run, or the instance's own. ``input_ends``: see
+        `Surroundings`. Raises as `LiveRun.begin` does.
         """
         async with self._runs.lock(script.name):
             run = self.current(script.name)
             if run and run.state == "stopping":
                 await self._end_of(run)
             if run is None or run.has_ended:
-                return self._start(script), False
+                return self._start(script, self._surroundings(script, environment, input_ends=input_ends)), False
             if run.restart_at_s is None:
                 return run, True
             self._runs.requested(script)
-            self._context.live[run].restart_now(script)
+            surroundings = self._surroundings(script, environment, input_ends=input_ends)
+            self._context.live[run].restart_now(script, surroundings)
             return run, False
 
-    async def restart(self, script: Script) -> Run:
-        """Stop the script if it runs, and start it. Raises as `stop` and `ensure` do."""
+    async def restart(self, script: Script, *, environment: Environment | None = None, input_ends: bool = False) -> Run:
+        """Stop the script if it runs, and start it. Arguments as for `ensure`. Raises as `stop` and `ensure` do."""
         async with self._runs.lock(script.name):
             if run := self.current(script.name):
                 await self.stop(run, by="restart")
-            return self._start(script)
+            return self._start(script, self._surroundings(script, environment, input_ends=input_ends))
 
     async def stop(self, run: Run, by: str = "call") -> bool:
         """Stop all processes of a run, or of its automatic restart, or else the daemons that the script has left
@@ -148,6 +159,11 @@ class Manager:
         await run.child.stop(run.script.stop_timeout_s, starting.stop_signal_of(run.script))
         await self._end_of(run)
         return False
+
+    async def prepared(self, run: Run) -> None:
+        """Wait until its process is there, if only files have to be read for that."""
+        if not run.script.depends_on and run.restart_at_s is None:
+            await self.changes.until(lambda: run.state != "pending", PREPARED_S)
 
     async def until(self, run: Run, until: Until, timeout_s: float) -> bool:
         """Wait until the run has ended; or until it, or its automatic restart, is ready, or has ended for good.
@@ -188,10 +204,21 @@ class Manager:
         await asyncio.gather(*(live.abandon() for live in list(self._context.live.values())))
         await self._context.shared.scans.end()
 
-    def _start(self, script: Script) -> Run:
+    def environment_of(self, variables: Mapping[str, str]) -> Environment:
+        """An environment from now. Equal ones share their variables, which may take megabytes."""
+        known = [self.own_environment, *(run.surroundings.environment for run in self.runs())]
+        same = (each.variables for each in known if each.variables == variables)
+        return Environment(next(same, variables), self._context.now())
+
+    def _surroundings(self, script: Script, environment: Environment | None, *, input_ends: bool) -> Surroundings:
+        last = self.current(script.name)
+        inherited = last.surroundings.environment if last else self.own_environment
+        return Surroundings(environment or inherited, input_ends)
+
+    def _start(self, script: Script, surroundings: Surroundings) -> Run:
         self._context.refuse_when_closing(script)
         self._runs.requested(script)
-        run = self._runs.new(script, self.output.log.last_n, self._context.now())
+        run = self._runs.new(script, surroundings, self.output.log.last_n, self._context.now())
         LiveRun(run, self._context).begin()
         return run
 

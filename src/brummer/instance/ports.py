@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from brummer.core.errors import BrummerError
+from brummer.host.ports import is_answered
 
 HOST: Final = "127.0.0.1"
 RANGE: Final = range(7777, 8000)
 BACKLOG: Final = 128
-ANSWER_S: Final = 0.1
-"""Loopback accepts or refuses in microseconds."""
 
 
 class PortTaken(BrummerError):
@@ -54,7 +53,7 @@ def _listen(port: int) -> socket.socket:
 
     macOS lets 127.0.0.1 be bound although another process has the port on all addresses. Its clients would reach us.
     """
-    if sys.platform == "darwin" and port and _is_answered(port):
+    if sys.platform == "darwin" and port and is_answered((HOST, port)):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -66,11 +65,3 @@ def _listen(port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _is_answered(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), ANSWER_S):
-            return True
-    except OSError:
-        return False

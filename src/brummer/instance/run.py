@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from brummer.core.errors import BrummerError
 from brummer.instance import lifecycle
 from brummer.instance.detect import Script
+from brummer.instance.environment import Environment
 from brummer.instance.port_owner import PortOwner
 from brummer.instance.restart_policy import RESTART_BASE_S, Restarts
 from brummer.logs.output import Line
@@ -89,13 +90,31 @@ class Ending(NamedTuple):
     restarts: int = 0
 
 
+class Surroundings(NamedTuple):
+    """What a run is started in, beside what its script says. ``input_ends``: it gets the end of its input at once, and
+    not when the instance ends.
+    """
+
+    environment: Environment
+    input_ends: bool = False
+
+
 class Run:
     """``number`` counts the runs of this script. Its lines have numbers after ``first_n``, up to ``last_n`` once it has
     ended. ``restarts``: the number of automatic restarts before it.
     """
 
-    def __init__(self, script: Script, number: int, first_n: int, created_at: str, restarts: int = 0) -> None:
+    def __init__(
+        self,
+        script: Script,
+        surroundings: Surroundings,
+        number: int,
+        first_n: int,
+        created_at: str,
+        restarts: int = 0,
+    ) -> None:
         self.script = script
+        self.surroundings = surroundings
         self.name = script.name
         self.process_id = f"{script.name}-{number}"
         self.state: lifecycle.State = "pending"
@@ -164,9 +183,9 @@ class Run:
         newest = takewhile(lambda line: line.n > self.first_n, log.newest(self.name))
         return list(islice(filter(self.owns, newest), count))[::-1]
 
-    def asked_again(self, script: Script) -> None:
+    def asked_again(self, script: Script, surroundings: Surroundings) -> None:
         """Turn the wait for a restart into a first start, of the script as it is in the files now."""
-        self.script, self.restarts, self.restart_at_s = script, 0, None
+        self.script, self.surroundings, self.restarts, self.restart_at_s = script, surroundings, 0, None
 
     def start_due(self, at: str, at_s: float) -> None:
         """``at_s`` is the loop's time."""
@@ -302,11 +321,11 @@ class Runs:
         self._all: list[Run] = []
         self._scripts: dict[str, _ScriptRuns] = {}
 
-    def new(self, script: Script, first_n: int, at: str, restarts: int = 0) -> Run:
+    def new(self, script: Script, surroundings: Surroundings, first_n: int, at: str, restarts: int = 0) -> Run:
         """Remember it, and forget the oldest run that is not the latest of its script."""
         own = self._of(script.name)
         own.count += 1
-        own.current = run = Run(script, own.count, first_n, at, restarts)
+        own.current = run = Run(script, surroundings, own.count, first_n, at, restarts)
         self._all.append(run)
         if len(self._all) > self._kept_runs + len(self.current_runs()):
             self._all.remove(next(old for old in self._all if old is not self.current(old.name)))

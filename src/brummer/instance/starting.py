@@ -12,7 +12,7 @@ from brummer.process.readiness import EarlierListener, Proof
 
 def has_to_wait(script: Script) -> bool:
     """Its start has to wait for others, or needs work that takes more than a moment."""
-    return bool(script.depends_on or script.env_file or wanted_port(script))
+    return bool(script.depends_on or script.env_file or script.procfile or wanted_port(script))
 
 
 def wanted_port(script: Script) -> int | None:

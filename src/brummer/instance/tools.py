@@ -32,6 +32,7 @@ from brummer.host.clocks import wall
 from brummer.host.patterns import meter_of_call
 from brummer.instance.black_box import Past
 from brummer.instance.detect import Script
+from brummer.instance.environment import Environment, unpacked
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
@@ -110,22 +111,28 @@ class _Calls:
         else:
             script = await asyncio.to_thread(self._scripts.find, wanted.name)
         until_s = asyncio.get_running_loop().time() + wanted.timeout_s
-        run, already = await self._ensured(script, wanted.timeout_s, context)
+        given = self._given(wanted.environment)
+        run, already = await self._ensured(script, wanted, given, context)
         rest_s = max(0.0, until_s - asyncio.get_running_loop().time())
         with contextlib.nullcontext() if already else self._ending_with_its_call(_done(run), wanted.wait):
             answer = await self._until(run, wanted.wait, rest_s, context)
-        return {**answer, "already_running": already, **self._at()}
+        return {**answer, "already_running": already, **_age_of_environment(run, given), **self._at()}
 
-    async def _ensured(self, script: Script, timeout_s: float, context: CallContext) -> tuple[Run, bool]:
+    async def _ensured(
+        self, script: Script, wanted: RunScript, given: Environment | None, context: CallContext
+    ) -> tuple[Run, bool]:
         try:
-            with _progress(context, timeout_s, f"{script.name}: waiting until the run before has stopped"):
-                async with asyncio.timeout(timeout_s):
-                    return await self._manager.ensure(script)
+            with _progress(context, wanted.timeout_s, f"{script.name}: waiting until the run before has stopped"):
+                async with asyncio.timeout(wanted.timeout_s):
+                    return await self._manager.ensure(script, environment=given, input_ends=wanted.wait == "exit")
         except TimeoutError:
             raise StillStopping(
-                f"{script.name} was not started: the run before has not stopped within {timeout_s:g} s",
+                f"{script.name} was not started: the run before has not stopped within {wanted.timeout_s:g} s",
                 name=script.name,
             ) from None
+
+    def _given(self, packed: bytes | None) -> Environment | None:
+        return None if packed is None else self._manager.environment_of(unpacked(packed))
 
     async def stop(self, wanted: StopProcess, context: CallContext) -> Answer:
         run = await self._picked(wanted)
@@ -143,11 +150,15 @@ class _Calls:
             raise InvalidArguments(f"{picked.process_id} is an earlier run of {picked.name}", name=picked.name)
         listing = await asyncio.to_thread(self._scripts.read)
         lived = isinstance(picked, Run) and not picked.latest.has_ended
-        restarting = self._carry_through(self._manager.restart(listing.scripts.get(script.name, script)))
+        script, given = listing.scripts.get(script.name, script), self._given(wanted.environment)
+        restarting = self._carry_through(
+            self._manager.restart(script, environment=given, input_ends=wanted.wait == "exit")
+        )
         with self._ending_with_its_call(restarting, wanted.wait):
             try:
-                answer = await self._until(await asyncio.shield(restarting), wanted.wait, wanted.timeout_s, context)
-                return {**answer, **self._at()}
+                run = await asyncio.shield(restarting)
+                answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
+                return {**answer, **_age_of_environment(run, given), **self._at()}
             except BrummerError as error:
                 if lived:  # it was stopped, though it could not be started
                     error.outcome = "failed"
@@ -239,6 +250,7 @@ class _Calls:
             _log.warning("a run whose call was cancelled: %s", error)
 
     async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
+        await self._manager.prepared(run)
         with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
             await self._manager.until(run, until, timeout_s)
         await self._manager.errors_settled()
@@ -284,6 +296,12 @@ class _Calls:
         await self._check_process(process)
         run = self._manager.find(process)
         return run if run is not None and run.process_id == process else process
+
+
+def _age_of_environment(run: Run, given: Environment | None) -> Answer:
+    """From when the environment is in which a run was started, if it is older than the call."""
+    started_in = run.surroundings.environment
+    return {} if given and started_in.is_that_of(given) else {"environment_from": started_in.since}
 
 
 def _done(run: Run) -> "asyncio.Future[Run]":

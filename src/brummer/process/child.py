@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,13 @@ that, it only seemed dead: its /proc is hidden from us.
 """
 LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 """Pauses in which a daemon leaves the group (setsid) once its parent has exited; on a busy machine that takes a little.
+"""
+
+
+Stdin = Literal["open", "ended", "terminal"]
+"""The standard input of a child: a pipe that nobody writes into and that ends with the child, or with us, because many
+programs end with their input, which they take for the life of who started them; or the end of input at once; or a
+terminal in which nobody types.
 """
 
 
@@ -89,23 +96,23 @@ def start(
     on_output: OnOutput,
     *,
     on_flood: FloodHandler | None = None,
-    terminal: bool = False,
+    stdin: Stdin = "open",
     shared: Shared | None = None,
 ) -> "Child":
     """Start a command, a text through /bin/sh, on the running loop. Raises ScriptFailedToStart, SystemFailed.
 
-    ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With ``terminal`` its
-    three standard streams are a terminal without input, and all that it prints is "stdout". Blocks for the 1 ms until
-    the program is loaded.
+    ``on_output(stream, chunk)`` is called on the loop. Without ``on_flood`` a flood is held back. With a terminal
+    as ``stdin`` all three standard streams are that, and all that it prints is "stdout". Blocks for the 1 ms until the
+    program is loaded.
     """
     arguments = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-    screen = _terminal(arguments, str(directory)) if terminal else None
+    screen = _terminal(arguments, str(directory)) if stdin == "terminal" else None
     try:
         process = subprocess.Popen(
             arguments,
             cwd=directory,
             env=environment if screen is None else {"TERM": TERM, **environment},
-            stdin=subprocess.DEVNULL if screen is None else screen.inside,
+            stdin=screen.inside if screen else subprocess.DEVNULL if stdin == "ended" else subprocess.PIPE,
             stdout=subprocess.PIPE if screen is None else screen.inside,
             stderr=subprocess.PIPE if screen is None else screen.inside,
             bufsize=0,
@@ -129,7 +136,7 @@ def start(
     except OSError as error:  # it runs, but can't be read: no code would ever end it
         kill_group(process.pid)
         process.wait()
-        for pipe in filter(None, (*pipes.values(), screen and screen.inside)):
+        for pipe in filter(None, (*pipes.values(), process.stdin, screen and screen.inside)):
             pipe.close()
         raise _failed_to_start(arguments, str(directory), error) from None
 
@@ -330,6 +337,8 @@ class Child:
         self._let_go_of_the_terminal()
         for reader in self._readers.values():
             reader.close()
+        if self._process.stdin:
+            self._process.stdin.close()
         self._process.poll()  # also after an internal error, since no other code takes its status
 
 

@@ -44,16 +44,9 @@ RUN_MARK: Final = "BRUMMER_RUN"
 """Name of the variable that every process of one run of a script inherits; its value is unique to that run."""
 
 
-_OF_A_MAKE: Final = frozenset({"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"})
-"""Scripts are not a part of a makefile that starts us: the options and jobs of that make are its own."""
-
-
-def marked_environment(generation: str, process_id: str = "") -> dict[str, str]:
-    """The environment for a script: ours and the marks. Python scripts print at once, as they would on a
-    terminal.
-    """
-    ours = {name: value for name, value in os.environ.items() if name not in _OF_A_MAKE}
-    return {"PYTHONUNBUFFERED": "1", **ours, MARK: generation, RUN_MARK: f"{generation}/{process_id}"}
+def marks(generation: str, process_id: str = "") -> dict[str, str]:
+    """The variables by which the processes of a run are found wherever they are."""
+    return {MARK: generation, RUN_MARK: f"{generation}/{process_id}"}
 
 
 class GuardMissing(BrummerError):

@@ -30,11 +30,21 @@ class Ready(msgspec.Struct, frozen=True):
     http: str | None = None
 
 
+class ProcfileLine(msgspec.Struct, frozen=True):
+    """The line of a script in a Procfile: its place among the lines, from 0. ``directory`` has the Procfile; a `.env`
+    there is read at each start.
+    """
+
+    position: int
+    directory: str
+
+
 class Script(msgspec.Struct, frozen=True):
     """Something that can be run: a list of arguments, or a text for the shell, in a directory.
 
-    ``environment`` and the lines of ``env_file`` (an absolute path, read at each start) are added to ours, the former
-    wins. ``depends_on`` names scripts that must be ready, or have exited with 0, before this one starts.
+    ``environment`` and the lines of ``env_file`` (an absolute path, read at each start) are added to those given, the
+    former wins. ``depends_on`` names scripts that must be ready, or have exited with 0, before this one starts.
+    ``procfile``: its line there, which gives it PORT and the variables of a `.env`.
     ``wants_terminal``: it gets a pseudo-terminal instead of pipes. ``max_restarts`` None: no limit but the crash-loop
     rule. ``package``: the folder of the workspace's package to which it belongs; empty for the project's own scripts.
     ``task``: its name in its own file, where ``name`` has a prefix.
@@ -56,6 +66,7 @@ class Script(msgspec.Struct, frozen=True):
     wants_terminal: bool = False
     package: str = ""
     task: str = ""
+    procfile: ProcfileLine | None = None
 
     @property
     def short_name(self) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Problem, ProcfileLine, Script
 from brummer.instance.detect.project import Project
 
 PREFIX = "procfile"
@@ -12,9 +12,12 @@ _ENTRY = re.compile(r"([\w-]+):\s*(\S.*)\Z", re.ASCII)
 
 def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
     """One script per line; blank lines and those that begin with # are none."""
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
+    position = 0
+    for number, written in enumerate(text.splitlines(), 1):
+        stripped = written.strip()
         if entry := _ENTRY.match(stripped):
-            yield Script(entry[1], entry[2], source, project.directory)
+            line = ProcfileLine(position, project.directory)
+            position += 1
+            yield Script(entry[1], entry[2], source, project.directory, procfile=line)
         elif stripped and not stripped.startswith("#"):
             yield Problem(source, number, "not of the form NAME: COMMAND")
