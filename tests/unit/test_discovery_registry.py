@@ -263,14 +263,33 @@ async def test_a_directory_that_is_made_removed_and_made_again_is_followed_witho
 
 async def test_in_another_pid_namespace_the_life_lock_tells(directory: Path, registry: Registry) -> None:
     record = sibling(record_of_this_process(), pid=1)
-    lock = FileLock.try_acquire(lock_path(directory, record.instance_id))
+    lock_file = lock_path(directory, record.instance_id)
+    lock = FileLock.try_acquire(lock_file)
     assert lock is not None
+    lock_file.write_text("1\n")  # its pid there
     path = await asyncio.to_thread(put, directory, record)
     assert await next_event(registry) == Appeared(record)
     await no_more(registry)
     lock.forget()  # closed, not unlocked: as when its holder is killed
     assert await next_event(registry) == Gone(record, "life lock free")
     assert not path.exists()
+
+
+async def test_a_lock_file_that_nobody_has_locked_yet_proves_nothing(
+    directory: Path, registry: Registry, start: StartOwner
+) -> None:
+    """The directory was removed; its owner makes the file, and is stopped before it has locked it."""
+    owner = await asyncio.to_thread(start, "frontend")
+    record = await published(owner)
+    assert await next_event(registry) == Appeared(record)
+    owner.process.send_signal(signal.SIGSTOP)
+    lock_file = lock_path(directory, record.instance_id)
+    lock_file.unlink()
+    (directory / file_name(record.instance_id)).unlink()
+    lock_file.touch()
+    await no_more(registry)
+    assert registry.snapshot() == {record.instance_id: record}
+    owner.process.send_signal(signal.SIGCONT)
 
 
 async def test_in_another_pid_namespace_nothing_is_proven_without_a_lock_file(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from brummer.host.files import FileRefused
-from brummer.host.locks import FileLock, LockTimeout, is_locked
+from brummer.host.locks import FileLock, LockTimeout, is_locked, was_released
 
 HOLDER = """
 import sys, time, pathlib
@@ -55,6 +55,19 @@ def test_a_probe_tells_held_from_free_and_disturbs_neither(tmp_path: Path) -> No
     assert lock.is_in_place()
     lock.release()
     assert is_locked(path) is False
+
+
+def test_only_a_lock_that_names_its_last_holder_was_released_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    assert not was_released(path, os.getpid())
+    path.touch()  # as a process has made it that has not locked it yet
+    assert not was_released(path, os.getpid())
+    lock = FileLock.try_acquire(path)
+    assert lock is not None
+    assert not was_released(path, os.getpid())
+    lock.release()
+    assert was_released(path, os.getpid())
+    assert not was_released(path, os.getpid() + 1)
 
 
 def test_a_lock_is_not_in_place_when_its_file_was_replaced(tmp_path: Path) -> None:

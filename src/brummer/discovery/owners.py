@@ -1,7 +1,7 @@
 """Is the owner of a record dead? Only proof counts; and what the dead left behind is removed.
 
 Proof is: the process with that identity is gone (same boot, same pid namespace), or the machine has booted since (on
-a file system that no other machine shares), or the life lock can be taken (another pid namespace, where a pid says
+a file system that no other machine shares), or the life lock was given up (another pid namespace, where a pid says
 nothing). An owner without proof is alive.
 
 Removing a record races with a new owner that publishes under the same name. So the file is moved aside first; only
@@ -16,7 +16,7 @@ from typing import Literal
 from brummer.discovery.record import LIMIT_BYTES, Record, decode, file_name
 from brummer.discovery.registrar import lock_path
 from brummer.host.files import FileRefused, is_abandoned, read_bounded, temporary_name
-from brummer.host.locks import is_locked
+from brummer.host.locks import was_released
 from brummer.host.real_system import REAL
 from brummer.host.system import Files, System
 
@@ -33,7 +33,7 @@ def judge(directory: Path, record: Record, *, is_shared: bool | None = None, sys
         return "elsewhere" if is_shared else "dead"
     if processes.same_namespace(identity):
         return "alive" if processes.is_running(identity) else "dead"
-    return "dead" if is_locked(lock_path(directory, record.instance_id), system) is False else "alive"
+    return "dead" if was_released(lock_path(directory, record.instance_id), record.pid, system) else "alive"
 
 
 def living_record(directory: Path, instance_id: str, system: System = REAL) -> Record | None:

@@ -3,7 +3,7 @@
 An instance is listed while its record is there and its owner is not proven dead. A record that is missing proves
 nothing: if its owner lives and holds its life lock, another process removed the file, and the owner publishes it again.
 So an instance ends by one of: its process is gone (the exit watch reports it at once, without a scan), its life lock
-can be taken, or, where neither can be asked, its record stayed away for three times as long as its owner promised.
+was given up, or, where neither can be asked, its record stayed away for three times as long as its owner promised.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from brummer.discovery.record import Malformed, Newer, Record, file_name
 from brummer.discovery.registrar import lock_path
 from brummer.discovery.scan import Refused, Sighting
 from brummer.host.exits import ExitWatch, watch_exit
-from brummer.host.locks import is_locked
+from brummer.host.locks import is_locked, was_released
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 
@@ -169,11 +169,11 @@ class Roster:
         now = self._loop.time()
         if listed.missing_since is None:
             listed.missing_since = now
-        is_held = is_locked(lock_path(self._directory, listed.record.instance_id), self._system)
+        path = lock_path(self._directory, listed.record.instance_id)
         stayed_away = now - listed.missing_since > RETURN_S
-        if is_held is False:
+        if was_released(path, listed.record.pid, self._system):
             self._end(listed, "withdrawn")
-        elif is_held is None and listed.watch is None and stayed_away:
+        elif listed.watch is None and stayed_away and not is_locked(path, self._system):
             self._end(listed, "not published again")
         else:
             self.needs_another_scan = True

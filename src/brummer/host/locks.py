@@ -173,12 +173,18 @@ def _is_at(path: Path, descriptor: int, files: Files) -> bool:
 
 def holder_pid(path: Path, system: System = REAL) -> int | None:
     """The pid that the last holder wrote down, in its own pid namespace."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError):
         descriptor = system.files.open(path, _PROBE)
         try:
-            return int(system.files.read(descriptor, 32))
+            return _read_holder(descriptor, system.files)
         finally:
             system.files.close(descriptor)
+    return None
+
+
+def _read_holder(descriptor: int, files: Files) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int(files.read(descriptor, 32))
     return None
 
 
@@ -187,13 +193,28 @@ def is_locked(path: Path, system: System = REAL) -> bool | None:
 
     It takes the lock for a microsecond, so a process that wants it must try more than once.
     """
+    return _probe(path, system)[0]
+
+
+def was_released(path: Path, pid: int, system: System = REAL) -> bool:
+    """Whether the process with this pid held the lock, and holds it no more. A process creates the file before it has
+    locked it and written its pid, and may be stopped between; so a free lock alone proves nothing.
+    """
+    is_held, holder = _probe(path, system)
+    return is_held is False and holder == pid
+
+
+def _probe(path: Path, system: System) -> tuple[bool | None, int | None]:
+    """(`is_locked`, the last holder if the lock is free)."""
     try:
         descriptor = system.files.open(path, _PROBE)
     except OSError:
-        return None
+        return None, None
     try:
-        return not _locked(path, descriptor, system, shared=True)
+        if not _locked(path, descriptor, system, shared=True):
+            return True, None
+        return False, _read_holder(descriptor, system.files)
     except (LocksUnsupported, FileRefused, OSError):
-        return None
+        return None, None
     finally:
         system.files.close(descriptor)
