@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Folders with things that are made, not written; only asked about where there is no git.
 MADE = {
     ".git",
+    ".bench",
+    ".clients",
     ".hypothesis",
+    ".import_linter_cache",
     ".mypy_cache",
     ".pytest_cache",
     ".coverage",

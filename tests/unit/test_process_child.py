@@ -331,7 +331,7 @@ async def test_a_command_with_a_nul_byte_is_told(tmp_path: Path) -> None:
 
 
 async def test_the_child_is_in_its_own_session() -> None:
-    started = Started("ps -o sid= -p $$")
+    started = Started([sys.executable, "-c", "import os; print(os.getsid(0))"])
     await started.exit()
     assert int(started.printed["stdout"]) == started.child.pid
 

@@ -252,8 +252,8 @@ def test_a_signal_reaches_the_process_that_started_then_and_none_that_started_la
     assert started
     send((process.pid, started - 1), signal.SIGKILL)
     assert process.poll() is None
-    send((process.pid, started), signal.SIGINT)
-    assert ended_by(process) == signal.SIGINT
+    send((process.pid, started), signal.SIGTERM)
+    assert ended_by(process) == signal.SIGTERM
     assert started_at(process.pid) is None
     send((process.pid, started), signal.SIGKILL)  # there is no process to signal
 
