@@ -108,6 +108,7 @@ def test_what_is_installed_runs_a_project_for_a_person_and_an_agent(
 ) -> None:
     stranger.installs(command, package[1])
     assert (stranger.programs / "brum").resolve().is_relative_to(stranger.home)
+    assert agent_command(stranger)[0] == str(stranger.programs / "brum")
     runs_a_project(stranger, version=package[1].name.split("-")[1])
 
 
@@ -146,7 +147,7 @@ def runs_a_project(stranger: Stranger, version: str) -> None:
     assert "dev" in stranger.types("brum ps", project).stdout
     assert "ready on http" in stranger.types("brum logs", project).stdout
 
-    hub = Hub(agent_command(stranger, project), cwd=stranger.home, env=stranger.environment)
+    hub = Hub(agent_command(stranger), cwd=stranger.home, env=stranger.environment)
     try:
         hub.greet()
         assert [each["name"] for each in hub.call("instances_list")["instances"]] == ["shop"]
@@ -161,11 +162,11 @@ def runs_a_project(stranger: Stranger, version: str) -> None:
     assert stranger.brum.gone()
 
 
-def agent_command(stranger: Stranger, project: Path) -> list[str]:
-    """What `brum mcp-config` tells an agent to run, which must not need the PATH of a terminal."""
-    shown = stranger.types("brum mcp-config cursor", project).stdout
+def agent_command(stranger: Stranger, brum: str = "brum") -> list[str]:
+    """What ``brum mcp-config`` tells an agent to run, which must not need the PATH of a terminal."""
+    shown = stranger.types(f"{brum} mcp-config cursor", stranger.home).stdout
     server = json.loads(shown[shown.index("{") :])["mcpServers"]["brummer"]
-    assert Path(server["command"]) == stranger.programs / "brum"
+    assert Path(server["command"]).is_absolute()
     return [server["command"], *server["args"]]
 
 
@@ -176,6 +177,10 @@ def test_without_installing_it_runs_from_the_package(
 ) -> None:
     done = stranger.types(command.replace(ADDRESS, str(package[1])), stranger.home, INSTALL_S)
     assert package[1].name.split("-")[1] in done.stdout
+
+    hub = agent_command(stranger, command.replace(ADDRESS, str(package[1])).removesuffix(" --version"))
+    assert hub[1:] == ["--from", package[1].as_uri(), "brum", "--mcp"]
+    assert stranger.types(shlex.join([*hub[:-1], "--version"]), stranger.home).stdout == done.stdout
     assert not stranger.programs.exists()
 
 

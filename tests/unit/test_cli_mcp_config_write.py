@@ -5,6 +5,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -340,14 +341,34 @@ def test_the_variant_of_an_editor_that_is_installed_gets_the_hub(tmp_path: Path)
     assert file_of("vscode", tmp_path) == config / "Code" / "User" / "mcp.json"
 
 
-def test_a_program_in_the_cache_of_a_package_tool_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("recorded", "package"),
+    [
+        (None, "brummer"),
+        ({"url": "file:///x/brummer-1.whl", "archive_info": {}}, "file:///x/brummer-1.whl"),
+        ({"url": "https://git.test/x", "vcs_info": {"vcs": "git", "commit_id": "1f"}}, "git+https://git.test/x"),
+        (
+            {"url": "https://git.test/x", "vcs_info": {"vcs": "git", "commit_id": "1f", "requested_revision": "v1"}},
+            "git+https://git.test/x@v1",
+        ),
+    ],
+    ids=["from an index", "from a file", "from a repository", "from a tag"],
+)
+def test_a_program_in_the_cache_of_a_package_tool_is_named_by_where_it_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: dict[str, Any] | None, package: str
+) -> None:
+    beside = tmp_path / "brummer-1.dist-info"
+    beside.mkdir()
+    if recorded:
+        (beside / "direct_url.json").write_text(json.dumps(recorded))
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _name: metadata.PathDistribution(beside))
     program = tmp_path / "uv" / "archive-v0" / "x" / "bin" / "brum"
     program.parent.mkdir(parents=True)
     program.write_text("")
     program.chmod(0o700)
     monkeypatch.setenv("PATH", os.devnull)
     monkeypatch.setattr(sys, "argv", [str(program)])
-    assert "uvx --from brummer brum --mcp" in mcp_config.text("claude-code")
+    assert f"uvx --from {package} brum --mcp" in mcp_config.text("claude-code")
 
 
 def test_the_link_on_the_path_is_named_and_not_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from brummer.cli import options, toml_edit
 from brummer.cli.colour import GREEN, RED, Paint
 from brummer.cli.mcp_clients import CLIENTS, NAME, Client, Places, Server
@@ -170,8 +172,36 @@ def _command() -> list[str]:
     if program is None or program.endswith(".py"):
         return [sys.executable, "-m", "brummer"]
     if _CACHED in Path(program).resolve().parts:
-        return [shutil.which("uvx") or "uvx", "--from", PACKAGE, "brum"]
+        from importlib import metadata
+
+        recorded = metadata.distribution(PACKAGE).read_text("direct_url.json")
+        return [shutil.which("uvx") or "uvx", "--from", _to_install(recorded), "brum"]
     usual = shutil.which("brum")
     if usual is not None and Path(usual).samefile(program):
         program = usual
     return [os.path.abspath(program)]  # noqa: PTH100 - a symbolic link may outlive its target
+
+
+class _VersionControl(msgspec.Struct):
+    vcs: str
+    requested_revision: str | None = None
+
+
+class _Origin(msgspec.Struct):
+    """``direct_url.json`` of PEP 610: where an installer got a package that it did not get from an index."""
+
+    url: str
+    vcs_info: _VersionControl | None = None
+
+
+def _to_install(recorded: str | None) -> str:
+    """What uvx takes for the package that runs now: where it is from, else its name on an index. Before the
+    package is on an index, its name there may be anybody's.
+    """
+    if recorded is None:
+        return PACKAGE
+    origin = msgspec.json.decode(recorded, type=_Origin)
+    if origin.vcs_info is None:
+        return origin.url
+    revision = origin.vcs_info.requested_revision
+    return f"{origin.vcs_info.vcs}+{origin.url}" + (f"@{revision}" if revision else "")
