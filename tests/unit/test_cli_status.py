@@ -114,7 +114,7 @@ def test_the_first_line_is_the_root_cause_and_then_comes_what_to_know_of_it() ->
         "instance": "api-1",
         "detail": "process 7",
         "since_s": 7500.0,
-        "doing": "asked until it answers",
+        "doing": "probed until it answers",
         "advice": "kill -CONT 7",
         "hides": 1,
     }
@@ -122,7 +122,7 @@ def test_the_first_line_is_the_root_cause_and_then_comes_what_to_know_of_it() ->
     assert shown[: shown.index("")] == [
         "link_stopped: api-1: the instance's process is stopped: process 7",
         "since   for 2 h 5 min",
-        "doing   asked until it answers",
+        "doing   probed until it answers",
         "to do   kill -CONT 7",
         "hidden  1 consequence of it",
         "also    1 other problem, see below",
@@ -163,9 +163,9 @@ def test_links_that_fail_come_first_and_stand_in_columns() -> None:
         ({"state": "retrying", "attempts": 4, "next_retry_s": 2.1}, "dialled again in 2.1 s, attempt 5"),
         ({"state": "impostor", "attempts": 1}, "dialled again, attempt 2"),
         ({"state": "connecting", "attempts": 0}, "being dialled, attempt 1"),
-        ({"state": "suspect", "condition": "stopped"}, "its process is stopped; asked until it answers"),
+        ({"state": "suspect", "condition": "stopped"}, "its process is stopped; probed until it answers"),
         ({"condition": "stopped"}, "its process is stopped"),
-        ({"state": "suspect", "parked": 3}, "asked until it answers; 3 calls waiting for it"),
+        ({"state": "suspect", "parked": 3}, "probed until it answers; 3 calls waiting for it"),
         ({"state": "gone"}, "waits for it to start again"),
         ({"state": "incompatible"}, "waits for another version of it"),
         (
@@ -198,10 +198,10 @@ EVENTS = [
 @pytest.mark.parametrize(("event", "shown"), EVENTS)
 def test_the_timeline_tells_what_happened_when_and_what_was_done(event: dict[str, Any], shown: str) -> None:
     when = {"at": "2026-11-23T12:58:09.120+00:00", "ago_s": 411.0, "at_boottime_s": 1.0}
-    done = {"did": "asked 2 links: 2 ready", "took_s": 0.24}
+    done = {"did": "probed 2 links: 2 ready", "took_s": 0.24}
     happened, did = lines(told(links=[link()], timeline=[{**event, **when, **done}]))[-2:]
     assert happened == f"13:58:09  6 min ago  {shown}"
-    assert did == "→ asked 2 links: 2 ready (within 0.2 s)"
+    assert did == "→ probed 2 links: 2 ready (within 0.2 s)"
 
 
 def test_what_is_not_done_yet_says_so_and_yesterday_has_a_date() -> None:

@@ -149,7 +149,7 @@ def test_it_settles_until_what_a_wake_asks_for_is_done() -> None:
         clock.now_s += 1.5
         (settling,) = machine(timeline, clock)
         assert (settling.code, settling.since_s) == ("settling", 1.5)
-        timeline.finished(entry, "asked 2 links: 2 ready")
+        timeline.finished(entry, "probed 2 links: 2 ready")
         assert machine(timeline, clock) == []
 
 

@@ -409,7 +409,7 @@ def test_a_run_that_nobody_saw_end_is_lost_once_its_instance_is_gone(tmp_path: P
     written(tmp_path, 1, [], facts())
     over = box(tmp_path).processes(None, is_over=True)[0]
     assert (over["status"], over["pid"]) == (LOST, None)
-    assert "nobody saw more" in over["reason"]
+    assert "its end was not seen" in over["reason"]
     assert box(tmp_path).processes("dev-1", is_over=False)[0]["status"] == "running"
     with pytest.raises(NotFound) as caught:
         box(tmp_path).processes("nobody", is_over=True)

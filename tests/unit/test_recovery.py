@@ -48,7 +48,7 @@ def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
             (entry,) = here.recovery.timeline.describe()
             assert entry.kind == "slept"
             assert entry.seconds == pytest.approx(seconds)
-            assert entry.did == "read the directory again; asked 3 links: 3 ready"
+            assert entry.did == "scanned the directory; probed 3 links: 3 ready"
             assert (entry.took_s or 0.0) < 3
             assert here.scans == 1
 
@@ -222,7 +222,7 @@ def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> Non
             assert all(link.breaker.state(here.loop.time()) == "closed" for link in here.links())
             await asyncio.sleep(1)
             did = [entry.did for entry in here.recovery.timeline.describe()]
-            assert did == ["no link to ask", "asked 3 links: 3 ready"]
+            assert did == ["no link to probe", "probed 3 links: 3 ready"]
 
     in_virtual_time(main())
 
@@ -255,10 +255,10 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once() -> N
             assert (remote.state, remote.connections.dials) == (State.READY, asked + 1)
             did = [entry.did for entry in here.recovery.timeline.describe()]
             assert did == [
-                "asked 3 links: 3 ready",
-                "asked 2 links: 2 ready; 1 remote ones are not asked while offline",
-                "read the directory again; asked 2 links: 2 ready",
-                "asked 3 links: 3 ready",
+                "probed 3 links: 3 ready",
+                "probed 2 links: 2 ready; 1 remote ones are not probed while offline",
+                "scanned the directory; probed 2 links: 2 ready",
+                "probed 3 links: 3 ready",
             ]
 
     in_virtual_time(main())

@@ -1,7 +1,7 @@
 """The basic link: one new connection per call, thirty seconds, a poll every five. Nothing is recovered.
 
-It is what `BRUMMER_USE_ROBUST_NETWORKING=false` switches to: the instant way back if the robust link should ever be the
-problem, and the baseline that the benchmarks and the fault tests compare it against.
+`BRUMMER_USE_ROBUST_NETWORKING=false` selects it, for users who suspect that the robust link causes a problem.
+Benchmarks and fault tests compare the robust link with it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ TIMEOUT_S: Final = 30.0
 
 
 class BasicLink(BaseLink):
-    """Stands where a `Link` and its `Caller` stand. It makes no use of a mailbox: what it is told applies at once."""
+    """Replaces a `Link` and its `Caller`. It has no mailbox: events apply at once."""
 
     is_waited_for: ClassVar[bool] = False
 

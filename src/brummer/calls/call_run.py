@@ -2,7 +2,8 @@
 
 Theory of operation: `CallRun` is a state machine without a task. Whatever it waits for calls it back: the pool (a slot,
 a connection), the link's parking (ready), the connection (the response), a timer. `TRANSITIONS` has every step that it
-may take. All ends go through `_finish`, which delivers the answer, gives everything back and tells of the end, once.
+may take. All ends go through `_finish`, which delivers the answer, releases everything that the call held, and
+publishes the end, once.
 
 A run takes a slot, waits until its link is ready, borrows a connection, and sends the call. If the connection is lost,
 it waits until the link is ready again, and sends the call again if no byte of it was sent or its tool may be repeated.
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SENT_AT_ONCE: Final = 4
-"""So often a call is sent, whatever becomes of the connections; then the link is asked before each time, twice a second
-at the most: a server that drops every connection on this very call must fill neither its core nor ours.
+"""A call is sent so often without a pause. After that the link is probed before each further time, at most twice a
+second: a server that drops the connection on each request of this call must fill neither its core nor ours.
 """
 
 ROOM_AGAIN_S: Final = 1.0
@@ -278,7 +279,7 @@ class CallRun(RunningCall):
         except Busy as error:
             if not self.call.was_sent:
                 raise
-            self._pause(error.retry_after_s or 0.0)  # only by asking again can it learn its result
+            self._pause(error.retry_after_s or 0.0)  # the hub learns its result only by asking again
             return
         if connection is None:
             self._move(Event.CONNECTION_WANTED)
@@ -325,7 +326,7 @@ class CallRun(RunningCall):
             self._on_answer(result)
 
     def _on_asked(self, task: "asyncio.Task[bytes]") -> None:
-        failure = None if task.cancelled() else task.exception()  # looked at in any case, else asyncio complains of it
+        failure = None if task.cancelled() else task.exception()  # retrieved in any case, else asyncio logs a complaint
         if task is not self._task:  # it was abandoned
             return
         self._task = None
@@ -514,7 +515,7 @@ class CallRun(RunningCall):
             self.start()
 
     def _finish(self, event: Event, outcome: bytes | BrummerError | None) -> None:
-        """The one end: deliver the outcome, give everything back, tell of it. Never raises.
+        """The one end: deliver the outcome, release everything, publish the end. Never raises.
 
         ``outcome`` None: it was cancelled. A run that has ended does not end again.
         """
@@ -525,7 +526,7 @@ class CallRun(RunningCall):
         self.state = after
         caller = self._caller
         try:
-            if outcome is not None:  # our books can wait until the answer is out
+            if outcome is not None:  # the bookkeeping can wait until the answer is sent
                 deliver: Callable[[Any], object] = self._on_result if isinstance(outcome, bytes) else self._on_error
                 if self._is_starting:
                     self._delivery = caller.loop.call_soon(deliver, outcome)

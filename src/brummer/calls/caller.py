@@ -1,8 +1,8 @@
 """Makes calls over one link: with a callback (the fast path), or for a task that waits (the slow path).
 
 Both paths drive the same `CallRun`. Nearly every call takes the fast one: its link is ready and a connection is idle,
-so it is sent on the spot, and the answer goes out in the turn of the loop in which it came in. A task, and what waits
-in it, would be a third of what a call costs us.
+so it is sent at once, and the answer goes out in the turn of the loop in which it came in. A task would take a third of
+the cost of a call.
 
 All deadlines of one link share one timer. They count awake time (`brummer.core.clock`). How a call has ended is
 published as `CallEnded`, with one word of a closed set.
@@ -156,7 +156,7 @@ class Caller:
     def __init__(
         self, link: Link, is_cut_off: Callable[[], bool] = lambda: False, ended: Hook[CallEnded] | None = None
     ) -> None:
-        """``is_cut_off``: all links seem to fail, so the fault is rather ours, and no instance is blamed.
+        """``is_cut_off``: all links seem to fail, so the fault is probably on this side, and no instance is blamed.
 
         ``ended`` publishes the end of every call.
         """
@@ -240,9 +240,8 @@ class Caller:
         self.ended.publish(CallEnded(target.instance_id, tool, call.key, ending, code, took_s))
 
     def count_failure(self) -> None:
-        """Only what a link that is not ready did to a call counts: a tool that is slow breaks nothing.
-
-        Nor does what overlaps a sleep, or happens to all links at once.
+        """Count the failure of a call for the breaker, but only if its link is not ready: a slow tool is no failure of
+        the link. A failure during a sleep, or of all links at once, does not count either.
         """
         link = self.link
         if link.state is not State.READY and not link.is_settling and not self._is_cut_off():
@@ -255,7 +254,9 @@ class Caller:
         return None if call.waits_for_return else refusals.gone(self.link)
 
     def _fail_hopeless(self) -> None:
-        """The run that could have told is over, so calls that wait to ask it fail now, not when their wait is over."""
+        """The run that knew their results has ended, so calls that wait to ask it fail now, not at the end of their
+        wait.
+        """
         self.link.parking.fail(self.hopeless)
 
 

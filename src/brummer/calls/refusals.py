@@ -36,7 +36,7 @@ def known(call: Call, failure: BaseException) -> BrummerError:
 
 
 def outcome_unknown(link: Link, call: Call) -> OutcomeUnknown:
-    """It was sent to a run that has ended, or to a server that can't be asked what came of it."""
+    """It was sent to a run that has ended, or to a server that can't be asked for the result."""
     name = link.target.instance_id
     if link.target.has_ledger:
         why = f"the run of {name} that the call was sent to has ended"
@@ -99,7 +99,7 @@ def breaker_open(link: Link, now_s: float) -> BrummerError:
 
 
 def deadline_exceeded(link: Link, call: Call) -> BrummerError:
-    """It was silent for as long as its kind may be."""
+    """It was not answered within its deadline."""
     condition = link.condition
     return DeadlineExceeded(
         f"{link.target.instance_id} did not answer within {call.deadline_s:g} s; its process is {condition}",

@@ -85,7 +85,7 @@ class RunningHub:
             return self._problem(Hung.code, f": {error}")
 
     async def silence(self) -> dict[str, Any]:
-        """Why it does not answer, if its process tells."""
+        """Why it does not answer, if the state of its process explains that."""
         state = await asyncio.to_thread(process_state, self._pid)
         match state.state if state else None:
             case "stopped":

@@ -225,7 +225,7 @@ def _doing(link: Link) -> Iterator[str]:
         yield f"its process is {link.condition}"
     match link.state:
         case "suspect":
-            yield "asked until it answers"
+            yield "probed until it answers"
         case "retrying" | "impostor":
             yield f"{retry}, attempt {link.attempts + 1}"
         case "connecting" | "discovered":

@@ -1,4 +1,4 @@
-"""Three clocks, and who reads which. What they show on each system stands in `brummer.host.clocks`.
+"""Three clocks, and the code that reads each. `brummer.host.clocks` has their sources on each system.
 
 =========  ==================================================  ====================================================
 clock      while the machine sleeps                            who reads it

@@ -126,8 +126,8 @@ _SYSTEM: Final[dict[int, tuple[type[SystemFailed], str]]] = {
     errno.ENFILE: (NoDescriptorFree, "End programs that have many files open (fs.file-max)."),
     errno.ENOMEM: (OutOfMemory, "End programs you don't need, or raise the memory limit (ulimit -v, memory.max)."),
     errno.EAGAIN: (NoProcessLeft, "End programs you don't need, or raise their limit (ulimit -u, pids.max)."),
-    errno.ENOSPC: (DiskFull, "Make room on the disk."),
-    errno.EDQUOT: (DiskFull, "Make room in your quota."),
+    errno.ENOSPC: (DiskFull, "Free space on the disk."),
+    errno.EDQUOT: (DiskFull, "Free space in your quota."),
 }
 
 
@@ -188,13 +188,13 @@ class TimedOut(TransportError):
 
 
 class Unreachable(TransportError):
-    """The network has no way there."""
+    """The network has no route to it."""
 
     code = "network_unreachable"
 
 
 class NameNotFound(TransportError):
-    """The host's name leads to no address."""
+    """The host's name has no address."""
 
     code = "dns"
 
@@ -206,7 +206,9 @@ class TlsFailed(TransportError):
 
 
 class Shortage(TransportError):
-    """Something is missing in this process or machine. That says nothing of the peer, and may be over at any moment."""
+    """The process or machine lacks descriptors or memory. That proves nothing of the peer, and may end at any
+    moment.
+    """
 
 
 class NoDescriptorLeft(Shortage):
@@ -222,7 +224,7 @@ class NoMemoryLeft(Shortage):
 
 
 class BadAnswer(TransportError):
-    """What came back is not what the protocol allows."""
+    """The protocol does not allow this answer."""
 
     code = "protocol_error"
 
@@ -235,7 +237,7 @@ class TooLarge(BadAnswer):
 
 
 class NoRoom(TooLarge):
-    """The answer finds no memory here now; a peer that keeps it can be asked for it again."""
+    """The process has no memory for the answer now; a peer that keeps the answer can be asked for it again."""
 
 
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})

@@ -1,7 +1,7 @@
 """Logging to stderr, for people or as JSON lines. Standard output belongs to the protocol.
 
-What the log says again and again is said a few times and then counted. A secret never leaves through it: whatever
-looks like one is struck out of the finished text, so that no line need be trusted.
+Repeated lines are logged a few times, and then counted. Text that looks like a secret is removed from each finished
+line, whatever code logged it.
 """
 
 import functools

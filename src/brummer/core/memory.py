@@ -1,5 +1,5 @@
-"""What a process does when it takes much memory: from a soft limit on it gives up caches, from a hard one on it refuses
-new work. Pure: time and the number are passed in.
+"""The limits on the memory of a process: above the soft one it drops caches, above the hard one it refuses new work.
+Pure: time and the number are passed in.
 """
 
 import logging
@@ -16,28 +16,28 @@ SAMPLE_EVERY_S: Final = 0.1
 SHED_EVERY_S: Final = 2.0
 """What it frees is freed at once; a full collection may take tens of milliseconds."""
 SHED_AGAIN_S: Final = 0.2
-"""Where work would have to be refused otherwise."""
+"""The same, if work would have to be refused otherwise."""
 
 LARGE_BYTES: Final = 256 * 1024
 """Hundreds of smaller messages come and go between two samples, and do no harm."""
 COPIES: Final = 5
-"""So often a large message is in memory on its way: as it came, taken apart, put together anew, sent; measured."""
+"""Copies of a large message that are in memory at once (received, decoded, encoded, sent); measured."""
 
 RETRY_AFTER_S: Final = 1.0
-"""Whatever fills the memory are mostly large calls under way, which last about that long."""
+"""Mostly large calls under way fill the memory; they last about that long."""
 
 Level = Literal["well", "soft", "hard"]
 
 
 class MemoryFull(BrummerError):
-    """Our process takes as much memory as it may; what is under way goes on."""
+    """The process uses as much memory as `memory_hard` allows; calls under way continue."""
 
     code = "busy"
     transient = True
 
 
 class Memory:
-    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` gives up caches."""
+    """``read`` returns the bytes that are resident now, None where that is not known; ``shed`` drops caches."""
 
     def __init__(
         self, soft_bytes: int, hard_bytes: int, read: Callable[[], int | None], shed: Callable[[], None]
@@ -60,9 +60,9 @@ class Memory:
             self._shed_after(now_s, SHED_EVERY_S)
 
     def admit(self, now_s: float, size_bytes: int = 0) -> None:
-        """For new work, in a message of this size. Raises `MemoryFull`.
+        """Admit new work, in a message of this size. Raises `MemoryFull`.
 
-        A large one needs room for the next one, too, which can be refused only once it is here.
+        A large message needs memory for the next one, too, which can be refused only after it has arrived.
         """
         if size_bytes >= LARGE_BYTES:
             needed_bytes = 2 * COPIES * size_bytes
@@ -80,7 +80,7 @@ class Memory:
             )
 
     def has_room(self, now_s: float, needed_bytes: int) -> bool:
-        """Whether so much more stays below the hard limit, if need be after caches were given up."""
+        """Whether so much more stays below the hard limit, if need be after caches were dropped."""
         return self.left_bytes(now_s, needed_bytes) >= needed_bytes
 
     def left_bytes(self, now_s: float, needed_bytes: int) -> int:
@@ -95,7 +95,7 @@ class Memory:
             self._shed_s = now_s
             try:
                 self._shed()
-            except Exception:  # noqa: BLE001 — the barrier: callers that wait for room must be notified all the same
+            except Exception:  # noqa: BLE001 — the barrier: callers that wait for memory must be notified all the same
                 _log.exception("caches could not be dropped")
             self._note()
 

@@ -1,4 +1,4 @@
-"""Results of servers that are not ours, read with care: what can't be understood is told, or says nothing. Pure."""
+"""Converts results of foreign servers: a part that can't be understood is an error, or is ignored. Pure."""
 
 import contextlib
 from typing import Final
@@ -170,7 +170,7 @@ def repeatable_of(tools_list: bytes) -> frozenset[str]:
 
 
 def mirrored_of(tools_list: bytes) -> Parameters:
-    """Which arguments the tools want repeated in headers; of a tool that asks for what is forbidden, none."""
+    """Which arguments the tools want repeated in headers; none for a tool whose wish the specification forbids."""
     found = {}
     for tool in _tools_in(tools_list):
         with contextlib.suppress(ValueError):
@@ -179,7 +179,7 @@ def mirrored_of(tools_list: bytes) -> Parameters:
 
 
 def _tools_in(tools_list: bytes) -> list[_ListedTool]:
-    """What can't be read says nothing."""
+    """Entries that can't be read are ignored."""
     try:
         return msgspec.json.decode(tools_list, type=_ToolsList).tools
     except (msgspec.MsgspecError, RecursionError):

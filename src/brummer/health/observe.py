@@ -61,7 +61,7 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
         return None if ended_well else Observed("link_gone", status.reason, status.since_s, names)
     unready_s = None if link.state is State.READY else link.unready_s
     if status.condition == "stopped":
-        return Observed("link_stopped", f"kill -CONT {entry.pid} lets it go on", unready_s, names)
+        return Observed("link_stopped", f"kill -CONT {entry.pid} continues it", unready_s, names)
     if status.condition == "frozen":
         return Observed("link_frozen", f"the control group of process {entry.pid} is frozen", unready_s, names)
     if (refusal := link.refusal) is not None:
@@ -116,7 +116,7 @@ def of_directory(registry: Registry) -> Iterator[Observed]:
     for name, since_s in missing.items():
         yield Observed("record_missing", "its process lives, and its record is not there", since_s, (name,))
     if registry.is_polling:
-        yield Observed("polling", f"{registry.directory} gives no hints of changes")
+        yield Observed("polling", f"{registry.directory} reports no changes")
 
 
 def of_supervisor(supervisor: Supervisor, now_s: float) -> Iterator[Observed]:

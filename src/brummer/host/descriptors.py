@@ -11,7 +11,7 @@ def raise_descriptor_limit(wanted: int) -> None:
 
 
 def set_descriptor_limit(wanted: int) -> None:
-    """As far as the hard limit lets us. Not for an instance: its children would inherit it, and some of them
+    """At most up to the hard limit. Not for an instance: its children would inherit it, and some of them
     still use select(2), which can't count beyond 1024.
     """
     import resource  # noqa: PLC0415 — only a hub sets it

@@ -74,7 +74,7 @@ def writable_directory(path: Path, files: Files = os) -> None:
     system = files.statvfs(path)
     if not files.access(path, os.W_OK | os.X_OK):
         raise DirectoryUnusable(path, "read_only" if system.f_flag & os.ST_RDONLY else "forbidden")
-    is_root = files.geteuid() == 0  # the file system reserves room for root
+    is_root = files.geteuid() == 0  # the file system reserves space for root
     if system.f_blocks and not (system.f_bfree if is_root else system.f_bavail):
         raise DirectoryUnusable(path, "full", "no block is free")
     if system.f_files and not (system.f_ffree if is_root else system.f_favail):

@@ -1,7 +1,7 @@
 """Notice the death of a process: one descriptor per process on the loop, no thread, no polling.
 
 The order makes it free of races: open the descriptor first, then compare the identity. If the pid was recycled before
-we opened it, the identity differs; if it dies later, the descriptor tells. Where there is no descriptor (too many
+we opened it, the identity differs; if it dies later, the descriptor reports it. Where there is no descriptor (too many
 open files, a sandbox that forbids pidfd_open), the identity is compared every five seconds.
 """
 

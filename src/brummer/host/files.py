@@ -201,7 +201,7 @@ def read_bounded(path: Path, limit_bytes: int, files: Files = REAL.files) -> byt
 
 
 def read_descriptor(path: Path, descriptor: int, limit_bytes: int, files: Files = REAL.files) -> bytes:
-    """All of it, from where it stands; a file that grows past the limit while we read is refused, too."""
+    """All of it, from the present position; a file that grows past the limit while we read is refused, too."""
     parts: list[bytes] = []
     room = limit_bytes + 1
     while room > 0 and (part := files.read(descriptor, min(room, 1 << 16))):

@@ -17,7 +17,9 @@ DOCUMENTATION_ADDRESSES: Final = (
     (socket.AF_INET, "192.0.2.1"),
     (socket.AF_INET6, "2001:db8::1"),
 )
-"""Nobody's (RFC 5737, RFC 3849). A datagram socket is only pointed at them, and nothing is ever sent."""
+"""Addresses of documentation (RFC 5737, RFC 3849). A datagram socket is only connected to them, and nothing is ever
+sent.
+"""
 
 
 def default_sources() -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ POLL_S: Final = 1.0
 def watch_parent(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") -> "Callable[[], None]":
     """Call ``on_exit()`` once when the parent has died, also during our start. Returns a stop function.
 
-    The first process of a container, and one outside of it, are no parents that could die before us.
+    Process 1 of a container, and a parent outside of the container, are not watched: they can't die before us.
     """
     stop = _watch_by_identity(loop, on_exit) or _watch_by_polling(loop, on_exit)
     if os.getppid() != PID:  # another process may have its pid by now

@@ -21,13 +21,13 @@ def signal_group(group: int, number: signal.Signals) -> None:
 
 
 def end_group(group: int, number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask all members to end. A stopped process can only hear it when it is continued."""
+    """Ask all members to end. A stopped process gets the signal only when it is continued."""
     signal_group(group, number)
     signal_group(group, signal.SIGCONT)
 
 
 def kill_group(group: int) -> None:
-    """Nobody forks out of this: the kernel starts a fork over when a signal is waiting for its caller."""
+    """No member escapes by a fork: the kernel restarts a fork whose caller has a pending signal."""
     signal_group(group, signal.SIGKILL)
 
 

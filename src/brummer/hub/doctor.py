@@ -63,10 +63,10 @@ def _directory(directory: Path) -> Iterator[Finding]:
     events = filesystem_has_events(directory)
     kind = f"{directory} is on {filesystem_name(directory)}"
     if events:
-        yield Finding("file system", "ok", f"{kind}, which tells of changes")
+        yield Finding("file system", "ok", f"{kind}, which reports changes")
     else:
         advice = "set BRUMMER_INSTANCES_DIR to a local directory, for hubs and instances alike"
-        yield Finding("file system", "note", f"{kind}, which tells of no changes: hubs look every 2 s", advice)
+        yield Finding("file system", "note", f"{kind}, which reports no changes: hubs scan it every 2 s", advice)
 
 
 def _directory_is_ours(directory: Path, status: os.stat_result) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ async def _records(directory: Path) -> list[Finding]:
     for code, count in Counter(problem.code for problem in problems).items():
         case = next(problem for problem in problems if problem.code == code)
         more = f" (and {count - 1} more like it)" if count > 1 else ""
-        advice = "" if code == "newer_version" else "remove the file if nobody needs it"
+        advice = "" if code == "newer_version" else "remove the file if it is not needed"
         findings.append(Finding("record", "wrong", f"{case.path}: {code}: {case.detail}{more}", advice))
     return findings
 
@@ -116,9 +116,9 @@ def _is_stopped(pid: int | None) -> bool:
 
 
 def _clocks() -> Iterator[Finding]:
-    """Two monotonic clocks, of which one counts sleep, tell a suspend from a pause."""
+    """Two monotonic clocks, of which one counts sleep, distinguish a suspend from a pause."""
     slept_s = max(clocks.elapsed() - clocks.awake(), 0.0)
-    yield Finding("clocks", "ok", f"awake and elapsed time are told apart; asleep {slept_s:.0f} s since boot")
+    yield Finding("clocks", "ok", f"awake and elapsed time are distinguished; asleep {slept_s:.0f} s since boot")
 
 
 def _ports(directory: Path) -> Iterator[Finding]:

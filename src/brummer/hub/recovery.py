@@ -111,7 +111,7 @@ class Recovery:
                 if not link.target.is_local:
                     link.connections.drop_idle()
         await self._check(links)
-        self.timeline.finished(entry, f"read the directory again; {_outcome(links)}")
+        self.timeline.finished(entry, f"scanned the directory; {_outcome(links)}")
 
     # The network.
 
@@ -125,7 +125,7 @@ class Recovery:
                 link.go_offline()
         concerned = [link for link in links if (event.loopback if link.target.is_local else event.online)]
         await self._check(concerned)
-        paused = "" if event.online or not remote else f"; {len(remote)} remote ones are not asked while offline"
+        paused = "" if event.online or not remote else f"; {len(remote)} remote ones are not probed while offline"
         self.timeline.finished(entry, _outcome(concerned) + paused)
 
     # The wave.
@@ -145,7 +145,7 @@ class Recovery:
 def _outcome(links: Sequence[Link]) -> str:
     """In words: how the links stand."""
     if not links:
-        return "no link to ask"
+        return "no link to probe"
     states = Counter(link.state.shown for link in links)
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"asked {len(links)} {'link' if len(links) == 1 else 'links'}: {shown}"
+    return f"probed {len(links)} {'link' if len(links) == 1 else 'links'}: {shown}"

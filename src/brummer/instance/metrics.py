@@ -22,7 +22,7 @@ RESTARTS = Metric("brummer_script_restarts_total", "counter", "Starts of a scrip
 SCRIPTS = Metric("brummer_scripts", "gauge", "Scripts, by the state of their latest run", ("state",))
 LINES = Metric("brummer_output_lines_total", "counter", "Lines that scripts have printed")
 DROPPED = Metric(
-    "brummer_output_dropped_lines_total", "counter", "Lines that had to make room and can't be read any more"
+    "brummer_output_dropped_lines_total", "counter", "Lines that were dropped for newer ones, and can't be read"
 )
 PRINTED = Metric("brummer_output_bytes_total", "counter", "Bytes of text that scripts have printed")
 KEPT = Metric("brummer_output_kept_bytes", "gauge", "Bytes that the lines take which can still be read")

@@ -57,7 +57,9 @@ T = TypeVar("T")
 
 
 class StillStopping(BrummerError):
-    """A script was asked for while it was being stopped, and that took longer than the caller had time."""
+    """A start was requested while the script was being stopped, and the stop took longer than the caller's
+    ``timeout_s``.
+    """
 
     code = "still_stopping"
     transient = True

@@ -1,4 +1,4 @@
-"""One call: what is sent, what came of sending it, and how its answer is told from everything else."""
+"""One call: its request, what is known of the request, and how its answer is distinguished from other messages."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from brummer.wire.mcp.not_begun import NotBegunData
 from brummer.wire.mcp.server import BEGIN_BY, CALL_KEY, LEDGER_POSITION
 
 PASSED_ON = frozenset({"notifications/progress", "notifications/message"})
-"""What a server says to whoever made the call. All else is between it and us."""
+"""Notifications that are passed on to the agent. All other messages of a server are for the hub."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -35,8 +35,8 @@ class Call(msgspec.Struct, eq=False):
     """One request on its way to an instance. ``on_notification`` gets progress and the like, verbatim.
 
     ``params`` go without ``_meta``, whose members are ``meta``. ``repeatable``: run twice, it does what it does once.
-    ``waits``: it may rightly be silent for long, so it takes no place from calls that are not. ``flow``: whose turn it
-    is, when calls must queue. ``deadline_s``: how long it may be silent.
+    ``waits``: it waits for an event and may be silent for long, so it has a lane of its own. ``flow``: queues serve
+    flows in turn. ``deadline_s``: how long it may be silent.
     """
 
     method: str
@@ -48,11 +48,13 @@ class Call(msgspec.Struct, eq=False):
     """It changes nothing, so its instance need not decide whether it may begin."""
     waits: bool = False
     waits_for_return: bool = True
-    """False: while the instance is proven gone, it fails at once, because somebody else may answer."""
+    """False: while the instance is proven gone, it fails at once, because a substitute may answer."""
     flow: Hashable = None
     on_notification: Callable[[bytes], None] | None = None
     on_list_changed: Callable[[], None] | None = None
-    """Called when the server says that its tools have changed; nobody else is told, because our own list is frozen."""
+    """Called when the server says that its tools have changed. Agents are not notified, because the hub's own list is
+    frozen.
+    """
     max_deadline_s: float = 3600.0
     """The longest deadline that signs of life can give. An agent's own client gives up long before, but a loop that
     reports progress never ends.
@@ -76,7 +78,7 @@ class Call(msgspec.Struct, eq=False):
     patient_deadline_s: float | None = None
     """Its deadline after a substitute for its instance had no answer either; the first one is shorter."""
     trace: dict[str, str] = msgspec.field(default_factory=dict)
-    """W3C trace context, as ``_meta`` carries it: of whoever asked, and passed on."""
+    """The agent's W3C trace context, as in ``_meta``; it is passed on."""
     on_step: Callable[[str], object] | None = None
     """Called for each event: ``parked``, ``released``, ``connection_lost``; for a trace."""
 
@@ -133,7 +135,7 @@ class Call(msgspec.Struct, eq=False):
         self.due_s = min(self.latest_s, asyncio.get_running_loop().time() + self.deadline_s)
 
     def notified(self, method: str | None, notification: bytes) -> None:
-        """Something was said before its answer."""
+        """A notification came before its answer."""
         self.extend_deadline()
         if method == "notifications/tools/list_changed":
             if self.on_list_changed is not None:
@@ -159,7 +161,7 @@ class Answers(msgspec.Struct, eq=False):
     """The event of a stream that was the response."""
 
     def on_event(self, event: bytes) -> bool:
-        """Whether that was the response. What a server asks of us is passed over: we offer it nothing."""
+        """Whether that was the response. Requests of a server are ignored: the hub declares no capabilities."""
         try:
             message = jsonrpc.decode(event)
         except jsonrpc.ProtocolError:  # had it been the response, the stream ends without one
@@ -183,7 +185,7 @@ class Answers(msgspec.Struct, eq=False):
             message = jsonrpc.decode_reply(body)
         except jsonrpc.ProtocolError as error:
             if not response.is_framed:
-                raise ConnectionClosed("the peer hung up in the middle of its answer", sent=True) from None
+                raise ConnectionClosed("the peer closed the connection during its answer", sent=True) from None
             raise _no_result(response, error.message) from None
         is_ours = bytes(message.id) == self.request_id
         if message.error and (
@@ -212,7 +214,7 @@ def _refusal(error: bytes, status: int, *, ours: bool, matched: bool) -> Brummer
         details = msgspec.json.decode(error)
     except (msgspec.MsgspecError, RecursionError):
         return NoResult(f"HTTP {status}: an error that can't be read", sent=True, status=status)
-    if not isinstance(details, dict):  # JSON-RPC wants an object, and not everybody cares
+    if not isinstance(details, dict):  # JSON-RPC requires an object; some servers send something else
         details = {"message": shown(str(details))}
     code = details.get("code")
     if ours and code == jsonrpc.NOT_BEGUN:

@@ -16,7 +16,7 @@ REMOTE_CONNECT_TIMEOUT_S: Final = 5.0
 """Beyond this machine a name has to be found and TLS to be agreed on, and a SYN that is lost comes again after 1 s."""
 
 RESERVED_DESCRIPTORS: Final = 8
-"""Of those that the system allows: for the directory, new links, and whoever asks what is wrong."""
+"""Of those that the system allows: kept for the directory, new links, and clients that ask for the status."""
 
 
 class LinkDialler:
@@ -64,14 +64,14 @@ class LinkDialler:
             await target.prove(connection)
         except BaseException as error:
             connection.close()
-            if isinstance(error, BrummerError) and not isinstance(error, TransportError):  # it refuses our hello, say
-                raise TransportError(f"it can't be spoken to: {error.message}") from None
+            if isinstance(error, BrummerError) and not isinstance(error, TransportError):
+                raise TransportError(f"the handshake failed: {error.message}") from None
             raise
         if target is not self._target():
             connection.close()
             raise TransportError("the record changed while the connection was made")
         if connection.closed:
-            raise ConnectionClosed("it closes every connection after one answer, or went away just now")
+            raise ConnectionClosed("it closes every connection after one answer, or has just ended")
         connection.opened_at = self._system.clock.elapsed()
         return connection
 

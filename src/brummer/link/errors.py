@@ -22,7 +22,7 @@ class ServerFull(TransportError):
 
 
 class NoResult(BadAnswer):
-    """The answer came whole, and no result can be read from it: to ask again gives it again."""
+    """The answer is complete, and no result can be read from it. Retrying gives the same answer."""
 
 
 class Refused(NoResult):

@@ -55,7 +55,7 @@ class Message:
 
 
 class Mailbox:
-    """A message wakes the task. So does `wake`, without a message: something may have changed, and the task looks."""
+    """A message wakes the task. So does `wake`, without a message: something may have changed, and the task checks."""
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
@@ -313,7 +313,7 @@ class Link(BaseLink):
     # While it is up: watch.
 
     async def _watch(self) -> None:
-        """One turn of watching: until something happens, or a probe is due, or one is answered."""
+        """One step of watching: until something happens, or a probe is due, or one is answered."""
         if self.state is State.READY and self.connections.are_lost:
             await self._lost()
             return

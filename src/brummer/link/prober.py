@@ -1,4 +1,4 @@
-"""When a link is probed, what the answers tell of it, and the probe that is under way.
+"""When a link is probed, what the answers show, and the probe that is under way.
 
 A probe has a connection of its own, because only that tells a stopped instance (the kernel accepts, nothing is
 answered) from a cut path (not even that) and from a slow call (the probe is answered). A connected probe stays open
@@ -129,7 +129,7 @@ class Health:
 
 
 class Probe(Dial):
-    """A dial that is not ended by its deadline: a stopped instance answers it in the moment it goes on."""
+    """A dial that is not ended by its deadline: a stopped instance answers it as soon as it continues."""
 
     def __init__(self, connections: Connections, health: Health, on_step: Callable[[], object]) -> None:
         self._health = health

@@ -99,7 +99,7 @@ ATTEMPTING: Final = frozenset({S.CONNECTING, S.RECONNECTING, S.RECHECKING})
 UNKNOWN_YET: Final = ATTEMPTING | {S.DISCOVERED}
 """An attempt decides soon."""
 FAILING: Final = frozenset({S.SUSPECT, S.RETRYING, S.RECONNECTING})
-"""It was asked in vain, and the cause is not known; that of an impostor, and of an end, is."""
+"""Attempts fail, and the cause is not known, unlike that of an impostor or of an end."""
 ENDED: Final = frozenset({S.GONE, S.WITHDRAWN})
 WATCHED: Final = frozenset({S.READY, S.SUSPECT})
 """It has connections, or may have."""

@@ -1,7 +1,7 @@
 """A bounded log of numbered entries in which no process can displace the entries of the others. Pure.
 
-There is one numbering and one limit, but each process has its own queue, and the largest queue always makes the room:
-a flood displaces itself, and a process below an equal share of the limit loses nothing.
+There is one numbering and one limit, but each process has its own queue, and entries are always dropped from the
+largest queue: a flood drops its own entries, and a process below an equal share of the limit loses nothing.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,7 @@ _number = attrgetter("n")
 
 
 class _Queue(Generic[T]):
-    """The entries of one process, oldest first. ``dropped_n``: the number of the newest one that had to make room.
+    """The entries of one process, oldest first. ``dropped_n``: the number of the newest one that was dropped.
     ``skipped``: the first and the last number of each range that was never kept since then.
     """
 
@@ -136,7 +136,7 @@ class BoundedLog(Entries[T]):
         return min(n, self.last_n)
 
     def _make_room(self) -> None:
-        """The oldest entries of the largest queue go, until it is not the largest, or there is room."""
+        """Drop the oldest entries of the largest queue, until another is the largest, or the limit holds."""
         largest = max(self._queues.values(), key=attrgetter("size"))
         next_size = max((queue.size for queue in self._queues.values() if queue is not largest), default=0)
         excess = min(self.size_bytes - self._limit, largest.size - next_size + 1)

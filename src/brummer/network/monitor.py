@@ -69,7 +69,7 @@ class Sources:
 
     clock: Clock = clocks
     snapshot: Callable[[], Snapshot] = snapshot
-    """Raises OSError while it can't tell."""
+    """Raises OSError while the network can't be read."""
     watch_clocks: Callable[..., Any] = clocks.watch_clocks
     watch_network: Callable[..., Any] = interfaces.watch_network
 

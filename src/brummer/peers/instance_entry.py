@@ -30,7 +30,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class InstanceEntry:
-    """One instance or server: its facts, the link with the task that runs it, and the way of calls over it."""
+    """One instance or server: its facts, the link with the task that runs it, and the caller for calls over it."""
 
     record: Record | Server
     link: Link | BasicLink

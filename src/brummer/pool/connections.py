@@ -55,7 +55,7 @@ class Dialler(Protocol):
 
     @property
     def keeps_idle(self) -> bool:
-        """The peer closes no connection for being idle: one that it closes is news."""
+        """The peer keeps idle connections open, so one that it closes is a loss."""
 
     def __call__(
         self, on_close: Callable[[HttpConnection], None], within_s: float | None
@@ -154,7 +154,7 @@ class Dial:
 
     @property
     def has_begun(self) -> bool:
-        """There was room for one more connection."""
+        """One more connection could be opened."""
         return self._task is not None
 
     def begin(self, task: asyncio.Task[HttpConnection]) -> None:
@@ -317,7 +317,7 @@ class Connections:
     def close(self) -> None:
         """All of them, at once. Calls on them fail with `ConnectionClosed`; waiters find out for themselves."""
         self._needs_none = False
-        waiting = self.pool.withdraw(self, Purpose)  # first, because each connection that closes makes room for a dial
+        waiting = self.pool.withdraw(self, Purpose)  # first: each connection that closes lets a dial begin
         for task in self._dials:
             task.cancel()
         self._dials.clear()
@@ -341,7 +341,7 @@ class Connections:
     # Dialling.
 
     def dial_for(self, purpose: Purpose, own: Dial | None) -> None:
-        """Start a dial for which there is room: the hub's own, or one for calls."""
+        """Start a dial, for which a connection may be opened: the hub's own, or one for calls."""
         self.dials += 1
         task = self._loop.create_task(
             self._dialler(self._on_connection_closed, own.within_s if own is not None else None)

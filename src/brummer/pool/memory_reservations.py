@@ -1,9 +1,9 @@
-"""Room in memory for large answers: they pass through one after the other rather than all at once.
+"""Memory for large answers: they pass one after the other rather than all at once.
 
-An answer is in memory several times on its way. If its size is known before it is read, it waits for room in the
-kernel's buffers, and in the instance. If the size is not known (chunks, an event stream), the answer waits once a part
-of it has arrived, and asks for its largest possible size. So an admitted answer has all the room that it will need, and
-none waits for more room while it holds some: there is no deadlock. First come, first served.
+An answer is in memory several times on its way. If its size is known before it is read, it waits for memory before
+that: in the kernel's buffers, and in the instance. If the size is not known (chunks, an event stream), the answer waits
+once a part of it has arrived, and asks for its largest possible size. So an admitted answer has all the memory that it
+will need, and no answer waits for more while it holds some: there is no deadlock. First come, first served.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from brummer.core.memory import COPIES, SHED_AGAIN_S, Memory
 from brummer.wire.http.connection import OnGranted
 
 LOOKS: Final = 3
-"""`SHED_AGAIN_S` apart, though nobody else has room: what the last one took is given back only when its client has read
-it.
+"""`SHED_AGAIN_S` apart, though no other answer holds memory: that of the last one is released only when its client has
+read it.
 """
 
 PASSED_S: Final = 0.05
@@ -41,7 +41,7 @@ class Reservation:
 
     @property
     def enough_bytes(self) -> int:
-        """The size that is accepted if the whole size does not fit although no other answer holds room."""
+        """The size that is accepted if the whole size does not fit although no other answer holds memory."""
         return max(self.least_bytes, self.size_bytes // 2) if self.looks < LOOKS else self.least_bytes
 
     def release(self) -> None:
@@ -66,7 +66,7 @@ class MemoryReservations:
     def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]:
         """Calls ``on_granted`` once with the granted size; it may call before returning.
 
-        The granted size is ``size_bytes``. If that does not fit although no other answer holds room, it is the free
+        The granted size is ``size_bytes``. If that does not fit although no other answer holds memory, it is the free
         size, or 0 if the free size is less than ``least_bytes`` (default: ``size_bytes``). Call the returned function
         when the answer was delivered, or is not needed any more.
         """

@@ -1,9 +1,9 @@
 """Slots and connections of one hub: who has them, who waits for them, and who is next.
 
 Theory of operation: a call needs a slot (so many calls may be in flight, to one peer and in all) and a connection (so
-many may be open in all). Where both are free it takes them without asking anybody (`Lease`). Everything else is one
+many may be open in all). If both are free, its lease takes them at once (`Lease`). Everything else is one
 synchronous decision, `Pool._assign`: it updates the books and returns what to close, dial and wake. `Pool.settle` acts
-on it, until there is nothing left to do. No await can tear the two.
+on it, until there is nothing left to do. No await can separate the two.
 
 Slots go to flows in turn, and between peers in turn where the hub's own limit is what they wait for. Connections go to
 waiters in their order of arrival, over all peers. A waiter gets an idle connection of its peer, else a new one. If all
@@ -26,7 +26,7 @@ from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
 
 QUEUED_PER_CONNECTION: Final = 4
-"""Calls that may wait for each connection: a quick call has it for a millisecond or two; more are told to come back."""
+"""Calls that may wait for each connection: a quick call has it for a millisecond or two; further ones are refused."""
 
 RETRY_AFTER_S: Final = 0.25
 """Some 250 quick calls later: the queue that was full has moved."""
@@ -73,7 +73,7 @@ class Pool:
         """Connections that are busy or being dialled, by purpose."""
         self.queued = 0
         self.evicted = 0
-        """Idle connections that were closed to make room."""
+        """Idle connections that were closed because another user wanted one."""
         self._queued_lanes: deque[tuple[Connections, Lane]] = deque()
         self.wanted = 0
         """Users that wait for a connection."""
@@ -91,7 +91,7 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """Calls that wait for a connection for which there is no room yet."""
+        """Calls that wait for a connection that may not be opened yet."""
         wanting = len(self._wanting[Purpose.CALL]) + len(self._wanting[Purpose.WAIT])
         return max(0, wanting - sum(peer.dialling[Purpose.CALL] + peer.dialling[Purpose.WAIT] for peer in self.peers))
 
@@ -117,7 +117,7 @@ class Pool:
     def park(self, name: str, *, may_have_run: bool) -> None:
         """Count one more call that waits for an absent peer; `unpark` must follow. Raises `Busy` when too many do.
 
-        Never for one that may have run: only by asking again can it learn its result.
+        Never for one that may have run: the hub learns its result only by asking again.
         """
         if self.parked >= self.limits.parked and not may_have_run:
             raise Busy(

@@ -315,7 +315,7 @@ class Child:
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self.kept_terminal and unread_bytes(self.kept_terminal):  # noqa: ASYNC110 — no event tells
+                while self.kept_terminal and unread_bytes(self.kept_terminal):  # noqa: ASYNC110 — no event reports it
                     await asyncio.sleep(UNREAD_CHECK_S)  # the reader has its own pace
                 self._let_go_of_the_terminal()
                 await self._all_read.wait()

@@ -71,7 +71,7 @@ class Throttle:
 
 
 class FloodDetector:
-    """Tells a flood of one stream from a burst. ``read_bytes`` and ``sampled_bytes``: add what was read so."""
+    """Distinguishes a flood of one stream from a burst. ``read_bytes`` and ``sampled_bytes``: add what was read so."""
 
     def __init__(self, limits: FloodLimits = DEFAULT_LIMITS) -> None:
         self._limits = limits

@@ -39,8 +39,8 @@ class Limits(msgspec.Struct, frozen=True):
     retry. A waiting call costs a kilobyte, and a large one reserves memory before it waits.
     """
 
-    parked: Annotated[int, Setting("max_parked", COUNT, USER, "calls that wait for an instance that is away", 0)] = 128
-    """Calls that wait for an instance that is away. They hold slots for as long as a restart takes, so this
+    parked: Annotated[int, Setting("max_parked", COUNT, USER, "calls that wait for instances to be ready", 0)] = 128
+    """Calls that wait for an instance that is not ready. They hold slots for as long as a restart takes, so this
     is half of all slots: the other half is for instances that are ready.
     """
 
@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
     request_bytes: Annotated[
         int, Setting("max_request", SIZE, USER, "one request, to the hub or to an instance", SMALL)
     ] = 16 * MIB
-    """Room for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
+    """Enough for arguments of ten megabytes with every byte escaped badly; more is a mistake."""
 
     ledger_entries: Annotated[
         int, Setting("ledger_entries", COUNT, PROJECT, "calls whose results an instance keeps for a lost connection")
@@ -69,7 +69,7 @@ class Limits(msgspec.Struct, frozen=True):
     """On disk, for what is still readable when the instance has died."""
 
     memory_soft_bytes: Annotated[
-        int, Setting("memory_soft", SIZE, USER, "from here on caches are given up", 64 * MIB)
+        int, Setting("memory_soft", SIZE, USER, "from here on caches are dropped", 64 * MIB)
     ] = 512 * MIB
     """Several of the largest replies at once, beside everything that is kept."""
 
@@ -78,7 +78,7 @@ class Limits(msgspec.Struct, frozen=True):
     ] = 1024 * MIB
 
     open_files: Annotated[
-        int, Setting("open_files", COUNT, USER, "files and sockets of a hub, as far as the system lets it", 64)
+        int, Setting("open_files", COUNT, USER, "files and sockets of a hub, up to the limit of the system", 64)
     ] = 8192
     """A hub of 500 instances holds four descriptors for each; what is started from a shell often gets 1024 in all."""
 

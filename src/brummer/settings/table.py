@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     ] = False
     connectivity_endpoints: Annotated[
         tuple[tuple[str, int], ...],
-        Setting("connectivity_endpoints", ADDRESSES, USER, "we are online if one of them takes a connection"),
+        Setting("connectivity_endpoints", ADDRESSES, USER, "the machine is online if one of them accepts a connection"),
     ] = ()
     servers: tuple[Server, ...] = ()
     limits: Limits = DEFAULTS

@@ -68,16 +68,16 @@ IN_FLIGHT = Metric("brummer_calls_in_flight", "gauge", "Calls that have a connec
 PARKED = Metric("brummer_calls_parked", "gauge", "Calls that wait for their link to become ready", ("instance_id",))
 QUEUED = Metric("brummer_calls_queued", "gauge", "Calls that wait for a slot", ("instance_id",))
 LIMIT = Metric("brummer_limit", "gauge", "A limit that is in force, in the unit of its name", ("limit",))
-IN_USE = Metric("brummer_limit_in_use", "gauge", "How much of it is taken", ("limit",))
+IN_USE = Metric("brummer_limit_in_use", "gauge", "How much of it is in use", ("limit",))
 GIVEN_UP = Metric(
     "brummer_connections_given_up_total", "counter", "Idle connections that were closed because another call wanted one"
 )
 REFUSED = Metric("brummer_memory_refusals_total", "counter", "Calls that were refused at the hard limit on memory")
 LISTED = Metric("brummer_registry_instances", "gauge", "Instances that the directory lists")
 PROBLEMS = Metric("brummer_registry_problems", "gauge", "Files in the directory that are not used", ("code",))
-SCANS = Metric("brummer_registry_scans_total", "counter", "Looks at the directory")
-SCAN = Metric("brummer_registry_last_scan_seconds", "gauge", "How long the last look took")
-HINTS = Metric("brummer_registry_hints_total", "counter", "What made it look, beside its timer", ("reason",))
+SCANS = Metric("brummer_registry_scans_total", "counter", "Scans of the directory")
+SCAN = Metric("brummer_registry_last_scan_seconds", "gauge", "How long the last scan took")
+HINTS = Metric("brummer_registry_hints_total", "counter", "What caused scans, beside the timer", ("reason",))
 
 ALL: Final = (
     BUILD, CALLS, CALL_DURATION, ATTEMPTS_TOTAL, RECOVERY, WAKE, EVENTS, TRANSITIONS, STATE, BREAKER, QUALITY, RTT,
@@ -131,7 +131,7 @@ class HubMetrics:
             self._counts_of(moved.instance_id).attempts[ATTEMPTS.get(moved.event, ABANDONED)] += 1
         if moved.before is State.READY and moved.after is not State.READY:
             self._lost_at_s[moved.instance_id] = moved.at_s
-        if moved.after is State.WITHDRAWN:  # it ended as it should: that is no loss, and its return no recovery
+        if moved.after is State.WITHDRAWN:  # it ended in good order: that is no loss, and its return no recovery
             self._lost_at_s.pop(moved.instance_id, None)
         elif moved.after is State.READY and (lost_at_s := self._lost_at_s.pop(moved.instance_id, None)) is not None:
             self._recovery.observe(moved.at_s - lost_at_s)
@@ -192,7 +192,7 @@ def _by_instance(counts: Mapping[str, Counter[str]]) -> dict[tuple[str, ...], fl
 
 
 def _of_links(entries: list[InstanceEntry]) -> Iterator[Family]:
-    """The links as they are; not their `status`, which looks at each one's process: 500 such looks hold up the loop."""
+    """The links as they are; not their `status`, which samples each one's process: 500 samples would block the loop."""
     states = {entry.id: entry.link.state.shown for entry in entries}
     links = {entry.id: entry.robust for entry in entries if entry.robust is not None}
     now_s = asyncio.get_running_loop().time()

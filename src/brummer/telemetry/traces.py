@@ -46,7 +46,7 @@ class Tracing:
         self._loading: asyncio.Future[_Api] | None = None
 
     def caller(self, link: Link, is_cut_off: Callable[[], bool], ended: Any) -> "TracedCaller":
-        """Stands where `Caller` stands."""
+        """Replaces a `Caller`."""
         made = TracedCaller(link, is_cut_off, ended)
         made.tracing = self
         return made

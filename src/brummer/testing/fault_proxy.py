@@ -1,11 +1,10 @@
-"""A TCP proxy that does to connections what bad networks, dying peers and tired kernels do to them.
+"""A TCP proxy that injects the faults of networks, peers and kernels into connections.
 
-Theory of operation: for every connection that it accepts it asks a script what shall befall it, opens one of its own to
-the real server, and passes bytes on until the script says otherwise. All faults are decided in advance, by number of
-connection and of byte; so with a seeded script the same traffic meets the same faults.
-
-What is repeated are the bytes that the client has sent, those behind a cut among them: a late packet, as it were,
-that arrives after its connection has been given up. Whoever acts on requests must know it for what it is.
+Theory of operation: for every connection that it accepts it asks a script for the faults, connects to the real server,
+and passes bytes on until a fault is due. All faults are decided in advance, by the number of the connection and of the
+byte, so a seeded script and the same traffic give the same faults. It can repeat the bytes that the client has sent,
+also those after a cut, like a late packet that arrives when its connection has ended. A server that acts on requests
+must recognise the repetition.
 """
 
 import asyncio
@@ -26,12 +25,12 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What befalls one connection. Bytes are counted in each direction from the connection's beginning; None: never.
+    """The faults of one connection. Bytes are counted in each direction from the connection's beginning; None: never.
 
     ``cut_requests_at``, ``cut_answers_at``: it ends once so many bytes were passed on, by RST if ``resets``, else by
     FIN. ``stall_s``: before that, nothing passes in either direction for so long. ``delay_s``: before each piece.
     ``piece_bytes``: no more at once. ``repeats``: afterwards the server gets all requests once more, on a new
-    connection whose answers nobody reads.
+    connection whose answers are not read.
     """
 
     cut_requests_at: int | None = None
@@ -47,11 +46,11 @@ class Script(Protocol):
     """Decides the faults of each connection before its first byte."""
 
     def __call__(self, number: int) -> Faults:
-        """What befalls the connection of this number; the first is 0."""
+        """The faults of the connection of this number; the first is 0."""
 
 
 def no_faults(number: int) -> Faults:  # noqa: ARG001
-    """Every connection is left in peace."""
+    """No connection has a fault."""
     return Faults()
 
 

@@ -1,4 +1,4 @@
-"""An event loop on which five minutes take a millisecond: time moves only when everybody waits, and then at once.
+"""An event loop on which five minutes take a millisecond: time moves only when every task waits, and then at once.
 
 Sockets within this process work as ever, because the kernel delivers on loopback before a send returns; so whole hubs
 and instances can live on it. Other processes and threads do not: they live in real time.
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from brummer.core.clock import Reading
 
 START_S = 1000.0
-"""Not 0: whoever takes a missing time for "long ago" is found out."""
+"""Not 0: code that takes a missing time for "long ago" fails at once."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Asked to wait, it looks once, and then lets the time pass at a stroke."""
+    """Asked to wait, it polls once, and then moves the time at once."""
 
     on_wait: Callable[[float | None], None]
 
@@ -46,7 +46,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.now_s += timeout
 
     def stand_still(self, seconds: float) -> None:
-        """Let time pass in which nobody runs: every timer that falls into it is late."""
+        """Let time pass in which nothing runs: every timer that falls into it is late."""
         self.now_s += seconds
 
 

@@ -21,7 +21,7 @@ Control = Callable[[int, int, bytes], bytes]
 
 def real_path(path: str | Path, control: Control = fcntl.fcntl) -> str:
     """The path as the file system spells it. Its names differ in case and in Unicode form from what users type, and
-    `os.path.realpath` keeps what they typed. For a path that does not exist, that must do.
+    `os.path.realpath` keeps what they typed. For a path that does not exist, that is the result.
     """
     resolved = os.path.realpath(path)
     try:

@@ -27,7 +27,7 @@ _NAME_BYTES: Final = 17
 _ARGUMENTS_BYTES: Final = 1 << 20
 """ARG_MAX: arguments and environment of a process take no more."""
 _TRIES: Final = 8
-"""Each with twice the room: processes may start between the question for the size and the answer."""
+"""Buffers have twice the size: processes may start between the question for the size and the answer."""
 
 STOPPED: Final = 4
 ZOMBIE: Final = 5

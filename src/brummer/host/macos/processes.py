@@ -1,4 +1,4 @@
-"""What a Mac tells of its processes: states, CPU time, memory, open files, listening ports.
+"""What macOS shows of processes: states, CPU time, memory, open files, listening ports.
 
 libproc(3) answers for processes of this user, without any right. Offsets are those of sys/proc_info.h of xnu.
 """
@@ -29,7 +29,7 @@ _VNODE_BYTES: Final = 176
 _DEVICE_AT, _INODE_AT = 24, 32
 """vst_dev and vst_ino, behind struct proc_fileinfo."""
 _SOCKET_BYTES: Final = 1024
-"""struct socket_fdinfo has 792; the call wants room for all of it."""
+"""struct socket_fdinfo has 792; the call requires a buffer for all of it."""
 _KIND_AT, _PORT_AT, _TCP_STATE_AT = 256, 268, 344
 """soi_kind, insi_lport (in network order, in the low 16 bits), tcpsi_state."""
 _TCP, _LISTENING = 2, 1

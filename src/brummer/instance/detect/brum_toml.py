@@ -1,6 +1,7 @@
 """``[scripts]`` in .brum.toml: scripts of the user's own, and options for those that were found elsewhere.
 
-What is wrong in it is told with its line and left out, alone: the rest of the script, and every other one, stays.
+An error in it is reported with its line. Only the wrong option is ignored; the rest of the script, and all other
+scripts, stay.
 """
 
 from collections.abc import Iterable
@@ -41,7 +42,7 @@ class Declared:
             self._declare(name, entry)
 
     def settle(self, scripts: dict[str, Script]) -> None:
-        """Change the scripts that were found elsewhere, and keep only dependencies that exist and go in no circle."""
+        """Change the scripts that were found elsewhere, and keep only dependencies that exist and form no cycle."""
         for name, options in self._changes.items():
             if name in scripts:
                 scripts[name] = _changed(scripts[name], options)

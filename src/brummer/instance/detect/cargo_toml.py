@@ -39,7 +39,7 @@ def _members(manifest: Table, source: str, project: Project) -> Iterator[str | P
 
 
 def _binaries(manifest: Table, folder: str, project: Project) -> dict[str, list[str]]:
-    """How ``cargo run`` is told of each, by name: those declared, and those found where Cargo itself looks."""
+    """The arguments of ``cargo run`` for each, by name: those declared, and those found where Cargo itself looks."""
     package = as_table(manifest.get("package", {}), "package").get("name")
     if not isinstance(package, str):
         return {}

@@ -1,10 +1,10 @@
-"""Which script waits for which: what makes a circle is found and cut. Pure."""
+"""Which script waits for which: finds cycles, and cuts them. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 SHOWN = 8
-"""Names of a circle that are told; people's circles are shorter."""
+"""Names of a cycle that are shown; cycles that people write are shorter."""
 
 Graph = dict[str, tuple[str, ...]]
 
@@ -18,7 +18,7 @@ class Cycle:
 
 
 def without_cycles(graph: Mapping[str, tuple[str, ...]]) -> tuple[Graph, list[Cycle]]:
-    """The graph without the edges that close a circle, and what was cut. Takes time as the graph has edges."""
+    """The graph without the edges that close a cycle, and what was cut. Takes time as the graph has edges."""
     kept: dict[str, list[str]] = {}
     cycles: list[Cycle] = []
     for root in graph:

@@ -42,7 +42,7 @@ class Project:
         return os.path.normpath(os.path.join(self.directory, name))  # noqa: PTH118 - pathlib takes five times as long
 
     def exists(self, name: str) -> bool:
-        """As a file or a directory; a FIFO would block whoever reads it, so it is nothing to us."""
+        """As a file or a directory; a FIFO would block its reader, so it is ignored."""
         path = self.path(name)
         if path not in self._seen:
             [self._seen[path]] = _stamps([path])

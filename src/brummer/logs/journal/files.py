@@ -60,8 +60,8 @@ class LostLines:
 class ProjectFiles:
     """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects.
 
-    All files in it take at most ``limit_bytes``. A quarter of these is room for the next file, which ends at an eighth,
-    so that one write can exceed the limit of a file.
+    All files in it take at most ``limit_bytes``. A quarter of these is reserved for the next file, which ends at an
+    eighth, so that one write can exceed the limit of a file.
     """
 
     def __init__(self, find_root: Callable[[], Path], about: About, limit_bytes: int = DEFAULTS.journal_bytes) -> None:
@@ -77,7 +77,7 @@ class ProjectFiles:
         """Why the last write failed; None if it did not."""
 
     def create(self, stem: Stem, filename: str) -> int:
-        """A file of this run, once there is room for it. Raises BrummerError, OSError."""
+        """Create a file of this run, after others were removed for it if need be. Raises BrummerError, OSError."""
         directory = self.directory()
         tidy_project(directory, self._live, self._limit_bytes * 3 // 4)
         self._live.add(stem)
@@ -104,7 +104,7 @@ class ProjectFiles:
         self._directory = None
         if self.problem is None:
             self.problem = str(error)
-            _log.warning("the black box can't be written, so what is printed now is lost if we die: %s", error)
+            _log.warning("the black box can't be written, so present output is lost if the instance dies: %s", error)
 
 
 class RunFiles:

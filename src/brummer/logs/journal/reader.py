@@ -61,7 +61,7 @@ class PastRun(msgspec.Struct, frozen=True):
             facts["process_id"] = f"{facts['process_id']}@{self.generation}"
         if is_over and facts.get("ended_at") is None:
             was = "waited to be started" if facts["status"] == "pending" else "ran, and its guard ended it"
-            facts |= {"status": LOST, "pid": None, "reason": f"its instance died while it {was}; nobody saw more"}
+            facts |= {"status": LOST, "pid": None, "reason": f"its instance died while it {was}; its end was not seen"}
         return facts
 
 

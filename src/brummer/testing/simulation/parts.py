@@ -124,7 +124,7 @@ class Instance:
         self.ended: list[tuple[str, float]] = []
         """(generation, time of the end) of each run that is over."""
         self.left_s: dict[str, float] = {}
-        """When each generation withdrew or died: earlier nobody may call it gone."""
+        """When each generation withdrew or died: before that, no hub may report it gone."""
         self.forgot: Counter[str] = Counter()
         """Results that the ledger dropped, by generation."""
         self._end: asyncio.Event | None = None

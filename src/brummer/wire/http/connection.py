@@ -27,7 +27,7 @@ HEADER_LIMIT_BYTES: Final = 64 * 1024
 """More than any server sends before its answer. A stranger on the port must not fill the memory."""
 
 LARGE_BYTES: Final = 1024 * 1024
-"""From here on an answer asks for room in memory before it is read."""
+"""An answer of this size and more asks for memory before it is read."""
 
 STREAM_END_S: Final = 0.25
 """How long a stream may stay open after its answer. It should end at once, and closing it costs a new dial."""
@@ -64,7 +64,7 @@ OnGranted = Callable[[int], None]
 
 
 class Reservations(Protocol):
-    """Room in memory for large answers; see `brummer.pool.memory_reservations`."""
+    """Memory for large answers; see `brummer.pool.memory_reservations`."""
 
     def reserve(self, size_bytes: int, on_granted: OnGranted, least_bytes: int | None = None) -> Callable[[], None]: ...
 
@@ -398,7 +398,7 @@ class HttpConnection:
             self._give_room_back(self._release)
 
     def _check_room(self, held_bytes: int) -> None:
-        """Once an answer of unknown length is large, ask for room for its largest possible size."""
+        """Once an answer of unknown length is large, ask for memory for its largest possible size."""
         if held_bytes > self._room_bytes:
             raise _no_room()
         if held_bytes >= LARGE_BYTES and self._release is None:
@@ -440,7 +440,7 @@ class HttpConnection:
     def _give_room_back(self, release: Callable[[], None]) -> None:
         self._room_bytes, self._release = sys.maxsize, None
         release()
-        if self._waits_for_room:  # the answer was complete before the room was granted
+        if self._waits_for_room:  # the answer was complete before the memory was granted
             self._waits_for_room = False
             self._loop.add_reader(self._sock, self._on_readable)
 

@@ -53,7 +53,7 @@ async def dial(
 
 
 def socket_error(error: OSError, *, sent: bool) -> TransportError:
-    """What a socket, a look for a name, or TLS raised, as one of ours."""
+    """Map an error of a socket, of the look-up of a name, or of TLS to one of ours."""
     if isinstance(error, socket.gaierror):
         return NameNotFound(error.strerror or "the name is not known", sent=sent)
     if isinstance(error, ssl.SSLError):
@@ -62,7 +62,7 @@ def socket_error(error: OSError, *, sent: bool) -> TransportError:
 
 
 async def _connected(host: str, port: int, descriptors: int, sockets: Sockets) -> socket.socket:
-    """The first of the host's addresses that takes a connection; what comes of the last is what is raised."""
+    """A socket to the first of the host's addresses that accepts. If none does, the error of the last is raised."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     addresses: list[Address] = [(family, (host, port))]
     if not _is_address(host):
@@ -104,7 +104,7 @@ SYSTEM_SOCKETS: Final = SystemSockets()
 
 
 def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:
-    """As the system would if there were no more of them: it gives the lowest number that is free."""
+    """Refuse a descriptor over the limit, as the system would: it always gives the lowest free number."""
     if sock.fileno() >= descriptors:
         raise OSError(errno.EMFILE, "too many files and sockets are open")
 

@@ -50,7 +50,7 @@ class Places(Generic[C]):
         return max(0.0, next(iter(self._silent.values())) + self.grace_s - now_s)
 
     def make_room(self) -> C | None:
-        """Remove and return the connection that the next one replaces; None if there is room."""
+        """Remove and return the connection that the next one replaces; None if a place is free."""
         if self._unproven < self._unproven_limit:
             return None
         group = self._heard or self._silent

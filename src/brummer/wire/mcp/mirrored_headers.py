@@ -74,7 +74,7 @@ def _annotated(schema: object, path: tuple[str, ...]) -> list[Parameter]:
 
 
 class Body(NamedTuple):
-    """What the headers are held against; ``arguments`` is undecoded JSON."""
+    """What the headers are compared with; ``arguments`` is undecoded JSON."""
 
     request_id: bytes
     method: str
@@ -127,7 +127,7 @@ def _compare(headers: Mapping[bytes, bytes], header: str, expected: object, requ
 
 
 def mismatch(request_id: bytes, header: str, stated: object, expected: object) -> None:
-    """Raises the `ProtocolError` that this is."""
+    """Raises the `ProtocolError` of a mismatch."""
     text = f"Header mismatch: {header} header value {stated!r} does not match body value {expected!r}"
     raise ProtocolError(HEADER_MISMATCH, text, request_id=request_id)
 

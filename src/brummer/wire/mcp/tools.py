@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class CallContext(Protocol):
-    """What a running call may say before its result."""
+    """What a running call may report before its result."""
 
     def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far it is; ``progress`` must grow. Dropped when the caller did not ask for it."""
