@@ -172,7 +172,8 @@ def test_lines_are_chosen_and_shown_as_a_person_wants_them(world: World) -> None
 def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) -> None:
     assert world.type("up", "colourful").status == 0
     coloured = in_a_terminal(world, "logs")
-    assert re.search(r"\x1b\[\d+mcolourful \|\x1b\[0m .*red.* *end", coloured)
+    assert re.search(r"\x1b\[\d+mcolourful \|\x1b\[0m \x1b\[31mred\x1b\[0m *end", coloured)
+    assert "\x1b" not in in_a_terminal(world, "logs", "--json")
     assert "\x1b" not in in_a_terminal(world, "logs", "--no-color")
     assert "\x1b" not in in_a_terminal(world, "ps", NO_COLOR="1")
     assert "\x1b" not in in_a_terminal(world, "ps", TERM="dumb")

@@ -4,6 +4,8 @@ for.
 
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -316,6 +318,19 @@ def test_programs_print_colours_which_a_person_sees_and_an_agent_does_not(brum: 
     hub = brum.hub(cwd=project).greet()
     assert hub.call("wait_for", process="dev", log="green", since="1h")["matched"]
     assert [line["text"] for line in lines_of(hub.call("logs_tail"))] == ["green"]
+    assert brum.run("logs", cwd=project).stdout == "dev | green\n"
+    assert re.search(rb"dev \|\x1b\[0m \x1b\[32mgreen\x1b\[0m", on_a_terminal(brum, project))
+
+
+def on_a_terminal(brum: Brum, project: Path) -> bytes:
+    """What brum logs prints there."""
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in brum.environment.items() if name != "NO_COLOR"}
+    done = subprocess.run([BRUM, "logs"], cwd=project, env={**environment, "TERM": "xterm"}, stdout=theirs, check=True)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        assert done.returncode == 0
+        return screen.read(65_536)
 
 
 def lines_of(answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -110,6 +110,20 @@ async def test_scripts_are_listed_with_what_could_not_be_read(agent: Agent) -> N
     assert [(problem["source"], problem["line"]) for problem in answer["problems"]] == [("package.json", 1)]
 
 
+async def test_an_agent_never_sees_colours_and_the_command_line_may(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("dev: printf '\\033[31mbad\\033[0m thing\\n'\n")
+    await agent.call("scripts_run", name="dev", wait="exit")
+    found = [
+        texts(await agent.call("logs_tail")),
+        texts(await agent.call("logs_search", query="bad thing")),
+        texts(await agent.call("logs_search", query="bad", around=1)),
+        [(await agent.call("wait_for", process="dev", log="bad", since="1h"))["line"]["text"]],
+    ]
+    assert found == [["bad thing"]] * 4
+    for tool, arguments in (("logs_tail", {}), ("logs_search", {"query": "^bad thing", "regex": True})):
+        assert texts(await agent.call(tool, colours=True, **arguments)) == ["\x1b[31mbad\x1b[0m thing"]
+
+
 def packed_environment(**variables: str) -> str:
     return base64.b64encode(packed({"PATH": os.environ["PATH"], **variables})).decode()
 

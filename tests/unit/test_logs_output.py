@@ -5,7 +5,7 @@ import pytest
 from brummer.core.errors import InvalidArguments
 from brummer.logs.bounded_log import BoundedLog
 from brummer.logs.entries import PAGE_BYTES, Page
-from brummer.logs.output import LINE_BYTES, UNFINISHED_LENGTH, Batch, Line, Output
+from brummer.logs.output import LINE_BYTES, UNFINISHED_LENGTH, Batch, Line, Output, answer_size_of
 from brummer.settings.limits import DEFAULTS
 
 NOON = 1_782_993_600.25
@@ -30,7 +30,35 @@ def numbers(page: Page[Line]) -> list[int]:
 def test_a_line_carries_number_process_stream_time_and_plain_text() -> None:
     output = Output("gen")
     output.open("web").feed("stderr", b"\x1b[31mbad\x1b[0m\n", NOON)
-    assert read(output).entries == [Line(1, "web", "stderr", "2026-07-02T12:00:00.250Z", "bad")]
+    [line] = read(output).entries
+    assert line.seen(colours=False) == Line(1, "web", "stderr", "2026-07-02T12:00:00.250Z", "bad")
+
+
+def test_a_line_keeps_its_colours_for_people_and_no_other_sequence() -> None:
+    output = Output("gen")
+    output.open("web").feed("stdout", b"\x1b[2J\x1b[1;32mgood\x1b[0m\x1b]0;title\x07\n\x1b[2Jbare\nplain\n", NOON)
+    lines = read(output).entries
+    assert [line.seen(colours=True).text for line in lines] == ["\x1b[1;32mgood\x1b[0m", "bare", "plain"]
+    assert [line.seen(colours=False).text for line in lines] == ["good", "bare", "plain"]
+    assert [line.text for line in lines] == ["good", "bare", "plain"]
+
+
+def test_colours_count_for_the_memory_and_not_for_an_answer() -> None:
+    output = Output("gen", max_bytes=10 * (LINE_BYTES + 7 + 16))
+    for _ in range(30):
+        output.add("web", "stdout", "\x1b[31m1234567\x1b[0m", NOON)
+    assert len(output.log) == 10
+    [line, *_] = read(output).entries
+    assert answer_size_of(line) == answer_size_of(line.seen(colours=False))
+
+
+def test_followers_get_lines_without_colours_and_beside_them_what_was_printed() -> None:
+    output, batches = Output("gen"), list[Batch]()
+    output.follow(batches.append)
+    output.add("web", "stdout", "\x1b[31mbad\x1b[0m", NOON)
+    assert [(batch.lines, batch.raw) for batch in batches] == [
+        ([read(output).entries[0].seen(colours=False)], ["\x1b[31mbad\x1b[0m"])
+    ]
 
 
 def test_streams_of_one_process_do_not_mix_within_a_line() -> None:

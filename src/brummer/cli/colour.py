@@ -4,14 +4,13 @@ The colour of a name depends only on its letters, so it is the same in every com
 colours where colours are wanted; all other control sequences are removed.
 """
 
-import re
 from binascii import crc32
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
 
 from brummer.cli.table import padded, width
 from brummer.discovery.record import displayable
-from brummer.logs.text import plain
+from brummer.logs.text import coloured, plain
 
 BOLD, DIM, RED, GREEN, YELLOW = 1, 2, 31, 32, 33
 
@@ -21,7 +20,6 @@ NAME_COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 NAME_COLUMNS_MAX: Final = 32
 """Longer names are cut in front of lines, so that the lines themselves still fit."""
 
-_SGR: Final = re.compile(r"(\x1b\[[0-9;:]{0,64}m)")
 _RESET: Final = "\x1b[0m"
 
 
@@ -45,11 +43,10 @@ class Paint:
 
     def foreign(self, raw: str) -> str:
         """A safe form of text from a script; its colours end with it."""
-        if not self.is_colourful or "\x1b" not in raw:
+        if not self.is_colourful:
             return plain(raw)
-        parts = _SGR.split(raw)  # every second one is a colour
-        kept = "".join(part if n % 2 else plain(part) for n, part in enumerate(parts))
-        return kept + _RESET if len(parts) > 1 else kept
+        kept = coloured(raw)
+        return kept + _RESET if "\x1b" in kept else kept
 
 
 PLAIN: Final = Paint(colourful=False)

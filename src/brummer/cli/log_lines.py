@@ -23,16 +23,19 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class Filter(NamedTuple):
-    """Which lines are wanted, in the words of `logs_tail` and `logs_search`. ``grep`` is a regular expression."""
+    """Which lines are wanted, in the words of `logs_tail` and `logs_search`. ``grep`` is a regular expression.
+    ``colours``: those of the lines.
+    """
 
     level: str | None = None
     since: str | None = None
     grep: str | None = None
+    colours: bool = False
 
     @property
     def question(self) -> tuple[str, dict[str, Any]]:
         """The tool, and its arguments."""
-        wanted: dict[str, Any] = {"level": self.level, "since": self.since}
+        wanted: dict[str, Any] = {"level": self.level, "since": self.since, "colours": self.colours or None}
         if self.grep is None:
             return "logs_tail", wanted
         return "logs_search", {**wanted, "query": self.grep, "regex": True}
@@ -148,5 +151,5 @@ def local_time(at: str, now: datetime) -> str:
 
 async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
     """Print the last lines of one process, or of all runs of a script."""
-    page = await Reader(process).read(project.call, count)
+    page = await Reader(process, Filter(colours=paint.is_colourful)).read(project.call, count)
     Printer(paint).print(page.lines)

@@ -130,6 +130,8 @@ class TailLogs(Struct, forbid_unknown_fields=True, kw_only=True):
     limit: Annotated[LineLimit, Meta(description="lines at most (default 100)")] = 100
     limit_bytes: Annotated[int, Meta(ge=1, le=262_144, description="size of the answer (default 32768)")] = 32_768
     cursor: LatestCursor = None
+    colours: bool = False
+    """Without a description, as ``asked_by``: for a terminal."""
 
 
 class SearchLogs(TailLogs, forbid_unknown_fields=True):

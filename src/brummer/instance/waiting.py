@@ -174,7 +174,9 @@ class Waiting:
         waited_s = round(self._loop.time() - self._began, 3)
         cursor = self._manager.cursor(line.n if line else None)
         status = run.status() if run else None
-        return Match(what is not None, what, line, status, waited_s, cursor, self._is_reset or UNSET)
+        return Match(
+            what is not None, what, line and line.seen(colours=False), status, waited_s, cursor, self._is_reset or UNSET
+        )
 
     async def _watch_port(self, port: int) -> None:
         """Check until it answers."""

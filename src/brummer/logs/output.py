@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.logs.bounded_log import BoundedLog
 from brummer.logs.flood_sampler import FloodSampler, Part
-from brummer.logs.text import LineAssembler, is_plain, plain
+from brummer.logs.text import LineAssembler, coloured, is_plain, plain
 from brummer.settings.limits import DEFAULTS
 
 LINE_BYTES = 150
@@ -38,6 +38,19 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     stream: Stream
     at: str
     text: str
+
+    def seen(self, *, colours: bool) -> "Line":  # noqa: ARG002 - it has none
+        """By a person, in colours, or by an agent, without."""
+        return self
+
+
+class ColouredLine(Line, frozen=True, gc=False):
+    """A line that has colours. It leaves the log only as it is `seen`."""
+
+    coloured: str
+
+    def seen(self, *, colours: bool) -> Line:
+        return Line(self.n, self.process, self.stream, self.at, self.coloured if colours else self.text)
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -64,7 +77,7 @@ Follower = Callable[[Batch], None]
 
 def size_of(line: Line) -> int:
     """Its approximate size, in memory and in an answer."""
-    text = line.text
+    text = line.text + line.coloured if isinstance(line, ColouredLine) else line.text
     return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
 
 
@@ -76,7 +89,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def answer_size_of(line: Line) -> int:
     """Its size in an answer: once as data, and once in the text for reading."""
-    return 2 * len(_encode(line)) - MEMBER_BYTES
+    return 2 * len(_encode(line.seen(colours=False))) - MEMBER_BYTES
 
 
 class Output:
@@ -126,19 +139,26 @@ class Output:
         """Store lines, at least one, and hand them to the followers. ``at`` is in seconds since the epoch."""
         stamp, first_n = self._stamp(at), self.log.last_n + 1
         text = "\n".join(raw)
+        has_colours = False
         if is_plain(text):
             texts = raw
         else:
+            has_colours = "\x1b" in text
             texts = [plain(line) for line in raw]
             text = "\n".join(texts)
         lines = [Line(n, process, stream, stamp, text) for n, text in enumerate(texts, first_n)]
-        self.log.extend(lines)
+        self.log.extend([*map(_with_colours, lines, raw)] if has_colours else lines)
         if consumer or self._followers:
             batch = Batch(lines, raw, text)
             if consumer:
                 _tell(consumer, batch)
             for follower in tuple(self._followers.values()):
                 _tell(follower, batch)
+
+
+def _with_colours(line: Line, raw: str) -> Line:
+    kept = coloured(raw)
+    return line if kept == line.text else ColouredLine(line.n, line.process, line.stream, line.at, line.text, kept)
 
 
 def _tell(follower: Follower, batch: Batch) -> None:

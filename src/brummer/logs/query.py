@@ -32,6 +32,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     query: str = ""
     regex: bool = False
     around: int = 0
+    colours: bool = False
 
 
 def wanted_by(arguments: msgspec.Struct) -> Wanted:
@@ -68,9 +69,10 @@ def answer(
         limit_size=room,
         size_of=answer_size_of,
     )
-    if not wanted.around:
-        return {"lines": page.entries, **page.position()}
-    return {**_with_neighbours(page, room, lambda hit: lines.around(hit, wanted.around)), **page.position()}
+    found: dict[str, Any] = {"lines": page.entries}
+    if wanted.around:
+        found = _with_neighbours(page, room, lambda hit: lines.around(hit, wanted.around))
+    return {**found, "lines": [line.seen(colours=wanted.colours) for line in found["lines"]], **page.position()}
 
 
 def _contains(query: str) -> Holds:

@@ -13,6 +13,7 @@ _ESCAPE = re.compile(
     r"|[\]PX^_][^\x07\x1b]*+(?:\x07|\x1b\\)?"  # OSC and its kind: titles, links
     r"|[ -/]*+[0-~])"  # two-character sequences: charsets, resets
 )
+_SGR = re.compile(r"(\x1b\[[0-9;:]{0,64}m)")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 _SUSPICIOUS = bytes([*range(0x09), *range(0x0B, 0x20), 0x7F, 0xC2])
@@ -35,6 +36,14 @@ def plain(raw: str) -> str:
     """Without escape sequences; other control characters except the tab become a visible U+FFFD."""
     text = _ESCAPE.sub("", raw) if "\x1b" in raw else raw
     return text if text.isprintable() else _CONTROL.sub("\ufffd", text)
+
+
+def coloured(raw: str) -> str:
+    """As `plain`, but with its colours."""
+    if "\x1b" not in raw:
+        return plain(raw)
+    parts = _SGR.split(raw)  # every second one is a colour
+    return "".join(part if n % 2 else plain(part) for n, part in enumerate(parts))
 
 
 def shortened(text: str, length: int) -> str:

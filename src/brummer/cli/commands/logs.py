@@ -106,11 +106,12 @@ def run(chosen: argparse.Namespace) -> int:
     """0 also when Ctrl-C or SIGTERM ends the following."""
 
     async def show(project: Project) -> int:
-        wanted = Filter(chosen.level, chosen.since, chosen.grep)
+        paint = options.paint(chosen)
+        wanted = Filter(chosen.level, chosen.since, chosen.grep, paint.is_colourful and not chosen.json_lines)
         readers = [Reader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [Reader(None, wanted)]
         names = [reader.process for reader in readers if reader.process]
         events = EventReader(RunEvents(names)) if chosen.follow and _wants_events(chosen) else None
-        printer = Printer(options.paint(chosen), [*names, *([PREFIX] if events else [])], _style(chosen))
+        printer = Printer(paint, [*names, *([PREFIX] if events else [])], _style(chosen))
         count = _count(chosen)
         try:
             if events:
