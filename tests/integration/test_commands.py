@@ -297,7 +297,7 @@ def test_ls_without_instances_says_how_to_start_one(brum: Brum) -> None:
 def test_ls_shows_who_runs(brum: Brum, shop: Path) -> None:
     first, second = brum.instance(shop), brum.instance(brum.project("api"))
     table = brum.run("ls").stdout.splitlines()
-    assert table[0].split() == ["INSTANCE_ID", "STATE", "PID", "URL", "DIRECTORY"]
+    assert table[0].split() == ["INSTANCE", "ID", "STATE", "PID", "MCP", "URL", "DIRECTORY"]
     assert {tuple(line.split()[:4]) for line in table[1:]} == {
         (instance.id, "ready", str(instance.pid), instance.url) for instance in (first, second)
     }

@@ -142,7 +142,7 @@ def test_an_instance_whose_old_port_is_taken_gets_another(brum: Brum, project: P
     with socket.create_server(("127.0.0.1", port)):
         successor = brum.instance(project)
         assert (successor.id, successor.url == killed.url) == (killed.id, False)
-        assert [item["url"] for item in listed(brum)] == [successor.url]
+        assert [item["mcp_url"] for item in listed(brum)] == [successor.url]
 
 
 def test_kill_9_of_a_scripts_leader_is_told_and_takes_its_group(brum: Brum, project: Path) -> None:

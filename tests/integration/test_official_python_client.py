@@ -116,7 +116,7 @@ async def test_every_tool_of_the_hub_answers_as_its_schema_says(brum: Brum, inst
         assert connected["instance"]["instance_id"] == instance.id
         listed = (await called(client, "instances_list"))["instances"]
         assert [item["instance_id"] for item in listed] == [instance.id]
-        assert (listed[0]["state"], listed[0]["pid"], listed[0]["url"]) == ("ready", instance.pid, instance.url)
+        assert (listed[0]["state"], listed[0]["pid"], listed[0]["mcp_url"]) == ("ready", instance.pid, instance.url)
         assert (await called(client, "scripts_run", name="dev"))["status"] == "ready"
         assert (await called(client, "scripts_restart", name="dev"))["status"] == "ready"
         assert [item["name"] for item in (await called(client, "scripts_status"))["processes"]] == ["dev"]

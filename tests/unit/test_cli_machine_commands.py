@@ -60,7 +60,13 @@ def test_ls_says_how_an_instance_is_started_where_none_runs(brum: Brum) -> None:
 def instances_list(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What a hub answers to `instances_list`, in two parts."""
     told = [
-        {"instance_id": f"{name}-0000000{n}", "state": "ready", "pid": n, "url": "http://x", "directory": f"/{name}"}
+        {
+            "instance_id": f"{name}-0000000{n}",
+            "state": "ready",
+            "pid": n,
+            "mcp_url": "http://x",
+            "directory": f"/{name}",
+        }
         for n, name in enumerate(["shop", "api"])
     ]
     pages = {b"{}": {"instances": told[:1], "next_cursor": "1"}, b'{"cursor":"1"}': {"instances": told[1:]}}
@@ -81,7 +87,7 @@ def test_ls_shows_every_instance_of_a_list_in_several_parts(brum: Brum, instance
     ran = brum("ls")
     assert ran.status == 0
     assert [line.split() for line in ran.out.splitlines()] == [
-        ["INSTANCE_ID", "STATE", "PID", "URL", "DIRECTORY"],
+        ["INSTANCE", "ID", "STATE", "PID", "MCP", "URL", "DIRECTORY"],
         *([str(value) for value in each.values()] for each in instances_list),
     ]
 

@@ -632,3 +632,60 @@ async def test_a_call_that_was_sent_stays_unknown_when_no_black_box_answers_in_i
         router.instances.gone(record, "process died")
         error = (await asked)["structuredContent"]["error"]
         assert (error["outcome"], error["retryable"]) == ("unknown", False)
+
+
+# What runs where.
+
+
+def a_process(name: str, status: str, **members: Any) -> dict[str, Any]:
+    return {"process_id": f"{name}-1", "name": name, "status": status, "urls": [], **members}
+
+
+async def listed(router: Router) -> dict[str, dict[str, Any]]:
+    result = await call(router, "instances_list", {})
+    return {each["name"]: each for each in result["structuredContent"]["instances"]}
+
+
+async def test_a_list_of_instances_has_their_scripts_with_states_and_urls(
+    tmp_path: Path,
+) -> None:
+    error = {"count": 2, "first": "ERROR one", "where": None, "last": "KeyError: 'pie'", "last_where": "app.py:3"}
+    mended = {**error, "last_at": "2026-11-30T12:00:00.000Z", "since_start": 0}
+    processes = [
+        a_process("mailer", "failed", reason="exit 127: command not found"),
+        a_process("dev", "ready", urls=["http://localhost:5173/"], errors=mended),
+        a_process("api", "ready", errors={**mended, "since_start": 1}),
+    ]
+
+    async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
+        asked = message["params"]["name"]
+        respond(exchange, message, {"structuredContent": {"processes": processes} if asked == "scripts_status" else {}})
+
+    async with served(tmp_path / "shop", answer) as shop, hub_with(shop) as router:
+        entry = (await listed(router))["shop"]
+        assert entry["mcp_url"] == shop.url
+        assert entry["scripts"] == [
+            {"name": "mailer", "status": "failed", "error": "exit 127: command not found"},
+            {"name": "dev", "status": "ready", "urls": ["http://localhost:5173/"]},
+            {"name": "api", "status": "ready", "error": "KeyError: 'pie' (app.py:3)"},
+        ]
+        connected = await call(router, "instances_connect", {"instance": "shop"})
+        assert connected["structuredContent"]["instance"]["scripts"] == entry["scripts"]
+        text = (await call(router, "instances_list", {}))["content"][0]["text"]
+        assert "\n    dev ready http://localhost:5173/\n" in text
+        assert shop.url not in text
+
+
+@pytest.mark.promise("fan-out")
+async def test_an_instance_that_does_not_answer_delays_the_list_by_two_seconds_at_most_and_is_named(
+    tmp_path: Path, shop: Record
+) -> None:
+    async def silent(_: Exchange, __: dict[str, Any]) -> None:
+        await asyncio.sleep(60)
+
+    async with served(tmp_path / "frozen", silent) as frozen, hub_with(shop, frozen) as router:
+        async with asyncio.timeout(30):
+            found = await listed(router)
+        assert found["shop"]["scripts"] == []
+        assert found["frozen"]["scripts_unknown"]
+        assert "scripts" not in found["frozen"]

@@ -224,11 +224,22 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
 
 
 def instance(content: Answer) -> str:
-    """State and address; if it is not ready, also the reason and the time of the next try."""
+    """State and directory; if it is not ready, also the reason and the time of the next try; and its scripts."""
     words = [content["instance_id"], content["state"], f"since {_age(content['since_s'])}"]
     if not content["instance_id"].startswith(str(content["name"])):
         words.insert(1, f"({content['name']})")
-    return " ".join([*words, str(content["url"]), content["directory"]]) + _why(content)
+    head = " ".join([*words, content["directory"] or content["mcp_url"]]) + _why(content)
+    below = [_summary(script) for script in content.get("scripts", ())]
+    if content.get("more_scripts"):
+        below.append("and more: scripts_status has all")
+    if "scripts_unknown" in content:
+        below.append(f"its scripts are not known: {content['scripts_unknown']}")
+    return "\n    ".join([head, *below])
+
+
+def _summary(script: Answer) -> str:
+    head = " ".join([script["name"], script["status"], *script.get("urls", ())])
+    return f"{head}: {script['error']}" if "error" in script else head
 
 
 def link(content: Answer) -> str:

@@ -8,6 +8,7 @@ from msgspec import to_builtins
 from brummer.contract.tools import BY_NAME, Connect, Listing, NoArguments, renderer
 from brummer.health.status import HubStatus
 from brummer.host.clocks import wall
+from brummer.hub.script_summaries import script_summaries
 from brummer.link.state import FAILING, State
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
@@ -15,6 +16,9 @@ from brummer.wire.mcp.server import ToolCall
 from brummer.wire.mcp.tools import Tool
 
 _FAILS, _WORKS, _GONE = range(3)
+
+ASKED: Final = 50
+"""The scripts are told of so many instances at the most: each costs a call, and a few lines of the answer."""
 
 _FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
 
@@ -27,9 +31,16 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Too
 
         await instances.first_scan()
         await instances.settled()
+        known = list(instances)
+        scripts = await script_summaries(known) if len(known) <= ASKED else {}
         now_s = wall()
         entries = [
-            Entry(key_of(_rank(entry), entry.id), "instances", to_builtins(each), now_s - each.since_s)
+            Entry(
+                key_of(_rank(entry), entry.id),
+                "instances",
+                {**to_builtins(each), **scripts.get(entry.id, {})},
+                now_s - each.since_s,
+            )
             for entry, each in ((entry, entry.summary()) for entry in instances)
         ]
         return paged("instances_list", entries, wanted.cursor, now_s=now_s)
@@ -40,8 +51,9 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Too
         entry = await instances.resolver.named(arguments.instance)
         if call.session is not None:
             call.session.chosen = entry.id
+        scripts = await script_summaries([entry])
         return {
-            "instance": to_builtins(entry.summary()),
+            "instance": {**to_builtins(entry.summary()), **scripts.get(entry.id, {})},
             "remembered": call.session is not None and call.session.has_lasted,
         }
 

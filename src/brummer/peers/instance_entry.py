@@ -14,12 +14,12 @@ from brummer.settings.servers import Server
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """An item of ``instances_list``."""
+    """An item of ``instances_list``; the hub adds the scripts. ``mcp_url``: its own MCP server."""
 
     instance_id: str
     name: str
     directory: str
-    url: str
+    mcp_url: str
     pid: int | None
     state: str
     since_s: float

@@ -19,7 +19,7 @@ from brummer.host import loop
 from brummer.hub.service import Hub
 
 DETAILS: Final = "The state is that of a link of a hub, which this command runs for a moment."
-COLUMNS: Final = ("instance_id", "state", "pid", "url", "directory")
+COLUMNS: Final = ("instance_id", "state", "pid", "mcp_url", "directory")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +36,8 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.json:
             print_json({"instances": instances})
         elif instances:
-            print_table(
-                [[name.upper() for name in COLUMNS], *([str(each[name]) for name in COLUMNS] for each in instances)]
-            )
+            header = [name.upper().replace("_", " ") for name in COLUMNS]
+            print_table([header, *([str(each[name]) for name in COLUMNS] for each in instances)])
         else:
             print("no instance is running; start one with `brum` in a project directory")
         return 0
