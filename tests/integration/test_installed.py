@@ -101,6 +101,7 @@ def test_the_readme_installs_with_uv_and_with_pipx_and_runs_with_uvx() -> None:
     assert [command.split()[0] for command in AT_ONCE] == ["uvx"]
 
 
+@pytest.mark.promise("installed-by-the-readme")
 @pytest.mark.timeout(INSTALL_S + 240)
 @pytest.mark.parametrize("command", INSTALL, ids=lambda command: command.split()[0])
 def test_what_is_installed_runs_a_project_for_a_person_and_an_agent(
@@ -112,6 +113,7 @@ def test_what_is_installed_runs_a_project_for_a_person_and_an_agent(
     runs_a_project(stranger, version=package[1].name.split("-")[1])
 
 
+@pytest.mark.promise("installed-by-the-readme")
 @pytest.mark.timeout(INSTALL_S + 240)
 def test_it_runs_with_the_oldest_dependencies_that_it_allows(stranger: Stranger, package: tuple[Path, Path]) -> None:
     oldest = INSTALL[0].replace("install", "install --resolution lowest")
@@ -170,6 +172,7 @@ def agent_command(stranger: Stranger, brum: str = "brum") -> list[str]:
     return [server["command"], *server["args"]]
 
 
+@pytest.mark.promise("installed-by-the-readme")
 @pytest.mark.timeout(INSTALL_S + 60)
 @pytest.mark.parametrize("command", AT_ONCE, ids=lambda command: command.split()[0])
 def test_without_installing_it_runs_from_the_package(
