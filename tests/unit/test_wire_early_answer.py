@@ -124,9 +124,10 @@ DOUBTFUL = {
     "UTF-16": LINE.decode().encode("utf-16-be"),
     "invalid UTF-8": LINE.replace(b'"c"', b'"\xff"'),
     "a surrogate in UTF-8": LINE.replace(b'"c"', b'"\xed\xa0\x80"'),
-    "deep nesting": LINE[:-2] + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}}",
     "too many digits": json.dumps(initialize(request_id=1)).replace('"id": 1', '"id": ' + "1" * 5000).encode(),
 }
+if sys.version_info < (3, 14):  # which reads it: it bounds nesting by the bytes of the stack
+    DOUBTFUL["deep nesting"] = LINE[:-2] + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}}"
 
 
 def test_a_byte_order_mark_before_the_opening_does_no_harm() -> None:
