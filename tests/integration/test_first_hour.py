@@ -198,6 +198,27 @@ def test_up_returns_while_a_worker_runs_and_fails_only_for_what_has_to_be_ready(
     assert (late.status, "not ready within 0.1 s: web" in late.stderr) == (4, True), "it has listened before"
 
 
+SLOW_JS = """\
+const go = setInterval(() => {
+  if (!require("fs").existsSync("go")) return
+  clearInterval(go)
+  require("http").createServer((_, answer) => answer.end("x")).listen(0, "127.0.0.1")
+}, 50)
+"""
+
+
+def test_the_port_of_a_debugger_makes_nothing_ready(machine: Machine, node: Path) -> None:
+    project = machine.project({"Procfile": f"dev: {node} --inspect=0 slow.js\n", "slow.js": SLOW_JS})
+    assert machine.type("up", "--no-wait", cwd=project).status == 0
+    machine.says("dev", "Debugger listening on .*", project)
+    early = machine.type("wait", "dev", "--timeout", "600ms", cwd=project)
+    assert (early.status, "running" in early.stderr) == (4, True)
+    (project / "go").touch()
+    assert machine.type("wait", "dev", cwd=project).status == 0
+    [url] = machine.processes(project)["dev"]["urls"]
+    assert machine.type("logs", "dev", cwd=project).stdout.count(url.rpartition(":")[2]) == 0, "not the debugger's port"
+
+
 @pytest.mark.promise("up-starts-what-the-tool-starts")
 @pytest.mark.parametrize(
     "files",

@@ -122,7 +122,7 @@ async def a_terminal_keeps_what_was_printed_last() -> None:
 
 async def ports_and_their_owners_are_seen() -> None:
     from brummer.host.ports import is_free, listeners, listening_ports
-    from brummer.host.process_facts import command_line, has_open, inherited_variable
+    from brummer.host.process_facts import arguments, command_line, has_open, inherited_variable
     from brummer.instance import ports
 
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile() as file:
@@ -140,6 +140,7 @@ async def ports_and_their_owners_are_seen() -> None:
         assert not await asyncio.to_thread(is_free, port)
     assert await asyncio.to_thread(is_free, port)
     assert "as_a_mac" in command_line(os.getpid())
+    assert any("as_a_mac" in argument for argument in arguments(os.getpid()))
     assert inherited_variable(os.getpid(), "AS_A_MAC") == "yes"
 
 

@@ -19,7 +19,7 @@ from brummer.cli.patience import READY_S, STAYS_S, Patience
 from brummer.cli.process_table import Process, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed
 from brummer.cli.started_scripts import NOTICE_S, add_waiting, start_scripts
-from brummer.instance.listening import LONG_S, listens
+from brummer.instance.listening import LONG_S, Listened, listens
 from tests.unit.cli_support import NOW, Answers, process
 
 WORKER = process("dev", "running")
@@ -243,10 +243,14 @@ def test_a_script_that_waits_for_another_is_waited_for_to_the_end() -> None:
 def test_the_last_run_that_says_something_decides_whether_a_script_listens(
     runs: list[tuple[bool, float]], expected: object
 ) -> None:
-    assert listens(runs) is expected
+    assert listens(Listened(*run) for run in runs) is expected
 
 
 # On a terminal.
+
+
+END = "\x05"
+"""No table has this character."""
 
 
 class Terminal:
@@ -258,8 +262,12 @@ class Terminal:
         self.stream: TextIO = os.fdopen(theirs, "w")
 
     def shown(self) -> str:
+        self.stream.write(END)
         self.stream.flush()
-        return os.read(self._ours, 65_536).decode().replace("\r\n", "\n")
+        found = b""
+        while not found.endswith(END.encode()):
+            found += os.read(self._ours, 65_536)
+        return found.decode().removesuffix(END).replace("\r\n", "\n")
 
     def close(self) -> None:
         self.stream.close()

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,9 +17,11 @@ import pytest
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import NoDescriptorFree
 from brummer.host.pids import identify
+from brummer.instance.black_box import Past
 from brummer.instance.environment import packed
 from brummer.instance.live_run import Tuning
 from brummer.instance.manager import Manager
+from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList
 from brummer.instance.tools import LAST_LINE_LENGTH, instance_tools
 from brummer.logs.output import Stamp
@@ -83,7 +86,7 @@ class Agent:
 async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     (tmp_path / "server.py").write_text(SERVER)
     (tmp_path / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in PROCFILE.items()))
-    async with Manager(GENERATION, Guard(GENERATION)) as manager:
+    async with Manager(GENERATION, Guard(GENERATION), find=ScriptList(tmp_path).find) as manager:
         yield Agent(tmp_path, manager)
 
 
@@ -185,6 +188,98 @@ async def test_running_a_server_answers_with_its_url_when_it_is_ready(agent: Age
     port = int(url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 1):
         pass
+
+
+def made_older(run: Run, seconds: float) -> None:
+    """As if it had been started so much earlier."""
+    began = datetime.fromisoformat(run.started_at) - timedelta(seconds=seconds)
+    run.started_at = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+LONG_TIMEOUT_S = 3_600
+"""Nobody waits so long in these tests: an answer has come at once."""
+
+
+async def test_a_script_that_has_run_long_without_listening_is_not_waited_for(agent: Agent) -> None:
+    first = await agent.call("scripts_run", name="sleeper", timeout_s=0.01)
+    assert (first["status"], first["ready"]) == ("running", False)
+    assert "has not listened" in first["why"]
+    run = agent.manager.current("sleeper")
+    assert run is not None
+    made_older(run, 431)
+    again = await agent.call("scripts_run", name="sleeper", timeout_s=LONG_TIMEOUT_S)
+    assert (again["already_running"], again["ready"]) == (True, False)
+    assert again["why"].endswith("it has run for 431 s")
+    restarted = await agent.call("scripts_restart", name="sleeper", timeout_s=LONG_TIMEOUT_S)
+    assert (restarted["process_id"], restarted["ready"]) == ("sleeper-2", False)
+    assert restarted["why"].endswith("it has run for 0 s")
+
+
+async def test_a_script_that_listened_in_its_last_run_is_waited_for(agent: Agent) -> None:
+    first = await agent.call("scripts_run", name="server")
+    assert "ready_at" in first
+    assert not {"ready", "why"} & first.keys()
+    again = await agent.call("scripts_restart", name="server")
+    assert (again["process_id"], again["status"]) == ("server-2", "ready")
+
+
+class Earlier(Past):
+    """What an earlier generation has written: these runs, or an error."""
+
+    def __init__(self, *runs: dict[str, Any] | OSError) -> None:
+        super().__init__(Path, "g")
+        self._earlier = runs
+
+    async def processes(self, name: str) -> list[dict[str, Any]]:
+        assert name == "sleeper"
+        found = []
+        for run in self._earlier:
+            if isinstance(run, OSError):
+                raise run
+            found.append(run)
+        return found
+
+
+STARTED = "2026-11-23T14:05:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "is_waited_for"),
+    [
+        ({"started_at": STARTED, "ended_at": "2026-11-23T14:05:10.000Z"}, False),
+        ({"started_at": STARTED, "ended_at": "2026-11-23T14:05:09.000Z"}, True),
+        ({"started_at": STARTED, "ended_at": None}, True),
+        ({"started_at": STARTED, "ready_at": STARTED, "ended_at": "2026-11-23T14:05:30.000Z"}, True),
+        (OSError("the disk is gone"), True),
+    ],
+    ids=["did not listen", "was too short", "its end is not known", "listened", "can't be read"],
+)
+async def test_a_run_of_an_earlier_generation_tells_whether_a_script_listens(
+    agent: Agent, earlier: dict[str, Any] | OSError, *, is_waited_for: bool
+) -> None:
+    tools = instance_tools(agent.manager, ScriptList(agent.directory), Earlier(earlier))
+    agent.table = ToolTable(tools)
+    answer = await agent.call("scripts_run", name="sleeper", timeout_s=0.1 if is_waited_for else LONG_TIMEOUT_S)
+    assert answer["ready"] is False
+    assert ("in its last run" in answer["why"]) is not is_waited_for
+
+
+async def test_a_script_that_names_a_proof_is_waited_for_however_long_it_has_run(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text("[scripts.sleeper]\nready = { log = 'never' }\n")
+    await agent.call("scripts_run", name="sleeper", wait="none")
+    run = agent.manager.current("sleeper")
+    assert run is not None
+    made_older(run, 431)
+    answer = await agent.call("scripts_run", name="sleeper", timeout_s=0.01)
+    assert (answer["ready"], answer["why"]) == (False, "what its `ready` setting names has not come true in 431 s")
+
+
+async def test_a_script_that_waits_for_another_says_so(agent: Agent) -> None:
+    (agent.directory / ".brum.toml").write_text(
+        "[scripts.quick]\ndepends_on = ['sleeper']\n[scripts.sleeper]\nready = { log = 'never' }\n"
+    )
+    answer = await agent.call("scripts_run", name="quick", timeout_s=0.2)
+    assert (answer["status"], answer["why"]) == ("pending", "it waits for sleeper")
 
 
 @pytest.mark.promise("run-ensures")

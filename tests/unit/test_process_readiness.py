@@ -10,6 +10,7 @@ import pytest
 
 from brummer.host.pids import ProcessIdentity
 from brummer.process import readiness
+from brummer.process.debuggers import announced_ports, debugged_ports
 from brummer.process.guard_main import Scan
 from brummer.process.process_tree import ProcessTree, Scans
 from brummer.process.readiness import EarlierListener, Proof, Readiness
@@ -36,11 +37,13 @@ class Machine:
         self.started = {GROUP: 100}
         self.connections: list[int] = []
         self.printed_ports: list[int] = []
+        self.arguments: list[str] = []
         self.checks = 0
         self._checked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.errors: list[OSError] = []
         monkeypatch.setattr(readiness, "listening_ports", self._listening_ports)
+        monkeypatch.setattr(readiness, "arguments", lambda _: self.arguments)
         monkeypatch.setattr(readiness, "port_answers", self._port_answers)
         monkeypatch.setattr(readiness, "listeners", self._listeners)
         monkeypatch.setattr(readiness, "identify", self._identify)
@@ -97,6 +100,58 @@ async def test_a_script_whose_process_listens_is_ready_and_its_ports_are_told(ma
     machine.own_ports = {5173, 5174}
     async with waiting(machine.readiness()) as ready:
         assert await ready == {5173, 5174}
+
+
+async def test_the_port_of_a_debugger_makes_nothing_ready_and_is_no_port_of_the_script(machine: Machine) -> None:
+    machine.own_ports, machine.arguments = {9229, 9339}, ["node", "--inspect", "server.js"]
+    watch = machine.readiness()
+    async with waiting(watch) as ready:
+        watch.printed(["Debugger listening on ws://127.0.0.1:9339/0f2c936f"], new_url=False)
+        await machine.until_checked(3)
+        assert not ready.done()
+        machine.own_ports = {9229, 9339, 3000}
+        assert await ready == {3000}
+
+
+NODE = "Debugger listening on ws://127.0.0.1:9230/0f2c936f-b1cd-4ac9-aab3-f63b0f33d55e"
+JDWP = "-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,address="
+
+
+@pytest.mark.parametrize(
+    ("line", "ports"),
+    [
+        (NODE, {9230}),
+        ("Debugger listening on ws://[::1]:9229/x", {9229}),
+        ("Listening for transport dt_socket at address: 5005", {5005}),
+        ("API server listening at: 127.0.0.1:2345", {2345}),
+        ("Listening on http://localhost:3000", set()),
+        ("Server listening at: 127.0.0.1:8000", set()),
+        ("x" * 600 + NODE, set()),
+    ],
+)
+def test_a_debugger_is_known_by_what_it_prints(line: str, ports: set[int]) -> None:
+    assert announced_ports(["before", line]) == ports
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ports"),
+    [
+        (["node", "--inspect", "x.js"], {6499, 9229}),
+        (["node", "--inspect-brk=9339", "x.js"], {9339}),
+        (["node", "--inspect=0.0.0.0:9339", "x.js"], {9339}),
+        (["node", "--inspect=localhost", "x.js"], {6499, 9229}),
+        (["java", f"{JDWP}5005", "-jar", "x.jar"], {5005}),
+        (["java", f"{JDWP}*:8787,quiet=y"], {8787}),
+        (["python3", "-m", "debugpy", "--listen", "0.0.0.0:5678", "x.py"], {5678}),
+        (["dlv", "debug", "--headless", "--listen=:2345"], {2345}),
+        (["gunicorn", "--listen", "127.0.0.1:8000"], set()),
+        (["python3", "-m", "debugpy", "--listen"], set()),
+        (["vite", "--port", "9229"], set()),
+        ([], set()),
+    ],
+)
+def test_a_debugger_is_known_by_the_arguments_of_its_program(arguments: list[str], ports: set[int]) -> None:
+    assert debugged_ports(arguments) == ports
 
 
 @pytest.fixture

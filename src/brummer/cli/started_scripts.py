@@ -19,7 +19,7 @@ from brummer.cli.process_table import Process, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project
 from brummer.core.errors import TooLarge
 from brummer.instance.environment import packed
-from brummer.instance.listening import listens
+from brummer.instance.listening import Listened, listens
 from brummer.settings.units import span
 
 NOTICE_S: Final = 2.0
@@ -108,7 +108,7 @@ async def _patience_of(
 async def _has_listened(project: Project, script: str) -> bool:
     """In its last run, before the one that was just asked for."""
     runs, now = processes_of(await project.call("scripts_status", name=script)), datetime.now(UTC)
-    return listens((run.ready_at is not None, run.lasted_s(now)) for run in runs[1:]) is True
+    return listens(Listened(run.ready_at is not None, run.lasted_s(now)) for run in runs[1:]) is True
 
 
 async def _settled(

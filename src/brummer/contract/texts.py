@@ -129,7 +129,7 @@ def _position(answer: Answer, what: str) -> str:
 
 _IN_ITS_HEAD: Final = frozenset(
     {
-        *("process_id", "name", "status", "urls", "pid", "exit_code", "signal", "started_at", "ended_at"),
+        *("process_id", "name", "status", "urls", "pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"),
         "last_lines",
     }
 )
@@ -146,7 +146,7 @@ def process(content: Answer) -> str:
     )
     if urls:
         head += f" {' '.join(urls)}"
-    head += _facts(content, ("pid", "exit_code", "signal", "started_at", "ended_at"))
+    head += _facts(content, ("pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"))
     if content.keys() <= _IN_ITS_HEAD:
         return head
     below = [head]

@@ -9,6 +9,8 @@ if sys.platform == "darwin":
     from brummer.host.macos.processes import mac_processes
 
 _SHOWN_BYTES = 200
+_READ_BYTES = 16_384
+"""Of all arguments: a class path alone may have some thousand."""
 
 
 def command_line(pid: int) -> str:
@@ -19,6 +21,16 @@ def command_line(pid: int) -> str:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         return _on_one_line(file.read(_SHOWN_BYTES).replace(b"\0", b" "))
     return ""
+
+
+def arguments(pid: int) -> list[str]:
+    """Those that it was started with, its program first; empty when it is gone or hidden."""
+    if sys.platform == "darwin":
+        found = mac_processes().arguments(pid)
+        return [argument.decode(errors="replace") for argument in found.command] if found else []
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read(_READ_BYTES).decode(errors="replace").split("\0")[:-1]
+    return []
 
 
 def _on_one_line(text: bytes) -> str:

@@ -1,18 +1,48 @@
-"""Whether a script is one that listens, judged by its earlier runs. Pure."""
+"""Whether a script is one that listens, judged by its runs; and why one is not ready. Pure: the time is an argument."""
 
 from collections.abc import Iterable
-from typing import Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from brummer.instance.run import Run
 
 LONG_S: Final = 10.0
 """A run of this length that did not listen says that the script does not: a dev server listens within seconds."""
 
 
-def listens(runs: Iterable[tuple[bool, float]]) -> bool | None:
-    """Judged by runs, the latest first: whether each was ready, and how many seconds it lasted. None: not known.
+class Listened(NamedTuple):
+    """Of one run: whether it was ready, and how many seconds it lasted."""
+
+    was_ready: bool
+    lasted_s: float
+
+
+def listens(runs: Iterable[Listened]) -> bool | None:
+    """Judged by these runs, the latest first; None: not known.
 
     The latest run that was ready, or lasted for `LONG_S`, decides.
     """
-    for was_ready, lasted_s in runs:
-        if was_ready or lasted_s >= LONG_S:
-            return was_ready
-    return None
+    return next((run.was_ready for run in runs if run.was_ready or run.lasted_s >= LONG_S), None)
+
+
+def listened(ready_at: str | None, started_at: str, ended_at: str | None, now_s: float | None) -> Listened:
+    """Of a run with these times; ``now_s`` (seconds of the wall clock) None: when it ended is not known."""
+    began_s = datetime.fromisoformat(started_at).timestamp()
+    ended_s = datetime.fromisoformat(ended_at).timestamp() if ended_at else began_s if now_s is None else now_s
+    return Listened(ready_at is not None, ended_s - began_s)
+
+
+def why_not_ready(run: "Run", now_s: float, *, listens: bool | None) -> str:
+    """For a run that lives. ``listens``: see above."""
+    if run.state == "pending":
+        return f"it waits for {', '.join(run.waits_for)}" if run.waits_for else "it waits to be started"
+    age_s = round(listened(None, run.started_at, None, now_s).lasted_s)
+    if run.script.ready:
+        return f"what its `ready` setting names has not come true in {age_s} s"
+    if listens is False:
+        return (
+            f"it does not listen and has no `ready` setting, as in its last run of {LONG_S:g} s or more;"
+            f" it has run for {age_s} s"
+        )
+    return f"it has not listened on a port in {age_s} s, and has no `ready` setting"

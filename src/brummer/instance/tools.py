@@ -253,8 +253,10 @@ class _Calls:
 
     async def _until(self, run: Run, until: Until, timeout_s: float, context: CallContext) -> Answer:
         await self._manager.prepared(run)
-        with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
-            await self._manager.until(run, until, timeout_s)
+        listens = await self._listens(run) if until == "ready" else None
+        if listens is not False:
+            with _progress(context, timeout_s, f"{run.name}: waiting for {until}"):
+                await self._manager.until(run, until, timeout_s)
         await self._manager.errors_settled()
         if until == "ready":
             run = run.latest
@@ -263,7 +265,30 @@ class _Calls:
             raise run.start_error
         says_enough = until == "none" or (until == "ready" and run.state == "ready")
         last = [] if says_enough else self._manager.last_lines(run, LAST_LINES)
-        return {**_facts(run), "last_lines": [shortened(text, LAST_LINE_LENGTH) for text in last]}
+        answer = {**_facts(run), "last_lines": [shortened(text, LAST_LINE_LENGTH) for text in last]}
+        if until == "ready" and run.state != "ready" and not run.has_ended:
+            from brummer.instance.listening import why_not_ready  # noqa: PLC0415 - no start needs it
+
+            answer |= {"ready": False, "why": why_not_ready(run, wall(), listens=listens)}
+        return answer
+
+    async def _listens(self, run: Run) -> bool | None:
+        """Whether its script does, judged by this run and earlier ones; None if that is not known, or if it has a
+        `ready` setting.
+        """
+        if run.script.ready or run.latest.state == "ready":
+            return None
+        from brummer.instance.listening import listened, listens  # noqa: PLC0415 - no start needs it
+
+        runs = [each for each in self._runs(run.name) if each.state != "pending"]
+        known = listens(listened(each.ready_at, each.started_at, each.ended_at, wall()) for each in runs)
+        if known is not None or self._past is None:
+            return known
+        try:
+            past = await self._past.processes(run.name)
+        except (BrummerError, OSError):  # a black box that can't be read is no reason to fail what has been started
+            return None
+        return listens(listened(each.get("ready_at"), each["started_at"], each.get("ended_at"), None) for each in past)
 
     async def _picked(self, wanted: PickProcess) -> Run | Script:
         """The run that was meant; the script itself when it has never run."""

@@ -1,6 +1,6 @@
-"""When is a server ready: one of its processes listens on a TCP port, or a local URL that it printed answers, and not
-from a process that is older than the script: such a process has the port that the script wanted, or is another service
-that it uses. Or, if the script names a proof, when that comes true.
+"""When is a server ready: one of its processes listens on a TCP port, which is not that of a debugger, or a local URL
+that it printed answers, and not from a process that is older than the script: such a process has the port that the
+script wanted, or is another service that it uses. Or, if the script names a proof, when that comes true.
 
 Nothing polls busily. A check follows output (at once for a new URL, else at most four times a second) and a few moments
 after the start; after the last of them only a new URL causes a check. A port or a URL that is named as proof causes no
@@ -15,6 +15,8 @@ from brummer.core.errors import SHORTAGES
 from brummer.host.patterns import Meter, PatternTooSlow
 from brummer.host.pids import identify
 from brummer.host.ports import listeners, listening_ports, port_answers
+from brummer.host.process_facts import arguments
+from brummer.process.debuggers import announced_ports, debugged_ports
 from brummer.process.process_tree import RETRY_S, ProcessTree
 
 CHECK_AT_S = (0.05, 0.15, 0.3, 0.6, 1, 2, 4, 8, 15, 30, 60, 120)
@@ -60,11 +62,14 @@ class Readiness:
         self._matched = asyncio.Event()
         self._log = proof.log if proof else None
         """None once it has matched, or was too slow."""
+        self._announced: set[int] = set()
+        """Ports on which a debugger has said that it listens."""
         self.taken_port: int | None = None
         """One of the printed ports, on which an older process listens."""
 
     def printed(self, lines: Sequence[str], *, new_url: bool) -> None:
         """Check new output. Raises PatternTooSlow, once: after that no line is a proof."""
+        self._announced |= announced_ports(lines)
         self._output.set()
         if new_url:
             self._new_url.set()
@@ -151,13 +156,22 @@ class Readiness:
         return None
 
     async def _ports(self) -> set[int]:
+        """Without those of debuggers."""
         while True:
             try:
-                return await asyncio.to_thread(listening_ports, await self._tree.pids())
+                ports = await asyncio.to_thread(_ports_of, await self._tree.pids())
+                return ports - self._announced  # also what was announced meanwhile
             except OSError as error:
                 if error.errno not in SHORTAGES:
                     raise
                 await asyncio.sleep(RETRY_S)
+
+
+def _ports_of(pids: list[int]) -> set[int]:
+    """The ports on which these processes listen, but for those that their arguments name for debuggers."""
+    if ports := listening_ports(pids):
+        ports = ports.difference(*(debugged_ports(arguments(pid)) for pid in pids))
+    return ports
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
