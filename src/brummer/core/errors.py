@@ -243,6 +243,9 @@ class NoRoom(TooLarge):
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """A lack of descriptors or memory. The same call may succeed in a moment, so the error proves nothing of its target."""
 
+OWN_FAULTS: Final = SHORTAGES | {errno.ENOBUFS, errno.EACCES, errno.EPERM}
+"""A dial ended with it before a packet left: this machine lacks something, or its firewall forbids the call."""
+
 _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ECONNREFUSED: ConnectionRefused,
     errno.ECONNRESET: ConnectionReset,

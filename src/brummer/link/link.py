@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from brummer.core.errors import (
+    OWN_FAULTS,
     ConnectionClosed,
     ConnectionRefused,
     ConnectionReset,
@@ -273,9 +274,11 @@ class Link(BaseLink):
             await self._wait_to_dial(delay_s)
 
     def _backoff_s(self) -> float:
+        error = self.last_error
         cap_s = failures.cap_s(
-            is_refused=isinstance(self.last_error, Refused) and not self.parking,
-            is_near=isinstance(self.last_error, Shortage) or self.condition not in ("unknown", "gone"),
+            is_refused=isinstance(error, Refused) and not self.parking,
+            is_near=(error is not None and error.context.get("errno") in OWN_FAULTS)
+            or self.condition not in ("unknown", "gone"),
         )
         return failures.delay_s(self.attempts, self._rng, cap_s)
 
