@@ -50,7 +50,7 @@ Ending = Literal[
 ]
 """Answered: ``ok`` at once, ``parked`` after it had waited for its link, ``reattached`` after it was asked for again
 under its key, ``resent`` after it was sent again; ``tool_error`` by the tool's own failure, whatever came before.
-All others were not.
+All other outcomes mean: not answered.
 """
 
 ANSWERED: Final[frozenset[Ending]] = frozenset({"ok", "parked", "reattached", "resent", "tool_error"})
