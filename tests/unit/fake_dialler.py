@@ -16,7 +16,7 @@ class FakeConnection:
         self._on_close = on_close
         self.heard_s = heard_s
         self.opened_at = heard_s
-        self.closed = self.was_hung_up = self.lacked_room = False
+        self.closed = self.was_hung_up = self.lacked_memory = False
 
     def close(self) -> None:
         if not self.closed:

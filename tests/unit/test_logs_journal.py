@@ -24,7 +24,7 @@ from brummer.logs.journal.record_format import About, stem
 from brummer.logs.journal.writer import Journal
 from brummer.logs.output import Line
 from brummer.logs.query import Wanted
-from brummer.settings.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS, Limits
 
 GENERATION = "generation-1"
 ABOUT = About("shop-0123abcd", "shop", "/home/somebody/shop")
@@ -244,7 +244,9 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
 def test_of_the_changes_of_a_run_that_goes_on_and_on_the_newest_stay_and_the_others_are_counted(
     tmp_path: Path, limit_bytes: int, facts_bytes: int
 ) -> None:
-    files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT, limit_bytes), stem(GENERATION, 1, "dev"))
+    files = RunFiles(
+        ProjectFiles(lambda: tmp_path, ABOUT, Limits(journal_bytes=limit_bytes)), stem(GENERATION, 1, "dev")
+    )
     change = {"kind": "error", "lines": ["x" * 200] * 5}
     count = 4 * FACTS_BYTES // 1000
     for n in range(1, count + 1):
@@ -294,7 +296,7 @@ def test_the_past_is_bounded_for_each_script_and_in_all(tmp_path: Path) -> None:
 def test_all_files_of_a_project_together_are_bounded_and_the_newest_lines_stay(
     tmp_path: Path, limit_bytes: int, text: str
 ) -> None:
-    project = ProjectFiles(lambda: tmp_path, ABOUT, limit_bytes)
+    project = ProjectFiles(lambda: tmp_path, ABOUT, Limits(journal_bytes=limit_bytes))
     n = 0
     for number in range(1, 6):
         files = RunFiles(project, stem(GENERATION, number, f"dev-{number % 2}"))
@@ -309,7 +311,7 @@ def test_all_files_of_a_project_together_are_bounded_and_the_newest_lines_stay(
 
 
 def test_who_lives_makes_room_for_others_that_live(tmp_path: Path) -> None:
-    project = ProjectFiles(lambda: tmp_path, ABOUT, 1_000_000)
+    project = ProjectFiles(lambda: tmp_path, ABOUT, Limits(journal_bytes=1_000_000))
     runs = [RunFiles(project, stem(GENERATION, number, f"dev-{number}")) for number in (1, 2)]
     for number, run_files in enumerate(runs, start=1):
         lines = [line(10_000 * number + k, "x" * 999, f"dev-{number}") for k in range(1, 1_001)]

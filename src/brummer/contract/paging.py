@@ -96,12 +96,12 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
     """
     place = _cursor(cursor, now_s)
     answer: dict[str, Any] = {**head, **{section: [] for section in texts.SECTIONS[tool]}}
-    room = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(encode(head))
+    left_bytes = BUDGET_BYTES - ENVELOPE_BYTES - 2 * len(encode(head))
     rest = _rest(entries, place)
     last = None
     for entry, repeats in rest:
-        room -= _size_of(entry.content, texts.entry(tool, entry.section, entry.content))
-        if room < 0 and last is not None:
+        left_bytes -= _size_of(entry.content, texts.entry(tool, entry.section, entry.content))
+        if left_bytes < 0 and last is not None:
             return {**answer, "next_cursor": str(last)}
         answer[entry.section].append(entry.content)
         last = _Cursor(entry.key, place.began_ms, repeats)

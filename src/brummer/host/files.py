@@ -203,10 +203,10 @@ def read_bounded(path: Path, limit_bytes: int, files: Files = REAL.files) -> byt
 def read_descriptor(path: Path, descriptor: int, limit_bytes: int, files: Files = REAL.files) -> bytes:
     """All of it, from the present position; a file that grows past the limit while we read is refused, too."""
     parts: list[bytes] = []
-    room = limit_bytes + 1
-    while room > 0 and (part := files.read(descriptor, min(room, 1 << 16))):
+    left_bytes = limit_bytes + 1
+    while left_bytes > 0 and (part := files.read(descriptor, min(left_bytes, 1 << 16))):
         parts.append(part)
-        room -= len(part)
-    if room <= 0:
+        left_bytes -= len(part)
+    if left_bytes <= 0:
         raise FileRefused(path, "too_large")
     return b"".join(parts)

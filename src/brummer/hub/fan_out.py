@@ -107,9 +107,9 @@ class FanOut:
         answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
         failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
         named = []
-        room = NAMES_BYTES
+        left_bytes = NAMES_BYTES
         for number, (name, why) in enumerate(failed):
-            if number >= MESSAGES and (room := room - 2 * len(name.encode()) - NAME_BYTES) < 0:
+            if number >= MESSAGES and (left_bytes := left_bytes - 2 * len(name.encode()) - NAME_BYTES) < 0:
                 break
             message = {"message": why["message"]} if number < MESSAGES else {}
             named.append({"instance": name, "why": {"code": why["code"], **message}})

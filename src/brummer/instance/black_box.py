@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from brummer.contract.tools import TailLogs
 from brummer.discovery.record import Record
-from brummer.settings.limits import DEFAULTS
+from brummer.settings.limits import Limits
 
 if TYPE_CHECKING:
     from brummer.logs.journal.reader import BlackBox
@@ -26,11 +26,9 @@ class BlackBoxWriter:
     The writer is imported with the first run: the start of an instance has no time for it.
     """
 
-    def __init__(
-        self, record: Record, find_root: Callable[[], Path], *, limit_bytes: int = DEFAULTS.journal_bytes
-    ) -> None:
+    def __init__(self, record: Record, find_root: Callable[[], Path], limits: Limits) -> None:
         self._record = record
-        self._limit_bytes = limit_bytes
+        self._limits = limits
         self._find_root = find_root
         self._journal: Journal | None = None
 
@@ -55,7 +53,7 @@ class BlackBoxWriter:
             from brummer.logs.journal.writer import Journal  # noqa: PLC0415 - see above
 
             about = About(self._record.instance_id, self._record.name, self._record.directory)
-            self._journal = Journal(self._find_root, about, self._record.generation, limit_bytes=self._limit_bytes)
+            self._journal = Journal(self._find_root, about, self._record.generation, limits=self._limits)
         return self._journal.open(name)
 
 

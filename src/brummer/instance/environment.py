@@ -155,11 +155,11 @@ def _variables_in(path: str, parse: "Parse", script: Script, notes: list[str]) -
 def _content_of(path: str) -> bytes:
     """Bounded in bytes, and in time where it is a pipe. Raises OSError."""
     parts: list[bytes] = []
-    room, until_s = FILE_LIMIT_BYTES, awake() + PIPE_WAIT_S
+    left_bytes, until_s = FILE_LIMIT_BYTES, awake() + PIPE_WAIT_S
     with open(path, "rb", buffering=0, opener=_without_waiting) as file:
-        while room and (part := _next_part(file, room, until_s)):
+        while left_bytes and (part := _next_part(file, left_bytes, until_s)):
             parts.append(part)
-            room -= len(part)
+            left_bytes -= len(part)
     return b"".join(parts)
 
 
@@ -167,10 +167,10 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _next_part(file: io.FileIO, room: int, until_s: float) -> bytes | None:
+def _next_part(file: io.FileIO, left_bytes: int, until_s: float) -> bytes | None:
     """Empty at the end. The program that has opened a pipe for writing may still be waiting for a password."""
     coming = select.poll()
     coming.register(file, select.POLLIN)
     if not coming.poll(max(0.0, until_s - awake()) * 1000):
         raise TimeoutError(errno.ETIMEDOUT, f"no program has written into this pipe within {PIPE_WAIT_S:g} s")
-    return file.read(room)
+    return file.read(left_bytes)

@@ -122,7 +122,7 @@ async def running_instance(
         output = Output(generation, max_bytes=limits.output_bytes)
         async with (
             succession(directory, instance_id, generation),
-            BlackBoxWriter(record, lambda: black_box_directory(environ), limit_bytes=limits.journal_bytes) as black_box,
+            BlackBoxWriter(record, lambda: black_box_directory(environ), limits) as black_box,
             Manager(
                 generation, guard, output=output, find=scripts.find, supervisor=supervisor, open_journal=black_box.open
             ) as manager,

@@ -212,8 +212,8 @@ class _Calls:
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         await self._manager.errors_settled()
-        room = BUDGET_BYTES - ENVELOPE_BYTES
-        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=room, size_of=twice_encoded)
+        left_bytes = BUDGET_BYTES - ENVELOPE_BYTES
+        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=left_bytes, size_of=twice_encoded)
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
 
     def _at(self) -> Answer:

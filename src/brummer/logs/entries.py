@@ -190,23 +190,23 @@ def _is_number(digits: str) -> bool:
 
 
 def _first(
-    entries: Iterable[T], limit: int, wanted: Callable[[T], bool] | None, room: int, size_of: Callable[[T], int]
+    entries: Iterable[T], limit: int, wanted: Callable[[T], bool] | None, left_bytes: int, size_of: Callable[[T], int]
 ) -> tuple[list[T], bool]:
     """The first wanted entries that fit, and True if there are more."""
     found: list[T] = []
     for entry in entries if wanted is None else filter(wanted, entries):
-        room -= size_of(entry)
-        if len(found) == limit or (room < 0 and found):
+        left_bytes -= size_of(entry)
+        if len(found) == limit or (left_bytes < 0 and found):
             return found, True
         found.append(entry)
     return found, False
 
 
 def _most(dropped_of: dict[str, int]) -> dict[str, int]:
-    most, room = {}, DROPPED_BYTES
+    most, left_bytes = {}, DROPPED_BYTES
     for name, count in sorted(dropped_of.items(), key=lambda each: -each[1]):
-        room -= twice_encoded({name: count})
-        if room < 0:
+        left_bytes -= twice_encoded({name: count})
+        if left_bytes < 0:
             break
         most[name] = count
     return most

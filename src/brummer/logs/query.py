@@ -59,19 +59,19 @@ def answer(
         filters.append(is_since(wanted.since, now))
     if wanted.level is not None:
         filters.append(at_least(wanted.level, is_in_an_error))
-    room = max(0, wanted.limit_bytes - ENVELOPE_BYTES) // (2 if wanted.around else 1)
+    left_bytes = max(0, wanted.limit_bytes - ENVELOPE_BYTES) // (2 if wanted.around else 1)
     page = lines.read(
         wanted.cursor,
         wanted.limit,
         (lambda line: all(holds(line) for holds in filters)) if filters else None,
         process=process,
         since_n=since_n,
-        limit_size=room,
+        limit_size=left_bytes,
         size_of=answer_size_of,
     )
     found: dict[str, Any] = {"lines": page.entries}
     if wanted.around:
-        found = _with_neighbours(page, room, lambda hit: lines.around(hit, wanted.around))
+        found = _with_neighbours(page, left_bytes, lambda hit: lines.around(hit, wanted.around))
     return {**found, "lines": [line.seen(colours=wanted.colours) for line in found["lines"]], **page.position()}
 
 
@@ -133,20 +133,20 @@ def at_least(level: str, is_in_an_error: Holds) -> Holds:
 
 
 def _with_neighbours(
-    page: Page[Line], room: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
+    page: Page[Line], left_bytes: int, around: Callable[[Line], tuple[list[Line], list[Line]]]
 ) -> dict[str, Any]:
-    """``lines`` and ``hits``. The lines ``around`` the hits, before and after, have ``room`` bytes; ``without_context``
-    counts the hits whose neighbours did not fit.
+    """``lines`` and ``hits``. The lines ``around`` the hits, before and after, take at most ``left_bytes``;
+    ``without_context`` counts the hits whose lines around did not fit.
     """
     shown = {line.n: line for line in page.entries}
     without = 0
     for hit in page.entries:
         before, after = around(hit)
         new = [line for line in (*before, *after) if line.n not in shown]
-        if (size := sum(map(answer_size_of, new))) > room:
+        if (size := sum(map(answer_size_of, new))) > left_bytes:
             without += 1
             continue
-        room -= size
+        left_bytes -= size
         shown.update((line.n, line) for line in new)
     answer: dict[str, Any] = {"lines": [shown[n] for n in sorted(shown)], "hits": [line.n for line in page.entries]}
     return {**answer, "without_context": without} if without else answer

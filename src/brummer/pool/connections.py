@@ -388,7 +388,7 @@ class Connections:
             self._on_closed()
             return
         if self.size == 0:
-            if connection.lacked_room:
+            if connection.lacked_memory:
                 self._needs_none = True
             elif connection.was_hung_up and not self._dialler.keeps_idle:
                 self._needs_none = True

@@ -89,7 +89,7 @@ class Flow:
         self.under_way = self.passed = 0
 
     @property
-    def room(self) -> int:
+    def free_bytes(self) -> int:
         return WINDOW_BYTES - self.under_way - len(self.target.unread)
 
     def send(self, data: bytes | None) -> None:
@@ -284,10 +284,10 @@ class MemorySocket(Pollable):
         if self._other.closed:
             connection.reset(by=self._other)  # accepted by our kernel, refused by the other one
             return len(data)
-        room = flow.room
-        if room <= 0:
+        free_bytes = flow.free_bytes
+        if free_bytes <= 0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        piece = bytes(data[:room])
+        piece = bytes(data[:free_bytes])
         flow.send(piece)
         return len(piece)
 
@@ -344,7 +344,7 @@ class MemorySocket(Pollable):
         return bool(self.unread or self._has_ended or self._error)
 
     def can_write(self) -> bool:
-        return self._error != 0 or self._flow is None or self._flow.room > 0 or self._other.closed
+        return self._error != 0 or self._flow is None or self._flow.free_bytes > 0 or self._other.closed
 
 
 class Listener(Pollable):

@@ -342,12 +342,12 @@ class Pipe(Pollable):
             raise failure(errno.EBADF)
         if self.other is None or self.other.closed:
             raise failure(errno.EPIPE)
-        room = self.CAPACITY_BYTES - len(self.content)
-        if room <= 0:
+        free_bytes = self.CAPACITY_BYTES - len(self.content)
+        if free_bytes <= 0:
             raise failure(errno.EAGAIN)
-        self.content += data[:room]
+        self.content += data[:free_bytes]
         self.other.poll()
-        return min(room, len(data))
+        return min(free_bytes, len(data))
 
     def close(self) -> None:
         if not self.closed:

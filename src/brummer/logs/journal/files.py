@@ -16,7 +16,7 @@ from brummer.logs.journal import record_format
 from brummer.logs.journal.record_format import About, Stem, cost
 from brummer.logs.journal.retention import tidy_project, tidy_projects
 from brummer.logs.output import Line
-from brummer.settings.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS, Limits
 
 KEPT_BYTES: Final = 2 * 1024 * 1024
 """The least that is kept of each run's output."""
@@ -60,12 +60,12 @@ class LostLines:
 class ProjectFiles:
     """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects.
 
-    All files in it take at most ``limit_bytes``. A quarter of these is reserved for the next file, which ends at an
-    eighth, so that one write can exceed the limit of a file.
+    All files in it take at most ``limits.journal_bytes``. A quarter of these is reserved for the next file, which
+    ends at an eighth, so that one write can exceed the limit of a file.
     """
 
-    def __init__(self, find_root: Callable[[], Path], about: About, limit_bytes: int = DEFAULTS.journal_bytes) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, find_root: Callable[[], Path], about: About, limits: Limits = DEFAULTS) -> None:
+        limit_bytes = self._limit_bytes = limits.journal_bytes
         self.file_bytes = limit_bytes // 8
         self.facts_bytes = min(FACTS_BYTES, self.file_bytes)
         self.chunk_bytes = min(CHUNK_BYTES, limit_bytes // 32)
@@ -210,9 +210,9 @@ class RunFiles:
         self._project.end(self._stem)
 
 
-def _first_of(lines: list[Line], start: int, room: int) -> list[Line]:
+def _first_of(lines: list[Line], start: int, left_bytes: int) -> list[Line]:
     for end in range(start, len(lines)):
-        room -= cost(lines[end])
-        if room <= 0:
+        left_bytes -= cost(lines[end])
+        if left_bytes <= 0:
             return lines[start : end + 1]
     return lines[start:]

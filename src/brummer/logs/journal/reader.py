@@ -242,17 +242,17 @@ def _read(files: StoredRun) -> PastRun | None:
     return PastRun(files, noted, noted[-1].process) if noted else None
 
 
-def _lines_of(files: StoredRun, room: int) -> tuple[list[Line], int]:
+def _lines_of(files: StoredRun, left_bytes: int) -> tuple[list[Line], int]:
     """The lines of the newest segments that fit, at least one segment; and the number of lines before those."""
     parts: list[list[Line]] = []
     before = 0
     for before_this, path in sorted(files.segments.items(), reverse=True):
-        if parts and room <= 0:
+        if parts and left_bytes <= 0:
             break
         try:
             data = read_bounded(path, FILE_BYTES)
         except (BrummerError, OSError):
             break  # removed meanwhile, or not ours: what came before it is of no use without it
         parts.append(record_format.decode_lines(data))
-        before, room = before_this, room - len(data)
+        before, left_bytes = before_this, left_bytes - len(data)
     return [line for part in reversed(parts) for line in part], before

@@ -68,15 +68,15 @@ def tidy_project(directory: Path, keep: Collection[Stem], limit_bytes: int) -> N
     """
     found = stored_runs(directory)
     kept = [run for run in found if run.stem in keep]
-    room = limit_bytes - sum(run.size_bytes for run in kept)
-    _shorten(kept, -room)
+    left_bytes = limit_bytes - sum(run.size_bytes for run in kept)
+    _shorten(kept, -left_bytes)
     runs: Counter[str] = Counter()
     for run in found:
         if run.stem in keep:
             continue
         runs[run.stem.script] += 1
-        room -= run.size_bytes
-        if room < 0 or runs[run.stem.script] > RUNS_OF_A_SCRIPT:
+        left_bytes -= run.size_bytes
+        if left_bytes < 0 or runs[run.stem.script] > RUNS_OF_A_SCRIPT:
             for path in run.paths:
                 path.unlink(missing_ok=True)
 

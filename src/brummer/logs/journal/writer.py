@@ -21,7 +21,7 @@ from brummer.logs.journal import record_format
 from brummer.logs.journal.files import KEPT_BYTES, LostLines, NotedChange, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, cost
 from brummer.logs.output import Line
-from brummer.settings.limits import DEFAULTS
+from brummer.settings.limits import DEFAULTS, Limits
 
 RATE_BYTES_S: Final = 4 * 1024 * 1024
 """A flood costs at most 3 % of a core here; more output would be displaced half a second later anyway."""
@@ -43,10 +43,10 @@ class Journal:
         about: About,
         generation: str,
         *,
-        limit_bytes: int = DEFAULTS.journal_bytes,
+        limits: Limits = DEFAULTS,
         retry_s: float = RETRY_S,
     ) -> None:
-        self._files = ProjectFiles(find_root, about, limit_bytes)
+        self._files = ProjectFiles(find_root, about, limits)
         self._generation = generation
         self._retry_s = retry_s
         self._runs = 0

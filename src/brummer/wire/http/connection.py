@@ -79,8 +79,8 @@ class HttpConnection:
     __slots__ = (
         "_body", "_body_bytes", "_events", "_head_bytes", "_headers", "_in_body", "_limit_bytes", "_loop",
         "_on_answer", "_on_bytes", "_on_close", "_on_event", "_parser", "_parsing", "_release", "_response",
-        "_reusable", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_room",
-        "calls", "closed", "heard_s", "lacked_room", "local_port", "opened_at", "reservations", "was_hung_up",
+        "_reusable", "_room_bytes", "_secure", "_sent", "_sock", "_stream_end", "_unsent", "_waits_for_memory",
+        "calls", "closed", "heard_s", "lacked_memory", "local_port", "opened_at", "reservations", "was_hung_up",
     )  # fmt: skip
 
     def __init__(
@@ -95,7 +95,7 @@ class HttpConnection:
         self._limit_bytes = limit_bytes
         self.reservations = reservations
         self._release: Callable[[], None] | None = None
-        self._waits_for_room = False
+        self._waits_for_memory = False
         self._room_bytes = sys.maxsize
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
@@ -119,7 +119,7 @@ class HttpConnection:
         self.calls = 0
         self.was_hung_up = False
         """The peer has closed it in an orderly way while it carried no request."""
-        self.lacked_room = False
+        self.lacked_memory = False
         """It was closed because its answer found no memory here."""
         self.heard_s = float("-inf")
         """When it last brought an answer, in loop time."""
@@ -317,7 +317,7 @@ class HttpConnection:
 
         libuv, and so uvloop, stops watching a socket in error and reports that only once (uv__poll_io).
         """
-        if not self.closed and not self._waits_for_room:
+        if not self.closed and not self._waits_for_memory:
             self._on_readable()
 
     def _on_end(self) -> None:
@@ -343,7 +343,7 @@ class HttpConnection:
             cause = error.__context__
             malformed = BadAnswer(f"malformed answer: {cause or error}", sent=self._sent)
             failure = cause if isinstance(cause, TooLarge) else malformed
-            self.lacked_room = isinstance(cause, NoRoom)
+            self.lacked_memory = isinstance(cause, NoRoom)
         response, self._response = self._response, None
         if response is not None:
             self._reusable = self._reusable and failure is None
@@ -373,7 +373,7 @@ class HttpConnection:
             self._events = EventDecoder(self._limit_bytes)
         elif (length := int(self._headers.get(b"content-length", b"0"))) >= LARGE_BYTES:
             self._check_size(length)
-            self._ask_for_room(length)
+            self._ask_for_memory(length)
 
     def on_body(self, body: bytes) -> None:
         if self._on_bytes is not None:
@@ -384,7 +384,7 @@ class HttpConnection:
         self._body_bytes += len(body)
         self._check_size(self._body_bytes)
         self._body.append(body)
-        self._check_room(self._body_bytes)
+        self._check_memory(self._body_bytes)
 
     def _on_events(self, events: EventDecoder, body: bytes) -> None:
         for event in events.feed(body):
@@ -393,16 +393,16 @@ class HttpConnection:
         if self._stream_end is not None:
             return
         if events.held_bytes >= LARGE_BYTES:
-            self._check_room(events.held_bytes)
+            self._check_memory(events.held_bytes)
         elif self._release is not None:  # the large event has been passed on
             self._give_room_back(self._release)
 
-    def _check_room(self, held_bytes: int) -> None:
+    def _check_memory(self, held_bytes: int) -> None:
         """Once an answer of unknown length is large, ask for memory for its largest possible size."""
         if held_bytes > self._room_bytes:
             raise _no_room()
         if held_bytes >= LARGE_BYTES and self._release is None:
-            self._ask_for_room(self._limit_bytes, min(2 * held_bytes, self._limit_bytes))
+            self._ask_for_memory(self._limit_bytes, min(2 * held_bytes, self._limit_bytes))
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -419,29 +419,29 @@ class HttpConnection:
             what = f"the answer exceeds {self._limit_bytes} bytes"
             raise TooLarge(what, sent=True, limit_bytes=self._limit_bytes)
 
-    def _ask_for_room(self, size_bytes: int, least_bytes: int | None = None) -> None:
+    def _ask_for_memory(self, size_bytes: int, least_bytes: int | None = None) -> None:
         """Reserve memory for a large answer. Until it is granted, the answer stays in the kernel."""
         if self.reservations is not None:
-            self._waits_for_room = True
+            self._waits_for_memory = True
             self._release = self.reservations.reserve(size_bytes, self._on_granted, least_bytes)
-            if self._waits_for_room:
+            if self._waits_for_memory:
                 self._loop.remove_reader(self._sock)
 
     def _on_granted(self, room_bytes: int) -> None:
-        self._waits_for_room = False
+        self._waits_for_memory = False
         self._room_bytes = room_bytes
         if room_bytes:
             self._loop.add_reader(self._sock, self._on_readable)
             self._loop.call_soon(self._read_on)
         else:
-            self.lacked_room = True
+            self.lacked_memory = True
             self._fail(_no_room())
 
     def _give_room_back(self, release: Callable[[], None]) -> None:
         self._room_bytes, self._release = sys.maxsize, None
         release()
-        if self._waits_for_room:  # the answer was complete before the memory was granted
-            self._waits_for_room = False
+        if self._waits_for_memory:  # the answer was complete before the memory was granted
+            self._waits_for_memory = False
             self._loop.add_reader(self._sock, self._on_readable)
 
     def _whole(self) -> Response:
