@@ -18,14 +18,15 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$made_from" ]; then
     echo "$made_from" >"$stamp"
 fi
 
-# Network namespaces, firewall rules, a message bus for a stand-in of logind, Rust for a project in it, and a real
-# Prometheus. Tests that need them say so themselves, so a machine without goes on.
+# Network namespaces, firewall rules, a message bus for a stand-in of logind, Rust for a project in it, zsh for its
+# completion, and a real Prometheus. Tests that need them say so themselves, so a machine without goes on.
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 command -v ip >/dev/null || missing="iproute2"
 command -v iptables >/dev/null || missing="$missing iptables"
 command -v dbus-daemon >/dev/null || missing="$missing dbus-daemon"
 command -v cargo >/dev/null || missing="$missing cargo"
+command -v zsh >/dev/null || missing="$missing zsh"
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$missing prometheus"
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "setup: apt-get install" $missing
@@ -35,6 +36,6 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
         >"$log" 2>&1 </dev/null || tail -n 3 "$log" >&2
     rm -f "$log"
 fi
-for tool in ip iptables dbus-daemon cargo prometheus; do
+for tool in ip iptables dbus-daemon cargo zsh prometheus; do
     command -v $tool >/dev/null || echo "setup: $tool is missing; tests that need it cannot run" >&2
 done

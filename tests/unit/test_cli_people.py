@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from brummer.cli import background, dispatch
-from brummer.cli.background import NothingToRun, NotStarted, project_directory
+from brummer.cli.background import NotStarted
 from brummer.cli.colour import PLAIN, Paint
 from brummer.cli.command_table import BY_NAME
 from brummer.cli.commands import down, logs, ps, up, wait
@@ -25,6 +25,7 @@ from brummer.cli.log_lines import Filter, Printer, Reader, Style, local_time
 from brummer.cli.options import duration
 from brummer.cli.process_table import lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, ids_at, whole_list
+from brummer.cli.project_place import NothingToRun, project_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import describe_self
 from brummer.host.pids import identify

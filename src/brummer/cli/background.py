@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from brummer.cli.messages import say
-from brummer.cli.project import Project, up_to_the_repository
+from brummer.cli.project import Project
+from brummer.cli.project_place import project_directory
 from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory, log_directory
 from brummer.discovery.record import Record, instance_id_for
@@ -45,12 +46,6 @@ class NotStarted(BrummerError):
     """The instance could not be started; the message has the last line of its log."""
 
     code = "not_started"
-
-
-class NothingToRun(BrummerError):
-    """No project file here defines a script."""
-
-    code = "nothing_to_run"
 
 
 class Background:
@@ -158,26 +153,6 @@ def _waits_for(started: Background) -> str:
     if started.has_ended:
         return "waiting for the instance that another command has just started"
     return started.last_words() or "waiting for the instance"
-
-
-def project_directory(place: Path) -> Path:
-    """The closest directory with scripts, from here up to the repository's root. Raises NothingToRun.
-
-    A file with errors counts: its errors are then reported. A `.brum.toml` with settings only does not. Directories
-    of other users, such as /tmp, are not searched.
-    """
-    from brummer.instance.scripts import ScriptList
-
-    owner = place.stat().st_uid
-    for directory in up_to_the_repository(place):
-        if directory.stat().st_uid != owner:
-            break
-        listing = ScriptList(directory).read()
-        if listing.scripts or listing.problems:
-            return directory
-        if directory == Path.home():
-            break
-    raise NothingToRun(f"no scripts were found in {place}: no package.json, Makefile, Procfile or the like")
 
 
 def _log_path(instance_id: str) -> Path:

@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from brummer.cli.background import NothingToRun, project_directory
 from brummer.cli.colour import shortened
 from brummer.cli.commands.ps import say_problems
 from brummer.cli.messages import say
 from brummer.cli.project import Project
+from brummer.cli.project_place import NothingToRun, project_directory
 from brummer.cli.table import print_table
 from brummer.instance.default_scripts import choice_of
 from brummer.instance.scripts import ScriptList

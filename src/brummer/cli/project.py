@@ -12,6 +12,7 @@ import msgspec
 
 from brummer.cli.instance_calls import InstanceCalls, InstanceStopped, NothingRuns, Unanswered
 from brummer.cli.messages import print_json, say
+from brummer.cli.project_place import up_to_the_repository
 from brummer.contract.tools import DEFAULT_WAIT_S, READ_ONLY, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.discovery.directory import black_box_directory, instances_directory
@@ -185,14 +186,6 @@ def _id_of(entry: dict[str, Any]) -> object:
 def _source(content: dict[str, Any]) -> str:
     """The origin of an answer that did not come from the instance."""
     return displayable(f"this is from its {content.get('from')}, written at {content.get('written_at')}")
-
-
-def up_to_the_repository(place: Path) -> Iterator[Path]:
-    """The directory and those above it, up to the root of its repository if it has one."""
-    for directory in (place, *place.parents):
-        yield directory
-        if os.path.lexists(directory / ".git"):
-            break
 
 
 def ids_at(place: Path, name: str | None) -> Iterator[str]:
