@@ -181,7 +181,7 @@ async def test_lines_fit_and_the_others_are_counted_or_follow_with_the_cursor(
     agent: Agent, tool: str, text: str, arguments: dict[str, Any]
 ) -> None:
     for number in range(400):
-        agent.manager.output.add("web", "stdout", f"{number} {text}", 1_000_000_000)
+        agent.manager.output.add_lines("web", "stdout", [f"{number} {text}"], 1_000_000_000)
     query = {"query": " ", "around": 2} if tool == "logs_search" else {}
     result = await raw(agent, tool, **query, **arguments)
     content = result["structuredContent"]
@@ -200,7 +200,7 @@ async def test_lines_fit_and_the_others_are_counted_or_follow_with_the_cursor(
 
 
 async def test_a_line_that_is_cut_says_so_and_a_larger_limit_shows_it_whole(agent: Agent) -> None:
-    agent.manager.output.add("web", "stdout", '"' * 16_000, 0)
+    agent.manager.output.add_lines("web", "stdout", ['"' * 16_000], 0)
     cut = await raw(agent, "logs_tail")
     assert "cut" in cut["structuredContent"]
     assert "cut to fit" in text_of(cut)
@@ -211,7 +211,7 @@ async def test_a_line_that_is_cut_says_so_and_a_larger_limit_shows_it_whole(agen
 
 async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) -> None:
     for _ in range(2_000):
-        agent.manager.output.add("web", "stdout", "x" * 80, 0)
+        agent.manager.output.add_lines("web", "stdout", ["x" * 80], 0)
     sizes = []
     for limit_bytes in (2_000, 8_000, 32_768, 131_072, 262_144):
         arguments = msgspec.json.encode({"limit": 5_000, "limit_bytes": limit_bytes})
@@ -222,18 +222,18 @@ async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) ->
 
 async def test_fields_that_all_lines_share_are_given_once(agent: Agent) -> None:
     for _ in range(3):
-        agent.manager.output.add("web", "stdout", "up", 0)
+        agent.manager.output.add_lines("web", "stdout", ["up"], 0)
     content = (await raw(agent, "logs_tail"))["structuredContent"]
     assert content["common"] == {"process": "web", "stream": "stdout"}
     assert all(line.keys() == {"n", "at", "text"} for line in content["lines"])
     assert [(line["process"], line["stream"]) for line in lines_of(content)] == [("web", "stdout")] * 3
-    agent.manager.output.add("api", "stdout", "up", 0)
+    agent.manager.output.add_lines("api", "stdout", ["up"], 0)
     assert (await raw(agent, "logs_tail"))["structuredContent"]["common"] == {"stream": "stdout"}
 
 
 async def test_a_line_reads_as_time_process_and_text(agent: Agent) -> None:
-    agent.manager.output.add("dev", "stdout", "ready in 5 ms", 1_000_000_000)
-    agent.manager.output.add("dev", "brum", "some lines are not kept", 1_000_000_000)
+    agent.manager.output.add_lines("dev", "stdout", ["ready in 5 ms"], 1_000_000_000)
+    agent.manager.output.add_lines("dev", "brum", ["some lines are not kept"], 1_000_000_000)
     text = text_of(await raw(agent, "logs_tail"))
     first, second, position = text.splitlines()
     assert (first, second) == ("01:46:40 dev | ready in 5 ms", "01:46:40 dev brum | some lines are not kept")
@@ -381,7 +381,7 @@ async def test_no_line_is_missing_if_many_scripts_have_lost_lines(agent: Agent) 
     for number in range(200):
         log.skip(f"some-script-with-a-long-name-{number:03}", 1)
     for _ in range(400):
-        agent.manager.output.add("web", "stdout", "x" * 10, 0)
+        agent.manager.output.add_lines("web", "stdout", ["x" * 10], 0)
     content = (await raw(agent, "logs_tail", cursor=log.cursor(0), limit=5_000))["structuredContent"]
     assert "cut" not in content
     assert f".{lines_of(content)[-1]['n']}." in content["cursor"]
@@ -450,8 +450,8 @@ async def test_the_text_of_a_run_has_what_the_next_call_needs(agent: Agent) -> N
 
 
 async def test_since_accepts_the_time_that_a_text_shows(agent: Agent) -> None:
-    agent.manager.output.add("dev", "stdout", "long ago", time.time() - 3_600)
-    agent.manager.output.add("dev", "stdout", "just now", time.time())
+    agent.manager.output.add_lines("dev", "stdout", ["long ago"], time.time() - 3_600)
+    agent.manager.output.add_lines("dev", "stdout", ["just now"], time.time())
     last = text_of(await raw(agent, "logs_tail")).splitlines()[-2]
     found = await raw(agent, "logs_tail", since=last.split()[0])
     assert [line["text"] for line in lines_of(found["structuredContent"])] == ["just now"]

@@ -68,7 +68,7 @@ def _fill(output: Output) -> None:
     for number in range(1, 41):
         name = "api" if number % 5 == 0 else "web"
         text = f"ERROR number {number}" if number % 7 == 0 else f"line {number} {'x' * 40}"
-        output.add(name, "stderr" if number % 3 == 0 else "stdout", text, NOON + number / 10)
+        output.add_lines(name, "stderr" if number % 3 == 0 else "stdout", [text], NOON + number / 10)
 
 
 def prepare(tmp_path: Path) -> list[tuple[str, dict[str, Any], str]]:

@@ -554,7 +554,7 @@ async def test_arguments_that_can_not_be_taken_are_refused(
 
 @pytest.mark.promise("patterns-are-bounded")
 async def test_a_catastrophic_expression_is_refused_soon(agent: Agent) -> None:
-    agent.manager.output.add("web", "stdout", "a" * 50 + "b", 0)
+    agent.manager.output.add_lines("web", "stdout", ["a" * 50 + "b"], 0)
     assert (await agent.error("logs_search", query="(a+)+$", regex=True))["code"] == "invalid_arguments"
     waiting = asyncio.create_task(agent.error("wait_for", log="(b+)+$"))
     run = agent.call("scripts_run", name="bs", wait="exit")
@@ -586,7 +586,7 @@ async def test_without_a_cursor_waiting_for_a_line_finds_none_from_before_the_ca
 async def test_the_cursor_of_a_wait_is_after_its_line_and_the_next_wait_finds_the_next(agent: Agent) -> None:
     cursor = (await agent.call("scripts_run", name="sleeper", wait="none"))["cursor"]
     for number in (1, 2, 3):
-        agent.manager.output.add("sleeper", "stdout", f"request {number}", 0)
+        agent.manager.output.add_lines("sleeper", "stdout", [f"request {number}"], 0)
     found = []
     for _ in range(3):
         answer = await agent.call("wait_for", log="request", cursor=cursor, timeout_s=0)
@@ -852,8 +852,8 @@ def kinds(agent: Agent) -> list[str]:
 
 async def test_lines_are_chosen_by_level_with_the_whole_of_a_stack_trace(agent: Agent) -> None:
     await crashed(agent)
-    agent.manager.output.add("web", "stdout", "WARN disk is nearly full", 0)
-    agent.manager.output.add("web", "stdout", "DEBUG nothing", 0)
+    agent.manager.output.add_lines("web", "stdout", ["WARN disk is nearly full"], 0)
+    agent.manager.output.add_lines("web", "stdout", ["DEBUG nothing"], 0)
     errors = texts(await agent.call("logs_tail", level="error"))
     assert (errors[0], errors[-1]) == ("Traceback (most recent call last):", "ValueError: no such table")
     assert len(errors) >= 3
@@ -872,7 +872,7 @@ async def test_a_stack_trace_that_has_just_been_printed_is_chosen_by_level_as_a_
 
 
 async def test_lines_are_chosen_by_time(agent: Agent) -> None:
-    agent.manager.output.add("web", "stdout", "long ago", 1_000_000_000)
+    agent.manager.output.add_lines("web", "stdout", ["long ago"], 1_000_000_000)
     await agent.call("scripts_run", name="quick", wait="exit")
     assert sorted(texts(await agent.call("logs_tail", since=600))) == ["one", "two"]
     assert texts(await agent.call("logs_tail", since="2001-09-09T01:46:40Z"))[0] == "long ago"
@@ -882,15 +882,15 @@ async def test_lines_are_chosen_by_time(agent: Agent) -> None:
 
 @pytest.mark.parametrize("since", ["10m", "600", 600, "600s", "0.5h", "2 min"])
 async def test_how_long_ago_may_be_seconds_or_a_duration(agent: Agent, since: object) -> None:
-    agent.manager.output.add("web", "stdout", "long ago", time.time() - 7_200)
-    agent.manager.output.add("web", "stdout", "just now", time.time() - 1)
+    agent.manager.output.add_lines("web", "stdout", ["long ago"], time.time() - 7_200)
+    agent.manager.output.add_lines("web", "stdout", ["just now"], time.time() - 1)
     assert texts(await agent.call("logs_tail", since=since)) == ["just now"]
 
 
 async def test_a_time_of_day_as_the_lines_show_it_is_that_of_the_last_24_hours(agent: Agent) -> None:
     now_s = time.time()
     for ago_s in (86_000, 3_600, 60):
-        agent.manager.output.add("web", "stdout", f"{ago_s} ago", now_s - ago_s)
+        agent.manager.output.add_lines("web", "stdout", [f"{ago_s} ago"], now_s - ago_s)
     for ago_s, shown in ((86_000, 3), (3_600, 2), (60, 1)):
         since = time.strftime("%H:%M:%S", time.gmtime(now_s - ago_s))
         assert len((await agent.call("logs_tail", since=since))["lines"]) == shown
@@ -925,8 +925,8 @@ async def test_a_framework_that_fills_in_every_parameter_can_wait_for_an_end(age
 
 async def test_a_hit_is_shown_with_its_neighbours(agent: Agent) -> None:
     for number in range(1, 10):
-        agent.manager.output.add("web", "stdout", f"line {number}", 0)
-        agent.manager.output.add("other", "stdout", "noise", 0)
+        agent.manager.output.add_lines("web", "stdout", [f"line {number}"], 0)
+        agent.manager.output.add_lines("other", "stdout", ["noise"], 0)
     answer = await agent.call("logs_search", query="line [48]", regex=True, around=1)
     assert texts(answer) == [f"line {number}" for number in (3, 4, 5, 7, 8, 9)]
     assert answer["hits"] == [7, 15]
@@ -936,7 +936,7 @@ async def test_a_hit_is_shown_with_its_neighbours(agent: Agent) -> None:
 
 async def test_an_answer_keeps_to_the_bytes_it_was_given_and_says_what_it_left_out(agent: Agent) -> None:
     for number in range(100):
-        agent.manager.output.add("web", "stdout", f"{number:03}" * 100, 0)
+        agent.manager.output.add_lines("web", "stdout", [f"{number:03}" * 100], 0)
     newest = await agent.call("logs_tail", limit_bytes=2000)
     assert texts(newest)[-1].startswith("099")
     assert newest["omitted"] == 100 - len(newest["lines"])

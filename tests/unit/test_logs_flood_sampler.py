@@ -105,7 +105,7 @@ def test_of_lines_read_page_by_page_each_is_there_or_counted_once(floods: list[i
     flood.end(NOON)
     pages = list(everything(output, "flood"))
     assert sum(len(page.entries) + page.dropped for page in pages) == output.log.last_n
-    output.add("calm", "stdout", "quiet", NOON)
+    output.add_lines("calm", "stdout", ["quiet"], NOON)
     pages = list(everything(output, None))
     assert sum(len(page.entries) + page.dropped for page in pages) == output.log.last_n
 

@@ -15,7 +15,7 @@ def filled(count: int) -> Output:
     """Of two processes; there is room for a hundred lines."""
     output = Output("gen", max_bytes=100 * (LINE_BYTES + 8))
     for number in range(1, count + 1):
-        output.add("odd" if number % 2 else "even", "stdout", f"line {number:3}", NOON)
+        output.add_lines("odd" if number % 2 else "even", "stdout", [f"line {number:3}"], NOON)
     return output
 
 
@@ -78,7 +78,7 @@ def test_the_oldest_lines_make_room_when_there_are_too_many() -> None:
 def test_the_oldest_lines_make_room_when_they_have_too_many_bytes() -> None:
     output = Output("gen", max_bytes=10 * (LINE_BYTES + 10))
     for _ in range(30):
-        output.add("web", "stdout", "é" * 5, NOON)
+        output.add_lines("web", "stdout", ["é" * 5], NOON)
     assert len(output.log) == 10
 
 
@@ -98,7 +98,7 @@ def test_reading_on_from_a_cursor_gives_every_line_once() -> None:
     output = filled(10)
     first = read(output, read(output, limit=1).cursor)
     assert first.entries == []
-    output.add("odd", "stdout", "more", NOON)
+    output.add_lines("odd", "stdout", ["more"], NOON)
     second = read(output, first.cursor)
     assert numbers(second) == [11]
     assert numbers(read(output, second.cursor)) == []
@@ -139,7 +139,7 @@ def test_a_cursor_from_the_future_waits_for_what_comes() -> None:
 def test_one_answer_has_a_byte_limit_and_the_next_goes_on_behind_it() -> None:
     output = Output("gen")
     for _ in range(40):
-        output.add("web", "stdout", "x" * 16_000, NOON)
+        output.add_lines("web", "stdout", ["x" * 16_000], NOON)
     first = read(output, "gen.0.0")
     assert sum(len(line.text) for line in first.entries) <= PAGE_BYTES
     assert numbers(read(output, first.cursor))[0] == first.entries[-1].n + 1
@@ -161,10 +161,10 @@ def test_a_follower_gets_the_lines_and_their_raw_texts_until_it_leaves() -> None
     leave = output.follow(
         lambda batch: seen.extend((line.n, raw) for line, raw in zip(batch.lines, batch.raw, strict=True))
     )
-    output.add("web", "stdout", "\x1b[1mbold\x1b[0m", NOON)
+    output.add_lines("web", "stdout", ["\x1b[1mbold\x1b[0m"], NOON)
     leave()
     leave()
-    output.add("web", "stdout", "unseen", NOON)
+    output.add_lines("web", "stdout", ["unseen"], NOON)
     assert seen == [(1, "\x1b[1mbold\x1b[0m")]
 
 
@@ -183,8 +183,8 @@ def test_a_follower_that_fails_does_not_affect_the_others_and_gets_the_next_line
     output.follow(broken)
     output.follow(lambda batch: seen.extend(line.n for line in batch.lines))
     with caplog.at_level(logging.CRITICAL):
-        output.add("web", "stdout", "one", NOON)
-        output.add("web", "stdout", "two", NOON)
+        output.add_lines("web", "stdout", ["one"], NOON)
+        output.add_lines("web", "stdout", ["two"], NOON)
     assert seen == given == [1, 2]
 
 
@@ -200,7 +200,7 @@ def noisy_and_quiet() -> Output:
     """Every hundredth line is of the quiet one; there is room for a hundred."""
     output = Output("gen", max_bytes=100 * (LINE_BYTES + 4))
     for number in range(1, 2001):
-        output.add("noisy" if number % 100 else "quiet", "stdout", f"{number:4}", NOON)
+        output.add_lines("noisy" if number % 100 else "quiet", "stdout", [f"{number:4}"], NOON)
     return output
 
 
@@ -215,8 +215,8 @@ def test_a_flood_displaces_itself_and_nobody_else() -> None:
 def test_several_floods_share_alike() -> None:
     output = Output("gen", max_bytes=90 * (LINE_BYTES + 1))
     for number in range(3000):
-        output.add("abc"[number % 3], "stdout", "x", NOON)
-        output.add("a", "stdout", "x", NOON)
+        output.add_lines("abc"[number % 3], "stdout", ["x"], NOON)
+        output.add_lines("a", "stdout", ["x"], NOON)
     assert [len(read(output, process=name).entries) for name in "abc"] == [30, 30, 30]
 
 

@@ -129,10 +129,6 @@ class Output:
         """No follower needs every line."""
         return not self._need_every_line
 
-    def add(self, process: str, stream: Stream, raw: str, at: float) -> None:
-        """One line; as `add_lines`."""
-        self.add_lines(process, stream, [raw], at)
-
     def add_lines(
         self, process: str, stream: Stream, raw: list[str], at: float, consumer: Follower | None = None
     ) -> None:
