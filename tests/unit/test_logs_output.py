@@ -46,7 +46,7 @@ def test_a_line_keeps_its_colours_for_people_and_no_other_sequence() -> None:
 def test_colours_count_for_the_memory_and_not_for_an_answer() -> None:
     output = Output("gen", max_bytes=10 * (LINE_BYTES + 7 + 16))
     for _ in range(30):
-        output.add("web", "stdout", "\x1b[31m1234567\x1b[0m", NOON)
+        output.add_lines("web", "stdout", ["\x1b[31m1234567\x1b[0m"], NOON)
     assert len(output.log) == 10
     [line, *_] = read(output).entries
     assert answer_size_of(line) == answer_size_of(line.seen(colours=False))
@@ -55,7 +55,7 @@ def test_colours_count_for_the_memory_and_not_for_an_answer() -> None:
 def test_followers_get_lines_without_colours_and_beside_them_what_was_printed() -> None:
     output, batches = Output("gen"), list[Batch]()
     output.follow(batches.append)
-    output.add("web", "stdout", "\x1b[31mbad\x1b[0m", NOON)
+    output.add_lines("web", "stdout", ["\x1b[31mbad\x1b[0m"], NOON)
     assert [(batch.lines, batch.raw) for batch in batches] == [
         ([read(output).entries[0].seen(colours=False)], ["\x1b[31mbad\x1b[0m"])
     ]
