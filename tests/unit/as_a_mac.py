@@ -184,6 +184,12 @@ def places_do_not_depend_on_the_environment() -> None:
     assert instance_id_for(Path("/usr/bin"))
 
 
+def settings_of_an_agent_are_in_its_library() -> None:
+    from brummer.cli.commands.mcp_config import text
+
+    assert "Library/Application Support" in text("vscode")
+
+
 async def hints_and_clocks_are_those_of_a_mac() -> None:
     from brummer.host import clocks, descriptors, filesystems, hangups, interfaces, memory
 
@@ -257,6 +263,7 @@ async def main(directory: Path) -> int:
     await an_instance_is_found(directory / "instances")
     a_hub_is_found_under_a_long_path(directory)
     places_do_not_depend_on_the_environment()
+    settings_of_an_agent_are_in_its_library()
     await hints_and_clocks_are_those_of_a_mac()
     connections_have_the_options_of_a_mac()
     await a_guard_finds_what_left_its_group()
