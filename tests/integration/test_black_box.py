@@ -99,7 +99,7 @@ def check_last_words(hub: Hub, instance: Instance, last: dict[str, int]) -> None
 
 
 @pytest.mark.promise("black-box")
-def test_a_killed_instance_is_told_of_by_the_hub_that_saw_it_and_by_one_that_did_not(
+def test_a_killed_instance_is_reported_by_the_hub_that_saw_it_and_by_one_that_did_not(
     brum: Brum, project: Path, hub: Hub
 ) -> None:
     instance = brum.instance(project, *(f"tree{number}" for number in range(TREES)), "bad", "quiet")
@@ -161,7 +161,7 @@ def ask_until_alive(hub: Hub, instance: Instance, name: str) -> list[dict[str, A
     return processes
 
 
-def test_a_stopped_instance_is_told_of_as_far_as_it_has_come(brum: Brum, project: Path, hub: Hub) -> None:
+def test_a_stopped_instance_is_reported_as_far_as_it_has_come(brum: Brum, project: Path, hub: Hub) -> None:
     instance = brum.instance(project, "quiet")
     assert within(WAIT_S, lambda: is_on_disk(brum, b"I am quiet"))
     live = hub.call("logs_tail", instance=instance.id)

@@ -144,7 +144,7 @@ def test_a_directory_that_was_made_again_for_all_to_write_in_is_closed_to_others
 
 
 @AS_ROOT
-def test_a_directory_of_somebody_else_is_refused_with_advice_and_used_again_once_it_is_ours(
+def test_a_directory_of_another_user_is_refused_with_advice_and_used_again_once_it_is_ours(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.rmtree(world.directory)
@@ -227,7 +227,7 @@ def in_own_mounts(brum: Brum, scenario: str) -> Any:
 
 @pytest.mark.promise("the-directory-comes-back")
 @MOUNTS
-def test_a_full_directory_is_told_with_advice_and_used_again_once_there_is_room(
+def test_a_full_directory_is_reported_with_advice_and_used_again_once_there_is_space(
     brum: Brum, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = in_own_mounts(brum, "full")
@@ -250,7 +250,7 @@ def test_a_full_directory_is_told_with_advice_and_used_again_once_there_is_room(
 
 @pytest.mark.promise("the-directory-comes-back")
 @MOUNTS
-def test_a_read_only_directory_is_told_with_advice_and_costs_no_running_instance(
+def test_a_read_only_directory_is_reported_with_advice_and_costs_no_running_instance(
     brum: Brum, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = in_own_mounts(brum, "read_only")

@@ -268,7 +268,7 @@ def timed(action: Any) -> tuple[Any, float]:
 
 
 @pytest.mark.promise("a-hostile-directory")
-def test_a_hostile_directory_stops_nobody_and_no_stranger_is_called(
+def test_a_hostile_directory_stops_no_hub_and_no_stranger_is_called(
     brum: Brum,
     stranger: Stranger,
     bystander: Stranger,

@@ -30,7 +30,7 @@ def status_of(
 
 
 @pytest.mark.promise("a-token-at-every-port")
-def test_an_instance_answers_nobody_without_its_token(brum: Brum) -> None:
+def test_an_instance_answers_no_client_without_its_token(brum: Brum) -> None:
     instance = brum.instance(brum.project("shop"))
     assert status_of(instance, Authorization=f"Bearer {instance.token}") == 200
     for wrong in (

@@ -58,7 +58,7 @@ async def ready(client: Client) -> set[str]:
 
 @pytest.mark.promise("no-false-accusation")
 @pytest.mark.timeout(240)
-async def test_a_hub_that_was_stopped_accuses_nobody_and_loses_no_call(brum: Brum) -> None:
+async def test_a_hub_that_was_stopped_accuses_no_instance_and_loses_no_call(brum: Brum) -> None:
     for seconds, found in zip(
         STOPS_S, await asyncio.gather(*(through_a_stop(brum, seconds) for seconds in STOPS_S)), strict=True
     ):

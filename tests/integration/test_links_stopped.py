@@ -106,7 +106,7 @@ async def state_becomes(client: Client, instance: Instance, state: str, timeout_
 
 
 @pytest.mark.promise("a-stopped-instance")
-async def test_a_stopped_instance_holds_up_nobody_and_is_back_a_second_after_it_goes_on(
+async def test_a_stopped_instance_delays_no_other_and_is_back_a_second_after_it_goes_on(
     client: Client, instances: dict[str, Instance], traffic: Traffic
 ) -> None:
     stopped, project = instances["web"], Path(instances["web"].record["directory"])

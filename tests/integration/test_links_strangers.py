@@ -190,7 +190,7 @@ def assert_nothing_was_given_away(heard: bytes, there: Haunted) -> None:
 
 @pytest.mark.promise("no-token-for-strangers")
 @pytest.mark.parametrize("kind", STRANGERS)
-async def test_a_stranger_is_told_nothing_and_the_real_one_is_found_again(haunted: Haunted, kind: str) -> None:
+async def test_a_stranger_learns_nothing_and_the_real_one_is_found_again(haunted: Haunted, kind: str) -> None:
     speak, state = STRANGERS[kind]
     async with stranger(haunted.port, speak) as heard:
         link = await haunted.has_asked(state)

@@ -97,7 +97,9 @@ def noisy(brum: Brum) -> Iterator[Path]:
 
 
 @pytest.mark.promise("bulkheads", "a-flood-displaces-itself")
-async def test_a_flood_is_bounded_and_harms_nobody(brum: Brum, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_flood_is_bounded_and_harms_no_other(
+    brum: Brum, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = brum.instance(brum.project("calm", {"Procfile": "idle: sleep 600\n"})).id
     assert brum.run("up", "quiet", "--no-wait", cwd=noisy).status == 0
     instance = next(record for record in records(brum) if record["directory"] == str(noisy))

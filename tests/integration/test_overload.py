@@ -144,7 +144,7 @@ def test_under_contention_every_instance_gets_its_share(brum: Brum) -> None:
 
 
 @pytest.mark.promise("busy-is-typed")
-def test_five_thousand_slow_calls_at_once_are_answered_or_told_to_come_back(brum: Brum) -> None:
+def test_five_thousand_slow_calls_at_once_are_answered_or_refused_as_busy(brum: Brum) -> None:
     crowd(brum, 4)
     hub = brum.hub().greet()
     instances = all_ready(hub, 4)

@@ -146,7 +146,7 @@ def test_what_is_missing_is_named(brum: Brum) -> None:
     assert (dependent["code"], dependent["context"]["dependency"]) == ("dependency_failed", "no-tool")
 
 
-def test_a_broken_configuration_is_told_with_its_line_and_hides_nothing_else(brum: Brum) -> None:
+def test_a_broken_configuration_is_reported_with_its_line_and_hides_nothing_else(brum: Brum) -> None:
     files = {
         ".brum.toml": "[scripts.dev]\ncommand = 'true'\nrestart = 'sometimes'\n",
         "package.json": '{\n"scripts": {"build": "x",}\n}',

@@ -51,7 +51,7 @@ def explains(brum: Brum, hub: Hub, code: str) -> None:
 
 
 @pytest.mark.promise("root-cause-first")
-def test_what_befalls_an_instance_and_its_hub_is_told_by_its_cause(brum: Brum) -> None:
+def test_a_failure_of_an_instance_or_its_hub_is_reported_by_its_cause(brum: Brum) -> None:
     web, _ = (brum.instance(brum.project(name)) for name in ("web", "api"))
     hub = brum.hub().greet()
     hub.call("instances_list")
@@ -118,7 +118,7 @@ def stranger() -> Iterator[int]:
             thread.join(WAIT_S)
 
 
-def test_a_stranger_on_the_port_is_told_as_one_however_often_he_is_asked(brum: Brum) -> None:
+def test_a_stranger_on_the_port_is_reported_as_one_however_often_it_is_probed(brum: Brum) -> None:
     instance = brum.instance(brum.project("web"))
     owner = identify(brum.start("sleep", "300").pid)
     assert owner is not None
@@ -132,7 +132,7 @@ def test_a_stranger_on_the_port_is_told_as_one_however_often_he_is_asked(brum: B
     assert codes == {"link_impostor"}
 
 
-def test_a_directory_that_is_none_and_one_that_was_removed_are_told(brum: Brum) -> None:
+def test_a_directory_that_is_none_and_one_that_was_removed_are_reported(brum: Brum) -> None:
     brum.instance(brum.project("web"))
     hub = brum.hub().greet()
     hub.call("instances_list")
@@ -149,7 +149,7 @@ def test_a_directory_that_is_none_and_one_that_was_removed_are_told(brum: Brum) 
     explains(brum, hub, HEALTHY)
 
 
-def test_what_was_started_wrongly_is_told(brum: Brum) -> None:
+def test_what_was_started_wrongly_is_reported(brum: Brum) -> None:
     project = brum.project("web", {".brum.toml": "[limits]\nmax_conections = 3\n"})
     hub = brum.hub(cwd=project).greet()
     explains(brum, hub, "settings_invalid")
@@ -173,7 +173,7 @@ def say(hub: Hub, message: dict[str, Any]) -> None:
     hub.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
 
 
-def test_an_instance_that_hangs_is_told_as_one_that_does_not_answer(brum: Brum) -> None:
+def test_an_instance_that_hangs_is_reported_as_one_that_does_not_answer(brum: Brum) -> None:
     """Its process is not stopped, and the kernel still takes connections for it."""
     start_moody(brum)
     hub = brum.hub().greet()
@@ -183,7 +183,7 @@ def test_an_instance_that_hangs_is_told_as_one_that_does_not_answer(brum: Brum) 
     assert within(2 * WAIT_S, lambda: told(hub) == HEALTHY)
 
 
-def test_a_hub_that_was_not_run_for_a_while_says_so_before_it_accuses_anybody(brum: Brum) -> None:
+def test_a_hub_that_was_not_run_for_a_while_says_so_before_it_accuses_any_instance(brum: Brum) -> None:
     start_moody(brum)
     hub = brum.hub().greet()
     hub.call("instances_list")
@@ -209,13 +209,13 @@ def explains_while_calls_last(brum: Brum, hub: Hub, code: str, count: int) -> No
     assert within(WAIT_S, lambda: told(hub) == HEALTHY)
 
 
-def test_calls_that_queue_up_are_told_as_such(brum: Brum) -> None:
+def test_calls_that_queue_up_are_reported_as_such(brum: Brum) -> None:
     start_moody(brum)
     hub = brum.hub("--set", "max_in_flight_per_instance=1", "--set", "max_queued_per_instance=2").greet()
     explains_while_calls_last(brum, hub, "busy", count=3)
 
 
-def test_too_few_open_files_are_told(brum: Brum) -> None:
+def test_too_few_open_files_are_reported(brum: Brum) -> None:
     start_moody(brum)
     allowed = 64
     lifted = ("max_in_flight_per_instance", "max_queued_per_instance")
@@ -225,7 +225,7 @@ def test_too_few_open_files_are_told(brum: Brum) -> None:
 
 
 @needs_user_namespaces
-def test_a_directory_that_can_not_be_watched_is_told(brum: Brum) -> None:
+def test_a_directory_that_can_not_be_watched_is_reported(brum: Brum) -> None:
     """In a user namespace of its own the hub may have no inotify instance, as where a user has used up all."""
     brum.instance(brum.project("web"))
     limit = "echo 0 >/proc/sys/user/max_inotify_instances"
@@ -236,7 +236,7 @@ def test_a_directory_that_can_not_be_watched_is_told(brum: Brum) -> None:
 
 
 @needs_namespaces
-async def test_a_path_that_is_cut_is_told_for_one_for_all_and_for_the_loopback(tmp_path: Path) -> None:
+async def test_a_path_that_is_cut_is_reported_for_one_for_all_and_for_the_loopback(tmp_path: Path) -> None:
     found = await play("status_faults", tmp_path / "cut", tool="iptables", within_s=120)
     assert found == {
         "before": [HEALTHY] * 2,

@@ -163,7 +163,7 @@ def test_settings_in_the_same_file_are_left_to_others(project: Project) -> None:
         ("depends_on = ['dev']", "dev → dev"),
     ],
 )
-def test_a_wrong_option_is_told_with_its_line_and_leaves_the_script_as_it_would_be(
+def test_a_wrong_option_is_reported_with_its_line_and_leaves_the_script_as_it_would_be(
     project: Project, line: str, wanted: str
 ) -> None:
     project.write(".brum.toml", f'[scripts]\nweb = "w"\n[scripts.dev]\ncommand = "x"\n\n{line}\n')
@@ -182,7 +182,7 @@ def test_a_command_that_can_not_be_run_is_told_and_the_other_scripts_stay(projec
     assert list(project.commands()) == ["web"]
 
 
-def test_a_table_that_changes_nothing_there_is_told_with_what_was_meant(project: Project) -> None:
+def test_a_table_that_changes_nothing_there_is_reported_with_what_was_meant(project: Project) -> None:
     project.write("package.json", {"scripts": {"start": "x"}})
     project.write(".brum.toml", "[scripts.strat]\nautostart = true\n")
     [(number, text)] = told(project)
@@ -191,7 +191,7 @@ def test_a_table_that_changes_nothing_there_is_told_with_what_was_meant(project:
     assert list(project.commands()) == ["start"]
 
 
-def test_scripts_that_wait_for_each_other_are_told_and_the_circle_is_cut(project: Project) -> None:
+def test_scripts_that_wait_for_each_other_are_reported_and_the_cycle_is_cut(project: Project) -> None:
     project.write(
         ".brum.toml",
         """\
@@ -234,24 +234,24 @@ def test_a_thousand_mistakes_are_not_all_told(project: Project) -> None:
 # The circles.
 
 
-def test_a_chain_of_any_length_is_no_circle() -> None:
+def test_a_chain_of_any_length_is_no_cycle() -> None:
     graph = {f"s{number}": (f"s{number + 1}",) for number in range(50_000)} | {"s50000": ()}
     assert without_cycles(graph) == (graph, [])
 
 
-def test_two_ways_to_the_same_script_are_no_circle() -> None:
+def test_two_ways_to_the_same_script_are_no_cycle() -> None:
     graph: dict[str, tuple[str, ...]] = {"a": ("b", "c"), "b": ("d",), "c": ("d",), "d": ()}
     assert without_cycles(graph) == (graph, [])
 
 
-def test_every_circle_is_cut_once() -> None:
+def test_every_cycle_is_cut_once() -> None:
     graph = {"a": ("a", "b"), "b": ("a", "c"), "c": ("b",), "d": ("c",)}
     kept, cycles = without_cycles(graph)
     assert kept == {"a": ("b",), "b": ("c",), "c": (), "d": ("c",)}
     assert cycles == [Cycle("a", ("a",)), Cycle("b", ("a", "b")), Cycle("c", ("b", "c"))]
 
 
-def test_of_a_long_circle_only_the_beginning_is_told() -> None:
+def test_of_a_long_cycle_only_the_beginning_is_reported() -> None:
     graph = {f"s{number}": (f"s{(number + 1) % 1000}",) for number in range(1000)}
     _, [cycle] = without_cycles(graph)
     assert (cycle.name, len(cycle.path)) == ("s999", 8)

@@ -304,7 +304,7 @@ async def test_cancelled_on_the_long_way_it_says_nothing_and_gives_its_place_bac
         assert asked.results == []
 
 
-async def test_what_the_instance_refuses_is_told_as_a_result() -> None:
+async def test_what_the_instance_refuses_is_reported_as_a_result() -> None:
     async def refuse(exchange: Exchange, message: dict[str, Any]) -> None:
         error = {"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32602, "message": "Unknown tool: x"}}
         exchange.respond(200, msgspec.json.encode(error), [(b"content-type", b"application/json")])

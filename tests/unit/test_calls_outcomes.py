@@ -85,7 +85,7 @@ async def test_a_call_whose_connection_was_lost_says_how_it_was_saved(*, repeata
         assert await link.ending(repeatable=repeatable) == ending
 
 
-async def test_silence_and_cancellation_and_another_run_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silence_and_cancellation_and_another_run_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(exchange: Exchange, message: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 

@@ -68,7 +68,7 @@ def test_what_can_not_be_told_to_an_instance_is_refused() -> None:
         (OSError("odd"), "odd"),
     ],
 )
-def test_an_error_of_the_system_is_told_in_one_line(error: OSError, words: str) -> None:
+def test_an_error_of_the_system_is_reported_in_one_line(error: OSError, words: str) -> None:
     assert dispatch.described(error) == words
 
 

@@ -291,7 +291,7 @@ def test_metrics_without_a_source_fails_and_says_so(brum: Brum, sources: Callabl
     assert brum("metrics") == (1, "", "brum: no hub and no instance is running\n")
 
 
-def test_metrics_of_all_sources_are_told_apart_by_a_label(brum: Brum, sources: Callable[..., None]) -> None:
+def test_metrics_of_all_sources_are_distinguished_by_a_label(brum: Brum, sources: Callable[..., None]) -> None:
     families = msgspec.to_builtins([CALLS])
     sources([{"hub": HUB, "families": families}], [RECORD], msgspec.json.encode([CALLS]))
     ran = brum("metrics")

@@ -262,7 +262,7 @@ def test_where_nothing_was_started_it_says_what_could_be() -> None:
     assert "no scripts were found" in not_started([])
 
 
-def test_what_was_not_understood_in_the_files_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_not_understood_in_the_files_is_reported_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     problems = [
         {"source": ".brum.toml", "line": 2, "message": "scripts.dev: autostrat can't be set"},
         {"source": "package.json", "line": None, "message": "not UTF-8"},

@@ -229,7 +229,7 @@ def test_a_silent_instance_without_a_black_box_is_asked_again_for_longer(
         (InstanceStopped("shop is stopped"), 1, "shop is stopped"),
     ],
 )
-def test_a_call_that_fails_is_told_in_one_line(
+def test_a_call_that_fails_is_reported_in_one_line(
     brum: Brum, instance: Instance, project: Path, failure: object, status: int, said: str
 ) -> None:
     instance.answers = {"scripts_status": [failure]}

@@ -75,7 +75,7 @@ def test_without_hubs_it_says_how_one_comes_to_run() -> None:
     assert "brum --mcp" in NO_HUB
 
 
-def test_a_hub_is_told_by_pid_version_age_and_place() -> None:
+def test_a_hub_is_reported_by_pid_version_age_and_place() -> None:
     assert lines(told())[2] == "hub 42  version 1.2.3, running for 2 h 5 min, started in /home/me/shop"
     assert lines(told())[3] == "no instance is running"
 
@@ -137,7 +137,7 @@ def test_what_is_only_worth_knowing_is_no_fault() -> None:
     assert (shown[0], shown[-1]) == ("healthy, but polling: a share", "polling: a share")
 
 
-def test_where_no_hub_can_be_asked_only_the_cause_is_told() -> None:
+def test_where_no_hub_can_be_asked_only_the_cause_is_reported() -> None:
     answer = problem_of(0, "directory_symlink", "it leads elsewhere")
     assert lines(msgspec.convert(answer, Status))[0].startswith("directory_symlink: ")
     assert not any(line.startswith("hub") for line in lines(msgspec.convert(answer, Status)))
@@ -381,7 +381,7 @@ async def test_the_socket_of_a_dead_hub_is_removed_and_nothing_is_said_of_it(dir
     assert not path.exists()
 
 
-async def test_one_that_does_not_answer_is_named_and_holds_up_nobody(directory: Path) -> None:
+async def test_one_that_does_not_answer_is_named_and_delays_no_other(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as stopped:
         stopped.bind(str(directory / "hub-99999999.sock"))
         stopped.listen(8)

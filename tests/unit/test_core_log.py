@@ -52,7 +52,7 @@ def test_links_and_events_are_counted_apart() -> None:
     assert repeats.admits(record("moved", link="a", event="link_proven"))
 
 
-def test_what_was_cut_short_is_told_at_the_end_and_when_the_clock_is_set_back() -> None:
+def test_what_was_cut_short_is_reported_at_the_end_and_when_the_clock_is_set_back() -> None:
     for now_s in (None, 5.0):
         repeats = Repeats()
         for _ in range(REPEATS + 1):
@@ -121,7 +121,7 @@ def test_what_is_no_secret_stays() -> None:
     assert without_secrets(text) == text
 
 
-def test_a_subscriber_that_fails_costs_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_subscriber_that_fails_affects_no_other(caplog: pytest.LogCaptureFixture) -> None:
     hook: Hook[int] = Hook()
     seen: list[int] = []
 

@@ -483,7 +483,7 @@ def test_a_package_that_is_broken_is_reported_and_the_others_stay(project: Proje
     assert [(problem.source, problem.line) for problem in project.problems()] == [("a/package.json", 2)]
 
 
-def test_packages_of_the_same_name_are_told_apart_by_their_folders(project: Project) -> None:
+def test_packages_of_the_same_name_are_distinguished_by_their_folders(project: Project) -> None:
     project.write("package.json", {"workspaces": ["a/x", "b/x"]})
     for folder in ("a/x", "b/x"):
         project.write(f"{folder}/package.json", {"name": "x", "scripts": {"dev": "x"}})

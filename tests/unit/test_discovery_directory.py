@@ -33,7 +33,7 @@ def test_the_runtime_directory_is_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="platform: only root may chown")
-def test_a_runtime_directory_of_somebody_else_is_passed_over(tmp_path: Path) -> None:
+def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     assert tmp_path not in instances_directory({"XDG_RUNTIME_DIR": str(tmp_path)}).parents
 

@@ -124,7 +124,7 @@ def test_a_file_must_bear_the_name_of_its_instance() -> None:
     assert isinstance(decode(encode(RECORD), "another-00000000.json"), Malformed)
 
 
-def test_both_loopbacks_are_told_apart() -> None:
+def test_both_loopbacks_are_distinguished() -> None:
     for url, host, port in (("http://127.0.0.1:1/", "127.0.0.1", 1), ("http://[::1]:65535/mcp", "::1", 65535)):
         found = decode(with_fields(url=url), NAME)
         assert isinstance(found, Record)

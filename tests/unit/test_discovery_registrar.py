@@ -218,7 +218,7 @@ async def test_only_our_own_record_is_withdrawn(directory: Path, record: Record)
     assert published(registrar) == other
 
 
-async def test_a_record_of_somebody_else_can_not_be_published(directory: Path, record: Record) -> None:
+async def test_a_record_of_another_user_can_not_be_published(directory: Path, record: Record) -> None:
     registrar = await running(directory, record)
     with pytest.raises(ValueError, match="other-00000000"):
         await registrar.publish(msgspec.structs.replace(record, instance_id="other-00000000"))

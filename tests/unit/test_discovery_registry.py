@@ -179,7 +179,7 @@ async def test_a_restart_is_a_change_of_generation(directory: Path, registry: Re
     await no_more(registry)
 
 
-async def test_the_death_of_a_new_owner_is_told_without_a_scan(registry: Registry, start: StartOwner) -> None:
+async def test_the_death_of_a_new_owner_is_reported_without_a_scan(registry: Registry, start: StartOwner) -> None:
     owner = await asyncio.to_thread(start, "frontend")
     first = await published(owner)
     assert await next_event(registry) == Appeared(first)
@@ -226,7 +226,7 @@ async def test_on_a_shared_file_system_another_boot_may_be_another_machine(
 
 
 @pytest.mark.promise("gone-only-by-proof")
-async def test_a_record_that_somebody_else_removes_ends_nothing(
+async def test_a_record_that_another_program_removes_ends_nothing(
     directory: Path, registry: Registry, start: StartOwner
 ) -> None:
     owner = await asyncio.to_thread(start, "frontend")
@@ -305,7 +305,7 @@ async def test_in_another_pid_namespace_nothing_is_proven_without_a_lock_file(
     assert await next_event(registry) == Gone(record, "not published again")
 
 
-async def test_hostile_files_are_told_by_kind_and_hinder_nobody(
+async def test_hostile_files_are_reported_by_kind_and_stop_no_hub(
     directory: Path, registry: Registry, start: StartOwner, caplog: pytest.LogCaptureFixture
 ) -> None:
     owner = await asyncio.to_thread(start, "frontend")
@@ -396,7 +396,7 @@ async def test_what_can_not_be_removed_is_told_and_never_listed(directory: Path,
 
 @needs_root
 @pytest.mark.parametrize("options", ["size=16k,mode=0700", "nr_inodes=5,mode=0700"])
-async def test_a_directory_with_no_room_for_a_record_is_told_as_long_as_there_is_none(
+async def test_a_directory_without_space_for_a_record_is_reported_until_there_is_some(
     directory: Path, options: str
 ) -> None:
     with mounted(directory / "small", options) as place:

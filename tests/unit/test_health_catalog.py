@@ -102,14 +102,14 @@ def test_a_cause_that_leaves_out_an_instance_does_not_explain_what_is_about_it_t
 
 
 @pytest.mark.parametrize("code", ["link_gone", "link_impostor", "link_stopped"])
-def test_what_is_known_for_certain_is_told_whatever_else_is_wrong(code: str) -> None:
+def test_what_is_known_for_certain_is_reported_whatever_else_is_wrong(code: str) -> None:
     assert code in codes(seen("cut_off", "web-1", "api-2"), seen("settling"), seen(code, "web-1"))
 
 
 # When, and in which order.
 
 
-def test_what_may_be_a_restart_is_told_once_it_is_none() -> None:
+def test_what_may_be_a_restart_is_reported_once_it_is_none() -> None:
     for code in ("link_gone", "link_retrying", "server_down", "record_missing"):
         due_s = KINDS[code].time_to_visible_s
         assert due_s >= 2
@@ -121,7 +121,7 @@ def test_what_is_hidden_does_not_come_out_because_its_cause_is_not_told_yet() ->
     assert codes(seen("link_gone", "web-1", since_s=0.1), seen("breaker_open", "web-1")) == []
 
 
-def test_what_has_no_known_beginning_is_told_at_once() -> None:
+def test_what_has_no_known_beginning_is_reported_at_once() -> None:
     assert explained(*[seen("link_stopped", "web-1", since_s=None)])[0]["since_s"] is None
     assert codes(seen("link_gone", "web-1", since_s=None)) == ["link_gone"]
 
@@ -183,5 +183,5 @@ def test_five_hundred_links_that_fail_are_one_line() -> None:
     ],
     ids=str,
 )
-def test_what_happened_is_told_in_words_for_people(event: Event, said: str) -> None:
+def test_what_happened_is_reported_in_words_for_people(event: Event, said: str) -> None:
     assert reasons_of(event) == [said]

@@ -88,7 +88,7 @@ def observed(instances: Any) -> list[Observed]:
         (State.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
     ],
 )
-def test_a_link_is_told_by_what_is_known_of_its_cause(state: State, more: dict[str, Any], code: str | None) -> None:
+def test_a_link_is_reported_by_what_is_known_of_its_cause(state: State, more: dict[str, Any], code: str | None) -> None:
     assert [each.code for each in observed(Several(known("web-1", state, **more)))] == ([code] if code else [])
 
 
@@ -108,7 +108,7 @@ def test_while_it_is_dialled_again_the_detail_is_why_that_is_needed() -> None:
     assert [each.detail for each in observed(Several(dialled))] == ["Connection refused"]
 
 
-def test_all_at_once_is_told_with_whom_it_is_about_and_since_when_it_is_all() -> None:
+def test_a_failure_of_all_is_reported_with_its_instances_and_its_age() -> None:
     one, other = known("api-1", State.SUSPECT), known("web-2", State.RETRYING)
     other.link.unready_s = 2.0
     ended = known("old-3", State.GONE, reason="process died")
@@ -116,12 +116,12 @@ def test_all_at_once_is_told_with_whom_it_is_about_and_since_when_it_is_all() ->
     assert (cut_off.code, cut_off.instances, cut_off.since_s) == ("cut_off", ("api-1", "web-2"), 2.0)
 
 
-def test_an_open_breaker_is_told_beside_its_cause() -> None:
+def test_an_open_breaker_is_reported_beside_its_cause() -> None:
     broken = known("web-1", State.SUSPECT, breaker="half-open")
     assert {each.code for each in observed(Several(broken))} == {"breaker_open", "link_suspect"}
 
 
-async def test_places_are_told_when_the_next_call_is_refused() -> None:
+async def test_places_are_reported_when_the_next_call_is_refused() -> None:
     pool = Pool(Limits(queued_per_instance=1, in_flight_per_instance=1, parked=1))
     connections = Connections(pool, "web-1", FakeDialler(), lambda: None)
     assert User(connections).lease.acquire_slot()

@@ -163,7 +163,7 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "foreign_owner"
 
 
-def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_as_such(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_bounded(tmp_path / "record.json", 100)
 
@@ -201,7 +201,7 @@ def test_what_is_not_a_directory_of_ours_is_refused_with_the_reason(tmp_path: Pa
 
 
 @needs_root
-def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "instances"
     path.mkdir(mode=0o700)
     os.chown(path, 65534, 65534)

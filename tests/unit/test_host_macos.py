@@ -73,7 +73,7 @@ def test_a_table_that_grows_for_ever_is_an_error_and_no_endless_loop() -> None:
     assert caught.value.errno == errno.ENOMEM
 
 
-def test_arguments_and_environment_are_told_apart_and_what_the_kernel_adds_is_left_out() -> None:
+def test_arguments_and_environment_are_distinguished_and_what_the_kernel_adds_is_left_out() -> None:
     process = Process(PID, arguments=["node", "", "BRUMMER_RUN=no"], environment=["A=1", "BRUMMER_RUN=g/web-1"])
     assert split_arguments(process.procargs()) == (
         [b"node", b"", b"BRUMMER_RUN=no"],
@@ -171,7 +171,7 @@ def test_cpu_time_is_counted_in_ticks_of_ten_milliseconds_on_every_processor() -
     assert mac.status(PID + 1) is None
 
 
-def test_memory_is_told_where_the_system_does() -> None:
+def test_memory_is_reported_if_the_system_reports_it() -> None:
     _, mac = mac_with(Process(PID, resident_bytes=12_345_678))
     assert mac.resident_bytes(PID) == 12_345_678
     assert mac.resident_bytes(PID + 1) is None
@@ -215,7 +215,7 @@ def test_the_exit_of_a_child_is_read_once_it_can_be_waited_for(how: tuple[int, i
 
 
 @pytest.mark.parametrize("machine", ["arm64", "x86_64"])
-def test_the_name_of_a_file_system_is_told(tmp_path: Path, machine: str) -> None:
+def test_the_name_of_a_file_system_is_reported(tmp_path: Path, machine: str) -> None:
     fake = FakeLibrary()
     fake.filesystem = "AppleVirtIOFS"
     assert Library(fake, machine).filesystem_name(tmp_path) == "AppleVirtIOFS"
@@ -277,7 +277,7 @@ class Heard:
         self.news.set()
 
 
-async def test_changes_and_the_end_of_a_directory_are_told(tmp_path: Path) -> None:
+async def test_changes_and_the_end_of_a_directory_are_reported(tmp_path: Path) -> None:
     place = tmp_path / "instances"
     place.mkdir()
     idle, heard = asyncio.Event(), Heard()

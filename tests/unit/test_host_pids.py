@@ -65,7 +65,7 @@ def test_we_are_who_we_are() -> None:
     assert identify(os.getpid()) == own_identity()
 
 
-def test_a_forked_child_is_somebody_else() -> None:
+def test_a_forked_child_is_another_process() -> None:
     own = own_identity()
     child = os.fork()
     if child == 0:
@@ -169,7 +169,7 @@ async def watch(identity: ProcessIdentity, death: Death) -> ExitWatch:
     return watch_exit(asyncio.get_running_loop(), identity, death)
 
 
-async def test_a_death_is_told_once_though_nobody_waits_for_the_body(start: Start) -> None:
+async def test_a_death_is_reported_once_though_no_process_reaps_it(start: Start) -> None:
     process, death = start(), Death()
     watching = await watch(identity_of(process), death)
     assert watching.kind in ("pidfd", "kqueue")
@@ -181,7 +181,7 @@ async def test_a_death_is_told_once_though_nobody_waits_for_the_body(start: Star
     assert death.count == 1
 
 
-async def test_the_death_of_one_that_is_dead_already_is_told_too(start: Start) -> None:
+async def test_the_death_of_one_that_is_dead_already_is_reported_too(start: Start) -> None:
     process, death = start(), Death()
     identity = identity_of(process)
     make_zombie(process)

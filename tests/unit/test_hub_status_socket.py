@@ -226,7 +226,7 @@ def test_a_stopped_hub_whose_queue_is_full_is_not_dead(directory: Path) -> None:
 
 
 @AS_ROOT
-def test_a_socket_of_somebody_else_is_neither_asked_nor_removed(directory: Path) -> None:
+def test_a_socket_of_another_user_is_neither_asked_nor_removed(directory: Path) -> None:
     path = directory / "hub-1.sock"
     left_by_the_dead(path)
     os.chown(path, 54321, 54321)
@@ -332,7 +332,7 @@ async def test_who_removes_the_directory_file_by_file_is_not_in_a_race_with_us(p
     assert not path.exists()
 
 
-async def test_a_directory_that_cannot_be_used_is_told_of_once(
+async def test_a_directory_that_cannot_be_used_is_reported_once(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     place = directory / "instances"
@@ -350,7 +350,7 @@ async def test_a_directory_that_cannot_be_used_is_told_of_once(
     assert [(level, "status socket" in message) for level, message in said(caplog)] == [(logging.WARNING, True)]
 
 
-async def test_a_read_only_disk_is_told_of(
+async def test_a_read_only_disk_is_reported(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

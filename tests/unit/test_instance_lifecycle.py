@@ -380,7 +380,7 @@ async def test_a_dependency_that_is_stopped_is_not_waited_for_any_longer(world: 
 
 @pytest.mark.promise("dependencies")
 @pytest.mark.parametrize("needs", ["web", "nothing"])
-async def test_a_cycle_and_an_unknown_name_are_told_and_nothing_hangs(world: World, needs: str) -> None:
+async def test_a_cycle_and_an_unknown_name_are_reported_and_nothing_hangs(world: World, needs: str) -> None:
     world.script("web", SLEEP, needs)
     run = await world.reached(await world.start("web"), "ready")
     assert (run.state, isinstance(run.start_error, DependencyFailed)) == ("failed", True)
@@ -459,7 +459,7 @@ async def test_an_invalid_expression_for_readiness_is_an_error_and_starts_nothin
 
 
 @LINUX
-async def test_a_taken_port_is_named_with_its_owner_and_makes_nobody_ready(world: World) -> None:
+async def test_a_taken_port_is_named_with_its_owner_and_makes_no_script_ready(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         world.script("web", python("import time; print('up', flush=True); time.sleep(600)"), ready=Ready(port=port))
@@ -472,7 +472,9 @@ async def test_a_taken_port_is_named_with_its_owner_and_makes_nobody_ready(world
 
 @pytest.mark.promise("readiness-is-proof")
 @LINUX
-async def test_a_url_that_somebody_else_answers_makes_nobody_ready_before_it_has_changed_hands(world: World) -> None:
+async def test_a_url_that_another_process_answers_makes_no_script_ready_before_it_has_changed_hands(
+    world: World,
+) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.0 204 No Content\r\n\r\n")
@@ -678,7 +680,7 @@ async def test_it_is_stopped_by_the_signal_that_it_named(world: World) -> None:
     assert (run.state, run.status().exit_code, world.manager.last_lines(run, 1)) == ("stopped", 0, ["bye"])
 
 
-async def test_one_that_does_not_listen_is_killed_in_its_time_and_that_is_told(world: World) -> None:
+async def test_one_that_does_not_listen_is_killed_in_its_time_and_that_is_reported(world: World) -> None:
     world.script("web", "trap '' TERM; echo up; while :; do sleep 0.01; done", stop_timeout_s=0.1)
     run = await world.start("web")
     while not world.manager.last_lines(run, 1):
@@ -713,7 +715,7 @@ async def test_the_reason_says_how_it_ended(world: World, command: str, reason: 
 
 
 @pytest.mark.promise("how-it-ended")
-async def test_a_kill_from_outside_is_not_claimed(world: World) -> None:
+async def test_a_kill_by_another_program_is_not_claimed(world: World) -> None:
     world.script("web", SLEEP)
     run = await world.start("web")
     os.kill(run.pid or 0, signal.SIGKILL)

@@ -83,7 +83,7 @@ async def test_a_script_runs_to_its_end_and_its_facts_stay(manager: Manager) -> 
     ("command", "state", "exit_code", "signal_name"),
     [("exit 0", "exited", 0, None), ("exit 1", "failed", 1, None), ("kill -9 $$", "failed", None, "SIGKILL")],
 )
-async def test_how_it_ended_is_told_truthfully(
+async def test_how_it_ended_is_reported_truthfully(
     manager: Manager, command: str, state: str, exit_code: int | None, signal_name: str | None
 ) -> None:
     status = (await ran(manager, command)).status()
@@ -185,13 +185,13 @@ async def test_what_an_error_has_told_is_not_told_again_by_the_failure(manager: 
     assert (change["first_error"], change["last_lines"]) == ("ValueError: no table", ["on my way"])
 
 
-async def test_a_short_last_line_is_told_whatever_the_reason_is(manager: Manager) -> None:
+async def test_a_short_last_line_is_reported_whatever_the_reason_is(manager: Manager) -> None:
     await ran(manager, "echo command; exit 127")
     change = last_change(manager)
     assert (change["reason"], change["last_lines"]) == ("exit 127: command not found", ["command"])
 
 
-async def test_why_a_start_failed_is_told_once(manager: Manager) -> None:
+async def test_why_a_start_failed_is_reported_once(manager: Manager) -> None:
     with pytest.raises(ScriptFailedToStart):
         await manager.ensure(Script("web", ["no-such-program"], "test", "/"))
     assert last_change(manager)["last_lines"] is msgspec.UNSET
@@ -221,7 +221,7 @@ async def test_a_url_on_which_nobody_listens_makes_nothing_ready(manager: Manage
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="platform: who listens is looked up in /proc")
-async def test_a_url_on_which_somebody_else_listened_before_makes_nothing_ready_and_he_is_named(
+async def test_a_url_on_which_another_process_listened_before_makes_nothing_ready_and_that_process_is_named(
     manager: Manager,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as stranger:
@@ -255,7 +255,7 @@ async def test_output_that_can_not_be_understood_hides_nothing_that_comes_later(
     assert (errors.first, errors.last, errors.where) == ("Error: even", "Error: even", None)
 
 
-async def test_a_url_is_told_once_and_urls_elsewhere_are_not_its_own(manager: Manager) -> None:
+async def test_a_url_is_reported_once_and_urls_elsewhere_are_not_its_own(manager: Manager) -> None:
     run = await ran(manager, "echo http://localhost:9/ http://localhost:9 https://example.com; echo http://0.0.0.0:9")
     assert run.urls == ["http://localhost:9"]
     assert kinds(manager) == ["started", "url", "exited"]

@@ -795,7 +795,7 @@ async def test_an_error_in_the_output_is_a_change_and_the_failure_names_it(agent
     assert error["first_n"] == line["n"]
 
 
-async def test_an_error_of_a_process_that_lives_on_is_told_too(agent: Agent) -> None:
+async def test_an_error_of_a_process_that_lives_on_is_reported_too(agent: Agent) -> None:
     (agent.directory / "Procfile").write_text("on: echo 'ERROR no route'; echo '1 failed, 2 passed in 3s'; sleep 600\n")
     waiting = asyncio.create_task(agent.manager.changes.until(lambda: "error" in kinds(agent), WITHIN_S))
     await agent.call("scripts_run", name="on", wait="none")

@@ -72,7 +72,7 @@ async def test_a_call_to_a_silent_instance_ends_by_its_deadline_and_says_what_th
 
 
 @pytest.mark.promise("no-false-accusation")
-async def test_late_timers_of_our_own_accuse_nobody() -> None:
+async def test_late_timers_of_our_own_accuse_no_instance() -> None:
     async with Frozen() as instance, running(instance.target, health=impatient()) as link:
         await link.call(tool_call())
         instance.going.clear()

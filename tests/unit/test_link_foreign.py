@@ -145,7 +145,7 @@ async def test_the_version_that_the_server_chose_is_spoken(version: str) -> None
         )
 
 
-async def test_a_version_that_nobody_knows_is_refused_and_told() -> None:
+async def test_an_unknown_version_is_refused_and_reported() -> None:
     async with Legacy(version="2031-01-01\r\nx: y") as server, running(server.target) as link:
         await reached(link, State.RETRYING)
         assert isinstance(link.last_error, NoResult)

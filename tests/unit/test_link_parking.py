@@ -43,7 +43,7 @@ def test_released_calls_continue_in_the_order_of_their_arrival() -> None:
     assert told == ["a", "b", "c"]
 
 
-def test_a_waiter_that_is_removed_is_not_told_and_one_that_waits_again_is_told_once_each_time() -> None:
+def test_a_removed_waiter_is_not_called_and_one_that_waits_again_is_called_once_each_time() -> None:
     parking, told = Parking(), list[str]()
     parking.remove(Waiter(parking, "removed", told))
     Waiter(parking, "again", told, waits_again=True)

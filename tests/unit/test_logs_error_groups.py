@@ -98,7 +98,7 @@ EXPECTED = {
 
 @pytest.mark.promise("errors-are-recognised")
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_errors_of_a_tool_are_told_with_title_and_place(name: str) -> None:
+def test_the_errors_of_a_tool_are_reported_with_title_and_place(name: str) -> None:
     assert Reader().read(getattr(printed, name)).settled() == EXPECTED[name]
 
 
@@ -135,7 +135,7 @@ def test_a_stack_trace_is_kept_whole(name: str, first: str, last: str) -> None:
     assert not reader.printed.owns(reader.lines[-1].n)
 
 
-def test_a_long_trace_is_told_in_few_lines_that_say_what_is_left_out() -> None:
+def test_a_long_trace_is_reported_in_few_lines_that_say_what_is_left_out() -> None:
     reader = Reader().read(printed.PYTHON)
     reader.settled()
     [group] = reader.news
@@ -182,7 +182,7 @@ def test_the_first_error_is_the_cause_and_not_what_follows_from_it() -> None:
     assert reader.printed.first.where == "main.c:4"
 
 
-def test_what_only_tells_of_another_error_is_told_where_it_is_alone() -> None:
+def test_a_line_about_another_error_is_reported_only_if_it_is_alone() -> None:
     assert Reader().read("npm ERR! code 1\nnpm ERR! path /app\n").settled() == [("npm ERR! code 1", None)]
     after = Reader().read(printed.TSC).read("npm ERR! code 1\n")
     assert after.settled() == EXPECTED["TSC"]
@@ -245,7 +245,7 @@ def test_an_endless_trace_is_bounded() -> None:
         ("NODE", None),
     ],
 )
-def test_how_a_test_run_or_a_build_went_is_told(name: str, summary: str | None) -> None:
+def test_how_a_test_run_or_a_build_went_is_reported(name: str, summary: str | None) -> None:
     found = Reader().read(getattr(printed, name)).printed.summary
     assert found == summary or (found and summary and found.startswith(summary))
 

@@ -418,7 +418,7 @@ def test_a_run_that_nobody_saw_end_is_lost_once_its_instance_is_gone(tmp_path: P
     assert caught.value.context["processes"] == ["dev-1"]
 
 
-def test_runs_of_earlier_generations_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+def test_runs_of_earlier_generations_are_distinguished_by_their_ids(tmp_path: Path) -> None:
     written(tmp_path, 1, [line(1, "before")], facts(exit_code=3, status="failed", ended_at="then"), "earlier-one")
     for path in files_of(tmp_path):
         os.utime(path, (1, 1))

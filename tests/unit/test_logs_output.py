@@ -220,7 +220,7 @@ def test_several_floods_share_alike() -> None:
     assert [len(read(output, process=name).entries) for name in "abc"] == [30, 30, 30]
 
 
-def test_lines_of_all_come_in_their_order_and_what_is_gone_is_told_by_process() -> None:
+def test_lines_of_all_come_in_their_order_and_what_is_gone_is_reported_by_process() -> None:
     output = noisy_and_quiet()
     page = read(output, "gen.0.0", limit=1000)
     assert numbers(page) == sorted(numbers(page))
@@ -228,7 +228,7 @@ def test_lines_of_all_come_in_their_order_and_what_is_gone_is_told_by_process() 
     assert numbers(read(output, limit=5)) == [1996, 1997, 1998, 1999, 2000]
 
 
-def test_of_one_process_only_its_own_losses_are_told() -> None:
+def test_of_one_process_only_its_own_losses_are_reported() -> None:
     output = noisy_and_quiet()
     assert (read(output, "gen.50.0", process="quiet").dropped, read(output, process="quiet").dropped) == (0, 0)
     page = read(output, "gen.1800.0", process="noisy")

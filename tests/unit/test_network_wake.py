@@ -77,7 +77,7 @@ durations = st.floats(0.0, 1e6)
 
 @pytest.mark.promise("sleep-is-told-from-pause")
 @given(st.lists(st.tuples(durations, durations, st.floats(-1e6, 1e6), st.floats(0.0, 100.0)), max_size=20))
-def test_every_sleep_is_told_with_its_length_and_nothing_else_is_called_one(
+def test_every_sleep_is_reported_with_its_length_and_nothing_else_is_called_one(
     steps: list[tuple[float, float, float, float]],
 ) -> None:
     detector, now = WakeDetector(START), START

@@ -293,7 +293,7 @@ async def test_a_waiter_that_has_ended_leaves_its_connection_to_the_next() -> No
     assert (pool.in_use, pool.wanted) == ([0, 0, 0], False)
 
 
-async def test_a_dial_that_fails_is_told_to_one_waiter_and_the_next_is_dialled_for() -> None:
+async def test_a_dial_that_fails_is_reported_to_one_waiter_and_the_next_is_dialled_for() -> None:
     pool = Pool(Limits(connections=2))
     peer = Peer(pool)
     first, second = peer.user(), peer.user()

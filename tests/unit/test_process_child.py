@@ -87,7 +87,7 @@ async def living(group: int) -> list[int]:
     return await asyncio.to_thread(members, group)
 
 
-async def test_what_it_prints_on_both_streams_arrives_and_its_exit_code_is_told() -> None:
+async def test_what_it_prints_on_both_streams_arrives_and_its_exit_code_is_reported() -> None:
     started = Started("echo out; echo err >&2; exit 7")
     assert await started.exit() == Exit(7, None, asked=False, output_complete=True)
     assert started.printed == {"stdout": b"out\n", "stderr": b"err\n"}
@@ -106,7 +106,7 @@ async def test_more_than_a_pipe_holds_arrives_too() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGRTMIN])
-async def test_a_death_by_signal_is_told_by_its_name(number: signal.Signals) -> None:
+async def test_a_death_by_signal_is_reported_by_its_name(number: signal.Signals) -> None:
     started = Started(f"kill -{int(number)} $$")
     assert await started.exit() == Exit(None, number.name, asked=False, output_complete=True)
 
@@ -300,7 +300,7 @@ async def test_an_abandoned_child_leaves_nothing_of_ours_open() -> None:
     await started.child.abandon()  # reaps it
 
 
-async def test_a_missing_program_is_told_by_name(tmp_path: Path) -> None:
+async def test_a_missing_program_is_reported_by_name(tmp_path: Path) -> None:
     with pytest.raises(ScriptFailedToStart) as caught:
         Started(["no-such-program", "run"], tmp_path)
     context = caught.value.context
@@ -308,14 +308,14 @@ async def test_a_missing_program_is_told_by_name(tmp_path: Path) -> None:
     assert "no-such-program" in caught.value.message
 
 
-async def test_a_missing_directory_is_told_by_name(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_reported_by_name(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(ScriptFailedToStart) as caught:
         Started(["true"], missing)
     assert str(missing) in caught.value.message
 
 
-async def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_is_no_program_is_reported(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("text")
     program.chmod(stat.S_IRWXU)
@@ -324,7 +324,7 @@ async def test_a_file_that_is_no_program_is_told(tmp_path: Path) -> None:
     assert caught.value.context["errno"] == "ENOEXEC"
 
 
-async def test_a_command_with_a_nul_byte_is_told(tmp_path: Path) -> None:
+async def test_a_command_with_a_nul_byte_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ScriptFailedToStart) as caught:
         Started(["echo", "a\0b"], tmp_path)
     assert caught.value.context["errno"] is None
@@ -534,7 +534,7 @@ async def test_a_flood_is_read_in_full_from_the_moment_at_which_a_follower_needs
     await flood.child.stop()
 
 
-async def test_the_last_lines_of_a_flood_are_shown_at_intervals_and_its_end_is_told(
+async def test_the_last_lines_of_a_flood_are_shown_at_intervals_and_its_end_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: asyncio.Queue[str] = asyncio.Queue()

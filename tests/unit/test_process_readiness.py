@@ -96,7 +96,7 @@ async def waiting(watch: Readiness) -> AsyncIterator[asyncio.Task[set[int]]]:
         await asyncio.wait([task])
 
 
-async def test_a_script_whose_process_listens_is_ready_and_its_ports_are_told(machine: Machine) -> None:
+async def test_a_script_whose_process_listens_is_ready_and_its_ports_are_known(machine: Machine) -> None:
     machine.own_ports = {5173, 5174}
     async with waiting(machine.readiness()) as ready:
         assert await ready == {5173, 5174}

@@ -32,7 +32,7 @@ def suspicions(link: Link) -> list[str]:
 
 @pytest.mark.promise("a-warm-connection")
 @pytest.mark.parametrize("seconds", [0.5, 30.0, 86_400.0])
-def test_a_sleep_accuses_nobody_and_dials_nothing_anew(seconds: float) -> None:
+def test_a_sleep_accuses_no_instance_and_dials_nothing_anew(seconds: float) -> None:
     async def main() -> None:
         async with world(3, seed=1) as here:
             ports = [link.connections.oldest.local_port for link in here.links() if link.connections.oldest]
@@ -159,7 +159,7 @@ def test_a_wake_leaves_an_open_breaker_alone() -> None:
     in_virtual_time(main())
 
 
-def test_a_wake_makes_nobody_ready_who_has_not_answered() -> None:
+def test_a_wake_makes_no_link_ready_that_has_not_answered() -> None:
     async def main() -> None:
         async with world(2, seed=11) as here:
             hung, link = here.projects[0], here.links()[0]

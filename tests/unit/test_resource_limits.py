@@ -46,7 +46,7 @@ def test_what_was_skipped_is_no_fault() -> None:
     assert all_held([Finding("max_parked", 8, "held"), Finding("open_files", 8, "skipped", "why")])
 
 
-def test_a_smaller_value_than_the_one_set_is_told() -> None:
+def test_a_smaller_value_than_the_one_set_is_reported() -> None:
     assert judged("max_parked", 9, HELD).was_scaled_down
     assert not judged("max_parked", 8, HELD).was_scaled_down
 
@@ -75,7 +75,7 @@ def test_the_table_shows_each_limit_and_says_which_value_was_tested(capsys: pyte
     assert rows[1][-3:] == ["DID", "NOT", "HOLD"]
 
 
-def test_answers_are_told_apart_by_their_code() -> None:
+def test_answers_are_distinguished_by_their_code() -> None:
     assert of_result(structured({"n": 1})).decoded() == {"n": 1}
     assert of_result(b'{"content":[],"isError":false}').code == OK
     assert of_result(failed(TooLarge("too much"))).code == "too_large"

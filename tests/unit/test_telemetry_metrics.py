@@ -147,7 +147,7 @@ async def test_tools_that_are_not_frozen_share_one_label(counting: Counting) -> 
     assert told["brummer_call_duration_seconds{tool=other}"] == 2
 
 
-async def test_instances_that_nobody_knows_are_forgotten(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_instances_are_forgotten(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_metrics, "INSTANCES_LIMIT", 10)
     for number in range(100):
         counting.ends(f"shop{number}", "ok")
@@ -194,7 +194,7 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert (counts["0.01"], counts["0.025"], counts["+Inf"]) == (0.0, 1.0, 1.0)
 
 
-def test_several_processes_are_told_apart_by_one_more_label() -> None:
+def test_several_processes_are_distinguished_by_one_more_label() -> None:
     one, two = SIZE.family({("a",): 1}), SIZE.family({("a",): 2})
     both = merged((("hub-1", [one]), ("shop", [two])), "source")
     assert [(each.labels, each.samples) for each in both] == [
@@ -299,7 +299,7 @@ def documented(heading: str) -> dict[str, dict[str, Any]]:
         ("Of both, on Linux", PROCESS),
     ],
 )
-def test_what_is_told_is_documented_and_what_is_documented_is_told(heading: str, metrics: Any) -> None:
+def test_what_is_reported_is_documented_and_what_is_documented_is_reported(heading: str, metrics: Any) -> None:
     assert documented(heading) == {each.name: {"kind": each.kind, "labels": list(each.labels)} for each in metrics}
 
 

@@ -137,7 +137,7 @@ def test_the_hub_takes_the_context_from_the_agents_request() -> None:
         ({}, {}),
     ],
 )
-def test_a_malformed_context_costs_nobody_a_call(meta: dict[str, Any], trace: dict[str, str]) -> None:
+def test_a_malformed_context_makes_no_call_fail(meta: dict[str, Any], trace: dict[str, str]) -> None:
     assert msgspec.json.decode(msgspec.json.encode(meta), type=Meta).trace() == trace
 
 

@@ -608,7 +608,7 @@ async def test_a_peer_that_resets_in_the_middle_of_a_stream_does_no_harm() -> No
         await until(lambda: not server.running)
 
 
-async def test_whoever_asks_too_late_whether_the_peer_is_gone_is_told_at_once() -> None:
+async def test_a_late_question_whether_the_peer_is_gone_is_answered_at_once() -> None:
     told = asyncio.Event()
     asked = asyncio.Event()
     gone = asyncio.Event()

@@ -124,7 +124,7 @@ def test_a_response_is_taken_whatever_its_id_because_it_must_not_be_answered(req
     assert not message.is_notification
 
 
-def test_members_that_nobody_knows_are_passed_over() -> None:
+def test_unknown_members_are_ignored() -> None:
     message = decode(b'{"jsonrpc":"2.0","id":1,"method":"m","extra":{"deep":[1]},"trace":null}')
     assert message.is_request
 

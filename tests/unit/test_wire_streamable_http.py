@@ -379,7 +379,7 @@ async def test_notifications_and_responses_are_noted_without_an_answer(message: 
 
 @pytest.mark.parametrize("message", [legacy("ping"), NOTED[0]])
 @pytest.mark.parametrize("version", ["1900-01-01", "2025-11-26", "x", MODERN + ", " + MODERN])
-async def test_a_version_that_nobody_knows_is_refused(message: dict[str, Any], version: str) -> None:
+async def test_an_unknown_version_is_refused(message: dict[str, Any], version: str) -> None:
     async with served() as it:
         answer = await it.client.post(message, mcp_protocol_version=version)
         assert answer.status == 400
