@@ -301,7 +301,7 @@ def test_a_hostile_directory_stops_no_hub_and_no_stranger_is_called(
 
     (ls, ls_s), (ls_json, ls_json_s) = timed(lambda: brum.run("ls")), timed(lambda: brum.run("ls", "--json"))
     assert ls.status == ls_json.status == 0
-    assert instance.id in ls.stdout
+    assert instance.record["directory"] in ls.stdout
     assert {item["instance_id"] for item in json.loads(ls_json.stdout)["instances"]} == set(states)
     for kind in KINDS | OF_OTHERS:
         assert ls.stderr.count(f"({kind})") == 1, ls.stderr

@@ -87,8 +87,9 @@ def test_ls_shows_every_instance_of_a_list_in_several_parts(brum: Brum, instance
     ran = brum("ls")
     assert ran.status == 0
     assert [line.split() for line in ran.out.splitlines()] == [
-        ["INSTANCE", "ID", "STATE", "PID", "MCP", "URL", "DIRECTORY"],
-        *([str(value) for value in each.values()] for each in instances_list),
+        ["PROJECT", "RUNNING", "URL", "DIRECTORY"],
+        ["shop-00000000", "ready", "-", "/shop"],
+        ["api-00000001", "ready", "-", "/api"],
     ]
 
 

@@ -60,7 +60,12 @@ COMMANDS: Final = (
     Command(
         "wait", "SCRIPT [CONDITION]", "wait until a script is ready, has ended, has printed a line, or a port answers"
     ),
-    Command("ls", "", "list the instances on this machine", {"list": "ls"}),
+    Command(
+        "ls",
+        "",
+        "list the projects with an instance: what runs there, and what has failed",
+        {"list": "ls"},
+    ),
     Command("status", "", "show the state of the running hubs: problems, links, and recent events"),
     Command("metrics", "", "print the metrics of the running hubs and instances"),
     Command("call", "INSTANCE TOOL [JSON]", "call one tool of one instance, and print its structured result"),

@@ -19,6 +19,8 @@ from brummer.settings.units import span
 ENDED: Final = frozenset({"stopped", "exited", "failed", "crash-looping", "lost"})
 """Final states. ``lost``: it ran when its instance was killed, according to the black box."""
 
+FAILED: Final = frozenset({"failed", "crash-looping"})
+
 NOTHING: Final = "-"
 ERROR_COLUMNS: Final = 100
 
@@ -67,7 +69,7 @@ class Process(msgspec.Struct):
 
     @property
     def has_failed(self) -> bool:
-        return self.status in {"failed", "crash-looping"}
+        return self.status in FAILED
 
     @property
     def has_ended_badly(self) -> bool:

@@ -2,15 +2,17 @@
 
 import argparse
 import os
+import sys
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from brummer.cli import options
+from brummer.cli.instance_table import lines_of, summaries_of
 from brummer.cli.interrupts import until_interrupted
 from brummer.cli.messages import print_json
 from brummer.cli.own_hub import tool_result, with_hub
 from brummer.cli.project import whole_list
-from brummer.cli.table import print_table
 from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
@@ -18,8 +20,13 @@ from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.hub.service import Hub
 
-DETAILS: Final = "The state is that of a link of a hub, which this command runs for a moment."
-COLUMNS: Final = ("instance_id", "state", "pid", "mcp_url", "directory")
+DETAILS: Final = (
+    "It shows how many scripts run in each project, which have failed, and the URL of the application; --json has more."
+    " In a terminal the table has its width."
+)
+
+USUAL_COLUMNS: Final = 80
+"""Of a terminal that does not say how wide it is."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +43,20 @@ def run(chosen: argparse.Namespace) -> int:
         if chosen.json:
             print_json({"instances": instances})
         elif instances:
-            header = [name.upper().replace("_", " ") for name in COLUMNS]
-            print_table([header, *([str(each[name]) for name in COLUMNS] for each in instances)])
+            shown = summaries_of({"instances": instances})
+            print("\n".join(lines_of(shown, str(Path.home()), _columns(), options.paint(chosen))))
         else:
             print("no instance is running; start one with `brum` in a project directory")
         return 0
 
     return with_hub(show)
+
+
+def _columns() -> int | None:
+    """Of the terminal; None for another reader, who gets whole cells."""
+    if not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL_COLUMNS
 
 
 async def _watch(*, as_json: bool) -> int:
