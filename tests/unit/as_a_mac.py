@@ -174,6 +174,7 @@ def a_hub_is_found_under_a_long_path(directory: Path) -> None:
 
 
 def places_do_not_depend_on_the_environment() -> None:
+    from brummer.cli.commands import mcp_config
     from brummer.discovery.directory import black_box_directory, instances_directory, log_directory
     from brummer.discovery.record import instance_id_for
 
@@ -182,6 +183,7 @@ def places_do_not_depend_on_the_environment() -> None:
         assert "Application Support" in str(find({}))
     assert instances_directory({}) != log_directory({})
     assert instance_id_for(Path("/usr/bin"))
+    assert "Library/Application Support" in mcp_config.text("claude-desktop")
 
 
 def settings_of_an_agent_are_in_its_library() -> None:
