@@ -497,6 +497,9 @@ class Started:
     def last_words(self) -> str:
         return self.words
 
+    def last_lines(self, count: int) -> list[str]:
+        return [self.words][:count]
+
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, project: Path, owner: Owner) -> list[Started]:
@@ -504,7 +507,7 @@ def started(monkeypatch: pytest.MonkeyPatch, project: Path, owner: Owner) -> lis
     (project / "Procfile").write_text("job: true\n")
     found: list[Started] = []
 
-    def start(directory: Path, name: str | None) -> Started:
+    def start(directory: Path, name: str | None, **_: object) -> Started:
         found.append(Started(directory, name, owner.process.pid))
         return found[-1]
 

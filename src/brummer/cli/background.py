@@ -6,7 +6,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,9 @@ LOG_LIMIT_BYTES: Final = 1 << 20
 
 TAIL_BYTES: Final = 4096
 
+
+LINES_SHOWN: Final = 10
+"""Of the log of an instance that did not start."""
 
 NOTICE_S: Final = 2.0
 """After this the command says what it waits for."""
@@ -51,7 +55,15 @@ class NotStarted(BrummerError):
 class Background:
     """A started instance. Blocks for disk access: use it in a thread."""
 
-    def __init__(self, project: Path, name: str | None) -> None:
+    def __init__(
+        self,
+        project: Path,
+        name: str | None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        autostart: bool = True,
+    ) -> None:
+        """``environment``: None: ours. ``autostart``: whether scripts start that do so by themselves."""
         self.log = _log_path(instance_id_for(project, name))
         log = _opened(self.log)
         try:
@@ -59,8 +71,9 @@ class Background:
             # -P: a file of the project must not replace a module of Brummer.
             command = [sys.executable, "-P", "-m", "brummer", "--no-tui", "-d", str(project)]
             self._process = subprocess.Popen(
-                [*command, *(["--name", name] if name else [])],
+                [*command, *(["--name", name] if name else []), *([] if autostart else ["--no-autostart"])],
                 cwd=project,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the output of the scripts, which the instance keeps
                 stderr=log,
@@ -86,18 +99,37 @@ class Background:
 
     def last_words(self) -> str:
         """The last line of its log; empty without one."""
+        return next(iter(self.last_lines(1)), "").removeprefix("brum: ")
+
+    def last_lines(self, count: int) -> list[str]:
+        """The last lines of its log, oldest first."""
         with self.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._begins_at, size - TAIL_BYTES))
             lines = log.read().decode("utf-8", "replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "").removeprefix("brum: ")
+        return [line for line in lines if line.strip()][-count:]
 
 
 async def start_in_background(project: Project, scripts: Sequence[str]) -> None:
-    """Start an instance and wait until it is published. Raises NotStarted, NothingToRun, and NotFound for the name of a
-    script before anything starts.
+    """As `started_in_background`, and say so."""
+    record, started = await started_in_background(project, scripts, say=say)
+    say(f"{record.name} runs in the background ({record.directory}); brum down ends it, its log is {started.log}")
+
+
+async def started_in_background(
+    project: Project,
+    scripts: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+    autostart: bool = True,
+    say: Callable[[str], object] = lambda _: None,
+) -> tuple[Record, Background]:
+    """Start an instance and wait until it is published; if another one is faster, its record is returned. ``say`` what
+    it waits for, if that takes long. Raises NotStarted, NothingToRun, and NotFound for the name of a script before
+    anything starts.
     """
-    directory, started = await asyncio.to_thread(_start, project, scripts)
+    starting = partial(Background, environment=environment, autostart=autostart)
+    directory, started = await asyncio.to_thread(_start, project, scripts, starting)
     loop = asyncio.get_running_loop()
     notice = loop.call_later(NOTICE_S, lambda: say(_waits_for(started)))
     try:
@@ -109,20 +141,24 @@ async def start_in_background(project: Project, scripts: Sequence[str]) -> None:
         notice.cancel()
     if record is None:
         words = await asyncio.to_thread(started.last_words)
-        raise NotStarted(f"the instance ended at once: {words or 'it logged nothing'} (log: {started.log})")
+        lines = await asyncio.to_thread(started.last_lines, LINES_SHOWN)
+        what = f"the instance ended at once: {words or 'it logged nothing'} (log: {started.log})"
+        raise NotStarted(what, last_lines=lines, log=str(started.log))
     if record.pid != started.pid:
         await asyncio.to_thread(started.end)
-    say(f"{record.name} runs in the background ({directory}); brum down ends it, its log is {started.log}")
+    return record, started
 
 
-def _start(project: Project, scripts: Sequence[str]) -> tuple[Path, Background]:
+def _start(
+    project: Project, scripts: Sequence[str], starting: Callable[[Path, str | None], Background]
+) -> tuple[Path, Background]:
     from brummer.instance.scripts import ScriptList
 
     directory = project_directory(project.place)
     listing = ScriptList(directory)
     for script in scripts:
         listing.find(script)
-    return directory, Background(directory, project.name)
+    return directory, starting(directory, project.name)
 
 
 async def _published(project: Project, directory: Path, started: Background) -> Record | None:

@@ -302,6 +302,8 @@ def _hub(answer: Answer) -> Iterator[str]:
 
 def _connected(answer: Answer) -> Iterator[str]:
     yield f"connected to {instance(answer['instance'])}"
+    if started := answer.get("started_instance"):
+        yield f"[it was started in the background for this call; its environment is that {started['environment']}]"
     if not answer["remembered"]:
         yield "not remembered, because this client has no session: pass `instance` in each call"
 

@@ -283,7 +283,8 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         "scripts_run",
         "Make sure that a script runs, and return its process with URLs and readiness; one that runs already is"
-        " returned, not started twice. Use wait=exit for scripts that end, such as builds and tests.",
+        " returned, not started twice. Use wait=exit for scripts that end, and instance=DIRECTORY for a project"
+        " where no instance runs yet.",
         RunScript,
         waits=True,
     ),

@@ -29,6 +29,7 @@ from brummer.discovery.record import Record
 from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.hub.fan_out import GRACE_S, FanOut
+from brummer.hub.finder import STARTS, Finder, with_note
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.peers.instance_entry import InstanceEntry
@@ -71,13 +72,20 @@ class Router:
     The list of tools is the contract's, in its order, and then the local tools that are not in the contract.
     """
 
-    def __init__(self, instances: Instances, local: Sequence[Tool], black_boxes: BlackBoxes | None = None) -> None:
+    def __init__(
+        self,
+        instances: Instances,
+        local: Sequence[Tool],
+        black_boxes: BlackBoxes | None = None,
+        finder: Finder | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.instances = instances
         self._resolver = instances.resolver
         self._memory = instances.memory
         self._black_boxes = black_boxes
         self._local = ToolTable(local)
+        self._finder = finder or Finder(instances)
         self._local_names = {tool.name for tool in local}
         further = [tool.definition for tool in local if tool.name not in BY_NAME]
         self.tools_json = msgspec.json.encode([*(tool.as_hub_tool() for tool in TOOLS), *further])
@@ -143,6 +151,8 @@ class Router:
             roots = call.request.session.roots
         if name is None:
             return await self._in_instance(await self._resolver.default(roots), call, arguments)
+        if call.name in STARTS:
+            return await self._in_named_or_started(name, call, arguments)
         try:
             entry = await self._resolver.named(name)
         except NotFound:
@@ -150,6 +160,17 @@ class Router:
                 return answer
             raise
         return await self._in_instance(entry, call, arguments)
+
+    async def _in_named_or_started(self, name: str, call: ToolCall, arguments: bytes) -> bytes:
+        """The answer says if an instance was started for the call."""
+        entry, started = await self._finder.named(name)
+        if started is None:
+            return await self._in_instance(entry, call, arguments)
+        try:
+            return with_note(await self._in_instance(entry, call, arguments), started)
+        except BrummerError as error:
+            error.context.update(started.note())
+            raise
 
     async def _left_by(self, name: str, tool: str, arguments: bytes) -> bytes | None:
         """The answer from the black box of an instance that is not listed any more; None without one."""

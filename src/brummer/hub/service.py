@@ -34,6 +34,7 @@ from brummer.host.settings_files import read_settings
 from brummer.host.system import System
 from brummer.host.threads import in_thread_if_possible
 from brummer.hub.black_box import BlackBoxes
+from brummer.hub.finder import Finder, Start
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
@@ -81,7 +82,7 @@ class Hub:
         registry: Registry,
         instances: Instances,
         directory: Path,
-        black_boxes: BlackBoxes,
+        finder: Finder,
         supervisor: Supervisor,
         further_tools: Iterable[Tool] = (),
         system: System = REAL,
@@ -98,8 +99,9 @@ class Hub:
         self._status = Status(instances, self.recovery.timeline, clock, directory, system.descriptors)
         self.problems: list[BrummerError] = []
         """Those of the start."""
-        own_tools = hub_tools(instances, self.status)
-        self.router = Router(instances, [*own_tools, *further_tools], black_boxes)
+        self.finder = finder
+        own_tools = hub_tools(instances, self.status, self.finder)
+        self.router = Router(instances, [*own_tools, *further_tools], finder.black_boxes, finder)
         self.server = McpServer(
             self.router, **SERVER_INFO, instructions=INSTRUCTIONS, start_call=self.router.start_call
         )
@@ -151,14 +153,15 @@ async def running_hub(
     flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
     concerns: Concerns = lambda _: True,
+    start: Start | None = None,
 ) -> AsyncIterator[Hub]:
     """A hub that watches and links to those it ``concerns``, and leaves nothing behind when the block ends.
 
-    ``flags``: what the command line sets.
+    ``flags``: what the command line sets. ``start`` starts an instance for an agent.
     """
     chosen = await in_thread_if_possible(read_settings, working_directory, environ, flags)
     is_there = await in_thread_if_possible(working_directory.is_dir)
-    async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns) as hub:
+    async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns, start=start) as hub:
         if not is_there:
             hub.problems.append(WorkingDirectoryGone(working_directory))
         yield hub
@@ -174,6 +177,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     concerns: Concerns = lambda _: True,
     sources: Sources | None = None,
     black_boxes: BlackBoxes | None = None,
+    start: Start | None = None,
 ) -> AsyncIterator[Hub]:
     """As `running_hub`, on this system and with these settings. ``sources``: the sources of its monitor."""
     problems = _problems(chosen)
@@ -196,7 +200,8 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
         instances.add_server(server)
     black_boxes = black_boxes or BlackBoxes(lambda: black_box_directory(environ))
     registry = _registry(environ, system)
-    hub = Hub(registry, instances, working_directory, black_boxes, supervisor, further_tools, system)
+    finder = Finder(instances, black_boxes, start, chosen.start_instances, working_directory)
+    hub = Hub(registry, instances, working_directory, finder, supervisor, further_tools, system)
     hub.problems = problems
     following = supervisor.start("registry", hub.follow_registry)
     try:
@@ -213,6 +218,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
         yield hub
     finally:
         following.cancel()
+        await hub.finder.close()
         await hub.recovery.close()
         await hub.instances.close()
         await supervisor.close()
@@ -249,7 +255,7 @@ async def _observable(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
         yield
 
 
-async def serve_stdio(
+async def serve_stdio(  # noqa: PLR0913 - what a hub is made of
     stdin: int,
     stdout: int,
     early_answer: EarlyAnswer,
@@ -258,10 +264,11 @@ async def serve_stdio(
     *,
     flags: Flags = NO_FLAGS,
     metrics: Port | None = None,
+    start: Start | None = None,
 ) -> int:
     """Serve one client until EOF, a broken pipe, SIGTERM, or the end of the process that started this one."""
     async with (
-        running_hub(environ, working_directory, flags=flags) as hub,
+        running_hub(environ, working_directory, flags=flags, start=start) as hub,
         _observable(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.pool.limits.request_bytes)
@@ -271,7 +278,7 @@ async def serve_stdio(
     return 0
 
 
-async def serve_http(
+async def serve_http(  # noqa: PLR0913 - what a hub is made of
     port: Port,
     environ: Mapping[str, str],
     working_directory: Path,
@@ -280,6 +287,7 @@ async def serve_http(
     flags: Flags = NO_FLAGS,
     further_tools: Iterable[Tool] = (),
     metrics: Port | None = None,
+    start: Start | None = None,
 ) -> int:
     """Serve any number of clients, until SIGTERM or Ctrl-C. Raises NotServed, TokenUnusable.
 
@@ -289,7 +297,7 @@ async def serve_http(
     token = await in_thread_if_possible(port.token)
     ended = asyncio.Event()
     async with (
-        running_hub(environ, working_directory, flags=flags, further_tools=further_tools) as hub,
+        running_hub(environ, working_directory, flags=flags, further_tools=further_tools, start=start) as hub,
         _observable(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))

@@ -8,6 +8,7 @@ from msgspec import to_builtins
 from brummer.contract.tools import BY_NAME, Connect, Listing, NoArguments, renderer
 from brummer.health.status import HubStatus
 from brummer.host.clocks import wall
+from brummer.hub.finder import Finder
 from brummer.hub.script_summaries import script_summaries
 from brummer.link.state import FAILING, State
 from brummer.peers.instance_entry import InstanceEntry
@@ -23,8 +24,9 @@ ASKED: Final = 50
 _FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
 
 
-def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Tool]:
+def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Finder | None = None) -> list[Tool]:
     """Structs become plain objects here, because the texts are made of these."""
+    finder = finder or Finder(instances)
 
     async def instances_list(wanted: Listing, __: ToolCall) -> object:
         from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
@@ -48,13 +50,15 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus]) -> list[Too
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
         await instances.first_scan()
         await instances.settled()
-        entry = await instances.resolver.named(arguments.instance)
+        entry, started = await finder.named(arguments.instance)
         if call.session is not None:
             call.session.chosen = entry.id
+        await entry.link.settled()
         scripts = await script_summaries([entry])
         return {
             "instance": {**to_builtins(entry.summary()), **scripts.get(entry.id, {})},
             "remembered": call.session is not None and call.session.has_lasted,
+            **(started.note() if started else {}),
         }
 
     async def instances_disconnect(_: NoArguments, call: ToolCall) -> object:

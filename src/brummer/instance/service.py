@@ -75,11 +75,13 @@ class Instance:
         """Its metrics, now."""
         return _families(self._counting)
 
-    async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
-        """Start each, and those with autostart; returns the errors: one bad script must not stop the others."""
+    async def start_scripts(self, names: Iterable[str], *, autostart: bool = True) -> list[BrummerError]:
+        """Start each, and with ``autostart`` those that have it set. Returns the errors: one bad script must not
+        stop the others.
+        """
         problems: list[BrummerError] = []
         listing = await asyncio.to_thread(self.scripts.read)
-        automatic = [script.name for script in listing.scripts.values() if script.autostart]
+        automatic = [script.name for script in listing.scripts.values() if script.autostart and autostart]
         for name in dict.fromkeys([*automatic, *names]):
             try:
                 is_known = name in listing.scripts

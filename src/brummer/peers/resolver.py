@@ -22,10 +22,9 @@ class Ambiguous(BrummerError):
 
 
 class NoInstances(BrummerError):
-    """No instance runs."""
+    """No instance runs. Asking again changes nothing: somebody must start one."""
 
     code = "no_instances"
-    transient = True
 
 
 class Resolver:
@@ -65,8 +64,14 @@ class Resolver:
             await self.rescan()
             found = await self._called(name)
         if not found:
+            what = f"no instance is called {shown(name)!r}; instances_list shows all"
+            if os.sep in name:
+                what = (
+                    f"no instance runs in {shown(name)}; scripts_run with this directory as `instance` starts one, or a"
+                    f" person does: brum up -d {shown(name)}"
+                )
             raise NotFound(
-                f"no instance is called {shown(name)!r}; instances_list shows all",
+                what,
                 instances=[entry.choice() for entry in self._all],
             )
         return self._only(found, f"several instances are called {shown(name)!r}; use the id")
@@ -76,7 +81,7 @@ class Resolver:
             return [self._entries[name]]
         found = [entry for entry in self._entries.values() if entry.record.name == name]
         if not found and (os.sep in name or name.startswith(("~", "."))):
-            found = self._holding([await _real(name)])
+            found = self._holding([await real(name)])
         return found
 
     def needs_roots(self) -> bool:
@@ -138,7 +143,7 @@ class Resolver:
             if len(self._places) >= PLACES_LIMIT:
                 self._places.clear()
             path = _path_in(root_uri)
-            self._places[root_uri] = await _real(path) if path else ""
+            self._places[root_uri] = await real(path) if path else ""
         return self._places[root_uri]
 
     def _only(self, found: list[InstanceEntry], otherwise: str) -> InstanceEntry:
@@ -157,7 +162,10 @@ async def _do_nothing() -> None:
 
 
 def _no_instances() -> NoInstances:
-    return NoInstances("no instance is running; start one with `brum` in a project directory", retry_after_s=2.0)
+    return NoInstances(
+        "no instance is running; scripts_run with a project's directory as `instance` starts one, or a person does: "
+        "brum up -d DIRECTORY"
+    )
 
 
 def _path_in(root_uri: str) -> str:
@@ -169,7 +177,7 @@ def _path_in(root_uri: str) -> str:
     return unquote(url.path) if url.scheme == "file" else ""
 
 
-async def _real(path: str) -> str:
+async def real(path: str) -> str:
     """In a thread: a path may lead to a file server that does not answer. Empty for what can be no path."""
     return await in_thread(_resolved, path)
 

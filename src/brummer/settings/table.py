@@ -11,7 +11,7 @@ import msgspec
 from brummer.settings.limits import DEFAULTS, LIMITS, Limits
 from brummer.settings.servers import Server
 from brummer.settings.toml_file import SettingsInvalid
-from brummer.settings.types import ADDRESSES, BOOLEAN, PROJECT, USER, SetBy, Setting, settings_of
+from brummer.settings.types import ADDRESSES, BOOLEAN, PROJECT, USER, SetBy, Setting, one_of, settings_of
 
 FILE_NAME: Final = ".brum.toml"
 SERVERS: Final = "servers"
@@ -53,6 +53,15 @@ class Settings(msgspec.Struct, frozen=True):
         tuple[tuple[str, int], ...],
         Setting("connectivity_endpoints", ADDRESSES, USER, "the machine is online if one of them accepts a connection"),
     ] = ()
+    start_instances: Annotated[
+        Literal["known", "home", "never"],
+        Setting(
+            "start_instances",
+            one_of("known", "home", "never"),
+            USER,
+            "where an agent may have an instance started: where one has run, or the agent was started; below your home",
+        ),
+    ] = "known"
     servers: tuple[Server, ...] = ()
     limits: Limits = DEFAULTS
     origins: Mapping[str, Origin] = {}

@@ -81,6 +81,17 @@ DURATION: Final = Kind("duration", units.seconds, _unchanged, units.seconds_text
 ADDRESSES: Final = Kind("addresses", _addresses, _addresses_from_text, _addresses_shown)
 
 
+def one_of(*words: str) -> Kind:
+    """One of these words."""
+
+    def read(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return str(value)
+
+    return Kind("one of " + ", ".join(words), read, str.strip, str)
+
+
 SetBy = Literal["user", "project"]
 USER: Final = "user"
 PROJECT: Final = "project"

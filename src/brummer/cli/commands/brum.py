@@ -37,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     instance.add_argument(
         "--name", type=options.name, help="run a second instance in the same directory under this name"
     )
+    instance.add_argument("--no-autostart", action="store_true", help="do not start the scripts that have `autostart`")
     instance.add_argument("--no-tui", action="store_true", help="without effect: lines are always printed")
     hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
     hub.add_argument("--http", type=options.address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")

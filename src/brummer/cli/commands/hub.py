@@ -10,6 +10,7 @@ from brummer.cli.ports import port_of, user_token
 from brummer.cli.protocol_stream import take
 from brummer.host import loop
 from brummer.hub import service
+from brummer.hub.finder import Started
 from brummer.settings.table import Flags
 from brummer.wire.http.listening import Port
 
@@ -22,11 +23,22 @@ def run(chosen: argparse.Namespace, flags: Flags) -> int:
     place, metrics = _working_directory(), port_of(chosen.metrics)
     if chosen.http is None:
         stdin, stdout, early_answer = take()
-        hub = service.serve_stdio(stdin, stdout, early_answer, os.environ, place, flags=flags, metrics=metrics)
+        hub = service.serve_stdio(
+            stdin, stdout, early_answer, os.environ, place, flags=flags, metrics=metrics, start=_start
+        )
     else:
         port = Port(chosen.http, user_token)
-        hub = service.serve_http(port, os.environ, place, announce=_announce, flags=flags, metrics=metrics)
+        hub = service.serve_http(
+            port, os.environ, place, announce=_announce, flags=flags, metrics=metrics, start=_start
+        )
     return loop.run(hub)
+
+
+async def _start(place: Path) -> Started:
+    """Loaded when an agent needs it first."""
+    from brummer.cli.agent_start import start_for_agent
+
+    return await start_for_agent(place)
 
 
 def _working_directory() -> Path:

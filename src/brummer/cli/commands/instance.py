@@ -44,7 +44,7 @@ async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer"
         await _announce(instance)
         if problem is not None:
             say_later(problem.message)
-        problems = await instance.start_scripts(chosen.scripts)
+        problems = await instance.start_scripts(chosen.scripts, autostart=not chosen.no_autostart)
         for each in problems:
             say_later(each.message)
         await ended.wait()
