@@ -26,22 +26,27 @@ def taken_by_package(report: dict[str, Any]) -> dict[str, float]:
     return {package: 100 * taken[package] / branches for package, branches in sorted(present.items()) if branches}
 
 
+def floors() -> dict[str, float]:
+    """By package."""
+    found: dict[str, float] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["branch-floors"]
+    return found
+
+
 def verdict(percent: float, floor: float | None) -> str:
     return "" if floor is None or percent >= floor else "BELOW ITS FLOOR"
 
 
 def main() -> int:
     report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    floors = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["branch-floors"]
-    taken = taken_by_package(report)
+    lowest, taken = floors(), taken_by_package(report)
     print(f"{'package':14} {'branches':>8} {'floor':>6}")
     for package, percent in taken.items():
-        floor = floors.get(package)
+        floor = lowest.get(package)
         print(f"{package:14} {percent:6.1f} % {floor or '-':>6} {verdict(percent, floor)}".rstrip())
-    gone = sorted(floors.keys() - taken.keys())
+    gone = sorted(lowest.keys() - taken.keys())
     for package in gone:
         print(f"{package:14} is no package, and has a floor")
-    return 1 if gone or any(verdict(percent, floors.get(package)) for package, percent in taken.items()) else 0
+    return 1 if gone or any(verdict(percent, lowest.get(package)) for package, percent in taken.items()) else 0
 
 
 if __name__ == "__main__":
