@@ -3,17 +3,22 @@
 Tools that can't be had here are programs of the test on PATH, which print how they were called; a test says where.
 """
 
+import contextlib
 import json
 import os
+import pty
 import re
+import select
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from tests.integration.programs import SERVER_PY, Brum, Done
+from tests.integration.programs import BRUM, SERVER_PY, WAIT_S, Brum, Done
 
 SERVER = f"{sys.executable} server.py"
 IDLE = "exec sleep 600"
@@ -46,6 +51,16 @@ class Machine:
     def type(self, *command: str, cwd: Path) -> Done:
         return self.brum.run(*command, cwd=cwd, stdin=b"", **self._settings)
 
+    @contextlib.contextmanager
+    def typing(self, *command: str, cwd: Path) -> Iterator["Terminal"]:
+        """The command on a terminal."""
+        environment = {**self.brum.environment, **self._settings, "TERM": "xterm"}
+        terminal = Terminal([BRUM, *command], cwd, environment)
+        try:
+            yield terminal
+        finally:
+            terminal.end()
+
     def processes(self, cwd: Path) -> dict[str, dict[str, Any]]:
         """By name."""
         return {each["name"]: each for each in json.loads(self.type("ps", "--json", cwd=cwd).stdout)["processes"]}
@@ -54,6 +69,52 @@ class Machine:
         """The script prints this line sooner or later."""
         done = self.type("wait", script, "--log", f"^{line}$", cwd=cwd)
         assert done.status == 0, done.stderr
+
+
+class Terminal:
+    """A command on a terminal."""
+
+    def __init__(self, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]) -> None:
+        self._ours, theirs = pty.openpty()
+        self._program = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=environment, process_group=0
+        )
+        os.close(theirs)
+        self._shown = ""
+
+    def until(self, wanted: str) -> Self:
+        """Wait until it has shown this, after what was waited for before."""
+        while wanted not in self._shown:
+            assert self._more(), f"no {wanted!r} in {self._shown!r}"
+        self._shown = self._shown.partition(wanted)[2]
+        return self
+
+    def write(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def interrupt(self) -> None:
+        self._program.send_signal(signal.SIGINT)
+
+    def rest(self) -> int:
+        """Its exit status."""
+        while self._more():
+            pass
+        return self._program.wait(WAIT_S)
+
+    def end(self) -> None:
+        self._program.kill()
+        self._program.wait(WAIT_S)
+        os.close(self._ours)
+
+    def _more(self) -> bool:
+        if not select.select([self._ours], [], [], WAIT_S)[0]:
+            return False
+        try:
+            found = os.read(self._ours, 65_536)
+        except OSError:  # EIO: no process has the other end any more
+            return False
+        self._shown += found.decode(errors="replace")
+        return bool(found)
 
 
 @pytest.fixture
@@ -173,6 +234,41 @@ def test_the_server_of_a_framework_is_started(
     done = machine.type("up", "--no-wait", cwd=project)
     assert done.status == 0, done.stderr
     machine.says(script, line, project)
+
+
+def test_on_a_terminal_the_user_chooses_and_the_choice_is_remembered_if_wanted(machine: Machine) -> None:
+    """Just is a program of the test."""
+    machine.has("just")
+    project = machine.project({"justfile": "build:\n  x\nserve:\n  x\n", ".brum.toml": "# ours\n"})
+    with machine.typing("up", "--no-wait", cwd=project) as terminal:
+        terminal.until("Start which?").write("nope\n")
+        terminal.until("Start which?").write("2\n")
+        terminal.until("[y/N]").write("y\n")
+        assert terminal.rest() == 0
+    machine.says("serve", "called: just serve", project)
+    assert (project / ".brum.toml").read_text() == "# ours\n\n[scripts.serve]\nautostart = true\n"
+    assert machine.type("down", cwd=project).status == 0
+    again = machine.type("up", "--no-wait", cwd=project)
+    assert (again.status, "serve (with autostart)" in again.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(("keys", "status"), [("\n", 5), ("\x04", 5), ("", 130)], ids=["Enter", "Ctrl-D", "Ctrl-C"])
+def test_on_a_terminal_nothing_is_started_if_the_user_chooses_nothing(machine: Machine, keys: str, status: int) -> None:
+    project = machine.project({"justfile": "build:\n  x\nserve:\n  x\n"})
+    with machine.typing("up", cwd=project) as terminal:
+        terminal.until("Start which?").write(keys)
+        if not keys:
+            terminal.interrupt()
+        assert terminal.rest() == status
+    assert not machine.brum.alive()
+    assert not (project / ".brum.toml").exists()
+
+
+def test_on_a_terminal_a_table_fills_in(machine: Machine) -> None:
+    project = machine.project({"Procfile": f"web: sleep 0.5; {SERVER}\n"})
+    with machine.typing("up", cwd=project) as terminal:
+        terminal.until("does not listen yet").until("\x1b[2A\x1b[J").until("mready")
+        assert terminal.rest() == 0
 
 
 def test_up_returns_while_a_worker_runs_and_fails_only_for_what_has_to_be_ready(machine: Machine) -> None:

@@ -459,6 +459,16 @@ def test_up_lists_the_choices_where_no_rule_decides_and_starts_nothing(
     assert (instance.asked, started) == ([], [])
 
 
+def test_up_tells_a_program_the_choices(brum: Brum, project: Path) -> None:
+    (project / "justfile").write_text("build:\n  x\ntest:\n  x\n")
+    ran = brum("up", "--json", "-d", str(project))
+    told = json.loads(ran.out)["error"]
+    assert (ran.status, told["code"], told["choices"]) == (5, "nothing_chosen", ["build", "test"])
+    (project / "justfile").write_text("")
+    ran = brum("up", "--json", "-d", str(project))
+    assert (ran.status, json.loads(ran.out)["error"]["code"]) == (1, "nothing_to_run")
+
+
 def test_up_shows_no_more_choices_than_fit_on_a_screen(brum: Brum, project: Path) -> None:
     (project / "justfile").write_text("".join(f"task{number}:\n  x\n" for number in range(60)))
     ran = brum("up", "-d", str(project))

@@ -292,10 +292,10 @@ def test_a_table_on_a_terminal_is_replaced_until_the_end(terminal: Terminal) -> 
     table.show([pending])
     assert "pending" in terminal.shown()
     table.show([ready])
-    assert terminal.shown().startswith("\x1b[2A\r\x1b[JNAME")
+    assert terminal.shown().startswith("\x1b[2A\x1b[JNAME")
     table.end([ready])
     last = terminal.shown()
-    assert last.startswith("\x1b[2A\r\x1b[JNAME")
+    assert last.startswith("\x1b[2A\x1b[JNAME")
     assert last.endswith("-\n")
     table.end([ready])
     assert "\x1b" not in terminal.shown(), "the last table stays"
@@ -316,7 +316,7 @@ def test_a_table_that_is_too_long_for_the_terminal_is_shown_once(terminal: Termi
     table.show(processes[:3])
     terminal.shown()
     table.show(processes)
-    assert (terminal.shown(), table.is_live) == ("\x1b[4A\r\x1b[J", False)
+    assert (terminal.shown(), table.is_live) == ("\x1b[4A\x1b[J", False)
     table.end(processes)
     assert terminal.shown().count("\n") == 13
 

@@ -50,7 +50,9 @@ class LiveTable:
 
     def _erase(self) -> None:
         if self._rows:
-            print(f"\x1b[{self._rows}A\r{CLEAR_BELOW}", end="", file=self._stream)
+            self._stream.flush()
+            # Not through the stream: to it, such a sequence could only be a script's.
+            os.write(self._stream.fileno(), f"\x1b[{self._rows}A{CLEAR_BELOW}".encode())
             self._rows = 0
 
     def _lines(self, processes: Sequence[Process], paint: Paint | None = None) -> list[str]:
