@@ -2,6 +2,7 @@
 for.
 """
 
+import io
 import json
 import os
 import pty
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
 
 from brummer.host.ports import is_free
+from brummer.instance.env_files import beside_procfile
 from tests.integration.programs import BRUM, WAIT_S, Brum, within
 
 DUMP_PY = """\
@@ -202,6 +206,18 @@ def test_an_env_file_is_read_as_python_dotenv_reads_it(brum: Brum) -> None:
     assert b"ALONE" not in found
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*"AB_19=='\"\\ \t#$;:/.-x\n\r\x0b\u2028\ufeffé", "export ", "\\n", "\nA=", "\nB="])))
+def test_no_text_beside_a_procfile_is_read_in_another_way_than_honcho_reads_it(parts: list[str]) -> None:
+    honcho = pytest.importorskip("honcho.environ", reason="honcho is missing: run make integration-test")
+    text = io.StringIO("".join(parts), newline=None).read()  # as a file is opened
+    try:
+        expected = honcho.parse(text)
+    except ValueError:  # a quotation without an end: honcho starts nothing
+        reject()
+    assert beside_procfile("".join(parts)).values == expected
+
+
 # The environment of who asks.
 
 
@@ -247,6 +263,7 @@ def test_an_environment_that_is_larger_than_a_request_may_be_is_refused_with_its
     assert "max_request" in done.stderr
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_the_token_of_the_hub_and_the_marks_of_another_run_do_not_cross(brum: Brum) -> None:
     compared = Compared(brum, None, "web")
     marks = {"BRUMMER_HTTP_TOKEN": "t" * 40, "BRUMMER_RUN": "outer/x-1", "BRUMMER_PROCESS": "outer", "MAKELEVEL": "1"}
@@ -257,6 +274,7 @@ def test_the_token_of_the_hub_and_the_marks_of_another_run_do_not_cross(brum: Br
     assert b"BRUMMER_RUN=" in raw
 
 
+@pytest.mark.promise("no-secret-leaks")
 def test_the_environment_is_in_no_file_and_in_no_answer(brum: Brum) -> None:
     secret = "s3cret-" + "v" * 20
     project = brum.project("shop", {"Procfile": "dev: exec sleep 600\n"})

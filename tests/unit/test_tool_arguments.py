@@ -117,6 +117,7 @@ def test_an_unknown_name_is_refused_even_without_a_value(tool: str) -> None:
     for nothing in (None, ""):
         error = refusal(tool, **{**required(tool), "surprise": nothing})
         assert (error.context["argument"], error.context["nearest"]) == ("surprise", None)
+        assert error.context["known"] == list(PROPERTIES[tool])
 
 
 def test_a_text_such_as_null_is_a_text() -> None:

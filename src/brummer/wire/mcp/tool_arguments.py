@@ -52,7 +52,7 @@ class ArgumentDecoder(Generic[T]):
         fields = {field.encode_name: field for field in msgspec.structs.fields(self._kind)}
         for name in given:
             if name not in fields:
-                raise self._unknown(name, list(fields))
+                raise self._unknown(name, [known for known, field in fields.items() if _is_in_the_schema(field)])
         values = {
             fields[name].name: self._value(fields[name], value)
             for name, value in given.items()
@@ -83,3 +83,8 @@ class ArgumentDecoder(Generic[T]):
             nearest=meant,
             known=known,
         )
+
+
+def _is_in_the_schema(field: msgspec.structs.FieldInfo) -> bool:
+    """An argument without a description is not for agents, who must not be told of it."""
+    return any(getattr(meta, "description", None) for meta in getattr(field.type, "__metadata__", ()))
