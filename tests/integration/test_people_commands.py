@@ -168,6 +168,14 @@ def test_lines_are_chosen_and_shown_as_a_person_wants_them(world: World) -> None
     assert (left.status, left.stdout) == (3, "hello from the script\n"), "of what the last run has left, too"
 
 
+def test_a_table_that_fills_in_is_replaced_on_a_terminal(world: World) -> None:
+    assert world.type("up", "dev").status == 0
+    shown = in_a_terminal(world, "restart", "dev")
+    assert re.search(r"\x1b\[\d+A\x1b\[J", shown), "the cursor goes back, and the old table is cleared"
+    assert "\\u00" not in shown, "its own control sequences are not shown as text"
+    assert world.type("down").status == 0
+
+
 @pytest.mark.promise("no-escape-sequences")
 def test_a_terminal_gets_colours_and_nothing_else_from_a_script(world: World) -> None:
     assert world.type("up", "colourful").status == 0

@@ -12,6 +12,7 @@ import msgspec
 
 from brummer.cli.interrupts import until_interrupted
 from brummer.cli.messages import print_json, say
+from brummer.cli.progress import Progress
 from brummer.cli.table import print_table
 from brummer.host import loop
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit
@@ -81,8 +82,6 @@ NOT_TESTED: Final = {} if sys.platform == "linux" else {"open_files": "only Linu
 def run(settings: Settings, *, as_json: bool) -> int:
     """Test all limits with these values; returns the exit status."""
     raise_descriptor_limit(DESCRIPTORS)
-    if sys.stderr.isatty():
-        say("this takes about 20 seconds")
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="brum-limits-") as temporary:
         if loop.run(_run(settings, World(Path(temporary).resolve(), os.environ), findings)):
@@ -103,8 +102,10 @@ async def _run(settings: Settings, world: World, findings: list[Finding]) -> boo
 
 
 async def _test_all(settings: Settings, world: World, findings: list[Finding]) -> None:
-    for test in LIMIT_TESTS:
-        findings += [await _tested(test, settings.value_of(BY_KEY[test.key]), world)]
+    with Progress(sys.stderr, os.environ) as progress:
+        for n, test in enumerate(LIMIT_TESTS, 1):
+            progress.show(f"testing {test.key} ({n} of {len(LIMIT_TESTS)})")
+            findings += [await _tested(test, settings.value_of(BY_KEY[test.key]), world)]
     findings += [Finding(key, settings.value_of(BY_KEY[key]), "skipped", why) for key, why in NOT_TESTED.items()]
 
 
