@@ -177,7 +177,7 @@ def test_in_a_workspace_dev_of_every_package_is_started_or_that_of_the_package_w
     machine.says("dev", f"called: {manager} run dev", package)
 
 
-def test_a_package_of_a_uv_workspace_is_run_by_uv(machine: Machine) -> None:
+def test_the_packages_of_a_uv_workspace_are_run_by_uv(machine: Machine) -> None:
     """Uv is a program of the test."""
     machine.has("uv")
     files = {
@@ -185,6 +185,11 @@ def test_a_package_of_a_uv_workspace_is_run_by_uv(machine: Machine) -> None:
         "packages/api/pyproject.toml": '[project]\nname = "api"\nversion = "1"\n[project.scripts]\ndev = "api:run"\n',
     }
     package = machine.project(files) / "packages" / "api"
+    done = machine.type("up", "--no-wait", cwd=package.parent)
+    assert (done.status, "api:dev (of the packages" in done.stderr) == (0, True)
+    machine.says("api:dev", "called: uv run dev", package)
+    assert machine.type("down", cwd=package).status == 0
+
     assert machine.type("up", "--no-wait", cwd=package).status == 0
     machine.says("dev", "called: uv run dev", package)
 

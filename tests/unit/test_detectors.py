@@ -367,6 +367,29 @@ def test_without_an_environment_python_and_fastapi_are_those_of_the_shell(
     assert project.shown()["fastapi"] == "fastapi dev main.py", "a program that comes is noticed"
 
 
+def test_the_members_of_a_uv_workspace_have_their_scripts_under_their_names(project: Project) -> None:
+    project.write(
+        "pyproject.toml",
+        '[project]\nname = "shop"\n[project.scripts]\nall = "x"\n'
+        '[tool.uv.workspace]\nmembers = ["packages/*"]\nexclude = ["packages/old"]\n',
+    )
+    project.write("packages/api/pyproject.toml", '[project]\nname = "shop-api"\n[project.scripts]\nserve = "a:b"\n')
+    project.write("packages/web/pyproject.toml", '[tool.poe.tasks]\ndev = "x"\n')
+    project.write("packages/old/pyproject.toml", '[project.scripts]\nno = "a:b"\n')
+    project.write("packages/torn/pyproject.toml", "\n[[[")
+    assert project.shown() == {
+        "all": "uv run all",
+        "shop-api:serve": "uv run serve",
+        "packages/web:dev": "uv run poe dev",
+    }
+    script = project.script("shop-api:serve")
+    assert (script.directory, script.source) == (
+        str(project.directory / "packages/api"),
+        "packages/api/pyproject.toml",
+    )
+    assert [(problem.source, problem.line) for problem in project.problems()] == [("packages/torn/pyproject.toml", 2)]
+
+
 def test_a_member_of_a_uv_workspace_has_the_programs_of_the_workspace(tmp_path: Path) -> None:
     root, member = Project(tmp_path), Project(tmp_path / "packages" / "api")
     root.write("pyproject.toml", '[tool.uv.workspace]\nmembers = ["packages/*"]\n')

@@ -112,6 +112,16 @@ CASES: list[tuple[str, dict[str, object], str, Choice | None]] = [
         Choice(("api:dev", "web:dev"), "of the packages of this workspace"),
     ),
     (
+        "dev of every member of a uv workspace",
+        {
+            "pyproject.toml": '[tool.uv.workspace]\nmembers = ["packages/*"]\n',
+            "packages/api/pyproject.toml": '[tool.poe.tasks]\ndev = "x"\n',
+            "packages/web/pyproject.toml": '[project.scripts]\ndev = "x"\n',
+        },
+        "",
+        Choice(("packages/api:dev", "packages/web:dev"), "of the packages of this workspace"),
+    ),
+    (
         "dev of the root before that of packages",
         WORKSPACE | {"package.json": {"workspaces": ["packages/*"], **DEV}},
         "",

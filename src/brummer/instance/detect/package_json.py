@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
 from brummer.instance.detect import BrokenFile, Problem, Script, yaml_outline
 from brummer.instance.detect.decoding import Table, as_table, json_table, strings
+from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import Project
 
 PREFIX = "npm"
@@ -35,25 +34,21 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     package = json_table(text)
     manager = _manager(package, project)
     yield from _scripts(package, manager, source, project.directory)
-    labels: set[str] = set()
-    for folder in _workspace_folders(package, source, project):
-        if isinstance(folder, Problem):
-            yield folder
-            continue
-        place = f"{folder}/package.json"
-        if not project.exists(place):
-            continue
-        try:
-            package = json_table(project.text(place))
-            label = _label(package, folder, labels)
-            for found in _scripts(package, manager, place, project.path(folder)):
-                yield found if isinstance(found, Problem) else _of_package(found, label, folder)
-        except BrokenFile as error:
-            yield Problem(place, error.line, error.message)
+    patterns = _patterns(package, project)
+    folders = folders_of(
+        (pattern for pattern in patterns if pattern[0] != "!"),
+        (pattern[1:] for pattern in patterns if pattern[0] == "!"),
+        source,
+        project,
+    )
+    yield from scripts_of_packages(
+        folders, SOURCE, project, _read, lambda package, *where: _scripts(package, manager, *where)
+    )
 
 
-def _of_package(found: Script, label: str, folder: str) -> Script:
-    return replace(found, name=f"{label}:{found.name}", package=folder, task=found.name)
+def _read(text: str) -> tuple[Table, object]:
+    package = json_table(text)
+    return package, package.get("name")
 
 
 def _scripts(package: Table, manager: str, source: str, directory: str) -> Iterator[Script | Problem]:
@@ -86,28 +81,6 @@ def _manager_in(folder: str, package: Table, project: Project) -> str | None:
     if isinstance(field, str) and (named := _MANAGER.match(field)):
         return named[1]
     return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(f"{folder}{file}")), None)
-
-
-def _label(package: Table, folder: str, labels: set[str]) -> str:
-    """The package's name without its scope; its folder where it has none, or another has the same."""
-    name = package.get("name")
-    label = name.rpartition("/")[2] if isinstance(name, str) else ""
-    if not label or label in labels:
-        label = folder
-    labels.add(label)
-    return label
-
-
-def _workspace_folders(package: Table, source: str, project: Project) -> Iterator[str | Problem]:
-    """Each once, in the order of the patterns; those that begin with ``!`` take away."""
-    patterns = _patterns(package, project)
-    excluded = list(project.all_matching((pattern[1:] for pattern in patterns if pattern[0] == "!"), source))
-    yield from (found for found in excluded if isinstance(found, Problem))
-    seen = {"", *excluded}
-    for found in project.all_matching((pattern for pattern in patterns if pattern[0] != "!"), source):
-        if found not in seen:
-            seen.add(found)
-            yield found
 
 
 def _patterns(package: Table, project: Project) -> list[str]:

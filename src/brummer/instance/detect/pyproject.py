@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.decoding import Table, table_at, toml_table
+from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
+from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import Project
-from brummer.instance.detect.python_environment import command_in, runner_of
+from brummer.instance.detect.python_environment import SOURCE, command_in, runner_of
 
 PREFIX = "pyproject"
 _INSTALLED = (("project", "scripts"), ("tool", "poetry", "scripts"))
@@ -20,19 +21,36 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
     ``[tool.hatch.envs.ENV.scripts]``, and ``test`` where pytest is set up and nothing else is called so.
 
     They run in the project's environment: through the tool that wrote the lock file, or uv where there is
-    ``[tool.uv]`` or in a workspace of uv, else from ``.venv``, else from PATH.
+    ``[tool.uv]`` or in a workspace of uv, else from ``.venv``, else from PATH. Those of the members of a uv workspace
+    are called ``package:script``.
     """
     document = toml_table(text)
+    runner = runner_of(project, document)
+    yield from _scripts(document, runner, project, source, project.directory)
+    workspace = table_at(document, ("tool", "uv", "workspace")) or {}
+    folders = folders_of(strings(workspace.get("members")), strings(workspace.get("exclude")), source, project)
+    yield from scripts_of_packages(
+        folders, SOURCE, project, _read, lambda member, *where: _scripts(member, runner, project, *where)
+    )
+
+
+def _read(text: str) -> tuple[Table, object]:
+    document = toml_table(text)
+    return document, (table_at(document, ("project",)) or {}).get("name")
+
+
+def _scripts(
+    document: Table, runner: str | None, project: Project, source: str, directory: str
+) -> Iterator[Script | Problem]:
     for path in (*_INSTALLED, _POE, _PDM, _HATCH, _PYTEST):
         if table_at(document, path) is None:
             yield Problem(source, None, f"{'.'.join(path)} is not a table")
-    runner = runner_of(project, document)
     names = set()
     for name, command in _commands(document, runner, project):
         names.add(name)
-        yield Script(name, command, source, project.directory)
+        yield Script(name, command, source, directory)
     if table_at(document, _PYTEST) and "test" not in names:
-        yield Script("test", command_in(project, runner, "pytest"), source, project.directory)
+        yield Script("test", command_in(project, runner, "pytest"), source, directory)
 
 
 def _commands(document: Table, runner: str | None, project: Project) -> Iterator[tuple[str, list[str]]]:

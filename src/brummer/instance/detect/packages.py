@@ -1,0 +1,64 @@
+"""The packages of a workspace: their folders, and their scripts, which are called ``package:script``."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec.structs import replace
+
+from brummer.instance.detect import BrokenFile, Problem, Script
+from brummer.instance.detect.decoding import Table
+from brummer.instance.detect.project import Project
+
+Scripts = Iterator[Script | Problem]
+
+
+def folders_of(
+    patterns: Iterable[str], excluded: Iterable[str], source: str, project: Project
+) -> Iterator[str | Problem]:
+    """Each once, in the order of the patterns, without those that the ``excluded`` patterns match."""
+    without = list(project.all_matching(excluded, source))
+    yield from (found for found in without if isinstance(found, Problem))
+    seen = {"", *without}
+    for found in project.all_matching(patterns, source):
+        if found not in seen:
+            seen.add(found)
+            yield found
+
+
+def scripts_of_packages(
+    folders: Iterable[str | Problem],
+    file: str,
+    project: Project,
+    read: Callable[[str], tuple[Table, object]],
+    scripts_of: Callable[[Table, str, str], Scripts],
+) -> Scripts:
+    """The scripts of each folder that has this file. ``read`` gives the content and the package's name of a text,
+    ``scripts_of`` the scripts of a content, a source and an absolute directory.
+    """
+    labels: set[str] = set()
+    for folder in folders:
+        if isinstance(folder, Problem):
+            yield folder
+            continue
+        place = f"{folder}/{file}"
+        if not project.exists(place):
+            continue
+        try:
+            content, name = read(project.text(place))
+            label = _label(name, folder, labels)
+            for found in scripts_of(content, place, project.path(folder)):
+                yield found if isinstance(found, Problem) else _labelled(found, label, folder)
+        except BrokenFile as error:
+            yield Problem(place, error.line, error.message)
+
+
+def _labelled(found: Script, label: str, folder: str) -> Script:
+    return replace(found, name=f"{label}:{found.name}", package=folder, task=found.name)
+
+
+def _label(name: object, folder: str, labels: set[str]) -> str:
+    """The package's name without its scope; its folder where it has none, or another has the same."""
+    label = name.rpartition("/")[2] if isinstance(name, str) else ""
+    if not label or label in labels:
+        label = folder
+    labels.add(label)
+    return label
