@@ -591,7 +591,8 @@ class RunningInstance:
     def listen(self, listener: Callable[[Published], object]) -> None:
         self._listener = listener
 
-    async def start_scripts(self, names: Iterable[str]) -> list[BrummerError]:
+    async def start_scripts(self, names: Iterable[str], *, autostart: bool) -> list[BrummerError]:
+        assert autostart, "the foreground starts them, too"
         self.started += names
         for batch in self.batches:
             self._follower(batch)
