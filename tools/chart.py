@@ -44,25 +44,25 @@ def machines() -> Iterator[Machine]:
         "A link",
         "link/state.py",
         "What the hub knows of one peer. The header of the file names the other machines that decide with this one.",
-        link_state.State.DISCOVERED.value,
+        link_state.LinkState.DISCOVERED.value,
         {
             before.value: {event.value: after.value for event, after in events.items()}
             for before, events in link_state.TRANSITIONS.items()
         },
-        {state.value: state.shown for state in link_state.State if state.shown != state.value},
+        {state.value: state.shown for state in link_state.LinkState if state.shown != state.value},
     )
     yield Machine(
         "A call",
         "calls/call_run.py",
         "What a call over a link waits for. Every state in which it is not over can fail, expire or be cancelled.",
-        call_run.State.STEPPING.value,
+        call_run.CallState.STEPPING.value,
         {
             before.value: {event.value: after.value for event, after in events.items()}
             for before, events in call_run.TRANSITIONS.items()
         },
         {},
     )
-    runs: dict[str, dict[str, str]] = {state: {} for state in get_args(lifecycle.State)}
+    runs: dict[str, dict[str, str]] = {state: {} for state in get_args(lifecycle.ScriptState)}
     for (before, event), after in lifecycle.TABLE.items():
         runs[before][event] = after
     yield Machine("A run of a script", "instance/lifecycle.py", "From its start to its end.", "pending", runs, {})

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from brummer.cli.mcp_clients import CLIENTS, Places
+from brummer.cli.mcp_clients import CLIENTS, SettingsPlaces
 from brummer.contract.tools import TOOLS
 from tests.clients.environments import KEPT
 from tests.integration.programs import BRUM
@@ -101,7 +101,7 @@ def problem_of(reading: Reading) -> str:
         trusted = home / ".gemini" / "trustedFolders.json"  # in others it starts no server
         trusted.parent.mkdir(exist_ok=True)
         trusted.write_text(json.dumps({str(project): "TRUST_FOLDER"}))
-        file = CLIENTS[reading.client].file(Places(home, {}, is_mac=sys.platform == "darwin"))
+        file = CLIENTS[reading.client].file(SettingsPlaces(home, {}, is_mac=sys.platform == "darwin"))
         program, *arguments = reading.command
         command = [
             str(DIRECTORY / "node_modules" / ".bin" / program),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from brummer.testing.fault_proxy import FaultProxy, Faults, Script, random_faults
+from brummer.testing.fault_proxy import FaultProxy, FaultScript, ProxyFaults, random_faults
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.counting import executions, publish, record_of
 from tests.integration.scenarios.stdio import Client
@@ -66,7 +66,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(brum: Brum, *scripts: Script) -> AsyncIterator[World]:
+async def world(brum: Brum, *scripts: FaultScript) -> AsyncIterator[World]:
     """As many instances as scripts. The hub reads records from a directory that no instance sets right again."""
     projects = [brum.project(f"p{number}", {"Procfile": "none: true\n"}) for number, _ in enumerate(scripts)]
     programs = [brum.python(COUNTING, project) for project in projects]
@@ -115,8 +115,8 @@ async def test_every_call_runs_once_while_connections_are_cut_at_random_bytes(br
 
 async def test_a_reset_that_comes_with_half_of_an_answer_is_noticed_at_once(brum: Brum) -> None:
     """Uvloop tells of both together, and only once: who reads no further then waits for ever."""
-    half = Faults(cut_answers_at=700, resets=True)
-    async with world(brum, lambda number: half if number % 2 == 0 else Faults(cut_answers_at=3_000)) as there:
+    half = ProxyFaults(cut_answers_at=700, resets=True)
+    async with world(brum, lambda number: half if number % 2 == 0 else ProxyFaults(cut_answers_at=3_000)) as there:
         for number in range(6):
             await there.count("p0", number, 1_000, 0)
         assert there.errors == []
@@ -126,7 +126,7 @@ async def test_a_reset_that_comes_with_half_of_an_answer_is_noticed_at_once(brum
 
 
 async def test_bytes_that_come_one_by_one_are_the_same_bytes(brum: Brum) -> None:
-    async with world(brum, lambda _: Faults(piece_bytes=1)) as there:
+    async with world(brum, lambda _: ProxyFaults(piece_bytes=1)) as there:
         await asyncio.gather(*(there.count("p0", number, 50, 0) for number in range(20)))
         assert there.errors == []
         assert there.ran() == there.answers
@@ -137,8 +137,8 @@ async def test_bytes_that_come_one_by_one_are_the_same_bytes(brum: Brum) -> None
 async def test_what_arrives_again_after_its_connection_is_not_run_again(brum: Brum) -> None:
     """Half of the connections end inside their first answer, and then the whole request comes once more."""
     rng = random.Random(SEED)
-    faults = Faults(cut_answers_at=700, repeats=True, resets=True)
-    async with world(brum, lambda _: faults if rng.random() < 0.5 else Faults(cut_answers_at=5_000)) as there:
+    faults = ProxyFaults(cut_answers_at=700, repeats=True, resets=True)
+    async with world(brum, lambda _: faults if rng.random() < 0.5 else ProxyFaults(cut_answers_at=5_000)) as there:
         for number in range(8):
             await there.count("p0", number, 500, 5)
         assert there.errors == []

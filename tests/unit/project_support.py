@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.scripts import ScriptList
 
 
@@ -26,7 +26,7 @@ class Project:
     def commands(self) -> dict[str, list[str] | str]:
         return {name: script.command for name, script in self.scripts.read().scripts.items()}
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[Mistake, ...]:
         return self.scripts.read().problems
 
     def shown(self) -> dict[str, str]:

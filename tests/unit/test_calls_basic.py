@@ -11,7 +11,7 @@ import pytest
 from brummer.calls.basic import BasicLink
 from brummer.core.errors import ConnectionRefused
 from brummer.link.errors import OutcomeUnknown
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.link.target import Target
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CALL_KEY
@@ -39,7 +39,7 @@ async def test_every_call_has_a_new_connection_and_no_key() -> None:
             result = msgspec.json.decode(await link.call(tool_call({"n": number})))
             assert result["structuredContent"] == {"n": number}
         assert all(CALL_KEY not in call["params"]["_meta"] for call in instance.calls)
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
         assert instance.probes == 0
 
 

@@ -15,7 +15,7 @@ from brummer.core.errors import BrummerError
 from brummer.core.memory import Memory
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.pool.memory_reservations import MemoryReservations
 from brummer.pool.pool import Pool
 from brummer.settings.limits import Limits
@@ -253,7 +253,7 @@ def test_every_call_gets_its_one_answer_and_nothing_stays_held(seed: int, monkey
             books = Books(instance.target, rng)
             running = asyncio.create_task(books.link.run())
             await books.link.settled()
-            assert books.link.state is State.READY
+            assert books.link.state is LinkState.READY
             for number in range(60):
                 books.make(number)
                 await asyncio.sleep(rng.choice([0.0, 0.0, 0.0, 0.01, 0.5, 3.0]))

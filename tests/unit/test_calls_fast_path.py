@@ -13,7 +13,7 @@ from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.peer import Condition
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.link.target import Target
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.virtual_time import VirtualLoop
@@ -53,7 +53,7 @@ class Asked:
 
 
 async def ready(link: CalledLink) -> None:
-    await reached(link, State.READY)
+    await reached(link, LinkState.READY)
 
 
 def nothing_is_held(link: CalledLink) -> bool:

@@ -13,7 +13,7 @@ from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, ParkedTooLong
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.wire.http.server import Exchange
 
 from .fakes import JSON, FakeInstance, answer_with_arguments, respond
@@ -31,7 +31,7 @@ async def error_of(call: Coroutine[Any, Any, bytes]) -> BrummerError:
 
 
 async def error_on_the_short_way(link: CalledLink, call: Call) -> dict[str, Any]:
-    await reached(link, State.READY)
+    await reached(link, LinkState.READY)
     return await Asked(link, call).error()
 
 
@@ -71,7 +71,7 @@ def lose(instance: FakeInstance) -> None:
 def test_a_call_that_was_sent_waits_for_its_instance_until_its_deadline(*, repeatable: bool) -> None:
     async def story() -> None:
         async with FakeInstance(answer=never) as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             began_s = asyncio.get_running_loop().time()
             asked = asyncio.create_task(
                 error_of(link.call(tool_call(repeatable=repeatable, deadline_s=2 * refusals.PARK_S)))
@@ -90,7 +90,7 @@ def test_a_call_that_was_sent_waits_for_its_instance_until_its_deadline(*, repea
 def test_a_call_that_was_sent_is_answered_by_an_instance_that_comes_back_late() -> None:
     async def story() -> None:
         async with FakeInstance(answer=never) as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             asked = Asked(link, tool_call({"n": 1}, deadline_s=3 * refusals.PARK_S))
             await has_heard(instance, 1)
             lose(instance)
@@ -106,9 +106,9 @@ def test_a_call_that_was_sent_is_answered_by_an_instance_that_comes_back_late() 
 def test_a_call_that_was_not_sent_waits_for_its_instance_for_a_while_and_may_be_retried() -> None:
     async def story() -> None:
         async with FakeInstance() as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             lose(instance)
-            while link.state is State.READY:
+            while link.state is LinkState.READY:
                 await asyncio.sleep(0.1)
             began_s = asyncio.get_running_loop().time()
             error = await error_of(link.call(tool_call(deadline_s=3 * refusals.PARK_S)))
@@ -123,7 +123,7 @@ def test_a_call_that_was_not_sent_waits_for_its_instance_for_a_while_and_may_be_
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_a_call_that_may_have_run_is_not_retryable_when_its_instance_is_gone(*, repeatable: bool) -> None:
     async with FakeInstance(answer=never) as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         call = tool_call(repeatable=repeatable)
         call.waits_for_return = False
         asked = asyncio.create_task(error_of(link.call(call)))
@@ -143,7 +143,7 @@ def test_signs_of_life_extend_no_call_beyond_the_longest_even_if_its_connection_
     async def story() -> None:
         loop = asyncio.get_running_loop()
         async with FakeInstance(answer=tell) as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             began_s = loop.time()
             call = tool_call(deadline_s=10.0)
             call.on_notification = lambda _: None
@@ -181,7 +181,7 @@ async def test_a_call_that_its_instance_did_not_begin_is_sent_again_with_the_ins
     why: str, way: str
 ) -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         not_begun(instance, why)
         if way == "short":
             assert (await Asked(link, tool_call()).result())["isError"] is False
@@ -195,7 +195,7 @@ async def test_a_call_that_its_instance_did_not_begin_is_sent_again_with_the_ins
 
 async def test_a_call_that_may_have_run_and_was_forgotten_is_unknown_and_counted_so() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         ended: list[CallEnded] = []
         link.caller.ended.subscribe(ended.append)
         not_begun(instance, "forgotten", began=True)
@@ -206,7 +206,7 @@ async def test_a_call_that_may_have_run_and_was_forgotten_is_unknown_and_counted
 
 async def test_a_repeatable_call_that_was_forgotten_is_sent_again() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         not_begun(instance, "forgotten", began=True)
         assert (await Asked(link, tool_call(repeatable=True)).result())["isError"] is False
         assert len(instance.calls) == 3
@@ -215,7 +215,7 @@ async def test_a_repeatable_call_that_was_forgotten_is_sent_again() -> None:
 @pytest.mark.parametrize("way", ["short", "long"])
 async def test_an_instance_that_is_short_of_memory_makes_a_call_busy_which_may_be_retried(way: str) -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         not_begun(instance, "no_room")
         if way == "short":
             error = await Asked(link, tool_call()).error()
@@ -231,7 +231,7 @@ def test_a_call_that_may_have_run_is_never_busy_it_is_sent_again_until_its_insta
 ) -> None:
     async def story() -> None:
         async with FakeInstance() as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             not_begun(instance, *6 * ["no_room"], began=True)
             assert (await Asked(link, tool_call(repeatable=repeatable)).result())["isError"] is False
             not_begun(instance, *1000 * ["no_room"], began=True)
@@ -257,7 +257,7 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
         respond(exchange, message, {"content": [], "structuredContent": {"error": error}, "isError": True})
 
     async with FakeInstance(answer=fail) as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         ended: list[CallEnded] = []
         link.caller.ended.subscribe(ended.append)
         await link.call(tool_call())
@@ -266,7 +266,7 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
 
 async def test_position_and_clock_of_a_run_do_not_apply_to_the_next_run() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         link.target.note_ledger(500, None)
         await link.call(tool_call())
         instance.generation = "generation-2"

@@ -13,7 +13,7 @@ from brummer.core.errors import BrummerError
 from brummer.core.events import Hook
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State, Transition
+from brummer.link.state import LinkState, Transition
 from brummer.wire.http.server import Exchange
 
 from .fakes import FakeInstance, answer_with_arguments, respond
@@ -59,8 +59,8 @@ async def test_a_call_at_rest_is_ok_and_one_before_the_link_is_ready_was_parked(
         assert await link.ending() == "parked"
         assert await link.ending() == "ok"
         assert [(move.instance_id, move.after) for move in link.moves] == [
-            (instance.instance_id, State.CONNECTING),
-            (instance.instance_id, State.READY),
+            (instance.instance_id, LinkState.CONNECTING),
+            (instance.instance_id, LinkState.READY),
         ]
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from brummer.core.errors import NoRoom
-from brummer.link.state import Event, State
+from brummer.link.state import LinkEvent, LinkState
 from brummer.wire.http import connection
 from brummer.wire.http.connection import OnGranted
 from brummer.wire.http.server import Exchange
@@ -57,7 +57,7 @@ def test_an_answer_without_room_is_asked_for_again_under_its_key() -> None:
             assert len(result["structuredContent"]["text"]) == LARGE_BYTES
             assert (len(keys(instance)), len(set(keys(instance)))) == (3, 1)
             assert len(link.connections.busy) == 0
-            assert Event.CONNECTION_LOST not in {moved.event for moved in link.history}
+            assert LinkEvent.CONNECTION_LOST not in {moved.event for moved in link.history}
 
     in_virtual_time(story())
 
@@ -68,7 +68,7 @@ def test_on_the_short_way_it_is_asked_for_again_too() -> None:
             FakeInstance(answer=answer_at_length) as instance,
             running(instance.target, reservations=ShortMemory(1)) as link,
         ):
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             results = link.caller.loop.create_future()
             assert link.caller.fast_path(tool_call(deadline_s=DEADLINE_S), results.set_result) is not None
             assert b"structuredContent" in await results

@@ -23,7 +23,7 @@ from brummer.cli.protocol_stream import Stream
 from brummer.cli.status_page import NO_HUB
 from brummer.core.errors import BrummerError, ConnectionRefused, NotFound
 from brummer.core.metrics import Family, Metric, Sample
-from brummer.discovery.events import Appeared, Changed, Event, Gone
+from brummer.discovery.events import Appeared, Changed, DirectoryEvent, Gone
 from brummer.discovery.record import Record
 from brummer.hub import doctor, service
 from brummer.hub.doctor import Finding
@@ -100,7 +100,7 @@ def test_ls_prints_the_whole_list_as_json(brum: Brum, instances_list: list[dict[
 class Watched:
     """In place of `Registry`: these events happen, and then no more."""
 
-    def __init__(self, *events: Event) -> None:
+    def __init__(self, *events: DirectoryEvent) -> None:
         self._events = events
 
     def __call__(self, directory: Path) -> "Watched":
@@ -111,7 +111,7 @@ class Watched:
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncIterator[DirectoryEvent]:
         for event in self._events:
             yield event
 

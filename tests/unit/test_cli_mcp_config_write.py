@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from brummer.cli import ports, settings_of_clients
 from brummer.cli.commands import mcp_config
 from brummer.cli.json_edit import NotUnderstood, parsed, with_member
-from brummer.cli.mcp_clients import CLIENTS, Client, Places
+from brummer.cli.mcp_clients import CLIENTS, Client, SettingsPlaces
 from brummer.cli.toml_edit import with_table
 from tests.unit.cli_support import Brum, commands_in_this_process, own_surroundings
 
@@ -36,7 +36,7 @@ def brum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def file_of(client: str, home: Path) -> Path:
-    return CLIENTS[client].file(Places(home, {}, is_mac=sys.platform == "darwin"))
+    return CLIENTS[client].file(SettingsPlaces(home, {}, is_mac=sys.platform == "darwin"))
 
 
 def left_in(directory: Path) -> set[str]:
@@ -320,17 +320,17 @@ def test_version_2_of_opencode_has_its_servers_one_level_deeper(brum: Brum, tmp_
     ],
 )
 def test_each_system_has_its_own_places(platform: str, client: str, below: str, tmp_path: Path) -> None:
-    places = Places(tmp_path, {}, is_mac=platform == "darwin")
+    places = SettingsPlaces(tmp_path, {}, is_mac=platform == "darwin")
     assert CLIENTS[client].file(places) == tmp_path / below
 
 
 def test_variables_of_the_clients_move_their_settings(tmp_path: Path) -> None:
     environ = {"CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/d", "XDG_CONFIG_HOME": "/x"}
-    places = Places(tmp_path, environ)
+    places = SettingsPlaces(tmp_path, environ)
     assert CLIENTS["codex"].file(places) == Path("/c/config.toml")
     assert CLIENTS["claude-code"].file(places) == Path("/d/.claude.json")
     assert CLIENTS["opencode"].file(places) == Path("/x/opencode/opencode.json")
-    assert Places(tmp_path, {"XDG_CONFIG_HOME": "relative"}).config == tmp_path / ".config"
+    assert SettingsPlaces(tmp_path, {"XDG_CONFIG_HOME": "relative"}).config == tmp_path / ".config"
 
 
 def test_the_variant_of_an_editor_that_is_installed_gets_the_hub(tmp_path: Path) -> None:

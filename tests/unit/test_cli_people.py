@@ -21,7 +21,7 @@ from brummer.cli.command_table import BY_NAME
 from brummer.cli.commands import down, logs, ps, up, wait
 from brummer.cli.commands.down import OutOfReach, StillRunning, end_instance
 from brummer.cli.instance_calls import NothingRuns
-from brummer.cli.log_lines import Filter, Printer, Reader, Style, local_time
+from brummer.cli.log_lines import Filter, LogReader, Printer, Style, local_time
 from brummer.cli.options import duration
 from brummer.cli.process_table import lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, ids_at, whole_list
@@ -312,29 +312,29 @@ def page(*numbers: int, process: str = "dev", **members: Any) -> dict[str, Any]:
 async def test_lines_of_several_scripts_come_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {"web": page(1, 4, process="web"), "worker": page(2, 3, process="worker")}
     project = Answers(lambda _, arguments: answers[arguments["process"]])
-    readers = [Reader("web"), Reader("worker")]
+    readers = [LogReader("web"), LogReader("worker")]
     await logs.print_so_far(project.call, readers, 3, Printer(PLAIN, ["web", "worker"]))
     assert capsys.readouterr().out.splitlines() == ["worker | line 2", "worker | line 3", "web    | line 4"]
 
 
 async def test_lines_that_do_not_fit_in_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     project = Answers(lambda *_: page(8, 9, omitted=7))
-    await logs.print_so_far(project.call, [Reader(None)], 2, Printer(PLAIN))
+    await logs.print_so_far(project.call, [LogReader(None)], 2, Printer(PLAIN))
     assert capsys.readouterr().err == "", "that was all that was asked for"
-    await logs.print_so_far(project.call, [Reader(None)], 5, Printer(PLAIN))
+    await logs.print_so_far(project.call, [LogReader(None)], 5, Printer(PLAIN))
     assert "7 earlier lines" in capsys.readouterr().err
 
 
 async def test_a_page_is_as_large_as_an_answer_may_be() -> None:
     project = Answers(lambda *_: page(1))
-    await Reader("dev").read(project.call, 5_000)
+    await LogReader("dev").read(project.call, 5_000)
     assert project.asked == [("logs_tail", {"process": "dev", "limit": 5_000, "limit_bytes": 262_144})]
 
 
 async def test_filters_are_those_of_the_tools_and_a_search_needs_the_other_tool() -> None:
     project = Answers(lambda *_: page(1))
-    await Reader("dev", Filter(level="error", since="5m")).read(project.call, 10)
-    await Reader(None, Filter(grep="a+")).read(project.call, 10)
+    await LogReader("dev", Filter(level="error", since="5m")).read(project.call, 10)
+    await LogReader(None, Filter(grep="a+")).read(project.call, 10)
     (tail, tail_wants), (search, search_wants) = project.asked
     assert (tail, tail_wants["level"], tail_wants["since"]) == ("logs_tail", "error", "5m")
     assert (search, search_wants["query"], search_wants["regex"]) == ("logs_search", "a+", True)
@@ -393,7 +393,7 @@ async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
 ) -> None:
     answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
     project = Answers(lambda *_: next(answers))
-    reader, printer = Reader("dev"), Printer(PLAIN)
+    reader, printer = LogReader("dev"), Printer(PLAIN)
     await logs.print_so_far(project.call, [reader], 10, printer)
     assert [await logs.print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
     assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
@@ -417,7 +417,7 @@ async def test_following_outlives_the_instance_and_says_so_once(
         return page()
 
     monkeypatch.setattr(logs, "AWAY_S", 0.0)
-    following = asyncio.create_task(logs.follow(Answers(answer), [Reader(None)], Printer(PLAIN)))
+    following = asyncio.create_task(logs.follow(Answers(answer), [LogReader(None)], Printer(PLAIN)))
     async with asyncio.timeout(30):
         await back.wait()
     following.cancel()

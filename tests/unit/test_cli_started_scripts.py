@@ -16,7 +16,7 @@ from brummer.cli import started_scripts
 from brummer.cli.colour import PLAIN
 from brummer.cli.live_table import LiveTable
 from brummer.cli.patience import READY_S, STAYS_S, Patience
-from brummer.cli.process_table import Process, processes_of
+from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed
 from brummer.cli.started_scripts import NOTICE_S, add_waiting, start_scripts
 from brummer.instance.listening import LONG_S, Listened, listens
@@ -194,7 +194,7 @@ async def test_a_program_gets_the_processes_as_json(capsys: pytest.CaptureFixtur
 # Patience.
 
 
-def left_s(patience: Patience, process: Process, age_s: float) -> float:
+def left_s(patience: Patience, process: ShownProcess, age_s: float) -> float:
     assert process.started_at is not None
     return patience.left_s(process, process.started_at + timedelta(seconds=age_s))
 

@@ -15,7 +15,7 @@ import pytest
 from brummer.cli import running_hubs
 from brummer.cli.commands import status
 from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded
-from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, Status, gist, page, problem_of
+from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, ShownStatus, gist, page, problem_of
 from brummer.core.supervisor import Supervisor
 from brummer.host.directories import DirectoryUnusable
 from brummer.hub.status_socket import serving_status
@@ -27,17 +27,17 @@ pytest_plugins = ("tests.unit.wire_loops",)
 NOW = datetime(2026, 11, 23, 14, 5, 0, tzinfo=timezone(timedelta(hours=1)))
 
 
-def told(pid: int = 42, **members: Any) -> Status:
+def told(pid: int = 42, **members: Any) -> ShownStatus:
     """What a hub answers."""
     hub = {"pid": pid, "version": "1.2.3", "directory": "/home/me/shop", "uptime_s": 7500.0}
-    return msgspec.convert({"hub": hub, "problems": [], "links": [], "limits": {}, **members}, Status)
+    return msgspec.convert({"hub": hub, "problems": [], "links": [], "limits": {}, **members}, ShownStatus)
 
 
 def link(name: str = "api-12ab34cd", state: str = "ready", **members: Any) -> dict[str, Any]:
     return {"instance_id": name, "state": state, "since_s": 185.0, "reason": "identity proven", "dials": 1, **members}
 
 
-def lines(*statuses: Status) -> list[str]:
+def lines(*statuses: ShownStatus) -> list[str]:
     return [line.strip() for line in page(statuses, NOW).splitlines()]
 
 
@@ -139,8 +139,8 @@ def test_what_is_only_worth_knowing_is_no_fault() -> None:
 
 def test_where_no_hub_can_be_asked_only_the_cause_is_reported() -> None:
     answer = problem_of(0, "directory_symlink", "it leads elsewhere")
-    assert lines(msgspec.convert(answer, Status))[0].startswith("directory_symlink: ")
-    assert not any(line.startswith("hub") for line in lines(msgspec.convert(answer, Status)))
+    assert lines(msgspec.convert(answer, ShownStatus))[0].startswith("directory_symlink: ")
+    assert not any(line.startswith("hub") for line in lines(msgspec.convert(answer, ShownStatus)))
 
 
 def test_links_that_fail_come_first_and_stand_in_columns() -> None:

@@ -17,8 +17,8 @@ from brummer.instance.port_owner import PortOwner
 from brummer.instance.run import ProcessStatus
 from brummer.link.status import LastError, LinkStatus
 from brummer.logs.output import Line
-from brummer.peers.instance_entry import Summary
-from brummer.peers.timeline import Event
+from brummer.peers.instance_entry import InstanceSummary
+from brummer.peers.timeline import TimelineEvent
 
 FROZEN = [
     "instances_list",
@@ -182,7 +182,19 @@ def test_hints_say_what_a_tool_does() -> None:
         assert not (hints["readOnlyHint"] and hints["destructiveHint"])
 
 
-SHAPES = (Summary, ProcessStatus, PortOwner, Line, Change, HubStatus, HubFacts, Problem, LinkStatus, LastError, Event)
+SHAPES = (
+    InstanceSummary,
+    ProcessStatus,
+    PortOwner,
+    Line,
+    Change,
+    HubStatus,
+    HubFacts,
+    Problem,
+    LinkStatus,
+    LastError,
+    TimelineEvent,
+)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from brummer.discovery.events import Appeared, Changed, Event
+from brummer.discovery.events import Appeared, Changed, DirectoryEvent
 from brummer.discovery.record import Record
 from brummer.discovery.registrar import lock_path
 from brummer.discovery.registry import Registry
@@ -28,7 +28,7 @@ class Hub:
         self.registry.take(self._apply)
         assert self.list == self.registry.snapshot()
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: DirectoryEvent) -> None:
         if isinstance(event, Appeared):
             assert event.record.instance_id not in self.list
             self.list[event.record.instance_id] = event.record

@@ -19,7 +19,7 @@ import pytest
 
 from brummer.discovery import owners, roster, scan
 from brummer.discovery import registry as module
-from brummer.discovery.events import Appeared, Changed, Event, Gone
+from brummer.discovery.events import Appeared, Changed, DirectoryEvent, Gone
 from brummer.discovery.record import LIMIT_BYTES, Record, encode, file_name
 from brummer.discovery.registrar import lock_path
 from brummer.discovery.registry import Registry
@@ -63,14 +63,14 @@ def start(directory: Path) -> Iterator[StartOwner]:
         owner.kill()
 
 
-async def next_event(registry: Registry) -> Event:
+async def next_event(registry: Registry) -> DirectoryEvent:
     return await asyncio.wait_for(anext(registry), 30)
 
 
 async def no_more(registry: Registry) -> None:
     """After a full look there is nothing to tell."""
     await registry.scan()
-    events: list[Event] = []
+    events: list[DirectoryEvent] = []
     registry.take(events.append)
     assert events == []
 
@@ -107,12 +107,12 @@ async def test_an_event_is_passed_on_once_and_stays_if_that_fails(directory: Pat
     await asyncio.to_thread(put, directory, record)
     await registry.scan()
 
-    def fail(_: Event) -> None:
+    def fail(_: DirectoryEvent) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         registry.take(fail)
-    passed_on: list[Event] = []
+    passed_on: list[DirectoryEvent] = []
     registry.take(passed_on.append)
     assert passed_on == [Appeared(record)]
     await no_more(registry)

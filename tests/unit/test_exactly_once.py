@@ -22,7 +22,7 @@ from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.link.target import Target
 from brummer.pool.pool import Pool
 from brummer.settings.limits import DEFAULTS, Limits
@@ -279,7 +279,7 @@ def play(seed: int, calls: int, happenings: dict[str, int], entries: int, faults
         hubs = [Hub(target, rng) for _ in range(2)]
         for hub in hubs:
             await hub.link.settled()
-            assert hub.link.state is State.READY
+            assert hub.link.state is LinkState.READY
         instance.faults = faults
         told = Story(rng, instance, hubs)
         try:

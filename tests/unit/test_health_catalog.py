@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from brummer.health.catalog import DIRECTORY, KINDS, Observed, Severity, explain
-from brummer.network.monitor import Event, NetworkChanged
+from brummer.network.monitor import MachineEvent, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 from brummer.peers.timeline import reasons_of
 
@@ -183,5 +183,5 @@ def test_five_hundred_links_that_fail_are_one_line() -> None:
     ],
     ids=str,
 )
-def test_what_happened_is_reported_in_words_for_people(event: Event, said: str) -> None:
+def test_what_happened_is_reported_in_words_for_people(event: MachineEvent, said: str) -> None:
     assert reasons_of(event) == [said]

@@ -8,7 +8,7 @@ import pytest
 from brummer.core.clock import Reading
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_links, of_machine, of_places
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.link.status import LastError, LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Paused, Slept
@@ -46,7 +46,7 @@ class Several(list[Any]):
         self.pool = pool or Pool()
 
 
-def known(name: str, state: State, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
+def known(name: str, state: LinkState, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
     """One whose link is in this state, and says this of itself."""
     said = {"since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None, **status}
     link = SimpleNamespace(
@@ -67,57 +67,59 @@ def observed(instances: Any) -> list[Observed]:
 @pytest.mark.parametrize(
     ("state", "more", "code"),
     [
-        (State.DISCOVERED, {}, None),
-        (State.CONNECTING, {}, None),
-        (State.READY, {}, None),
-        (State.READY, {"condition": "busy"}, None),
-        (State.READY, {"condition": "stopped"}, "link_stopped"),
-        (State.SUSPECT, {"condition": "stopped", "cut": True}, "link_stopped"),
-        (State.RETRYING, {"condition": "stopped"}, "link_stopped"),
-        (State.SUSPECT, {"condition": "busy"}, "link_suspect"),
-        (State.SUSPECT, {"cut": True}, "link_cut"),
-        (State.RETRYING, {}, "link_retrying"),
-        (State.RETRYING, {"cut": True}, "link_cut"),
-        (State.RECONNECTING, {"cut": True}, "link_cut"),
-        (State.RECHECKING, {}, "link_impostor"),
-        (State.RETRYING, {"cut": True, "foreign": True}, "server_down"),
-        (State.SUSPECT, {"foreign": True}, "server_down"),
-        (State.IMPOSTOR, {}, "link_impostor"),
-        (State.INCOMPATIBLE, {}, "link_incompatible"),
-        (State.WITHDRAWN, {"reason": "withdrawn"}, None),
-        (State.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
+        (LinkState.DISCOVERED, {}, None),
+        (LinkState.CONNECTING, {}, None),
+        (LinkState.READY, {}, None),
+        (LinkState.READY, {"condition": "busy"}, None),
+        (LinkState.READY, {"condition": "stopped"}, "link_stopped"),
+        (LinkState.SUSPECT, {"condition": "stopped", "cut": True}, "link_stopped"),
+        (LinkState.RETRYING, {"condition": "stopped"}, "link_stopped"),
+        (LinkState.SUSPECT, {"condition": "busy"}, "link_suspect"),
+        (LinkState.SUSPECT, {"cut": True}, "link_cut"),
+        (LinkState.RETRYING, {}, "link_retrying"),
+        (LinkState.RETRYING, {"cut": True}, "link_cut"),
+        (LinkState.RECONNECTING, {"cut": True}, "link_cut"),
+        (LinkState.RECHECKING, {}, "link_impostor"),
+        (LinkState.RETRYING, {"cut": True, "foreign": True}, "server_down"),
+        (LinkState.SUSPECT, {"foreign": True}, "server_down"),
+        (LinkState.IMPOSTOR, {}, "link_impostor"),
+        (LinkState.INCOMPATIBLE, {}, "link_incompatible"),
+        (LinkState.WITHDRAWN, {"reason": "withdrawn"}, None),
+        (LinkState.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
     ],
 )
-def test_a_link_is_reported_by_what_is_known_of_its_cause(state: State, more: dict[str, Any], code: str | None) -> None:
+def test_a_link_is_reported_by_what_is_known_of_its_cause(
+    state: LinkState, more: dict[str, Any], code: str | None
+) -> None:
     assert [each.code for each in observed(Several(known("web-1", state, **more)))] == ([code] if code else [])
 
 
 def test_since_when_is_when_it_was_last_ready_and_not_when_it_was_last_dialled() -> None:
-    (problem,) = observed(Several(known("web-1", State.RETRYING)))
+    (problem,) = observed(Several(known("web-1", LinkState.RETRYING)))
     assert problem.since_s == UNREADY_S
-    (end,) = observed(Several(known("web-1", State.GONE, reason="process died")))
+    (end,) = observed(Several(known("web-1", LinkState.GONE, reason="process died")))
     assert end.since_s == 3.0
-    (stopped,) = observed(Several(known("web-1", State.READY, condition="stopped")))
+    (stopped,) = observed(Several(known("web-1", LinkState.READY, condition="stopped")))
     assert stopped.since_s is None, "nobody saw when"
     assert "4242" in stopped.detail
 
 
 def test_while_it_is_dialled_again_the_detail_is_why_that_is_needed() -> None:
     error = LastError("connection_refused", "Connection refused")
-    dialled = known("web-1", State.RECONNECTING, reason="attempt 4", last_error=error)
+    dialled = known("web-1", LinkState.RECONNECTING, reason="attempt 4", last_error=error)
     assert [each.detail for each in observed(Several(dialled))] == ["Connection refused"]
 
 
 def test_a_failure_of_all_is_reported_with_its_instances_and_its_age() -> None:
-    one, other = known("api-1", State.SUSPECT), known("web-2", State.RETRYING)
+    one, other = known("api-1", LinkState.SUSPECT), known("web-2", LinkState.RETRYING)
     other.link.unready_s = 2.0
-    ended = known("old-3", State.GONE, reason="process died")
+    ended = known("old-3", LinkState.GONE, reason="process died")
     cut_off = observed(Several(one, other, ended, cut_off=True))[-1]
     assert (cut_off.code, cut_off.instances, cut_off.since_s) == ("cut_off", ("api-1", "web-2"), 2.0)
 
 
 def test_an_open_breaker_is_reported_beside_its_cause() -> None:
-    broken = known("web-1", State.SUSPECT, breaker="half-open")
+    broken = known("web-1", LinkState.SUSPECT, breaker="half-open")
     assert {each.code for each in observed(Several(broken))} == {"breaker_open", "link_suspect"}
 
 
@@ -156,7 +158,7 @@ def test_it_settles_until_what_a_wake_asks_for_is_done() -> None:
 def test_a_network_that_is_down_concerns_those_who_need_it_until_it_is_up() -> None:
     clock = Hands()
     timeline = Timeline(clock)
-    web, docs = known("web-1", State.READY), known("docs", State.READY, foreign=True)
+    web, docs = known("web-1", LinkState.READY), known("docs", LinkState.READY, foreign=True)
     timeline.note(NetworkChanged(("lo is down",), online=True, loopback=False))
     clock.now_s += 2.0
     timeline.note(NetworkChanged(("the route is gone",), online=False, loopback=False))

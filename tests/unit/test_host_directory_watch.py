@@ -103,7 +103,7 @@ async def test_a_directory_that_is_made_while_we_turn_to_its_parent_is_not_misse
 ) -> None:
     path = tmp_path / "a" / "instances"
 
-    def make_it_first(loop: asyncio.AbstractEventLoop) -> directory_events.Source:
+    def make_it_first(loop: asyncio.AbstractEventLoop) -> directory_events.EventSource:
         path.mkdir(parents=True, exist_ok=True)
         return directory_events.source_for(loop)
 
@@ -181,7 +181,7 @@ async def overflow(directory: Path) -> None:
 async def test_where_no_watch_is_to_be_had_it_says_polling_and_tries_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(loop: asyncio.AbstractEventLoop) -> directory_events.Source:
+    def refuse(loop: asyncio.AbstractEventLoop) -> directory_events.EventSource:
         raise OSError(errno.EMFILE, "too many")
 
     with monkeypatch.context() as patch:

@@ -24,7 +24,7 @@ from brummer.host.real_system import REAL
 from brummer.hub.black_box import BlackBoxes
 from brummer.hub.router import Router
 from brummer.hub.tools import hub_tools
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.peers.instances import FIRST_SCAN_S, Instances
 from brummer.peers.resolver import Ambiguous, NoInstances
 from brummer.peers.timeline import Timeline
@@ -487,7 +487,7 @@ async def test_hints_hold_until_the_server_comes_back_perhaps_as_another_version
             await call(router, "instance_call", repeatable_call(1))
             (known,) = router.instances
         async with asyncio.timeout(30):
-            while known.link.state is State.READY:
+            while known.link.state is LinkState.READY:
                 await asyncio.sleep(0.01)
         async with Hinting(hang_up, port=old.target.port) as new:
             new.may_be_repeated = False
@@ -527,10 +527,10 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
         instances.appeared(shop)
         instances.scanned()
         await instances.settled()
-        assert [known.link.state for known in instances] == [State.READY]
+        assert [known.link.state for known in instances] == [LinkState.READY]
         instances.gone(shop, "process died")
         async with asyncio.timeout(30):
-            while (await instances.resolver.named("shop")).link.state is not State.GONE:
+            while (await instances.resolver.named("shop")).link.state is not LinkState.GONE:
                 await asyncio.sleep(0)
         (known,) = instances
         assert (known.summary().state, known.summary().reason) == ("gone", "process died")
@@ -538,7 +538,7 @@ async def test_an_instance_that_died_stays_listed_as_gone_and_its_id_takes_the_n
             instances.appeared(again)
             instances.gone(shop, "process died")  # late news of the old run says nothing of the new one
             async with asyncio.timeout(30):
-                while (await instances.resolver.named("shop")).link.state is not State.READY:
+                while (await instances.resolver.named("shop")).link.state is not LinkState.READY:
                     await asyncio.sleep(0)
             assert len(list(instances)) == 1
     finally:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
-from brummer.instance.keyed_calls import KeyedCalls, NotBegun
+from brummer.instance.keyed_calls import DidNotBegin, KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
@@ -180,7 +180,7 @@ class Judged:
         call.request.sender_hung_up = lambda: hung_up
         try:
             return content(await self.calls.call_tool(call))
-        except NotBegun as refusal:
+        except DidNotBegin as refusal:
             told: Any = refusal.data
             assert (told["ledger_position"], told["clock_s"]) == (self.calls.ledger.position, self.now_s)
             return told["why"]

@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from brummer.instance.lifecycle import ENDED, TABLE, Event, State, WrongEvent, after
+from brummer.instance.lifecycle import ENDED, TABLE, ScriptEvent, ScriptState, WrongEvent, after
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,15 @@ from brummer.instance.lifecycle import ENDED, TABLE, Event, State, WrongEvent, a
         (["given_up"], "failed"),
     ],
 )
-def test_a_run_goes_through_its_states(events: list[Event], state: State) -> None:
-    current: State = "pending"
+def test_a_run_goes_through_its_states(events: list[ScriptEvent], state: ScriptState) -> None:
+    current: ScriptState = "pending"
     for event in events:
         current = after(current, event)
     assert current == state
 
 
 def test_an_event_that_is_not_in_the_table_raises() -> None:
-    for state, event in product(get_args(State), get_args(Event)):
+    for state, event in product(get_args(ScriptState), get_args(ScriptEvent)):
         if (state, event) not in TABLE:
             with pytest.raises(WrongEvent) as caught:
                 after(state, event)
@@ -35,4 +35,4 @@ def test_an_event_that_is_not_in_the_table_raises() -> None:
 
 
 def test_nothing_leaves_an_end_and_every_other_state_can_be_left() -> None:
-    assert {state for state, _ in TABLE} == set(get_args(State)) - ENDED
+    assert {state for state, _ in TABLE} == set(get_args(ScriptState)) - ENDED

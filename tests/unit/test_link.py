@@ -20,7 +20,7 @@ from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong,
 from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
 from brummer.link.prober import Health
-from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, Event, ForbiddenEvent, State, next_state
+from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, ForbiddenEvent, LinkEvent, LinkState, next_state
 from brummer.link.target import Target
 from brummer.pool.connections import SPARE_IDLE_S
 from brummer.pool.pool import Pool
@@ -86,9 +86,9 @@ async def running(
         await link.caller.close()
 
 
-async def reached(link: CalledLink, state: State) -> None:
+async def reached(link: CalledLink, state: LinkState) -> None:
     async with asyncio.timeout(30):
-        await link.until_not(set(State) - {state})
+        await link.until_not(set(LinkState) - {state})
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -109,7 +109,7 @@ async def test_a_link_proves_identity_before_its_first_call_and_keeps_one_connec
         for number in range(20):
             result = msgspec.json.decode(await link.call(tool_call({"n": number})))
             assert result["structuredContent"] == {"n": number}
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
         assert (instance.probes, instance.connections) == (1, 1)
 
 
@@ -154,7 +154,7 @@ async def test_a_stranger_on_the_port_gets_no_call_and_no_token() -> None:
     server = await asyncio.start_server(stranger, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
-        await reached(link, State.IMPOSTOR)
+        await reached(link, LinkState.IMPOSTOR)
         assert link.last_error is not None
         assert link.last_error.code == "impostor"
     assert seen
@@ -165,7 +165,7 @@ async def test_another_generation_on_the_same_port_is_an_impostor_too() -> None:
     async with FakeInstance(generation="generation-2") as other:
         old = Target("shop-00000000", "generation-1", "127.0.0.1", other.port, TOKEN)
         async with running(old) as link:
-            await reached(link, State.IMPOSTOR)
+            await reached(link, LinkState.IMPOSTOR)
             assert other.calls == []
 
 
@@ -174,7 +174,7 @@ async def test_a_call_to_an_instance_that_is_not_there_yet_waits_and_is_sent_onc
     port = unused_port()
     target = Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)
     async with running(target) as link:
-        await reached(link, State.RETRYING)
+        await reached(link, LinkState.RETRYING)
         waiting = asyncio.create_task(link.call(tool_call({"n": 1})))
         async with FakeInstance(port=port) as instance:
             link.hint()
@@ -265,16 +265,16 @@ async def test_a_new_record_moves_the_link_and_revives_one_that_was_gone() -> No
     async with FakeInstance() as first, running(first.target) as link:
         await link.call(tool_call())
         link.owner_gone("process died")
-        await reached(link, State.GONE)
+        await reached(link, LinkState.GONE)
         waiting = asyncio.create_task(link.call(tool_call({"n": 3})))
         async with FakeInstance(generation="generation-2") as second:
             link.retarget(second.target, "a new record")
             assert msgspec.json.decode(await waiting)["structuredContent"] == {"n": 3}
             assert len(first.calls) == 1
             assert [transition.event for transition in link.history][-3:] == [
-                Event.RECORD_CHANGED,
-                Event.DIALLED,
-                Event.PROVEN,
+                LinkEvent.RECORD_CHANGED,
+                LinkEvent.DIALLED,
+                LinkEvent.PROVEN,
             ]
 
 
@@ -364,7 +364,7 @@ async def test_a_cancellation_is_for_the_run_that_has_the_call_and_no_other() ->
             await asyncio.sleep(0)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         await link.caller.cancellations.settled()
         assert cancellations(instance) == []
 
@@ -378,7 +378,7 @@ async def test_a_json_rpc_error_is_the_instances_refusal_not_a_transport_failure
         with pytest.raises(RemoteRefusal) as caught:
             await link.call(tool_call())
         assert caught.value.context["rpc_code"] == -32602
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
 
 
 @pytest.mark.promise("progress-before-result")
@@ -410,7 +410,7 @@ async def test_an_answer_that_is_none_is_told_and_not_asked_for_again(*, repeata
             await link.call(tool_call(repeatable=repeatable))
         assert caught.value.outcome == "unknown"
         assert len(instance.calls) == 1
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
 
 
 async def test_a_full_server_is_not_an_impostor_and_closes_no_connection() -> None:
@@ -420,7 +420,7 @@ async def test_a_full_server_is_not_an_impostor_and_closes_no_connection() -> No
         port = link.connections.all[0].local_port
         instance.take_no_more_connections()
         await link.check()
-        assert link.state is not State.IMPOSTOR
+        assert link.state is not LinkState.IMPOSTOR
         assert link.last_error is not None
         assert link.last_error.code in ("server_full", "connection_closed", "connection_reset")
         assert link.connections.all[0].local_port == port
@@ -439,10 +439,10 @@ async def test_who_closes_after_every_answer_never_looks_ready() -> None:
     server = await asyncio.start_server(answer_and_close, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
-        await reached(link, State.RETRYING)
+        await reached(link, LinkState.RETRYING)
         assert link.last_error is not None
         assert link.last_error.code == "connection_closed"
-        assert not any(transition.after is State.READY for transition in link.history)
+        assert not any(transition.after is LinkState.READY for transition in link.history)
     server.close()
 
 
@@ -459,7 +459,7 @@ def faulty(instance: FakeInstance, on_fault: Callable[[], object]) -> Target:
     return dataclasses.replace(instance.target, condition=condition)
 
 
-async def has_happened(link: Link, event: Event) -> None:
+async def has_happened(link: Link, event: LinkEvent) -> None:
     await eventually(lambda: event in [transition.event for transition in link.history])
 
 
@@ -468,8 +468,8 @@ async def test_a_defect_costs_one_turn_and_never_the_link() -> None:
         await link.call(tool_call())
         instance.speaks.clear()
         checking = asyncio.create_task(link.check())  # the probe is not answered, so the process is sampled
-        await has_happened(link, Event.FAILED_INSIDE)
-        await reached(link, State.READY)
+        await has_happened(link, LinkEvent.FAILED_INSIDE)
+        await reached(link, LinkState.READY)
         assert msgspec.json.decode(await link.call(tool_call({"n": 1})))["structuredContent"] == {"n": 1}
         await checking
 
@@ -480,12 +480,12 @@ def test_a_defect_revives_no_link_whose_instance_is_proven_gone() -> None:
 
     async def story() -> None:
         async with FakeInstance() as instance, running(instance.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             link.on_gone = fails
             link.owner_gone("process died")
-            await reached(link, State.GONE)
+            await reached(link, LinkState.GONE)
             await asyncio.sleep(2 * AFTER_DEFECT_S)
-            assert (link.state, link.reason) == (State.GONE, "process died")
+            assert (link.state, link.reason) == (LinkState.GONE, "process died")
             assert link.connections.size == 0
 
     in_virtual_time(story())
@@ -496,12 +496,12 @@ def test_an_end_that_is_proven_while_a_defect_is_dealt_with_is_not_forgotten() -
         async with FakeInstance() as instance:
             target = faulty(instance, lambda: link.owner_gone("process died"))
             async with running(target) as link:
-                await reached(link, State.READY)
+                await reached(link, LinkState.READY)
                 instance.speaks.clear()
                 await link.check()
-                await reached(link, State.GONE)
+                await reached(link, LinkState.GONE)
                 await asyncio.sleep(2 * AFTER_DEFECT_S)
-                assert (link.state, link.reason) == (State.GONE, "process died")
+                assert (link.state, link.reason) == (LinkState.GONE, "process died")
                 instance.speaks.set()
 
     in_virtual_time(story())
@@ -522,7 +522,7 @@ def test_the_status_has_the_time_of_the_next_attempt_during_every_wait() -> None
         async with server, running(Target("shop-00000000", "generation-1", "127.0.0.1", port, TOKEN)) as link:
             waits = 0
             for _ in range(2000):
-                if link.state is State.RETRYING and link.attempts > 1:
+                if link.state is LinkState.RETRYING and link.attempts > 1:
                     waits += 1
                     assert link.status().next_retry_s is not None
                 await asyncio.sleep(0.01)
@@ -605,25 +605,25 @@ async def test_a_cancelled_call_frees_its_place() -> None:
 @pytest.mark.promise("every-transition-has-a-reason")
 def test_a_forbidden_event_names_itself_and_the_state() -> None:
     with pytest.raises(ForbiddenEvent) as caught:
-        next_state(State.GONE, Event.PROVEN)
-    assert (caught.value.event, caught.value.state) == (Event.PROVEN, State.GONE)
+        next_state(LinkState.GONE, LinkEvent.PROVEN)
+    assert (caught.value.event, caught.value.state) == (LinkEvent.PROVEN, LinkState.GONE)
     assert "proven" in caught.value.message
     assert "gone" in caught.value.message
 
 
-@pytest.mark.parametrize("state", State)
-def test_a_new_record_is_a_way_out_of_every_state(state: State) -> None:
-    assert TRANSITIONS[state][Event.RECORD_CHANGED] is State.DISCOVERED
+@pytest.mark.parametrize("state", LinkState)
+def test_a_new_record_is_a_way_out_of_every_state(state: LinkState) -> None:
+    assert TRANSITIONS[state][LinkEvent.RECORD_CHANGED] is LinkState.DISCOVERED
 
 
 def test_every_state_is_reached_and_every_event_is_used() -> None:
-    assert {after for events in TRANSITIONS.values() for after in events.values()} == set(State)
-    assert {event for events in TRANSITIONS.values() for event in events} == set(Event)
+    assert {after for events in TRANSITIONS.values() for after in events.values()} == set(LinkState)
+    assert {event for events in TRANSITIONS.values() for event in events} == set(LinkEvent)
 
 
 def test_a_link_that_tries_once_more_still_is_what_it_was() -> None:
-    for waiting in (State.RETRYING, State.IMPOSTOR):
-        attempting = next_state(waiting, Event.DIALLED)
+    for waiting in (LinkState.RETRYING, LinkState.IMPOSTOR):
+        attempting = next_state(waiting, LinkEvent.DIALLED)
         assert (attempting in FAILING, attempting.shown) == (waiting in FAILING, "connecting")
 
 
@@ -631,5 +631,5 @@ def test_agents_and_metrics_see_the_words_of_the_first_version() -> None:
     assert set(SHOWN_STATES) == {
         "discovered", "connecting", "ready", "suspect", "retrying", "impostor", "incompatible", "gone",
     }  # fmt: skip
-    assert {State.WITHDRAWN.shown, State.GONE.shown} == {"gone"}
-    assert Event.OWNER_WITHDREW.shown == "owner_gone"
+    assert {LinkState.WITHDRAWN.shown, LinkState.GONE.shown} == {"gone"}
+    assert LinkEvent.OWNER_WITHDREW.shown == "owner_gone"

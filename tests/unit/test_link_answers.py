@@ -8,7 +8,7 @@ import pytest
 
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, RemoteRefusal
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.wire.http import connection
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import CALL_KEY
@@ -57,7 +57,7 @@ def streaming(*events: Callable[[dict[str, Any]], bytes], then: Callable[[Exchan
 async def test_a_stream_that_breaks_off_behind_its_answer_has_answered(way: Way) -> None:
     answer = streaming(result_of, then=lambda exchange: exchange.connection.abort())
     async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         assert await way(link, tool_call()) == {"done": True}
         assert len(instance.calls) == 1
 
@@ -69,7 +69,7 @@ async def test_a_stream_that_stays_open_behind_its_answer_has_answered(
     monkeypatch.setattr(connection, "STREAM_END_S", 0.01)
     answer = streaming(result_of, then=lambda _: None)
     async with FakeInstance(answer=answer) as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         assert await way(link, tool_call()) == {"done": True}
         assert len(instance.calls) == 1
         assert nothing_is_held(link)
@@ -102,7 +102,7 @@ async def test_an_answer_to_another_request_is_not_ours_which_is_asked_for_again
             exchange.respond(200, response({"id": 4711}, **said), JSON)
 
     async with FakeInstance(answer=shifted) as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         assert (await way(link, tool_call({"n": 1})))["structuredContent"] == {"n": 1}
         first, second = (call["params"]["_meta"][CALL_KEY] for call in instance.calls)
         assert first == second

@@ -14,7 +14,7 @@ from brummer.core.errors import BrummerError, TooLarge
 from brummer.link import prober
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.failures import FAILURES, LOCAL_CAP_S
-from brummer.link.state import Event, State
+from brummer.link.state import LinkEvent, LinkState
 from brummer.link.target import Target
 from brummer.pool.pool import Busy
 from brummer.settings.limits import DEFAULTS, Limits
@@ -45,14 +45,14 @@ async def test_a_silent_instance_is_suspected_not_dropped_and_its_calls_are_answ
         port = link.connections.all[0].local_port
         instance.going.clear()
         in_flight = asyncio.create_task(link.call(tool_call({"n": 1})))
-        await reached(link, State.SUSPECT)
+        await reached(link, LinkState.SUSPECT)
         parked = asyncio.create_task(link.call(tool_call({"n": 2})))
         await asyncio.sleep(0)
         assert len(link.parking) == 1
         instance.going.set()
         assert msgspec.json.decode(await in_flight)["structuredContent"] == {"n": 1}
         assert msgspec.json.decode(await parked)["structuredContent"] == {"n": 2}
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
         assert [connection.local_port for connection in link.connections.all] == [port]
         assert [call["params"]["arguments"] for call in instance.calls] == [{}, {"n": 1}, {"n": 2}]
 
@@ -80,10 +80,10 @@ async def test_late_timers_of_our_own_accuse_no_instance() -> None:
         await asyncio.sleep(0)
         for _ in range(prober.MAX_LATENESS):
             link.health.fired(late_s=5.0)
-        assert link.state is State.READY
+        assert link.state is LinkState.READY
         instance.going.set()
         await waiting
-        assert Event.PROBE_UNANSWERED not in [transition.event for transition in link.history]
+        assert LinkEvent.PROBE_UNANSWERED not in [transition.event for transition in link.history]
 
 
 @pytest.mark.promise("breaker")
@@ -101,7 +101,7 @@ def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with
             assert link.loop.time() == asked_s
             async with FakeInstance(port=port):
                 link.hint()
-                await reached(link, State.READY)
+                await reached(link, LinkState.READY)
                 await link.call(tool_call())
 
     in_virtual_time(story())
@@ -197,11 +197,11 @@ async def test_calls_that_wait_take_no_place_from_calls_that_do_not() -> None:
 
 async def test_a_connection_that_comes_and_goes_is_dialled_ever_more_slowly() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         for number in range(1, 5):
             await instance.connections_dropped()
             async with asyncio.timeout(10):
-                while [step.event for step in link.history].count(Event.PROVEN) <= number:
+                while [step.event for step in link.history].count(LinkEvent.PROVEN) <= number:
                     await asyncio.sleep(0.001)
         assert link.attempts == 4
 
@@ -210,22 +210,22 @@ async def test_an_instance_that_speaks_no_version_of_ours_is_incompatible_and_is
     async with FakeInstance() as instance:
         target = Target("shop-00000000", "generation-1", "127.0.0.1", instance.port, TOKEN, protocols=("2030-01-01",))
         async with running(target) as link:
-            await reached(link, State.INCOMPATIBLE)
+            await reached(link, LinkState.INCOMPATIBLE)
             assert instance.probes == 0
             link.retarget(instance.target, "a new record")
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
 
 
 @pytest.mark.promise("every-transition-has-a-reason")
 async def test_every_transition_is_kept_with_its_reason() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         link.owner_gone("process died")
-        await reached(link, State.GONE)
+        await reached(link, LinkState.GONE)
         assert [(step.before, step.event, step.after) for step in link.history] == [
-            (State.DISCOVERED, Event.DIALLED, State.CONNECTING),
-            (State.CONNECTING, Event.PROVEN, State.READY),
-            (State.READY, Event.OWNER_GONE, State.GONE),
+            (LinkState.DISCOVERED, LinkEvent.DIALLED, LinkState.CONNECTING),
+            (LinkState.CONNECTING, LinkEvent.PROVEN, LinkState.READY),
+            (LinkState.READY, LinkEvent.OWNER_GONE, LinkState.GONE),
         ]
         assert all(step.reason for step in link.history)
 
@@ -263,7 +263,7 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody() -> None:
         sockets.failure = 0
         assert link.last_error is not None
         assert link.last_error.code == "no_descriptor_left"
-        assert (link.state, len(link.history), link.path_is_cut) == (State.READY, transitions, False)
+        assert (link.state, len(link.history), link.path_is_cut) == (LinkState.READY, transitions, False)
         await link.call(tool_call())
 
 

@@ -15,7 +15,7 @@ from brummer.foreign.peer import ForeignTarget
 from brummer.foreign.results import neutral, repeatable_of
 from brummer.link.call import Call
 from brummer.link.errors import NoResult, OutcomeUnknown, RemoteRefusal
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.wire.http import status_codes
 from brummer.wire.http.server import Exchange, HttpServer
 from brummer.wire.mcp.eras import LEGACY_LATEST, MODERN, Era
@@ -126,7 +126,7 @@ class Legacy(Foreign):
 @contextlib.asynccontextmanager
 async def linked(server: Foreign) -> AsyncIterator[CalledLink]:
     async with server, running(server.target) as link:
-        await reached(link, State.READY)
+        await reached(link, LinkState.READY)
         yield link
 
 
@@ -147,7 +147,7 @@ async def test_the_version_that_the_server_chose_is_spoken(version: str) -> None
 
 async def test_an_unknown_version_is_refused_and_reported() -> None:
     async with Legacy(version="2031-01-01\r\nx: y") as server, running(server.target) as link:
-        await reached(link, State.RETRYING)
+        await reached(link, LinkState.RETRYING)
         assert isinstance(link.last_error, NoResult)
         assert server.methods()[:2] == ["server/discover", "initialize"]
 
@@ -365,7 +365,7 @@ async def test_a_server_that_has_moved_is_not_followed_and_said_to_have_moved() 
             exchange.respond(307, b"", [(b"location", b"http://127.0.0.1:1/mcp/")])
 
     async with Moved() as server, running(server.target) as link:
-        await reached(link, State.RETRYING)
+        await reached(link, LinkState.RETRYING)
         assert isinstance(link.last_error, NoResult)
         assert "http://127.0.0.1:1/mcp/" in link.last_error.message
 
@@ -384,8 +384,8 @@ def test_a_server_that_takes_its_time_is_reached_at_once_and_not_suspected_for_i
         async with server, running(server.target) as link:
             await asyncio.sleep(600)
             assert [each.after for each in link.history if each.before is not each.after] == [
-                State.CONNECTING,
-                State.READY,
+                LinkState.CONNECTING,
+                LinkState.READY,
             ]
 
     in_virtual_time(story())
@@ -403,7 +403,7 @@ def test_a_server_elsewhere_may_take_seconds_to_connect_to() -> None:
             far = ForeignTarget("docs", f"http://docs.example:{server.target.port}/mcp")
             async with running(far) as link:
                 await link.settled()
-                assert link.state is State.READY
+                assert link.state is LinkState.READY
 
     in_virtual_time(story())
 
@@ -422,17 +422,17 @@ def test_a_server_that_closes_what_idles_is_there_all_the_same_and_its_end_is_no
                 if number % 10 == 0:
                     assert await result(link, tool_call({"n": number})) == {"echo": {"n": number}}
             assert [each.after for each in link.history if each.before is not each.after] == [
-                State.CONNECTING,
-                State.READY,
+                LinkState.CONNECTING,
+                LinkState.READY,
             ]
             assert link.connections.dials < 20
             assert link.pool.connections == link.connections.size
             await link.call(tool_call({"n": 100}))
             await server.http.close()
             await asyncio.sleep(2)
-            assert link.state is not State.READY
+            assert link.state is not LinkState.READY
             await asyncio.sleep(2)
-            assert link.state in (State.RETRYING, State.RECONNECTING)
+            assert link.state in (LinkState.RETRYING, LinkState.RECONNECTING)
 
     in_virtual_time(story())
 

@@ -12,7 +12,7 @@ import pytest
 from brummer.foreign.peer import ForeignTarget
 from brummer.foreign.refusals import NotSendable
 from brummer.hub.router import Router
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.peers.instances import Instances
 from brummer.settings.load import SettingsFile, gather
 from brummer.settings.servers import Server
@@ -196,7 +196,7 @@ def test_a_server_has_its_connect_timeout_for_the_handshake(connect_timeout_s: f
             target = ForeignTarget("docs", server.target.url, patience_s=connect_timeout_s)
             async with running(target) as link:
                 await asyncio.sleep(300)
-                assert (link.state is State.READY) is is_ready
+                assert (link.state is LinkState.READY) is is_ready
 
     in_virtual_time(story())
 

@@ -19,7 +19,7 @@ from brummer.foreign.refusals import (
 )
 from brummer.health.observe import of_links
 from brummer.link.errors import OutcomeUnknown, Refused
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server
 from brummer.wire.http.connection import Response
@@ -187,10 +187,10 @@ def test_a_refusing_server_is_dialled_rarely_and_the_first_call_reaches_it_once_
 def test_a_server_that_begins_to_refuse_is_dialled_rarely_as_well(status: int) -> None:
     async def story() -> None:
         async with Refusing(None) as server, running(server.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             server.status = status
             await asyncio.sleep(DAY_S)
-            assert link.state in (State.RETRYING, State.RECONNECTING)
+            assert link.state in (LinkState.RETRYING, LinkState.RECONNECTING)
             assert len(server.heard) < 2000
             server.status = None
             assert await result(link, tool_call({"n": 1})) == {"echo": {"n": 1}}
@@ -201,10 +201,10 @@ def test_a_server_that_begins_to_refuse_is_dialled_rarely_as_well(status: int) -
 def test_a_server_that_limits_our_probes_stays_ready() -> None:
     async def story() -> None:
         async with Refusing(None) as server, running(server.target) as link:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
             server.status = 429
             await asyncio.sleep(3600)
-            assert link.state is State.READY
+            assert link.state is LinkState.READY
             assert len(server.heard) < 200
 
     in_virtual_time(story())
@@ -228,7 +228,7 @@ def test_the_handshake_is_not_repeated_before_the_time_that_the_server_has_set(s
             assert len(server.heard) == heard
             server.status = None
             await asyncio.sleep(60)
-            assert link.state is State.READY
+            assert link.state is LinkState.READY
 
     in_virtual_time(story())
 
@@ -372,7 +372,7 @@ def test_a_refusal_is_a_problem_for_as_long_as_it_lasts(tmp_path: Any) -> None:
             assert _problems(instances) == []
             server.status = 429
             await failure(known.caller)
-            assert known.link.state is State.READY
+            assert known.link.state is LinkState.READY
             assert [code for code, _ in _problems(instances)] == ["server_busy"]
             await instances.close()
 

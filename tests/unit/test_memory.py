@@ -9,7 +9,7 @@ import pytest
 
 from brummer.core.memory import COPIES, LARGE_BYTES, SAMPLE_EVERY_S, SHED_AGAIN_S, SHED_EVERY_S, Memory, MemoryFull
 from brummer.host.memory import give_back, resident_bytes
-from brummer.instance.keyed_calls import KeyedCalls, NotBegun
+from brummer.instance.keyed_calls import DidNotBegin, KeyedCalls
 from brummer.instance.ledger import Ledger
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.load import SettingsFile, gather
@@ -144,7 +144,7 @@ async def test_an_instance_without_room_refuses_new_work_and_answers_for_what_it
     first = await calls.call_tool(keyed("key-1"))
     full = True
     assert await calls.call_tool(keyed("key-1")) == first
-    with pytest.raises(NotBegun) as refused:
+    with pytest.raises(DidNotBegin) as refused:
         await calls.call_tool(keyed("key-2"))
     assert cast("Any", refused.value.data)["why"] == "no_room"
     unkeyed = msgspec.json.decode(await calls.call_tool(keyed(None)))
@@ -157,7 +157,7 @@ async def test_an_instance_without_room_refuses_the_request_of_a_read_not_the_ca
         raise MemoryFull("full", retry_after_s=1.0)
 
     calls = KeyedCalls(Counting(), frozenset({"count"}), admit=admit)
-    with pytest.raises(NotBegun) as refused:  # an earlier request of this call may have run the tool
+    with pytest.raises(DidNotBegin) as refused:  # an earlier request of this call may have run the tool
         await calls.call_tool(keyed("key-1"))
     assert cast("Any", refused.value.data)["why"] == "no_room"
     await calls.close()

@@ -12,7 +12,7 @@ import pytest
 from brummer.core.supervisor import STABLE_S, TASK_CAP_S, Supervisor
 from brummer.host import clocks, interfaces
 from brummer.network import monitor as monitor_module
-from brummer.network.monitor import BEAT_S, DEBOUNCE_S, Event, Monitor, NetworkChanged, Sources
+from brummer.network.monitor import BEAT_S, DEBOUNCE_S, MachineEvent, Monitor, NetworkChanged, Sources
 from brummer.network.snapshot import Snapshot
 from brummer.network.wake import ClockSet, Paused, Slept
 from brummer.testing.virtual_time import START_S, VirtualClock, VirtualLoop
@@ -47,7 +47,7 @@ class Scene:
 
     def __init__(self, *, sandboxed: bool, on_beat: Callable[[float], object]) -> None:
         loop = asyncio.get_running_loop()
-        self.told: list[tuple[float, Event]] = []
+        self.told: list[tuple[float, MachineEvent]] = []
         self.supervisor = Supervisor()
         self.network = ONLINE
         self.shortage: OSError | None = None
@@ -214,7 +214,7 @@ async def test_with_endpoints_being_online_means_that_one_of_them_takes_a_connec
     listener = socket.create_server(("127.0.0.1", 0))
     with socket.create_server(("127.0.0.1", 0)) as gone:
         endpoints = (gone.getsockname()[:2], listener.getsockname()[:2])
-    told: asyncio.Queue[Event] = asyncio.Queue()
+    told: asyncio.Queue[MachineEvent] = asyncio.Queue()
     network = OFFLINE
     watch = Watch()
     sources = Sources(clocks, lambda: network, refused, watch)
@@ -257,7 +257,7 @@ async def test_an_old_answer_of_an_endpoint_says_nothing_of_a_new_network(monkey
         return await asked[-1]
 
     monkeypatch.setattr(monitor_module, "_takes_connection", answered)
-    told: asyncio.Queue[Event] = asyncio.Queue()
+    told: asyncio.Queue[MachineEvent] = asyncio.Queue()
     networks = iter((OFFLINE, ONLINE, OFFLINE))
     watch = Watch()
     sources = Sources(clocks, lambda: next(networks), refused, watch)

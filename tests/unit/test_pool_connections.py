@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brummer.core.errors import BrummerError, TransportError
 from brummer.link.call import Call
 from brummer.link.prober import Probe
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.pool.connections import Connections, Purpose
 from brummer.pool.pool import Busy, Pool
 from brummer.settings.limits import Limits
@@ -86,7 +86,7 @@ async def crowd(count: int, limits: Limits) -> AsyncIterator[Crowd]:
         instances = [await stack.enter_async_context(FakeInstance()) for _ in range(count)]
         links = [await stack.enter_async_context(running(each.target, limits, pool)) for each in instances]
         for link in links:
-            await reached(link, State.READY)
+            await reached(link, LinkState.READY)
         yield Crowd(instances, links, pool)
     assert (pool.connections, pool.wanted) == (0, 0)
 
@@ -104,7 +104,7 @@ async def test_more_instances_than_connections_are_all_ready_and_all_answer() ->
                 result = msgspec.json.decode(await link.call(a_call(number)))
                 assert result["structuredContent"] == {"n": number}
         assert here.pool.connections <= 5
-        assert all(link.state is State.READY for link in here.links)
+        assert all(link.state is LinkState.READY for link in here.links)
         assert all(tuple(moved.event.value for moved in link.history) == ("dialled", "proven") for link in here.links)
 
 
@@ -116,7 +116,7 @@ async def test_a_link_that_gave_way_finds_out_at_its_next_call_that_its_instance
         with pytest.raises(BrummerError) as caught:
             await first.call(a_call(1, deadline_s=0.2))
         assert caught.value.outcome == "not_executed"
-        assert first.state is not State.READY
+        assert first.state is not LinkState.READY
 
 
 async def test_while_others_wait_no_instance_keeps_the_connections() -> None:
@@ -142,9 +142,9 @@ async def test_a_stopped_instance_does_not_keep_the_place_that_others_are_probed
         looks = [asyncio.create_task(link.check()) for link in here.links]
         async with asyncio.timeout(10):
             await asyncio.gather(*looks)
-            await reached(stopped, State.SUSPECT)
+            await reached(stopped, LinkState.SUSPECT)
             await here.links[1].check()
-        assert [link.state for link in here.links[1:]] == [State.READY] * 2
+        assert [link.state for link in here.links[1:]] == [LinkState.READY] * 2
         here.instances[0].speaks.set()
 
 
@@ -154,8 +154,8 @@ async def test_a_probe_that_was_answered_before_the_record_changed_leaves_no_con
         link.prober.probe = probe = Probe(link.connections, link.health, lambda: None)
         await eventually(lambda: probe.is_over)
         link.retarget(link.target, "a new record")
-        await reached(link, State.CONNECTING)
-        await reached(link, State.READY)
+        await reached(link, LinkState.CONNECTING)
+        await reached(link, LinkState.READY)
         assert here.pool.connections == 1
 
 
@@ -173,7 +173,7 @@ async def test_who_waited_for_a_connection_while_another_run_came_is_not_run_the
         await eventually(lambda: len(dialler.dials) == len(users))
         await eventually(lambda: here.pool.wants(Purpose.CALL))
         link.retarget(another.target, "a new record")
-        await reached(link, State.CONNECTING)
+        await reached(link, LinkState.CONNECTING)
         others.end()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [getattr(each, "code", each) for each in outcomes] == ["outcome_unknown"] * 2
@@ -273,7 +273,7 @@ def test_whatever_happens_every_slot_place_and_connection_comes_back(steps: list
             await schedule.end()
             assert here.held() == dict.fromkeys(here.held(), 0)
             for number, link in enumerate(here.links):
-                assert link.state is State.READY
+                assert link.state is LinkState.READY
                 assert msgspec.json.decode(await link.call(a_call(number)))["structuredContent"] == {"n": number}
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

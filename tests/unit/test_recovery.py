@@ -10,7 +10,7 @@ from brummer.discovery.record import Record
 from brummer.hub.recovery import PROBES_AT_ONCE
 from brummer.link.link import Link
 from brummer.link.prober import REMOTE_WAVE_S, WAVE_S
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.network.snapshot import Snapshot
 from brummer.network.wake import ClockSet, GoingToSleep
 from brummer.settings.servers import Server
@@ -26,7 +26,7 @@ def far(record: Record) -> str:
 
 
 def suspicions(link: Link) -> list[str]:
-    bad = {State.SUSPECT, State.RETRYING, State.IMPOSTOR}
+    bad = {LinkState.SUSPECT, LinkState.RETRYING, LinkState.IMPOSTOR}
     return [transition.reason for transition in link.history if transition.after in bad]
 
 
@@ -105,7 +105,9 @@ def test_the_wave_after_a_wake_asks_four_at_a_time_and_all_are_ready_soon() -> N
             here.sleep(3600)
             await asyncio.sleep(5)
             assert 0 < here.sockets.most_connecting <= PROBES_AT_ONCE
-            assert all(link.state is State.READY and link.connections.dials == dials[link] + 1 for link in here.links())
+            assert all(
+                link.state is LinkState.READY and link.connections.dials == dials[link] + 1 for link in here.links()
+            )
             assert (here.recovery.timeline.describe()[0].took_s or 0.0) < 3
 
     in_virtual_time(main())
@@ -118,8 +120,8 @@ def test_an_instance_that_died_in_its_sleep_is_found_out_by_the_wave() -> None:
             await dead.die()
             here.sleep(600)
             await asyncio.sleep(2)
-            assert here.known(dead).link.state is State.RETRYING
-            assert here.known(alive).link.state is State.READY
+            assert here.known(dead).link.state is LinkState.RETRYING
+            assert here.known(alive).link.state is LinkState.READY
             await here.start(dead)
             await here.all_ready(1)
 
@@ -168,10 +170,10 @@ def test_a_wake_makes_no_link_ready_that_has_not_answered() -> None:
             await asyncio.sleep(8)
             for _ in range(3):
                 link.breaker.failed(here.loop.time())
-            assert link.state is State.SUSPECT
+            assert link.state is LinkState.SUSPECT
             here.sleep(600)
             await asyncio.sleep(0.5)
-            assert (link.state, link.breaker.state(here.loop.time())) == (State.SUSPECT, "open")
+            assert (link.state, link.breaker.state(here.loop.time())) == (LinkState.SUSPECT, "open")
             hung.answers.set()
             await here.all_ready(1)
             assert ["answer" in answer for answer in await asyncio.gather(*calls)] == [True, True]
@@ -212,7 +214,7 @@ def test_loopback_that_returns_has_every_link_looked_at_within_a_second() -> Non
             here.change_network(DOWN)
             calls = [asyncio.create_task(here.call(project, 1, takes_s=0.0)) for project in here.projects]
             await asyncio.sleep(12)
-            assert all(link.state is not State.READY for link in here.links())
+            assert all(link.state is not LinkState.READY for link in here.links())
             for project in here.projects:
                 project.answers.set()
             here.change_network(LO)
@@ -245,14 +247,14 @@ def test_offline_leaves_remote_servers_alone_and_online_asks_them_at_once() -> N
             await asyncio.sleep(1)
             asked = remote.connections.dials
             await asyncio.sleep(600)
-            assert (remote.state, remote.connections.dials) == (State.READY, asked)
+            assert (remote.state, remote.connections.dials) == (LinkState.READY, asked)
             here.sleep(10)
             await asyncio.sleep(1)
             assert remote.connections.dials == asked
             assert local.connections.dials > 5  # as ever: loopback needs no route
             here.change_network(ONLINE)
             await asyncio.sleep(1)
-            assert (remote.state, remote.connections.dials) == (State.READY, asked + 1)
+            assert (remote.state, remote.connections.dials) == (LinkState.READY, asked + 1)
             did = [entry.did for entry in here.recovery.timeline.describe()]
             assert did == [
                 "probed 3 links: 3 ready",

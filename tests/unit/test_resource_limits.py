@@ -9,7 +9,7 @@ import pytest
 from brummer.cli.commands.resource_limits import LIMIT_TESTS, NOT_TESTED, LimitTest, print_findings
 from brummer.core.errors import TooLarge
 from brummer.limit_tests.answers import OK, of_result, of_rpc_error
-from brummer.limit_tests.finding import Finding, Measured, all_held, judged
+from brummer.limit_tests.finding import LimitFinding, Measured, all_held, judged
 from brummer.limit_tests.journal import size_bytes_of
 from brummer.settings.table import BY_KEY, TABLE
 from brummer.wire.mcp.jsonrpc import error_response
@@ -19,7 +19,7 @@ HELD = Measured(tested=8, reached=8, edge=8, excess=10, wanted="busy", got={"bus
 
 
 def test_a_limit_held_if_it_was_reached_and_not_passed_and_all_went_on_afterwards() -> None:
-    assert judged("max_parked", 8, HELD) == Finding("max_parked", 8, "held", "", HELD)
+    assert judged("max_parked", 8, HELD) == LimitFinding("max_parked", 8, "held", "", HELD)
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_limit_did_not_hold_if_any_of_it_is_otherwise(change: dict[str, Any]) 
     finding = judged("max_parked", 8, msgspec.structs.replace(HELD, **change))
     assert finding.verdict == "broken"
     assert finding.why
-    assert not all_held([Finding("max_reply", 1, "held"), finding])
+    assert not all_held([LimitFinding("max_reply", 1, "held"), finding])
 
 
 def test_what_was_skipped_is_no_fault() -> None:
-    assert all_held([Finding("max_parked", 8, "held"), Finding("open_files", 8, "skipped", "why")])
+    assert all_held([LimitFinding("max_parked", 8, "held"), LimitFinding("open_files", 8, "skipped", "why")])
 
 
 def test_a_smaller_value_than_the_one_set_is_reported() -> None:
@@ -65,7 +65,7 @@ def test_the_largest_tested_value_is_valid_for_the_setting(test: LimitTest) -> N
 
 def test_the_table_shows_each_limit_and_says_which_value_was_tested(capsys: pytest.CaptureFixture[str]) -> None:
     broken = judged("max_parked", 8, msgspec.structs.replace(HELD, got={}))
-    print_findings([broken, judged("max_in_flight", 9, HELD), Finding("open_files", 64, "skipped", "why")])
+    print_findings([broken, judged("max_in_flight", 9, HELD), LimitFinding("open_files", 64, "skipped", "why")])
     shown = capsys.readouterr()
     rows = [line.split() for line in shown.out.splitlines()]
     assert rows[1][:4] == ["max_parked", "8", "8", "nothing"]

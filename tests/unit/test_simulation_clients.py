@@ -7,7 +7,7 @@ import pytest
 
 from brummer.testing.process_table import Pipe
 from brummer.testing.simulated_loop import SimulatedLoop
-from brummer.testing.simulation.clients import Asked, Client
+from brummer.testing.simulation.clients import Asked, SimulatedClient
 from brummer.testing.simulation.parts import HubRun, Job
 from brummer.testing.simulation.world import World, new_call
 
@@ -34,13 +34,13 @@ def in_a_world(work: Callable[[World], Awaitable[None]]) -> None:
         loop.close()
 
 
-def stdout_of(hub: HubRun, client: Client) -> Pipe:
+def stdout_of(hub: HubRun, client: SimulatedClient) -> Pipe:
     """The end of the pipe that the hub writes to and the client reads."""
     ends = [each for each in hub.process.descriptors.values() if isinstance(each, Pipe)]
     return next(end for end in ends if end.other is not None and end.other.reader is not None)
 
 
-async def ask(world: World, client: Client, number: int) -> Asked:
+async def ask(world: World, client: SimulatedClient, number: int) -> Asked:
     """A call that the client has made, after the time in which it is answered."""
     made = new_call(world, client, "scripts_status", world.instances[0].id, Job(number, 0.0, 0))
     assert made is not None

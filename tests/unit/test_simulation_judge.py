@@ -11,7 +11,7 @@ from brummer.health.catalog import Observed, Problem
 from brummer.settings.limits import DEFAULTS
 from brummer.testing.process_table import pipe
 from brummer.testing.simulated_loop import START_S, SimulatedLoop
-from brummer.testing.simulation.clients import Asked, Client
+from brummer.testing.simulation.clients import Asked, SimulatedClient
 from brummer.testing.simulation.judge import FOREIGN, LATE_BEGIN_S, LATE_S, NOT_COUNTED, judge, judge_end
 from brummer.testing.simulation.parts import HubRun, Ran, Stranger
 from brummer.testing.simulation.schedule import Schedule
@@ -53,7 +53,7 @@ class Case:
         self.asked = self.ask(NUMBER)
         self.count(self.asked)
 
-    def add_hub(self, client: Client) -> HubRun:
+    def add_hub(self, client: SimulatedClient) -> HubRun:
         """The next hub of this client."""
         process = self.world.machine.spawn(f"hub of {client.name}")
         run = HubRun(f"hub-{client.name}", process, DEFAULTS, self.world.surroundings, self.world.trace)

@@ -23,7 +23,7 @@ from brummer.host import clocks
 from brummer.host.http_token import TokenUnusable
 from brummer.instance import metrics as instance_metrics
 from brummer.instance.counting import CountedCalls
-from brummer.link.state import Event, State, Transition, next_state
+from brummer.link.state import LinkEvent, LinkState, Transition, next_state
 from brummer.network.wake import ClockSet, Slept
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline
@@ -60,16 +60,16 @@ class Counting:
         self.timeline = Timeline(clocks)
         self.registry = Registry(directory)
         self.metrics = HubMetrics(self.instances, self.timeline, self.registry)
-        self._states: dict[str, State] = {}
+        self._states: dict[str, LinkState] = {}
 
-    def moves(self, who: str, event: Event, at_s: float, reason: str = "") -> None:
-        before = self._states.get(who, State.DISCOVERED)
+    def moves(self, who: str, event: LinkEvent, at_s: float, reason: str = "") -> None:
+        before = self._states.get(who, LinkState.DISCOVERED)
         self._states[who] = next_state(before, event)
         self.instances.transitions.publish(Transition(who, at_s, before, event, self._states[who], reason))
 
     def becomes_ready(self, who: str, at_s: float) -> None:
-        self.moves(who, Event.DIALLED, at_s)
-        self.moves(who, Event.PROVEN, at_s)
+        self.moves(who, LinkEvent.DIALLED, at_s)
+        self.moves(who, LinkEvent.PROVEN, at_s)
 
     def ends(self, who: str, ending: Ending, tool: str = "scripts_run", took_s: float = 0.02) -> None:
         self.instances.calls_ended.publish(CallEnded(who, tool, "key", ending, "", took_s))
@@ -102,27 +102,27 @@ def test_a_histogram_counts_up_to_and_including_its_edges() -> None:
 async def test_recovery_is_from_the_loss_of_a_ready_link_to_its_return(counting: Counting) -> None:
     counting.becomes_ready("shop", 1.0)
     assert counting.recoveries == (0, 0.0)
-    counting.moves("shop", Event.PROBE_UNANSWERED, 10.0)
-    counting.moves("shop", Event.CONNECTION_LOST, 11.0)
-    counting.moves("shop", Event.DIALLED, 11.5)
-    counting.moves("shop", Event.FAILED, 11.6)
+    counting.moves("shop", LinkEvent.PROBE_UNANSWERED, 10.0)
+    counting.moves("shop", LinkEvent.CONNECTION_LOST, 11.0)
+    counting.moves("shop", LinkEvent.DIALLED, 11.5)
+    counting.moves("shop", LinkEvent.FAILED, 11.6)
     counting.becomes_ready("shop", 12.0)
     assert counting.recoveries == (1, 2.0)
 
 
 async def test_a_killed_instance_that_is_started_again_is_a_recovery(counting: Counting) -> None:
     counting.becomes_ready("shop", 1.0)
-    counting.moves("shop", Event.OWNER_GONE, 5.0, "process died")
-    counting.moves("shop", Event.RECORD_CHANGED, 8.0)
+    counting.moves("shop", LinkEvent.OWNER_GONE, 5.0, "process died")
+    counting.moves("shop", LinkEvent.RECORD_CHANGED, 8.0)
     counting.becomes_ready("shop", 8.5)
     assert counting.recoveries == (1, 3.5)
 
 
 async def test_an_instance_that_ended_as_it_should_is_no_loss(counting: Counting) -> None:
     counting.becomes_ready("shop", 1.0)
-    counting.moves("shop", Event.CONNECTION_LOST, 4.9)
-    counting.moves("shop", Event.OWNER_WITHDREW, 5.0)
-    counting.moves("shop", Event.RECORD_CHANGED, 8.0)
+    counting.moves("shop", LinkEvent.CONNECTION_LOST, 4.9)
+    counting.moves("shop", LinkEvent.OWNER_WITHDREW, 5.0)
+    counting.moves("shop", LinkEvent.RECORD_CHANGED, 8.0)
     counting.becomes_ready("shop", 8.5)
     assert counting.recoveries == (0, 0.0)
 

@@ -19,7 +19,8 @@ from brummer.host.files import read_bounded, write_atomically
 from brummer.host.locks import FileLock, is_locked
 from brummer.testing.memory_sockets import GIVES_UP_S, Faults
 from brummer.testing.process_table import Machine, Process, pipe
-from brummer.testing.simulated_loop import SimulatedLoop, Stuck
+from brummer.testing.simulated_loop import SimulatedLoop
+from brummer.testing.virtual_time import Stuck
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.http.server import Exchange, HttpServer
 

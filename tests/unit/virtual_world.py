@@ -23,7 +23,7 @@ from brummer.hub.recovery import Recovery
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.network.monitor import Monitor, Sources
 from brummer.network.snapshot import Snapshot
 from brummer.peers.instance_entry import InstanceEntry
@@ -230,7 +230,7 @@ class World:
 
     async def all_ready(self, within_s: float) -> None:
         async with asyncio.timeout(within_s):
-            while any(link.state is not State.READY for link in self.links()):
+            while any(link.state is not LinkState.READY for link in self.links()):
                 await asyncio.sleep(0.01)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from brummer.core.errors import NotFound
 from brummer.wire.http.server import Admit, Handler, HttpServer, ServerLimits
 from brummer.wire.mcp.jsonrpc import ProtocolError
-from brummer.wire.mcp.pipes import Descriptors
+from brummer.wire.mcp.pipes import DescriptorCalls
 from brummer.wire.mcp.server import McpServer, ToolCall
 from brummer.wire.mcp.stdio import FINISH_S, ROOTS_S, StdioServer
 from brummer.wire.mcp.tools import Content, Tool, ToolTable
@@ -241,7 +241,7 @@ async def stdio(
     already_read: bytes = b"",
     finish_s: float = FINISH_S,
     roots_s: float = ROOTS_S,
-    descriptors: Descriptors = os,
+    descriptors: DescriptorCalls = os,
 ) -> AsyncIterator[tuple[StdioClient, StdioServer, asyncio.Task[None]]]:
     """A client, the server it talks to over real pipes, and the task that serves."""
     stdin, to_server = os.pipe()

@@ -17,7 +17,7 @@ from brummer.link.call import Call
 from brummer.link.dialler import connect_timeout_s
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown
 from brummer.link.peer import Peer
-from brummer.link.state import ENDED, BaseLink, Event, State
+from brummer.link.state import ENDED, BaseLink, LinkEvent, LinkState
 from brummer.link.status import LastError, LinkStatus
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
@@ -41,11 +41,11 @@ class BasicLink(BaseLink):
 
     def retarget(self, target: Peer, reason: str) -> None:
         self.target = target
-        self.apply(Event.RECORD_CHANGED, reason)
+        self.apply(LinkEvent.RECORD_CHANGED, reason)
 
     def owner_gone(self, reason: str, *, withdrew: bool = False) -> None:
         if self.state not in ENDED:
-            self.apply(Event.OWNER_WITHDREW if withdrew else Event.OWNER_GONE, reason)
+            self.apply(LinkEvent.OWNER_WITHDREW if withdrew else LinkEvent.OWNER_GONE, reason)
 
     async def run(self) -> None:
         """Connect every five seconds, to see whether the peer listens."""
@@ -144,15 +144,15 @@ class BasicLink(BaseLink):
             self.path_is_cut = isinstance(error, TimedOut | Unreachable)
         if self.state in ENDED:  # meanwhile
             return
-        if self.state is State.READY:
+        if self.state is LinkState.READY:
             if error is not None:
-                self.apply(Event.CONNECTION_LOST, error.message)
+                self.apply(LinkEvent.CONNECTION_LOST, error.message)
         elif error is None:
-            self.apply(Event.DIALLED, "polled")
-            self.apply(Event.PROVEN, "it listens")
-        elif self.state is State.DISCOVERED:
-            self.apply(Event.DIALLED, "polled")
-            self.apply(Event.FAILED, error.message)
+            self.apply(LinkEvent.DIALLED, "polled")
+            self.apply(LinkEvent.PROVEN, "it listens")
+        elif self.state is LinkState.DISCOVERED:
+            self.apply(LinkEvent.DIALLED, "polled")
+            self.apply(LinkEvent.FAILED, error.message)
 
 
 class _Try:

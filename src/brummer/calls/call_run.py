@@ -25,7 +25,7 @@ from brummer.link.call import Answers, Call
 from brummer.link.errors import COME_BACK_S, NotBegun
 from brummer.link.peer import Peer
 from brummer.link.state import ENDED as ENDED_LINKS
-from brummer.link.state import State as LinkState
+from brummer.link.state import LinkState
 from brummer.pool.connections import Lease, Purpose
 from brummer.pool.pool import Busy
 from brummer.wire.http.connection import HttpConnection, Response
@@ -52,7 +52,7 @@ The coroutine returns the result; None: it has none, so the instance is asked ag
 """
 
 
-class State(StrEnum):
+class CallState(StrEnum):
     """What a run waits for, or how it has ended."""
 
     STEPPING = "stepping"
@@ -72,7 +72,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Event(StrEnum):
+class CallEvent(StrEnum):
     """What has happened to a run."""
 
     QUEUED = "queued"
@@ -94,7 +94,7 @@ class Event(StrEnum):
     CANCELLED = "cancelled"
 
 
-_S, _E = State, Event
+_S, _E = CallState, CallEvent
 
 _ENDS: Final = {
     _E.FAILED: _S.FAILED,
@@ -103,7 +103,7 @@ _ENDS: Final = {
     _E.REPLACED: _S.REPLACED,
 }
 
-TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
+TRANSITIONS: Final[dict[CallState, dict[CallEvent, CallState]]] = {
     _S.STEPPING: {
         _E.QUEUED: _S.QUEUED,
         _E.PARKED: _S.PARKED,
@@ -161,7 +161,7 @@ class CallRun(RunningCall):
         self._on_result = on_result
         self._on_error = on_error
         self._substitute = substitute
-        self.state = State.STEPPING
+        self.state = CallState.STEPPING
         purpose = Purpose.WAIT if call.waits else Purpose.CALL
         self._lease = Lease(caller.link.connections, purpose, call.flow, self)
         self._losses = 0
@@ -187,7 +187,7 @@ class CallRun(RunningCall):
             if self._lease.acquire_slot():
                 self._go_on()
             else:
-                self._move(Event.QUEUED)
+                self._move(CallEvent.QUEUED)
         except Exception as failure:  # noqa: BLE001 — a defect becomes a `BrummerError` with an outcome
             self._fail(failure)
         self._is_starting = False
@@ -199,7 +199,7 @@ class CallRun(RunningCall):
                 self._delivery.cancel()
             return
         self._abandon()
-        self._finish(Event.CANCELLED, None)
+        self._finish(CallEvent.CANCELLED, None)
         self._link.breaker.abandoned()
         if message != CLIENT_GONE:
             self._caller.cancellations.send(self.call)
@@ -224,7 +224,7 @@ class CallRun(RunningCall):
             failure = explain(self._link, self.call)
         except Exception as error:  # noqa: BLE001 — also a call without an explanation must be answered
             failure = error
-        self._fail(failure, Event.EXPIRED)
+        self._fail(failure, CallEvent.EXPIRED)
 
     # As the holder of a lease, and as a waiter for the link.
 
@@ -250,13 +250,13 @@ class CallRun(RunningCall):
 
     # One step after the other.
 
-    def _move(self, event: Event) -> None:
+    def _move(self, event: CallEvent) -> None:
         self.state = TRANSITIONS[self.state][event]
 
     def _advance(self, step: Callable[..., None], *args: object) -> None:
         """What it waited for is there, so it takes this step. A defect becomes a `BrummerError` with an outcome."""
         try:
-            self._move(Event.WAITED)
+            self._move(CallEvent.WAITED)
             step(*args)
         except Exception as failure:  # noqa: BLE001 — as above
             self._fail(failure)
@@ -282,7 +282,7 @@ class CallRun(RunningCall):
             self._pause(error.retry_after_s or 0.0)  # the hub learns its result only by asking again
             return
         if connection is None:
-            self._move(Event.CONNECTION_WANTED)
+            self._move(CallEvent.CONNECTION_WANTED)
         else:
             self._send(connection)
 
@@ -300,7 +300,7 @@ class CallRun(RunningCall):
         if self.call.unanswered:
             self._check_run()  # another may have come while it waited for the connection
         self._target, self._sent_s = target, loop.time()
-        self._move(Event.SENT)
+        self._move(CallEvent.SENT)
         prepared = target.request(connection, self.call)
         if prepared is None:
             self._task = self._caller.run(target.ask(connection, self.call), f"call {self.call.key}")
@@ -313,7 +313,7 @@ class CallRun(RunningCall):
             self._on_failure(error)
 
     def _on_response(self, outcome: Response | TransportError) -> None:
-        if self.state is not State.SENT:  # it was abandoned
+        if self.state is not CallState.SENT:  # it was abandoned
             return
         if isinstance(outcome, TransportError):
             self._on_failure(outcome)
@@ -339,7 +339,7 @@ class CallRun(RunningCall):
 
     def _on_answer(self, result: bytes) -> None:
         link, now_s = self._link, self._caller.loop.time()
-        self._finish(Event.ANSWERED, result)
+        self._finish(CallEvent.ANSWERED, result)
         took_s = None if self.call.waits else now_s - self._sent_s
         link.prober.call_answered(now_s, took_s, suspect=link.state is LinkState.SUSPECT)
 
@@ -347,17 +347,17 @@ class CallRun(RunningCall):
         """The request was not answered, or not with a result."""
         try:
             if isinstance(failure, NotBegun):
-                self._move(Event.REFUSED)
+                self._move(CallEvent.REFUSED)
                 self._take_refusal(failure)
                 self._resend()
             elif isinstance(failure, NoRoom) and self._may_ask_for_answer_again():
                 self._lease.release()
-                self._move(Event.LOST)
+                self._move(CallEvent.LOST)
                 self._pause(ROOM_AGAIN_S)
             elif isinstance(failure, TransportError) and not is_answer(failure):
                 self._lose(failure)
             else:  # it is the instance's answer
-                self._move(Event.REFUSED)
+                self._move(CallEvent.REFUSED)
                 self._fail(failure)
         except Exception as error:  # noqa: BLE001 — as above
             self._fail(error)
@@ -368,7 +368,7 @@ class CallRun(RunningCall):
         if error.sent:
             self.call.note_unanswered(self._target.generation)
         self._link.distrust(error)
-        self._move(Event.LOST)
+        self._move(CallEvent.LOST)
         self.call.add_event("connection_lost")
         self._resend()
 
@@ -386,7 +386,7 @@ class CallRun(RunningCall):
             raise error
         link.hint()
         link.connections.pool.park(link.target.instance_id, may_have_run=call.was_sent)
-        self._move(Event.PARKED)
+        self._move(CallEvent.PARKED)
         call.was_parked = True
         self._parked_until_s = math.inf
         if not call.was_sent:
@@ -401,7 +401,7 @@ class CallRun(RunningCall):
         self._link.connections.pool.unpark()
 
     def _pause(self, seconds: float) -> None:
-        self._move(Event.PAUSED)
+        self._move(CallEvent.PAUSED)
         self._timer = self._caller.loop.call_later(seconds, self._on_paused)
 
     def _on_paused(self) -> None:
@@ -457,19 +457,19 @@ class CallRun(RunningCall):
     def _abandon(self) -> None:
         """Stop what it waits for, beside what its lease waits for."""
         task, self._task = self._task, None
-        if self.state is State.PARKED:
+        if self.state is CallState.PARKED:
             self._leave_parking()
         elif self._timer is not None:
             self._timer.cancel()
-        elif self.state is State.SENT:
-            self._move(Event.LOST)
+        elif self.state is CallState.SENT:
+            self._move(CallEvent.LOST)
             self.call.note_unanswered(self._target.generation)
             if self._lease.connection is not None:
                 self._lease.connection.close()  # the answer is still on its way
         if task is not None:
             task.cancel()
 
-    def _fail(self, failure: BaseException, event: Event = Event.FAILED) -> None:
+    def _fail(self, failure: BaseException, event: CallEvent = CallEvent.FAILED) -> None:
         """Ask the substitute, or end with this error. Never raises."""
         if self.state in ENDED:
             _log.error("call %s has ended, and failed then", self.call.key, exc_info=failure)
@@ -483,7 +483,7 @@ class CallRun(RunningCall):
             return
         self._caller.deadlines.drop(self)
         self._lease.end()
-        self._move(Event.REPLACED)
+        self._move(CallEvent.REPLACED)
         self._first_error = error
         self._task = self._caller.run(answering, f"substitute for call {self.call.key}")
         self._task.add_done_callback(self._on_substitute)
@@ -502,19 +502,19 @@ class CallRun(RunningCall):
             return
         self._task = None
         if task.cancelled():
-            self._finish(Event.FAILED, self._first_error)
+            self._finish(CallEvent.FAILED, self._first_error)
         elif failure is not None:
-            self._finish(Event.FAILED, refusals.known(self.call, failure))
+            self._finish(CallEvent.FAILED, refusals.known(self.call, failure))
         elif (result := task.result()) is not None:
-            self._finish(Event.ANSWERED, result)
+            self._finish(CallEvent.ANSWERED, result)
         else:
             self._first_error = None
-            self._move(Event.RESTARTED)
+            self._move(CallEvent.RESTARTED)
             self._losses = 0
             self.call.take_time()
             self.start()
 
-    def _finish(self, event: Event, outcome: bytes | BrummerError | None) -> None:
+    def _finish(self, event: CallEvent, outcome: bytes | BrummerError | None) -> None:
         """The one end: deliver the outcome, release everything, publish the end. Never raises.
 
         ``outcome`` None: it was cancelled. A run that has ended does not end again.

@@ -9,7 +9,7 @@ from brummer.core.errors import BrummerError, TransportError
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.link.call import Call
 from brummer.link.link import Link
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.pool.connections import borrowed
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Cancellations:
         link = self._link
         with contextlib.suppress(TimeoutError, BrummerError):
             async with asyncio.timeout(LOST_CALL_GRACE_S):
-                if link.state is not State.READY:
+                if link.state is not LinkState.READY:
                     await _ready(link, call)
                 while call.sent_to == link.target.generation:
                     try:

@@ -16,7 +16,7 @@ from brummer.cli.project import Project
 from brummer.cli.project_place import NothingToRun, project_directory
 from brummer.cli.table import print_table
 from brummer.instance.default_scripts import choice_of
-from brummer.instance.detect.listing import Listing
+from brummer.instance.detect.listing import ScriptListing
 from brummer.instance.scripts import ScriptList
 from brummer.settings.table import FILE_NAME
 
@@ -59,7 +59,7 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(map(shortened, names[:NAMES_SHOWN])) + more
 
 
-def _show(listing: Listing, *, numbered: bool) -> None:
+def _show(listing: ScriptListing, *, numbered: bool) -> None:
     found = list(listing.scripts.values())
     rows = [["NAME", "FROM"], *([shortened(each.name), each.source] for each in found[:CHOICES_SHOWN])]
     print_table([[str(number or ""), *row] for number, row in enumerate(rows)] if numbered else rows)
@@ -67,7 +67,7 @@ def _show(listing: Listing, *, numbered: bool) -> None:
         say(f"and {len(found) - CHOICES_SHOWN} more")
 
 
-def _asked(listing: Listing, file: Path) -> Sequence[str]:
+def _asked(listing: ScriptListing, file: Path) -> Sequence[str]:
     """What the user chooses, and remembers in this file if wanted; nothing for an empty answer or the end of input."""
     say(UNDECIDED)
     _show(listing, numbered=True)

@@ -26,7 +26,7 @@ class ScriptSummary(msgspec.Struct):
     urls: list[str] = []
 
 
-class InstanceSummary(msgspec.Struct):
+class ShownInstance(msgspec.Struct):
     """The fields of an entry of `instances_list` that are shown. ``scripts`` is None where they are not known."""
 
     instance_id: str
@@ -59,19 +59,19 @@ class InstanceSummary(msgspec.Struct):
         return urls[0] if len(urls) == 1 else f"{urls[0]} +{len(urls) - 1}" if urls else NOTHING
 
 
-def summaries_of(answer: dict[str, Any]) -> list[InstanceSummary]:
+def summaries_of(answer: dict[str, Any]) -> list[ShownInstance]:
     """The entries of `instances_list`; invalid fields of an entry, as of another version, are left out."""
     return [_as_summary(each) for each in answer.get("instances", [])]
 
 
-def _as_summary(entry: dict[str, Any]) -> InstanceSummary:
+def _as_summary(entry: dict[str, Any]) -> ShownInstance:
     try:
-        return msgspec.convert(entry, InstanceSummary)
+        return msgspec.convert(entry, ShownInstance)
     except msgspec.ValidationError:
-        return InstanceSummary(str(entry.get("instance_id", NOTHING)))
+        return ShownInstance(str(entry.get("instance_id", NOTHING)))
 
 
-def lines_of(instances: Sequence[InstanceSummary], home: str, columns: int | None, paint: Paint) -> Iterator[str]:
+def lines_of(instances: Sequence[ShownInstance], home: str, columns: int | None, paint: Paint) -> Iterator[str]:
     """A heading, and a line for each. ``columns`` None: as wide as it is."""
     names = [each.name for each in instances]
     rows = [

@@ -8,7 +8,7 @@ from typing import Final, TextIO
 import msgspec
 
 from brummer.cli.colour import PLAIN, Paint
-from brummer.cli.process_table import Process, lines_of
+from brummer.cli.process_table import ShownProcess, lines_of
 from brummer.cli.table import width
 
 CLEAR_BELOW: Final = "\x1b[J"
@@ -31,7 +31,7 @@ class LiveTable:
         self.is_live = is_wanted and stream.isatty() and terminal not in (None, "", "dumb")
         self._rows = 0
 
-    def show(self, processes: Sequence[Process]) -> None:
+    def show(self, processes: Sequence[ShownProcess]) -> None:
         """Replace what was shown before."""
         if not self.is_live:
             return
@@ -42,7 +42,7 @@ class LiveTable:
             self._rows = rows
             print("\n".join(lines), file=self._stream, flush=True)
 
-    def end(self, processes: Sequence[Process]) -> None:
+    def end(self, processes: Sequence[ShownProcess]) -> None:
         """Show the last state, which stays."""
         self._erase()
         if processes:
@@ -55,11 +55,11 @@ class LiveTable:
             os.write(self._stream.fileno(), f"\x1b[{self._rows}A{CLEAR_BELOW}".encode())
             self._rows = 0
 
-    def _lines(self, processes: Sequence[Process], paint: Paint | None = None) -> list[str]:
+    def _lines(self, processes: Sequence[ShownProcess], paint: Paint | None = None) -> list[str]:
         shown = [msgspec.structs.replace(each, status=self._state(each)) for each in processes]
         return list(lines_of(shown, datetime.now(UTC), paint or self._paint))
 
-    def _rows_of(self, processes: Sequence[Process]) -> int:
+    def _rows_of(self, processes: Sequence[ShownProcess]) -> int:
         """How many it takes, as the terminal breaks lines that are too long."""
         columns = self._size()[0]
         return sum(-(-max(1, width(line)) // columns) for line in self._lines(processes, PLAIN))
@@ -68,7 +68,7 @@ class LiveTable:
         columns, lines = os.get_terminal_size(self._stream.fileno())
         return columns or USUAL_SIZE[0], lines or USUAL_SIZE[1]
 
-    def _state(self, process: Process) -> str:
+    def _state(self, process: ShownProcess) -> str:
         """What `running` means before the script is ready."""
         if process.status != "running":
             return process.status

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from brummer.cli.colour import DIM, Paint, Prefixes
 from brummer.cli.project import Project
-from brummer.cli.run_events import PREFIX, Event, RunEvents, shown
+from brummer.cli.run_events import PREFIX, RunEvents, ShownRunEvent, shown
 from brummer.contract.texts import lines_of
 from brummer.core import json_text
 
@@ -45,7 +45,7 @@ EVERY_LINE: Final = Filter()
 
 
 @dataclass(slots=True)
-class Page:
+class ShownPage:
     """One answer. ``dropped``: lines after the last answer that are lost. ``omitted``: lines that did not fit."""
 
     lines: list[dict[str, Any]]
@@ -55,21 +55,21 @@ class Page:
 
 
 @dataclass(slots=True)
-class Reader:
+class LogReader:
     """The wanted lines of one process, or of all, from one answer to the next."""
 
     process: str | None
     wanted: Filter = EVERY_LINE
     cursor: str | None = None
 
-    async def read(self, ask: Ask, limit: int) -> Page:
+    async def read(self, ask: Ask, limit: int) -> ShownPage:
         tool, arguments = self.wanted.question
         answer = await ask(
             tool, process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES, **arguments
         )
         dropped = answer.get("dropped", 0) if self.cursor else 0
         self.cursor = str(answer.get("cursor", ""))
-        return Page(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
+        return ShownPage(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
 
 
 @dataclass(slots=True)
@@ -83,13 +83,13 @@ class EventReader:
         """Begin with what happens from now on."""
         await self._changes(ask, limit=1)
 
-    async def read(self, ask: Ask) -> list[Event]:
+    async def read(self, ask: Ask) -> list[ShownRunEvent]:
         return self.events.lines_of(await self._changes(ask, limit=EVENTS))
 
-    async def _changes(self, ask: Ask, limit: int) -> list[Event]:
+    async def _changes(self, ask: Ask, limit: int) -> list[ShownRunEvent]:
         answer = await ask("changes_since", cursor=self.cursor, limit=limit)
         self.cursor = str(answer.get("cursor", ""))
-        changes: list[Event] = answer.get("changes", [])
+        changes: list[ShownRunEvent] = answer.get("changes", [])
         return changes
 
 
@@ -151,5 +151,5 @@ def local_time(at: str, now: datetime) -> str:
 
 async def print_last_lines(project: Project, process: str, count: int, paint: Paint) -> None:
     """Print the last lines of one process, or of all runs of a script."""
-    page = await Reader(process, Filter(colours=paint.is_colourful)).read(project.call, count)
+    page = await LogReader(process, Filter(colours=paint.is_colourful)).read(project.call, count)
     Printer(paint).print(page.lines)

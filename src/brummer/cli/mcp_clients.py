@@ -14,7 +14,7 @@ Server = dict[str, Any]
 """How a client writes a server."""
 
 
-class Places(NamedTuple):
+class SettingsPlaces(NamedTuple):
     """Where a user keeps settings."""
 
     home: Path
@@ -43,12 +43,12 @@ class Client(NamedTuple):
     """
 
     title: str
-    files: Callable[[Places], list[Path]]
+    files: Callable[[SettingsPlaces], list[Path]]
     member: str
     local: Callable[[list[str]], Server]
     remote: Callable[[str, str], Server] | None
 
-    def file(self, places: Places) -> Path:
+    def file(self, places: SettingsPlaces) -> Path:
         """The file that exists, else the one whose directory does, else the usual one."""
         files = self.files(places)
         return next((path for exists in (Path.exists, _has_directory) for path in files if exists(path)), files[0])
@@ -81,7 +81,7 @@ def _reached(member: str, **more: str) -> Callable[[str, str], Server]:
     return lambda url, authorization: {**more, member: url, "headers": {"Authorization": authorization}}
 
 
-def _vscode(places: Places, *below: str) -> list[Path]:
+def _vscode(places: SettingsPlaces, *below: str) -> list[Path]:
     """In the user's directory of VS Code, or of a variant of it."""
     return [places.application.joinpath(program, "User", *below) for program in ("Code", "Code - Insiders", "VSCodium")]
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from brummer.cli.process_table import Process
+from brummer.cli.process_table import ShownProcess
 from brummer.instance.listening import LONG_S
 
 READY_S: Final = 30.0
@@ -22,7 +22,7 @@ class Patience(NamedTuple):
     timeout_s: float = READY_S
     must_be_ready: frozenset[str] = frozenset()
 
-    def left_s(self, process: Process, now: datetime) -> float:
+    def left_s(self, process: ShownProcess, now: datetime) -> float:
         """How much longer to wait for the script; 0 if it is ready, has failed, even if it starts again, or has run for
         long enough.
         """
@@ -32,6 +32,6 @@ class Patience(NamedTuple):
             return self.timeout_s
         return max(0.0, (LONG_S if self.until_ready else STAYS_S) - process.lasted_s(now))
 
-    def is_late(self, process: Process) -> bool:
+    def is_late(self, process: ShownProcess) -> bool:
         """Whether that it is not ready is a reason to fail."""
         return self.until_ready and process.name in self.must_be_ready

@@ -37,7 +37,7 @@ _TRANSIENT: Final = colours.YELLOW
 """For any other state."""
 
 
-class Errors(msgspec.Struct):
+class ShownErrors(msgspec.Struct):
     """Errors in the output of a script: how many, and the first."""
 
     count: int
@@ -47,7 +47,7 @@ class Errors(msgspec.Struct):
         return f"1 error: {self.first}" if self.count == 1 else f"{self.count} errors, the first: {self.first}"
 
 
-class Process(msgspec.Struct):
+class ShownProcess(msgspec.Struct):
     """The fields of a process in `scripts_status` that are shown."""
 
     name: str
@@ -65,7 +65,7 @@ class Process(msgspec.Struct):
     waits_for: list[str] = []
     reason: str | None = None
     first_error: str | None = None
-    errors: Errors | None = None
+    errors: ShownErrors | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -102,19 +102,19 @@ class Process(msgspec.Struct):
         return shortened(lines[0], ERROR_COLUMNS) if lines and lines[0] not in self.outcome else ""
 
 
-def processes_of(answer: dict[str, Any]) -> list[Process]:
+def processes_of(answer: dict[str, Any]) -> list[ShownProcess]:
     """Invalid fields of a process are left out, not the process."""
     return [_as_process(each) for each in answer.get("processes", [])]
 
 
-def _as_process(facts: dict[str, Any]) -> Process:
+def _as_process(facts: dict[str, Any]) -> ShownProcess:
     try:
-        return msgspec.convert(facts, Process)
+        return msgspec.convert(facts, ShownProcess)
     except msgspec.ValidationError:
-        return Process(str(facts.get("name", NOTHING)), str(facts.get("status", "unknown")))
+        return ShownProcess(str(facts.get("name", NOTHING)), str(facts.get("status", "unknown")))
 
 
-def lines_of(processes: Sequence[Process], now: datetime, paint: Paint) -> Iterator[str]:
+def lines_of(processes: Sequence[ShownProcess], now: datetime, paint: Paint) -> Iterator[str]:
     """A heading, and a line for each process; a second one if it has an error."""
     shows_restarts = any(process.restarts for process in processes)
     titles = ["NAME", "STATE", "PID", "SINCE", *(["RESTARTS"] if shows_restarts else []), "URLS"]
@@ -127,7 +127,7 @@ def lines_of(processes: Sequence[Process], now: datetime, paint: Paint) -> Itera
             yield padded("", indent) + paint.styled(process.problem, colours.RED)
 
 
-def _cells(process: Process, now: datetime, *, shows_restarts: bool) -> list[str]:
+def _cells(process: ShownProcess, now: datetime, *, shows_restarts: bool) -> list[str]:
     since = process.started_at if process.runs else process.ended_at or process.started_at
     cells = [
         process.outcome,
@@ -139,7 +139,7 @@ def _cells(process: Process, now: datetime, *, shows_restarts: bool) -> list[str
     return [shortened(process.name), *map(displayable, cells)]
 
 
-def _painted(process: Process, row: Sequence[str], paint: Paint) -> list[str]:
+def _painted(process: ShownProcess, row: Sequence[str], paint: Paint) -> list[str]:
     name, state, *rest = row
     return [paint.name(name), paint.styled(state, _COLOURS.get(process.status, _TRANSIENT)), *rest]
 

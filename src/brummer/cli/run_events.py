@@ -12,7 +12,7 @@ PREFIX: Final = "brum"
 SHORTEST_S: Final = 0.05
 """A shorter time would be shown as none."""
 
-Event = dict[str, Any]
+ShownRunEvent = dict[str, Any]
 """A change as `changes_since` describes it. An instance of another version may have other members and kinds."""
 
 
@@ -23,15 +23,15 @@ class RunEvents:
         self._names = frozenset(names)
         self._started_at: dict[str, str] = {}
 
-    def lines_of(self, changes: Iterable[Event]) -> list[Event]:
+    def lines_of(self, changes: Iterable[ShownRunEvent]) -> list[ShownRunEvent]:
         """Each has the members of its change, and ``text`` as a line of output."""
         wanted = filter(self._is_wanted, changes)
         return [{**change, "text": text} for change in wanted if (text := self._text(change))]
 
-    def _is_wanted(self, change: Event) -> bool:
+    def _is_wanted(self, change: ShownRunEvent) -> bool:
         return not self._names or bool(self._names & {change.get("process"), change.get("process_id")})
 
-    def _text(self, change: Event) -> str:
+    def _text(self, change: ShownRunEvent) -> str:
         """Empty for an event that the output shows by itself."""
         run, at = str(change.get("process_id", "")), str(change.get("at", ""))
         if change.get("kind") == "started":
@@ -40,17 +40,17 @@ class RunEvents:
         return f"{change.get('process')} {told(change, _after(self._started_at.get(run), at))}" if told else ""
 
 
-def _started(change: Event, _after: str) -> str:
+def _started(change: ShownRunEvent, _after: str) -> str:
     return f"started (pid {change['pid']})" if "pid" in change else "started"
 
 
-def _ready(change: Event, after: str) -> str:
+def _ready(change: ShownRunEvent, after: str) -> str:
     urls = [str(url) for url in change.get("urls") or ()]
     return " ".join(["is ready", *(["at"] if urls else []), *urls, *([f"({after})"] if after else [])])
 
 
-def _ended(word: str) -> Callable[[Event, str], str]:
-    def told(change: Event, after: str) -> str:
+def _ended(word: str) -> Callable[[ShownRunEvent, str], str]:
+    def told(change: ShownRunEvent, after: str) -> str:
         how = [str(change["signal"])] if change.get("signal") else []
         if not how and change.get("exit_code") is not None:
             how = [f"exit {change['exit_code']}"]
@@ -66,7 +66,7 @@ def _ended(word: str) -> Callable[[Event, str], str]:
     return told
 
 
-_TEXTS: Final[dict[str, Callable[[Event, str], str]]] = {
+_TEXTS: Final[dict[str, Callable[[ShownRunEvent, str], str]]] = {
     "started": _started,
     "ready": _ready,
     "exited": _ended("has ended"),
@@ -79,7 +79,7 @@ _TEXTS: Final[dict[str, Callable[[Event, str], str]]] = {
 _FAILURES: Final = frozenset({"failed", "crash-looping"})
 
 
-def shown(event: Event, paint: Paint) -> str:
+def shown(event: ShownRunEvent, paint: Paint) -> str:
     """The text of an event for a terminal."""
     text = paint.foreign(event["text"])
     return paint.styled(text, RED) if event.get("kind") in _FAILURES else text

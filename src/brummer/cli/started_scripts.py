@@ -15,7 +15,7 @@ from brummer.cli.live_table import LiveTable
 from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import print_json, say
 from brummer.cli.patience import READY_S, Patience
-from brummer.cli.process_table import Process, processes_of
+from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project
 from brummer.core.errors import TooLarge
 from brummer.instance.environment import packed
@@ -113,7 +113,7 @@ async def _has_listened(project: Project, script: str) -> bool:
 
 async def _settled(
     project: Project, started: Sequence[str], patience: Patience, table: LiveTable
-) -> tuple[dict[str, Any], list[Process]]:
+) -> tuple[dict[str, Any], list[ShownProcess]]:
     """Wait until each is ready, has ended, or has run for long enough. Returns the answer of `scripts_status` for
     these, and the scripts that had to be ready and are not.
     """
@@ -141,5 +141,5 @@ async def _settled(
             over.add(name)  # also if it has restarted meanwhile
 
 
-def _names(processes: Sequence[Process]) -> str:
+def _names(processes: Sequence[ShownProcess]) -> str:
     return shown([process.name for process in processes])

@@ -40,7 +40,7 @@ class Facts(msgspec.Struct):
     uptime_s: float | None = None
 
 
-class Problem(msgspec.Struct):
+class ShownProblem(msgspec.Struct):
     """``code`` is a name for programs; the problem is about an instance, several, or a file.
 
     ``since_s`` is its age in seconds; ``hides`` counts the consequences that are not listed.
@@ -59,14 +59,14 @@ class Problem(msgspec.Struct):
     path: str = ""
 
 
-class Failure(msgspec.Struct):
+class ShownError(msgspec.Struct):
     """The last error of a link."""
 
     code: str
     message: str
 
 
-class Link(msgspec.Struct):
+class ShownLink(msgspec.Struct):
     """The fields of a link in `hub_status` that the page shows."""
 
     instance_id: str
@@ -74,7 +74,7 @@ class Link(msgspec.Struct):
     since_s: float = 0.0
     reason: str = ""
     condition: str = "unknown"
-    last_error: Failure | None = None
+    last_error: ShownError | None = None
     attempts: int = 0
     next_retry_s: float | None = None
     breaker: str = "closed"
@@ -82,7 +82,7 @@ class Link(msgspec.Struct):
     parked: int = 0
 
 
-class TimelineEntry(msgspec.Struct):
+class ShownTimelineEntry(msgspec.Struct):
     """``did`` is empty until the hub has finished its reaction."""
 
     kind: str
@@ -93,13 +93,13 @@ class TimelineEntry(msgspec.Struct):
     took_s: float | None = None
 
 
-class Status(msgspec.Struct):
+class ShownStatus(msgspec.Struct):
     """One hub's answer. Unknown fields, as of another version, are ignored."""
 
     hub: Facts
-    problems: list[Problem] = []
-    links: list[Link] = []
-    timeline: list[TimelineEntry] = []
+    problems: list[ShownProblem] = []
+    links: list[ShownLink] = []
+    timeline: list[ShownTimelineEntry] = []
 
     @property
     def is_healthy(self) -> bool:
@@ -112,7 +112,7 @@ def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
     return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 
-def gist(statuses: Iterable[Status]) -> object:
+def gist(statuses: Iterable[ShownStatus]) -> object:
     """A value that differs when the page must be printed again: without times and numbers that always change."""
     return [
         (
@@ -125,7 +125,7 @@ def gist(statuses: Iterable[Status]) -> object:
     ]
 
 
-def _standing(link: Link) -> tuple[str, ...]:
+def _standing(link: ShownLink) -> tuple[str, ...]:
     """Another attempt of a failing link changes neither its state nor its reason."""
     error = link.last_error.message if link.last_error else ""
     if link.attempts and link.state in _TRYING:
@@ -133,7 +133,7 @@ def _standing(link: Link) -> tuple[str, ...]:
     return link.state, error, link.reason, link.breaker, link.condition if link.condition in _NOT_RUNNING else ""
 
 
-def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str:
+def page(statuses: Sequence[ShownStatus], now: datetime, paint: Paint = PLAIN) -> str:
     """All hubs, those with problems first. ``now`` has the time zone of the page."""
     if not statuses:
         return NO_HUB
@@ -142,7 +142,7 @@ def page(statuses: Sequence[Status], now: datetime, paint: Paint = PLAIN) -> str
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def _verdict(worst: Status, paint: Paint) -> Iterator[str]:
+def _verdict(worst: ShownStatus, paint: Paint) -> Iterator[str]:
     """The root cause, if there is one: since when, what the hub does, what to do."""
     if worst.is_healthy:
         known = [f"{HEALTHY}, but {_problem(problem)}" for problem in worst.problems[:1]]
@@ -167,7 +167,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _lines_of(status: Status, now: datetime, paint: Paint) -> Iterator[str]:
+def _lines_of(status: ShownStatus, now: datetime, paint: Paint) -> Iterator[str]:
     yield paint.styled(displayable(_title(status.hub)), BOLD)
     if not status.links and not status.problems:
         yield "  no instance is running"
@@ -192,13 +192,13 @@ def _title(hub: Facts) -> str:
     return f"hub {hub.pid}  {', '.join(filter(None, facts))}".rstrip()
 
 
-def _problem(problem: Problem) -> str:
+def _problem(problem: ShownProblem) -> str:
     about = problem.instance or ", ".join(problem.instances) or problem.path
     said = ": ".join(filter(None, (about, problem.title, problem.detail)))
     return f"{problem.code}: {said}" if said else problem.code
 
 
-def _links(links: Sequence[Link]) -> Iterator[str]:
+def _links(links: Sequence[ShownLink]) -> Iterator[str]:
     ordered = sorted(links, key=lambda link: (_rank(link.state), link.instance_id))
     rows = aligned([[link.instance_id, link.state, span(link.since_s), link.reason] for link in ordered])
     for link, row in zip(ordered, rows, strict=True):
@@ -218,7 +218,7 @@ def _rank(state: str) -> int:
     return _ORDER.index(state) if state in _ORDER else 0
 
 
-def _doing(link: Link) -> Iterator[str]:
+def _doing(link: ShownLink) -> Iterator[str]:
     """What the hub does about a failing link."""
     retry = f"dialled again in {span(link.next_retry_s)}" if link.next_retry_s else "dialled again"
     if link.condition in _NOT_RUNNING:
@@ -241,7 +241,7 @@ def _doing(link: Link) -> Iterator[str]:
             yield f"{count} {'call' if count == 1 else 'calls'} {what}"
 
 
-def _timeline(timeline: Sequence[TimelineEntry], now: datetime) -> Iterator[str]:
+def _timeline(timeline: Sequence[ShownTimelineEntry], now: datetime) -> Iterator[str]:
     shown = timeline[-TIMELINE_SHOWN:]
     if len(shown) < len(timeline):
         yield f"({len(timeline) - len(shown)} earlier)"

@@ -35,7 +35,7 @@ KEY_BYTES: Final = 120
 """The limit of the name in a key: each answer contains the cursor twice."""
 
 
-class Entry(NamedTuple):
+class ListEntry(NamedTuple):
     """``key``: see `key_of`. ``section``: the member of the answer for it.
 
     ``changed_s``: the time of its last change, in seconds since the epoch; 0: it keeps its place.
@@ -90,7 +90,7 @@ def _cursor(text: str | None, now_s: float) -> _Cursor:
     return _Cursor(match[1], int(match[2]), bool(match[3]))
 
 
-def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: float, **head: Any) -> dict[str, Any]:
+def paged(tool: str, entries: Iterable[ListEntry], cursor: str | None, *, now_s: float, **head: Any) -> dict[str, Any]:
     """The answer: ``head``, each list of the tool (`texts.SECTIONS`) with its entries, and ``next_cursor`` if there are
     more. ``now_s``: seconds since the epoch. Raises InvalidArguments for an invalid cursor.
     """
@@ -108,7 +108,7 @@ def paged(tool: str, entries: Iterable[Entry], cursor: str | None, *, now_s: flo
     return answer
 
 
-def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
+def _rest(entries: Iterable[ListEntry], place: _Cursor) -> list[tuple[ListEntry, bool]]:
     """The entries that remain, each with True if it is given because it has changed."""
     ordered = sorted(_unique(entries), key=lambda entry: entry.key)
     after = [entry for entry in ordered if entry.key > place.key]
@@ -118,7 +118,7 @@ def _rest(entries: Iterable[Entry], place: _Cursor) -> list[tuple[Entry, bool]]:
     return [*((entry, False) for entry in after), *((entry, True) for entry in changed)]
 
 
-def _unique(entries: Iterable[Entry]) -> Iterable[Entry]:
+def _unique(entries: Iterable[ListEntry]) -> Iterable[ListEntry]:
     """Number the entries that have the same key."""
     counts: Counter[str] = Counter()
     for entry in entries:
@@ -132,7 +132,7 @@ def _size_of(content: object, text: str) -> int:
     return len(encode(content)) + len(encode(text)) + ENTRY_BYTES
 
 
-def listed(tool: str, entries: Sequence[Entry], cursor: str | None) -> dict[str, Any]:
+def listed(tool: str, entries: Sequence[ListEntry], cursor: str | None) -> dict[str, Any]:
     """`paged`, but if one answer has all entries, they keep their order; otherwise they are sorted by key."""
     if cursor is None:
         as_they_come = [entry._replace(key=key_of(0, f"{number:06}")) for number, entry in enumerate(entries)]
@@ -155,7 +155,7 @@ def latest_processes(
     if cursor is None and (len(found) <= FEW or len(encode(found)) <= (BUDGET_BYTES - ENVELOPE_BYTES) // 2):
         return {"processes": sorted(found, key=_is_well), **_at(place)}
     entries = (
-        Entry(
+        ListEntry(
             key_of(int(_is_well(each)), each["name"]),
             "processes",
             each,
@@ -170,7 +170,9 @@ def processes_of_one(found: Sequence[dict[str, Any]], cursor: str | None, place:
     """The answer of scripts_status for the runs of one script: in their order, or from the latest start to the first if
     it takes several answers. ``place`` as above.
     """
-    entries = [Entry(key_of(0, f"{LAST_MS - _ms_of(each.get('started_at')):015}"), "processes", each) for each in found]
+    entries = [
+        ListEntry(key_of(0, f"{LAST_MS - _ms_of(each.get('started_at')):015}"), "processes", each) for each in found
+    ]
     return {**listed("scripts_status", entries, cursor), **_at(place)}
 
 

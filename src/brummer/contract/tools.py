@@ -33,7 +33,7 @@ INSTANCE: Final = "id, name or directory; may be left out when only one fits"
 # Types of arguments. ``X | None`` has the schema of X; a description is outermost.
 
 ScriptName = Annotated[str, Meta(description="script, as scripts_list names it")]
-Process = Annotated[str | None, Meta(description="script, or process_id of one run; left out: all")]
+ProcessName = Annotated[str | None, Meta(description="script, or process_id of one run; left out: all")]
 Cursor = Annotated[str | None, Meta(description="next_cursor of an earlier answer; left out: from the start")]
 LatestCursor = Annotated[
     str | None, Meta(description="cursor of any earlier answer: what came after it; left out: the latest")
@@ -58,7 +58,7 @@ class NoArguments(Struct, forbid_unknown_fields=True):
     """Takes nothing."""
 
 
-class Listing(Struct, forbid_unknown_fields=True):
+class PagedList(Struct, forbid_unknown_fields=True):
     """A list that may take several answers; ``cursor`` continues after an earlier one."""
 
     cursor: Cursor = None
@@ -122,7 +122,7 @@ class TailLogs(Struct, forbid_unknown_fields=True, kw_only=True):
     it always has at least one line.
     """
 
-    process: Process = None
+    process: ProcessName = None
     level: Annotated[
         Literal["error", "warning", "info", "debug"] | None, Meta(description="lines at least so serious")
     ] = None
@@ -149,7 +149,7 @@ class WaitFor(Struct, forbid_unknown_fields=True):
     ``since`` only lines from now on count, otherwise those after both. ``port`` 0 is none.
     """
 
-    process: Process = None
+    process: ProcessName = None
     log: Annotated[Pattern | None, Meta(description="a line matches this regular expression")] = None
     cursor: WaitCursor = None
     since: Since = None
@@ -256,7 +256,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "instances_list",
         "List every project that has a Brummer instance, with its state and why it is in it. Start here when you do not"
         " know what is running.",
-        Listing,
+        PagedList,
         read_only=True,
         routed=False,
     ),
@@ -277,7 +277,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         "scripts_list",
         "List what can be run in a project, and where each script comes from. The list is fresh when files change.",
-        Listing,
+        PagedList,
         read_only=True,
     ),
     ToolDefinition(
@@ -342,7 +342,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
         "hub_status",
         "Tell how the hub and its links are: problems first, then each link with state, last error and next retry."
         " Use it when calls fail.",
-        Listing,
+        PagedList,
         read_only=True,
         routed=False,
     ),

@@ -31,10 +31,10 @@ class Gone(msgspec.Struct, frozen=True):
     reason: GoneReason
 
 
-Event = Appeared | Changed | Gone
+DirectoryEvent = Appeared | Changed | Gone
 
 
-class Problem(msgspec.Struct, frozen=True):
+class DirectoryProblem(msgspec.Struct, frozen=True):
     """Something in the directory that is not used. ``code``: malformed, newer_version, other_machine, unreadable,
     too_large, symlink, not_regular, foreign_owner, stale, or directory_ and the reason of a `DirectoryUnusable`.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brummer.discovery.events import Problem
+from brummer.discovery.events import DirectoryProblem
 from brummer.discovery.record import Record, displayable
 from brummer.host import clocks
 
@@ -26,17 +26,17 @@ class Findings:
     def __init__(self, directory: Path, elapsed: Callable[[], float] = clocks.elapsed) -> None:
         self._elapsed = elapsed
         self.directory = directory
-        self.files: dict[str, Record | Problem] = {}
+        self.files: dict[str, Record | DirectoryProblem] = {}
         self.signatures: dict[str, Signature | None] = {}
         self.counts: Counter[str] = Counter()
         self.since_s: dict[str, float] = {}
         """By code, when the first of the cases that are there now was found; elapsed time."""
         self.is_directory_missing = False
-        self._of_directory: Problem | None = None
+        self._of_directory: DirectoryProblem | None = None
 
     @property
-    def problems(self) -> list[Problem]:
-        of_files = [outcome for outcome in self.files.values() if isinstance(outcome, Problem)]
+    def problems(self) -> list[DirectoryProblem]:
+        of_files = [outcome for outcome in self.files.values() if isinstance(outcome, DirectoryProblem)]
         return [self._of_directory, *of_files] if self._of_directory else of_files
 
     @property
@@ -49,7 +49,7 @@ class Findings:
         self.files[filename] = record
 
     def refuse(self, filename: str, code: str, detail: str) -> None:
-        problem = Problem(code, displayable(str(self.directory / filename)), detail)
+        problem = DirectoryProblem(code, displayable(str(self.directory / filename)), detail)
         self._count(self.files.get(filename), problem)
         self.files[filename] = problem
 
@@ -62,12 +62,12 @@ class Findings:
         problem = None
         self.is_directory_missing = error is not None and error.reason == "missing"
         if error is not None and not self.is_directory_missing:
-            problem = Problem(f"directory_{error.reason}", str(self.directory), error.message)
+            problem = DirectoryProblem(f"directory_{error.reason}", str(self.directory), error.message)
         self._count(self._of_directory, problem)
         self._of_directory = problem
 
-    def _count(self, old: Record | Problem | None, new: Problem | None) -> None:
-        if isinstance(old, Problem):
+    def _count(self, old: Record | DirectoryProblem | None, new: DirectoryProblem | None) -> None:
+        if isinstance(old, DirectoryProblem):
             self.counts[old.code] -= 1
         if new is not None:
             self.counts[new.code] += 1

@@ -20,11 +20,11 @@ from brummer.host.locks import was_released
 from brummer.host.real_system import REAL
 from brummer.host.system import Files, System
 
-Verdict = Literal["alive", "dead", "elsewhere"]
+OwnerVerdict = Literal["alive", "dead", "elsewhere"]
 """elsewhere: another boot, perhaps of another machine that shares the directory; its loopback is not ours."""
 
 
-def judge(directory: Path, record: Record, *, is_shared: bool | None = None, system: System = REAL) -> Verdict:
+def judge(directory: Path, record: Record, *, is_shared: bool | None = None, system: System = REAL) -> OwnerVerdict:
     """``is_shared``: whether other machines may write in this directory; None: ask the file system. Costs 20 µs."""
     processes, identity = system.processes, record.identity
     if not processes.same_boot(identity):

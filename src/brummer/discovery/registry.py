@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
-from brummer.discovery.events import Event, Problem
+from brummer.discovery.events import DirectoryEvent, DirectoryProblem
 from brummer.discovery.findings import Findings
 from brummer.discovery.owners import sweep
 from brummer.discovery.record import Record
@@ -62,7 +62,7 @@ class Registry:
         self._loop = asyncio.get_running_loop()
         self._findings = Findings(directory, system.clock.elapsed)
         self._roster = Roster(self._loop, self._findings, self._emit, system)
-        self._pending: deque[Event] = deque()
+        self._pending: deque[DirectoryEvent] = deque()
         self._wakeup = asyncio.Event()
         self._scanning = asyncio.Lock()
         self._hints: Counter[str] = Counter()
@@ -83,14 +83,14 @@ class Registry:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> DirectoryEvent:
         while not self._pending:
             if self._closed:
                 raise StopAsyncIteration
             await self._wait_or_scan()
         return self._pending.popleft()
 
-    def take(self, pass_on: Callable[[Event], object]) -> None:
+    def take(self, pass_on: Callable[[DirectoryEvent], object]) -> None:
         """Pass on the events that the iteration has not taken yet, in order. If one can't be passed on, it stays."""
         while self._pending:
             pass_on(self._pending[0])
@@ -108,7 +108,7 @@ class Registry:
         return self._roster.records()
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[DirectoryProblem]:
         """What is there and not used, now."""
         return self._findings.problems
 
@@ -163,7 +163,7 @@ class Registry:
             self._last_scan_s = self._clock.awake() - started
             self._plan_next(was_hinted=hinted)
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, event: DirectoryEvent) -> None:
         self._pending.append(event)
         self._wakeup.set()
 

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from brummer.discovery.events import Appeared, Changed, Event, Gone, GoneReason
+from brummer.discovery.events import Appeared, Changed, DirectoryEvent, Gone, GoneReason
 from brummer.discovery.findings import Findings
 from brummer.discovery.owners import does_not_exist, judge, reap
 from brummer.discovery.record import Malformed, Newer, Record, file_name
 from brummer.discovery.registrar import lock_path
-from brummer.discovery.scan import Refused, Sighting
+from brummer.discovery.scan import RefusedFile, Sighting
 from brummer.host.exits import ExitWatch, watch_exit
 from brummer.host.locks import is_locked, was_released
 from brummer.host.real_system import REAL
@@ -49,7 +49,7 @@ class Roster:
         self,
         loop: asyncio.AbstractEventLoop,
         findings: Findings,
-        emit: Callable[[Event], None],
+        emit: Callable[[DirectoryEvent], None],
         system: System = REAL,
     ) -> None:
         self._loop = loop
@@ -199,7 +199,7 @@ class Roster:
         return self._findings.directory
 
 
-def _explain(outcome: Malformed | Newer | Refused) -> tuple[str, str]:
+def _explain(outcome: Malformed | Newer | RefusedFile) -> tuple[str, str]:
     """(code, detail) of a problem."""
     if isinstance(outcome, Malformed):
         return "malformed", outcome.detail

@@ -17,7 +17,7 @@ from brummer.discovery.record import LIMIT_BYTES, Malformed, Newer, Record, deco
 from brummer.host.directories import private_directory, writable_directory
 from brummer.host.files import FileRefused, open_for_reading, read_descriptor, refusal_of
 from brummer.host.real_system import REAL
-from brummer.host.system import Entry, System
+from brummer.host.system import DirectoryEntry, System
 
 STEP_S: Final = 0.003
 SETTLED_NS: Final = 100_000_000
@@ -26,7 +26,7 @@ SETTLED_NS: Final = 100_000_000
 Signature = tuple[int, int, int, int]
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedFile(msgspec.Struct, frozen=True):
     """A file that was not read. ``code`` is a `FileRefusal` or ``unreadable``."""
 
     filename: str
@@ -39,7 +39,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
     filename: str
     signature: Signature | None
-    outcome: Record | Malformed | Newer | Refused
+    outcome: Record | Malformed | Newer | RefusedFile
 
 
 class Scan:
@@ -78,7 +78,7 @@ class Scan:
         yield sightings
         writable_directory(self._directory, self._system.files)
 
-    def _read_entry(self, entry: Entry) -> Iterator[Sighting]:
+    def _read_entry(self, entry: DirectoryEntry) -> Iterator[Sighting]:
         self.seen.add(entry.name)
         try:
             status = entry.stat(follow_symlinks=False)
@@ -86,19 +86,19 @@ class Scan:
             if self._known.get(entry.name) == signature:
                 return
             if refusal := refusal_of(status, LIMIT_BYTES, self._system.files):
-                refused = Refused(entry.name, refusal, f"{refusal.replace('_', ' ')}: not read")
+                refused = RefusedFile(entry.name, refusal, f"{refusal.replace('_', ' ')}: not read")
                 yield Sighting(entry.name, signature, refused)
             else:
                 yield _read(self._directory / entry.name, self._system)
         except FileNotFoundError:
             self.seen.discard(entry.name)
         except FileRefused as error:
-            yield Sighting(entry.name, None, Refused(entry.name, error.reason, "changed while it was read"))
+            yield Sighting(entry.name, None, RefusedFile(entry.name, error.reason, "changed while it was read"))
         except OSError as error:
             if error.errno in SHORTAGES:
                 raise  # a fault of this process, not of the file
             detail = os.strerror(error.errno or 0)
-            yield Sighting(entry.name, None, Refused(entry.name, "unreadable", detail))
+            yield Sighting(entry.name, None, RefusedFile(entry.name, "unreadable", detail))
 
 
 def _signature(status: os.stat_result) -> Signature:

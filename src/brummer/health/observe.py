@@ -16,24 +16,24 @@ from brummer.discovery.registry import Registry
 from brummer.health.catalog import KINDS, Observed
 from brummer.host.pids import same_time_namespace
 from brummer.host.real_system import REAL
-from brummer.host.system import Descriptors
+from brummer.host.system import DescriptorLimits
 from brummer.link.dialler import RESERVED_DESCRIPTORS
-from brummer.link.state import ATTEMPTING, ENDED, State
+from brummer.link.state import ATTEMPTING, ENDED, LinkState
 from brummer.link.status import LinkStatus
 from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import Paused, Slept
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
-from brummer.peers.timeline import Entry, Timeline
+from brummer.peers.timeline import Timeline, TimelineEntry
 
 _CODES: Final = {
-    State.SUSPECT: "link_suspect",
-    State.RETRYING: "link_retrying",
-    State.RECONNECTING: "link_retrying",
-    State.IMPOSTOR: "link_impostor",
-    State.RECHECKING: "link_impostor",
-    State.INCOMPATIBLE: "link_incompatible",
-    State.GONE: "link_gone",
+    LinkState.SUSPECT: "link_suspect",
+    LinkState.RETRYING: "link_retrying",
+    LinkState.RECONNECTING: "link_retrying",
+    LinkState.IMPOSTOR: "link_impostor",
+    LinkState.RECHECKING: "link_impostor",
+    LinkState.INCOMPATIBLE: "link_incompatible",
+    LinkState.GONE: "link_gone",
 }
 """The problem of a link in this state, if no more exact one is known."""
 
@@ -57,9 +57,9 @@ def of_links(instances: Instances, statuses: list[LinkStatus]) -> Iterator[Obser
 def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
     link, names = entry.link, (entry.id,)
     if link.state in ENDED:
-        ended_well = link.state is State.WITHDRAWN
+        ended_well = link.state is LinkState.WITHDRAWN
         return None if ended_well else Observed("link_gone", status.reason, status.since_s, names)
-    unready_s = None if link.state is State.READY else link.unready_s
+    unready_s = None if link.state is LinkState.READY else link.unready_s
     if status.condition == "stopped":
         return Observed("link_stopped", f"kill -CONT {entry.pid} continues it", unready_s, names)
     if status.condition == "frozen":
@@ -96,7 +96,7 @@ def of_memory(instances: Instances) -> Iterator[Observed]:
         yield Observed(code, f"{memory.resident_bytes >> 20} MiB are in use")
 
 
-def of_descriptors(descriptors: Descriptors = REAL.descriptors) -> Iterator[Observed]:
+def of_descriptors(descriptors: DescriptorLimits = REAL.descriptors) -> Iterator[Observed]:
     """Of this process."""
     limit = descriptors.descriptor_limit()
     if descriptors.lowest_free_descriptor() >= limit - RESERVED_DESCRIPTORS:
@@ -157,7 +157,7 @@ def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterat
             yield Observed(code, "; ".join(down.reasons), now_s - down.at_s, concerned)
 
 
-def _since(network: list[Entry], flag: str) -> Entry | None:
+def _since(network: list[TimelineEntry], flag: str) -> TimelineEntry | None:
     """The event with which it went down; None while it is up."""
     down = None
     for entry in reversed(network):

@@ -14,10 +14,10 @@ from brummer.core.clock import Clock
 from brummer.health.catalog import Observed, Problem, explain
 from brummer.health.observe import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
 from brummer.host.real_system import REAL
-from brummer.host.system import Descriptors
+from brummer.host.system import DescriptorLimits
 from brummer.link.status import LinkStatus
 from brummer.peers.instances import Instances
-from brummer.peers.timeline import Event, Timeline
+from brummer.peers.timeline import Timeline, TimelineEvent
 
 _OF_CALLS: Final = (
     "connections",
@@ -32,7 +32,7 @@ _OF_CALLS: Final = (
 _OF_BYTES: Final = ("reply_bytes", "request_bytes", "memory_soft_bytes", "memory_hard_bytes")
 
 
-def limits_in_force(instances: Instances, descriptors: Descriptors = REAL.descriptors) -> dict[str, float]:
+def limits_in_force(instances: Instances, descriptors: DescriptorLimits = REAL.descriptors) -> dict[str, float]:
     """The limits of a hub's calls, with the unit in each name. ``open_files`` is the number that the system allows."""
     limits = instances.pool.limits
     of_calls = {**{name: getattr(limits, name) for name in _OF_CALLS}, "park_s": PARK_S}
@@ -62,7 +62,7 @@ class HubStatus(msgspec.Struct, frozen=True):
     hub: HubFacts
     problems: list[Problem]
     links: list[LinkStatus]
-    timeline: list[Event]
+    timeline: list[TimelineEvent]
     limits: dict[str, float | dict[str, float]]
 
 
@@ -75,7 +75,7 @@ class Status:
         timeline: Timeline,
         clock: Clock,
         directory: Path,
-        descriptors: Descriptors = REAL.descriptors,
+        descriptors: DescriptorLimits = REAL.descriptors,
     ) -> None:
         self._descriptors = descriptors
         self._instances = instances

@@ -19,7 +19,7 @@ Happening = Literal["created", "changed", "lost", "overflow"]
 Listener = Callable[[Happening, str | None], None]
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """``add`` returns a number by which the watch is removed, and raises OSError; a lost watch has removed itself."""
 
     kind: str
@@ -28,11 +28,11 @@ class Source(Protocol):
     def remove(self, watch: int, listener: Listener) -> None: ...
 
 
-open_sources: dict[int, Source] = {}
+open_sources: dict[int, EventSource] = {}
 """By the id of the loop; a source takes itself out with its last watch."""
 
 
-def source_for(loop: asyncio.AbstractEventLoop) -> Source:
+def source_for(loop: asyncio.AbstractEventLoop) -> EventSource:
     """The source of this loop. Raises OSError when the system gives none (EMFILE: 128 inotify instances per user)."""
     source = open_sources.get(id(loop))
     if source is None:
@@ -135,7 +135,7 @@ if sys.platform == "linux":
             _tell_all(listeners, "lost")
             self._close_if_idle()
 
-    def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
+    def _open_source(loop: asyncio.AbstractEventLoop) -> EventSource:
         return _Inotify(loop)
 
 else:
@@ -143,7 +143,7 @@ else:
 
     from brummer.host.macos.kqueue import DirectoryEvents
 
-    def _open_source(loop: asyncio.AbstractEventLoop) -> Source:
+    def _open_source(loop: asyncio.AbstractEventLoop) -> EventSource:
         def forget() -> None:
             open_sources.pop(id(loop), None)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from brummer.host.directory_events import Happening, Source
+from brummer.host.directory_events import EventSource, Happening
 from brummer.host.real_system import REAL
 from brummer.host.system import Files, System
 
@@ -41,7 +41,7 @@ class DirectoryWatch:
         self.path = path
         self._on_hint = on_hint
         self._closed = False
-        self._source: Source | None = None
+        self._source: EventSource | None = None
         self._watch: int | None = None
         self._place: Path | None = None
         self._inode: tuple[int, int] | None = None

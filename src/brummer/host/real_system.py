@@ -12,10 +12,10 @@ from brummer.host.system import System
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from brummer.host.directory_events import Source
+    from brummer.host.directory_events import EventSource
 
 
-def _directory_events(loop: "AbstractEventLoop") -> "Source":
+def _directory_events(loop: "AbstractEventLoop") -> "EventSource":
     from brummer.host.directory_events import source_for  # noqa: PLC0415 — an instance watches none
 
     return source_for(loop)

@@ -17,12 +17,31 @@ from brummer.core.clock import Clock
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from brummer.host.directory_events import Source
-    from brummer.host.subjects import Descriptors, Entry, Files, Filesystems, Locks, Memory, Processes, Sockets
+    from brummer.host.directory_events import EventSource
+    from brummer.host.subjects import (
+        DescriptorLimits,
+        DirectoryEntry,
+        Files,
+        Filesystems,
+        Locks,
+        Processes,
+        ProcessMemory,
+        Sockets,
+    )
 else:  # unused at run time; as classes they would take 50 KiB of each process
-    Descriptors = Entry = Files = Filesystems = Locks = Memory = Processes = Sockets = Any
+    DescriptorLimits = DirectoryEntry = Files = Filesystems = Locks = ProcessMemory = Processes = Sockets = Any
 
-__all__ = ["Descriptors", "Entry", "Files", "Filesystems", "Locks", "Memory", "Processes", "Sockets", "System"]
+__all__ = [
+    "DescriptorLimits",
+    "DirectoryEntry",
+    "Files",
+    "Filesystems",
+    "Locks",
+    "ProcessMemory",
+    "Processes",
+    "Sockets",
+    "System",
+]
 
 
 class System(msgspec.Struct, frozen=True):
@@ -36,8 +55,8 @@ class System(msgspec.Struct, frozen=True):
     filesystems: Filesystems
     processes: Processes
     sockets: Sockets | None
-    descriptors: Descriptors
-    memory: Memory
+    descriptors: DescriptorLimits
+    memory: ProcessMemory
     clock: Clock
     random: Random
-    directory_events: "Callable[[AbstractEventLoop], Source]"
+    directory_events: "Callable[[AbstractEventLoop], EventSource]"

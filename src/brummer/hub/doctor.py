@@ -20,7 +20,7 @@ from brummer.host.locks import holder_pid, is_locked
 from brummer.host.pids import process_state
 from brummer.host.ports import listeners
 
-Verdict = Literal["ok", "note", "wrong"]
+CheckVerdict = Literal["ok", "note", "wrong"]
 PORTS = range(7777, 8000)
 
 
@@ -28,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
     """The result of one check. ``advice`` is empty if there is nothing to do."""
 
     subject: str
-    verdict: Verdict
+    verdict: CheckVerdict
     detail: str
     advice: str = ""
 

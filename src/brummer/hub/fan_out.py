@@ -33,7 +33,7 @@ Answer = dict[str, Any]
 NOT_ANSWERED: Final = {"code": "not_answered", "message": "it did not answer in time, or no connection was free to ask"}
 
 
-class Instance(Protocol):
+class AskedInstance(Protocol):
     """An instance that can be asked."""
 
     @property
@@ -49,7 +49,7 @@ the answer's ``error``.
 class FanOut:
     """One wait on all instances; await `result`. ``places``: how many instances may be asked at a time."""
 
-    def __init__(self, everyone: Sequence[Instance], places: int, timeout_s: float, ask: Ask) -> None:
+    def __init__(self, everyone: Sequence[AskedInstance], places: int, timeout_s: float, ask: Ask) -> None:
         self._loop = asyncio.get_running_loop()
         self._everyone = everyone
         self._goes_round = len(everyone) > places
@@ -58,7 +58,7 @@ class FanOut:
         self._ask = ask
         self._began_s = self._loop.time()
         self._began_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._turns: deque[tuple[Instance, str | None]] = deque((instance, None) for instance in everyone)
+        self._turns: deque[tuple[AskedInstance, str | None]] = deque((instance, None) for instance in everyone)
         self._answers: dict[str, Answer] = {}
         self._working: list[asyncio.Task[None]] = []
         self._match: Answer | None = None

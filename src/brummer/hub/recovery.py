@@ -15,10 +15,10 @@ from typing import Final
 
 from brummer.core.clock import Clock
 from brummer.link.link import Link
-from brummer.network.monitor import Event, NetworkChanged
+from brummer.network.monitor import MachineEvent, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 from brummer.peers.instances import Instances
-from brummer.peers.timeline import Entry, Timeline
+from brummer.peers.timeline import Timeline, TimelineEntry
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Recovery:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: MachineEvent) -> None:
         """Note it, and begin with what it asks for."""
         entry = self.timeline.note(event)
         match event:
@@ -80,12 +80,12 @@ class Recovery:
             case NetworkChanged():
                 self._start(entry, partial(self._follow_network, entry, event))
 
-    def _start(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
+    def _start(self, entry: TimelineEntry, work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.ensure_future(self._carried_out(entry, work))
         self._running[task] = None
         task.add_done_callback(self._running.pop)
 
-    async def _carried_out(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
+    async def _carried_out(self, entry: TimelineEntry, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 — the barrier: otherwise the hub would settle for ever
@@ -103,7 +103,7 @@ class Recovery:
         for link in self._links():
             link.settle(settle_s, forgive=forgive)
 
-    async def _recover(self, entry: Entry, seconds: float) -> None:
+    async def _recover(self, entry: TimelineEntry, seconds: float) -> None:
         await self._rescan()
         links = [link for link in self._links() if self._online or link.target.is_local]
         if seconds > LONG_SLEEP_S:
@@ -115,7 +115,7 @@ class Recovery:
 
     # The network.
 
-    async def _follow_network(self, entry: Entry, event: NetworkChanged) -> None:
+    async def _follow_network(self, entry: TimelineEntry, event: NetworkChanged) -> None:
         """Loopback does not care for routes, nor the outside for loopback."""
         self._online = event.online
         links = self._links()

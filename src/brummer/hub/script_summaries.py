@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from brummer.discovery.record import Record
 from brummer.hub.everyone import answers_of
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.peers.instance_entry import InstanceEntry
 
 SHOWN: Final = 20
@@ -20,7 +20,7 @@ async def script_summaries(entries: Sequence[InstanceEntry]) -> dict[str, Answer
     """The members ``scripts`` and, where there are more, ``more_scripts`` of each instance that can be asked, by id; or
     ``scripts_unknown``: why it did not answer.
     """
-    ready = [entry for entry in entries if isinstance(entry.record, Record) and entry.link.state is State.READY]
+    ready = [entry for entry in entries if isinstance(entry.record, Record) and entry.link.state is LinkState.READY]
     answers = await answers_of(ready, "scripts_status", lambda _: {})
     return {instance_id: _members(answer) for instance_id, answer in answers.items()}
 

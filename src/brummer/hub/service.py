@@ -19,7 +19,7 @@ from pathlib import Path
 from brummer.core.errors import BrummerError
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
-from brummer.discovery.events import WITHDRAWN, Appeared, Changed, Event, Gone
+from brummer.discovery.events import WITHDRAWN, Appeared, Changed, DirectoryEvent, Gone
 from brummer.discovery.registry import Registry
 from brummer.health.catalog import Observed
 from brummer.health.observe import of_directory, of_supervisor
@@ -118,7 +118,7 @@ class Hub:
         async for event in self.registry:
             self._pass_on(event)
 
-    def _pass_on(self, event: Event) -> None:
+    def _pass_on(self, event: DirectoryEvent) -> None:
         match event:
             case Appeared(record) | Changed(_, record):
                 self.instances.appeared(record)

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from msgspec import to_builtins
 
-from brummer.contract.tools import BY_NAME, Connect, Listing, NoArguments, renderer
+from brummer.contract.tools import BY_NAME, Connect, NoArguments, PagedList, renderer
 from brummer.health.status import HubStatus
 from brummer.host.clocks import wall
 from brummer.hub.finder import Finder
 from brummer.hub.script_summaries import script_summaries
-from brummer.link.state import FAILING, State
+from brummer.link.state import FAILING, LinkState
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.wire.mcp.server import ToolCall
@@ -21,15 +21,15 @@ _FAILS, _WORKS, _GONE = range(3)
 ASKED: Final = 50
 """The scripts are told of so many instances at the most: each costs a call, and a few lines of the answer."""
 
-_FAILING: Final = FAILING | {State.IMPOSTOR, State.RECHECKING, State.INCOMPATIBLE}
+_FAILING: Final = FAILING | {LinkState.IMPOSTOR, LinkState.RECHECKING, LinkState.INCOMPATIBLE}
 
 
 def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Finder | None = None) -> list[Tool]:
     """Structs become plain objects here, because the texts are made of these."""
     finder = finder or Finder(instances)
 
-    async def instances_list(wanted: Listing, __: ToolCall) -> object:
-        from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
+    async def instances_list(wanted: PagedList, __: ToolCall) -> object:
+        from brummer.contract.paging import ListEntry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.first_scan()
         await instances.settled()
@@ -37,7 +37,7 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Fin
         scripts = await script_summaries(known) if len(known) <= ASKED else {}
         now_s = wall()
         entries = [
-            Entry(
+            ListEntry(
                 key_of(_rank(entry), entry.id),
                 "instances",
                 {**to_builtins(each), **scripts.get(entry.id, {})},
@@ -67,14 +67,14 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Fin
             chosen, call.session.chosen = call.session.chosen, None
         return {"disconnected": chosen}
 
-    async def hub_status(wanted: Listing, __: ToolCall) -> object:
+    async def hub_status(wanted: PagedList, __: ToolCall) -> object:
         """Problems, links and the timeline: three lists, one after the other if they are long."""
-        from brummer.contract.paging import Entry, key_of, paged  # noqa: PLC0415 - no start needs it
+        from brummer.contract.paging import ListEntry, key_of, paged  # noqa: PLC0415 - no start needs it
 
         await instances.settled()
         now, now_s = status(), wall()
         problems = (
-            Entry(
+            ListEntry(
                 key_of(0, each.key),
                 "problems",
                 to_builtins(each),
@@ -83,11 +83,11 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Fin
             for each in now.problems
         )
         links = (
-            Entry(key_of(1 + _rank(entry), entry.id), "links", each.as_json(), now_s - each.since_s)
+            ListEntry(key_of(1 + _rank(entry), entry.id), "links", each.as_json(), now_s - each.since_s)
             for entry, each in zip(instances, now.links, strict=True)
         )
         events = (
-            Entry(key_of(9, f"{each.at_boottime_s:017.3f}"), "timeline", to_builtins(each)) for each in now.timeline
+            ListEntry(key_of(9, f"{each.at_boottime_s:017.3f}"), "timeline", to_builtins(each)) for each in now.timeline
         )
         head = {"hub": to_builtins(now.hub), "limits": now.limits}
         return paged("hub_status", [*problems, *links, *events], wanted.cursor, now_s=now_s, **head)
@@ -105,5 +105,5 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Fin
 def _rank(entry: InstanceEntry) -> int:
     """A key that sorts failing links first."""
     if entry.is_gone:
-        return _GONE if entry.link.state is State.WITHDRAWN else _FAILS
+        return _GONE if entry.link.state is LinkState.WITHDRAWN else _FAILS
     return _FAILS if entry.link.state in _FAILING else _WORKS

@@ -20,7 +20,7 @@ from brummer.core.errors import BrummerError, Outcome
 from brummer.core.events import Hook
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.host.clocks import elapsed
-from brummer.instance.ledger import Entry, Ledger
+from brummer.instance.ledger import Ledger, LedgerEntry
 from brummer.wire.mcp.jsonrpc import NOT_BEGUN, ProtocolError
 from brummer.wire.mcp.not_begun import NotBegunData, Why
 from brummer.wire.mcp.server import CLIENT_GONE, Meta, ToolCall, ToolServer
@@ -37,7 +37,7 @@ class CallCancelled(BrummerError):
     default_outcome: ClassVar[Outcome] = "unknown"
 
 
-class NotBegun(ProtocolError):
+class DidNotBegin(ProtocolError):
     """The instance did not begin the call on this request. The hub decides whether to send the call again."""
 
     def __init__(self, data: NotBegunData, request_id: bytes) -> None:
@@ -85,7 +85,7 @@ class KeyedCalls:
         return len(self._works) + len(self._reads)
 
     async def call_tool(self, call: ToolCall) -> bytes:
-        """Raises `NotBegun`."""
+        """Raises `DidNotBegin`."""
         key = call.request.params.meta.call_key
         if key is None:
             try:
@@ -134,11 +134,11 @@ class KeyedCalls:
             return False
         return True
 
-    def _not_begun(self, why: Why, call: ToolCall) -> NotBegun:
-        return NotBegun(NotBegunData(why, self.ledger.position, self._clock()), call.request.id)
+    def _not_begun(self, why: Why, call: ToolCall) -> DidNotBegin:
+        return DidNotBegin(NotBegunData(why, self.ledger.position, self._clock()), call.request.id)
 
     def _work(self, key: str, call: ToolCall) -> "_Work | bytes":
-        """The running work of this key, or its result, or new work. Raises `NotBegun`."""
+        """The running work of this key, or its result, or new work. Raises `DidNotBegin`."""
         if key in self._works:
             return self._works[key]
         known = self.ledger.find(key)
@@ -162,10 +162,10 @@ class KeyedCalls:
             return "hung_up"
         return None if self._has_room(call) else "no_room"
 
-    def _close(self, entry: Entry, result: bytes) -> None:
+    def _close(self, entry: LedgerEntry, result: bytes) -> None:
         self.ledger.close(entry, result, self._loop.time())
 
-    async def _run(self, work: "_Work", entry: Entry, call: ToolCall) -> bytes:
+    async def _run(self, work: "_Work", entry: LedgerEntry, call: ToolCall) -> bytes:
         begins = work.begin()
         result = failed(CallCancelled("the call was cancelled") if begins else _never_begun())
         try:

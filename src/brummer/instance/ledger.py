@@ -16,7 +16,7 @@ import msgspec
 from brummer.settings.limits import DEFAULTS
 
 
-class Entry(msgspec.Struct):
+class LedgerEntry(msgspec.Struct):
     """``number``: the ledger's position when it was opened. ``result`` is None while the call runs."""
 
     key: str
@@ -38,7 +38,7 @@ class Ledger:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
-        self._entries: dict[str, Entry] = {}  # in the order in which they ended, the running ones anywhere
+        self._entries: dict[str, LedgerEntry] = {}  # in the order in which they ended, the running ones anywhere
         self._bytes = 0
         self._forgotten_before = 0
         self.position = 0
@@ -54,20 +54,20 @@ class Ledger:
         """Of the results that are kept."""
         return self._bytes
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> LedgerEntry | None:
         return self._entries.get(key)
 
     def may_have_forgotten(self, position: int) -> bool:
         """A call that is not here, and was first sent when the ledger had this position, may have been here."""
         return position < self._forgotten_before
 
-    def open(self, key: str) -> Entry:
+    def open(self, key: str) -> LedgerEntry:
         """A new entry, for a call that begins now."""
-        entry = self._entries[key] = Entry(key, self.position)
+        entry = self._entries[key] = LedgerEntry(key, self.position)
         self.position += 1
         return entry
 
-    def close(self, entry: Entry, result: bytes, now_s: float) -> None:
+    def close(self, entry: LedgerEntry, result: bytes, now_s: float) -> None:
         """The call ended with this result; the oldest ended ones go if there are too many."""
         entry.result, entry.ended_s = result, now_s
         self._bytes += len(result)

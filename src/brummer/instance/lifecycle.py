@@ -15,8 +15,10 @@ An event that is not in the table raises and changes nothing.
 
 from typing import Literal
 
-State = Literal["pending", "starting", "running", "ready", "stopping", "stopped", "exited", "failed", "crash-looping"]
-Event = Literal[
+ScriptState = Literal[
+    "pending", "starting", "running", "ready", "stopping", "stopped", "exited", "failed", "crash-looping"
+]
+ScriptEvent = Literal[
     "start_due",
     "given_up",
     "spawned",
@@ -28,7 +30,7 @@ Event = Literal[
     "looped",
 ]
 
-TABLE: dict[tuple[State, Event], State] = {
+TABLE: dict[tuple[ScriptState, ScriptEvent], ScriptState] = {
     ("pending", "start_due"): "starting",
     ("pending", "given_up"): "failed",
     ("pending", "looped"): "crash-looping",
@@ -48,20 +50,20 @@ TABLE: dict[tuple[State, Event], State] = {
     ("stopping", "ended_well"): "stopped",
     ("stopping", "ended_badly"): "stopped",
 }
-ENDED: frozenset[State] = frozenset({"stopped", "exited", "failed", "crash-looping"})
+ENDED: frozenset[ScriptState] = frozenset({"stopped", "exited", "failed", "crash-looping"})
 """Final states; the next start of the script is another run."""
 
 
 class WrongEvent(Exception):
     """An event that can't happen in this state: a defect of ours."""
 
-    def __init__(self, state: State, event: Event) -> None:
+    def __init__(self, state: ScriptState, event: ScriptEvent) -> None:
         super().__init__(f"{event} in state {state}")
         self.state = state
         self.event = event
 
 
-def after(state: State, event: Event) -> State:
+def after(state: ScriptState, event: ScriptEvent) -> ScriptState:
     """The state that follows. Raises WrongEvent."""
     try:
         return TABLE[state, event]

@@ -58,7 +58,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
     process_id: str
     name: str
-    status: lifecycle.State
+    status: lifecycle.ScriptState
     pid: int | None
     urls: list[str]
     exit_code: int | None
@@ -117,7 +117,7 @@ class Run:
         self.surroundings = surroundings
         self.name = script.name
         self.process_id = f"{script.name}-{number}"
-        self.state: lifecycle.State = "pending"
+        self.state: lifecycle.ScriptState = "pending"
         self.child: Child | None = None
         self.started_at = created_at
         self.spawned_s = 0.0
@@ -298,7 +298,7 @@ class Run:
         self.reason, self.first_error = ending.reason, ending.first_error
         self.port_owner = ending.port_owner or self.port_owner
 
-    def _apply(self, event: lifecycle.Event) -> None:
+    def _apply(self, event: lifecycle.ScriptEvent) -> None:
         self.state = lifecycle.after(self.state, event)
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from brummer.core.errors import NotFound, shown
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 
 if TYPE_CHECKING:
-    from brummer.instance.detect.listing import Listing
-    from brummer.instance.detect.project import Project
+    from brummer.instance.detect.listing import ScriptListing
+    from brummer.instance.detect.project import ProjectDirectory
 
 NAMES_SHOWN = 20
 
@@ -25,15 +25,15 @@ class ScriptList:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
-        self._last: tuple[Project, Listing] | None = None
+        self._last: tuple[ProjectDirectory, ScriptListing] | None = None
 
-    def read(self) -> "Listing":
+    def read(self) -> "ScriptListing":
         last = self._last
         if last is None or not last[0].is_unchanged():
             from brummer.instance.detect.listing import listing_of  # noqa: PLC0415
-            from brummer.instance.detect.project import Project  # noqa: PLC0415
+            from brummer.instance.detect.project import ProjectDirectory  # noqa: PLC0415
 
-            project = Project(self.directory)
+            project = ProjectDirectory(self.directory)
             self._last = last = project, listing_of(project)
         return last[1]
 
@@ -46,13 +46,13 @@ class ScriptList:
             raise unknown("script", name, list(listing.scripts), listing.problems) from None
 
 
-def _first_of(problems: tuple[Problem, ...]) -> str:
+def _first_of(problems: tuple[Mistake, ...]) -> str:
     first, *others = problems
     place = first.source if first.line is None else f"{first.source}:{first.line}"
     return f"{place}: {first.message}{f' (and {len(others)} more problems)' if others else ''}"
 
 
-def unknown(kind: str, name: str, known: list[str], problems: tuple[Problem, ...] = ()) -> NotFound:
+def unknown(kind: str, name: str, known: list[str], problems: tuple[Mistake, ...] = ()) -> NotFound:
     """The error for a name that is not there. A problem in a file is named too: it may be why."""
     from brummer.settings.toml_file import nearest  # noqa: PLC0415 - only for this error
 

@@ -17,7 +17,7 @@ import msgspec
 from brummer.contract.tools import (
     INSTANCE_TOOLS,
     ChangesSince,
-    Listing,
+    PagedList,
     PickProcess,
     RestartScript,
     RunScript,
@@ -92,16 +92,16 @@ class _Calls:
         self._past = past
         self._acting: set[asyncio.Task[Any]] = set()
 
-    async def list_scripts(self, wanted: Listing, _context: CallContext) -> Answer:
+    async def list_scripts(self, wanted: PagedList, _context: CallContext) -> Answer:
         """Problems of the project's files come first."""
-        from brummer.contract.paging import Entry, key_of  # noqa: PLC0415 - no start needs it
+        from brummer.contract.paging import ListEntry, key_of  # noqa: PLC0415 - no start needs it
 
         listing = await asyncio.to_thread(self._scripts.read)
         problems = [
-            Entry(key_of(0, f"{each.source}:{each.line or 0:06}"), "problems", msgspec.structs.asdict(each))
+            ListEntry(key_of(0, f"{each.source}:{each.line or 0:06}"), "problems", msgspec.structs.asdict(each))
             for each in listing.problems
         ]
-        scripts = [Entry(key_of(1, name), "scripts", _shown(script)) for name, script in listing.scripts.items()]
+        scripts = [ListEntry(key_of(1, name), "scripts", _shown(script)) for name, script in listing.scripts.items()]
         answer: Answer = _paging().listed("scripts_list", [*problems, *scripts], wanted.cursor)
         return answer
 

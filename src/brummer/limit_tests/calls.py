@@ -12,7 +12,7 @@ from brummer.limit_tests.answers import OK, Answer
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import FAST, HOLD, TAKE, WAITING, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
-from brummer.limit_tests.world import World, ready
+from brummer.limit_tests.world import LimitTestWorld, ready
 from brummer.pool.pool import QUEUED_PER_CONNECTION, Pool
 from brummer.settings.limits import Limits
 
@@ -32,7 +32,7 @@ def _held_in(hub: HubProcess, instance: Instance, number: int, tool: str = FAST,
     return hub.call(tool, instance=instance_id) if number % 2 else hub.call_in(instance_id, other)
 
 
-async def in_flight(world: World, limit: int) -> Measured:
+async def in_flight(world: LimitTestWorld, limit: int) -> Measured:
     """Over several instances, because they share the limit."""
     held = world.held_calls()
     async with world.linked(*[held] * INSTANCES, in_flight=limit, queued_per_instance=0) as (hub, instances):
@@ -41,7 +41,7 @@ async def in_flight(world: World, limit: int) -> Measured:
         )
 
 
-async def connections(world: World, limit: int) -> Measured:
+async def connections(world: LimitTestWorld, limit: int) -> Measured:
     """Each of several instances gets as many calls as there are connections; a call that can't queue is refused."""
     held, may_wait = world.held_calls(), limit * QUEUED_PER_CONNECTION
     for_calls = Pool(Limits(connections=limit)).for_calls
@@ -58,14 +58,14 @@ async def connections(world: World, limit: int) -> Measured:
     return Measured(limit, most, for_calls, excess, BUSY, _codes(refused), good and again)
 
 
-async def in_flight_per_instance(world: World, limit: int) -> Measured:
+async def in_flight_per_instance(world: LimitTestWorld, limit: int) -> Measured:
     """No call may queue, so the next one is refused."""
     held = world.held_calls()
     async with world.linked(held, in_flight_per_instance=limit, queued_per_instance=0) as (hub, [shop]):
         return await _overfilled(world, held, limit, partial(_held_in, hub, shop))
 
 
-async def waiting_per_instance(world: World, limit: int) -> Measured:
+async def waiting_per_instance(world: LimitTestWorld, limit: int) -> Measured:
     """The same for calls that wait for an event."""
     held = world.held_calls()
     async with world.linked(held, waiting_per_instance=limit, queued_per_instance=0) as (hub, [shop]):
@@ -74,7 +74,7 @@ async def waiting_per_instance(world: World, limit: int) -> Measured:
         )
 
 
-async def _overfilled(world: World, held: HeldCalls, limit: int, make: Make) -> Measured:
+async def _overfilled(world: LimitTestWorld, held: HeldCalls, limit: int, make: Make) -> Measured:
     """``make`` makes one call that is held; those above the limit must be refused."""
     calls = [make(number) for number in range(limit + EXCESS)]
     await world.changed.until(lambda: held.count + len(_ended(calls)) >= len(calls))
@@ -84,7 +84,7 @@ async def _overfilled(world: World, held: HeldCalls, limit: int, make: Make) -> 
     return _measured(limit, most, refused, recovered=good and again)
 
 
-async def queued_per_instance(world: World, limit: int) -> Measured:
+async def queued_per_instance(world: LimitTestWorld, limit: int) -> Measured:
     """One call is admitted, the others queue behind it."""
     held = world.held_calls()
     async with world.linked(held, queued_per_instance=limit, in_flight_per_instance=1) as (hub, [shop]):
@@ -97,7 +97,7 @@ async def queued_per_instance(world: World, limit: int) -> Measured:
     return _measured(limit, queued, refused, recovered=good and again)
 
 
-async def parked(world: World, limit: int) -> Measured:
+async def parked(world: LimitTestWorld, limit: int) -> Measured:
     """An instance ends; its calls wait until it runs again."""
     held = world.held_calls()
     async with world.hub(parked=limit) as hub:

@@ -9,7 +9,7 @@ from brummer.limit_tests.answers import OK
 from brummer.limit_tests.calls import EXCESS
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import HOLD
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 
 FEW: Final = 64
 """The hub starts with so few, so that only the setting can raise the limit."""
@@ -18,7 +18,7 @@ OTHERS: Final = 24
 SAMPLE_S: Final = 0.05
 
 
-async def open_files(world: World, limit: int) -> Measured:
+async def open_files(world: LimitTestWorld, limit: int) -> Measured:
     """A call without a descriptor waits, and succeeds after others have ended."""
     held = world.held_calls()
     async with world.linked(held, descriptors=FEW, open_files=limit) as (hub, [shop]):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-Verdict = Literal["held", "broken", "skipped"]
+LimitVerdict = Literal["held", "broken", "skipped"]
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -40,12 +40,12 @@ class Measured(msgspec.Struct, frozen=True):
         return "; ".join(complaints)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class LimitFinding(msgspec.Struct, frozen=True):
     """Of the limit that the setting ``key`` sets to ``value``; ``why`` it is broken, or was skipped."""
 
     key: str
     value: float
-    verdict: Verdict
+    verdict: LimitVerdict
     why: str = ""
     measured: Measured | None = None
 
@@ -55,12 +55,12 @@ class Finding(msgspec.Struct, frozen=True):
         return self.measured is not None and self.measured.tested < self.value
 
 
-def judged(key: str, value: float, measured: Measured) -> Finding:
+def judged(key: str, value: float, measured: Measured) -> LimitFinding:
     """The verdict on what was measured."""
     complaint = measured.complaint
-    return Finding(key, value, "broken" if complaint else "held", complaint, measured)
+    return LimitFinding(key, value, "broken" if complaint else "held", complaint, measured)
 
 
-def all_held(findings: list[Finding]) -> bool:
+def all_held(findings: list[LimitFinding]) -> bool:
     """A skipped limit counts as held."""
     return all(finding.verdict != "broken" for finding in findings)

@@ -10,7 +10,7 @@ from typing import Final
 from brummer.limit_tests.answers import OK, Answer
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.output import FLOOD_PY, TEXT_BYTES
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 from brummer.logs.journal.files import KEPT_BYTES
 from brummer.logs.journal.retention import RUNS_OF_A_SCRIPT, stored_runs
 
@@ -18,7 +18,7 @@ TIMES: Final = 1.2
 """The runs leave this multiple of the limit."""
 
 
-async def size(world: World, limit: int) -> Measured:
+async def size(world: LimitTestWorld, limit: int) -> Measured:
     """Bytes on disk for one project."""
     run_bytes = min(limit, KEPT_BYTES)
     runs = math.ceil(TIMES * limit / run_bytes)

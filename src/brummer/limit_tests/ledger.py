@@ -11,7 +11,7 @@ from brummer.limit_tests.answers import OK
 from brummer.limit_tests.direct_client import FORGOTTEN, DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import PRODUCE, HeldCalls
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 
 RAN_TWICE: Final = "ran_twice"
 EXCESS: Final = 10
@@ -21,7 +21,7 @@ LATER_S: Final = 0.1
 """A margin after the age at which a result expires."""
 
 
-async def entries(world: World, limit: int) -> Measured:
+async def entries(world: LimitTestWorld, limit: int) -> Measured:
     """More calls than the ledger keeps."""
     held = world.held_calls()
     async with world.direct(held, ledger_entries=limit) as (shop, client):
@@ -29,7 +29,7 @@ async def entries(world: World, limit: int) -> Measured:
         return await _measured(client, held, shop, limit, most, limit, limit + EXCESS)
 
 
-async def size(world: World, limit: int) -> Measured:
+async def size(world: LimitTestWorld, limit: int) -> Measured:
     """More bytes of results than the ledger keeps."""
     held = world.held_calls()
     each = limit // RESULTS
@@ -38,7 +38,7 @@ async def size(world: World, limit: int) -> Measured:
         return await _measured(client, held, shop, limit, most, limit - 2 * each, RESULTS + EXCESS)
 
 
-async def age(world: World, limit: float) -> Measured:
+async def age(world: LimitTestWorld, limit: float) -> Measured:
     """The next call removes expired results."""
     held = world.held_calls()
     async with world.direct(held, ledger_age_s=limit) as (shop, client):

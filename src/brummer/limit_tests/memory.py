@@ -13,7 +13,7 @@ from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import HOLD, TAKE, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
 from brummer.limit_tests.signal import PATIENCE_S
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 
 FILLING_BYTES: Final = 2 * 1024 * 1024
 """Arguments of one call."""
@@ -24,7 +24,7 @@ SAMPLE_S: Final = 0.1
 """A hub samples its memory no more often."""
 
 
-async def hard(world: World, limit: int) -> Measured:
+async def hard(world: LimitTestWorld, limit: int) -> Measured:
     """At the limit, calls of the same size are refused, until the held ones have ended."""
     held = world.held_calls()
     async with world.linked(held, memory_soft_bytes=limit, memory_hard_bytes=limit) as (hub, [shop]):
@@ -39,7 +39,7 @@ async def hard(world: World, limit: int) -> Measured:
     return Measured(limit, reached, limit - STEP_BYTES, EXCESS, BUSY, got, recovered)
 
 
-async def soft(world: World, limit: int) -> Measured:
+async def soft(world: LimitTestWorld, limit: int) -> Measured:
     """At the limit, the hub closes spare connections and reports them; calls still succeed."""
     spare, filling = world.held_calls(), world.held_calls()
     async with world.linked(spare, filling, memory_soft_bytes=limit) as (hub, [spare_shop, shop]):
@@ -61,7 +61,7 @@ async def soft(world: World, limit: int) -> Measured:
     return Measured(limit, reached, limit - STEP_BYTES, SPARES, "given_up", got, taken and recovered)
 
 
-async def _filled(world: World, hub: HubProcess, shop: Instance, held: HeldCalls, limit: int) -> int:
+async def _filled(world: LimitTestWorld, hub: HubProcess, shop: Instance, held: HeldCalls, limit: int) -> int:
     """Make held calls until the hub reaches the limit; returns the most memory before the last call."""
     reached = 0
     for _ in range(limit // FILLING_BYTES + 1):

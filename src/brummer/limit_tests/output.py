@@ -6,7 +6,7 @@ from typing import Final
 from brummer.limit_tests.answers import OK
 from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 from brummer.logs.output import LINE_BYTES, Batch
 
 TEXT_BYTES: Final = 1_000
@@ -19,7 +19,7 @@ for number in range(int(sys.argv[1])):
 """
 
 
-async def size(world: World, limit: int) -> Measured:
+async def size(world: LimitTestWorld, limit: int) -> Measured:
     """Bytes of memory for lines."""
     line_bytes = TEXT_BYTES + LINE_BYTES
     lines = TIMES * limit // line_bytes

@@ -7,14 +7,14 @@ from brummer.limit_tests.answers import OK
 from brummer.limit_tests.direct_client import DirectClient
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import PRODUCE, TAKE
-from brummer.limit_tests.world import World
+from brummer.limit_tests.world import LimitTestWorld
 
 TOO_LARGE: Final = "too_large"
 ENVELOPE_BYTES: Final = 1_000
 """More than a message has around its content."""
 
 
-async def reply(world: World, limit: int) -> Measured:
+async def reply(world: LimitTestWorld, limit: int) -> Measured:
     """Of an instance to the hub."""
     async with world.linked(world.held_calls(), reply_bytes=limit) as (hub, [shop]):
         instance_id, fits = shop.record.instance_id, limit - ENVELOPE_BYTES
@@ -24,7 +24,7 @@ async def reply(world: World, limit: int) -> Measured:
     return _measured(limit, fits if passed == OK else 0, [refused], recovered=again == OK)
 
 
-async def request(world: World, limit: int) -> Measured:
+async def request(world: LimitTestWorld, limit: int) -> Measured:
     """To the hub, and to an instance."""
     fits, too_much = "x" * (limit - ENVELOPE_BYTES), "x" * limit
     limits = {"request_bytes": limit}

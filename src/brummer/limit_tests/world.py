@@ -25,7 +25,7 @@ _LIFTED: Final[dict[str, Any]] = {
 _UNWANTED: Final = frozenset({"BRUMMER_TRACES", "BRUMMER_CONNECTIVITY_ENDPOINTS"})
 
 
-class World:
+class LimitTestWorld:
     """``directory`` is empty and used by nothing else; ``environ`` is the user's environment."""
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:

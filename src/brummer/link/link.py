@@ -34,7 +34,7 @@ from brummer.link.failures import Breaker
 from brummer.link.parking import Parking
 from brummer.link.peer import Condition, Peer
 from brummer.link.prober import Health, Probe, Prober
-from brummer.link.state import AT_REST, ENDED, WATCHED, BaseLink, Event, State, Transition
+from brummer.link.state import AT_REST, ENDED, WATCHED, BaseLink, LinkEvent, LinkState, Transition
 from brummer.link.status import LinkStatus, status_of
 from brummer.pool.connections import Connections, Dial
 from brummer.pool.pool import Pool
@@ -47,10 +47,10 @@ AFTER_DEFECT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class LinkMessage:
     """``event`` has happened. ``target``: the peer of a new record."""
 
-    event: Event
+    event: LinkEvent
     reason: str
     target: Peer | None = None
 
@@ -59,7 +59,7 @@ class Mailbox:
     """A message wakes the task. So does `wake`, without a message: something may have changed, and the task checks."""
 
     def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
+        self._messages: deque[LinkMessage] = deque()
         self._woken = asyncio.Event()
         self.wake = self._woken.set
         self.acknowledge = self._woken.clear
@@ -68,11 +68,11 @@ class Mailbox:
     def __bool__(self) -> bool:
         return bool(self._messages)
 
-    def post(self, event: Event, reason: str, target: Peer | None = None) -> None:
-        self._messages.append(Message(event, reason, target))
+    def post(self, event: LinkEvent, reason: str, target: Peer | None = None) -> None:
+        self._messages.append(LinkMessage(event, reason, target))
         self.wake()
 
-    def take(self) -> Message:
+    def take(self) -> LinkMessage:
         """The oldest message."""
         return self._messages.popleft()
 
@@ -126,11 +126,11 @@ class Link(BaseLink):
 
     def retarget(self, target: Peer, reason: str) -> None:
         """A new or changed record; it revives a link whose peer was gone."""
-        self._mailbox.post(Event.RECORD_CHANGED, reason, target)
+        self._mailbox.post(LinkEvent.RECORD_CHANGED, reason, target)
 
     def owner_gone(self, reason: str, *, withdrew: bool = False) -> None:
         """The peer's end is proven. ``withdrew``: it has ended itself in good order."""
-        self._mailbox.post(Event.OWNER_WITHDREW if withdrew else Event.OWNER_GONE, reason)
+        self._mailbox.post(LinkEvent.OWNER_WITHDREW if withdrew else LinkEvent.OWNER_GONE, reason)
 
     def hint(self) -> None:
         """Something changed, or a call waits: dial now."""
@@ -180,7 +180,7 @@ class Link(BaseLink):
                 except Exception:  # noqa: BLE001 — the barrier: a defect may cost one turn, never the link
                     _log.exception("%s: a defect", self.target.instance_id)
                     reason = "an internal error of the hub; its log has the traceback"
-                    self._mailbox.post(Event.FAILED_INSIDE, reason)
+                    self._mailbox.post(LinkEvent.FAILED_INSIDE, reason)
                     await asyncio.sleep(AFTER_DEFECT_S)
         finally:
             self._has_ended = True
@@ -202,7 +202,7 @@ class Link(BaseLink):
         self._mailbox.acknowledge()
         while self._mailbox:
             message = self._mailbox.take()
-            if self.state in ENDED and message.event is not Event.RECORD_CHANGED:
+            if self.state in ENDED and message.event is not LinkEvent.RECORD_CHANGED:
                 continue  # its end is proven; only a new record can change that
             self.apply(message.event, message.reason)
             if message.target is not None:
@@ -229,10 +229,10 @@ class Link(BaseLink):
     async def _dial(self) -> None:
         if not self.target.is_compatible:
             spoken = ", ".join(self.target.protocols) or "nothing"
-            self.apply(Event.SPOKE_NOTHING_WE_KNOW, f"it speaks {spoken}")
+            self.apply(LinkEvent.SPOKE_NOTHING_WE_KNOW, f"it speaks {spoken}")
             return
         self.prober.is_wanted = False
-        self.apply(Event.DIALLED, f"attempt {self.attempts + 1}")
+        self.apply(LinkEvent.DIALLED, f"attempt {self.attempts + 1}")
         try:
             opening = self.connections.dial(self._mailbox.wake, self.health.probe_deadline_s())
             connection = await self._opened(opening)
@@ -241,7 +241,7 @@ class Link(BaseLink):
         else:
             if connection is not None:
                 self.connections.add(connection)
-                self._became_ready(Event.PROVEN, "identity proven")
+                self._became_ready(LinkEvent.PROVEN, "identity proven")
 
     async def _opened(self, opening: Dial) -> HttpConnection | None:
         """None when a message came first: the target may not be the target any more."""
@@ -264,7 +264,7 @@ class Link(BaseLink):
         self.path_is_cut = isinstance(error, TimedOut | Unreachable)
         self.health.failed()
         delay_s = self._backoff_s()
-        self.apply(Event.STRANGER_ANSWERED if isinstance(error, Impostor) else Event.FAILED, error.message)
+        self.apply(LinkEvent.STRANGER_ANSWERED if isinstance(error, Impostor) else LinkEvent.FAILED, error.message)
         self.prober.report()
         if not self.prober.is_online:
             await self._mailbox.wait()
@@ -301,7 +301,7 @@ class Link(BaseLink):
             self.prober.report()
         self.next_dial_s = None
 
-    def _became_ready(self, event: Event, reason: str) -> None:
+    def _became_ready(self, event: LinkEvent, reason: str) -> None:
         self.path_is_cut = False
         self.health.answered(self.loop.time())
         self.health.forgive()
@@ -317,11 +317,11 @@ class Link(BaseLink):
 
     async def _watch(self) -> None:
         """One step of watching: until something happens, or a probe is due, or one is answered."""
-        if self.state is State.READY and self.connections.are_lost:
+        if self.state is LinkState.READY and self.connections.are_lost:
             await self._lost()
             return
-        if self.state is State.SUSPECT and self.health.last_proof_s > self.since_s and not self.path_is_cut:
-            self._became_ready(Event.PROBE_ANSWERED, "a call was answered")
+        if self.state is LinkState.SUSPECT and self.health.last_proof_s > self.since_s and not self.path_is_cut:
+            self._became_ready(LinkEvent.PROBE_ANSWERED, "a call was answered")
         if self.prober.probe is None:
             await self._wait_to_probe()
         else:
@@ -330,19 +330,21 @@ class Link(BaseLink):
     async def _lost(self) -> None:
         """Dial again at once if the connection had held; one that comes and goes is dialled ever more slowly."""
         held_s = self.loop.time() - self.since_s
-        self.apply(Event.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
+        self.apply(LinkEvent.CONNECTION_LOST, self.last_error.message if self.last_error else "connection lost")
         self.attempts = 0 if held_s >= failures.STABLE_S else self.attempts + 1
         if self.attempts > 1:
             await self._wait_to_dial(self._backoff_s())
 
     async def _wait_to_probe(self) -> None:
-        is_suspect = self.state is State.SUSPECT or len(self.parking) > 0  # they could not get a connection
+        is_suspect = self.state is LinkState.SUSPECT or len(self.parking) > 0  # they could not get a connection
         began_s = self.loop.time()
         due_s = self.prober.due_s(suspect=is_suspect, is_local=self.target.is_local)
         if await self._mailbox.wait(due_s - began_s):
             return
         self.health.fired(self.loop.time() - due_s)
-        if self.state is State.SUSPECT or self.health.last_proof_s <= began_s:  # no answered call has proved it alive
+        if (
+            self.state is LinkState.SUSPECT or self.health.last_proof_s <= began_s
+        ):  # no answered call has proved it alive
             self.prober.send()
 
     async def _await_probe(self, probe: Probe) -> None:
@@ -378,8 +380,8 @@ class Link(BaseLink):
 
     def _is_alive(self, reason: str, took_s: float | None = None) -> None:
         self.health.answered(self.loop.time(), took_s)
-        if self.state is State.SUSPECT:
-            self._became_ready(Event.PROBE_ANSWERED, reason)
+        if self.state is LinkState.SUSPECT:
+            self._became_ready(LinkEvent.PROBE_ANSWERED, reason)
         else:
             self._report_alive()
 
@@ -392,13 +394,13 @@ class Link(BaseLink):
                 self.prober.report()
             case Impostor():
                 self._close_connections()
-                self.apply(Event.STRANGER_ANSWERED, error.message)
+                self.apply(LinkEvent.STRANGER_ANSWERED, error.message)
                 self.prober.report()
             case Refused():
                 self.connections.drop_idle()  # calls under way may still be answered
-                self.apply(Event.CONNECTION_LOST, error.message)
-            case ConnectionRefused() if self.state is State.SUSPECT and self.connections.size == 0:
-                self.apply(Event.CONNECTION_LOST, error.message)
+                self.apply(LinkEvent.CONNECTION_LOST, error.message)
+            case ConnectionRefused() if self.state is LinkState.SUSPECT and self.connections.size == 0:
+                self.apply(LinkEvent.CONNECTION_LOST, error.message)
             case ConnectionReset() | ConnectionClosed() | ServerFull():  # the path works
                 self._unanswered(error.message)
             case _:
@@ -415,9 +417,9 @@ class Link(BaseLink):
             return
         self.health.failed()
         condition = self.condition
-        if self.state is not State.SUSPECT or condition != self._suspected:
+        if self.state is not LinkState.SUSPECT or condition != self._suspected:
             self._suspected = condition
-            self.apply(Event.PROBE_UNANSWERED, f"{condition}: {reason}")
+            self.apply(LinkEvent.PROBE_UNANSWERED, f"{condition}: {reason}")
 
     def status(self) -> LinkStatus:
         """It samples the peer's process."""

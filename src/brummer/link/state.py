@@ -19,7 +19,7 @@ A link is several machines. This table is the first; the others have two states 
 
 The breaker (`link/failures.py`) decides for calls only. It never moves the link.
 
-Some states look alike from outside: agents and people see `State.shown` and `Event.shown`.
+Some states look alike from outside: agents and people see `LinkState.shown` and `LinkEvent.shown`.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from brummer.link.errors import Refused
 from brummer.link.peer import Condition, Peer
 
 
-class State(Enum):
+class LinkState(Enum):
     """What a link knows of its peer."""
 
     DISCOVERED = "discovered"
@@ -61,7 +61,7 @@ class State(Enum):
         return _SHOWN.get(self, self.value)
 
 
-class Event(Enum):
+class LinkEvent(Enum):
     """What has happened, in the past tense."""
 
     DIALLED = "dialled"
@@ -81,10 +81,10 @@ class Event(Enum):
     @property
     def shown(self) -> str:
         """The word that logs and metrics get."""
-        return Event.OWNER_GONE.value if self is Event.OWNER_WITHDREW else self.value
+        return LinkEvent.OWNER_GONE.value if self is LinkEvent.OWNER_WITHDREW else self.value
 
 
-S, E = State, Event
+S, E = LinkState, LinkEvent
 
 _SHOWN: Final = {
     S.RECONNECTING: S.CONNECTING.value,
@@ -92,8 +92,8 @@ _SHOWN: Final = {
     S.WITHDRAWN: S.GONE.value,
 }
 
-SHOWN_STATES: Final = tuple(dict.fromkeys(state.shown for state in State))
-SHOWN_EVENTS: Final = tuple(dict.fromkeys(event.shown for event in Event))
+SHOWN_STATES: Final = tuple(dict.fromkeys(state.shown for state in LinkState))
+SHOWN_EVENTS: Final = tuple(dict.fromkeys(event.shown for event in LinkEvent))
 
 ATTEMPTING: Final = frozenset({S.CONNECTING, S.RECONNECTING, S.RECHECKING})
 UNKNOWN_YET: Final = ATTEMPTING | {S.DISCOVERED}
@@ -120,7 +120,7 @@ _WATCH: Final = {
     **_ALWAYS,
 }
 
-TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
+TRANSITIONS: Final[dict[LinkState, dict[LinkEvent, LinkState]]] = {
     S.DISCOVERED: {E.DIALLED: S.CONNECTING, E.SPOKE_NOTHING_WE_KNOW: S.INCOMPATIBLE, **_ALWAYS},
     S.CONNECTING: _ATTEMPT,
     S.READY: _WATCH,
@@ -138,13 +138,13 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
 class ForbiddenEvent(Internal):
     """A defect of ours: the table does not allow the event in this state."""
 
-    def __init__(self, event: Event, state: State) -> None:
+    def __init__(self, event: LinkEvent, state: LinkState) -> None:
         super().__init__(f"a link that is {state.value} allows no event {event.value}")
         self.event = event
         self.state = state
 
 
-def next_state(state: State, event: Event) -> State:
+def next_state(state: LinkState, event: LinkEvent) -> LinkState:
     """Raises `ForbiddenEvent`."""
     after = TRANSITIONS[state].get(event)
     if after is None:
@@ -161,9 +161,9 @@ class Transition:
 
     instance_id: str
     at_s: float
-    before: State
-    event: Event
-    after: State
+    before: LinkState
+    event: LinkEvent
+    after: LinkState
     reason: str
 
 
@@ -174,7 +174,7 @@ class BaseLink:
         self.loop = asyncio.get_running_loop()
         self.elapsed: Callable[[], float] = system.clock.elapsed
         self.target = target
-        self.state = State.DISCOVERED
+        self.state = LinkState.DISCOVERED
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.last_error: TransportError | None = None
         self.path_is_cut = False
@@ -192,7 +192,7 @@ class BaseLink:
     @property
     def unready_s(self) -> float:
         """Seconds since it was ready; 0 while it is."""
-        return 0.0 if self.state is State.READY else self.elapsed() - self._unready_since_s
+        return 0.0 if self.state is LinkState.READY else self.elapsed() - self._unready_since_s
 
     @property
     def state_s(self) -> float:
@@ -212,24 +212,24 @@ class BaseLink:
     @property
     def refusal(self) -> Refused | None:
         """The peer's refusal, if that was its last answer."""
-        if self.state is State.READY:
+        if self.state is LinkState.READY:
             return self.target.refusal
         return self.last_error if isinstance(self.last_error, Refused) else None
 
-    def apply(self, event: Event, reason: str) -> None:
+    def apply(self, event: LinkEvent, reason: str) -> None:
         """The one writer of the state. Raises `ForbiddenEvent`, and then changes nothing."""
         before, self.state = self.state, next_state(self.state, event)
         now_s = self.loop.time()
         if self.state is not before:
             self.since_s, self._elapsed_since_s = now_s, self.elapsed()
-            if before is State.READY:
+            if before is LinkState.READY:
                 self._unready_since_s = self._elapsed_since_s
         transition = Transition(self.target.instance_id, now_s, before, event, self.state, reason)
         self.history.append(transition)
         self._moved.set()
         self._transitions.publish(transition)
 
-    async def until_not(self, states: Container[State]) -> None:
+    async def until_not(self, states: Container[LinkState]) -> None:
         """Return when its state is none of these."""
         while self.state in states:
             self._moved.clear()

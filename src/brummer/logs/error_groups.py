@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from brummer.logs.error_grammars import GRAMMARS, NOTHING, Grammar, openers
 from brummer.logs.levels import level_of
 from brummer.logs.output import Batch, Line, Stream
-from brummer.logs.test_summaries import Summary, may_be_in
+from brummer.logs.test_summaries import SummaryOfTests, may_be_in
 
 MAX_GROUPS = 100
 """Different errors that one run remembers: the latest."""
@@ -107,7 +107,7 @@ class PrintedErrors:
         self._same: dict[tuple[str, ...], _Key] = {}
         self._ranges: list[tuple[int, int]] = []
         self._readers: dict[Stream, _ErrorReader] = {}
-        self._summary = Summary()
+        self._summary = SummaryOfTests()
         self._news_since_s = 0.0
         self._news = 0
 

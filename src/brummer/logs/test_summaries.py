@@ -58,7 +58,7 @@ def may_be_in(text: str) -> bool:
     return any(map(f"\n{text.lower()}".__contains__, _WORDS))
 
 
-class Summary:
+class SummaryOfTests:
     """The newest summary of a run. ``text`` is None before the first."""
 
     def __init__(self) -> None:

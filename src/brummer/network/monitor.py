@@ -54,7 +54,7 @@ class NoHints(BrummerError):
         super().__init__(f"no hints from the {of}, so it is only checked every {BEAT_S:g} s: {error}")
 
 
-Event = Wake | GoingToSleep | NetworkChanged
+MachineEvent = Wake | GoingToSleep | NetworkChanged
 Endpoint = tuple[str, int]
 
 
@@ -79,7 +79,7 @@ class Monitor:
 
     def __init__(
         self,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[MachineEvent], None],
         *,
         sources: Sources | None = None,
         endpoints: Sequence[Endpoint] = (),

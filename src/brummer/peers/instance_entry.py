@@ -13,7 +13,7 @@ from brummer.link.status import LastError
 from brummer.settings.servers import Server
 
 
-class Summary(msgspec.Struct, frozen=True):
+class InstanceSummary(msgspec.Struct, frozen=True):
     """An item of ``instances_list``; the hub adds the scripts. ``mcp_url``: its own MCP server."""
 
     instance_id: str
@@ -79,9 +79,9 @@ class InstanceEntry:
         """See `Record.is_further`."""
         return isinstance(self.record, Record) and self.record.is_further
 
-    def summary(self) -> "Summary":
+    def summary(self) -> "InstanceSummary":
         status = self.link.status()
-        return Summary(
+        return InstanceSummary(
             self.id,
             self.record.name,
             self.directory,

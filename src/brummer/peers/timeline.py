@@ -10,8 +10,7 @@ import msgspec
 
 from brummer.core.clock import Clock
 from brummer.core.events import Hook
-from brummer.network.monitor import Event as MachineEvent
-from brummer.network.monitor import NetworkChanged
+from brummer.network.monitor import MachineEvent, NetworkChanged
 from brummer.network.wake import ClockSet, GoingToSleep, Paused, Slept
 from brummer.settings.units import span
 
@@ -19,7 +18,7 @@ ENTRIES: Final = 50
 """A laptop's day or two."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class TimelineEvent(msgspec.Struct, frozen=True):
     """An entry as agents and people get it. ``at_boottime_s``: elapsed time; ``seconds``: of a sleep, pause or step."""
 
     kind: str
@@ -33,7 +32,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class TimelineEntry:
     """``at_s``: elapsed time; ``wall_s``: seconds since 1970, as the clock then stood."""
 
     event: MachineEvent
@@ -46,12 +45,12 @@ class Entry:
     def reasons(self) -> list[str]:
         return reasons_of(self.event)
 
-    def describe(self, now_s: float) -> Event:
+    def describe(self, now_s: float) -> TimelineEvent:
         """``now_s`` is elapsed time."""
         at = datetime.fromtimestamp(self.wall_s, UTC).isoformat(timespec="milliseconds")
         at_s, ago_s = round(self.at_s, 3), round(now_s - self.at_s, 3)
         seconds = getattr(self.event, "seconds", None)
-        return Event(self.event.kind, at, at_s, ago_s, seconds, self.reasons, self.did, self.took_s)
+        return TimelineEvent(self.event.kind, at, at_s, ago_s, seconds, self.reasons, self.did, self.took_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +68,22 @@ class Timeline:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.handled: Hook[Handled] = Hook()
-        self._entries: deque[Entry] = deque(maxlen=ENTRIES)
+        self._entries: deque[TimelineEntry] = deque(maxlen=ENTRIES)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TimelineEntry]:
         return iter(self._entries)
 
-    def note(self, event: MachineEvent) -> Entry:
+    def note(self, event: MachineEvent) -> TimelineEntry:
         """Something happened now. Report what was done about it by `finished`."""
-        entry = Entry(event, self._clock.elapsed(), self._clock.wall())
+        entry = TimelineEntry(event, self._clock.elapsed(), self._clock.wall())
         self._entries.append(entry)
         return entry
 
-    def finished(self, entry: Entry, did: str) -> None:
+    def finished(self, entry: TimelineEntry, did: str) -> None:
         entry.did, entry.took_s = did, round(self._clock.elapsed() - entry.at_s, 3)
         self.handled.publish(Handled(entry.event, did, entry.took_s))
 
-    def describe(self) -> list[Event]:
+    def describe(self) -> list[TimelineEvent]:
         now_s = self._clock.elapsed()
         return [entry.describe(now_s) for entry in self._entries]
 

@@ -16,7 +16,7 @@ _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
 
-class Kind(msgspec.Struct, frozen=True):
+class ValueKind(msgspec.Struct, frozen=True):
     """``read`` takes a value of TOML; ``from_text`` makes such a value of the text of a variable or a flag.
 
     ``read`` raises ValueError, whose text describes a valid value. With a ``most`` the values are numbers, in ``unit``.
@@ -74,14 +74,14 @@ def _unchanged(text: str) -> object:
     return text
 
 
-BOOLEAN: Final = Kind("true or false", _boolean, _boolean_from_text, lambda value: str(value).lower())
-COUNT: Final = Kind("count", _count, _count_from_text, str, most=1_000_000)
-SIZE: Final = Kind("size", units.byte_count, _unchanged, units.byte_text, unit="bytes", most=1024**4)
-DURATION: Final = Kind("duration", units.seconds, _unchanged, units.seconds_text, unit="seconds", most=30 * 86_400)
-ADDRESSES: Final = Kind("addresses", _addresses, _addresses_from_text, _addresses_shown)
+BOOLEAN: Final = ValueKind("true or false", _boolean, _boolean_from_text, lambda value: str(value).lower())
+COUNT: Final = ValueKind("count", _count, _count_from_text, str, most=1_000_000)
+SIZE: Final = ValueKind("size", units.byte_count, _unchanged, units.byte_text, unit="bytes", most=1024**4)
+DURATION: Final = ValueKind("duration", units.seconds, _unchanged, units.seconds_text, unit="seconds", most=30 * 86_400)
+ADDRESSES: Final = ValueKind("addresses", _addresses, _addresses_from_text, _addresses_shown)
 
 
-def one_of(*words: str) -> Kind:
+def one_of(*words: str) -> ValueKind:
     """One of these words."""
 
     def read(value: object) -> str:
@@ -89,7 +89,7 @@ def one_of(*words: str) -> Kind:
             raise ValueError(f"one of {', '.join(words)}")
         return str(value)
 
-    return Kind("one of " + ", ".join(words), read, str.strip, str)
+    return ValueKind("one of " + ", ".join(words), read, str.strip, str)
 
 
 SetBy = Literal["user", "project"]
@@ -109,7 +109,7 @@ class Setting(msgspec.Struct, frozen=True):
     """
 
     key: str
-    kind: Kind
+    kind: ValueKind
     set_by: SetBy
     meaning: str
     least: float = 1

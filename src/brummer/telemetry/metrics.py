@@ -18,7 +18,7 @@ from brummer.core.metrics import Family, Metric
 from brummer.discovery.registry import Registry
 from brummer.health.status import in_use, limits_in_force
 from brummer.link.failures import BreakerState
-from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, Event, State, Transition
+from brummer.link.state import ATTEMPTING, SHOWN_EVENTS, SHOWN_STATES, LinkEvent, LinkState, Transition
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Handled, Timeline
@@ -29,7 +29,7 @@ INSTANCES_LIMIT: Final = 1_000
 OTHER_TOOL: Final = "other"
 WAKES: Final = ("slept", "paused")
 
-ATTEMPTS: Final = {Event.PROVEN: "proven", Event.FAILED: "failed", Event.STRANGER_ANSWERED: "impostor"}
+ATTEMPTS: Final = {LinkEvent.PROVEN: "proven", LinkEvent.FAILED: "failed", LinkEvent.STRANGER_ANSWERED: "impostor"}
 ABANDONED: Final = "abandoned"
 """Results of an attempt to connect; any other end of the state ``connecting`` came from outside."""
 
@@ -129,11 +129,11 @@ class HubMetrics:
         self._transitions[moved.event.shown] += 1
         if moved.before in ATTEMPTING:
             self._counts_of(moved.instance_id).attempts[ATTEMPTS.get(moved.event, ABANDONED)] += 1
-        if moved.before is State.READY and moved.after is not State.READY:
+        if moved.before is LinkState.READY and moved.after is not LinkState.READY:
             self._lost_at_s[moved.instance_id] = moved.at_s
-        if moved.after is State.WITHDRAWN:  # it ended in good order: that is no loss, and its return no recovery
+        if moved.after is LinkState.WITHDRAWN:  # it ended in good order: that is no loss, and its return no recovery
             self._lost_at_s.pop(moved.instance_id, None)
-        elif moved.after is State.READY and (lost_at_s := self._lost_at_s.pop(moved.instance_id, None)) is not None:
+        elif moved.after is LinkState.READY and (lost_at_s := self._lost_at_s.pop(moved.instance_id, None)) is not None:
             self._recovery.observe(moved.at_s - lost_at_s)
 
     def _handled(self, handled: Handled) -> None:

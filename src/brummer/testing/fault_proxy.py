@@ -24,7 +24,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class ProxyFaults:
     """The faults of one connection. Bytes are counted in each direction from the connection's beginning; None: never.
 
     ``cut_requests_at``, ``cut_answers_at``: it ends once so many bytes were passed on, by RST if ``resets``, else by
@@ -42,24 +42,24 @@ class Faults:
     repeats: bool = False
 
 
-class Script(Protocol):
+class FaultScript(Protocol):
     """Decides the faults of each connection before its first byte."""
 
-    def __call__(self, number: int) -> Faults:
+    def __call__(self, number: int) -> ProxyFaults:
         """The faults of the connection of this number; the first is 0."""
 
 
-def no_faults(number: int) -> Faults:  # noqa: ARG001
+def no_faults(number: int) -> ProxyFaults:  # noqa: ARG001
     """No connection has a fault."""
-    return Faults()
+    return ProxyFaults()
 
 
-def random_faults(rng: Random, *, up_to_bytes: int) -> Script:
+def random_faults(rng: Random, *, up_to_bytes: int) -> FaultScript:
     """Cuts every connection at a random byte up to there, and does everything else to some of them."""
 
-    def faults(number: int) -> Faults:  # noqa: ARG001 — every connection fares alike
+    def faults(number: int) -> ProxyFaults:  # noqa: ARG001 — every connection fares alike
         cut_at, in_answers = rng.randint(1, up_to_bytes), rng.random() < 0.5  # noqa: PLR2004 — as often as not
-        return Faults(
+        return ProxyFaults(
             cut_requests_at=None if in_answers else cut_at,
             cut_answers_at=cut_at if in_answers else None,
             resets=rng.random() < 0.5,  # noqa: PLR2004
@@ -83,7 +83,7 @@ class FaultProxy:
         self,
         host: str,
         port: int,
-        script: Script = no_faults,
+        script: FaultScript = no_faults,
         *,
         listen_on: int = 0,
         on_request: Callable[[int, bytes], None] | None = None,
@@ -172,7 +172,7 @@ class FaultProxy:
         if faults.repeats and sent:
             await self._repeat(b"".join(sent))
 
-    def _count(self, faults: Faults) -> None:
+    def _count(self, faults: ProxyFaults) -> None:
         self.counts["cuts"] += 1
         self.counts["resets"] += faults.resets
         self.counts["stalls"] += faults.stall_s > 0
@@ -193,7 +193,7 @@ class FaultProxy:
 class _Way:
     """Both directions of one connection; a stall holds up the two."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: ProxyFaults) -> None:
         self._faults = faults
         self._open = asyncio.Event()
         self._open.set()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from brummer.host.directory_events import Happening, Listener
-from brummer.testing.memory_sockets import Holder, failure
+from brummer.testing.memory_sockets import SocketHolder, failure
 from brummer.testing.simulated_loop import SimulatedLoop
 
 BLOCKS: Final = 1000
@@ -195,7 +195,7 @@ def _parts(path: str) -> tuple[str, ...]:
 class MemoryFiles:
     """The `Files` and `Locks` of one process on a `Disk`. ``fault(name)`` may raise OSError before any call."""
 
-    def __init__(self, disk: Disk, holder: Holder, fault: Callable[[str, Path | None], None]) -> None:
+    def __init__(self, disk: Disk, holder: SocketHolder, fault: Callable[[str, Path | None], None]) -> None:
         self._disk = disk
         self._holder = holder
         self._fault = fault
@@ -384,7 +384,7 @@ class MemoryFiles:
 
 
 class MemoryHints:
-    """A `brummer.host.directory_events.Source` on a `Disk`."""
+    """A `brummer.host.directory_events.EventSource` on a `Disk`."""
 
     kind = "inotify"
 

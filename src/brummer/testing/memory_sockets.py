@@ -49,7 +49,7 @@ class Faults:
 NO_FAULTS: Final = Faults()
 
 
-class Holder(Protocol):
+class SocketHolder(Protocol):
     """The process that a socket belongs to. `take_descriptor` raises OSError (EMFILE, or an injected error)."""
 
     def take_descriptor(self, what: Any, call: str) -> int: ...
@@ -223,7 +223,7 @@ class MemorySocket(Pollable):
     )
     family = socket.AF_INET
 
-    def __init__(self, loop: SimulatedLoop, holder: Holder, call: str, address: tuple[str, int]) -> None:
+    def __init__(self, loop: SimulatedLoop, holder: SocketHolder, call: str, address: tuple[str, int]) -> None:
         super().__init__(loop, 0)
         self._holder = holder
         self.fd = holder.take_descriptor(self, call)
@@ -350,7 +350,7 @@ class MemorySocket(Pollable):
 class Listener(Pollable):
     """The used part of a listening `socket.socket`."""
 
-    def __init__(self, network: "Network", holder: Holder, address: tuple[str, int]) -> None:
+    def __init__(self, network: "Network", holder: SocketHolder, address: tuple[str, int]) -> None:
         super().__init__(network.loop, 0)
         self.fd = holder.take_descriptor(self, "listen")
         self.network = network
@@ -544,7 +544,7 @@ class Network:
         self._listeners: dict[tuple[str, int], Listener] = {}
         self._ports = 20_000
         self._numbers = 0
-        self.plan: Callable[[Holder, tuple[str, int]], Faults] = lambda _, __: NO_FAULTS
+        self.plan: Callable[[SocketHolder, tuple[str, int]], Faults] = lambda _, __: NO_FAULTS
         self.on_fault: Callable[[Connection, str], None] = lambda _, __: None
         self.is_up: Callable[[str], bool] = lambda _: True
         """Packets can reach that host; without a route a connect fails at once."""
@@ -555,7 +555,7 @@ class Network:
     def latency_s(self) -> float:
         return self._rng.uniform(20e-6, 80e-6)
 
-    def listen(self, holder: Holder, host: str, port: int | None = None) -> Listener:
+    def listen(self, holder: SocketHolder, host: str, port: int | None = None) -> Listener:
         if port is None:
             self._ports += 1
             port = self._ports
@@ -567,7 +567,7 @@ class Network:
     def forget(self, listener: Listener) -> None:
         self._listeners.pop(listener.address, None)
 
-    async def connect(self, holder: Holder, address: tuple[str, int]) -> MemorySocket:
+    async def connect(self, holder: SocketHolder, address: tuple[str, int]) -> MemorySocket:
         """A connected socket; takes the time of a round trip. Raises OSError."""
         sock = MemorySocket(self.loop, holder, "connect", ("127.0.0.1", 40_000 + self._numbers % 20_000))
         try:
@@ -606,7 +606,7 @@ class ServerSocket(MemorySocket):
     def __init__(self, loop: SimulatedLoop, listener: Listener, address: tuple[str, int]) -> None:  # noqa: ARG002
         super().__init__(loop, _IN_THE_KERNEL, "accept", address)
 
-    def accepted(self, holder: Holder) -> None:
+    def accepted(self, holder: SocketHolder) -> None:
         """Raises OSError if the process may have no further descriptor."""
         self.fd = holder.take_descriptor(self, "accept")
         self._holder = holder

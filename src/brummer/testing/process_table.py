@@ -367,7 +367,7 @@ def pipe(reader: Process, writer: Process) -> tuple[Pipe, Pipe]:
 
 
 class MemoryDescriptors:
-    """The `brummer.wire.mcp.pipes.Descriptors` of one process."""
+    """The `brummer.wire.mcp.pipes.DescriptorCalls` of one process."""
 
     def __init__(self, own: Process) -> None:
         self._own = own

@@ -18,6 +18,8 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
+from brummer.testing.virtual_time import Stuck
+
 START_S: Final = 1000.0
 """Not 0: code that takes a missing time for "long ago" fails at once."""
 
@@ -43,10 +45,6 @@ class Owner(Protocol):
 
 
 PROCESS: Final[contextvars.ContextVar[Owner | None]] = contextvars.ContextVar("process", default=None)
-
-
-class Stuck(RuntimeError):
-    """Every task waits and no timer is set, or callbacks run for ever."""
 
 
 class Pollable:

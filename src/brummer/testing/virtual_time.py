@@ -51,7 +51,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class Stuck(RuntimeError):
-    """A deadlock."""
+    """Every task waits and no timer is set, or callbacks run for ever."""
 
 
 class VirtualClock:

@@ -8,11 +8,11 @@ import json
 import sys
 from pathlib import Path
 
-from brummer.discovery.events import Appeared, Changed, Event
+from brummer.discovery.events import Appeared, Changed, DirectoryEvent
 from brummer.discovery.registry import Registry
 
 
-def line_of(event: Event) -> list[str]:
+def line_of(event: DirectoryEvent) -> list[str]:
     """[what, instance_id, generation, name or reason]."""
     if isinstance(event, Appeared):
         return ["appeared", event.record.instance_id, event.record.generation, event.record.name]

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from brummer.testing.fault_proxy import FaultProxy, Faults, Script, no_faults
+from brummer.testing.fault_proxy import FaultProxy, FaultScript, ProxyFaults, no_faults
 from tests.integration.scenarios.counting import beginnings, publish, record_of
 from tests.integration.scenarios.stdio import Cancelled, Client
 
@@ -106,7 +106,7 @@ class Project:
 
     folder: Path
     name: str
-    script: Callable[[random.Random], Script] | None = None
+    script: Callable[[random.Random], FaultScript] | None = None
     settings: dict[str, str] = field(default_factory=dict)
     disturb: "Callable[[Project, random.Random], Awaitable[None]] | None" = None
     ledger_forgets: bool = False
@@ -162,12 +162,12 @@ class Project:
 # Faults.
 
 
-def cuts(rng: random.Random) -> Script:
+def cuts(rng: random.Random) -> FaultScript:
     """Each connection ends at a random byte; before that its answers may be held back."""
 
-    def faults(number: int) -> Faults:
+    def faults(number: int) -> ProxyFaults:
         at, in_answers = rng.randint(1, UP_TO_BYTES), rng.random() < 0.6
-        return Faults(
+        return ProxyFaults(
             cut_requests_at=None if in_answers else at,
             cut_answers_at=at if in_answers else None,
             resets=rng.random() < 0.5,
@@ -179,11 +179,11 @@ def cuts(rng: random.Random) -> Script:
     return faults
 
 
-def cuts_and_repeats(rng: random.Random) -> Script:
+def cuts_and_repeats(rng: random.Random) -> FaultScript:
     """The instance may get all requests of a connection a second time: its ledger must still know them."""
     script = cuts(rng)
 
-    def faults(number: int) -> Faults:
+    def faults(number: int) -> ProxyFaults:
         return dataclasses.replace(script(number), repeats=rng.random() < 0.3)
 
     return faults

@@ -16,7 +16,7 @@ from typing import Any, Final
 from brummer.cli import options
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.interrupts import until_interrupted
-from brummer.cli.log_lines import Ask, EventReader, Filter, Page, Printer, Reader, Style
+from brummer.cli.log_lines import Ask, EventReader, Filter, LogReader, Printer, ShownPage, Style
 from brummer.cli.messages import say
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
 from brummer.cli.run_events import PREFIX, RunEvents
@@ -108,7 +108,7 @@ def run(chosen: argparse.Namespace) -> int:
     async def show(project: Project) -> int:
         paint = options.paint(chosen)
         wanted = Filter(chosen.level, chosen.since, chosen.grep, paint.is_colourful and not chosen.json_lines)
-        readers = [Reader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [Reader(None, wanted)]
+        readers = [LogReader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [LogReader(None, wanted)]
         names = [reader.process for reader in readers if reader.process]
         events = EventReader(RunEvents(names)) if chosen.follow and _wants_events(chosen) else None
         printer = Printer(paint, [*names, *([PREFIX] if events else [])], _style(chosen))
@@ -142,7 +142,7 @@ def _count(chosen: argparse.Namespace) -> int:
     return LINES if chosen.since is None else LINES_MAX
 
 
-async def print_so_far(ask: Ask, readers: Sequence[Reader], count: int, printer: Printer) -> None:
+async def print_so_far(ask: Ask, readers: Sequence[LogReader], count: int, printer: Printer) -> None:
     """Print the last ``count`` lines of all readers together."""
     pages = [await reader.read(ask, max(count, 1)) for reader in readers]
     lines = _in_order(pages)
@@ -153,7 +153,7 @@ async def print_so_far(ask: Ask, readers: Sequence[Reader], count: int, printer:
 
 
 async def follow(
-    project: Project, readers: Sequence[Reader], printer: Printer, events: EventReader | None = None
+    project: Project, readers: Sequence[LogReader], printer: Printer, events: EventReader | None = None
 ) -> None:
     """Print new lines and events until it is cancelled. It waits for an instance that is away, and says so once."""
     quiet, away = 0, ""
@@ -174,7 +174,9 @@ async def follow(
         await asyncio.sleep(PAUSES_S[min(quiet, len(PAUSES_S) - 1)])
 
 
-async def print_news(ask: Ask, readers: Sequence[Reader], printer: Printer, events: EventReader | None = None) -> bool:
+async def print_news(
+    ask: Ask, readers: Sequence[LogReader], printer: Printer, events: EventReader | None = None
+) -> bool:
     """Print up to a page of new lines of each reader, and the events among them; whether there were any."""
     happened = await events.read(ask) if events else []
     pages = [await reader.read(ask, PAGE) for reader in readers]
@@ -187,7 +189,7 @@ async def print_news(ask: Ask, readers: Sequence[Reader], printer: Printer, even
     return bool(lines or happened)
 
 
-def _in_order(pages: Sequence[Page]) -> list[dict[str, Any]]:
+def _in_order(pages: Sequence[ShownPage]) -> list[dict[str, Any]]:
     return sorted((line for page in pages for line in page.lines), key=_number)
 
 

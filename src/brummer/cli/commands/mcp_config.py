@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.cli import options, toml_edit
 from brummer.cli.colour import GREEN, RED, Paint
-from brummer.cli.mcp_clients import CLIENTS, NAME, Client, Places, Server
+from brummer.cli.mcp_clients import CLIENTS, NAME, Client, Server, SettingsPlaces
 from brummer.cli.messages import say
 from brummer.cli.settings_of_clients import edit_of, write
 from brummer.core import json_text
@@ -135,8 +135,8 @@ def _claude_code(arguments: str) -> str:
     return f"Claude Code, once per user:\n\n    claude mcp add --scope user {arguments}"
 
 
-def _places() -> Places:
-    return Places(Path.home(), os.environ, is_mac=sys.platform == "darwin")
+def _places() -> SettingsPlaces:
+    return SettingsPlaces(Path.home(), os.environ, is_mac=sys.platform == "darwin")
 
 
 def _from_home(path: Path) -> str:

@@ -31,7 +31,7 @@ ANSWER_S: Final = 2.0
 LABEL: Final = "source"
 
 
-class Source(msgspec.Struct, omit_defaults=True):
+class MetricsSource(msgspec.Struct, omit_defaults=True):
     """One process with metrics. ``pid`` is 0 if it is of another namespace; ``problem``: why it has no families."""
 
     source: str
@@ -59,34 +59,34 @@ async def _run(directory: Path, *, as_json: bool) -> int:
     return 1 if not found or any(source.problem for source in found) else 0
 
 
-async def _hubs(directory: Path) -> list[Source]:
+async def _hubs(directory: Path) -> list[MetricsSource]:
     async with contextlib.aclosing(RunningHubs(directory, status_socket.METRICS)) as hubs:
         return [_of_hub(answer) for answer in await hubs.ask()]
 
 
-def _of_hub(answer: dict[str, Any]) -> Source:
+def _of_hub(answer: dict[str, Any]) -> MetricsSource:
     name = f"hub-{answer['hub']['pid']}"
     try:
         if "families" not in answer:
-            return Source(name, 0, [], answer["problems"][0]["detail"])
+            return MetricsSource(name, 0, [], answer["problems"][0]["detail"])
         identity = msgspec.convert(answer["hub"], ProcessIdentity)
-        return Source(name, _pid_here(identity), msgspec.convert(answer["families"], list[Family]))
+        return MetricsSource(name, _pid_here(identity), msgspec.convert(answer["families"], list[Family]))
     except (msgspec.ValidationError, LookupError, TypeError) as error:
-        return Source(name, 0, [], f"this version does not understand its answer: {error}")
+        return MetricsSource(name, 0, [], f"this version does not understand its answer: {error}")
 
 
 def _pid_here(identity: ProcessIdentity) -> int:
     return identity.pid if same_namespace(identity) else 0
 
 
-async def _instances(directory: Path) -> list[Source]:
+async def _instances(directory: Path) -> list[MetricsSource]:
     async with Registry(directory) as registry:
         await registry.scan()
         records = registry.snapshot()
     return list(await asyncio.gather(*map(_of_instance, records.values())))
 
 
-async def _of_instance(record: Record) -> Source:
+async def _of_instance(record: Record) -> MetricsSource:
     client = InstanceClient(record)
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -98,13 +98,13 @@ async def _of_instance(record: Record) -> Source:
     except msgspec.MsgspecError as error:
         problem = f"this version does not understand its answer: {error}"
     else:
-        return Source(record.instance_id, _pid_here(record.identity), families)
+        return MetricsSource(record.instance_id, _pid_here(record.identity), families)
     finally:
         client.close()
-    return Source(record.instance_id, 0, [], problem)
+    return MetricsSource(record.instance_id, 0, [], problem)
 
 
-def _print(sources: list[Source], *, as_json: bool) -> None:
+def _print(sources: list[MetricsSource], *, as_json: bool) -> None:
     """In a thread: loading the library and reading /proc take milliseconds."""
     from brummer.telemetry import exposition
 

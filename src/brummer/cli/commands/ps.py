@@ -9,7 +9,7 @@ from brummer.cli import options
 from brummer.cli.colour import Paint
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.messages import print_json, say
-from brummer.cli.process_table import Process, lines_of, not_started, processes_of
+from brummer.cli.process_table import ShownProcess, lines_of, not_started, processes_of
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
 
 DETAILS: Final = "Without an instance it shows what the last run has left, and the exit status is 3."
@@ -39,7 +39,7 @@ def run(chosen: argparse.Namespace) -> int:
     return with_project(chosen, show)
 
 
-def _started_at(process: Process) -> datetime:
+def _started_at(process: ShownProcess) -> datetime:
     """Sorted by this, a table keeps its order while scripts fail and recover."""
     return process.started_at or datetime.max.replace(tzinfo=UTC)
 
@@ -51,6 +51,6 @@ def say_problems(listing: dict[str, Any]) -> None:
         say(f"{place}: {problem.get('message')}")
 
 
-def show_processes(processes: Iterable[Process], paint: Paint) -> None:
+def show_processes(processes: Iterable[ShownProcess], paint: Paint) -> None:
     """Print the table."""
     print("\n".join(lines_of(list(processes), datetime.now(UTC), paint)))

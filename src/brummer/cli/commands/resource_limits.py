@@ -17,8 +17,8 @@ from brummer.cli.table import print_table
 from brummer.host import loop
 from brummer.host.descriptors import descriptor_limit, raise_descriptor_limit
 from brummer.limit_tests import calls, files, journal, ledger, memory, output, sizes
-from brummer.limit_tests.finding import Finding, Measured, all_held, judged
-from brummer.limit_tests.world import World
+from brummer.limit_tests.finding import LimitFinding, Measured, all_held, judged
+from brummer.limit_tests.world import LimitTestWorld
 from brummer.settings.table import BY_KEY, Settings
 from brummer.settings.types import SIZE
 
@@ -42,7 +42,7 @@ class LimitTest(msgspec.Struct, frozen=True):
     """
 
     key: str
-    run: Callable[[World, Any], Awaitable[Measured]]
+    run: Callable[[LimitTestWorld, Any], Awaitable[Measured]]
     most: float
     is_of_calls: bool = False
 
@@ -82,9 +82,9 @@ NOT_TESTED: Final = {} if sys.platform == "linux" else {"open_files": "only Linu
 def run(settings: Settings, *, as_json: bool) -> int:
     """Test all limits with these values; returns the exit status."""
     raise_descriptor_limit(DESCRIPTORS)
-    findings: list[Finding] = []
+    findings: list[LimitFinding] = []
     with tempfile.TemporaryDirectory(prefix="brum-limits-") as temporary:
-        if loop.run(_run(settings, World(Path(temporary).resolve(), os.environ), findings)):
+        if loop.run(_run(settings, LimitTestWorld(Path(temporary).resolve(), os.environ), findings)):
             return INTERRUPTED
     if as_json:
         print_json({"limits": findings})
@@ -96,31 +96,31 @@ def run(settings: Settings, *, as_json: bool) -> int:
     return 0 if all_held(findings) else 1
 
 
-async def _run(settings: Settings, world: World, findings: list[Finding]) -> bool:
+async def _run(settings: Settings, world: LimitTestWorld, findings: list[LimitFinding]) -> bool:
     """Fill ``findings``; whether a signal interrupted it."""
     return await until_interrupted(_test_all(settings, world, findings))
 
 
-async def _test_all(settings: Settings, world: World, findings: list[Finding]) -> None:
+async def _test_all(settings: Settings, world: LimitTestWorld, findings: list[LimitFinding]) -> None:
     with Progress(sys.stderr, os.environ) as progress:
         for n, test in enumerate(LIMIT_TESTS, 1):
             progress.show(f"testing {test.key} ({n} of {len(LIMIT_TESTS)})")
             findings += [await _tested(test, settings.value_of(BY_KEY[test.key]), world)]
-    findings += [Finding(key, settings.value_of(BY_KEY[key]), "skipped", why) for key, why in NOT_TESTED.items()]
+    findings += [LimitFinding(key, settings.value_of(BY_KEY[key]), "skipped", why) for key, why in NOT_TESTED.items()]
 
 
-async def _tested(test: LimitTest, value: float, world: World) -> Finding:
+async def _tested(test: LimitTest, value: float, world: LimitTestWorld) -> LimitFinding:
     """A failed test is a finding about its limit."""
     try:
         async with asyncio.timeout(TEST_S):
             return judged(test.key, value, await test.run(world, test.tested(value)))
     except TimeoutError:
-        return Finding(test.key, value, "broken", f"the test did not end within {TEST_S:g} s")
+        return LimitFinding(test.key, value, "broken", f"the test did not end within {TEST_S:g} s")
     except Exception as error:  # noqa: BLE001 - a barrier: the other limits are still tested
-        return Finding(test.key, value, "broken", f"the test failed: {error!r}")
+        return LimitFinding(test.key, value, "broken", f"the test failed: {error!r}")
 
 
-def print_findings(findings: list[Finding]) -> None:
+def print_findings(findings: list[LimitFinding]) -> None:
     print_table([COLUMNS, *map(_row, findings)])
     for finding in findings:
         if finding.was_scaled_down and finding.measured is not None:
@@ -129,7 +129,7 @@ def print_findings(findings: list[Finding]) -> None:
             print(f"{finding.key}: {shown(finding.value)} can't be tested here; it was tested with {tested}.")
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(finding: LimitFinding) -> tuple[str, ...]:
     shown, measured = BY_KEY[finding.key].kind.shown, finding.measured
     mark = MARKS[finding.verdict] + (f": {finding.why}" if finding.verdict == "skipped" else "")
     if measured is None:

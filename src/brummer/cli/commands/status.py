@@ -15,7 +15,7 @@ from brummer.cli import options
 from brummer.cli.colour import PLAIN, Paint
 from brummer.cli.messages import print_json
 from brummer.cli.running_hubs import RunningHubs
-from brummer.cli.status_page import Status, gist, page, problem_of
+from brummer.cli.status_page import ShownStatus, gist, page, problem_of
 from brummer.core import json_text
 from brummer.core.visible import CLEAR
 from brummer.discovery.directory import instances_directory
@@ -74,14 +74,14 @@ async def _make_private(directory: Path) -> None:
         await asyncio.sleep(ARRIVE_S)
 
 
-def as_status(answer: dict[str, Any]) -> Status:
+def as_status(answer: dict[str, Any]) -> ShownStatus:
     """The answer; unknown fields are ignored, and an answer of another shape becomes a problem."""
     try:
-        return msgspec.convert(answer, Status)
+        return msgspec.convert(answer, ShownStatus)
     except msgspec.ValidationError as error:
         pid = answer["hub"]["pid"]
         detail = f"this version does not understand the answer of hub {pid}: {error}"
-        return msgspec.convert(problem_of(pid, "not_understood", detail), Status)
+        return msgspec.convert(problem_of(pid, "not_understood", detail), ShownStatus)
 
 
 def print_answers(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, paint: Paint = PLAIN) -> None:

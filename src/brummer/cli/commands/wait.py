@@ -6,7 +6,7 @@ from typing import Any, Final
 from brummer.cli import options
 from brummer.cli.colour import shortened
 from brummer.cli.messages import print_json, say
-from brummer.cli.process_table import Process, processes_of
+from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, Project, with_project
 from brummer.discovery.record import displayable
 
@@ -61,7 +61,9 @@ def condition_of(chosen: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None} or {"ready": True}
 
 
-def verdict(script: str, wanted: dict[str, Any], answer: dict[str, Any], process: Process | None) -> tuple[int, str]:
+def verdict(
+    script: str, wanted: dict[str, Any], answer: dict[str, Any], process: ShownProcess | None
+) -> tuple[int, str]:
     """The exit status, and the message."""
     name, state = shortened(script), process.outcome if process else "not started"
     if not answer.get("matched"):

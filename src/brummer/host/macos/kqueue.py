@@ -58,7 +58,7 @@ def exit_descriptor(pid: int, kernel: Kernel) -> int:
 
 
 class DirectoryEvents:
-    """The `brummer.host.directory_events.Source` of a Mac; ``on_idle()`` when it has closed itself.
+    """The `brummer.host.directory_events.EventSource` of a Mac; ``on_idle()`` when it has closed itself.
 
     NOTE_WRITE on a directory means an entry added, removed or renamed: just what an atomic write makes.
     """

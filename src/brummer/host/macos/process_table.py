@@ -36,7 +36,7 @@ MARKED: Final = b"BRUMMER_"
 """In the environment of everything that an instance has started."""
 
 
-class Entry(NamedTuple):
+class ProcessEntry(NamedTuple):
     """One process. ``started_us``: microseconds since 1970."""
 
     pid: int
@@ -72,7 +72,7 @@ class ProcessTable:
         )
         self._session_of = session_of
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ProcessEntry]:
         """All processes of the machine, with zombies, in one call."""
         size = self._read([_CTL_KERN, _KERN_PROC, _KERN_PROC_ALL], None, 0)
         for _ in range(_TRIES):
@@ -87,7 +87,7 @@ class ProcessTable:
                 return [_entry(buffer.raw, at) for at in range(0, used - _KINFO_BYTES + 1, _KINFO_BYTES)]
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "sysctl KERN_PROC_ALL")
 
-    def entry(self, pid: int) -> Entry | None:
+    def entry(self, pid: int) -> ProcessEntry | None:
         """None if there is no such process."""
         buffer = ctypes.create_string_buffer(_KINFO_BYTES)
         used = self._read([_CTL_KERN, _KERN_PROC, _KERN_PROC_PID, pid], buffer, len(buffer))
@@ -145,13 +145,13 @@ class ProcessTable:
         return used.value
 
 
-def _entry(data: bytes, at: int) -> Entry:
+def _entry(data: bytes, at: int) -> ProcessEntry:
     seconds, microseconds = struct.unpack_from("<qi", data, at + _STARTED_AT)
     (pid,) = struct.unpack_from("<i", data, at + _PID_AT)
     (user,) = struct.unpack_from("<I", data, at + _USER_AT)
     parent, group = struct.unpack_from("<ii", data, at + _PARENT_AT)
     name = data[at + _NAME_AT : at + _NAME_AT + _NAME_BYTES].split(b"\0")[0].decode(errors="replace")
-    return Entry(pid, parent, group, user, data[at + _STATE_AT], seconds * 1_000_000 + microseconds, name)
+    return ProcessEntry(pid, parent, group, user, data[at + _STATE_AT], seconds * 1_000_000 + microseconds, name)
 
 
 def split_arguments(data: bytes) -> Arguments:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final, Literal
 
 from brummer.host.macos.library import Library, system_library
-from brummer.host.macos.process_table import STOPPED, ZOMBIE, Arguments, Entry, ProcessTable
+from brummer.host.macos.process_table import STOPPED, ZOMBIE, Arguments, ProcessEntry, ProcessTable
 
 State = Literal["running", "sleeping", "stopped", "zombie"]
 
@@ -103,7 +103,7 @@ class MacProcesses:
         return self._table.arguments(pid)
 
 
-def _state(entry: Entry, task: bytes) -> State:
+def _state(entry: ProcessEntry, task: bytes) -> State:
     """p_stat is SRUN also for a process that sleeps, so the number of running threads decides."""
     if entry.state in (STOPPED, ZOMBIE):
         return "stopped" if entry.state == STOPPED else "zombie"

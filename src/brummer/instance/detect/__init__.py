@@ -2,7 +2,7 @@
 scripts.
 
 A detector is a module with ``PREFIX`` (for a name that an earlier source has taken) and ``detect(text, source,
-project)``: the text of the file called ``source``, and the `Project` around it. It yields `Script` and `Problem`.
+project)``: the text of the file called ``source``, and the `Project` around it. It yields `Script` and `Mistake`.
 A file that can't be used at all raises `BrokenFile`; one that is not UTF-8 is such a file, unless the module says of
 its tool that it ``TAKES_ANY_BYTES``. Which files are whose stands in `brummer.instance.detect.listing`, so that a
 detector is only imported where there is such a file.
@@ -74,7 +74,7 @@ class Script(msgspec.Struct, frozen=True):
         return self.task or self.name
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Mistake(msgspec.Struct, frozen=True):
     """Something in a project file that can't be used; ``line`` counts from 1 where it is known."""
 
     source: str

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from brummer.core.errors import shown
-from brummer.instance.detect import PROBLEMS_LIMIT, Problem, Script
+from brummer.instance.detect import PROBLEMS_LIMIT, Mistake, Script
 from brummer.instance.detect.dependencies import without_cycles
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.script_options import OPTIONS, Wrong, command, meant
 from brummer.settings import toml_file
 from brummer.settings.table import FILE_NAME
@@ -24,16 +24,16 @@ COMMAND = "command"
 class Declared:
     """What the file says. `scripts` are complete; `settle` does what needs to know all the others."""
 
-    def __init__(self, text: str, project: Project) -> None:
+    def __init__(self, text: str, project: ProjectDirectory) -> None:
         self.scripts: dict[str, Script] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[Mistake] = []
         self._changes: dict[str, dict[str, Any]] = {}
         self._project = project
         try:
             self._file = toml_file.load(Path(FILE_NAME), text)
         except toml_file.SettingsInvalid as error:
             self._file = toml_file.TomlFile(Path(FILE_NAME), {}, "")
-            self.problems.append(Problem(FILE_NAME, error.line, error.what))
+            self.problems.append(Mistake(FILE_NAME, error.line, error.what))
         scripts = self._file.table.get("scripts", {})
         if not isinstance(scripts, dict):
             self._wrong((), "not a table, as in [scripts.dev]")
@@ -101,7 +101,7 @@ class Declared:
         if len(self.problems) <= PROBLEMS_LIMIT:
             name = f"scripts.{shown(key[0])}" if key else "scripts"
             line = self._file.line_of(("scripts", *key))
-            self.problems.append(Problem(FILE_NAME, line, f"{name}: {what}{meant(unknown, known)}"))
+            self.problems.append(Mistake(FILE_NAME, line, f"{name}: {what}{meant(unknown, known)}"))
 
 
 def _changed(script: Script, options: dict[str, Any]) -> Script:

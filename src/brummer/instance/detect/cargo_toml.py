@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Problem, Script
+from brummer.instance.detect import BrokenFile, Mistake, Script
 from brummer.instance.detect.decoding import Table, as_table, strings, tables, toml_table
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "cargo"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``build`` and ``test`` of everything; ``run`` where there is one binary, else one script for each by its name."""
     manifest = toml_table(text)
     everything = ["--workspace"] if "workspace" in manifest else []
@@ -17,28 +17,28 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         yield Script(verb, ["cargo", verb, *everything], source, project.directory)
     binaries = _binaries(manifest, "", project)
     for folder in _members(manifest, source, project):
-        if isinstance(folder, Problem):
+        if isinstance(folder, Mistake):
             yield folder
             continue
         place = f"{folder}/{source}"
         try:
             binaries |= _binaries(toml_table(project.text(place)), folder, project)
         except BrokenFile as error:
-            yield Problem(place, error.line, error.message)
+            yield Mistake(place, error.line, error.message)
     for name, arguments in binaries.items():
         called = "run" if len(binaries) == 1 else name
         yield Script(called, ["cargo", "run", *arguments], source, project.directory)
 
 
-def _members(manifest: Table, source: str, project: Project) -> Iterator[str | Problem]:
+def _members(manifest: Table, source: str, project: ProjectDirectory) -> Iterator[str | Mistake]:
     workspace = as_table(manifest.get("workspace", {}), "workspace")
     excluded = set(strings(workspace.get("exclude")))
     for found in project.all_matching(strings(workspace.get("members")), source):
-        if isinstance(found, Problem) or (found and found not in excluded and project.exists(f"{found}/Cargo.toml")):
+        if isinstance(found, Mistake) or (found and found not in excluded and project.exists(f"{found}/Cargo.toml")):
             yield found
 
 
-def _binaries(manifest: Table, folder: str, project: Project) -> dict[str, list[str]]:
+def _binaries(manifest: Table, folder: str, project: ProjectDirectory) -> dict[str, list[str]]:
     """The arguments of ``cargo run`` for each, by name: those declared, and those found where Cargo itself looks."""
     package = as_table(manifest.get("package", {}), "package").get("name")
     if not isinstance(package, str):
@@ -57,7 +57,7 @@ def _is_named(entry: Table) -> bool:
     return isinstance(entry.get("name"), str)
 
 
-def _found(package: str, base: str, project: Project) -> Iterator[tuple[str, str]]:
+def _found(package: str, base: str, project: ProjectDirectory) -> Iterator[tuple[str, str]]:
     """The source file of each, seen from the package, and its name."""
     if project.exists(f"{base}src/main.rs"):
         yield "src/main.rs", package

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script, yaml_outline
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script, yaml_outline
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "compose"
 STOP_TIMEOUT_S = 15.0
 """Docker gives containers 10 s; if its client were killed before, they would run on."""
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per service, which starts what it depends on too, and ``up`` for all where there are several.
 
     They stay in the foreground, so that the containers stop with them.
@@ -23,6 +23,6 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         yield _script(service, [service], source, project)
 
 
-def _script(name: str, services: list[str], source: str, project: Project) -> Script:
+def _script(name: str, services: list[str], source: str, project: ProjectDirectory) -> Script:
     command = ["docker", "compose", "up", *services]
     return Script(name, command, source, project.directory, stop_timeout_s=STOP_TIMEOUT_S)

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.decoding import as_table, json_table
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "composer"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per entry that composer does not run by itself, without composer's limit of five minutes."""
     for name in as_table(json_table(text).get("scripts", {}), "scripts"):
         if not name.startswith(("pre-", "post-")):

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.decoding import as_table, jsonc_table
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "deno"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task."""
     for name in as_table(jsonc_table(text).get("tasks", {}), "tasks"):
         yield Script(name, ["deno", "task", name], source, project.directory)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.python_environment import command_in, runner_here
 
 PREFIX = "django"
@@ -12,7 +12,7 @@ MARK = "DJANGO_SETTINGS_MODULE"
 """In every manage.py that Django has made; other frameworks have a file of this name, too."""
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``runserver``, ``migrate`` and ``test``, in the project's environment."""
     if MARK not in text:
         return

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "dotnet"
 _PROJECT = re.compile(r'"([^"\n]+\.(?:cs|fs|vb)proj)"')
@@ -12,7 +12,7 @@ _PROJECT = re.compile(r'"([^"\n]+\.(?:cs|fs|vb)proj)"')
 _RUNS = re.compile(r"<OutputType>\s*(?:Win)?Exe\b|Microsoft\.NET\.Sdk\.(?:Web|Worker)\b", re.IGNORECASE)
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` where there is one program, else one script for each by its project's name."""
     for verb in ("build", "test"):
         yield Script(verb, ["dotnet", verb, source], source, project.directory)
@@ -24,7 +24,7 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
             if _RUNS.search(project.text(name)):
                 programs.append(name)
         except BrokenFile as error:
-            yield Problem(name, error.line, error.message)
+            yield Mistake(name, error.line, error.message)
     for name in programs:
         called = "run" if len(programs) == 1 else name.rpartition("/")[2].rpartition(".")[0]
         yield Script(called, ["dotnet", "run", "--project", name], source, project.directory)

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.python_environment import LOCK_FILES, command_in, runner_here
 
 PREFIX = "fastapi"
@@ -15,7 +15,7 @@ _LOCKED = re.compile(r"""^name = ["']fastapi-cli["']$""", re.MULTILINE)
 """The package that has the command, in a lock file of uv, poetry or pdm."""
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``fastapi``, the development server that starts anew when a file changes."""
     runner = runner_here(project)
     if _IMPORT.search(text) and _is_installed(project, runner):
@@ -23,7 +23,7 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
         yield Script(PROGRAM, command, source, project.directory)
 
 
-def _is_installed(project: Project, runner: str | None) -> bool:
+def _is_installed(project: ProjectDirectory, runner: str | None) -> bool:
     """In the project's environment, or in what its tool makes of the lock file; without any, where the shell looks."""
     [program] = command_in(project, None, PROGRAM)
     if program != PROGRAM and project.exists(program):
@@ -34,7 +34,7 @@ def _is_installed(project: Project, runner: str | None) -> bool:
     return any(_names_it(f"{folder}/{lock_file}", project) for folder in folders for lock_file in LOCK_FILES)
 
 
-def _names_it(lock_file: str, project: Project) -> bool:
+def _names_it(lock_file: str, project: ProjectDirectory) -> bool:
     try:
         return project.exists(lock_file) and bool(_LOCKED.search(project.text(lock_file)))
     except BrokenFile:  # its own tool says what is wrong with it

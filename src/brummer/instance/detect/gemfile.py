@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "ruby"
 _RSPEC = re.compile(r"""^[ \t]*gem[ (]+["']rspec""", re.MULTILINE)
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``dev`` and ``server`` where Rails has put its starters, else Rack's ``server``; ``test`` or ``spec``."""
     commands: dict[str, list[str]] = {}
     if project.exists("bin/dev"):

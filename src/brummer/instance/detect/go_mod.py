@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "go"
 _CLAUSE = re.compile(r"^package[ \t]+(\w+)", re.MULTILINE)
 _IGNORED = re.compile(r"^//go:build[ \t]+ignore\b", re.MULTILINE)
 
 
-def detect(_text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(_text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` for the program at the top, one script for each under ``cmd``, ``build`` and ``test`` of everything."""
     if _is_program("", project):
         yield Script("run", ["go", "run", "."], source, project.directory)
@@ -22,7 +22,7 @@ def detect(_text: str, source: str, project: Project) -> Iterator[Script | Probl
     yield Script("test", ["go", "test", "./..."], source, project.directory)
 
 
-def _is_program(folder: str, project: Project) -> bool:
+def _is_program(folder: str, project: ProjectDirectory) -> bool:
     """Whether the package of this folder is ``main``; one file says so for all."""
     for file in project.matching(f"{folder}*.go"):
         try:

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "gradle"
 _APPLICATION = re.compile(r"""(?:\bid[ (]*|plugin:[ ]*)["']application["']|^[ \t]*application[ \t]*$""", re.MULTILINE)
 _SPRING_BOOT = "org.springframework.boot"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` where a plugin brings it."""
     gradle = "./gradlew" if project.exists("gradlew") else "gradle"
     if _SPRING_BOOT in text:

@@ -5,8 +5,8 @@ have to run.
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "just"
 _DEFAULT = r"""(?:'[^'\n]*'|"[^"\n]*"|\([^)\n]*\)|`[^`\n]*`|[^\s:'"(`]+)"""
@@ -14,7 +14,7 @@ _RECIPE = re.compile(rf"@?([A-Za-z][\w-]*)(?:[ \t]+(?:[*+$]*\w+={_DEFAULT}|\*\$?
 _PRIVATE = re.compile(r"\[.*\bprivate\b.*\]")
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per recipe that is not private; a name with ``_`` in front is."""
     private = False
     for line in text.splitlines():

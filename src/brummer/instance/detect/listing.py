@@ -1,6 +1,6 @@
 """One reading of a project: every detector that has a file here, names without clashes, the user's own file over all.
 
-A broken file is a `Problem` and hides nothing else. Where two sources have the same name, the first keeps it and the
+A broken file is a `Mistake` and hides nothing else. Where two sources have the same name, the first keeps it and the
 later ones get a prefix, as in ``make:test``.
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, BrokenFile, Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.settings.table import FILE_NAME
 
 if TYPE_CHECKING:
@@ -52,26 +52,26 @@ files the first that exists is read; their order is that in which the tool itsel
 """
 
 
-class Listing(msgspec.Struct, frozen=True):
+class ScriptListing(msgspec.Struct, frozen=True):
     """What can be run now, by name in order of precedence, and what could not be understood.
 
     Every name in a script's ``depends_on`` is there, and none leads back to that script.
     """
 
     scripts: dict[str, Script]
-    problems: tuple[Problem, ...]
+    problems: tuple[Mistake, ...]
 
 
-def listing_of(project: Project) -> Listing:
+def listing_of(project: ProjectDirectory) -> ScriptListing:
     """Read everything there is to know about it; it remembers what that was."""
-    problems: list[Problem] = []
+    problems: list[Mistake] = []
     own = _own(project, problems)
     scripts = dict(own.scripts) if own else {}
     for module, files in DETECTORS.items():
         if source := project.first(files):
             detector = import_module(f"brummer.instance.detect.{module}")
             for found in _detected(detector, source, project):
-                if isinstance(found, Problem):
+                if isinstance(found, Mistake):
                     problems.append(found)
                 else:
                     script = _prefixed(found, detector.PREFIX) if found.name in scripts else found
@@ -79,14 +79,14 @@ def listing_of(project: Project) -> Listing:
     if own:
         own.settle(scripts)
         problems[:0] = own.problems
-    return Listing(scripts, tuple(problems))
+    return ScriptListing(scripts, tuple(problems))
 
 
 def _prefixed(script: Script, prefix: str) -> Script:
     return msgspec.structs.replace(script, name=f"{prefix}:{script.name}", task=script.short_name)
 
 
-def _own(project: Project, problems: list[Problem]) -> "Declared | None":
+def _own(project: ProjectDirectory, problems: list[Mistake]) -> "Declared | None":
     """What the user's own file says; it is imported, as every detector, only where there is one."""
     if not project.exists(FILE_NAME):
         return None
@@ -95,22 +95,22 @@ def _own(project: Project, problems: list[Problem]) -> "Declared | None":
     try:
         return Declared(project.text(FILE_NAME), project)
     except BrokenFile as error:
-        problems.append(Problem(FILE_NAME, error.line, error.message))
+        problems.append(Mistake(FILE_NAME, error.line, error.message))
         return None
 
 
-def _detected(detector: ModuleType, source: str, project: Project) -> Iterator[Script | Problem]:
+def _detected(detector: ModuleType, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     try:
         text = project.text(source, lenient=getattr(detector, "TAKES_ANY_BYTES", False))
         yield from _bounded(detector.detect(text, source, project))
     except BrokenFile as error:
-        yield Problem(source, error.line, error.message)
+        yield Mistake(source, error.line, error.message)
     except Exception as error:  # noqa: BLE001 — the barrier: one unreadable file hides no scripts of other files
         _log.exception("%s can't be read", source)
-        yield Problem(source, None, f"it can't be read: {type(error).__name__}: {error}")
+        yield Mistake(source, None, f"it can't be read: {type(error).__name__}: {error}")
 
 
-def _bounded(results: Iterator[Script | Problem]) -> Iterator[Script | Problem]:
+def _bounded(results: Iterator[Script | Mistake]) -> Iterator[Script | Mistake]:
     scripts = problems = 0
     for result in results:
         if isinstance(result, Script):

@@ -5,8 +5,8 @@ run.
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "make"
 TAKES_ANY_BYTES = True
@@ -21,7 +21,7 @@ _DIRECTIVE = re.compile(
 _DEFINE = re.compile(r"(?:override\s+|export\s+)*define\b")
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per target, in the order of their first rules."""
     for target in dict.fromkeys(_targets(text)):
         yield Script(target, ["make", target], source, project.directory)

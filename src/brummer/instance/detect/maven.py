@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "mvn"
 _RUN_BY_PLUGIN = {
@@ -13,7 +13,7 @@ _RUN_BY_PLUGIN = {
 }
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` where a plugin brings it."""
     maven = "./mvnw" if project.exists("mvnw") else "mvn"
     if goal := next((goal for plugin, goal in _RUN_BY_PLUGIN.items() if plugin in text), None):

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "mix"
 _ALIASES = re.compile(r"^[ ]*defp?[ ]+aliases\b", re.MULTILINE)
@@ -12,7 +12,7 @@ _END = re.compile(r"^[ ]*end\b", re.MULTILINE)
 _ALIAS = re.compile(r"""^[ \[]*(?:"([\w.-]+)"|([a-z_]\w*)):[ ]""", re.MULTILINE)
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``server`` with Phoenix, else ``run``; then the aliases and ``test``."""
     commands = {"server": ["mix", "phx.server"]} if "{:phoenix," in text else {"run": ["mix", "run", "--no-halt"]}
     _, *after = _ALIASES.split(text, maxsplit=1)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Problem, Script, yaml_outline
+from brummer.instance.detect import BrokenFile, Mistake, Script, yaml_outline
 from brummer.instance.detect.decoding import Table, as_table, json_table, strings
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "npm"
 SOURCE = "package.json"
@@ -25,7 +25,7 @@ _RUN_BY_THE_MANAGER = frozenset(
 )
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per entry; those of a workspace's package are called ``package:script`` and run in its directory.
 
     The manager is that of ``packageManager``, then of the lock file, then that of the workspace around it, then npm.
@@ -51,18 +51,18 @@ def _read(text: str) -> tuple[Table, object]:
     return package, package.get("name")
 
 
-def _scripts(package: Table, manager: str, source: str, directory: str) -> Iterator[Script | Problem]:
+def _scripts(package: Table, manager: str, source: str, directory: str) -> Iterator[Script | Mistake]:
     scripts = as_table(package.get("scripts", {}), "scripts")
     whens = ("pre", "post") if manager != "yarn" else ()  # from its second version on it runs none of these
     hooks = {f"{when}{name}" for name in scripts for when in whens} | _RUN_BY_THE_MANAGER
     for name, command in scripts.items():
         if not isinstance(command, str):
-            yield Problem(source, None, f"script {name!r} is not a string")
+            yield Mistake(source, None, f"script {name!r} is not a string")
         elif name not in hooks:
             yield Script(name, [manager, "run", name], source, directory)
 
 
-def _manager(package: Table, project: Project) -> str:
+def _manager(package: Table, project: ProjectDirectory) -> str:
     if here := _manager_in("", package, project):
         return here
     for folder in project.above():
@@ -76,14 +76,14 @@ def _manager(package: Table, project: Project) -> str:
     return "npm"
 
 
-def _manager_in(folder: str, package: Table, project: Project) -> str | None:
+def _manager_in(folder: str, package: Table, project: ProjectDirectory) -> str | None:
     field = package.get("packageManager")
     if isinstance(field, str) and (named := _MANAGER.match(field)):
         return named[1]
     return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(f"{folder}{file}")), None)
 
 
-def _patterns(package: Table, project: Project) -> list[str]:
+def _patterns(package: Table, project: ProjectDirectory) -> list[str]:
     if project.exists(PNPM_WORKSPACE):
         packages = yaml_outline.entry(yaml_outline.numbered(project.text(PNPM_WORKSPACE)), "packages")
         return yaml_outline.items(packages) if packages else []

@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
-from brummer.instance.detect import BrokenFile, Problem, Script
+from brummer.instance.detect import BrokenFile, Mistake, Script
 from brummer.instance.detect.decoding import Table
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
-Scripts = Iterator[Script | Problem]
+Scripts = Iterator[Script | Mistake]
 
 
 def folders_of(
-    patterns: Iterable[str], excluded: Iterable[str], source: str, project: Project
-) -> Iterator[str | Problem]:
+    patterns: Iterable[str], excluded: Iterable[str], source: str, project: ProjectDirectory
+) -> Iterator[str | Mistake]:
     """Each once, in the order of the patterns, without those that the ``excluded`` patterns match."""
     without = list(project.all_matching(excluded, source))
-    yield from (found for found in without if isinstance(found, Problem))
+    yield from (found for found in without if isinstance(found, Mistake))
     seen = {"", *without}
     for found in project.all_matching(patterns, source):
         if found not in seen:
@@ -25,9 +25,9 @@ def folders_of(
 
 
 def scripts_of_packages(
-    folders: Iterable[str | Problem],
+    folders: Iterable[str | Mistake],
     file: str,
-    project: Project,
+    project: ProjectDirectory,
     read: Callable[[str], tuple[Table, object]],
     scripts_of: Callable[[Table, str, str], Scripts],
 ) -> Scripts:
@@ -36,7 +36,7 @@ def scripts_of_packages(
     """
     labels: set[str] = set()
     for folder in folders:
-        if isinstance(folder, Problem):
+        if isinstance(folder, Mistake):
             yield folder
             continue
         place = f"{folder}/{file}"
@@ -46,9 +46,9 @@ def scripts_of_packages(
             content, name = read(project.text(place))
             label = _label(name, folder, labels)
             for found in scripts_of(content, place, project.path(folder)):
-                yield found if isinstance(found, Problem) else _labelled(found, label, folder)
+                yield found if isinstance(found, Mistake) else _labelled(found, label, folder)
         except BrokenFile as error:
-            yield Problem(place, error.line, error.message)
+            yield Mistake(place, error.line, error.message)
 
 
 def _labelled(found: Script, label: str, folder: str) -> Script:

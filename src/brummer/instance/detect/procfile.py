@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, ProcfileLine, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, ProcfileLine, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "procfile"
 _ENTRY = re.compile(r"([\w-]+):\s*(\S.*)\Z", re.ASCII)
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per line; blank lines and those that begin with # are none."""
     position = 0
     for number, written in enumerate(text.splitlines(), 1):
@@ -20,4 +20,4 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
             position += 1
             yield Script(entry[1], entry[2], source, project.directory, procfile=line)
         elif stripped and not stripped.startswith("#"):
-            yield Problem(source, number, "not of the form NAME: COMMAND")
+            yield Mistake(source, number, "not of the form NAME: COMMAND")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from brummer.instance.detect import BrokenFile, Problem
+from brummer.instance.detect import BrokenFile, Mistake
 
 FILE_LIMIT_BYTES = 1024 * 1024
 LISTED_LIMIT = 1_000
@@ -25,7 +25,7 @@ IGNORED = frozenset({"node_modules", "target", "vendor"})
 _Stamp = tuple[int, int, int] | None
 
 
-class Project:
+class ProjectDirectory:
     """Of an absolute directory. Names are relative to it, with forward slashes. Blocks; use it in a thread."""
 
     def __init__(self, directory: Path) -> None:
@@ -102,13 +102,13 @@ class Project:
             raise BrokenFile(None, f"{pattern} leads out of the project")
         return self._matching("", parts, 0)
 
-    def all_matching(self, patterns: Iterable[str], source: str) -> Iterator[str | Problem]:
+    def all_matching(self, patterns: Iterable[str], source: str) -> Iterator[str | Mistake]:
         """As `matching`; a pattern that can't be followed is a problem of ``source``, and hides no other."""
         for pattern in patterns:
             try:
                 yield from self.matching(pattern)
             except BrokenFile as error:
-                yield Problem(source, None, error.message)
+                yield Mistake(source, None, error.message)
 
     def _matching(self, base: str, parts: list[str], depth: int) -> Iterator[str]:
         if not parts:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script, yaml_outline
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script, yaml_outline
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "dart"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` where there is something to run, ``test`` where there are tests."""
     dependencies = yaml_outline.entry(yaml_outline.numbered(text), "dependencies")
     is_flutter = bool(dependencies and yaml_outline.entry(dependencies.block, "flutter"))

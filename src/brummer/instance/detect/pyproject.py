@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.python_environment import SOURCE, command_in, runner_of
 
 PREFIX = "pyproject"
@@ -16,7 +16,7 @@ _HATCH = ("tool", "hatch", "envs")
 _PYTEST = ("tool", "pytest")
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``[project.scripts]`` (and poetry's), ``[tool.poe.tasks]``, ``[tool.pdm.scripts]``,
     ``[tool.hatch.envs.ENV.scripts]``, and ``test`` where pytest is set up and nothing else is called so.
 
@@ -40,11 +40,11 @@ def _read(text: str) -> tuple[Table, object]:
 
 
 def _scripts(
-    document: Table, runner: str | None, project: Project, source: str, directory: str
-) -> Iterator[Script | Problem]:
+    document: Table, runner: str | None, project: ProjectDirectory, source: str, directory: str
+) -> Iterator[Script | Mistake]:
     for path in (*_INSTALLED, _POE, _PDM, _HATCH, _PYTEST):
         if table_at(document, path) is None:
-            yield Problem(source, None, f"{'.'.join(path)} is not a table")
+            yield Mistake(source, None, f"{'.'.join(path)} is not a table")
     names = set()
     for name, command in _commands(document, runner, project):
         names.add(name)
@@ -53,7 +53,7 @@ def _scripts(
         yield Script("test", command_in(project, runner, "pytest"), source, directory)
 
 
-def _commands(document: Table, runner: str | None, project: Project) -> Iterator[tuple[str, list[str]]]:
+def _commands(document: Table, runner: str | None, project: ProjectDirectory) -> Iterator[tuple[str, list[str]]]:
     for path in _INSTALLED:
         for name in table_at(document, path) or ():
             yield name, command_in(project, runner, name)

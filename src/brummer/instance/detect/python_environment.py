@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from brummer.instance.detect import BrokenFile
 from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 SOURCE = "pyproject.toml"
 LOCK_FILES = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
@@ -13,14 +13,14 @@ LOCK_FILES = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
 _ENVIRONMENTS = (".venv/bin", "venv/bin")
 
 
-def command_in(project: Project, runner: str | None, program: str) -> list[str]:
+def command_in(project: ProjectDirectory, runner: str | None, program: str) -> list[str]:
     """The command of a program. ``runner``: see `runner_of`."""
     if runner:
         return [runner, "run", program]
     return next(([f"{folder}/{program}"] for folder in _ENVIRONMENTS if project.exists(folder)), [program])
 
 
-def runner_of(project: Project, document: Table) -> str | None:
+def runner_of(project: ProjectDirectory, document: Table) -> str | None:
     """uv, poetry or pdm; None if the environment is ``.venv`` or ``venv``, or not known. ``document``: pyproject.toml,
     or empty.
 
@@ -32,7 +32,7 @@ def runner_of(project: Project, document: Table) -> str | None:
     return "uv" if table_at(document, ("tool", "uv")) or _is_in_uv_workspace(project) else None
 
 
-def runner_here(project: Project) -> str | None:
+def runner_here(project: ProjectDirectory) -> str | None:
     """As `runner_of`, for who has not read pyproject.toml."""
     try:
         document = toml_table(project.text(SOURCE)) if project.exists(SOURCE) else {}
@@ -41,7 +41,7 @@ def runner_here(project: Project) -> str | None:
     return runner_of(project, document)
 
 
-def _is_in_uv_workspace(project: Project) -> bool:
+def _is_in_uv_workspace(project: ProjectDirectory) -> bool:
     """Whether the closest uv workspace above has this directory as a member."""
     for folder in project.above():
         place = f"{folder}/{SOURCE}"

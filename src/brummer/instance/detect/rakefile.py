@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "rake"
 _LINE = re.compile(r"""([ \t]*)(task|multitask|namespace|Rake::TestTask\.new)[ \t(]+[:"']?([A-Za-z_][\w:-]*)""")
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task; which namespace it is in shows by its indentation."""
     rake = ["bundle", "exec", "rake"] if project.exists("Gemfile") else ["rake"]
     spaces: list[tuple[int, str]] = []

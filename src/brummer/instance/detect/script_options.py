@@ -10,9 +10,9 @@ from typing import Any, Final, get_args
 from brummer.core.errors import InvalidArguments, shown
 from brummer.host.patterns import Pattern
 from brummer.instance.detect import Ready, Restart
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 from brummer.settings.toml_file import nearest
-from brummer.settings.types import BOOLEAN, DURATION, PORT_MAX, Kind
+from brummer.settings.types import BOOLEAN, DURATION, PORT_MAX, ValueKind
 
 STOP_TIMEOUT_MAX_S: Final = 600.0
 """A database may need minutes to write its pages down; a value beyond this is a mistake in the unit."""
@@ -41,15 +41,15 @@ def _text(value: object) -> str:
     return value
 
 
-def _boolean(value: object, _: Project) -> bool:
+def _boolean(value: object, _: ProjectDirectory) -> bool:
     return bool(_read(BOOLEAN, value))
 
 
-def _path(value: object, project: Project) -> str:
+def _path(value: object, project: ProjectDirectory) -> str:
     return project.path(_text(value))
 
 
-def _environment(value: object, _: Project) -> dict[str, str]:
+def _environment(value: object, _: ProjectDirectory) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Wrong('is no table, as in env = { PORT = "3000" }')
     for name in value:
@@ -58,20 +58,20 @@ def _environment(value: object, _: Project) -> dict[str, str]:
     return {name: str(item) if type(item) is int else _text(item) for name, item in value.items()}
 
 
-def _restart(value: object, _: Project) -> Restart:
+def _restart(value: object, _: ProjectDirectory) -> Restart:
     for word in get_args(Restart):
         if value == word:
             return word  # type: ignore[no-any-return]
     raise Wrong(f"is {_shown(value)}; set it to {_or(get_args(Restart))}{meant(value, get_args(Restart))}")
 
 
-def _count(value: object, _: Project) -> int:
+def _count(value: object, _: ProjectDirectory) -> int:
     if type(value) is not int or value < 0:
         raise Wrong(f"is {_shown(value)}; set it to a number from 0 on")
     return value
 
 
-def _signal(value: object, _: Project) -> str:
+def _signal(value: object, _: ProjectDirectory) -> str:
     name = value.upper() if isinstance(value, str) else ""
     name = name if name.startswith("SIG") else f"SIG{name}"
     if name not in signal.Signals.__members__:
@@ -79,14 +79,14 @@ def _signal(value: object, _: Project) -> str:
     return name
 
 
-def _seconds(value: object, _: Project) -> float:
+def _seconds(value: object, _: ProjectDirectory) -> float:
     seconds = float(_read(DURATION, value))
     if not 0 < seconds <= STOP_TIMEOUT_MAX_S:
         raise Wrong(f"is {_shown(value)}; it must be more than 0 and at most {DURATION.shown(STOP_TIMEOUT_MAX_S)}")
     return seconds
 
 
-def _ready(value: object, _: Project) -> Ready:
+def _ready(value: object, _: ProjectDirectory) -> Ready:
     if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= _READY.keys():
         raise Wrong(f"is {_shown(value)}; set one of {_or(_READY)}, as in ready = {{ port = 3000 }}")
     [(key, how)] = value.items()
@@ -126,13 +126,13 @@ def _can_be_asked(url: str) -> bool:
         return False
 
 
-def _names(value: object, _: Project) -> tuple[str, ...]:
+def _names(value: object, _: ProjectDirectory) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise Wrong('is no list, as in depends_on = ["db"]')
     return tuple(dict.fromkeys(_text(name) for name in value))
 
 
-def _read(kind: Kind, value: object) -> Any:
+def _read(kind: ValueKind, value: object) -> Any:
     try:
         return kind.read(value)
     except ValueError as error:
@@ -156,7 +156,7 @@ def _or(words: Iterable[str]) -> str:
 
 _READY: Final[dict[str, Callable[[object], Ready]]] = {"log": _ready_log, "port": _ready_port, "http": _ready_http}
 
-OPTIONS: Final[dict[str, tuple[str, Callable[[object, Project], Any]]]] = {
+OPTIONS: Final[dict[str, tuple[str, Callable[[object, ProjectDirectory], Any]]]] = {
     "cwd": ("directory", _path),
     "env": ("environment", _environment),
     "env_file": ("env_file", _path),

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Problem, Script, yaml_outline
-from brummer.instance.detect.project import Project
+from brummer.instance.detect import Mistake, Script, yaml_outline
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "task"
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task that is not ``internal`` and has no ``*`` in its name."""
     tasks = yaml_outline.entry(yaml_outline.numbered(text), "tasks")
     for task in yaml_outline.entries(tasks.block) if tasks else ():

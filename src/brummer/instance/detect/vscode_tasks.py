@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from brummer.instance.detect import Problem, Script
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.decoding import Table, jsonc_table, tables
-from brummer.instance.detect.project import Project
+from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "vscode"
 _FOLDERS = ("${workspaceFolder}", "${workspaceRoot}")
 
 
-def detect(text: str, source: str, project: Project) -> Iterator[Script | Problem]:
+def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task with a label and a command.
 
     Left out are tasks of other kinds, hidden ones, and those that need a variable other than ``${workspaceFolder}``.
@@ -31,7 +31,7 @@ def detect(text: str, source: str, project: Project) -> Iterator[Script | Proble
             yield script
 
 
-def _script(task: Table, source: str, project: Project) -> Script | None:
+def _script(task: Table, source: str, project: ProjectDirectory) -> Script | None:
     name, command, kind = task.get("label"), task.get("command"), task.get("type")
     if not isinstance(name, str) or not isinstance(command, str) or kind not in ("shell", "process"):
         return None

@@ -15,7 +15,7 @@ _COMMENT = re.compile(r"(?:^|[ ])#.*")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlKey:
     """A key: the rest of its line, without a comment, and the lines beneath it with their numbers."""
 
     key: str
@@ -29,10 +29,10 @@ def numbered(text: str) -> list[tuple[int, str]]:
     return list(enumerate(text.splitlines(), 1))
 
 
-def entries(block: list[tuple[int, str]]) -> Iterator[Entry]:
+def entries(block: list[tuple[int, str]]) -> Iterator[YamlKey]:
     """The keys of a block, in order; those of the first key's depth only."""
     indent: int | None = None
-    current: Entry | None = None
+    current: YamlKey | None = None
     for number, line in block:
         text = line.lstrip(" ")
         if not text or text.startswith(("#", "---")):
@@ -43,19 +43,19 @@ def entries(block: list[tuple[int, str]]) -> Iterator[Entry]:
             if current:
                 yield current
             key = next(group for group in match.groups()[:3] if group is not None)
-            current = Entry(key.rstrip(), number, _bare(match[4]), [])
+            current = YamlKey(key.rstrip(), number, _bare(match[4]), [])
         elif current:
             current.block.append((number, line))
     if current:
         yield current
 
 
-def entry(block: list[tuple[int, str]], key: str) -> Entry | None:
+def entry(block: list[tuple[int, str]], key: str) -> YamlKey | None:
     """The one with this key."""
     return next((found for found in entries(block) if found.key == key), None)
 
 
-def items(found: Entry) -> list[str]:
+def items(found: YamlKey) -> list[str]:
     """The scalars of a list, in either style."""
     if found.value.startswith("["):
         parts = found.value.strip("[]").split(",")

@@ -8,7 +8,7 @@ import msgspec
 from brummer.core.errors import TransportError
 from brummer.settings.limits import Limits
 from brummer.testing.process_table import Machine, Pipe
-from brummer.testing.simulation.parts import HTTP_TOKEN, HubRun, Surroundings, pipes
+from brummer.testing.simulation.parts import HTTP_TOKEN, HubRun, SimulatedSurroundings, pipes
 from brummer.testing.simulation.trace import Trace
 from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp.pipes import LineReader
@@ -54,11 +54,11 @@ class Asked(msgspec.Struct, eq=False):
         return self.target != "docs" and (self.mutating or self.tool == "scripts_stop")
 
 
-class Client:
+class SimulatedClient:
     """The common part of both agents."""
 
     def __init__(
-        self, name: str, machine: Machine, limits: Limits, surroundings: Surroundings, trace: Trace, port: int
+        self, name: str, machine: Machine, limits: Limits, surroundings: SimulatedSurroundings, trace: Trace, port: int
     ) -> None:
         self.name = name
         self.machine = machine
@@ -146,7 +146,7 @@ def _request(number: int, tool: str, arguments: dict[str, Any], *, progress: boo
     return msgspec.json.encode({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
 
 
-class StdioClient(Client):
+class StdioClient(SimulatedClient):
     """Lines over two pipes."""
 
     def _connected(self) -> None:
@@ -224,7 +224,7 @@ class StdioClient(Client):
         self.process.context.run(loop.call_later, seconds, read_on)
 
 
-class HttpClient(Client):
+class HttpClient(SimulatedClient):
     """One POST per call, on connections that are used again."""
 
     def __init__(self, *arguments: Any) -> None:

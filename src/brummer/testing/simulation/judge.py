@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from brummer.testing.simulated_loop import START_S
-from brummer.testing.simulation.clients import Asked, Client
-from brummer.testing.simulation.parts import HubRun, Instance, Ran
+from brummer.testing.simulation.clients import Asked, SimulatedClient
+from brummer.testing.simulation.parts import HubRun, Ran, SimulatedInstance
 from brummer.testing.simulation.schedule import Schedule
 from brummer.testing.simulation.status import lasting
 from brummer.testing.simulation.world import World
@@ -56,7 +56,7 @@ def judge(schedule: Schedule) -> list[str]:
 # One call.
 
 
-def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
+def _of_call(world: World, client: SimulatedClient, asked: Asked) -> Iterator[str]:
     runs = world.work.runs.get(asked.number, [])
     if elsewhere := [ran.where for ran in runs if ran.where != asked.target]:
         yield f"ran in {elsewhere}"
@@ -78,7 +78,7 @@ def _of_call(world: World, client: Client, asked: Asked) -> Iterator[str]:
         yield from _of_answer(world, asked, asked.answer, runs)
 
 
-def _of_time(world: World, client: Client, asked: Asked, runs: list[Ran]) -> Iterator[str]:
+def _of_time(world: World, client: SimulatedClient, asked: Asked, runs: list[Ran]) -> Iterator[str]:
     """Progress that reaches the hub starts the deadline anew."""
     heard_s = max((ran.progress_s for ran in runs if asked.progress), default=0.0)
     took_s = asked.answered_s - max(asked.sent_s, heard_s)
@@ -135,12 +135,12 @@ def _of_error(world: World, asked: Asked, error: dict[str, Any], runs: list[Ran]
     if asked.target == FOREIGN or not asked.mutating:
         return
     program = world.target(asked.target)
-    assert isinstance(program, Instance)  # noqa: S101 — all others are foreign
+    assert isinstance(program, SimulatedInstance)  # noqa: S101 — all others are foreign
     if not _may_be_unknown(world, asked, code, program):
         yield f"{code} says unknown, and its run lives, can be asked and has forgotten nothing"
 
 
-def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) -> bool:
+def _may_be_unknown(world: World, asked: Asked, code: str, program: SimulatedInstance) -> bool:
     away = [(begin, end) for who, begin, end in world.not_run if who in ("all", asked.hub.name)]
     # A hub that was not run when the call came has learned of no end since.
     knew_s = min([begin for begin, end in away if begin <= asked.sent_s <= end], default=asked.sent_s)
@@ -152,7 +152,7 @@ def _may_be_unknown(world: World, asked: Asked, code: str, program: Instance) ->
     return asked.answered_s - asked.sent_s >= asked.deadline_s - 1 - away_s
 
 
-def _of_the_gone(world: World, client: Client) -> Iterator[str]:
+def _of_the_gone(world: World, client: SimulatedClient) -> Iterator[str]:
     """No hub takes a run for gone that has neither withdrawn nor died by then."""
     left_s = {(each.id, generation): when for each in world.instances for generation, when in each.left_s.items()}
     for run in client.runs:
@@ -164,7 +164,7 @@ def _of_the_gone(world: World, client: Client) -> Iterator[str]:
 # Leaks.
 
 
-def _of_hubs(world: World, client: Client) -> Iterator[str]:
+def _of_hubs(world: World, client: SimulatedClient) -> Iterator[str]:
     for run in client.runs:
         if run.result is not None:
             yield f"{run.name} ended by {run.result}"

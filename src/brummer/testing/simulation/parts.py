@@ -21,7 +21,7 @@ from brummer.hub.black_box import BlackBoxes
 from brummer.hub.service import Hub, hub_on
 from brummer.instance.keyed_calls import KeyedCalls
 from brummer.instance.ledger import Ledger
-from brummer.link.state import State, Transition
+from brummer.link.state import LinkState, Transition
 from brummer.network.monitor import Sources
 from brummer.network.snapshot import Snapshot
 from brummer.settings.limits import Limits
@@ -76,7 +76,7 @@ class Ran(msgspec.Struct):
     ended: str = ""
 
 
-class Work:
+class Executions:
     """All executions in one simulation, in every program."""
 
     def __init__(self, trace: Trace, now_s: Callable[[], float]) -> None:
@@ -110,10 +110,10 @@ class _Named(msgspec.Struct):
     process: str = ""
 
 
-class Instance:
+class SimulatedInstance:
     """One project's instance, over all its runs."""
 
-    def __init__(self, name: str, work: Work, trace: Trace, limits: Limits) -> None:
+    def __init__(self, name: str, work: Executions, trace: Trace, limits: Limits) -> None:
         self.id = f"{name}-00000000"
         self._work = work
         self._trace = trace
@@ -267,7 +267,7 @@ def _record(instance_id: str, generation: str, port: int, process: Process) -> R
 class Foreign:
     """A foreign server: no record, no proof, no ledger."""
 
-    def __init__(self, work: Work, trace: Trace) -> None:
+    def __init__(self, work: Executions, trace: Trace) -> None:
         self.id = "docs"
         self._work = work
         self._trace = trace
@@ -345,7 +345,7 @@ class _NoBoxes(BlackBoxes):
         return []
 
 
-class Surroundings:
+class SimulatedSurroundings:
     """The sources of a hub's monitor."""
 
     def __init__(self) -> None:
@@ -392,7 +392,9 @@ class _Watch:
 class HubRun:
     """One run of a hub, started by its client."""
 
-    def __init__(self, name: str, process: Process, limits: Limits, surroundings: Surroundings, trace: Trace) -> None:
+    def __init__(
+        self, name: str, process: Process, limits: Limits, surroundings: SimulatedSurroundings, trace: Trace
+    ) -> None:
         self.name = name
         self.process = process
         self._trace = trace
@@ -457,7 +459,7 @@ class HubRun:
     def _note_transition(self, moved: Transition) -> None:
         what = f"{moved.instance_id}: {moved.before.value} -> {moved.after.value} ({moved.event.value})"
         self._trace(self.name, what)
-        if moved.after is State.GONE and self.hub is not None:
+        if moved.after is LinkState.GONE and self.hub is not None:
             link = next(entry.link for entry in self.hub.instances if entry.id == moved.instance_id)
             self.gone.append((moved.instance_id, link.target.generation, moved.at_s))
 

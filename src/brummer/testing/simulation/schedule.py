@@ -6,12 +6,12 @@ import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from brummer.link.state import State
+from brummer.link.state import LinkState
 from brummer.network.snapshot import Snapshot
 from brummer.testing.process_table import Process
 from brummer.testing.simulation import leaks, status
-from brummer.testing.simulation.clients import Asked, Client
-from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Instance, Job, Stranger
+from brummer.testing.simulation.clients import Asked, SimulatedClient
+from brummer.testing.simulation.parts import DIRECTORY, Foreign, HubRun, Job, SimulatedInstance, Stranger
 from brummer.testing.simulation.world import SystemFault, World, new_call
 
 STEPS: Final = (8, 24)
@@ -163,7 +163,7 @@ class Schedule:
             known = {each.id: each.link for each in run.hub.instances}
             for name in [*(each.id for each in self.world.instances), "docs"]:
                 link = known.get(name)
-                if link is None or link.state is not State.READY:
+                if link is None or link.state is not LinkState.READY:
                     found.append(f"{run.name} {name} {link.state.value if link else 'unknown'}")
         return found
 
@@ -186,12 +186,12 @@ class Schedule:
         runs = [client.hub for client in self.world.clients if client.hub is not None]
         return not leaks.held(self.world) and not any(status.lasting(self.world, run) for run in runs)
 
-    def _open_calls(self) -> list[tuple[Client, Asked]]:
+    def _open_calls(self) -> list[tuple[SimulatedClient, Asked]]:
         return [(client, asked) for client in self.world.clients for asked in client.asked if not asked.is_over]
 
     # Choices.
 
-    def _instance(self) -> Instance:
+    def _instance(self) -> SimulatedInstance:
         return self.rng.choice(self.world.instances)
 
     def _processes(self) -> list[Process]:
@@ -199,7 +199,7 @@ class Schedule:
         programs = [*(client.hub for client in self.world.clients), *self.world.instances]
         return [each.process for each in programs if each is not None and each.process is not None]
 
-    def _client(self) -> Client:
+    def _client(self) -> SimulatedClient:
         return self.rng.choice(self.world.clients)
 
     def _last(self, work: Coroutine[Any, Any, None]) -> None:
@@ -233,7 +233,7 @@ class Schedule:
     def restart_instance(self) -> None:
         self._last(self._away(self._instance(), kill=False))
 
-    async def _away(self, instance: Instance, *, kill: bool) -> None:
+    async def _away(self, instance: SimulatedInstance, *, kill: bool) -> None:
         world, process = self.world, instance.process
         if process is None or not process.is_running:
             return
@@ -246,7 +246,7 @@ class Schedule:
         await self._bring_back(instance)
         world.end(fault)
 
-    async def _bring_back(self, instance: Instance) -> None:
+    async def _bring_back(self, instance: SimulatedInstance) -> None:
         """Restart it until it serves: some faults prevent that."""
         while True:
             if instance.process is not None and instance.process.is_dead:
@@ -275,7 +275,7 @@ class Schedule:
         if instance.process is not None:
             self._last(self._stop(instance, self.rng.choice((0.1, 1.0, 5.0, 25.0, 50.0))))
 
-    async def _stop(self, instance: Instance, seconds: float) -> None:
+    async def _stop(self, instance: SimulatedInstance, seconds: float) -> None:
         process = instance.process
         if process is None or not process.is_running:
             return
@@ -288,7 +288,7 @@ class Schedule:
     def slow_instance(self) -> None:
         self._last(self._slow(self._instance()))
 
-    async def _slow(self, instance: Instance) -> None:
+    async def _slow(self, instance: SimulatedInstance) -> None:
         """A slow process: it runs in one turn of twenty."""
         process = instance.process
         if process is None or not process.is_running:
@@ -304,7 +304,7 @@ class Schedule:
     def impostor(self) -> None:
         self._last(self._take_port(self._instance()))
 
-    async def _take_port(self, instance: Instance) -> None:
+    async def _take_port(self, instance: SimulatedInstance) -> None:
         """The instance dies, and a stranger takes its port before a hub notices."""
         world = self.world
         process = instance.process
@@ -334,7 +334,7 @@ class Schedule:
     def reuse_pid(self) -> None:
         self._last(self._reuse_pid(self._instance()))
 
-    async def _reuse_pid(self, instance: Instance) -> None:
+    async def _reuse_pid(self, instance: SimulatedInstance) -> None:
         process = instance.process
         if process is None or not process.is_running:
             return
@@ -350,7 +350,7 @@ class Schedule:
     def kill_hub(self) -> None:
         self._last(self._restart_hub(self._client()))
 
-    async def _restart_hub(self, client: Client) -> None:
+    async def _restart_hub(self, client: SimulatedClient) -> None:
         if client.hub is None or client.hub.process.is_dead:
             return
         fault = self.world.begin("hub killed", client.name)
@@ -419,7 +419,7 @@ class Schedule:
     def drop_packets(self) -> None:
         self._last(self._drop(self._instance()))
 
-    async def _drop(self, instance: Instance) -> None:
+    async def _drop(self, instance: SimulatedInstance) -> None:
         """A firewall rule: no new connection reaches its port, and none is answered."""
         process = instance.process
         if process is None:
@@ -550,7 +550,7 @@ class Schedule:
         client, seconds = self.world.clients[0], self.rng.choice((0.5, 8.0, 20.0))
         self._last(self._stop_reading(client, seconds))
 
-    async def _stop_reading(self, client: Client, seconds: float) -> None:
+    async def _stop_reading(self, client: SimulatedClient, seconds: float) -> None:
         fault = self.world.begin("client does not read", client.name)
         client.stop_reading(seconds)
         await asyncio.sleep(seconds)

@@ -10,20 +10,20 @@ from typing import Any, Final
 import msgspec
 
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.testing.memory_sockets import NO_FAULTS, Connection, Faults, Holder, failure
+from brummer.testing.memory_sockets import NO_FAULTS, Connection, Faults, SocketHolder, failure
 from brummer.testing.process_table import Machine, Process
 from brummer.testing.simulated_loop import SimulatedLoop
-from brummer.testing.simulation.clients import Asked, Client, HttpClient, StdioClient
+from brummer.testing.simulation.clients import Asked, HttpClient, SimulatedClient, StdioClient
 from brummer.testing.simulation.parts import (
     DIRECTORY,
     FOREIGN_HOST,
     HTTP_PORT,
+    Executions,
     Foreign,
-    Instance,
     Job,
+    SimulatedInstance,
+    SimulatedSurroundings,
     Stranger,
-    Surroundings,
-    Work,
 )
 from brummer.testing.simulation.trace import Trace
 
@@ -74,16 +74,16 @@ class World:
         self.machine = Machine(loop, self.rng)
         self.machine.fault = self._fault
         self.machine.disk.has_events = self.rng.random() >= SHARED
-        self.work = Work(self.trace, loop.time)
+        self.work = Executions(self.trace, loop.time)
         self.limits = _limits(self.rng)
-        self.surroundings = Surroundings()
+        self.surroundings = SimulatedSurroundings()
         self.instances = [
-            Instance(f"project{number}", self.work, self.trace, self.limits) for number in range(INSTANCES)
+            SimulatedInstance(f"project{number}", self.work, self.trace, self.limits) for number in range(INSTANCES)
         ]
         self.foreign = Foreign(self.work, self.trace)
         self.strangers: list[Stranger] = []
         arguments = self.machine, self.limits, self.surroundings, self.trace
-        self.clients: list[Client] = [
+        self.clients: list[SimulatedClient] = [
             StdioClient("ann", *arguments, HTTP_PORT),
             HttpClient("bob", *arguments, HTTP_PORT + 1),
         ]
@@ -114,7 +114,7 @@ class World:
         for client in self.clients:
             client.start_hub()
 
-    async def kill(self, program: Instance | Foreign) -> None:
+    async def kill(self, program: SimulatedInstance | Foreign) -> None:
         process, generation = program.process, program.generation
         if process is None:
             return
@@ -122,7 +122,7 @@ class World:
         program.over(process, generation)
         await process.kill()
 
-    async def kill_hub(self, client: Client) -> None:
+    async def kill_hub(self, client: SimulatedClient) -> None:
         hub = client.hub
         if hub is None or hub.process.is_dead:
             return
@@ -163,7 +163,7 @@ class World:
             return self.surroundings.network.is_online
         return self.surroundings.network.loopback
 
-    def _plan(self, holder: Holder, _: tuple[str, int]) -> Faults:
+    def _plan(self, holder: SocketHolder, _: tuple[str, int]) -> Faults:
         rng = self.rng
         if rng.random() >= self.cut_rate:
             return NO_FAULTS
@@ -188,7 +188,7 @@ class World:
 
     # State.
 
-    def target(self, name: str) -> Instance | Foreign:
+    def target(self, name: str) -> SimulatedInstance | Foreign:
         return self.foreign if name == self.foreign.id else next(each for each in self.instances if each.id == name)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -224,7 +224,9 @@ def _limits(rng: Random) -> Limits:
     )
 
 
-def new_call(world: World, client: Client, tool: str, target: str, job: Job) -> tuple[Asked, dict[str, Any]] | None:
+def new_call(
+    world: World, client: SimulatedClient, tool: str, target: str, job: Job
+) -> tuple[Asked, dict[str, Any]] | None:
     """The call that the client will make, and its arguments; None while it has no hub."""
     hub = client.hub
     if hub is None:

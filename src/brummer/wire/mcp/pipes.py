@@ -27,7 +27,7 @@ UNREAD_LIMIT_BYTES: Final = 4 * 1024 * 1024
 """Answers that the client has not read. Above this, no further requests are read."""
 
 
-class Descriptors(Protocol):
+class DescriptorCalls(Protocol):
     """Reading and writing of open descriptors: the module `os`."""
 
     def read(self, fd: int, length: int, /) -> bytes: ...
@@ -99,7 +99,7 @@ class LineReader:
             self._on_line(line)
 
 
-class Reader(Protocol):
+class ByteReader(Protocol):
     """Gives the bytes that arrive to a callback, ``b""`` at the end. Both methods may be called at any time."""
 
     def resume(self) -> None: ...
@@ -108,10 +108,10 @@ class Reader(Protocol):
 
 
 def start_reading(
-    loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: Descriptors = os
-) -> Reader:
+    loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: DescriptorCalls = os
+) -> ByteReader:
     """Start at once. No flag is set on the descriptor: one like O_NONBLOCK would affect all processes that share it."""
-    reader: Reader
+    reader: ByteReader
     if not _tells_readiness(fd, descriptors):
         reader = _ThreadReader(loop, fd, on_data)
     else:
@@ -124,7 +124,7 @@ def start_reading(
     return reader
 
 
-def _tells_readiness(fd: int, descriptors: Descriptors) -> bool:
+def _tells_readiness(fd: int, descriptors: DescriptorCalls) -> bool:
     """False for a file (``< requests``): it always counts as ready, and reading it may still wait for the disk."""
     try:
         return not stat.S_ISREG(descriptors.fstat(fd).st_mode)
@@ -134,7 +134,7 @@ def _tells_readiness(fd: int, descriptors: Descriptors) -> bool:
 
 class _ReadinessReader:
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: Descriptors
+        self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], None], descriptors: DescriptorCalls
     ) -> None:
         self._descriptors = descriptors
         self._loop = loop
@@ -224,7 +224,7 @@ class Writer:
         on_full: Callable[[], None],
         on_drained: Callable[[], None],
         on_broken: Callable[[], None],
-        descriptors: Descriptors = os,
+        descriptors: DescriptorCalls = os,
     ) -> None:
         self._descriptors = descriptors
         self._fd = fd

@@ -26,7 +26,7 @@ from brummer.wire.mcp.jsonrpc import (
     id_of,
     id_of_truncated,
 )
-from brummer.wire.mcp.pipes import Descriptors, LineReader, Reader, Writer, start_reading
+from brummer.wire.mcp.pipes import ByteReader, DescriptorCalls, LineReader, Writer, start_reading
 from brummer.wire.mcp.server import (
     CLIENT_GONE,
     McpServer,
@@ -60,7 +60,7 @@ class StdioServer:
         stdin: int,
         stdout: int,
         limit_bytes: int,
-        descriptors: Descriptors = os,
+        descriptors: DescriptorCalls = os,
         finish_s: float = FINISH_S,
         roots_s: float = ROOTS_S,
     ) -> None:
@@ -78,7 +78,7 @@ class StdioServer:
         )
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
-        self._reader: Reader | None = None
+        self._reader: ByteReader | None = None
         self.session = Session(id="stdio", is_the_process=True)
         self._asked_roots: asyncio.Future[None] | None = None
 
