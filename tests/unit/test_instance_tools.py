@@ -127,6 +127,15 @@ async def test_an_agent_never_sees_colours_and_the_command_line_may(agent: Agent
         assert texts(await agent.call(tool, colours=True, **arguments)) == ["\x1b[31mbad\x1b[0m thing"]
 
 
+async def test_an_agent_learns_that_a_script_may_wait_for_input(agent: Agent) -> None:
+    scripts = {"asks": "printf 'Name? '; read x", "reads": "cat", "works": "echo up; exec sleep 600"}
+    (agent.directory / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in scripts.items()))
+    await agent.call("scripts_run", name="works", wait="none")
+    assert (await agent.call("wait_for", process="works", log="up", since="1h"))["matched"]
+    why = {name: (await agent.call("scripts_run", name=name, timeout_s=0.3))["why"] for name in scripts}
+    assert [name for name in why if "wait=exit" in why[name]] == ["asks", "reads"]
+
+
 def packed_environment(**variables: str) -> str:
     return base64.b64encode(packed({"PATH": os.environ["PATH"], **variables})).decode()
 

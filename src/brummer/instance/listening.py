@@ -11,6 +11,9 @@ LONG_S: Final = 10.0
 """A run of this length that did not listen says that the script does not: a dev server listens within seconds."""
 
 
+MAY_READ: Final = "; if it waits for input: none comes, and with wait=exit it gets the end of its input at once"
+
+
 class Listened(NamedTuple):
     """Of one run: whether it was ready, and how many seconds it lasted."""
 
@@ -33,16 +36,20 @@ def listened(ready_at: str | None, started_at: str, ended_at: str | None, now_s:
     return Listened(ready_at is not None, ended_s - began_s)
 
 
-def why_not_ready(run: "Run", now_s: float, *, listens: bool | None) -> str:
-    """For a run that lives. ``listens``: see above."""
+def why_not_ready(run: "Run", now_s: float, *, listens: bool | None, has_printed: bool) -> str:
+    """For a run that lives. ``listens``: see above. ``has_printed``: at least one line. What has printed nothing, or a
+    question, may read its input.
+    """
     if run.state == "pending":
         return f"it waits for {', '.join(run.waits_for)}" if run.waits_for else "it waits to be started"
     age_s = round(listened(None, run.started_at, None, now_s).lasted_s)
     if run.script.ready:
         return f"what its `ready` setting names has not come true in {age_s} s"
+    has_input = not (run.script.wants_terminal or run.surroundings.input_ends)
+    hint = MAY_READ if has_input and (run.unfinished() or not has_printed) else ""
     if listens is False:
         return (
             f"it does not listen and has no `ready` setting, as in its last run of {LONG_S:g} s or more;"
-            f" it has run for {age_s} s"
+            f" it has run for {age_s} s{hint}"
         )
-    return f"it has not listened on a port in {age_s} s, and has no `ready` setting"
+    return f"it has not listened on a port in {age_s} s, and has no `ready` setting{hint}"

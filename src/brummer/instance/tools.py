@@ -269,7 +269,7 @@ class _Calls:
         if until == "ready" and run.state != "ready" and not run.has_ended:
             from brummer.instance.listening import why_not_ready  # noqa: PLC0415 - no start needs it
 
-            answer |= {"ready": False, "why": why_not_ready(run, wall(), listens=listens)}
+            answer |= {"ready": False, "why": why_not_ready(run, wall(), listens=listens, has_printed=bool(last))}
         return answer
 
     async def _listens(self, run: Run) -> bool | None:
