@@ -31,7 +31,7 @@ test: ## the unit tests
 	$(SETUP)
 	@$(UNIT_TESTS) $(T)
 
-# The same tests once, with a tracer: they take some 1.7 times as much processor time.
+# The same tests once, with a tracer: they take about twice as much processor time.
 coverage: ## the unit tests, with the branches that they take; each package has a floor
 	$(SETUP)
 	@mkdir -p .coverage
