@@ -74,6 +74,7 @@ COMMANDS: Final = (
         "[--write] [CLIENT]",
         "show how to add the hub to a coding agent, or add it; --http: with the token of HTTP",
     ),
+    Command("init", "", "write a commented .brum.toml with the scripts that were found"),
     Command("completion", "SHELL", "print what makes bash or zsh complete commands, options and names of scripts"),
     Command("doctor", "", "check what discovery needs, and say what to do"),
     Command(

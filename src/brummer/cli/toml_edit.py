@@ -34,8 +34,8 @@ def with_table(text: str, path: tuple[str, str], table: dict[str, Any]) -> str:
         raise NotUnderstood(f"{outer} is not a table", _line_of(outer, text))
     has_windows_ends = "\r\n" in text and text.count("\n") == text.count("\r\n")
     lines = (text.replace("\r\n", "\n") if has_windows_ends else text).rstrip("\n").split("\n") if text.strip() else []
-    name = ".".join(map(_key, path))
-    block = [f"[{name}]", *(f"{_key(key)} = {_shown(value)}" for key, value in table.items())]
+    header = ".".join(map(key, path))
+    block = [f"[{header}]", *(f"{key(name)} = {_shown(value)}" for name, value in table.items())]
     mine = [place for place in _places(lines) if _names(lines[place.start], path)]
     for place in reversed(mine):
         lines[place.start : place.stop] = block if place is mine[0] else []
@@ -48,7 +48,7 @@ def with_table(text: str, path: tuple[str, str], table: dict[str, Any]) -> str:
     with contextlib.suppress(NotUnderstood):
         if parsed(after) == expected:
             return after
-    raise NotUnderstood(f"{name} is written in a way that this command does not change", _line_of(inner, text))
+    raise NotUnderstood(f"{header} is written in a way that this command does not change", _line_of(inner, text))
 
 
 def _line_of(word: str, text: str) -> int:
@@ -81,7 +81,8 @@ def _names(header: str, path: tuple[str, str]) -> bool:
     return inner is not None
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
+    """The name as a key of TOML, in quotes if it needs them."""
     return name if _BARE.fullmatch(name) else _shown(name)
 
 
@@ -95,5 +96,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(key)} = {_shown(each)}' for key, each in value.items())} }}" if value else "{}"
+        return f"{{ {', '.join(f'{key(name)} = {_shown(each)}' for name, each in value.items())} }}" if value else "{}"
     return str(value.isoformat())  # a date or a time
