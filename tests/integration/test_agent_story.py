@@ -284,3 +284,31 @@ def test_an_instance_that_does_not_start_says_why_and_one_that_may_not_names_the
         assert answer["structuredContent"]["error"]["code"] == code
         texts.append(answer["content"][0]["text"])
     assert f"brum up -d {project}" in texts[-1]
+
+
+@pytest.mark.promise("few-calls-to-understand")
+def test_of_two_projects_the_one_that_is_broken_is_found(world: Brum, capsys: pytest.CaptureFixture[str]) -> None:
+    shop = world.project("shop", SHOP)
+    api = world.project("api", {**SHOP, "app.py": APP_PY.replace("PRICES = ", "PRICES = CURRENCY, ")})
+    agent = Agent(world.hub(cwd=world.home).greet())
+    world.instance(shop, "dev", "--no-autostart")
+    world.instance(api, "dev", "--no-autostart")
+
+    while True:  # a person has started both, and looks when they have: that is not the agent's work
+        agent.calls = agent.bytes = 0
+        status = agent.call("scripts_status", instance="*")
+        states = {each["status"] for each in status["processes"] if "errors" in each or each["urls"]}
+        if states == {"ready", "running"}:
+            break
+    [broken] = [each for each in status["processes"] if each["status"] == "running"]
+    assert broken["instance"].startswith("api-")
+    assert broken["errors"]["last"] == "NameError: name 'CURRENCY' is not defined"
+    assert broken["errors"]["last_where"] == f"{api / 'app.py'}:3"
+
+    (api / "app.py").write_text(APP_PY)
+    mended = agent.call("wait_for", instance="*", log="ready on", cursor=status["cursor"])
+    assert mended["instance"] == broken["instance"]
+    happened = agent.call("changes_since", instance="*", cursor=status["cursor"])
+    assert [(each["instance"], each["kind"]) for each in happened["changes"]][:1] == [(broken["instance"], "url")]
+    assert "cursor_reset" not in happened
+    told(capsys, "two projects compared", agent)

@@ -689,3 +689,105 @@ async def test_an_instance_that_does_not_answer_delays_the_list_by_two_seconds_a
         assert found["shop"]["scripts"] == []
         assert found["frozen"]["scripts_unknown"]
         assert "scripts" not in found["frozen"]
+
+
+# One cursor for all.
+
+
+def with_changes(record: Record, count: int) -> Any:
+    """Answers `changes_since` as an instance does that has so many changes, one each second."""
+    changes = [
+        {"n": n, "at": f"2026-11-30T12:00:{n:02}.000Z", "kind": "url", "process_id": "dev-1"}
+        for n in range(1, count + 1)
+    ]
+
+    async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
+        asked = message["params"]["arguments"]
+        generation, _, after = asked.get("cursor", f"{record.generation}.0.0").split(".")
+        is_reset = generation != record.generation
+        left = changes[0 if is_reset else int(after) :]
+        found = left[: asked["limit"]] if "cursor" in asked else left[-asked["limit"] :]
+        last_n = found[-1]["n"] if found else count
+        content = {"changes": found, "cursor": f"{record.generation}.7.{last_n}", "dropped": 0}
+        if len(found) < len(left) and "cursor" in asked:
+            content["more"] = True
+        elif "cursor" not in asked:
+            content["omitted"] = len(left) - len(found)
+        if is_reset:
+            content["cursor_reset"] = True
+        respond(exchange, message, {"structuredContent": content})
+
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def changing(directory: Path, count: int) -> AsyncIterator[Record]:
+    async def later(exchange: Exchange, message: dict[str, Any]) -> None:
+        await answer(exchange, message)
+
+    async with served(directory, later) as record:
+        answer = with_changes(record, count)
+        yield record
+
+
+async def changes_of(router: Router, **arguments: Any) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    content = (await call(router, "changes_since", {"instance": "*", **arguments}))["structuredContent"]
+    return content, [(each["instance"].split("-")[0], each["n"]) for each in content["changes"]]
+
+
+async def test_the_changes_of_all_instances_come_in_the_order_of_time_and_one_cursor_goes_on(tmp_path: Path) -> None:
+    async with (
+        changing(tmp_path / "shop", 3) as shop,
+        changing(tmp_path / "api", 2) as api,
+        hub_with(shop, api) as router,
+    ):
+        newest, changes = await changes_of(router, limit=2)
+        assert changes[-1] == ("shop", 3)
+        assert newest["omitted"] == 5 - 2
+        assert (await changes_of(router, cursor=newest["cursor"]))[1] == []
+
+        first, changes = await changes_of(router, cursor="*", limit=3)
+        assert (len(changes), first["more"], len(first["cursor_reset"])) == (3, True, 2)
+        rest, others = await changes_of(router, cursor=first["cursor"])
+        assert sorted([*changes, *others]) == [("api", 1), ("api", 2), ("shop", 1), ("shop", 2), ("shop", 3)]
+        assert ("cursor_reset" in rest, "more" in rest) == (False, False)
+
+
+async def test_an_instance_that_was_started_again_is_reset_alone(tmp_path: Path) -> None:
+    async with changing(tmp_path / "shop", 3) as shop, changing(tmp_path / "api", 2) as api:
+        async with hub_with(shop, api) as router:
+            cursor = (await changes_of(router))[0]["cursor"]
+        async with changing(tmp_path / "api", 1) as again, hub_with(shop, again) as router:
+            content, changes = await changes_of(router, cursor=cursor)
+            assert (changes, content["cursor_reset"]) == ([("api", 1)], [again.instance_id])
+            text = (await call(router, "changes_since", {"instance": "*", "cursor": cursor}))["content"][0]["text"]
+            assert f"of an earlier run of {again.instance_id}" in text
+            assert content["cursor"] in text
+
+
+@pytest.mark.parametrize("cursor", ["generation.1.1", "*nonsense", "*abcdefgh.1", "*abcdefgh.1.1abcdefgh.1.1"])
+@pytest.mark.parametrize("tool", ["changes_since", "wait_for"])
+async def test_a_cursor_that_is_not_of_all_instances_is_refused(shop: Record, tool: str, cursor: str) -> None:
+    async with hub_with(shop) as router:
+        wanted = {"log": "x"} if tool == "wait_for" else {}
+        assert await code_of(router, tool, {"instance": "*", "cursor": cursor, **wanted}) == "invalid_arguments"
+
+
+async def test_the_processes_of_all_instances_name_theirs_and_silent_ones_are_named(tmp_path: Path) -> None:
+    async def answer(exchange: Exchange, message: dict[str, Any]) -> None:
+        respond(
+            exchange,
+            message,
+            {"structuredContent": {"processes": [a_process("dev", "ready"), a_process("x", "failed")]}},
+        )
+
+    down = record_of(tmp_path / "down", unused_port())
+    async with served(tmp_path / "shop", answer) as shop, hub_with(shop, down) as router:
+        result = await call(router, "scripts_status", {"instance": "*"})
+        content = result["structuredContent"]
+        assert [(each["instance"], each["name"]) for each in content["processes"]] == [
+            (shop.instance_id, "x"),
+            (shop.instance_id, "dev"),
+        ]
+        assert [each["instance"] for each in content["incomplete"]] == [down.instance_id]
+        assert all(each in result["content"][0]["text"] for each in (shop.instance_id, down.instance_id))

@@ -72,7 +72,7 @@ def line(content: Answer, common: Answer) -> str:
 
 def change(content: Answer) -> str:
     """A change of a run, with its lines below."""
-    words = [_time(content), str(content.get("process_id", "")), str(content.get("kind", ""))]
+    words = [_time(content), *_instance_of(content), str(content.get("process_id", "")), str(content.get("kind", ""))]
     if "title" in content:
         words.append(content["title"])
     if "where" in content:
@@ -84,6 +84,11 @@ def change(content: Answer) -> str:
         content, ("pid", "exit_code", "signal", "reason", "stop_asked_by", "next_restart_s", "first_error")
     )
     return "\n".join([head, *(f"    {text}" for text in (*content.get("lines", ()), *content.get("last_lines", ())))])
+
+
+def _instance_of(content: Answer) -> list[str]:
+    """In answers about all instances."""
+    return [content["instance"]] if "instance" in content else []
 
 
 def _lines(answer: Answer) -> Iterator[str]:
@@ -99,6 +104,7 @@ def _lines(answer: Answer) -> Iterator[str]:
 def _changes(answer: Answer) -> Iterator[str]:
     yield from map(change, answer["changes"]) if answer["changes"] else ["nothing has happened"]
     yield _position(answer, "changes")
+    yield from _incomplete(answer)
 
 
 def _position(answer: Answer, what: str) -> str:
@@ -117,7 +123,8 @@ def _position(answer: Answer, what: str) -> str:
     if answer.get("without_context"):
         says.append(f"without_context: {answer['without_context']}")
     if answer.get("cursor_reset"):
-        says.append("cursor_reset: the cursor was of an earlier run of the instance")
+        whose = ", ".join(reset) if isinstance(reset := answer["cursor_reset"], list) else "the instance"
+        says.append(f"cursor_reset: the cursor was of an earlier run of {whose}")
     if entries:
         days = sorted({str(each.get("at", ""))[:10] for each in (entries[0], entries[-1])})
         says.append(f"times are UTC, {' to '.join(days)}")
@@ -130,7 +137,7 @@ def _position(answer: Answer, what: str) -> str:
 _IN_ITS_HEAD: Final = frozenset(
     {
         *("process_id", "name", "status", "urls", "pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"),
-        "last_lines",
+        *("instance", "last_lines"),
     }
 )
 """Members of a process that its first line shows, and members that come last."""
@@ -147,6 +154,7 @@ def process(content: Answer) -> str:
     if urls:
         head += f" {' '.join(urls)}"
     head += _facts(content, ("pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"))
+    head = " ".join([*_instance_of(content), head])
     if content.keys() <= _IN_ITS_HEAD:
         return head
     below = [head]
@@ -196,6 +204,10 @@ def _wait(answer: Answer) -> Iterator[str]:
     if about := answer.get("process"):
         yield process(about)
     yield from _cursor(answer)
+    yield from _incomplete(answer)
+
+
+def _incomplete(answer: Answer) -> Iterator[str]:
     if incomplete := answer.get("incomplete"):
         more = answer.get("not_named", 0)
         yield f"{len(incomplete) + more} instances could not be asked or did not answer:"
@@ -218,7 +230,7 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
         given = [entry(tool, section, content) for section in sections for content in answer[section]] or [nothing]
         if "next_cursor" in answer:
             given.append(f"[there are more: cursor={answer['next_cursor']}]")
-        return [*given, *_cursor(answer)]
+        return [*given, *_cursor(answer), *_incomplete(answer)]
 
     return text
 

@@ -306,7 +306,8 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ),
     ToolDefinition(
         "scripts_status",
-        "Tell the state of the processes: status, pid, URLs, exit code or signal. Without a name, of all of them.",
+        "Tell the state of the processes: status, pid, URLs, exit code or signal. Without a name, of all of them;"
+        " instance=* of all instances.",
         ScriptsStatus,
         read_only=True,
     ),
@@ -334,7 +335,7 @@ TOOLS: tuple[ToolDefinition, ...] = (
     ToolDefinition(
         "changes_since",
         "Tell what happened since a cursor: starts, exits, readiness, URLs, errors and their place. Without a cursor,"
-        " the latest changes.",
+        " the latest changes; instance=* of all instances.",
         ChangesSince,
         read_only=True,
     ),

@@ -102,19 +102,23 @@ class FanOut:
                 self._turns.append((instance, self._began_at))
 
     def _incomplete(self) -> Answer:
-        """Instances that failed and, without a match, those not asked. Only the first have a message, so all fit."""
+        """Instances that failed and, without a match, those not asked."""
         silent: Answer = {} if self._match else {"error": NOT_ANSWERED}
         answers = ((each.id, self._answers.get(each.id, silent)) for each in self._everyone)
-        failed = [(name, answer["error"]) for name, answer in answers if "error" in answer]
-        named = []
-        left_bytes = NAMES_BYTES
-        for number, (name, why) in enumerate(failed):
-            if number >= MESSAGES and (left_bytes := left_bytes - 2 * len(name.encode()) - NAME_BYTES) < 0:
-                break
-            message = {"message": why["message"]} if number < MESSAGES else {}
-            named.append({"instance": name, "why": {"code": why["code"], **message}})
-        not_named = len(failed) - len(named)
-        return {"incomplete": named, **({"not_named": not_named} if not_named else {})}
+        return incomplete([(name, answer["error"]) for name, answer in answers if "error" in answer])
+
+
+def incomplete(failed: Sequence[tuple[str, Answer]]) -> Answer:
+    """The members of an answer that name the instances without one. Only the first have a message, so all fit."""
+    named: list[Answer] = []
+    left_bytes = NAMES_BYTES
+    for number, (name, why) in enumerate(failed):
+        if number >= MESSAGES and (left_bytes := left_bytes - 2 * len(name.encode()) - NAME_BYTES) < 0:
+            break
+        message = {"message": why["message"]} if number < MESSAGES else {}
+        named.append({"instance": name, "why": {"code": why["code"], **message}})
+    not_named = len(failed) - len(named)
+    return {"incomplete": named, **({"not_named": not_named} if not_named else {})}
 
 
 def _may_still_match(answer: Answer, wait_s: float) -> bool:

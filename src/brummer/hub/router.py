@@ -19,8 +19,10 @@ from brummer.contract.tools import (
     REPEATABLE,
     TOOLS,
     WAITING,
+    ChangesSince,
     InstanceCall,
     NoArguments,
+    ScriptsStatus,
     WaitFor,
     renderer,
 )
@@ -51,6 +53,7 @@ and agents wait far longer. Without a black box the usual deadline holds.
 """
 
 EVERYWHERE: Final = "*"
+_EVERYWHERE: Final = frozenset({"wait_for", "scripts_status", "changes_since"})
 
 _OF_INSTANCES: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
 
@@ -144,8 +147,8 @@ class Router:
     async def _routed(self, call: ToolCall) -> bytes:
         await self.instances.first_scan()
         name, arguments, roots, find_roots = self._meant(call)
-        if name == EVERYWHERE and call.name == "wait_for":
-            return await self._wait_everywhere(call, arguments)
+        if name == EVERYWHERE and call.name in _EVERYWHERE:
+            return await self._everywhere(call, arguments)
         if find_roots is not None and call.request.session is not None:
             await find_roots()
             roots = call.request.session.roots
@@ -233,13 +236,33 @@ class Router:
                 return frozenset()
         return entry.repeatable
 
+    async def _everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
+        from brummer.hub import everywhere  # noqa: PLC0415 - no start needs it
+
+        if call.name == "wait_for":
+            return await self._wait_everywhere(call, arguments)
+        everyone = await self._resolver.everyone()
+        if call.name == "scripts_status":
+            wanted = ArgumentDecoder(call.name, ScriptsStatus, ("instance",)).decode(arguments)
+            return structured(await everywhere.status_of_all(everyone, wanted), renderer(call.name))
+        since = ArgumentDecoder(call.name, ChangesSince, ("instance",)).decode(arguments)
+        return structured(await everywhere.changes_of_all(everyone, since), renderer(call.name))
+
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the waits in the others then end."""
-        timeout_s = _waits.decode(arguments).timeout_s
+        from brummer.hub.everyone import answers_of  # noqa: PLC0415 - no start needs it
+        from brummer.hub.everywhere import Places, cursor_of  # noqa: PLC0415 - as above
+
+        wanted = _waits.decode(arguments)
+        timeout_s, given_places = wanted.timeout_s, Places(wanted.cursor)
         given = {name: value for name, value in _members(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
 
         async def ask(entry: InstanceEntry, wait_s: float, since: str | None) -> dict[str, Any]:
-            asked = {**given, "timeout_s": wait_s, **({} if since is None else {"since": since})}
+            asked: dict[str, Any] = {**given, "timeout_s": wait_s}
+            if (cursor := given_places.cursor_for(entry)) is not None:
+                asked["cursor"] = cursor
+            elif since is not None:
+                asked["since"] = since
             made = _tool_call(call.name, msgspec.json.encode(asked), call)
             made.deadline_s, made.meta, made.on_notification = wait_s + GRACE_S, {}, None
             try:
@@ -247,15 +270,31 @@ class Router:
             except BrummerError as error:
                 return {"error": {"code": error.code, "message": error.message}}
             content: dict[str, Any] = result.get("structuredContent", {})
+            if "cursor" in content:
+                places[entry.id] = content["cursor"]
             return content
 
         everyone = await self._resolver.everyone()
+        places = {entry.id: cursor for entry in everyone if (cursor := given_places.cursor_for(entry)) is not None}
+        begun = self._loop.create_task(
+            answers_of([] if given_places.is_given else everyone, "changes_since", _just_one)
+        )
         fan_out = FanOut(everyone, self.instances.pool.for_waits, timeout_s, ask)
-        answer = await fan_out.result()
+        try:
+            answer = await fan_out.result()
+            for name, content in (await begun).items():
+                places.setdefault(name, content.get("cursor", ""))
+        finally:
+            begun.cancel()
         wrong = [each["why"] for each in answer["incomplete"] if each["why"]["code"] == InvalidArguments.code]
         if len(wrong) + answer.get("not_named", 0) == len(everyone):
             raise InvalidArguments(wrong[0]["message"], tool=call.name)
-        return structured(answer, renderer(call.name))
+        return structured({**answer, "cursor": cursor_of(everyone, places)}, renderer(call.name))
+
+
+def _just_one(_: InstanceEntry) -> dict[str, object]:
+    """For the cursor: one change is the shortest answer."""
+    return {"limit": 1}
 
 
 def _string(tool: str, name: str, raw: Raw | None) -> str | None:
