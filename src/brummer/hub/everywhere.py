@@ -15,7 +15,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 
-from brummer.contract.paging import FAILED, Entry, key_of, paged
+from brummer.contract.paging import FAILED, ListEntry, key_of, paged
 from brummer.contract.tools import ChangesSince, ScriptsStatus
 from brummer.core.errors import InvalidArguments, NotFound, shown
 from brummer.core.json_text import encode
@@ -83,7 +83,9 @@ async def status_of_all(everyone: Sequence[InstanceEntry], wanted: ScriptsStatus
             raise NotFound(f"no instance has a script or process {shown(wanted.name)!r}")
         answers = known
     entries = [
-        Entry(key_of(int(each.get("status") not in FAILED), f"{name}/{each.get('process_id')}"), "processes", content)
+        ListEntry(
+            key_of(int(each.get("status") not in FAILED), f"{name}/{each.get('process_id')}"), "processes", content
+        )
         for name, answer in answers.items()
         for each in answer.get("processes", ())
         for content in ({"instance": name, **each},)
