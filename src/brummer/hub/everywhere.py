@@ -41,7 +41,7 @@ def _key_of(entry: InstanceEntry) -> str:
     return urlsafe_b64encode(digest[:KEY_BYTES]).decode()
 
 
-class Places:
+class InstancePlaces:
     """The places in all instances that a cursor names. ``text`` None: none. Raises InvalidArguments."""
 
     def __init__(self, text: str | None) -> None:
@@ -98,7 +98,7 @@ async def status_of_all(everyone: Sequence[InstanceEntry], wanted: ScriptsStatus
 
 async def changes_of_all(everyone: Sequence[InstanceEntry], wanted: ChangesSince) -> Answer:
     """As `changes_since`, in the order of time; each change has its ``instance``."""
-    given = Places(wanted.cursor)
+    given = InstancePlaces(wanted.cursor)
     before = {entry.id: given.cursor_for(entry) for entry in everyone}
 
     def arguments_of(entry: InstanceEntry) -> dict[str, object]:

@@ -251,10 +251,10 @@ class Router:
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the waits in the others then end."""
         from brummer.hub.everyone import answers_of  # noqa: PLC0415 - no start needs it
-        from brummer.hub.everywhere import Places, cursor_of  # noqa: PLC0415 - as above
+        from brummer.hub.everywhere import InstancePlaces, cursor_of  # noqa: PLC0415 - as above
 
         wanted = _waits.decode(arguments)
-        timeout_s, given_places = wanted.timeout_s, Places(wanted.cursor)
+        timeout_s, given_places = wanted.timeout_s, InstancePlaces(wanted.cursor)
         given = {name: value for name, value in _members(call.name, arguments).items() if bytes(value) not in NOT_GIVEN}
 
         async def ask(entry: InstanceEntry, wait_s: float, since: str | None) -> dict[str, Any]:
