@@ -121,6 +121,8 @@ def test_a_day_with_a_project(world: World) -> None:
     assert world.type("up", "hello", "colourful").status == 0
     assert world.type("wait", "hello", "--exit").status == 0
     assert world.type("wait", "fail", "--exit").status == 1
+    assert world.type("status").stdout.startswith("fail of shop: failed (exit 3), ")
+    assert ", fail failed " in world.type("ls").stdout
     assert world.type("wait", "hello", "--log", "from .*script").stdout == "hello from the script\n"
 
     for command in ("up", "wait", "logs"):

@@ -7,16 +7,22 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from brummer.cli import running_hubs
+from brummer.cli import failed_scripts, running_hubs
+from brummer.cli.colour import PLAIN
 from brummer.cli.commands import status
+from brummer.cli.failed_scripts import FailedScript, gist_of, lines_of
+from brummer.cli.instance_calls import Unanswered
+from brummer.cli.process_table import processes_of
 from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded
 from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, ShownStatus, gist, page, problem_of
 from brummer.core.supervisor import Supervisor
+from brummer.discovery.record import Record
 from brummer.host.directories import DirectoryUnusable
 from brummer.hub.status_socket import serving_status
 from brummer.settings.units import span
@@ -551,3 +557,66 @@ async def test_why_a_hub_is_silent_is_said_where_it_can_be_seen(monkeypatch: pyt
     (problem,) = (await RunningHub(Path("/nowhere"), 8).silence())["problems"]
     assert problem["code"] == "hub_stopped"
     assert "kill -CONT 8" in problem["detail"]
+
+
+# Scripts that have failed.
+
+
+def process(name: str, status: str = "failed", **members: Any) -> dict[str, Any]:
+    return {"process_id": f"{name}-1", "name": name, "status": status, **members}
+
+
+def failures(*processes: dict[str, Any]) -> list[FailedScript]:
+    return [FailedScript("shop", each) for each in processes_of({"processes": list(processes)})]
+
+
+def test_a_script_that_has_failed_is_named_with_its_instance_its_end_and_the_reason() -> None:
+    ended_at = (NOW - timedelta(seconds=90)).isoformat()
+    found = failures(
+        process("mailer", exit_code=3, ended_at=ended_at, reason="no route"), process("w\x1b[2Jb", "crash-looping")
+    )
+    assert list(lines_of(found, NOW, PLAIN)) == [
+        "mailer of shop: failed (exit 3), 1 min ago: no route",
+        "w\ufffd[2Jb of shop: crash-looping",
+    ]
+
+
+def test_of_many_failures_some_are_named_and_the_rest_is_counted() -> None:
+    shown = list(lines_of(failures(*(process(f"s-{n}") for n in range(12))), NOW, PLAIN))
+    assert (len(shown), shown[-1]) == (11, "and 2 more scripts that have failed")
+
+
+def test_the_age_of_a_failure_is_no_news_and_another_run_is() -> None:
+    first = failures(process("a", ended_at=NOW.isoformat()))
+    later = failures(process("a", ended_at=(NOW - timedelta(1)).isoformat()))
+    assert gist_of(first) == gist_of(later)
+    assert gist_of(first) != gist_of(failures(process("a") | {"process_id": "a-2"}))
+
+
+async def test_all_instances_are_asked_and_those_that_do_not_answer_are_left_out(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Calls:
+        def __init__(self, find: Callable[[], Record]) -> None:
+            self._name = find().name
+
+        async def result(self, tool: str, *_: object) -> dict[str, Any]:
+            if self._name == "silent":
+                raise Unanswered("it does not answer")
+            assert tool == "scripts_status"
+            return {"structuredContent": {"processes": [process("b"), process("a"), process("fine", "ready")]}}
+
+        def close(self) -> None:
+            closed.append(self._name)
+
+    closed: list[str] = []
+    records = [SimpleNamespace(name=name, generation=name) for name in ("shop", "silent", "api")]
+    monkeypatch.setattr(failed_scripts, "InstanceCalls", Calls)
+    monkeypatch.setattr(failed_scripts, "living_records", lambda _: records)
+    assert await status.show(directory, watch=False, as_json=False) == 1
+    assert capsys.readouterr().out == (
+        f"a of api: failed\nb of api: failed\na of shop: failed\nb of shop: failed\n\n{NO_HUB}\n"
+    )
+    assert sorted(closed) == ["api", "shop", "silent"]
+    await status.show(directory, watch=False, as_json=True)
+    assert capsys.readouterr().out == "[]\n"

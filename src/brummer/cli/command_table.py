@@ -66,7 +66,7 @@ COMMANDS: Final = (
         "list the projects with an instance: what runs there, and what has failed",
         {"list": "ls"},
     ),
-    Command("status", "", "show the state of the running hubs: problems, links, and recent events"),
+    Command("status", "", "show the scripts that have failed, and the hubs: problems, links, and recent events"),
     Command("metrics", "", "print the metrics of the running hubs and instances"),
     Command("call", "INSTANCE TOOL [JSON]", "call one tool of one instance, and print its structured result"),
     Command(

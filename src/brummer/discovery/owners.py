@@ -50,6 +50,12 @@ def living_record(directory: Path, instance_id: str, system: System = REAL) -> R
     return record if verdict == "alive" else None
 
 
+def living_records(directory: Path, system: System = REAL) -> list[Record]:
+    """The records of all instances that live, by their ids."""
+    ids = sorted(path.stem for path in directory.glob("*.json"))
+    return [record for record in (living_record(directory, each, system) for each in ids) if record]
+
+
 def reap(directory: Path, record: Record, system: System = REAL) -> bool:
     """Remove the file of this record, whose owner is proven dead; False when it is there and can't be removed."""
     path = directory / file_name(record.instance_id)

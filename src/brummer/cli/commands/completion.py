@@ -57,9 +57,7 @@ def _scripts(place: Path) -> Iterable[str]:
 def _instances() -> Iterator[str]:
     """Names and ids of the instances that run."""
     from brummer.discovery.directory import instances_directory
-    from brummer.discovery.owners import living_record
+    from brummer.discovery.owners import living_records
 
-    directory = instances_directory(os.environ)
-    found = [living_record(directory, path.stem) for path in sorted(directory.glob("*.json"))]
-    for record in filter(None, found):
+    for record in living_records(instances_directory(os.environ)):
         yield from dict.fromkeys((record.name, record.instance_id))

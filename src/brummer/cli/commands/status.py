@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import msgspec
 
 from brummer.cli import options
 from brummer.cli.colour import PLAIN, Paint
+from brummer.cli.failed_scripts import FailedScript, FailedScripts, gist_of, lines_of
 from brummer.cli.messages import print_json
 from brummer.cli.running_hubs import RunningHubs
 from brummer.cli.status_page import ShownStatus, gist, page, problem_of
@@ -23,7 +25,7 @@ from brummer.host import loop
 from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.hub import status_socket
 
-DETAILS: Final = "Exit status 1 when no hub runs, or one has a problem."
+DETAILS: Final = "Scripts that have failed come first. Exit status 1 when no hub runs, or a hub has a problem."
 
 WATCH_S: Final = 1.0
 
@@ -51,15 +53,18 @@ def run(chosen: argparse.Namespace) -> int:
 async def show(directory: Path, *, watch: bool, as_json: bool, paint: Paint = PLAIN) -> int:
     """Print the status; returns the exit status. Raises DirectoryUnusable."""
     await _make_private(directory)
+    scripts = FailedScripts(directory)
     async with contextlib.aclosing(RunningHubs(directory)) as hubs:
-        answers = await hubs.ask()
-        print_answers(answers, as_json=as_json, watching=watch, paint=paint)
-        while watch:
-            shown = gist(map(as_status, answers))
-            await asyncio.sleep(WATCH_S)
-            answers = await hubs.ask()
-            if gist(map(as_status, answers)) != shown:
-                print_answers(answers, as_json=as_json, watching=True, paint=paint)
+        with contextlib.closing(scripts):
+            shown: object = None
+            while True:
+                answers, failed = await hubs.ask(), [] if as_json else await scripts.ask()
+                if (news := (gist(map(as_status, answers)), gist_of(failed))) != shown:
+                    print_answers(answers, failed, as_json=as_json, watching=watch, paint=paint)
+                    shown = news
+                if not watch:
+                    break
+                await asyncio.sleep(WATCH_S)
     return 0 if answers and all(as_status(answer).is_healthy for answer in answers) else 1
 
 
@@ -84,8 +89,15 @@ def as_status(answer: dict[str, Any]) -> ShownStatus:
         return msgspec.convert(problem_of(pid, "not_understood", detail), ShownStatus)
 
 
-def print_answers(answers: list[dict[str, Any]], *, as_json: bool, watching: bool, paint: Paint = PLAIN) -> None:
-    """Print the page, or JSON: on one line if ``watching``."""
+def print_answers(
+    answers: list[dict[str, Any]],
+    failed: Sequence[FailedScript] = (),
+    *,
+    as_json: bool,
+    watching: bool,
+    paint: Paint = PLAIN,
+) -> None:
+    """Print the scripts that have failed and the page, or JSON: on one line if ``watching``."""
     if as_json and not watching:
         print_json(answers)
     elif as_json:
@@ -94,4 +106,6 @@ def print_answers(answers: list[dict[str, Any]], *, as_json: bool, watching: boo
         now = datetime.now().astimezone()
         if watching:
             print(CLEAR, end="") if sys.stdout.isatty() else print(f"--- {now:%H:%M:%S}")
+        if failed:
+            print(*lines_of(failed, now, paint), "", sep="\n")
         print(page([as_status(answer) for answer in answers], now, paint), flush=True)
