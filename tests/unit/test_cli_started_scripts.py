@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -71,7 +72,8 @@ def asked(project: Answers, tool: str) -> list[dict[str, Any]]:
     return [arguments for called, arguments in project.asked if called == tool]
 
 
-async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
+def where_nope_is_unknown() -> Answers:
+    """There is a script `dev`, and none called `nope`."""
     ready = waited(process())
 
     async def call(tool: str, **arguments: object) -> dict[str, Any]:
@@ -79,9 +81,13 @@ async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.
             raise CallFailed("No script is called 'nope'", "not_found")
         return await Answers.call(ready, tool, **arguments)
 
-    project = Answers(lambda *_: {})
-    project.call = call  # type: ignore[method-assign]
-    assert await started(project, scripts=("nope", "dev", "dev")) == 1
+    ready.call = call  # type: ignore[method-assign]
+    return ready
+
+
+async def test_one_script_that_fails_keeps_no_other_from_running(capsys: pytest.CaptureFixture[str]) -> None:
+    ready = where_nope_is_unknown()
+    assert await started(ready, scripts=("nope", "dev", "dev")) == 1
     output = capsys.readouterr()
     assert "nope" in output.err
     assert [line.split()[0] for line in output.out.splitlines()] == ["NAME", "dev"]
@@ -189,6 +195,15 @@ async def test_a_program_gets_the_processes_as_json(capsys: pytest.CaptureFixtur
     assert '"name": "dev"' in output
     assert '"extra": 1' in output
     assert '"other"' not in output
+
+
+async def test_a_program_is_told_as_json_which_scripts_were_not_started_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert await started(where_nope_is_unknown(), "--json", scripts=("nope", "dev")) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["failures"] == [{"name": "nope", "code": "not_found", "message": "No script is called 'nope'"}]
+    assert [each["name"] for each in told["processes"]] == ["dev"]
 
 
 # Patience.

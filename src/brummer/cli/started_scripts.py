@@ -16,7 +16,7 @@ from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import print_json, say
 from brummer.cli.patience import READY_S, Patience
 from brummer.cli.process_table import ShownProcess, processes_of
-from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, failure
 from brummer.core.errors import TooLarge
 from brummer.instance.environment import packed
 from brummer.instance.listening import Listened, listens
@@ -43,7 +43,9 @@ def add_waiting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=options.duration, metavar="TIME", help="how long --wait waits, and implies it (default 30s)"
     )
-    options.add_json(parser, "print JSON, the processes of these scripts as in scripts_status")
+    options.add_json(
+        parser, "print JSON: the processes of these scripts as in scripts_status, and why others were not started"
+    )
 
 
 async def start_scripts(project: Project, tool: str, scripts: Iterable[str], chosen: argparse.Namespace) -> int:
@@ -54,14 +56,15 @@ async def start_scripts(project: Project, tool: str, scripts: Iterable[str], cho
     listing = await project.call("scripts_list")
     say_problems(listing)
     wanted = list(dict.fromkeys(scripts))
-    started = [script for script in wanted if await _is_started(project, tool, script)]
+    failures: list[dict[str, str]] = []
+    started = [script for script in wanted if await _is_started(project, tool, script, failures)]
     patience = await _patience_of(project, chosen, listing.get("scripts", []), started)
     paint, is_wanted = options.paint(chosen), not (chosen.json or chosen.no_wait)
     table = LiveTable(sys.stdout, paint, patience.must_be_ready, os.environ.get("TERM"), is_wanted=is_wanted)
     answer, late = await _settled(project, started, patience, table)
     processes = processes_of(answer)
     if chosen.json:
-        print_json(answer)
+        print_json({**answer, "failures": failures})
     else:
         table.end(processes)
         for process in processes:
@@ -69,18 +72,19 @@ async def start_scripts(project: Project, tool: str, scripts: Iterable[str], cho
                 await print_last_lines(project, process.name, LAST_LINES, paint)
     if late:
         say(f"not ready within {patience.timeout_s:g} s: {_names(late)}; brum wait SCRIPT waits longer")
-    if len(started) < len(wanted) or any(process.has_failed for process in processes):
+    if failures or any(process.has_failed for process in processes):
         return 1
     return EXIT_TIMED_OUT if late else 0
 
 
-async def _is_started(project: Project, tool: str, script: str) -> bool:
-    """In the environment of this command, if it does not run yet."""
+async def _is_started(project: Project, tool: str, script: str, failures: list[dict[str, str]]) -> bool:
+    """In the environment of this command, if it does not run yet. Adds to ``failures`` why it could not be started."""
     environment = packed(os.environ)
     try:
         answer = await project.call(tool, name=script, wait="none", environment=environment)
     except CallFailed as error:
         carried = f"; this one carries the {len(environment):,} bytes of the environment: unset what is large, or set"
+        failures.append({"name": script, **failure(error)})
         say(error.message + f"{carried} max_request of the instance" * (error.error_code == TooLarge.code))
         return False
     if since := answer.get("environment_from"):
