@@ -209,7 +209,9 @@ def test_the_settings_of_the_user_stay_and_the_old_file_is_kept(brum: Brum, tmp_
     assert new.startswith('// Zed\n{\n  "theme": "One", // dark\n')
     assert parsed(new)["context_servers"] == {"x": {"url": "u"}, "brummer": {"env": {"A": "1"}, **SERVER}}
     [backup] = target.parent.glob("zed.json.*.bak")
-    assert (backup.read_text(), backup.stat().st_mode & 0o777) == (old, 0o644)
+    umask = os.umask(0o077)
+    os.umask(umask)
+    assert (backup.read_text(), backup.stat().st_mode & 0o777) == (old, 0o664 & ~umask)
     assert str(backup) in ran.out
     assert [line[0] for line in ran.out.splitlines() if line.startswith(("+", "-"))][:4] == ["-", "+", "-", "+"]
 
