@@ -218,10 +218,10 @@ async def test_a_script_that_has_run_long_without_listening_is_not_waited_for(ag
     made_older(run, 431)
     again = await agent.call("scripts_run", name="sleeper", timeout_s=LONG_TIMEOUT_S)
     assert (again["already_running"], again["ready"]) == (True, False)
-    assert again["why"].endswith("it has run for 431 s")
+    assert "it has run for 431 s" in again["why"]
     restarted = await agent.call("scripts_restart", name="sleeper", timeout_s=LONG_TIMEOUT_S)
     assert (restarted["process_id"], restarted["ready"]) == ("sleeper-2", False)
-    assert restarted["why"].endswith("it has run for 0 s")
+    assert "it has run for 0 s" in restarted["why"]
 
 
 async def test_a_script_that_listened_in_its_last_run_is_waited_for(agent: Agent) -> None:
