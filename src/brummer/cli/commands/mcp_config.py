@@ -1,6 +1,7 @@
 """``brum mcp-config``: the configuration of each coding agent, ready to paste, or written into its settings."""
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -205,3 +206,16 @@ def _to_install(recorded: str | None) -> str:
         return origin.url
     revision = origin.vcs_info.requested_revision
     return f"{origin.vcs_info.vcs}+{origin.url}" + (f"@{revision}" if revision else "")
+
+
+def origin_of(direct_url: str | None) -> str:
+    """From where the package was installed, as uvx takes it. ``direct_url``: the text of PEP 610, None if it came from
+    an index.
+    """
+    if direct_url is None:
+        return PACKAGE
+    known = json.loads(direct_url)
+    if (source := known.get("vcs_info")) is None:
+        return str(known["url"])
+    revision = source.get("requested_revision")
+    return f"{source['vcs']}+{known['url']}" + (f"@{revision}" if revision else "")
