@@ -16,6 +16,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from brummer.contract.texts import lines_of
 from tests.integration.programs import BRUM, Brum
 from tests.integration.scenarios.stdio import Client
 
@@ -73,7 +74,7 @@ async def everything(client: Client, instance: str, process: str) -> tuple[list[
     gone = 0
     while True:
         page = await client.call("logs_tail", instance=instance, process=process, cursor=cursor, limit=5000)
-        texts += [line["text"] for line in page["lines"]]
+        texts += [line["text"] for line in lines_of(page)]
         gone += page["dropped"]
         cursor = page["cursor"]
         if not page.get("more"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from brummer.contract.texts import lines_of
 from tests.integration.programs import DIES_S, SERVER_PY, Brum, within
 
 TOOLS = Path(sys.executable).parent
@@ -175,7 +176,7 @@ def test_a_cargo_project(brum: Brum) -> None:
     shop.serves_a_page_and_stops("run")
     tested = shop.runs_to_its_end("test")
     assert tested["exit_code"] == 0, tested
-    assert any("1 passed" in line["text"] for line in shop.call("logs_tail", process="test")["lines"])
+    assert any("1 passed" in line["text"] for line in lines_of(shop.call("logs_tail", process="test")))
     shop.ends_and_leaves_nothing()
 
 

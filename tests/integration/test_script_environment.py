@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from brummer.contract.texts import lines_of
 from brummer.host.ports import is_free
 from brummer.instance.env_files import beside_procfile
 from tests.integration.programs import BRUM, WAIT_S, Brum, within
@@ -349,8 +349,3 @@ def on_a_terminal(brum: Brum, project: Path) -> bytes:
     with os.fdopen(ours, "rb", buffering=0) as screen:
         assert done.returncode == 0
         return screen.read(65_536)
-
-
-def lines_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = answer["lines"]
-    return lines

@@ -187,7 +187,7 @@ async def test_lines_fit_and_the_others_are_counted_or_follow_with_the_cursor(
     content = result["structuredContent"]
     assert lines_of(content)[-1]["text"].startswith("399 ")
     if not query:
-        assert len(content["lines"]) + content["omitted"] == 400
+        assert len(lines_of(content)) + content["omitted"] == 400
     assert content["cursor"] in text_of(result)
     seen, cursor, pages = [], f"{content['cursor'].split('.')[0]}.0.0", 0
     while pages < 20:
@@ -220,9 +220,52 @@ async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) ->
     assert sizes == sorted(set(sizes))
 
 
+async def test_lines_that_were_printed_at_once_are_one_entry_from_which_each_can_be_told(agent: Agent) -> None:
+    output = agent.manager.output
+    output.add_lines("web", "stdout", ["one", "", "three"], 0)
+    output.add_lines("web", "stderr", ["four"], 0)
+    output.add_lines("web", "stderr", ["five"], 1.5)
+    result = await raw(agent, "logs_tail")
+    content = result["structuredContent"]
+    assert [(entry["n"], entry["text"]) for entry in content["lines"]] == [
+        (1, "one\n\nthree"),
+        (4, "four"),
+        (5, "five"),
+    ]
+    assert [(line["n"], line["text"], line["at"][17:]) for line in lines_of(content)] == [
+        (1, "one", "00.000Z"),
+        (2, "", "00.000Z"),
+        (3, "three", "00.000Z"),
+        (4, "four", "00.000Z"),
+        (5, "five", "01.500Z"),
+    ]
+    assert text_of(result).splitlines()[:5] == ["00:00:00 web | one", "| ", "| three", "| four", "00:00:01 web | five"]
+    found = (await raw(agent, "logs_search", query="e"))["structuredContent"]
+    assert [(entry["n"], entry["text"]) for entry in found["lines"]] == [(1, "one"), (3, "three"), (5, "five")]
+
+
+@pytest.mark.parametrize(("lines", "most"), [("short", 3.5), ("traceback", 2.5)])
+async def test_a_hundred_lines_printed_at_once_take_a_small_multiple_of_their_bytes(
+    agent: Agent, lines: str, most: float
+) -> None:
+    frame = '  File "/srv/shop/app/prices.py", line {0}, in price_of_{0}'
+    trace = [
+        text for n in range(49) for text in (frame.format(n), f"    return await self.prices[item, {n}].resolve(order)")
+    ]
+    texts = {
+        "short": [f"job {n} done" for n in range(1, 101)],
+        "traceback": ["Traceback (most recent call last):", *trace, "KeyError: 'cake'"],
+    }[lines]
+    agent.manager.output.add_lines("web", "stderr", texts, 0)
+    encoded = await agent.table.call("logs_tail", b"{}", agent)
+    raw_bytes = sum(len(text) + 1 for text in texts)
+    assert len(lines_of(msgspec.json.decode(encoded)["structuredContent"])) == len(texts) == 100
+    assert len(encoded) <= most * raw_bytes, f"{len(encoded) / raw_bytes:.2f}"
+
+
 async def test_fields_that_all_lines_share_are_given_once(agent: Agent) -> None:
-    for _ in range(3):
-        agent.manager.output.add_lines("web", "stdout", ["up"], 0)
+    for second in range(3):
+        agent.manager.output.add_lines("web", "stdout", ["up"], second)
     content = (await raw(agent, "logs_tail"))["structuredContent"]
     assert content["common"] == {"process": "web", "stream": "stdout"}
     assert all(line.keys() == {"n", "at", "text"} for line in content["lines"])

@@ -15,6 +15,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from brummer.contract.texts import lines_of
 from brummer.contract.tools import INSTANCE_TOOLS
 from brummer.core.errors import NoDescriptorFree
 from brummer.host.pids import identify
@@ -92,7 +93,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 
 def texts(answer: dict[str, Any]) -> list[str]:
-    return [line["text"] for line in answer["lines"]]
+    return [line["text"] for line in lines_of(answer)]
 
 
 async def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
@@ -524,7 +525,7 @@ async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agen
     assert sorted(texts(await agent.call("logs_tail", process="quick"))) == ["one", "one", "two", "two"]
     run = await agent.call("logs_tail", process="quick-2")
     assert sorted(texts(run)) == ["one", "two"]
-    assert {line["stream"] for line in run["lines"]} == {"stdout", "stderr"}
+    assert {line["stream"] for line in lines_of(run)} == {"stdout", "stderr"}
     assert texts(await agent.call("logs_tail", cursor=run["cursor"])) == []
     await agent.call("scripts_run", name="broken", wait="exit")
     assert texts(await agent.call("logs_tail", cursor=run["cursor"])) == ["about to fail"]
@@ -534,9 +535,9 @@ async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agen
 async def test_what_an_answer_leaves_out_is_counted(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
     answer = await agent.call("logs_tail", limit=1)
-    assert (len(answer["lines"]), answer["omitted"], answer["dropped"]) == (1, 1, 0)
+    assert (len(lines_of(answer)), answer["omitted"], answer["dropped"]) == (1, 1, 0)
     other = await agent.call("logs_tail", cursor="earlier.99")
-    assert (len(other["lines"]), other["cursor_reset"]) == (2, True)
+    assert (len(lines_of(other)), other["cursor_reset"]) == (2, True)
 
 
 async def test_lines_are_searched_for_a_text_or_an_expression(agent: Agent) -> None:
@@ -909,8 +910,8 @@ async def test_a_time_of_day_as_the_lines_show_it_is_that_of_the_last_24_hours(a
         agent.manager.output.add_lines("web", "stdout", [f"{ago_s} ago"], now_s - ago_s)
     for ago_s, shown in ((86_000, 3), (3_600, 2), (60, 1)):
         since = time.strftime("%H:%M:%S", time.gmtime(now_s - ago_s))
-        assert len((await agent.call("logs_tail", since=since))["lines"]) == shown
-        assert len((await agent.call("logs_tail", since=f"{since}.000Z"))["lines"]) == shown
+        assert len(lines_of(await agent.call("logs_tail", since=since))) == shown
+        assert len(lines_of(await agent.call("logs_tail", since=f"{since}.000Z"))) == shown
 
 
 @pytest.mark.parametrize(
@@ -955,7 +956,7 @@ async def test_an_answer_keeps_to_the_bytes_it_was_given_and_says_what_it_left_o
         agent.manager.output.add_lines("web", "stdout", [f"{number:03}" * 100], 0)
     newest = await agent.call("logs_tail", limit_bytes=2000)
     assert texts(newest)[-1].startswith("099")
-    assert newest["omitted"] == 100 - len(newest["lines"])
+    assert newest["omitted"] == 100 - len(lines_of(newest))
     assert len(msgspec.json.encode(newest["lines"])) <= 2000
     on = await agent.call("logs_tail", limit_bytes=2000, cursor="gen.0.0")
     assert (texts(on)[0][:3], on["more"]) == ("000", True)

@@ -17,21 +17,47 @@ _OTHER_SHAPE: Final = (LookupError, TypeError, ValueError, AttributeError)
 
 
 def lines_of(answer: Answer) -> list[Answer]:
-    """The lines of an answer, each with the members that the answer gives once, in ``common``."""
-    return [{**answer.get("common", {}), **line} for line in answer.get("lines", [])]
+    """The lines of an answer one by one, each with all members: what `compact` has joined is taken apart."""
+    found = []
+    for entry in answer.get("lines", []):
+        whole = {**answer.get("common", {}), **entry}
+        texts = str(whole.get("text", "")).split("\n")
+        found += [{**whole, **_number(whole, offset), "text": text} for offset, text in enumerate(texts)]
+    return found
 
 
-def with_common(answer: Answer) -> Answer:
-    """The answer with its ``lines`` (objects) as dicts. Members that several lines all share go into ``common``."""
-    lines = answer["lines"]
+def _number(entry: Answer, offset: int) -> Answer:
+    return {"n": entry["n"] + offset} if offset else {}
+
+
+def compact(answer: Answer) -> Answer:
+    """The answer with its ``lines`` (objects) as dicts. Lines that one stream of one process printed at once, without
+    another between them, are one entry: ``text`` has them with line feeds, ``n`` is the number of the first. Members
+    that several entries all share go into ``common``.
+    """
+    entries: list[Answer] = []
+    until_n = 0
+    for line in answer["lines"]:
+        last = entries[-1] if entries and line.n == until_n + 1 else None
+        if last and (last["process"], last["stream"], last["at"]) == (line.process, line.stream, line.at):
+            last["texts"].append(line.text)
+        else:
+            facts = {"n": line.n, "process": line.process, "stream": line.stream, "at": line.at}
+            entries.append({**facts, "texts": [line.text]})
+        until_n = line.n
     common = {}
-    if len(lines) > 1:
+    if len(entries) > 1:
         for name in ("process", "stream"):
-            value = getattr(lines[0], name)
-            if all(getattr(each, name) == value for each in lines):
+            value = entries[0][name]
+            if all(each[name] == value for each in entries):
                 common[name] = value
-    names = [name for name in ("n", "process", "stream", "at", "text") if name not in common]
-    plain = [{name: getattr(each, name) for name in names} for each in lines]
+    plain = [
+        {
+            **{name: each[name] for name in each if name not in common and name != "texts"},
+            "text": "\n".join(each["texts"]),
+        }
+        for each in entries
+    ]
     return {**answer, **({"common": common} if common else {}), "lines": plain}
 
 
@@ -62,12 +88,14 @@ def _from(answer: Answer) -> str:
 # Lines and changes.
 
 
-def line(content: Answer, common: Answer) -> str:
+def line(content: Answer) -> str:
     """``12:03:11 dev | …``; a line of Brummer itself has ``dev brum``."""
-    name = content.get("process") or common.get("process", "")
-    if (content.get("stream") or common.get("stream")) == "brum":
-        name += " brum"
-    return f"{_time(content)} {name} | {content.get('text', '')}"
+    return f"{_head_of(content)} | {content.get('text', '')}"
+
+
+def _head_of(content: Answer) -> str:
+    """A line with the same second and process as the one before does not repeat it."""
+    return f"{_time(content)} {content.get('process', '')}" + (" brum" if content.get("stream") == "brum" else "")
 
 
 def change(content: Answer) -> str:
@@ -92,10 +120,12 @@ def _instance_of(content: Answer) -> list[str]:
 
 
 def _lines(answer: Answer) -> Iterator[str]:
-    hits, common = set(answer.get("hits", ())), answer.get("common", {})
-    for content in answer["lines"]:
+    hits, before = set(answer.get("hits", ())), ""
+    for content in lines_of(answer):
         mark = "" if "hits" not in answer else "> " if content["n"] in hits else "  "
-        yield mark + line(content, common)
+        head, text = _head_of(content), content.get("text", "")
+        yield f"{mark}| {text}" if head == before else f"{mark}{head} | {text}"
+        before = head
     if not answer["lines"]:
         yield "no lines"
     yield _position(answer, "lines")
@@ -199,7 +229,7 @@ def _wait(answer: Answer) -> Iterator[str]:
     else:
         yield f"not matched in {answer.get('waited_s')} s"
     if found := answer.get("line"):
-        yield line(found, {})
+        yield line(found)
         yield f"[at {found.get('at')}]"
     if about := answer.get("process"):
         yield process(about)

@@ -120,7 +120,7 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
             lines = await query.lines(box, wanted, is_over=is_over)
-            return texts.with_common(lines), max(wanted.limit_bytes, BUDGET_BYTES)
+            return texts.compact(lines), max(wanted.limit_bytes, BUDGET_BYTES)
 
 
 def _all_of(arguments: msgspec.Struct, *names: str) -> list[Any]:

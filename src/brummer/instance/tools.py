@@ -374,9 +374,9 @@ def _paging() -> ModuleType:
 
 
 def _lines(answer: Answer) -> Answer:
-    from brummer.contract.texts import with_common  # noqa: PLC0415 - no start needs it
+    from brummer.contract.texts import compact  # noqa: PLC0415 - no start needs it
 
-    return with_common(answer)
+    return compact(answer)
 
 
 def _facts(run: Run) -> Answer:

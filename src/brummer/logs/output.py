@@ -227,7 +227,7 @@ class ProcessOutput:
 
     def note(self, text: str, at: float) -> None:
         """Add a line of our own about the process."""
-        self._output.add_lines(self._process, "brum", [text], at, self._consumer)
+        self._output.add_lines(self._process, "brum", text.split("\n"), at, self._consumer)
 
 
 class Stamp:
