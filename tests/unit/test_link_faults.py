@@ -267,7 +267,7 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody() -> None:
         await link.call(tool_call())
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EIO])
 def test_a_dial_that_fails_on_this_machine_is_repeated_soon(number: int) -> None:
     async def story() -> None:
         target = Target("shop-00000000", "generation-1", "127.0.0.1", 1, TOKEN)

@@ -243,9 +243,6 @@ class NoRoom(TooLarge):
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """A lack of descriptors or memory. The same call may succeed in a moment, so the error proves nothing of its target."""
 
-OWN_FAULTS: Final = SHORTAGES | {errno.ENOBUFS, errno.EACCES, errno.EPERM}
-"""A dial ended with it before a packet left: this machine lacks something, or its firewall forbids the call."""
-
 _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ECONNREFUSED: ConnectionRefused,
     errno.ECONNRESET: ConnectionReset,
@@ -261,6 +258,15 @@ _BY_ERRNO: dict[int, type[TransportError]] = {
     errno.ENOMEM: NoMemoryLeft,
     errno.ENOBUFS: NoMemoryLeft,
 }
+
+
+def is_own_fault(error: BrummerError | None) -> bool:
+    """The system refused a call for a reason on this machine: it lacks something, or a firewall forbids the call.
+
+    Errors that the network or the peer may cause are listed; all others are ours.
+    """
+    number = None if error is None else error.context.get("errno")
+    return isinstance(number, int) and issubclass(_BY_ERRNO.get(number, Shortage), Shortage)
 
 
 def transport_error(error: OSError, *, sent: bool) -> TransportError:

@@ -19,7 +19,7 @@ RECONNECT_BASE_S: Final = 0.1
 
 LOCAL_CAP_S: Final = 1.0
 """The longest pause for an instance whose process was seen on this machine, where a refused dial costs 50 µs; and
-after a failure on this machine (`OWN_FAULTS`), because no event says when it is over.
+after a failure on this machine (`is_own_fault`), because no event says when it is over.
 """
 
 REFUSED_CAP_S: Final = 300.0

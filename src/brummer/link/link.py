@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from brummer.core.errors import (
-    OWN_FAULTS,
     ConnectionClosed,
     ConnectionRefused,
     ConnectionReset,
@@ -23,6 +22,7 @@ from brummer.core.errors import (
     TimedOut,
     TransportError,
     Unreachable,
+    is_own_fault,
 )
 from brummer.core.events import Hook
 from brummer.host.real_system import REAL
@@ -277,8 +277,7 @@ class Link(BaseLink):
         error = self.last_error
         cap_s = failures.cap_s(
             is_refused=isinstance(error, Refused) and not self.parking,
-            is_near=(error is not None and error.context.get("errno") in OWN_FAULTS)
-            or self.condition not in ("unknown", "gone"),
+            is_near=is_own_fault(error) or self.condition not in ("unknown", "gone"),
         )
         return failures.delay_s(self.attempts, self._rng, cap_s)
 
