@@ -92,9 +92,10 @@ def test_two_instances_need_one_and_the_error_lists_them(brum: Brum, shop: Insta
     }
 
 
-def test_no_instance_at_all_is_an_error_that_may_be_retried(brum: Brum) -> None:
+def test_no_instance_at_all_is_an_error_that_a_retry_does_not_mend_and_it_says_what_does(brum: Brum) -> None:
     error = brum.hub().greet().call("scripts_list")["error"]
-    assert (error["code"], error["retryable"], error["outcome"]) == ("no_instances", True, "not_executed")
+    assert (error["code"], error["retryable"], error["outcome"]) == ("no_instances", False, "not_executed")
+    assert "brum up -d" in error["message"]
 
 
 @pytest.mark.promise("right-instance")
