@@ -138,8 +138,8 @@ async def test_a_thread_that_can_not_be_started_is_tried_again_and_loses_nothing
             await asyncio.sleep(0.001)
         assert "thread" in journal.problem
         run.add([line(2)])
-        refuses = False
-    run.note(1, {"n": 1, "kind": "started"}, facts())
+        run.note(1, {"n": 1, "kind": "started"}, facts())
+    refuses = False  # nothing changes from now on
     found = await read_when(lambda box: bool(box.runs and box.runs[0].files.segments), tmp_path / "state" / "black-box")
     assert (await asyncio.to_thread(found.lines, "dev")).entries == [line(1), line(2)]
     assert journal.problem is None
