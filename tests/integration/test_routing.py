@@ -47,7 +47,7 @@ def test_by_id_by_name_by_directory_and_by_a_path_inside_it(brum: Brum, shop: In
 
 def test_a_name_that_nobody_has_is_refused_with_those_that_there_are(brum: Brum, shop: Instance, api: Instance) -> None:
     hub = brum.hub().greet()
-    for name in ("nobody", "/no/such/place", str(brum.home), "*"):
+    for name in ("nobody", "/no/such/place", str(brum.home / "no/such/place"), "*"):
         error = hub.call("scripts_list", instance=name)["error"]
         assert (error["code"], error["outcome"], error["retryable"]) == ("not_found", "not_executed", False)
         assert {item["instance_id"] for item in error["context"]["instances"]} == {shop.id, api.id}

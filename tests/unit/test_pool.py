@@ -156,26 +156,48 @@ async def test_a_free_connection_is_used_again_and_others_are_dialled_at_once() 
 
 async def test_a_dial_that_is_not_needed_any_more_serves_the_next_waiter_of_any_purpose() -> None:
     peer = Peer(Pool(Limits(connections=LIMIT)))
-    (first,) = await peer.served(1, Purpose.WAIT)
+    oldest, first = await peer.served(2)
     second = peer.user(Purpose.CALL)
     first.lease.release()
     assert second.connections == first.connections
     third = peer.user(Purpose.WAIT)
-    assert peer.connections.dials == 2
+    assert peer.connections.dials == 3
     await peer.dialler.answer()
-    assert (len(third.connections), peer.connections.size) == (1, 2)
+    assert (len(third.connections), peer.connections.size) == (1, 3)
+    assert oldest.connections != third.connections
 
 
 async def test_a_waiter_whose_dial_was_for_another_purpose_gets_its_own_if_that_fails() -> None:
     peer = Peer(Pool(Limits(connections=LIMIT)))
-    (first,) = await peer.served(1, Purpose.WAIT)
+    _, first = await peer.served(2)
     peer.user(Purpose.CALL)
     first.lease.release()
     third = peer.user(Purpose.WAIT)
     await peer.dialler.refuse()
-    assert peer.connections.dials == 3
+    assert peer.connections.dials == 4
     await peer.dialler.answer()
     assert len(third.connections) == 1
+
+
+async def test_a_wait_leaves_the_oldest_connection_to_quick_calls() -> None:
+    peer = Peer(Pool(Limits(connections=LIMIT)))
+    (first,) = await peer.served(1)
+    first.lease.release()
+    wait = peer.user(Purpose.WAIT)
+    assert (wait.connections, peer.connections.dials) == ([], 2)
+    await peer.dialler.answer()
+    assert wait.connections not in ([], first.connections)
+
+
+async def test_a_wait_takes_the_oldest_connection_if_no_other_can_be_dialled() -> None:
+    peer = Peer(Pool(Limits(connections=LIMIT)))
+    (first,) = await peer.served(1)
+    first.lease.release()
+    wait = peer.user(Purpose.WAIT)
+    await peer.dialler.refuse()
+    assert len(wait.errors) == 1
+    assert wait.acquire()
+    assert wait.connections == first.connections
 
 
 async def test_calls_leave_a_reserve_for_what_the_hub_wants_for_itself() -> None:
@@ -209,10 +231,12 @@ async def test_a_dial_of_the_hubs_own_that_has_to_wait_for_another_one_closes_no
 
 async def test_calls_that_wait_for_an_event_take_half_of_all_at_the_most() -> None:
     peer = Peer(Pool(Limits(connections=LIMIT, waiting_per_instance=LIMIT)))
+    (oldest,) = await peer.served(1)
+    oldest.lease.release()
     waits = await peer.served(LIMIT // 2, Purpose.WAIT)
     one_more = peer.user(Purpose.WAIT)
-    (call,) = await peer.served(1)
-    call.lease.release()  # an idle one is of no use to it
+    calls = await peer.served(2)
+    calls[-1].lease.release()  # an idle one is of no use to it
     assert one_more.connections == []
     waits[0].lease.release()
     assert len(one_more.connections) == 1
@@ -490,8 +514,8 @@ TestBooks.settings = settings(deadline=None)
 
 
 @pytest.mark.parametrize("seed", range(200))
-async def test_no_user_causes_more_than_one_dial(seed: int) -> None:
-    """Else a pool under pressure could dial and evict for ever, for one waiter that takes nothing it gets."""
+async def test_dials_do_not_go_on_for_ever(seed: int) -> None:
+    """A pool under pressure could dial and evict without end, for one waiter that takes nothing it gets."""
     rng = random.Random(seed)
     pool = Pool(Limits(connections=rng.randint(2, LIMIT)))
     peers = [Peer(pool, name) for name in "ab"]
@@ -514,7 +538,7 @@ async def test_no_user_causes_more_than_one_dial(seed: int) -> None:
     await settle()
     while dialling := [each for each in peers if each.dialler.dials]:
         await rng.choice(dialling).dialler.answer(first=1)
-        assert sum(each.connections.dials for each in peers) <= came + closed
+        assert sum(each.connections.dials for each in peers) <= 2 * came + closed
     for user in users:
         user.lease.end()
     for each in peers:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from brummer.core.errors import NotFound
+from brummer.host.threads import in_thread
 from brummer.hub.black_box import BlackBoxes
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
@@ -69,10 +70,10 @@ class Finder:
         try:
             entry = await self._instances.resolver.named(name)
         except NotFound:
-            if self._start is None or not _is_directory(name):
+            if self._start is None or not _is_path(name) or not await in_thread(os.path.isdir, await real(name)):
                 raise
         else:
-            if not entry.is_gone or self._start is None or not _is_directory(name):
+            if not entry.is_gone or self._start is None or not _is_path(name):
                 return entry, None
         started = await asyncio.shield(self._started(await real(name), self._start))
         await self._instances.resolver.rescan()
@@ -104,7 +105,7 @@ class Finder:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _is_directory(name: str) -> bool:
+def _is_path(name: str) -> bool:
     return os.sep in name or name.startswith(("~", "."))
 
 

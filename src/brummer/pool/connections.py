@@ -73,6 +73,7 @@ class Lease(msgspec.Struct, eq=False):
     holder: Holder
     has_slot: bool = False
     is_queued: bool = False
+    is_acquiring: bool = False
     connection: HttpConnection | None = None
 
     def acquire_slot(self) -> bool:
@@ -87,15 +88,21 @@ class Lease(msgspec.Struct, eq=False):
         return True
 
     def acquire(self) -> HttpConnection | None:
-        """Take the idle connection that was used last.
+        """Take the usable connection that was used last.
 
         None: `Holder.on_connection` or `Holder.on_no_connection` follows. Raises `Busy`.
         """
         connections, pool = self.connections, self.connections.pool
         if not connections.usable(self.purpose):
-            pool.want(self)
-            return None
-        self.connection = connection = connections.idle.pop()
+            self.is_acquiring = True
+            try:
+                pool.want(self)
+            finally:
+                self.is_acquiring = False
+            return self.connection  # the dial that was begun for it may have made an idle one usable
+        idle = connections.idle
+        spares_last = self.purpose is Purpose.WAIT and len(idle) > 1 and idle[-1] is connections.oldest
+        self.connection = connection = idle.pop(-2 if spares_last else -1)
         connections.busy[connection] = self.purpose
         pool.idle -= 1
         pool.in_use[self.purpose] += 1
@@ -232,6 +239,8 @@ class Connections:
         self.dials = 0
         self.on_left: Callable[[], None] = lambda: None
         """Called when the last one was closed by a server that may close what is idle, and may also be gone."""
+        self._dial_failed = False
+        """The last one did: until one succeeds, an idle connection is better than none."""
         self._needs_none = False
         """That there is none has an innocent reason."""
         pool.peers[self] = None
@@ -265,9 +274,16 @@ class Connections:
         return min(self.all, key=lambda connection: connection.opened_at, default=None)
 
     def usable(self, purpose: Purpose) -> int:
-        """Idle ones for this purpose: none for a wait while waits have all that they may have."""
-        pool = self.pool
-        return 0 if purpose is Purpose.WAIT and pool.in_use[purpose] >= pool.for_waits else len(self.idle)
+        """Idle ones for this purpose. A wait that is cancelled closes its connection, so it leaves the oldest to quick
+        calls, where one more may be dialled for it without closing another.
+        """
+        pool, idle = self.pool, len(self.idle)
+        if purpose is not Purpose.WAIT or not idle:
+            return idle
+        if pool.in_use[purpose] >= pool.for_waits:
+            return 0
+        has_place = pool.connections < pool.for_calls and self.size < sum(lane.limit for lane in self.lanes.values())
+        return idle - 1 if has_place and not self._dial_failed and self.oldest in self.idle else idle
 
     @property
     def are_lost(self) -> bool:
@@ -356,6 +372,7 @@ class Connections:
         pool = self.pool
         pool.in_use[purpose] -= 1
         outcome = _outcome(task)
+        self._dial_failed = isinstance(outcome, BaseException)
         if own is not None:
             if not isinstance(outcome, BaseException):  # from now on it is as good as one for calls
                 self._own.add(outcome)

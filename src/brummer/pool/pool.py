@@ -287,5 +287,5 @@ class Pool:
             if lease.has_slot:
                 tell(lease.holder.on_slot)
         for lease in work.connections:
-            if lease.connection is not None:
+            if lease.connection is not None and not lease.is_acquiring:
                 tell(partial(lease.holder.on_connection, lease.connection))

@@ -75,7 +75,7 @@ async def main(brum: str, folder: Path) -> dict[str, Any]:
         await until_ready(client, len(NAMES), 20)
         faults = Faults(brum, client, environment)
         await faults.look("before", HEALTHY)
-        url = (await client.call("instances_list"))["instances"][0]["url"]
+        url = (await client.call("instances_list"))["instances"][0]["mcp_url"]
         async with faults.rule("OUTPUT", "-p", "tcp", "--dport", url.split(":")[2].partition("/")[0]):
             await faults.look("one port", "link_cut")
         async with faults.rule("OUTPUT", "-o", "lo"):

@@ -56,16 +56,30 @@ def look(world: World, run: HubRun) -> str | None:
 
 def _is_explained(world: World, run: HubRun, problem: Problem) -> bool:
     prefixes, lasts_s = KINDS.get(problem.code, (("",), LASTS_S))
-    since_s = world.loop.time() - lasts_s
     if problem.code in LIMITS and world.limits != DEFAULTS:
         return True  # calls alone reach tight limits
     concerned = {run.name, run.process.name, (problem.instance or None), *(problem.instances or ())}
     return any(
         fault.kind.startswith(prefixes)
-        and (fault.ended_s is None or fault.ended_s >= since_s)
+        and (fault.ended_s is None or _awake_s(world, run, fault.ended_s, lasts_s) <= lasts_s)
         and (not fault.target or fault.target in concerned or _is_between(fault))
         for fault in world.faults
     )
+
+
+def _awake_s(world: World, run: HubRun, since_s: float, lasts_s: float) -> float:
+    """How long the hub could have seen that a fault is over. After a time in which it did not run, or its system calls
+    failed, it has as long as for a fault that ended then.
+    """
+    now_s = world.loop.time()
+    blind = [(begin_s, end_s) for who, begin_s, end_s in world.not_run if who in ("all", run.name)]
+    blind += [
+        (fault.began_s, fault.ended_s or now_s)
+        for fault in world.faults
+        if fault.target == run.process.name and " for " in fault.kind
+    ]
+    lost = [min(end_s, now_s) - max(begin_s, since_s) + lasts_s for begin_s, end_s in blind if end_s > since_s]
+    return now_s - since_s - sum(lost)
 
 
 def _is_between(fault: Active) -> bool:
