@@ -154,6 +154,13 @@ def test_a_projects_server_is_ignored_in_every_spelling_of_its_name(text: str) -
     assert [each.context["key"] for each in settings.warnings] == ["servers.docs"]
 
 
+def test_a_word_that_is_none_of_those_that_a_setting_knows_is_refused_with_them() -> None:
+    assert of('start_instances = "never"').start_instances == "never"
+    refused = of('start_instances = "always"')
+    assert refused.start_instances == "known"
+    assert "one of known, home, never" in refused.problems[0].message
+
+
 def test_a_file_with_many_faults_gives_a_bounded_number_of_problems() -> None:
     servers_ = "".join(f'[servers.s{n}]\nurl = "http://h/"\n' for n in range(1_000))
     unknown = "".join(f"unknown_{n} = 1\n" for n in range(1_000))
