@@ -53,9 +53,6 @@ class Work:
     slots: list[Lease] = field(default_factory=list)
     connections: list[Lease] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.dials or self.slots or self.connections or self.closes)
-
 
 class Pool:
     """Of one hub. Not thread-safe."""
@@ -80,6 +77,8 @@ class Pool:
         self._wanting: tuple[dict[Lease | Dial, None], ...] = ({}, {}, {})
         self.peers: dict[Connections, None] = {}
         self._is_settling = False
+        self._is_due = False
+        """A decision may find something to do."""
 
     def __repr__(self) -> str:
         return f"<Pool {self.connections}/{self.limits.connections}, {self.in_flight} in flight, {self.queued} queued>"
@@ -269,11 +268,15 @@ class Pool:
 
     def settle(self) -> None:
         """Decide and act, until nothing is left to do. Called while it acts, it goes on with the next decision."""
+        self._is_due = True
         if self._is_settling:
             return
         self._is_settling = True
         try:
-            while (self.wanted or self.queued) and (work := self._assign()):
+            while self._is_due and (self.wanted or self.queued):
+                work = self._assign()
+                # One decision assigns all free slots; only what it does with connections can make another possible.
+                self._is_due = bool(work.closes or work.dials or work.connections)
                 self._act(work)
         finally:
             self._is_settling = False
