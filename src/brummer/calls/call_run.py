@@ -536,7 +536,7 @@ class CallRun(RunningCall):
             _log.exception("the end of call %s could not be delivered", self.call.key)
         try:
             caller.deadlines.drop(self)
-            self._lease.end()
+            self._lease.close()
             caller.tell(self.call, self._first_error or outcome)
         except Exception:  # noqa: BLE001 — the barrier
             _log.exception("the end of call %s could not be noted", self.call.key)

@@ -135,6 +135,30 @@ class Lease(msgspec.Struct, eq=False):
         elif self.is_queued:
             pool.leave_queue(self)
 
+    def close(self) -> None:
+        """End for good: the holder is told nothing more.
+
+        A call and its lease refer to each other. Left to the garbage collection, that costs a third more per call.
+        """
+        self.end()
+        self.holder = _NO_HOLDER
+
+
+class _NoHolder:
+    """The holder of a lease that is closed."""
+
+    def on_slot(self) -> None:
+        pass
+
+    def on_connection(self, connection: HttpConnection) -> None:
+        pass
+
+    def on_no_connection(self, error: BaseException | None) -> None:
+        pass
+
+
+_NO_HOLDER: Final = _NoHolder()
+
 
 class Dial:
     """A new, proven connection for the hub itself: to make a link ready, or to probe.
