@@ -116,7 +116,7 @@ def _is_stopped(pid: int | None) -> bool:
 
 
 def _clocks() -> Iterator[Finding]:
-    """Two monotonic clocks, of which one counts sleep, distinguish a suspend from a pause."""
+    """Two monotonic clocks distinguish a suspend from a pause: only one of them counts sleep."""
     slept_s = max(clocks.elapsed() - clocks.awake(), 0.0)
     yield Finding("clocks", "ok", f"awake and elapsed time are distinguished; asleep {slept_s:.0f} s since boot")
 
