@@ -13,6 +13,7 @@ from typing import Final, get_args
 from brummer.calls import call_run
 from brummer.instance import lifecycle
 from brummer.link import state as link_state
+from generated import status, update
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 HEAD: Final = """# States
@@ -123,14 +124,7 @@ def identifier(state: str) -> str:
 
 
 def main() -> int:
-    made = page()
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    if "--check" in sys.argv:
-        print("docs/states.md is stale; run make docs", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return status(update(PAGE, page(), "docs/states.md is stale"))
 
 
 if __name__ == "__main__":

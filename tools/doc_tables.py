@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from brummer.settings.table import TABLE
+from generated import between, status, update
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BEGIN: Final = "<!-- The table is made by `make docs`; do not edit it. -->\n\n"
@@ -51,19 +52,12 @@ TABLES: Final[dict[str, Callable[[], Iterator[str]]]] = {"architecture": layers,
 
 
 def main() -> int:
-    stale = False
+    stale = []
     for name, rows in TABLES.items():
         path = ROOT / "docs" / f"{name}.md"
-        page = path.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        after = rest.split(END)[1]
-        made = "".join((before, BEGIN, *(f"{row}\n" for row in rows()), END, after))
-        if made != page and "--check" in sys.argv:
-            print(f"docs/{name}.md: its table is stale; run make docs", file=sys.stderr)
-            stale = True
-        elif made != page:
-            path.write_text(made, encoding="utf-8")
-    return 1 if stale else 0
+        made = between(path.read_text(encoding="utf-8"), BEGIN, END, rows())
+        stale.append(update(path, made, f"docs/{name}.md: its table is stale"))
+    return status(*stale)
 
 
 if __name__ == "__main__":

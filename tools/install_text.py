@@ -9,6 +9,7 @@ import tomllib
 from typing import Final
 
 from check_docs import ROOT, files
+from generated import status, update
 
 # A path, as in `pipx install dist/….whl`, is meant as it stands.
 INSTALLS: Final = re.compile(
@@ -28,16 +29,12 @@ def with_current(page: str, wanted: str) -> str:
 
 def main() -> int:
     wanted = what_to_install((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    stale = False
-    for path in (path for path in files() if path.suffix == ".md"):
-        page = path.read_text(encoding="utf-8")
-        made = with_current(page, wanted)
-        if made != page and "--check" in sys.argv:
-            print(f"{path.relative_to(ROOT)}: it does not install {wanted}; run make docs", file=sys.stderr)
-            stale = True
-        elif made != page:
-            path.write_text(made, encoding="utf-8")
-    return 1 if stale else 0
+    stale = []
+    for path in files():
+        if path.suffix == ".md":
+            made = with_current(path.read_text(encoding="utf-8"), wanted)
+            stale.append(update(path, made, f"{path.relative_to(ROOT)}: it does not install {wanted}"))
+    return status(*stale)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import planting
+from generated import between, status, update
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "simulation.md"
 BEGIN: Final = "<!-- The table is made by `make docs`; do not edit it. -->\n\n"
@@ -16,17 +17,8 @@ END: Final = "\n<!-- The end of the table. -->\n"
 
 
 def main() -> int:
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    made = "".join((before, BEGIN, *(f"{line}\n" for line in rows()), END, after))
-    if made == page:
-        return 0
-    if "--check" in sys.argv:
-        print("docs/simulation.md: the table of planted bugs is stale; run make docs", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    made = between(PAGE.read_text(encoding="utf-8"), BEGIN, END, rows())
+    return status(update(PAGE, made, "docs/simulation.md: the table of planted bugs is stale"))
 
 
 def rows() -> Iterator[str]:
