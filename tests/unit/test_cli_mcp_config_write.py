@@ -307,6 +307,48 @@ def test_version_2_of_opencode_has_its_servers_one_level_deeper(brum: Brum, tmp_
     assert parsed(file.read_text())["mcp"] == {"servers": {"brummer": {"type": "local", "command": ["/b", "--mcp"]}}}
 
 
+# Who has the hub.
+
+
+WAYS = [(client, ()) for client in CLIENTS] + [(client, ("--http",)) for client, each in CLIENTS.items() if each.remote]
+
+
+@pytest.mark.parametrize(("client", "http"), WAYS)
+def test_a_client_that_was_given_the_hub_is_known_to_have_it(
+    brum: Brum, tmp_path: Path, client: str, http: tuple[str, ...]
+) -> None:
+    assert hubs_in(tmp_path) == []
+    assert brum("mcp-config", "--write", client, *http).status == 0
+    assert hubs_in(tmp_path) == [CLIENTS[client].title]
+    (finding,) = [each for each in json.loads(brum("doctor", "--json").out)["findings"] if each["subject"] == "agents"]
+    assert finding["detail"] == f"configured: {CLIENTS[client].title}"
+
+
+@pytest.mark.parametrize("client", [name for name, each in CLIENTS.items() if each.project_file])
+def test_the_settings_of_a_project_count_in_its_directory(tmp_path: Path, client: str) -> None:
+    project = tmp_path / "project"
+    file = project / CLIENTS[client].project_file
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({CLIENTS[client].member: {"mine": {"command": "brum", "args": ["--mcp"]}}}))
+    places = SettingsPlaces(tmp_path / "home", {})
+    title = f"{CLIENTS[client].title} (this directory)"
+    assert settings_of_clients.configured_agents(places, project) == [title]
+    assert settings_of_clients.configured_agents(places, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ['{"mcpServers": {"mine": {"command": "brum"}}}', '{"mcpServers": {"brummer": ', "[]", "\ufeff", "\0"]
+)
+def test_a_file_without_the_hub_or_that_is_not_understood_has_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".claude.json").write_text(text)
+    assert hubs_in(tmp_path) == []
+
+
+def hubs_in(home: Path) -> list[str]:
+    places = SettingsPlaces(home, {}, is_mac=sys.platform == "darwin")
+    return settings_of_clients.configured_agents(places, home / "no project")
+
+
 # Where the settings are.
 
 

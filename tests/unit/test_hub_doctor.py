@@ -19,17 +19,19 @@ OUR_PID = os.getpid()
 
 
 class Machine:
-    """A private directory and a home, and who listens on the instances' ports: port → (pid, command)."""
+    """A private directory, the coding agents that have the hub, and who listens on the instances' ports: port → (pid,
+    command).
+    """
 
-    def __init__(self, directory: Path, home: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.home = home
+        self.agents: list[str] = []
         self.listeners: dict[int, tuple[int, str]] = {}
 
     async def findings(self) -> dict[str, list[Finding]]:
         """By subject."""
         found: dict[str, list[Finding]] = {}
-        for finding in await examine({"BRUMMER_INSTANCES_DIR": str(self.directory)}, self.home):
+        for finding in await examine({"BRUMMER_INSTANCES_DIR": str(self.directory)}, lambda: self.agents):
             found.setdefault(finding.subject, []).append(finding)
         return found
 
@@ -39,12 +41,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.chdir(home)
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     with directory_in_memory() as directory:
-        machine = Machine(directory, home)
+        machine = Machine(directory)
         monkeypatch.setattr(doctor, "listeners", lambda _: machine.listeners)
         monkeypatch.setattr(doctor, "filesystem_has_events", lambda _: True)
         yield machine
@@ -59,7 +58,7 @@ async def test_where_all_is_well_there_is_no_advice_but_to_configure_an_agent(ma
 
 
 async def test_a_directory_that_is_no_path_is_the_only_finding() -> None:
-    (finding,) = await examine({"BRUMMER_INSTANCES_DIR": "not/absolute"}, Path("/"))
+    (finding,) = await examine({"BRUMMER_INSTANCES_DIR": "not/absolute"}, list)
     assert (finding.subject, finding.verdict) == ("directory", "wrong")
     assert "BRUMMER_INSTANCES_DIR" in finding.advice
 
@@ -186,15 +185,8 @@ def lock_of_another(directory: Path) -> Iterator[Owner]:
         owner.kill()
 
 
-@pytest.mark.parametrize(
-    ("place", "name"),
-    [(".claude.json", "Claude Code"), (".cursor/mcp.json", "Cursor"), (".mcp.json", "this directory")],
-)
-async def test_agents_that_are_configured_to_start_the_hub_are_named(machine: Machine, place: str, name: str) -> None:
-    path = machine.home / place
-    path.parent.mkdir(exist_ok=True)
-    path.write_text('{"command": "brum"}')
-    assert (await machine.finding("agents")).verdict == "note", "that starts an instance"
-    path.write_text('{"command": "brum", "args": ["--mcp"]}')
+async def test_the_coding_agents_that_have_the_hub_are_named(machine: Machine) -> None:
+    assert (await machine.finding("agents")).verdict == "note"
+    machine.agents = ["Codex", "Zed"]
     finding = await machine.finding("agents")
-    assert (finding.verdict, name in finding.detail) == ("ok", True)
+    assert (finding.verdict, finding.detail, finding.advice) == ("ok", "configured: Codex, Zed", "")

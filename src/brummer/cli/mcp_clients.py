@@ -3,6 +3,8 @@
 Each row follows the agent's own documentation. Paths are those of the user, on Linux and macOS.
 """
 
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,6 +23,10 @@ class SettingsPlaces(NamedTuple):
     environ: Mapping[str, str]
     is_mac: bool = False
 
+    @classmethod
+    def of_this_user(cls) -> "SettingsPlaces":
+        return cls(Path.home(), os.environ, is_mac=sys.platform == "darwin")
+
     @property
     def config(self) -> Path:
         """That of programs which follow the XDG specification on every system."""
@@ -38,8 +44,9 @@ class SettingsPlaces(NamedTuple):
 
 
 class Client(NamedTuple):
-    """``files``: where its settings may be, the usual place first. ``member``: what holds the servers. ``local``: a
-    server that it starts; ``remote``: one that it reaches over HTTP, None if it can't.
+    """``files``: where the user's settings may be, the usual place first. ``member``: what holds the servers.
+    ``local``: a server that it starts; ``remote``: one that it reaches over HTTP, None if it can't. ``project_file``:
+    where a project has settings of its own; empty if we know no such file.
     """
 
     title: str
@@ -47,6 +54,7 @@ class Client(NamedTuple):
     member: str
     local: Callable[[list[str]], Server]
     remote: Callable[[str, str], Server] | None
+    project_file: str = ""
 
     def file(self, places: SettingsPlaces) -> Path:
         """The file that exists, else the one whose directory does, else the usual one."""
@@ -98,6 +106,7 @@ CLIENTS: Final = {
         "mcpServers",
         _started_with_type,
         _reached("url", type="http"),
+        ".mcp.json",
     ),
     "claude-desktop": Client(
         "Claude Desktop",
@@ -107,7 +116,12 @@ CLIENTS: Final = {
         None,
     ),
     "cursor": Client(
-        "Cursor", lambda places: [places.home / ".cursor" / "mcp.json"], "mcpServers", _started, _reached("url")
+        "Cursor",
+        lambda places: [places.home / ".cursor" / "mcp.json"],
+        "mcpServers",
+        _started,
+        _reached("url"),
+        ".cursor/mcp.json",
     ),
     "vscode": Client(
         "VS Code",
@@ -115,6 +129,7 @@ CLIENTS: Final = {
         "servers",
         _started_with_type,
         _reached("url", type="http"),
+        ".vscode/mcp.json",
     ),
     "codex": Client(
         "Codex",
@@ -129,6 +144,7 @@ CLIENTS: Final = {
         "mcpServers",
         _started,
         _reached("httpUrl"),
+        ".gemini/settings.json",
     ),
     "opencode": Client(
         "opencode",
@@ -136,6 +152,7 @@ CLIENTS: Final = {
         "mcp",
         lambda command: {"type": "local", "command": command},
         _reached("url", type="remote"),
+        "opencode.json",
     ),
     "windsurf": Client(
         "Windsurf",

@@ -1,4 +1,6 @@
-"""Adds the hub to the settings of a coding agent: other lines stay as they are, and the old file is kept beside it."""
+"""The hub in the settings of coding agents: which have it, and how it is added. Then other lines stay as they are, and
+the old file is kept beside the new one.
+"""
 
 import contextlib
 import difflib
@@ -11,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from brummer.cli import json_edit, toml_edit
 from brummer.cli.json_edit import NotUnderstood
-from brummer.cli.mcp_clients import TRANSPORT_MEMBERS, Client, Server
+from brummer.cli.mcp_clients import CLIENTS, TRANSPORT_MEMBERS, Client, Server, SettingsPlaces
 from brummer.core.errors import BrummerError
 from brummer.host.files import write_atomically
 
@@ -43,6 +45,31 @@ class Edit(NamedTuple):
         old, new = ((text or b"").decode().splitlines() for text in (self.old, self.new))
         before = os.devnull if self.old is None else str(self.file)
         return difflib.unified_diff(old, new, before, str(self.file), n=CONTEXT_LINES, lineterm="")
+
+
+def configured_agents(places: SettingsPlaces, project: Path) -> list[str]:
+    """Titles of the clients that have the hub in the user's settings, or else in those of this project. Blocks for disk
+    access; a file that can't be read or understood has no hub.
+    """
+    found = []
+    for client in CLIENTS.values():
+        if any(_has_hub(client, file) for file in client.files(places)):
+            found.append(client.title)
+        elif client.project_file and _has_hub(client, project / client.project_file):
+            found.append(f"{client.title} (this directory)")
+    return found
+
+
+def _has_hub(client: Client, file: Path) -> bool:
+    """Under any name if the client starts it; under ours if it is reached over HTTP, where its address may be any."""
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        if "brum" in text and "--mcp" in text:
+            return True
+        settings = toml_edit.parsed(text) if client.is_toml else json_edit.parsed(text)
+    except (OSError, NotUnderstood):
+        return False
+    return isinstance(settings, dict) and _at(settings, client.path_in(settings)) is not None
 
 
 def edit_of(client: Client, file: Path, server: Server) -> Edit:
@@ -81,11 +108,16 @@ def _with_server(client: Client, text: str, server: Server) -> str:
 
 def _merged(settings: Any, path: tuple[str, ...], server: Server) -> tuple[Any, Server]:
     """The entry as it is, and as it has to be: with the user's other members, such as ``env``."""
-    known = settings
-    for name in path:
-        known = known.get(name) if isinstance(known, dict) else None
+    known = _at(settings, path)
     kept = known if isinstance(known, dict) else {}
     return known, {**{name: value for name, value in kept.items() if name not in TRANSPORT_MEMBERS}, **server}
+
+
+def _at(settings: Any, path: tuple[str, ...]) -> Any:
+    """The value there; None if there is none."""
+    for name in path:
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings
 
 
 def write(edit: Edit, now: datetime) -> Path | None:

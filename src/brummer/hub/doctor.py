@@ -5,7 +5,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +33,10 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-async def examine(environ: Mapping[str, str], home: Path) -> list[Finding]:
-    """All findings; a check comes after those that it depends on."""
+async def examine(environ: Mapping[str, str], agents: Callable[[], list[str]]) -> list[Finding]:
+    """All findings; a check comes after those that it depends on. ``agents``: names of the coding agents that have the
+    hub in their settings; it may block.
+    """
     try:
         directory = instances_directory(environ)
     except BrummerError as error:
@@ -43,7 +45,7 @@ async def examine(environ: Mapping[str, str], home: Path) -> list[Finding]:
     if not any(finding.verdict == "wrong" for finding in findings):
         findings += await _records(directory)
         findings += await asyncio.to_thread(lambda: list(_locks(directory)))
-    findings += await asyncio.to_thread(lambda: [*_clocks(), *_ports(directory), *_clients(home)])
+    findings += await asyncio.to_thread(lambda: [*_clocks(), *_ports(directory), _agents(agents())])
     return findings
 
 
@@ -139,26 +141,7 @@ def _pid_of(path: Path) -> int:
         return 0
 
 
-def _clients(home: Path) -> Iterator[Finding]:
-    """Coding agents that are configured to start the hub, for this user and in this directory."""
-    places = [
-        ("Claude Code", home / ".claude.json"),
-        ("Cursor", home / ".cursor" / "mcp.json"),
-        ("Claude Desktop", home / ".config" / "Claude" / "claude_desktop_config.json"),
-        ("Claude Desktop", home / "Library" / "Application Support" / "Claude" / "claude_desktop_config.json"),  # macOS
-        ("VS Code (this directory)", Path(".vscode") / "mcp.json"),
-        ("Claude Code (this directory)", Path(".mcp.json")),
-    ]
-    configured = [name for name, path in places if _mentions_the_hub(path)]
+def _agents(configured: list[str]) -> Finding:
     if configured:
-        yield Finding("agents", "ok", f"configured: {', '.join(configured)}")
-    else:
-        yield Finding("agents", "note", "no agent is configured to start the hub", "see brum mcp-config")
-
-
-def _mentions_the_hub(path: Path) -> bool:
-    try:
-        text = path.read_text(errors="replace")
-    except OSError:
-        return False
-    return "brum" in text and "--mcp" in text
+        return Finding("agents", "ok", f"configured: {', '.join(configured)}")
+    return Finding("agents", "note", "no agent is configured to use the hub", "see brum mcp-config")

@@ -1,7 +1,6 @@
 """``brum doctor``: checks, and what to do."""
 
 import argparse
-import asyncio
 import os
 from pathlib import Path
 from typing import Final
@@ -20,10 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
+    from brummer.cli.mcp_clients import SettingsPlaces
+    from brummer.cli.settings_of_clients import configured_agents
     from brummer.hub.doctor import examine
 
     async def main() -> int:
-        findings = await examine(os.environ, await asyncio.to_thread(Path.home))
+        findings = await examine(os.environ, lambda: configured_agents(SettingsPlaces.of_this_user(), Path()))
         if chosen.json:
             print_json({"findings": findings})
         else:

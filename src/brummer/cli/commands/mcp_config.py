@@ -1,7 +1,6 @@
 """``brum mcp-config``: the configuration of each coding agent, ready to paste, or written into its settings."""
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -72,7 +71,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _write(client: Client, server: Server, paint: Paint) -> None:
     """Raises SettingsNotChanged."""
-    edit = edit_of(client, client.file(_places()), server)
+    edit = edit_of(client, client.file(SettingsPlaces.of_this_user()), server)
     if edit.changes_nothing:
         print(f"{client.title} has it already, in {displayable(str(edit.file))}")
         return
@@ -129,15 +128,11 @@ def _section(client: Client, server: Server) -> str:
         block = toml_edit.with_table("", (client.member, NAME), server).rstrip()
     else:
         block = json_text.indented({client.member: {NAME: server}})
-    return f"{client.title}, in {_from_home(client.file(_places()))}:\n\n{block}"
+    return f"{client.title}, in {_from_home(client.file(SettingsPlaces.of_this_user()))}:\n\n{block}"
 
 
 def _claude_code(arguments: str) -> str:
     return f"Claude Code, once per user:\n\n    claude mcp add --scope user {arguments}"
-
-
-def _places() -> SettingsPlaces:
-    return SettingsPlaces(Path.home(), os.environ, is_mac=sys.platform == "darwin")
 
 
 def _from_home(path: Path) -> str:
@@ -206,16 +201,3 @@ def _to_install(recorded: str | None) -> str:
         return origin.url
     revision = origin.vcs_info.requested_revision
     return f"{origin.vcs_info.vcs}+{origin.url}" + (f"@{revision}" if revision else "")
-
-
-def origin_of(direct_url: str | None) -> str:
-    """From where the package was installed, as uvx takes it. ``direct_url``: the text of PEP 610, None if it came from
-    an index.
-    """
-    if direct_url is None:
-        return PACKAGE
-    known = json.loads(direct_url)
-    if (source := known.get("vcs_info")) is None:
-        return str(known["url"])
-    revision = source.get("requested_revision")
-    return f"{source['vcs']}+{known['url']}" + (f"@{revision}" if revision else "")
