@@ -54,21 +54,23 @@ tasks:
   start:*:
     cmd: echo
 includes:
-  other: ./other
+  other: {taskfile: ./other, optional: true}
 """
 
 COMPOSE = """
 x-common: &common
   restart: always
+x-more: &more
+  cache: *common
 services:
 
   db:   # the database
     image: postgres
     environment:
       db2: not a service
+  <<: *more
   'web':
     <<: *common
-  <<: *more
     depends_on: [db]
 volumes:
   data:
@@ -333,7 +335,7 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "dart": ({"pubspec.yaml": "name: x\n", "bin/x.dart": ""}, {"run": "dart run"}),
     "compose": (
         {"compose.yaml": COMPOSE},
-        {"up": "docker compose up", "db": "docker compose up db", "web": "docker compose up web"},
+        {"up": "docker compose up", **{name: f"docker compose up {name}" for name in ("db", "web", "cache")}},
     ),
     "compose, one service": ({"docker-compose.yml": "services:\n  db: {image: x}\n"}, {"db": "docker compose up db"}),
     "tasks of an editor": (

@@ -353,3 +353,21 @@ print(*sorted(name for name in set(sys.modules) - before if name.startswith("bru
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, timeout=20
     )
     assert done.stdout.split() == [f"brummer.instance.detect.{name}" for name in ("listing", "procfile", "project")]
+
+
+def test_a_reader_of_yaml_is_imported_only_where_there_is_such_a_file(project: Project) -> None:
+    code = """
+import sys
+from brummer.instance.scripts import ScriptList
+assert ScriptList(sys.argv[1]).read().scripts
+sys.exit("yaml" in sys.modules)
+"""
+
+    def imports_it() -> bool:
+        return bool(subprocess.run([sys.executable, "-c", code, project.directory], check=False, timeout=20).returncode)
+
+    project.write("package.json", {"scripts": {"dev": "x"}})
+    project.write("pyproject.toml", "[project.scripts]\nserve = 'a:b'\n")
+    assert not imports_it()
+    project.write("pnpm-workspace.yaml", "")
+    assert imports_it()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Mistake, Script, yaml_outline
+from brummer.instance.detect import BrokenFile, Mistake, Script
 from brummer.instance.detect.decoding import Table, as_table, json_table, strings
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import ProjectDirectory
@@ -34,11 +34,16 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     package = json_table(text)
     manager = _manager(package, project)
     yield from _scripts(package, manager, source, project.directory)
-    patterns = _patterns(package, project)
+    place = PNPM_WORKSPACE if project.exists(PNPM_WORKSPACE) else source
+    try:
+        patterns = _patterns(package, place, project)
+    except BrokenFile as error:
+        yield Mistake(place, error.line, error.message)
+        return
     folders = folders_of(
         (pattern for pattern in patterns if pattern[0] != "!"),
         (pattern[1:] for pattern in patterns if pattern[0] == "!"),
-        source,
+        place,
         project,
     )
     yield from scripts_of_packages(
@@ -83,11 +88,14 @@ def _manager_in(folder: str, package: Table, project: ProjectDirectory) -> str |
     return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(f"{folder}{file}")), None)
 
 
-def _patterns(package: Table, project: ProjectDirectory) -> list[str]:
-    if project.exists(PNPM_WORKSPACE):
-        packages = yaml_outline.entry(yaml_outline.numbered(project.text(PNPM_WORKSPACE)), "packages")
-        return yaml_outline.items(packages) if packages else []
+def _patterns(package: Table, place: str, project: ProjectDirectory) -> list[str]:
     workspaces = package.get("workspaces")
-    if isinstance(workspaces, dict):
+    if place == PNPM_WORKSPACE:
+        from brummer.instance.detect.yaml_file import yaml_table  # noqa: PLC0415 - most projects have no such file
+
+        workspaces = yaml_table(project.text(place)).get("packages")
+    elif isinstance(workspaces, dict):
         workspaces = workspaces.get("packages")
+    if not isinstance(workspaces, list | None):
+        raise BrokenFile(None, "what names the packages of the workspace is not a list")
     return [pattern for pattern in strings(workspaces) if pattern]

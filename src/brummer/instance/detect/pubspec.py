@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script, yaml_outline
+from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.project import ProjectDirectory
+from brummer.instance.detect.yaml_file import yaml_table
 
 PREFIX = "dart"
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``run`` where there is something to run, ``test`` where there are tests."""
-    dependencies = yaml_outline.entry(yaml_outline.numbered(text), "dependencies")
-    is_flutter = bool(dependencies and yaml_outline.entry(dependencies.block, "flutter"))
+    is_flutter = "flutter" in yaml_table(text).table("dependencies")
     tool = "flutter" if is_flutter else "dart"
     if project.exists("lib/main.dart" if is_flutter else "bin"):
         yield Script("run", [tool, "run"], source, project.directory)

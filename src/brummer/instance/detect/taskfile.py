@@ -1,17 +1,75 @@
-"""Taskfile.yml: its tasks, as far as `yaml_outline` sees. Included files are left out."""
+"""Taskfile.yml: its tasks, and those of the files that it includes."""
 
+import posixpath
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from brummer.instance.detect import Mistake, Script, yaml_outline
+from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect.decoding import Table, strings
+from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import ProjectDirectory
+from brummer.instance.detect.yaml_file import YamlTable, yaml_table
 
 PREFIX = "task"
+INCLUDES_LIMIT = 100
+"""Of one project. A file may be included under several names, and each include may double what follows it."""
+
+_YES = frozenset({"true", "yes", "on", "y"})
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task that is not ``internal`` and has no ``*`` in its name."""
-    tasks = yaml_outline.entry(yaml_outline.numbered(text), "tasks")
-    for task in yaml_outline.entries(tasks.block) if tasks else ():
-        internal = yaml_outline.entry(task.block, "internal")
-        if "*" not in task.key and not (internal and internal.value == "true"):
-            yield Script(task.key, ["task", task.key], source, project.directory)
+    for found in _Taskfiles(project).tasks(text, (source,)):
+        yield Script(found, ["task", found], source, project.directory) if isinstance(found, str) else found
+
+
+@dataclass
+class _Taskfiles:
+    project: ProjectDirectory
+    includes: int = 0
+
+    def tasks(self, text: str, way: tuple[str, ...]) -> Iterator[str | Mistake]:
+        """``way``: the file, after those that include it."""
+        document = yaml_table(text)
+        if document and "version" not in document:
+            raise BrokenFile(None, "it has no version, and Task asks for one")
+        tasks = document.table("tasks")
+        for name in tasks.lines:  # Task merges none
+            task = tasks[name]
+            if "*" not in name and not (isinstance(task, YamlTable) and _is_true(task, "internal")):
+                yield name
+        includes = document.table("includes")
+        for namespace, include in includes.items():
+            options = include if isinstance(include, YamlTable) else {"taskfile": include}
+            if not _is_true(options, "internal"):
+                yield from self._included(namespace, options, way, includes.lines.get(namespace))
+
+    def _included(
+        self, namespace: str, options: Table, way: tuple[str, ...], line: int | None
+    ) -> Iterator[str | Mistake]:
+        """The tasks of a file by their names in the one that includes it, which is the last of ``way``."""
+        path = str(options.get("taskfile"))
+        self.includes += 1
+        if "{{" in path or ":" in path or self.includes > INCLUDES_LIMIT:
+            yield Mistake(way[-1], line, f"{path}, which it includes, is not read")
+            return
+        path = posixpath.join(posixpath.dirname(way[-1]), path)
+        path = posixpath.normpath(self.project.first(tuple(f"{path}/{name}" for name in DETECTORS["taskfile"])) or path)
+        if path in way:
+            yield Mistake(way[-1], line, f"{path} includes itself")
+            return
+        try:
+            text = "" if _is_true(options, "optional") and not self.project.exists(path) else self.project.text(path)
+            for found in self.tasks(text, (*way, path)):
+                if isinstance(found, Mistake):
+                    yield found
+                elif not _is_true(options, "flatten"):
+                    yield f"{namespace}:{found}"
+                elif found not in strings(options.get("excludes")):
+                    yield found
+        except BrokenFile as error:
+            yield Mistake(path, error.line, error.message)
+
+
+def _is_true(options: Table, key: str) -> bool:
+    return str(options.get(key)).lower() in _YES
