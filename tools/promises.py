@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from generated import status, update
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 MARKER: Final = "promise"
 HEAD: Final = """\
@@ -36,14 +38,10 @@ def main() -> int:
     manifest = tomllib.loads((ROOT / "docs" / "promises.toml").read_text(encoding="utf-8"))
     sections, faults = read(manifest)
     faults += assign({promise.id: promise for _, promises in sections for promise in promises}, marked(ROOT / "tests"))
-    page, text = ROOT / "docs" / "proof.md", "\n".join(page_of(sections))
-    if "--check" not in sys.argv[1:]:
-        page.write_text(text, encoding="utf-8")
-    elif not page.exists() or page.read_text(encoding="utf-8") != text:
-        faults.append("docs/proof.md is stale: run make docs")
+    is_stale = update(ROOT / "docs" / "proof.md", "\n".join(page_of(sections)), "docs/proof.md is stale")
     for fault in faults:
         print(fault, file=sys.stderr)
-    return 1 if faults else 0
+    return 1 if faults else status(is_stale)
 
 
 def read(manifest: dict[str, list[dict[str, object]]]) -> tuple[list[tuple[str, list[Promise]]], list[str]]:

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 import pytest
 
+from brummer.contract.tools import CALL_ANSWER_S
 from tests.integration.namespaces import needs_namespaces, play
 
 CUT_S: Final = 30
-DEADLINE_S: Final = 30
-"""Of a call that waits for nothing (`brummer.hub.router.ANSWER_S`)."""
 
 RULES: Final = {
     "requests dropped": "-p tcp --dport 7777:7999 -j DROP",
@@ -55,7 +54,7 @@ async def test_calls_survive_a_cut_path_and_links_are_ready_a_second_after_it(tm
         assert [result["last_lines"] for result in found["results"]] == [["done"]] * 3
         assert found["ready_after_s"] <= 1.0, name
         for call in (*found["during"], *found["late"]):
-            assert call["took_s"] <= DEADLINE_S + 1
+            assert call["took_s"] <= CALL_ANSWER_S + 1
             assert call["error"] in (None, "instance_unavailable", "deadline_exceeded", "breaker_open")
         assert [call["error"] for call in found["late"]] == [None] * 3, name  # parked for nine seconds
     print(shown("the basic link, requests dropped", without))

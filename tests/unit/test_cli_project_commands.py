@@ -17,6 +17,7 @@ from brummer.cli import background
 from brummer.cli import project as projects
 from brummer.cli.commands import down, wait
 from brummer.cli.instance_calls import InstanceStopped, NothingRuns, Unanswered
+from brummer.contract.tools import CALL_ANSWER_S, UNTIL_BLACK_BOX_S
 from brummer.core.errors import ConnectionRefused
 from brummer.discovery.directory import black_box_directory
 from brummer.discovery.record import Record, instance_id_for
@@ -204,7 +205,7 @@ def test_the_black_box_answers_for_an_instance_that_is_silent(
     assert ran.status == 0
     assert first_words(ran.out) == ["NAME", "dev"]
     assert ran.err.startswith("brum: shop does not answer; this is from its black box, written at ")
-    assert instance.patience_s[0] == projects.UNTIL_BLACK_BOX_S
+    assert instance.patience_s[0] == UNTIL_BLACK_BOX_S
 
 
 def test_a_silent_instance_without_a_black_box_is_asked_again_for_longer(
@@ -217,7 +218,7 @@ def test_a_silent_instance_without_a_black_box_is_asked_again_for_longer(
     }
     ran = brum("ps", "-d", str(project))
     assert (ran.status, ran.err) == (0, "")
-    assert instance.patience_s[:2] == [projects.UNTIL_BLACK_BOX_S, projects.PATIENCE_S]
+    assert instance.patience_s[:2] == [UNTIL_BLACK_BOX_S, CALL_ANSWER_S]
 
 
 @pytest.mark.parametrize(

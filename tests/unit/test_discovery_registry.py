@@ -222,7 +222,7 @@ async def test_on_a_shared_file_system_another_boot_may_be_another_machine(
     await no_more(registry)
     assert [problem.code for problem in registry.problems] == ["other_machine"]
     assert path.exists()
-    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
+    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.RESCAN_WITHOUT_HINTS_S * module.JITTER[1]
 
 
 @pytest.mark.promise("gone-only-by-proof")
@@ -546,7 +546,7 @@ async def test_a_storm_of_hints_costs_few_looks(directory: Path, registry: Regis
 
 async def test_where_no_events_come_it_looks_by_itself(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DirectoryWatch, "_add", lambda self, place: False)
-    monkeypatch.setattr(module, "POLL_S", 0.02)
+    monkeypatch.setattr(module, "RESCAN_WITHOUT_HINTS_S", 0.02)
     async with Registry(directory) as registry:
         await no_more(registry)
         record = record_of_this_process()
@@ -688,6 +688,6 @@ async def test_a_record_that_could_not_be_read_is_read_again_soon(
         patch.setattr(scan, "_read", fail)
         await registry.scan()
     assert [problem.code for problem in registry.problems] == ["unreadable"]
-    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.POLL_S * module.JITTER[1]
+    assert registry.next_scan_s - asyncio.get_running_loop().time() <= module.RESCAN_WITHOUT_HINTS_S * module.JITTER[1]
     await registry.scan()
     assert (len(registry.snapshot()), registry.problems) == (1, [])

@@ -615,7 +615,7 @@ async def test_a_call_that_was_sent_stays_unknown_when_no_black_box_answers_in_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "PARK_S", 0.05)
-    monkeypatch.setattr("brummer.hub.router.ANSWER_S", 0.3)
+    monkeypatch.setattr("brummer.hub.router.CALL_ANSWER_S", 0.3)
     dies = asyncio.Event()
 
     async def die(_: Exchange, __: dict[str, Any]) -> None:

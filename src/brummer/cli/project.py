@@ -13,7 +13,7 @@ import msgspec
 from brummer.cli.instance_calls import InstanceCalls, InstanceStopped, NothingRuns, Unanswered
 from brummer.cli.messages import print_json, say
 from brummer.cli.project_place import up_to_the_repository
-from brummer.contract.tools import DEFAULT_WAIT_S, READ_ONLY, WAITING
+from brummer.contract.tools import CALL_ANSWER_S, DEFAULT_WAIT_S, READ_ONLY, UNTIL_BLACK_BOX_S, WAITING
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.owners import living_record
@@ -31,11 +31,6 @@ EXIT_NOTHING_CHOSEN: Final = 5
 
 LISTS: Final = frozenset({"scripts_list", "scripts_status"})
 """Tools that may return a list in several answers."""
-
-PATIENCE_S: Final = 30.0
-"""For an answer, beside the wait that the arguments allow; see `brummer.hub.router.ANSWER_S`."""
-UNTIL_BLACK_BOX_S: Final = 5.0
-"""The same while the black box can answer instead."""
 
 
 class CallFailed(BrummerError):
@@ -96,7 +91,7 @@ class Project:
                 if content := await self._from_black_box(record.instance_id, record.generation, tool, arguments):
                     self._say(f"{error.message}; {_source(content)}")
                     return content
-        return await _content(tool, partial(ask, patience_s=PATIENCE_S), arguments)
+        return await _content(tool, partial(ask, patience_s=CALL_ANSWER_S), arguments)
 
     async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
         """The answer of the black box of the last run. Raises NothingRuns if there is none."""

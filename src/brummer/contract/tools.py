@@ -24,6 +24,16 @@ PATTERN_LENGTH: Final = 1_000
 DEFAULT_WAIT_S: Final = 30.0
 """``timeout_s`` of the tools that wait, when none is given."""
 
+CALL_ANSWER_S: Final = 30.0
+"""How long an instance may take to answer a call, beside the wait that its arguments allow. All but stops take
+milliseconds; a stop takes up to the script's ``stop_timeout_s``, which is 5 s by default.
+"""
+
+UNTIL_BLACK_BOX_S: Final = 5.0
+"""How long an instance that may still live has to answer before its black box is read. A live one is rarely so slow,
+and agents wait far longer. Without a black box `CALL_ANSWER_S` holds.
+"""
+
 LONGEST_WAIT_S: Final = 86_400
 """A day: longer than any dev server needs, short enough for every timer."""
 

@@ -17,7 +17,7 @@ RECOVERY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0
 """From a restart on this machine to a server that a person has to start again; 3 s is what a wake may take."""
 
 CALL_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
-"""The loop's own clock ticks in milliseconds; 30 s is what a call that waits for nothing may take."""
+"""The loop's own clock ticks in milliseconds; 30 s is `CALL_ANSWER_S`: what a call that waits for nothing may take."""
 
 
 class Hook(Generic[E]):

@@ -30,8 +30,8 @@ from brummer.host.system import System
 _T = TypeVar("_T")
 
 RESCAN_S: Final = 30.0
-POLL_S: Final = 2.0
-"""The interval without hints: there is no watch, other machines write there, or the last scan failed."""
+RESCAN_WITHOUT_HINTS_S: Final = 2.0
+"""Without hints: there is no watch, other machines write there, or the last scan failed."""
 COALESCE_S: Final = 0.01
 FOLLOW_UP_S: Final = 0.2
 """The kernel announces that a file is closed just before it frees its lock: scan once more."""
@@ -187,7 +187,7 @@ class Registry:
         self._not_before = now + max(COALESCE_S, self._last_scan_s)
         has_failed = self._findings.has_directory_failed or self._findings.counts["unreadable"] > 0
         polls = self.is_polling or has_failed  # no hint reports that it can be read again
-        interval_s = (POLL_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
+        interval_s = (RESCAN_WITHOUT_HINTS_S if polls else RESCAN_S) * self._system.random.uniform(*JITTER)
         if was_hinted and self._roster.needs_another_scan:
             interval_s = FOLLOW_UP_S
         self.next_scan_s = min(self.next_scan_s, now + interval_s)

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from brummer.discovery.registry import RESCAN_WITHOUT_HINTS_S
 from brummer.host.directories import DirectoryRefusal
 
 Severity = Literal["error", "warning", "info"]
@@ -164,7 +165,8 @@ KINDS: Final[dict[str, Kind]] = {
     "no_hints": Kind("the system does not report changes of clocks or network", "info",
         "they are checked every 5 s, and the hints are tried again",
         "none is needed in a sandbox; else see the detail"),
-    "polling": Kind("the file system reports no changes of the directory", "info", "it is scanned every 2 s",
+    "polling": Kind("the file system reports no changes of the directory", "info",
+        f"it is scanned every {RESCAN_WITHOUT_HINTS_S:g} s",
         "set BRUMMER_INSTANCES_DIR to a local directory"),
 }
 # fmt: on

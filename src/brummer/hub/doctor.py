@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.discovery.directory import instances_directory
-from brummer.discovery.registry import Registry
+from brummer.discovery.registry import RESCAN_WITHOUT_HINTS_S, Registry
 from brummer.host import clocks
 from brummer.host.filesystems import filesystem_has_events, filesystem_name
 from brummer.host.locks import holder_pid, is_locked
@@ -68,7 +68,8 @@ def _directory(directory: Path) -> Iterator[Finding]:
         yield Finding("file system", "ok", f"{kind}, which reports changes")
     else:
         advice = "set BRUMMER_INSTANCES_DIR to a local directory, for hubs and instances alike"
-        yield Finding("file system", "note", f"{kind}, which reports no changes: hubs scan it every 2 s", advice)
+        how = f"which reports no changes: hubs scan it every {RESCAN_WITHOUT_HINTS_S:g} s"
+        yield Finding("file system", "note", f"{kind}, {how}", advice)
 
 
 def _directory_is_ours(directory: Path, status: os.stat_result) -> Iterator[Finding]:

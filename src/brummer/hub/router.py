@@ -12,12 +12,14 @@ from brummer.calls.caller import Caller
 from brummer.calls.outcomes import is_unanswered
 from brummer.contract.tools import (
     BY_NAME,
+    CALL_ANSWER_S,
     DEFAULT_WAIT_S,
     INSTANCE_TOOLS,
     LONGEST_WAIT_S,
     READ_ONLY,
     REPEATABLE,
     TOOLS,
+    UNTIL_BLACK_BOX_S,
     WAITING,
     ChangesSince,
     InstanceCall,
@@ -41,16 +43,6 @@ from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import RunningCall, ToolCall
 from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
-
-ANSWER_S: Final = 30.0
-"""How long a call may take in the instance, beside the wait that its arguments allow. All but stops take milliseconds;
-a stop takes up to the script's ``stop_timeout_s``, which is 5 s by default.
-"""
-
-UNTIL_BLACK_BOX_S: Final = 5.0
-"""How long an instance that may still live has to answer before its black box is read. A live one is rarely so slow,
-and agents wait far longer. Without a black box the usual deadline holds.
-"""
 
 EVERYWHERE: Final = "*"
 _EVERYWHERE: Final = frozenset({"wait_for", "scripts_status", "changes_since"})
@@ -307,7 +299,7 @@ def _string(tool: str, name: str, raw: Raw | None) -> str | None:
 
 
 def _list_tools(entry: InstanceEntry) -> Call:
-    patience_s = entry.record.timeout_s if isinstance(entry.record, Server) else ANSWER_S
+    patience_s = entry.record.timeout_s if isinstance(entry.record, Server) else CALL_ANSWER_S
     return Call("tools/list", {}, repeatable=True, only_reads=True, deadline_s=patience_s)
 
 
@@ -319,7 +311,7 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
         {"name": tool, "arguments": Raw(arguments)},
         repeatable=tool in REPEATABLE,
         only_reads=tool in READ_ONLY,
-        deadline_s=ANSWER_S + (_wait_s(arguments) if waits else 0.0),
+        deadline_s=CALL_ANSWER_S + (_wait_s(arguments) if waits else 0.0),
         waits=waits,
         flow=session.id if session else None,
         meta={"progressToken": meta.progress_token} if meta.progress_token else {},

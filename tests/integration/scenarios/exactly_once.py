@@ -42,8 +42,8 @@ be asked about some ten times until then, and one time in four in vain.
 HUB: Final = f"""
 import sys
 from brummer.hub import router
-assert router.ANSWER_S > {DEADLINE_S}
-router.ANSWER_S = {DEADLINE_S}
+assert router.CALL_ANSWER_S > {DEADLINE_S}
+router.CALL_ANSWER_S = {DEADLINE_S}
 from brummer.__main__ import main
 sys.argv = ["brum", "--mcp"]
 sys.exit(main())

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from brummer.contract.tools import CALL_ANSWER_S
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.testing.memory_sockets import NO_FAULTS, Connection, Faults, SocketHolder, failure
 from brummer.testing.process_table import Machine, Process
@@ -33,6 +34,8 @@ SHARED: Final = 0.1
 """Schedules in which other machines may write in the instances directory."""
 PROGRESS: Final = 0.2
 """Calls that want to hear of their progress."""
+WAIT_S: Final = 10.0
+"""``timeout_s`` of calls that wait."""
 
 
 class Active(msgspec.Struct, eq=False):
@@ -233,17 +236,17 @@ def new_call(
         return None
     program = world.target(target)
     arguments: dict[str, Any] = {"instance": target}
-    deadline_s, mutating, sent_tool = 30.0, False, tool
+    deadline_s, mutating, sent_tool = CALL_ANSWER_S, False, tool
     match tool:
         case "scripts_run" | "scripts_restart":
-            arguments |= {"name": str(job), "timeout_s": 10.0}
-            deadline_s, mutating = 40.0, True
+            arguments |= {"name": str(job), "timeout_s": WAIT_S}
+            deadline_s, mutating = CALL_ANSWER_S + WAIT_S, True
         case "scripts_stop":
             arguments |= {"name": str(job)}
             deadline_s = 60.0
         case "wait_for":
-            arguments |= {"process": str(job), "timeout_s": 10.0}
-            deadline_s = 40.0
+            arguments |= {"process": str(job), "timeout_s": WAIT_S}
+            deadline_s = CALL_ANSWER_S + WAIT_S
         case "logs_tail":
             arguments |= {"process": str(job)}
             deadline_s = 40.0
