@@ -24,7 +24,8 @@ class Project:
         return self.scripts.read().scripts[name]
 
     def commands(self) -> dict[str, list[str] | str]:
-        return {name: script.command for name, script in self.scripts.read().scripts.items()}
+        """Of those that are listed."""
+        return {name: script.command for name, script in self.scripts.read().listed.items()}
 
     def problems(self) -> tuple[Mistake, ...]:
         return self.scripts.read().problems

@@ -163,6 +163,10 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
         {"package.json": PACKAGE},
         {name: f"npm run {name}" for name in ("build", "prettier", "postcss")},
     ),
+    "names that look like options": (
+        {"package.json": {"scripts": {"--help": "x"}}, "deno.json": {"tasks": {"-v": "x"}}},
+        {"--help": "npm run -- --help", "-v": "deno task -- -v"},
+    ),
     "hooks that yarn does not run": (
         {"package.json": {"scripts": {"prebuild": "clean", "build": "vite build"}}, "yarn.lock": ""},
         {name: f"yarn run {name}" for name in ("prebuild", "build")},

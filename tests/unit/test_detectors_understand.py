@@ -180,9 +180,9 @@ def test_brackets_in_brackets_are_a_problem(
 def test_a_large_file_is_read_and_a_larger_one_is_not(project: Project) -> None:
     text = "services:\n" + "".join(f"  s{n}: {{image: x}}\n" for n in range(30_000))
     project.write("compose.yaml", text)
-    assert (len(project.commands()) > 1, places(project)) == (True, [("compose.yaml", None)])
+    assert project.scripts.find("s29999")
     project.write("compose.yaml", text + "#" * FILE_LIMIT_BYTES)
-    assert project.commands() == {}
+    assert not project.scripts.read().scripts
     assert places(project) == [("compose.yaml", None)]
 
 
@@ -191,3 +191,16 @@ def test_an_empty_file_breaks_nothing(project: Project) -> None:
         project.write(name, "# nothing yet\n")
     assert project.commands() == {}
     assert places(project) == [("compose.yaml", None)]
+
+
+# Listed, or only runnable.
+
+
+def test_a_hook_is_not_listed_and_can_be_run(project: Project) -> None:
+    project.write("package.json", {"scripts": {"preview": "vite preview", "view": "x", "postinstall": "husky"}})
+    project.write("composer.json", {"scripts": {"post-install-cmd": "x"}})
+    project.write(".vscode/tasks.json", {"tasks": [{"label": "h", "type": "shell", "command": "x", "hide": True}]})
+    assert list(project.shown()) == ["view"]
+    assert project.scripts.find("preview").command == ["npm", "run", "preview"]
+    assert project.scripts.find("post-install-cmd").command == ["composer", "run", "--timeout=0", "post-install-cmd"]
+    assert project.scripts.find("h").command == "x"

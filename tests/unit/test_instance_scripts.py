@@ -12,6 +12,7 @@ from brummer.core.errors import NotFound
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
 from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
+from brummer.instance.scripts import KNOWN_LIMIT
 from brummer.settings.table import FILE_NAME
 from tests.unit.project_support import Project
 
@@ -248,17 +249,34 @@ def test_an_unknown_name_is_answered_with_what_is_there_and_what_was_meant(proje
 # Bounds.
 
 
-def test_a_monorepo_of_thousands_of_packages_is_listed_as_far_as_anybody_reads(project: Project) -> None:
+def test_of_thousands_of_scripts_some_are_listed_and_each_can_be_run_by_its_name(project: Project) -> None:
     project.write("package.json", {"workspaces": ["packages/*"]})
-    packages = project.directory / "packages"
-    packages.mkdir()
-    for number in range(3 * SCRIPTS_LIMIT):
-        (packages / f"p{number:04}").mkdir()
-        (packages / f"p{number:04}" / "package.json").write_text('{"scripts": {"dev": "x"}}')
-    project.write("Procfile", "web: w\n")
-    names = list(project.commands())
-    assert (len(names), names[0], names[-1]) == (SCRIPTS_LIMIT + 1, "packages/p0000:dev", "web")
-    assert [problem.source for problem in project.problems()] == ["package.json"]
+    for number in range(600):
+        project.write(f"packages/p{number:03}/package.json", {"scripts": {"dev": "x", "build": "x"}})
+    project.write("Procfile", "web: w\nodd\n")
+    listed = list(project.scripts.read().listed)
+    assert (len(listed), listed[0], listed[-1]) == (SCRIPTS_LIMIT + 1, "packages/p000:dev", "web")
+    assert project.scripts.find("packages/p599:build").command == ["npm", "run", "build"]
+    assert project.scripts.find("web").command == "w"
+    assert [problem.source for problem in project.problems()] == ["package.json", "Procfile"]
+    with pytest.raises(NotFound) as caught:
+        project.scripts.find("packages/p599:biuld")
+    assert caught.value.context["known"] == listed[:KNOWN_LIMIT]
+
+
+def test_what_the_user_s_own_file_names_is_listed_wherever_it_stands(project: Project) -> None:
+    project.write("Procfile", "".join(f"p{number}: x\n" for number in range(SCRIPTS_LIMIT + 2)))
+    last = f"p{SCRIPTS_LIMIT + 1}"
+    assert last not in project.scripts.read().listed
+    project.write(".brum.toml", f'[scripts.{last}]\nready = {{ log = "up" }}\n[scripts.own]\ncommand = "x"\n')
+    listed = project.scripts.read().listed
+    assert (listed["own"].command, listed[last].command, len(listed)) == ("x", "x", SCRIPTS_LIMIT + 2)
+
+
+def test_problems_beyond_those_that_are_shown_hide_no_script(project: Project) -> None:
+    project.write("Procfile", "nonsense\n" * 100 + "web: w\n")
+    assert list(project.commands()) == ["web"]
+    assert len(project.problems()) == PROBLEMS_LIMIT + 1
 
 
 def test_a_file_of_nothing_but_mistakes_is_not_told_line_by_line(project: Project) -> None:
@@ -336,7 +354,7 @@ def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:
         project = Project(Path(directory))
         for name in EVERYTHING:
             project.write(name, text)
-        assert len(project.commands()) < len(EVERYTHING) * SCRIPTS_LIMIT
+        assert len(project.commands()) <= len(EVERYTHING) * (1 + len(text))
 
 
 def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_read(tmp_path: Path) -> None:
@@ -344,7 +362,7 @@ def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_r
     code = """
 import sys
 import brummer.settings.table  # every program has it
-from brummer.instance.scripts import ScriptList
+from brummer.instance.scripts import KNOWN_LIMIT, ScriptList
 before = set(sys.modules)
 assert list(ScriptList(sys.argv[1]).read().scripts) == ["web"]
 print(*sorted(name for name in set(sys.modules) - before if name.startswith("brummer.")))

@@ -43,7 +43,7 @@ def made(place: Path, name: str | None, *, as_json: bool) -> Sequence[str]:
     if not listing.scripts:
         raise NothingToRun(f"no scripts were found in {scripts.directory}")
     if as_json:
-        error = {"code": "nothing_chosen", "message": UNDECIDED, "choices": list(listing.scripts)}
+        error = {"code": "nothing_chosen", "message": UNDECIDED, "choices": list(listing.listed)}
         print_json({"error": error})
     elif sys.stdin.isatty() and sys.stdout.isatty():
         return _asked(listing, scripts.directory / FILE_NAME)
@@ -60,7 +60,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def _show(listing: ScriptListing, *, numbered: bool) -> None:
-    found = list(listing.scripts.values())
+    found = list(listing.listed.values())
     rows = [["NAME", "FROM"], *([shortened(each.name), each.source] for each in found[:CHOICES_SHOWN])]
     print_table([[str(number or ""), *row] for number, row in enumerate(rows)] if numbered else rows)
     if len(found) > CHOICES_SHOWN:
@@ -71,7 +71,7 @@ def _asked(listing: ScriptListing, file: Path) -> Sequence[str]:
     """What the user chooses, and remembers in this file if wanted; nothing for an empty answer or the end of input."""
     say(UNDECIDED)
     _show(listing, numbered=True)
-    names = list(listing.scripts)
+    names = [*listing.listed, *listing.scripts]
     try:
         while (chosen := picked(input("Start which? Numbers or names (Enter: none): "), names)) is None:
             say("these are not all numbers or names of the list")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from brummer.instance.detect.project import ProjectDirectory
 
 NAMES_SHOWN = 20
+KNOWN_LIMIT = 100
+"""Of the names in an error's context; `scripts_list` has pages for more."""
 
 
 class ScriptList:
@@ -43,7 +45,7 @@ class ScriptList:
         try:
             return listing.scripts[name]
         except KeyError:
-            raise unknown("script", name, list(listing.scripts), listing.problems) from None
+            raise unknown("script", name, list(listing.listed), listing.problems) from None
 
 
 def _first_of(problems: tuple[Mistake, ...]) -> str:
@@ -68,7 +70,7 @@ def unknown(kind: str, name: str, known: list[str], problems: tuple[Mistake, ...
     return NotFound(
         f"No {kind} is called {name!r}; {there}.{hint}{broken}",
         name=name,
-        known=known,
+        known=known[:KNOWN_LIMIT],
         nearest=meant,
         problems=[msgspec.structs.asdict(problem) for problem in problems],
     )

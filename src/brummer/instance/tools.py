@@ -101,7 +101,7 @@ class _Calls:
             ListEntry(key_of(0, f"{each.source}:{each.line or 0:06}"), "problems", msgspec.structs.asdict(each))
             for each in listing.problems
         ]
-        scripts = [ListEntry(key_of(1, name), "scripts", _shown(script)) for name, script in listing.scripts.items()]
+        scripts = [ListEntry(key_of(1, name), "scripts", _shown(script)) for name, script in listing.listed.items()]
         answer: Answer = _paging().listed("scripts_list", [*problems, *scripts], wanted.cursor)
         return answer
 

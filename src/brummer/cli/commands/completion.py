@@ -49,7 +49,7 @@ def _scripts(place: Path) -> Iterable[str]:
     from brummer.instance.scripts import ScriptList
 
     try:
-        return ScriptList(project_directory(place)).read().scripts
+        return ScriptList(project_directory(place)).read().listed
     except NothingToRun:
         return ()
 

@@ -64,12 +64,12 @@ def run(chosen: argparse.Namespace) -> int:
     file = directory / FILE_NAME
     try:
         with file.open("x", encoding="utf-8") as new:
-            new.write(text_of(list(listing.scripts.values())))
+            new.write(text_of(list(listing.listed.values())))
     except FileExistsError:
         raise IsThere(f"{file} is there already, and was not changed") from None
     for problem in listing.problems:
         say(f"{problem.source}: {problem.message}")
-    count = len(listing.scripts)
+    count = len(listing.listed)
     found = f"{count} script{'s' * (count != 1)} found" if count else "no scripts found"
     print(f"{shortened(str(file), 200)} is written: {found}, and everything in it is a comment so far")
     return 0

@@ -83,13 +83,15 @@ def _end_on_signals(ended: asyncio.Event) -> None:
 
 
 async def _announce(instance: Instance) -> None:
+    from brummer.cli.default_choice import shown as names_in_a_sentence
+
     record = instance.record
     say_later(f"{record.name} ({record.instance_id}) is running")
     listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
         say_later(f"{place}: {problem.message}")
-    say_later(f"scripts: {', '.join(listing.scripts) or 'none found'}; Ctrl-C stops everything")
+    say_later(f"scripts: {names_in_a_sentence(list(listing.listed)) or 'none found'}; Ctrl-C stops everything")
 
 
 class _Printer:

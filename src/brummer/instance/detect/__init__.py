@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
-SCRIPTS_LIMIT = 200
+SCRIPTS_LIMIT = 1_000
 PROBLEMS_LIMIT = 20
-"""Of one source. An agent reads them all, so more would be no help."""
+"""Of one source. An agent reads all that are listed, so more would be no help; it can run the others by name."""
 
 Restart = Literal["no", "on-failure", "always"]
 
@@ -47,7 +47,8 @@ class Script(msgspec.Struct, frozen=True):
     ``procfile``: its line there, which gives it PORT and the variables of a `.env`.
     ``wants_terminal``: it gets a pseudo-terminal instead of pipes. ``max_restarts`` None: no limit but the crash-loop
     rule. ``package``: the folder of the workspace's package to which it belongs; empty for the project's own scripts.
-    ``task``: its name in its own file, where ``name`` has a prefix.
+    ``task``: its name in its own file, where ``name`` has a prefix. ``hidden``: it can be run, and is not listed; for
+    one that its tool runs by itself.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Script(msgspec.Struct, frozen=True):
     package: str = ""
     task: str = ""
     procfile: ProcfileLine | None = None
+    hidden: bool = False
 
     @property
     def short_name(self) -> str:
@@ -89,3 +91,8 @@ class BrokenFile(Exception):
         super().__init__(message)
         self.line = line
         self.message = message
+
+
+def operand(name: str) -> list[str]:
+    """A name as an argument, also one that begins with a hyphen, for programs that end their options at ``--``."""
+    return ["--", name] if name.startswith("-") else [name]

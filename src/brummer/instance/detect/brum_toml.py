@@ -45,7 +45,7 @@ class Declared:
         """Change the scripts that were found elsewhere, and keep only dependencies that exist and form no cycle."""
         for name, options in self._changes.items():
             if name in scripts:
-                scripts[name] = _changed(scripts[name], options)
+                scripts[name] = _changed(scripts[name], {**options, "hidden": False})
             else:
                 self._wrong((name,), "has no command, and no script of this name was found elsewhere", name, scripts)
         wanted = {name: self._known(script, scripts) for name, script in scripts.items() if script.depends_on}

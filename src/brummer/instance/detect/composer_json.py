@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect import Mistake, Script, operand
 from brummer.instance.detect.decoding import as_table, json_table
 from brummer.instance.detect.project import ProjectDirectory
 
@@ -10,9 +10,9 @@ PREFIX = "composer"
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
-    """One script per entry that composer does not run by itself, without composer's limit of five minutes."""
+    """One script per entry, without composer's limit of five minutes; what composer runs by itself is hidden."""
     for name in as_table(json_table(text).get("scripts", {}), "scripts"):
-        if not name.startswith(("pre-", "post-")):
-            yield Script(name, ["composer", "run", "--timeout=0", name], source, project.directory)
+        command = ["composer", "run", "--timeout=0", *operand(name)]
+        yield Script(name, command, source, project.directory, hidden=name.startswith(("pre-", "post-")))
     if project.exists("artisan"):
         yield Script("serve", ["php", "artisan", "serve"], source, project.directory)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect import Mistake, Script, operand
 from brummer.instance.detect.decoding import as_table, jsonc_table
 from brummer.instance.detect.project import ProjectDirectory
 
@@ -12,4 +12,4 @@ PREFIX = "deno"
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task."""
     for name in as_table(jsonc_table(text).get("tasks", {}), "tasks"):
-        yield Script(name, ["deno", "task", name], source, project.directory)
+        yield Script(name, ["deno", "task", *operand(name)], source, project.directory)

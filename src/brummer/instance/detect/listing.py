@@ -61,6 +61,11 @@ class ScriptListing(msgspec.Struct, frozen=True):
     scripts: dict[str, Script]
     problems: tuple[Mistake, ...]
 
+    @property
+    def listed(self) -> dict[str, Script]:
+        """Without those that are `hidden <Script>`."""
+        return {name: script for name, script in self.scripts.items() if not script.hidden}
+
 
 def listing_of(project: ProjectDirectory) -> ScriptListing:
     """Read everything there is to know about it; it remembers what that was."""
@@ -70,7 +75,7 @@ def listing_of(project: ProjectDirectory) -> ScriptListing:
     for module, files in DETECTORS.items():
         if source := project.first(files):
             detector = import_module(f"brummer.instance.detect.{module}")
-            for found in _detected(detector, source, project):
+            for found in _bounded(_detected(detector, source, project), source):
                 if isinstance(found, Mistake):
                     problems.append(found)
                 else:
@@ -102,7 +107,7 @@ def _own(project: ProjectDirectory, problems: list[Mistake]) -> "Declared | None
 def _detected(detector: ModuleType, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     try:
         text = project.text(source, lenient=getattr(detector, "TAKES_ANY_BYTES", False))
-        yield from _bounded(detector.detect(text, source, project))
+        yield from detector.detect(text, source, project)
     except BrokenFile as error:
         yield Mistake(source, error.line, error.message)
     except Exception as error:  # noqa: BLE001 — the barrier: one unreadable file hides no scripts of other files
@@ -110,17 +115,18 @@ def _detected(detector: ModuleType, source: str, project: ProjectDirectory) -> I
         yield Mistake(source, None, f"it can't be read: {type(error).__name__}: {error}")
 
 
-def _bounded(results: Iterator[Script | Mistake]) -> Iterator[Script | Mistake]:
+def _bounded(results: Iterator[Script | Mistake], source: str) -> Iterator[Script | Mistake]:
+    """All scripts, of which so many are listed, and so many problems."""
     scripts = problems = 0
     for result in results:
         if isinstance(result, Script):
-            scripts += 1
+            scripts += not result.hidden
+            yield result if scripts <= SCRIPTS_LIMIT else msgspec.structs.replace(result, hidden=True)
         else:
             problems += 1
-        if scripts > SCRIPTS_LIMIT:
-            raise BrokenFile(
-                None, f"more than {scripts - 1} scripts; put those you need under [scripts] in {FILE_NAME}"
-            )
-        if problems > PROBLEMS_LIMIT:
-            raise BrokenFile(None, "and more of that kind")
-        yield result
+            if problems <= PROBLEMS_LIMIT:
+                yield result
+    if scripts > SCRIPTS_LIMIT:
+        yield Mistake(source, None, f"{scripts} scripts; all can be run by name, and {SCRIPTS_LIMIT} are listed")
+    if problems > PROBLEMS_LIMIT:
+        yield Mistake(source, None, f"and {problems - PROBLEMS_LIMIT} more problems")

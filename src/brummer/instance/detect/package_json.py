@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect import BrokenFile, Mistake, Script, operand
 from brummer.instance.detect.decoding import Table, as_table, json_table, strings
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import ProjectDirectory
@@ -29,7 +29,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     """One script per entry; those of a workspace's package are called ``package:script`` and run in its directory.
 
     The manager is that of ``packageManager``, then of the lock file, then that of the workspace around it, then npm.
-    What it runs by itself, before and after an installation or another script, is left out.
+    What it runs by itself, before and after an installation or another script, is hidden.
     """
     package = json_table(text)
     manager = _manager(package, project)
@@ -63,8 +63,8 @@ def _scripts(package: Table, manager: str, source: str, directory: str) -> Itera
     for name, command in scripts.items():
         if not isinstance(command, str):
             yield Mistake(source, None, f"script {name!r} is not a string")
-        elif name not in hooks:
-            yield Script(name, [manager, "run", name], source, directory)
+        else:
+            yield Script(name, [manager, "run", *operand(name)], source, directory, hidden=name in hooks)
 
 
 def _manager(package: Table, project: ProjectDirectory) -> str:

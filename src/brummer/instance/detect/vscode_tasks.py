@@ -16,7 +16,7 @@ _FOLDERS = ("${workspaceFolder}", "${workspaceRoot}")
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task with a label and a command.
 
-    Left out are tasks of other kinds, hidden ones, and those that need a variable other than ``${workspaceFolder}``.
+    Left out are tasks of other kinds, and those that need a variable other than ``${workspaceFolder}``.
     What a task depends on is not started.
     """
     try:
@@ -35,8 +35,6 @@ def _script(task: Table, source: str, project: ProjectDirectory) -> Script | Non
     name, command, kind = task.get("label"), task.get("command"), task.get("type")
     if not isinstance(name, str) or not isinstance(command, str) or kind not in ("shell", "process"):
         return None
-    if task.get("hide"):
-        return None
     arguments = _arguments(task.get("args"))
     options = task.get("options")
     options = options if isinstance(options, dict) else {}
@@ -46,6 +44,7 @@ def _script(task: Table, source: str, project: ProjectDirectory) -> Script | Non
         [command, *arguments] if kind == "process" else " ".join([command, *map(shlex.quote, arguments)]),
         source,
         project.path(str(options.get("cwd", "."))),
+        hidden=bool(task.get("hide")),
         environment={key: str(value) for key, value in environment.items()} if isinstance(environment, dict) else {},
     )
 
