@@ -180,7 +180,7 @@ def test_brackets_in_brackets_are_a_problem(
 def test_a_large_file_is_read_and_a_larger_one_is_not(project: Project) -> None:
     text = "services:\n" + "".join(f"  s{n}: {{image: x}}\n" for n in range(30_000))
     project.write("compose.yaml", text)
-    assert project.scripts.find("s29999")
+    assert project.scripts.find("s29999").command == ["docker", "compose", "up", "s29999"]
     project.write("compose.yaml", text + "#" * FILE_LIMIT_BYTES)
     assert not project.scripts.read().scripts
     assert places(project) == [("compose.yaml", None)]
