@@ -8,13 +8,19 @@ its tool that it ``TAKES_ANY_BYTES``. Which files are whose stands in `brummer.i
 detector is only imported where there is such a file.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Final, Literal
 
 import msgspec
+
+from brummer.core.errors import shown
 
 SCRIPTS_LIMIT = 1_000
 PROBLEMS_LIMIT = 20
 """Of one source. An agent reads all that are listed, so more would be no help; it can run the others by name."""
+
+_OTHERS_SHOWN: Final = 5
+"""Lines of one problem; whoever looks at these finds the others."""
 
 Restart = Literal["no", "on-failure", "always"]
 
@@ -82,6 +88,27 @@ class Mistake(msgspec.Struct, frozen=True):
     source: str
     line: int | None
     message: str
+
+
+class UnreadNames:
+    """Where a file makes the names of scripts only when its tool runs it: all such places of it are one problem."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._places: dict[int, str] = {}
+
+    def add(self, line: int, text: str) -> None:
+        """``text``: what makes them."""
+        self._places.setdefault(line, text)
+
+    def problem(self) -> Iterator[Mistake]:
+        """It has the first line, and names a few others."""
+        if self._places:
+            (line, text), *others = sorted(self._places.items())
+            numbers = ", ".join(str(other) for other, _ in others[:_OTHERS_SHOWN])
+            more = ", …" if len(others) > _OTHERS_SHOWN else ""
+            also = f" (also line {numbers}{more})" if others else ""
+            yield Mistake(self._source, line, f"{shown(text)} makes names that Brummer does not read{also}")
 
 
 class BrokenFile(Exception):
