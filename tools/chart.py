@@ -44,7 +44,7 @@ def machines() -> Iterator[Machine]:
     yield Machine(
         "A link",
         "link/state.py",
-        "What the hub knows of one peer. The header of the file names the other machines that decide with this one.",
+        "What the hub knows of one peer. The header of its file names the other state machines that decide with it.",
         link_state.LinkState.DISCOVERED.value,
         {
             before.value: {event.value: after.value for event, after in events.items()}
