@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import psutil
 import pytest
 
 from tests.integration.programs import WAIT_S, Brum, Hub
@@ -209,6 +210,10 @@ def test_from_nothing_a_project_is_started_its_error_found_and_mended_and_its_te
     tests = agent.call("scripts_run", name="test", wait="exit")
     assert tests["exit_code"] == 0
     told(capsys, "from nothing", agent)
+    [listed] = json.loads(world.run("ls", "--json").stdout)["instances"]
+    assert listed["started_by"] == "test", "the name that the client gives"
+    assert "STARTED BY" in world.run("ls").stdout
+    assert "--end-idle=30m" in psutil.Process(listed["pid"]).cmdline()
 
     [status] = [each["name"] for each in json.loads(world.run("ps", "--json", cwd=project).stdout)["processes"]][:1]
     assert status != "worker", "scripts with autostart are not started"
@@ -247,6 +252,17 @@ def test_a_port_that_another_program_has_is_named_with_its_owner(
     served = agent.call("scripts_run", instance=str(project), name="dev")
     assert (served["status"], agent.calls) == ("ready", 2)
     told(capsys, "a port taken by somebody", agent)
+
+
+def test_an_instance_that_ends_when_idle_waits_for_its_script_and_then_ends(world: Brum) -> None:
+    """As one that was started for an agent, which has half an hour; the script runs longer than this one has."""
+    project = world.project("shop", {"Procfile": "job: sleep 3\n"})
+    instance = world.instance(project, "job", "--end-idle", "1s", "--started-by", "an agent")
+    assert instance.wait() == 0
+    assert world.gone()
+    [job] = json.loads(world.run("ps", "--json", cwd=project).stdout)["processes"]
+    assert (job["status"], job["exit_code"]) == ("exited", 0)
+    assert json.loads(world.run("ls", "--json").stdout)["instances"] == []
 
 
 @pytest.mark.promise("run-ensures")

@@ -56,6 +56,20 @@ def test_a_table_that_is_too_wide_is_cut_where_least_is_lost(columns: int) -> No
     assert shown[1].endswith("/this/shop")
 
 
+def test_the_agent_for_which_an_instance_was_started_is_shown() -> None:
+    shown = table(instance("shop", started_by="claude-code"), instance("api"))
+    assert [re.split(r"\s{2,}", line) for line in shown] == [
+        ["PROJECT", "RUNNING", "URL", "STARTED BY", "DIRECTORY"],
+        ["shop", "-", "-", "claude-code", "~/src/shop"],
+        ["api", "-", "-", "-", "~/src/api"],
+    ]
+    narrow = table(instance("shop", started_by="an agent with a long\x1b[2J name " * 3), columns=60)
+    assert all(width(line) <= 60 for line in narrow)
+    assert "an agent" in narrow[1]
+    assert narrow[1].endswith("/shop")
+    assert "\x1b" not in narrow[1]
+
+
 def test_wide_characters_take_two_columns() -> None:
     shown = table(
         instance("project", script("web"), directory=f"{HOME}/日本語の長い名前のプロジェクト" * 3), columns=60

@@ -110,12 +110,14 @@ class Starting:
 
     def __init__(self, instances: Instances, record: Record) -> None:
         self.count = 0
+        self.client = ""
         self.may_end = asyncio.Event()
         self._instances = instances
         self._record = record
 
-    async def __call__(self, place: Path) -> Started:
+    async def __call__(self, place: Path, client: str) -> Started:
         self.count += 1
+        self.client = client
         await self.may_end.wait()
         self._instances.appeared(self._record)
         return Started(self._record.instance_id, str(place), "of a test")
@@ -135,12 +137,12 @@ async def finding(directory: Path, mode: Mode = "known") -> AsyncIterator[tuple[
 @pytest.mark.promise("run-ensures")
 async def test_calls_that_ask_at_once_get_one_instance_and_one_start(tmp_path: Path) -> None:
     async with finding(tmp_path / "shop") as (finder, start):
-        asking = [asyncio.create_task(finder.named(str(tmp_path / "shop"))) for _ in range(20)]
+        asking = [asyncio.create_task(finder.named(str(tmp_path / "shop"), f"agent {n}")) for n in range(20)]
         while not start.count:
             await asyncio.sleep(0)
         start.may_end.set()
         found = await asyncio.gather(*asking)
-        assert (start.count, len({entry.id for entry, _ in found})) == (1, 1)
+        assert (start.count, len({entry.id for entry, _ in found}), start.client) == (1, 1, "agent 0")
         assert all(started and started.environment == "of a test" for _, started in found)
         entry, started = await finder.named(str(tmp_path / "shop"))
         assert (entry.directory, started) == (str(tmp_path / "shop"), None), "it runs now"

@@ -741,7 +741,9 @@ async def test_a_daemon_lives_on_until_a_stop_is_asked_for_and_then_has_its_time
         (tmp_path / "state").unlink(missing_ok=True)
         run = await world.reached(await world.start("db"), "exit")
         assert (run.state, (tmp_path / "state").read_text()) == ("exited", "dirty")
+        assert (world.manager.is_busy, await world.manager.has_daemons()) == (False, True)
         assert await world.manager.stop(run) is False
+        assert not await world.manager.has_daemons()
         assert ((tmp_path / "state").read_text(), run.state) == ("saved", "exited")
         assert await world.manager.stop(run) is True
 

@@ -130,6 +130,25 @@ if sys.version_info < (3, 14):  # which reads it: it bounds nesting by the bytes
     DOUBTFUL["deep nesting"] = LINE[:-2] + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}}"
 
 
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [({"name": "claude-code"}, "claude-code"), ({}, ""), ({"name": 7}, ""), ("x", ""), (None, "")],
+)
+def test_the_name_of_the_client_is_the_same_as_the_server_takes(info: object, name: str) -> None:
+    line = json.dumps(initialize(clientInfo=info)).encode()
+    session = Session("stdio")
+    server: McpServer = Tools().server()
+    server.handle(decode_request(decode(line), session, lambda _: None))
+    left, _ = said(line + b"\n")
+    assert (left.client, session.client) == (name, name)
+
+
+def test_a_modern_request_names_its_client_itself() -> None:
+    request = decode_request(decode(json.dumps(modern("tools/list")).encode()), None, lambda _: None)
+    assert request.client == "tests"
+    assert decode_request(decode(json.dumps(PING).encode()), None, lambda _: None).client == ""
+
+
 def test_a_byte_order_mark_before_the_opening_does_no_harm() -> None:
     left, answer = said(b"\xef\xbb\xbf" + LINE + b"\n")
     assert left.version == eras.LEGACY_LATEST

@@ -61,9 +61,9 @@ class Background:
         name: str | None,
         *,
         environment: Mapping[str, str] | None = None,
-        autostart: bool = True,
+        options: Sequence[str] = (),
     ) -> None:
-        """``environment``: None: ours. ``autostart``: whether scripts start that do so by themselves."""
+        """``environment``: None: ours. ``options``: further ones of ``brum``."""
         self.log = _log_path(instance_id_for(project, name))
         log = _opened(self.log)
         try:
@@ -71,7 +71,7 @@ class Background:
             # -P: a file of the project must not replace a module of Brummer.
             command = [sys.executable, "-P", "-m", "brummer", "--no-tui", "-d", str(project)]
             self._process = subprocess.Popen(
-                [*command, *(["--name", name] if name else []), *([] if autostart else ["--no-autostart"])],
+                [*command, *(["--name", name] if name else []), *options],
                 cwd=project,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -121,14 +121,14 @@ async def started_in_background(
     scripts: Sequence[str] = (),
     *,
     environment: Mapping[str, str] | None = None,
-    autostart: bool = True,
+    options: Sequence[str] = (),
     say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Record, Background]:
     """Start an instance and wait until it is published; if another one is faster, its record is returned. ``say`` what
     it waits for, if that takes long. Raises NotStarted, NothingToRun, and NotFound for the name of a script before
     anything starts.
     """
-    starting = partial(Background, environment=environment, autostart=autostart)
+    starting = partial(Background, environment=environment, options=options)
     directory, started = await asyncio.to_thread(_start, project, scripts, starting)
     loop = asyncio.get_running_loop()
     notice = loop.call_later(NOTICE_S, lambda: say(_waits_for(started)))

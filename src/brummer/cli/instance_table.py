@@ -11,11 +11,13 @@ from brummer.cli.process_table import ENDED, FAILED, NOTHING
 from brummer.cli.table import aligned, joined, width
 from brummer.discovery.record import displayable
 
-TITLES: Final = ("PROJECT", "RUNNING", "URL", "DIRECTORY")
+TITLES: Final = ("PROJECT", "RUNNING", "URL", "STARTED BY", "DIRECTORY")
 GAP: Final = 2
-LEAST: Final = (8, 12, 0, 12)
+LEAST: Final = (8, 12, 0, 8, 12)
 """Columns that are left of each cell when the terminal is too narrow; a URL that is cut is of no use."""
-CUT_FIRST: Final = (3, 1, 0)
+CUT_FIRST: Final = (4, 3, 1, 0)
+STARTED_BY: Final = 3
+"""The column that is left out if no agent has started one of the instances."""
 
 
 class ScriptSummary(msgspec.Struct):
@@ -35,6 +37,7 @@ class ShownInstance(msgspec.Struct):
     state: str = "unknown"
     scripts: list[ScriptSummary] | None = None
     more_scripts: bool = False
+    started_by: str = ""
 
     @property
     def failed(self) -> list[str]:
@@ -79,11 +82,13 @@ def lines_of(instances: Sequence[ShownInstance], home: str, columns: int | None,
             displayable(each.name if each.name and names.count(each.name) == 1 else each.instance_id),
             displayable(each.running),
             displayable(each.url),
+            displayable(each.started_by or NOTHING),
             displayable(_from_home(each.directory, home)),
         ]
         for each in instances
     ]
-    fitted = aligned(_fitted([list(TITLES), *rows], columns))
+    shown = [n for n in range(len(TITLES)) if n != STARTED_BY or any(each.started_by for each in instances)]
+    fitted = aligned([[row[n] for n in shown] for row in _fitted([list(TITLES), *rows], shown, columns)])
     yield paint.styled(joined(fitted[0]), BOLD)
     for each, (name, running, *rest) in zip(instances, fitted[1:], strict=True):
         is_wrong = each.failed or each.state != "ready"
@@ -95,18 +100,21 @@ def _from_home(directory: str, home: str) -> str:
     return f"~/{directory.removeprefix(inside)}" if directory.startswith(inside) else directory
 
 
-def _fitted(rows: list[list[str]], columns: int | None) -> list[list[str]]:
-    """The cells, cut where the table is wider than that; of a directory the end is kept."""
+def _fitted(rows: list[list[str]], shown: Sequence[int], columns: int | None) -> list[list[str]]:
+    """The cells, cut where those that are ``shown`` are wider than that; of a directory the end is kept."""
     if columns is None:
         return rows
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    excess = sum(widths) + GAP * (len(widths) - 1) - columns
-    for n in CUT_FIRST:
+    excess = sum(widths[n] for n in shown) + GAP * (len(shown) - 1) - columns
+    for n in filter(shown.__contains__, CUT_FIRST):
         less = min(max(0, excess), max(0, widths[n] - LEAST[n]))
         widths[n], excess = widths[n] - less, excess - less
     return [
-        [shortened(name, widths[0]), shortened(running, widths[1]), url, _end_of(directory, widths[3])]
-        for name, running, url, directory in rows
+        [
+            *(shortened(cell, columns) for cell, columns in zip(cells, widths, strict=False)),
+            _end_of(directory, widths[-1]),
+        ]
+        for *cells, directory in rows
     ]
 
 

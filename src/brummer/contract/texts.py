@@ -12,6 +12,11 @@ from brummer.settings.units import span
 
 Answer = dict[str, Any]
 
+IDLE_MIN: Final = 30
+"""Minutes without a script or a call, after which an instance ends that was started for an agent. One that thinks, or
+waits for its person, comes back before; later its next call starts the instance again.
+"""
+
 _OTHER_SHAPE: Final = (LookupError, TypeError, ValueError, AttributeError)
 """Raised for data of an unknown shape, from another version or from an edited file."""
 
@@ -272,6 +277,8 @@ def instance(content: Answer) -> str:
         words.insert(1, f"({content['name']})")
     head = " ".join([*words, content["directory"] or content["mcp_url"]]) + _why(content)
     below = [_summary(script) for script in content.get("scripts", ())]
+    if "started_by" in content:
+        below.insert(0, f"started by {content['started_by']}")
     if content.get("more_scripts"):
         below.append("and more: scripts_status has all")
     if "scripts_unknown" in content:
@@ -345,7 +352,10 @@ def _hub(answer: Answer) -> Iterator[str]:
 def _connected(answer: Answer) -> Iterator[str]:
     yield f"connected to {instance(answer['instance'])}"
     if started := answer.get("started_instance"):
-        yield f"[it was started in the background for this call; its environment is that {started['environment']}]"
+        yield (
+            f"[it was started in the background for this call; its environment is that {started['environment']};"
+            f" it ends after {IDLE_MIN} minutes without a script or a call]"
+        )
     if not answer["remembered"]:
         yield "not remembered, because this client has no session: pass `instance` in each call"
 

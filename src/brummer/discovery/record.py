@@ -22,6 +22,8 @@ from brummer.host.pids import ProcessIdentity
 VERSION: Final = 1
 TROUBLES: Final = 8
 """An instance has three long tasks and one black box."""
+NAME_LENGTH: Final = 200
+"""Of a directory it is 255 bytes at most, and a table shows less."""
 LIMIT_BYTES: Final = 1 << 20
 """A record takes 600 bytes."""
 
@@ -34,7 +36,7 @@ _INSTANCE_ID: Final = r"\A[a-z0-9][a-z0-9-]{0,62}-[0-9a-f]{8}\Z"
 
 InstanceId = Annotated[str, Meta(pattern=_INSTANCE_ID)]
 Generation = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
-Name = Annotated[str, Meta(pattern=_TEXT, max_length=200)]
+Name = Annotated[str, Meta(pattern=_TEXT, max_length=NAME_LENGTH)]
 Directory = Annotated[str, Meta(pattern=_TEXT, max_length=4096)]
 LoopbackUrl = Annotated[str, Meta(pattern=_LOOPBACK, max_length=200)]
 Pid = Annotated[int, Meta(ge=1, lt=1 << 32)]
@@ -60,7 +62,7 @@ class Trouble(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one instance. ``url`` is on loopback, always; ``started_at`` is RFC 3339 in UTC; ``token`` is the
     secret that the instance requires, and is never shown. ``troubles``: the present ones; the record is written anew
-    when they change.
+    when they change. ``started_by``: the name of the agent for which it was started in the background.
     """
 
     version: Annotated[int, Meta(ge=1)] = VERSION
@@ -78,6 +80,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     token: Token
     protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()
     troubles: Annotated[tuple[Trouble, ...], Meta(max_length=TROUBLES)] = ()
+    started_by: Name | None = None
 
     def __repr__(self) -> str:
         return f"Record({self.instance_id} {self.generation} pid={self.pid} {self.url})"

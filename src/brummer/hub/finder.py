@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from brummer.contract.texts import IDLE_MIN
 from brummer.core.errors import NotFound
 from brummer.host.threads import in_thread
 from brummer.hub.black_box import BlackBoxes
@@ -35,12 +36,12 @@ class Started(NamedTuple):
     def in_words(self) -> str:
         return (
             f"[an instance was started in the background, in {self.directory}, without scripts that have autostart;"
-            f" its environment is that {self.environment}]"
+            f" its environment is that {self.environment}; it ends after {IDLE_MIN} minutes without a script or a call]"
         )
 
 
-Start = Callable[[Path], Awaitable[Started]]
-"""Starts an instance for this directory in the background, and returns when it is published."""
+Start = Callable[[Path, str], Awaitable[Started]]
+"""Starts an instance for this directory in the background, for an agent of this name; returns when it is published."""
 
 
 class Finder:
@@ -61,9 +62,9 @@ class Finder:
         self._here = here
         self._starting: dict[str, asyncio.Task[Started]] = {}
 
-    async def named(self, name: str) -> tuple[InstanceEntry, Started | None]:
+    async def named(self, name: str, client: str = "") -> tuple[InstanceEntry, Started | None]:
         """By id, name or directory; started if no instance runs in that directory. Raises NotFound, Ambiguous,
-        NotAllowed, and what the start raises.
+        NotAllowed, and what the start raises. ``client``: the name of the agent.
 
         A cancelled call does not end the start: the next call finds the instance.
         """
@@ -75,27 +76,27 @@ class Finder:
         else:
             if not entry.is_gone or self._start is None or not _is_path(name):
                 return entry, None
-        started = await asyncio.shield(self._started(await real(name), self._start))
+        started = await asyncio.shield(self._started(await real(name), client, self._start))
         await self._instances.resolver.rescan()
         return await self._instances.resolver.named(started.instance_id), started
 
-    def _started(self, place: str, start: Start) -> "asyncio.Task[Started]":
+    def _started(self, place: str, client: str, start: Start) -> "asyncio.Task[Started]":
         """All calls for one place wait for the same start."""
         if place not in self._starting:
             task = asyncio.get_running_loop().create_task(
-                self._allowed_start(Path(place), start), name=f"start {place}"
+                self._allowed_start(Path(place), client, start), name=f"start {place}"
             )
             self._starting[place] = task
             task.add_done_callback(lambda _: self._starting.pop(place, None))
         return self._starting[place]
 
-    async def _allowed_start(self, place: Path, start: Start) -> Started:
+    async def _allowed_start(self, place: Path, client: str, start: Start) -> Started:
         from brummer.hub.permission import check  # noqa: PLC0415 - no start of a hub needs it
 
         ran_before = self.black_boxes is not None and await self.black_boxes.named(str(place)) is not None
         is_listed = any(entry.directory == str(place) for entry in self._instances)
         await asyncio.to_thread(check, place, self._mode, self._here, has_run=ran_before or is_listed)
-        return await start(place)
+        return await start(place, client)
 
     async def close(self) -> None:
         """The instances stay; only the waits for them end."""

@@ -158,7 +158,7 @@ class Router:
 
     async def _in_named_or_started(self, name: str, call: ToolCall, arguments: bytes) -> bytes:
         """The answer says if an instance was started for the call."""
-        entry, started = await self._finder.named(name)
+        entry, started = await self._finder.named(name, call.request.client)
         if started is None:
             return await self._in_instance(entry, call, arguments)
         try:

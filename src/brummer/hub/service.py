@@ -273,6 +273,7 @@ async def serve_stdio(  # noqa: PLR0913 - what a hub is made of
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.pool.limits.request_bytes)
         front.session.capabilities, front.session.version = early_answer.capabilities, early_answer.version
+        front.session.client = early_answer.client
         with _ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
             await front.serve(early_answer.rest)
     return 0

@@ -50,7 +50,7 @@ def hub_tools(instances: Instances, status: Callable[[], HubStatus], finder: Fin
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
         await instances.first_scan()
         await instances.settled()
-        entry, started = await finder.named(arguments.instance)
+        entry, started = await finder.named(arguments.instance, call.request.client)
         if call.session is not None:
             call.session.chosen = entry.id
         await entry.link.settled()

@@ -32,6 +32,11 @@ class CountedCalls:
         self.durations: dict[str, Histogram] = {}
         self.running = 0
 
+    @property
+    def count(self) -> int:
+        """Calls that have ended."""
+        return self.ended.total()
+
     async def call_tool(self, call: ToolCall) -> bytes:
         started_s, outcome = self._loop.time(), "cancelled"
         self.running += 1

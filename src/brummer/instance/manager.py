@@ -7,7 +7,7 @@ makes "stop, then start" one step; everything else happens between two awaits.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -23,7 +23,7 @@ from brummer.instance.run import Run, Runs, Surroundings
 from brummer.instance.script_ports import ScriptPorts
 from brummer.instance.scripts import unknown
 from brummer.logs.output import Line, Output, Stamp
-from brummer.process.child import Shared
+from brummer.process.child import Child, Shared
 from brummer.process.guard import Guard
 from brummer.process.process_tree import Scans
 from brummer.process.reaper import reap_orphans
@@ -165,6 +165,15 @@ class Manager:
         if not run.script.depends_on and run.restart_at_s is None:
             await self.changes.until(lambda: run.state != "pending", PREPARED_S)
 
+    @property
+    def is_busy(self) -> bool:
+        """A script runs, or will."""
+        return not all(run.has_ended for run in self.current_runs())
+
+    async def has_daemons(self) -> bool:
+        """Whether processes live that scripts have left behind. Scans all processes."""
+        return any(await asyncio.gather(*(child.has_daemons() for child in _exited(self.runs()))))
+
     async def until(self, run: Run, until: Until, timeout_s: float) -> bool:
         """Wait until the run has ended; or until it, or its automatic restart, is ready, or has ended for good.
         False at the timeout.
@@ -228,8 +237,13 @@ class Manager:
 
     async def _end_daemons(self, run: Run) -> bool:
         """Of all runs of this script: the last may only have found that there was one. True if there were any."""
-        exited = [old.child for old in self.runs() if old.name == run.name and old.state == "exited" and old.child]
+        exited = _exited(old for old in self.runs() if old.name == run.name)
         return any(await asyncio.gather(*(child.end_daemons(run.script.stop_timeout_s) for child in exited)))
+
+
+def _exited(runs: Iterable[Run]) -> list[Child]:
+    """Of runs that have ended well: only those may have left daemons behind."""
+    return [run.child for run in runs if run.state == "exited" and run.child]
 
 
 def _reached(run: Run, until: Until) -> bool:

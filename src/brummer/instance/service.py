@@ -8,7 +8,7 @@ serving, stop the processes; the next run of the same project waits for the last
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +22,7 @@ from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
-from brummer.discovery.record import TROUBLES, Record, Trouble, instance_id_for
+from brummer.discovery.record import NAME_LENGTH, TROUBLES, Record, Trouble, displayable, instance_id_for
 from brummer.discovery.registrar import Registrar, describe_self, last_port
 from brummer.host.clocks import elapsed
 from brummer.host.descriptors import descriptor_limit, prepare_descriptors_of_instance
@@ -55,18 +55,25 @@ INSTRUCTIONS: Final = (
 
 
 class Options(msgspec.Struct, frozen=True):
-    """The options of the command line. ``port`` None: this project's previous one, else the first free one."""
+    """The options of the command line. ``port`` None: this project's previous one, else the first free one.
+
+    ``started_by``: the agent for which it was started, if that is so.
+    """
 
     project: Path
     port: int | None = None
     name: str | None = None
+    started_by: str | None = None
 
 
 class Instance:
     """A serving instance. Made by `running_instance`."""
 
-    def __init__(self, record: Record, manager: Manager, scripts: ScriptList, counting: Counting) -> None:
+    def __init__(
+        self, record: Record, manager: Manager, scripts: ScriptList, counting: Counting, supervisor: Supervisor
+    ) -> None:
         self._counting = counting
+        self._supervisor = supervisor
         self.record = record
         self.manager = manager
         self.scripts = scripts
@@ -74,6 +81,19 @@ class Instance:
     def families(self) -> "list[Family]":
         """Its metrics, now."""
         return _families(self._counting)
+
+    def when_idle(self, idle_s: float, end: Callable[[], None]) -> None:
+        """Call ``end`` after ``idle_s`` in which no script ran and no call came."""
+        from brummer.instance.idle import Signs, until_idle  # noqa: PLC0415 - only for instances that agents start
+
+        calls, manager = self._counting.calls, self.manager
+        signs = Signs(lambda: manager.is_busy or calls.running > 0, lambda: calls.count, manager.has_daemons)
+
+        async def ends() -> None:
+            await until_idle(idle_s, signs)
+            end()
+
+        self._supervisor.start("end when idle", ends, may_end=True)
 
     async def start_scripts(self, names: Iterable[str], *, autostart: bool = True) -> list[BrummerError]:
         """Start each, and with ``autostart`` those that have it set. Returns the errors: one bad script must not
@@ -112,7 +132,7 @@ async def running_instance(
     try:
         await registrar.acquire()
         listener = ports.listen(options.port, last_port(directory, instance_id))
-        record = describe_self(
+        described = describe_self(
             project,
             generation=generation,
             url=f"http://{ports.HOST}:{listener.getsockname()[1]}/mcp",
@@ -120,6 +140,7 @@ async def running_instance(
             name=options.name,
             protocols=eras.SUPPORTED,
         )
+        record = msgspec.structs.replace(described, started_by=_shown(options.started_by))
         scripts = ScriptList(project)
         output = Output(generation, max_bytes=limits.output_bytes)
         async with (
@@ -143,7 +164,7 @@ async def running_instance(
             registrar.find_troubles = partial(_troubles, supervisor, black_box)
             try:
                 async with _published(registrar, record, supervisor):
-                    yield Instance(record, manager, scripts, counting)
+                    yield Instance(record, manager, scripts, counting, supervisor)
             finally:
                 await server.close()
                 await calls.close()
@@ -152,6 +173,10 @@ async def running_instance(
         await supervisor.close()
         await guard.close()
         registrar.withdraw()
+
+
+def _shown(agent: str | None) -> str | None:
+    return displayable(agent)[:NAME_LENGTH] if agent else None
 
 
 @contextlib.asynccontextmanager

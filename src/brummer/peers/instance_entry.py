@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from brummer.calls.basic import BasicLink
 from brummer.calls.caller import Caller
@@ -14,7 +15,9 @@ from brummer.settings.servers import Server
 
 
 class InstanceSummary(msgspec.Struct, frozen=True):
-    """An item of ``instances_list``; the hub adds the scripts. ``mcp_url``: its own MCP server."""
+    """An item of ``instances_list``; the hub adds the scripts. ``mcp_url``: its own MCP server. ``started_by``: the
+    agent for which it was started; left out otherwise.
+    """
 
     instance_id: str
     name: str
@@ -26,6 +29,7 @@ class InstanceSummary(msgspec.Struct, frozen=True):
     reason: str
     last_error: LastError | None
     next_retry_s: float | None
+    started_by: str | UnsetType = UNSET
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +96,7 @@ class InstanceEntry:
             status.reason,
             status.last_error,
             status.next_retry_s,
+            (isinstance(self.record, Record) and self.record.started_by) or UNSET,
         )
 
     def choice(self) -> dict[str, str]:

@@ -233,6 +233,10 @@ class Child:
         """End the processes that have left the group of a script that has exited well; True if there were any."""
         return await self.tree.end_escapees(grace_s)
 
+    async def has_daemons(self) -> bool:
+        """Whether `end_daemons` would find any."""
+        return await self.tree.has_escapees()
+
     async def abandon(self) -> None:
         """Give up a child that can't be stopped: close the pipes, end the task. Its zombie stays until we exit."""
         self.ended.cancel()

@@ -95,6 +95,10 @@ class ProcessTree:
         await retry_when_short(lambda: asyncio.to_thread(end_all, set(), self._mark, self._remembered))
         return True
 
+    async def has_escapees(self) -> bool:
+        """Whether processes live that have left the group."""
+        return bool(await retry_when_short(self._scan_for_escapees))
+
     async def _scan_for_escapees(self) -> list[Identity]:
         return find(set(), self._mark, self._remembered, await self._scans.scan())[0]
 

@@ -38,6 +38,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--name", type=options.name, help="run a second instance in the same directory under this name"
     )
     instance.add_argument("--no-autostart", action="store_true", help="do not start the scripts that have `autostart`")
+    instance.add_argument(
+        "--end-idle",
+        type=options.duration,
+        metavar="TIME",
+        help="end when no script has run and no call has come for that time, for example 30m",
+    )
+    instance.add_argument(
+        "--started-by", type=options.text, metavar="AGENT", help="the agent that has it started, for `brum ls`"
+    )
     instance.add_argument("--no-tui", action="store_true", help="without effect: lines are always printed")
     hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
     hub.add_argument("--http", type=options.address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
@@ -99,11 +108,11 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _contradiction(chosen: argparse.Namespace) -> str:
     """Why these options can't be used together; empty if they can."""
-    is_for_instance = chosen.scripts or chosen.port or chosen.name or chosen.dir != Path()
+    of_instance = (chosen.scripts, chosen.port, chosen.name, chosen.dir != Path(), chosen.end_idle, chosen.started_by)
     faults = {
         "--http goes with --mcp": chosen.http and not chosen.mcp,
         "--mcp takes no SCRIPT, -d, -p or --name: these are for an instance, and the hub finds them all": chosen.mcp
-        and is_for_instance,
+        and any(of_instance),
         "--settings goes with -d, --set, --server and --json": chosen.settings and (chosen.mcp or chosen.scripts),
         "--test-resource-limits goes with -d, --set and --json": chosen.test_resource_limits
         and (chosen.mcp or chosen.scripts or chosen.settings),

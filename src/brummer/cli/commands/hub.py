@@ -34,11 +34,11 @@ def run(chosen: argparse.Namespace, flags: Flags) -> int:
     return loop.run(hub)
 
 
-async def _start(place: Path) -> Started:
+async def _start(place: Path, client: str) -> Started:
     """Loaded when an agent needs it first."""
     from brummer.cli.agent_start import start_for_agent
 
-    return await start_for_agent(place)
+    return await start_for_agent(place, client)
 
 
 def _working_directory() -> Path:

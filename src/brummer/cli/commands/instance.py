@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from brummer.instance.changes import Published
 from brummer.instance.service import Instance, Options, running_instance
 from brummer.logs.output import Batch
 from brummer.settings.limits import Limits
+from brummer.settings.units import span
 
 WAITING_LIMIT: Final = 8 << 20
 """Characters of output that may wait for the reader: as much as the instance itself keeps."""
@@ -36,7 +38,9 @@ async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer"
     ended = asyncio.Event()
     _end_on_signals(ended)
     async with (
-        running_instance(Options(chosen.dir, chosen.port, chosen.name), os.environ, limits=limits) as instance,
+        running_instance(
+            Options(chosen.dir, chosen.port, chosen.name, chosen.started_by), os.environ, limits=limits
+        ) as instance,
         _serving_metrics(chosen.metrics, instance) as problem,
     ):
         instance.manager.output.follow(printer.print)
@@ -47,6 +51,8 @@ async def _serve(chosen: argparse.Namespace, limits: Limits, printer: "_Printer"
         problems = await instance.start_scripts(chosen.scripts, autostart=not chosen.no_autostart)
         for each in problems:
             say_later(each.message)
+        if chosen.end_idle is not None:
+            instance.when_idle(chosen.end_idle, partial(_end_idle, ended, chosen.end_idle))
         await ended.wait()
         say_later("stopping")
     await asyncio.to_thread(printer.close)
@@ -80,6 +86,11 @@ def _end_on_signals(ended: asyncio.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
         running.add_signal_handler(number, end, number)
+
+
+def _end_idle(ended: asyncio.Event, idle_s: float) -> None:
+    say_later(f"no script has run, and no call has come, for {span(idle_s)}")
+    ended.set()
 
 
 async def _announce(instance: Instance) -> None:

@@ -26,11 +26,12 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class EarlyAnswer(NamedTuple):
-    """The unread bytes; the client's capabilities and the agreed version, if its handshake was answered."""
+    """The unread bytes; the client's capabilities, its name and the agreed version, if its handshake was answered."""
 
     rest: bytes = b""
     capabilities: dict[str, Any] = {}  # noqa: RUF012 — never written to
     version: str | None = None
+    client: str = ""
 
 
 def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> EarlyAnswer:
@@ -55,8 +56,14 @@ def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructi
         os.write(stdout, json.dumps(answer, separators=(",", ":")).encode() + b"\n")  # under 4 KiB: never blocks
     except OSError:  # the client has gone: the server will find out
         return EarlyAnswer(data)
-    capabilities = params.get("capabilities")
-    return EarlyAnswer(rest, capabilities if isinstance(capabilities, dict) else {}, result.get("protocolVersion"))
+    capabilities, info = params.get("capabilities"), params.get("clientInfo")
+    name = info.get("name") if isinstance(info, dict) else None
+    return EarlyAnswer(
+        rest,
+        capabilities if isinstance(capabilities, dict) else {},
+        result.get("protocolVersion"),
+        name if isinstance(name, str) else "",
+    )
 
 
 def _opening(line: bytes) -> tuple[str | int, str, dict[str, Any]] | None:

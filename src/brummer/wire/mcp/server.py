@@ -47,6 +47,7 @@ class Meta(msgspec.Struct, gc=False):
 
     version: str | None = msgspec.field(name=eras.META_VERSION, default=None)
     capabilities: Raw = msgspec.field(name=eras.META_CAPABILITIES, default=Raw())
+    client_info: Raw = msgspec.field(name=eras.META_CLIENT_INFO, default=Raw())
     progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
     traceparent: Raw = Raw()
     tracestate: Raw = Raw()
@@ -69,6 +70,7 @@ class Params(msgspec.Struct, gc=False):
     cursor: str | None = None
     version: str | None = msgspec.field(name="protocolVersion", default=None)
     capabilities: Raw = Raw()
+    client_info: Raw = msgspec.field(name="clientInfo", default=Raw())
     request_id: Raw = msgspec.field(name="requestId", default=Raw())
 
 
@@ -83,6 +85,8 @@ class Session(msgspec.Struct, eq=False):
     roots: tuple[str, ...] = ()
     version: str | None = None
     """The version that ``initialize`` agreed on; None before that."""
+    client: str = ""
+    """The name that the client gave in ``initialize``."""
     find_roots: Callable[[], Awaitable[None]] | None = None
     """Asks the client for its roots; None if they are known, or it has none. Some clients fail on any request."""
     chosen: str | None = None
@@ -115,6 +119,12 @@ class Request(msgspec.Struct, eq=False):
     """Takes the response of a call that is a `RunningCall`; None where the transport wants to wait for it in a task."""
     sender_hung_up: Callable[[], bool] = _never
     """The kernel knows that the connection of the request has ended."""
+
+    @property
+    def client(self) -> str:
+        """The name that its sender gives to itself; empty if it gives none."""
+        named = _name_in(self.params.meta.client_info)
+        return named or (self.session.client if self.session is not None else "")
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""
@@ -294,6 +304,7 @@ class McpServer:
         result = eras.initialize_result(request.params.version, self._info, self._instructions)
         if request.session is not None:
             request.session.version = result["protocolVersion"]
+            request.session.client = _name_in(request.params.client_info)
             if request.params.capabilities:
                 request.session.capabilities = _as_object(request.params.capabilities)
         return result_response(request.id, msgspec.json.encode(result))
@@ -383,6 +394,12 @@ def _arguments_in(given: bytes, request: Request) -> bytes:
     except (msgspec.DecodeError, RecursionError):
         pass
     raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
+
+
+def _name_in(info: Raw) -> str:
+    """Of a client's ``Implementation``; a wrong one is ignored, so that no call fails for it."""
+    name = _as_object(info).get("name") if info else None
+    return name if isinstance(name, str) else ""
 
 
 def _refuse_incomplete_meta(request: Request) -> None:
