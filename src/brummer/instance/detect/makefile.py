@@ -73,7 +73,7 @@ class _File:
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per target, in the order of their first rules."""
-    reader = _Reader(project)
+    reader = _MakefileReader(project)
     reader.read(text, source, is_read=True)
     for target, place in reader.targets.items():
         yield Script(target, ["make", target], place, project.directory)
@@ -85,7 +85,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
         yield from names.problem()
 
 
-class _Reader:
+class _MakefileReader:
     """What the lines say, in their order, across included files."""
 
     def __init__(self, project: ProjectDirectory) -> None:
