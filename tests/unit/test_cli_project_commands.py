@@ -18,7 +18,7 @@ from brummer.cli import project as projects
 from brummer.cli.commands import down, wait
 from brummer.cli.instance_calls import InstanceStopped, NothingRuns, Unanswered
 from brummer.contract.tools import CALL_ANSWER_S, UNTIL_BLACK_BOX_S
-from brummer.core.errors import ConnectionRefused
+from brummer.core.errors import ConnectionRefused, InvalidArguments
 from brummer.discovery.directory import black_box_directory
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import lock_path
@@ -26,6 +26,7 @@ from brummer.instance.environment import packed
 from brummer.logs.journal.files import LostLines, ProjectFiles, RunFiles
 from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line
+from brummer.wire.mcp.tool_arguments import ArgumentDecoder
 from tests.unit.cli_support import Brum, commands_in_this_process, own_surroundings
 from tests.unit.discovery_support import Owner
 
@@ -37,6 +38,7 @@ class Failed(NamedTuple):
 
     message: str
     code: str = "internal"
+    context: dict[str, Any] = {}  # noqa: RUF012 - never written to
 
 
 class Instance:
@@ -236,6 +238,85 @@ def test_a_call_that_fails_is_reported_in_one_line(
     instance.answers = {"scripts_status": [failure]}
     assert brum("ps", "-d", str(project)) == (status, "", f"brum: {said}\n")
     assert instance.is_closed
+
+
+class RunScriptOfOld(msgspec.Struct, forbid_unknown_fields=True):
+    """Before there was ``environment``."""
+
+    name: str
+    wait: str = "ready"
+    timeout_s: float = 30.0
+
+
+def refused(kind: type[msgspec.Struct], **arguments: object) -> Failed:
+    """As an instance refuses it whose tool has these arguments."""
+    with pytest.raises(InvalidArguments) as caught:
+        ArgumentDecoder("scripts_run", kind).decode(msgspec.json.encode(arguments))
+    return Failed(caught.value.message, caught.value.code, caught.value.context)
+
+
+OLD = [
+    refused(RunScriptOfOld, name="dev", environment="e"),
+    Failed("scripts_run: Object contains unknown field `environment`", "invalid_arguments"),
+]
+
+
+@pytest.mark.parametrize("refusal", OLD, ids=["lately", "once"])
+def test_an_instance_of_an_older_version_is_asked_without_the_argument_that_it_does_not_know(
+    brum: Brum, instance: Instance, project: Path, owner: Owner, refusal: Failed
+) -> None:
+    owner.publish()
+    instance.answers = {
+        "scripts_list": [{"scripts": []}],
+        "scripts_run": [refusal, process()],
+        "scripts_status": [{"processes": [process()]}],
+    }
+    ran = brum("up", "dev", "-d", str(project))
+    assert ran.status == 0
+    asked = [arguments for tool, arguments in instance.asked if tool == "scripts_run"]
+    assert [set(arguments) for arguments in asked] == [{"name", "wait", "environment"}, {"name", "wait"}]
+    assert "another version of Brummer: scripts start in the environment of the instance" in ran.err
+    assert "brum down, then brum up" in ran.err
+
+
+def test_the_cursor_of_an_older_version_continues_where_its_answer_ended(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    """A second answer to the same reader would begin anew without it."""
+    owner.publish()
+    old = {**page(1, 2), "next_cursor": "g.2"}
+    del old["cursor"]
+
+    def interrupted() -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return page(3)
+
+    instance.answers = {"changes_since": [{"changes": []}], "logs_tail": [old, interrupted]}
+    ran = brum("logs", "-f", "-d", str(project))
+    assert (ran.status, ran.err) == (0, "")
+    assert [asked.get("cursor") for tool, asked in instance.asked if tool == "logs_tail"][:2] == [None, "g.2"]
+
+
+def test_an_argument_that_can_not_be_left_out_is_refused_with_what_to_do(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    why = Failed("logs_tail: Object contains unknown field `since`", "invalid_arguments")
+    instance.answers = {"logs_tail": [why]}
+    ran = brum("logs", "--since", "5m", "-d", str(project))
+    assert ran.status == 2
+    assert "logs_tail has no `since`; brum down, then brum up" in ran.err
+    assert len(instance.asked) == 1
+
+
+def test_a_wrong_value_of_an_argument_is_not_taken_for_an_older_version(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    instance.answers = {"scripts_list": [{"scripts": []}], "scripts_run": [refused(RunScriptOfOld, name=5)]}
+    instance.answers["scripts_status"] = [{"processes": []}]
+    ran = brum("up", "dev", "-d", str(project))
+    assert (ran.status, "another version" in ran.err) == (1, False)
 
 
 def test_a_list_whose_next_page_fails_is_a_failure(brum: Brum, instance: Instance, project: Path) -> None:

@@ -68,8 +68,13 @@ class LogReader:
             tool, process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES, **arguments
         )
         dropped = answer.get("dropped", 0) if self.cursor else 0
-        self.cursor = str(answer.get("cursor", ""))
+        self.cursor = _cursor_of(answer)
         return ShownPage(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
+
+
+def _cursor_of(answer: dict[str, Any]) -> str:
+    """Instances of earlier versions call it ``next_cursor``."""
+    return str(answer.get("cursor") or answer.get("next_cursor", ""))
 
 
 @dataclass(slots=True)
@@ -88,7 +93,7 @@ class EventReader:
 
     async def _changes(self, ask: Ask, limit: int) -> list[ShownRunEvent]:
         answer = await ask("changes_since", cursor=self.cursor, limit=limit)
-        self.cursor = str(answer.get("cursor", ""))
+        self.cursor = _cursor_of(answer)
         changes: list[ShownRunEvent] = answer.get("changes", [])
         return changes
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -33,14 +34,28 @@ LISTS: Final = frozenset({"scripts_list", "scripts_status"})
 """Tools that may return a list in several answers."""
 
 
+OMITTED: Final = {
+    "environment": "scripts start in the environment of the instance, not in this one",
+    "colours": "the lines come without colours",
+    "asked_by": "",
+}
+"""What may be left out for an instance of an older version, which does not know it; and what is missing then."""
+_OLD_WORDS: Final = re.compile("unknown field `([a-z_]+)`")
+"""Of an instance before ``known`` was in the context of that error."""
+
+
 class CallFailed(BrummerError):
-    """The call failed, in the instance or on the way; ``error_code`` is the code of that error."""
+    """The call failed, in the instance or on the way; ``error_code`` is the code of that error.
+
+    ``unknown``: the argument that the instance does not know, if that is why.
+    """
 
     code = "call_failed"
 
-    def __init__(self, message: str, error_code: str) -> None:
+    def __init__(self, message: str, error_code: str, unknown: str = "") -> None:
         super().__init__(message)
         self.error_code = error_code
+        self.unknown = unknown
 
 
 class Project:
@@ -81,7 +96,25 @@ class Project:
         return NothingRuns(f"{what} runs for {self.place}; brum up starts it, brum ls shows what runs elsewhere")
 
     async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
-        """The structured content of the answer. Raises NothingRuns, InstanceStopped, CallFailed."""
+        """The structured content of the answer. An instance of an older version is asked without what it does not know,
+        if that is allowed. Raises NothingRuns, InstanceStopped, CallFailed.
+        """
+        while True:
+            try:
+                return await self._answer(tool, arguments)
+            except CallFailed as error:
+                if error.unknown not in arguments:
+                    raise
+                older = f"{self.instance().name} is of another version of Brummer"
+                anew = "brum down, then brum up, starts this version"
+                if error.unknown not in OMITTED:
+                    what = f"{older}, whose {tool} has no `{error.unknown}`; {anew}"
+                    raise CallFailed(what, error.error_code) from None
+                arguments.pop(error.unknown)
+                if missing := OMITTED[error.unknown]:
+                    self._say(f"{older}: {missing}; {anew}")
+
+    async def _answer(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
         ask = partial(self._calls.result, tool, wait_s=_wait_s(tool, arguments))
         if tool in READ_ONLY and tool not in WAITING:
             try:
@@ -149,8 +182,18 @@ async def _content(
     content: dict[str, Any] = result.get("structuredContent", {})
     if result.get("isError"):
         failure = content.get("error", {})
-        raise CallFailed(str(failure.get("message", "the call failed")), str(failure.get("code", "")))
+        message, code = str(failure.get("message", "the call failed")), str(failure.get("code", ""))
+        raise CallFailed(message, code, _unknown_argument(message, failure) if code == InvalidArguments.code else "")
     return content
+
+
+def _unknown_argument(message: str, failure: dict[str, Any]) -> str:
+    """Its name; empty if something else is wrong with the arguments. Nothing has been done then."""
+    context = failure.get("context") or {}
+    if "known" in context:
+        return str(context.get("argument", ""))
+    found = _OLD_WORDS.search(message)
+    return found[1] if found else ""
 
 
 async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **arguments: object) -> dict[str, Any]:
