@@ -101,7 +101,7 @@ class Project:
         """
         while True:
             try:
-                return await self._answer(tool, arguments)
+                return await self._call_once(tool, arguments)
             except CallFailed as error:
                 if error.unknown not in arguments:
                     raise
@@ -114,7 +114,7 @@ class Project:
                 if missing := OMITTED[error.unknown]:
                     self._say(f"{older}: {missing}; {anew}")
 
-    async def _answer(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
+    async def _call_once(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
         ask = partial(self._calls.result, tool, wait_s=_wait_s(tool, arguments))
         if tool in READ_ONLY and tool not in WAITING:
             try:
