@@ -432,12 +432,22 @@ def test_lines_for_development_are_read_in_place_of_those_for_production(project
         ({"package.json": {"workspaces": ["packages/*"]}, "yarn.lock": ""}, "yarn"),
         ({"package.json": {"workspaces": ["packages/*"], "packageManager": "bun@1.2.0"}}, "bun"),
         ({"package.json": {}, "pnpm-workspace.yaml": "packages: ['packages/*']\n"}, "pnpm"),
+        ({"package.json": {"workspaces": ["*/*"], "devEngines": {"packageManager": {"name": "pnpm"}}}}, "pnpm"),
         ({"package.json": {"workspaces": ["packages/*"]}}, "npm"),
         ({"package.json": {}, "yarn.lock": ""}, "npm"),
         ({"package.json": "<<<<<<<", "yarn.lock": ""}, "npm"),
         ({"package.json": {"workspaces": ["*"]}, "yarn.lock": "", "packages/.git/HEAD": ""}, "npm"),
     ],
-    ids=["lock file", "packageManager", "pnpm", "no lock file", "no workspace", "a broken file", "another repository"],
+    ids=[
+        "lock file",
+        "packageManager",
+        "pnpm",
+        "devEngines",
+        "no lock file",
+        "no workspace",
+        "a broken file",
+        "another repository",
+    ],
 )
 def test_a_package_is_run_by_the_manager_of_its_workspace(
     tmp_path: Path, root: dict[str, object], manager: str
@@ -543,7 +553,7 @@ def test_a_pattern_that_leads_out_hides_no_other(project: Project) -> None:
     project.write("Cargo.toml", f'[workspace]\nmembers = ["../x", "crates/*"]\n{CARGO}')
     project.write("src/main.rs", "")
     assert list(project.commands()) == ["a:dev", "build", "test", "run"]
-    assert [problem.source for problem in project.problems()] == ["package.json", "package.json", "Cargo.toml"]
+    assert [problem.source for problem in project.problems()] == ["package.json", "Cargo.toml"]
 
 
 def test_the_project_of_a_solution_that_is_broken_is_reported_and_the_others_stay(project: Project) -> None:

@@ -1,11 +1,14 @@
 """A detector that does not understand a file says so, with the line: it lists everything, or names the problem."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from brummer.instance.detect.project import FILE_LIMIT_BYTES
+from brummer.instance.detect.project import DEPTH_LIMIT, FILE_LIMIT_BYTES, ProjectDirectory, is_named_by
 from brummer.instance.detect.taskfile import INCLUDES_LIMIT
 from tests.unit.project_support import Project
 
@@ -204,3 +207,115 @@ def test_a_hook_is_not_listed_and_can_be_run(project: Project) -> None:
     assert project.scripts.find("preview").command == ["npm", "run", "preview"]
     assert project.scripts.find("post-install-cmd").command == ["composer", "run", "--timeout=0", "post-install-cmd"]
     assert project.scripts.find("h").command == "x"
+
+
+# Patterns of a workspace.
+
+PACKAGES = [
+    *("packages/a", "packages/b", "packages/vendor", "packages/target", "packages/a/test", "packages/a/sub/deep"),
+    *("apps/web", "apps/api", "tools/t1", "tools/t2", "tools/xx"),
+]
+IN_PACKAGES = [folder for folder in PACKAGES if folder.count("/") == 1 and folder.startswith("packages/")]
+PATTERNS: dict[str, tuple[list[str], list[str]]] = {
+    "one level": (["packages/*"], IN_PACKAGES),
+    "another spelling": (["./packages/*/"], IN_PACKAGES),
+    "any level": (["packages/**"], [folder for folder in PACKAGES if folder.startswith("packages/")]),
+    "everything": (["**"], PACKAGES),
+    "an exclusion": (["packages/*", "!packages/b"], [folder for folder in IN_PACKAGES if folder != "packages/b"]),
+    "an exclusion comes first": (["!packages/b", "apps/*", "packages/b"], ["apps/web", "apps/api"]),
+    "an exclusion at any level": (["packages/a/**", "!**/test/**"], ["packages/a", "packages/a/sub/deep"]),
+    "an exclusion with braces": (
+        ["{apps,packages}/*", "!packages/{b,target,vendor}", "!**/a"],
+        ["apps/web", "apps/api"],
+    ),
+    "braces": (["{apps,tools}/{web,t1}"], ["apps/web", "tools/t1"]),
+    "alternatives": (["tools/@(t1|t2)"], ["tools/t1", "tools/t2"]),
+    "one character": (["tools/t?"], ["tools/t1", "tools/t2"]),
+    "some characters": (["tools/[tu]*"], ["tools/t1", "tools/t2"]),
+    "a folder": (["apps/web", "apps/nowhere"], ["apps/web"]),
+}
+
+
+@pytest.mark.parametrize(("patterns", "expected"), PATTERNS.values(), ids=PATTERNS)
+def test_the_packages_of_a_workspace_are_those_that_npm_and_pnpm_find(
+    project: Project, patterns: list[str], expected: list[str]
+) -> None:
+    """As `pnpm ls -r` of pnpm 10, and what npm 11 and yarn 4 list, say of these folders."""
+    for folder in [*PACKAGES, "packages/node_modules/n", "packages/.hidden"]:
+        project.write(f"{folder}/package.json", {"scripts": {"dev": "x"}})
+    project.write("package.json", {"workspaces": patterns})
+    assert sorted(project.commands()) == sorted(f"{folder}:dev" for folder in expected)
+    assert project.problems() == ()
+
+
+@pytest.mark.parametrize("pattern", ["+(x|y)/*", "!(x)", "{x/*", "{a,b}" * 9])
+def test_a_pattern_that_is_not_understood_is_a_problem_with_its_line(project: Project, pattern: str) -> None:
+    project.write("package.json", {})
+    project.write("pnpm-workspace.yaml", f"packages:\n  - apps/*\n  - '{pattern}'\n")
+    project.write("apps/web/package.json", {"scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["apps/web:dev"]
+    assert places(project) == [("pnpm-workspace.yaml", 3)]
+
+
+def test_an_exclusion_at_any_level_costs_no_search(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brummer.instance.detect.project.LISTED_LIMIT", 20)
+    project.write("package.json", {})
+    project.write("pnpm-workspace.yaml", "packages: ['packages/*', '!**/test/**']\n")
+    project.write("Cargo.toml", '[workspace]\nmembers = ["crates/*"]\n')
+    for number in range(30):
+        project.write(f"packages/p{number}/package.json", {"scripts": {"dev": "x"}})
+        project.write(f"packages/p{number}/src/test/deep/x.ts", "")
+    project.write("crates/tool/Cargo.toml", '[package]\nname = "tool"\n')
+    project.write("crates/tool/src/main.rs", "")
+    names = list(project.commands())
+    assert (len(names), names[-1]) == (33, "run")
+    assert project.problems() == ()
+
+
+def test_a_pattern_with_too_much_to_look_through_is_named_and_hides_no_other(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brummer.instance.detect.project.LISTED_LIMIT", 20)
+    project.write("package.json", '{"workspaces": [\n"deep/**",\n"flat/**"]}')
+    for number in range(30):
+        project.write(f"deep/{number}/x", "")
+    project.write("flat/a/package.json", {"scripts": {"dev": "x"}})
+    assert list(project.commands()) == ["flat/a:dev"]
+    [problem] = project.problems()
+    assert (problem.source, problem.line) == ("package.json", 2)
+    assert "deep/**" in problem.message
+
+
+def test_a_tree_that_is_too_deep_is_a_problem(project: Project) -> None:
+    project.write("package.json", {"workspaces": ["**"]})
+    project.write("a/" * (DEPTH_LIMIT + 1) + "package.json", {"scripts": {"dev": "x"}})
+    assert project.commands() == {}
+    assert places(project) == [("package.json", 1)]
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", "*", "**", "?", "[ab]"]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=100)
+@given(pattern=PARTS, path=st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join))
+def test_a_path_is_named_by_a_pattern_just_if_the_pattern_finds_it(pattern: str, path: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / path).mkdir(parents=True)
+        found = set(ProjectDirectory(Path(directory)).matching(pattern))
+    assert is_named_by(pattern, path) == (path in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("package.json", '{\n"scripts": []}', 2),
+        ("package.json", '{"scripts": {\n"dev":\n 7}}', 2),
+        ("composer.json", '{\n\n"scripts": 7}', 3),
+        ("deno.json", '{\n"tasks": "x"}', 2),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_a_problem_with_its_line(
+    project: Project, name: str, text: str, line: int
+) -> None:
+    project.write(name, text)
+    assert places(project) == [(name, line)]

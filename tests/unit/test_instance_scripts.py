@@ -180,8 +180,8 @@ def test_a_broken_package_json_is_reported_with_its_line_and_hides_nothing_else(
     [
         ("package.json", "[]", None),
         ("package.json", "", 1),
-        ("package.json", '{"scripts": []}', None),
-        ("package.json", '{"scripts": {"dev": 7}}', None),
+        ("package.json", '{"scripts": []}', 1),
+        ("package.json", '{"scripts": {"dev": 7}}', 1),
         ("package.json", "[" * 100_000, None),
         ("package.json", " " * (FILE_LIMIT_BYTES + 1), None),
         ("pyproject.toml", "[project]\nname =\n", 2),

@@ -123,3 +123,8 @@ class BrokenFile(Exception):
 def operand(name: str) -> list[str]:
     """A name as an argument, also one that begins with a hyphen, for programs that end their options at ``--``."""
     return ["--", name] if name.startswith("-") else [name]
+
+
+def line_with(word: str, text: str) -> int | None:
+    """The first line that has it, from 1."""
+    return next((number for number, line in enumerate(text.split("\n"), 1) if word in line), None)

@@ -11,7 +11,7 @@ PREFIX = "composer"
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per entry, without composer's limit of five minutes; what composer runs by itself is hidden."""
-    for name in as_table(json_table(text).get("scripts", {}), "scripts"):
+    for name in as_table(json_table(text).get("scripts", {}), "scripts", text):
         command = ["composer", "run", "--timeout=0", *operand(name)]
         yield Script(name, command, source, project.directory, hidden=name.startswith(("pre-", "post-")))
     if project.exists("artisan"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from brummer.instance.detect import BrokenFile
+from brummer.instance.detect import BrokenFile, line_with
 from brummer.settings import toml_file
 
 Table = dict[str, Any]
@@ -34,10 +34,10 @@ def toml_table(text: str) -> Table:
         raise BrokenFile(error.line, error.what) from None
 
 
-def as_table(value: object, what: str) -> Table:
-    """Raises `BrokenFile` for anything else."""
+def as_table(value: object, what: str, text: str = "") -> Table:
+    """Raises `BrokenFile` for anything else; ``text``: that of the JSON file where it stands."""
     if not isinstance(value, dict):
-        raise BrokenFile(None, f"{what} is not a table")
+        raise BrokenFile(line_with(f'"{what}"', text), f"{what} is not a table")
     return value
 
 

@@ -11,5 +11,5 @@ PREFIX = "deno"
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task."""
-    for name in as_table(jsonc_table(text).get("tasks", {}), "tasks"):
+    for name in as_table(jsonc_table(text).get("tasks", {}), "tasks", text):
         yield Script(name, ["deno", "task", *operand(name)], source, project.directory)

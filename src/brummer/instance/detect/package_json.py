@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import BrokenFile, Mistake, Script, operand
-from brummer.instance.detect.decoding import Table, as_table, json_table, strings
+from brummer.instance.detect import BrokenFile, Mistake, Script, line_with, operand
+from brummer.instance.detect.decoding import Table, json_table, strings, table_at
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import ProjectDirectory
 
@@ -20,6 +20,9 @@ _BY_LOCK_FILE = {
     "package-lock.json": "npm",
 }
 _MANAGER = re.compile(r"(npm|yarn|pnpm|bun)(?:@|$)")
+_CHOICES = re.compile(r"\{([^{}()|]*,[^{}()|]*)\}|@\(([^{}(),]*)\)")
+CHOICES_LIMIT = 100
+"""Patterns for which one with braces may stand; each pair may double them."""
 _RUN_BY_THE_MANAGER = frozenset(
     {"preinstall", "install", "postinstall", "prepublish", "prepublishOnly", "prepack", "postpack", "dependencies"}
 )
@@ -33,13 +36,18 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     """
     package = json_table(text)
     manager = _manager(package, project)
-    yield from _scripts(package, manager, source, project.directory)
+    yield from _scripts(package, manager, project, source, project.directory)
     place = PNPM_WORKSPACE if project.exists(PNPM_WORKSPACE) else source
     try:
-        patterns = _patterns(package, place, project)
+        written = _patterns(package, place, project)
     except BrokenFile as error:
         yield Mistake(place, error.line, error.message)
         return
+    patterns: list[str] = []
+    for pattern in written:
+        if (expanded := _expanded(pattern)) is None:
+            yield Mistake(place, line_with(pattern, project.text(place)), f"{pattern}: it is not understood")
+        patterns += expanded or ()
     folders = folders_of(
         (pattern for pattern in patterns if pattern[0] != "!"),
         (pattern[1:] for pattern in patterns if pattern[0] == "!"),
@@ -47,7 +55,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
         project,
     )
     yield from scripts_of_packages(
-        folders, SOURCE, project, _read, lambda package, *where: _scripts(package, manager, *where)
+        folders, SOURCE, project, _read, lambda package, *where: _scripts(package, manager, project, *where)
     )
 
 
@@ -56,13 +64,18 @@ def _read(text: str) -> tuple[Table, object]:
     return package, package.get("name")
 
 
-def _scripts(package: Table, manager: str, source: str, directory: str) -> Iterator[Script | Mistake]:
-    scripts = as_table(package.get("scripts", {}), "scripts")
+def _scripts(
+    package: Table, manager: str, project: ProjectDirectory, source: str, directory: str
+) -> Iterator[Script | Mistake]:
+    scripts = package.get("scripts", {})
+    if not isinstance(scripts, dict):
+        raise BrokenFile(line_with('"scripts"', project.text(source)), "scripts is not a table")
     whens = ("pre", "post") if manager != "yarn" else ()  # from its second version on it runs none of these
     hooks = {f"{when}{name}" for name in scripts for when in whens} | _RUN_BY_THE_MANAGER
     for name, command in scripts.items():
         if not isinstance(command, str):
-            yield Mistake(source, None, f"script {name!r} is not a string")
+            line = line_with(f'"{name}"', project.text(source))
+            yield Mistake(source, line, f"script {name!r} is not a string")
         else:
             yield Script(name, [manager, "run", *operand(name)], source, directory, hidden=name in hooks)
 
@@ -82,7 +95,7 @@ def _manager(package: Table, project: ProjectDirectory) -> str:
 
 
 def _manager_in(folder: str, package: Table, project: ProjectDirectory) -> str | None:
-    field = package.get("packageManager")
+    field = package.get("packageManager") or (table_at(package, ("devEngines", "packageManager")) or {}).get("name")
     if isinstance(field, str) and (named := _MANAGER.match(field)):
         return named[1]
     return next((manager for file, manager in _BY_LOCK_FILE.items() if project.exists(f"{folder}{file}")), None)
@@ -99,3 +112,17 @@ def _patterns(package: Table, place: str, project: ProjectDirectory) -> list[str
     if not isinstance(workspaces, list | None):
         raise BrokenFile(None, "what names the packages of the workspace is not a list")
     return [pattern for pattern in strings(workspaces) if pattern]
+
+
+def _expanded(pattern: str) -> list[str] | None:
+    """Without braces: ``{a,b}/*`` is two patterns. None for a pattern that is not understood."""
+    patterns: list[str] = []
+    waiting = [pattern]
+    while waiting and len(waiting) + len(patterns) < CHOICES_LIMIT:
+        pattern = waiting.pop()
+        if found := _CHOICES.search(pattern):
+            choices = re.split("[,|]", found[1] or found[2])
+            waiting += [f"{pattern[: found.start()]}{each}{pattern[found.end() :]}" for each in reversed(choices)]
+        else:
+            patterns.append(pattern)
+    return None if waiting or any({*"{(|"} & {*each} for each in patterns) else patterns

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from brummer.instance.detect import BrokenFile, Mistake, Script
 from brummer.instance.detect.decoding import Table
-from brummer.instance.detect.project import ProjectDirectory
+from brummer.instance.detect.project import ProjectDirectory, is_named_by
 
 Scripts = Iterator[Script | Mistake]
 
@@ -14,12 +14,12 @@ Scripts = Iterator[Script | Mistake]
 def folders_of(
     patterns: Iterable[str], excluded: Iterable[str], source: str, project: ProjectDirectory
 ) -> Iterator[str | Mistake]:
-    """Each once, in the order of the patterns, without those that the ``excluded`` patterns match."""
-    without = list(project.all_matching(excluded, source))
-    yield from (found for found in without if isinstance(found, Mistake))
-    seen = {"", *without}
+    """Each once, in the order of the patterns, without those that the ``excluded`` patterns name."""
+    without, seen = list(excluded), {""}
     for found in project.all_matching(patterns, source):
-        if found not in seen:
+        if isinstance(found, Mistake):
+            yield found
+        elif found not in seen and not any(is_named_by(pattern, found) for pattern in without):
             seen.add(found)
             yield found
 

@@ -10,17 +10,20 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from brummer.instance.detect import BrokenFile, Mistake
+from brummer.instance.detect import BrokenFile, Mistake, line_with
 
 FILE_LIMIT_BYTES = 1024 * 1024
-LISTED_LIMIT = 1_000
-"""Directories listed for one reading of a project; a second's work on a cold disk."""
+LISTED_LIMIT = 5_000
+"""Directories listed for one pattern, 150 ms of work where the system has them in memory."""
+ALL_LISTED_LIMIT = 20_000
+"""The same for all patterns of one reading. Each of them is looked at again with each call: 3 ms for a thousand."""
 ENTRIES_LIMIT = 10_000
 """Of one directory."""
-DEPTH_LIMIT = 8
-"""How far down ``**`` reaches."""
-IGNORED = frozenset({"node_modules", "target", "vendor"})
-"""Other people's packages, and what builds leave behind."""
+DEPTH_LIMIT = 32
+"""How far down ``**`` reaches; trees that people make are flatter."""
+IGNORED = "node_modules"
+"""Other people's packages, which no tool takes for those of the workspace."""
+_WILD = frozenset("*?[")
 
 _Stamp = tuple[int, int, int] | None
 
@@ -52,7 +55,7 @@ class ProjectDirectory:
         """The first of these that exists; a name may hold ``*``, and then it is the first in order of the alphabet."""
         for name in names:
             try:
-                found = next(self.matching(name), None) if "*" in name else name
+                found = next(self.matching(name), None) if _WILD & {*name} else name
             except BrokenFile:  # thousands of files are no fault of a project that may be of another kind
                 continue
             if found and self.exists(found):
@@ -94,13 +97,13 @@ class ProjectDirectory:
     def matching(self, pattern: str) -> Iterator[str]:
         """What may exist by a pattern as in ``packages/*`` and ``apps/**``, in order of the alphabet.
 
-        A part without ``*`` is taken at its word. Hidden things and `IGNORED` match no star. Raises `BrokenFile` where
-        there is too much to look through, or the pattern leads out of the project.
+        A part without ``*``, ``?`` and ``[`` is taken at its word. Hidden things and `IGNORED` match no star. Raises
+        `BrokenFile` where there is too much to look through, or the pattern leads out of the project.
         """
-        parts = [part for part in pattern.split("/") if part not in ("", ".")]
+        parts = _parts(pattern)
         if pattern.startswith("/") or ".." in parts:
-            raise BrokenFile(None, f"{pattern} leads out of the project")
-        return self._matching("", parts, 0)
+            raise BrokenFile(None, "it leads out of the project")
+        return self._matching("", parts, 0, min(len(self._lists) + LISTED_LIMIT, ALL_LISTED_LIMIT))
 
     def all_matching(self, patterns: Iterable[str], source: str) -> Iterator[str | Mistake]:
         """As `matching`; a pattern that can't be followed is a problem of ``source``, and hides no other."""
@@ -108,30 +111,33 @@ class ProjectDirectory:
             try:
                 yield from self.matching(pattern)
             except BrokenFile as error:
-                yield Mistake(source, None, error.message)
+                yield Mistake(source, line_with(pattern, self.text(source)), f"{pattern}: {error.message}")
 
-    def _matching(self, base: str, parts: list[str], depth: int) -> Iterator[str]:
+    def _matching(self, base: str, parts: list[str], depth: int, most: int) -> Iterator[str]:
+        """``most``: lists that there may be before it is too much to look through."""
         if not parts:
             yield base
             return
         first, *rest = parts
         if first == "**":
-            yield from self._matching(base, rest, depth)
-            for name, is_directory in self._entries(base) if depth < DEPTH_LIMIT else ():
+            yield from self._matching(base, rest, depth, most)
+            if depth == DEPTH_LIMIT:
+                raise BrokenFile(None, f"{base} is more than {DEPTH_LIMIT} directories deep")
+            for name, is_directory in self._entries(base, most):
                 if is_directory:
-                    yield from self._matching(_joined(base, name), parts, depth + 1)
-        elif "*" in first:
-            for name, _ in self._entries(base):
+                    yield from self._matching(_joined(base, name), parts, depth + 1, most)
+        elif _WILD & {*first}:
+            for name, _ in self._entries(base, most):
                 if fnmatchcase(name, first):
-                    yield from self._matching(_joined(base, name), rest, depth)
+                    yield from self._matching(_joined(base, name), rest, depth, most)
         else:
-            yield from self._matching(_joined(base, first), rest, depth)
+            yield from self._matching(_joined(base, first), rest, depth, most)
 
-    def _entries(self, directory: str) -> list[tuple[str, bool]]:
+    def _entries(self, directory: str, most: int) -> list[tuple[str, bool]]:
         """Names, and whether each is a directory, a link to one being none."""
         if directory not in self._lists:
-            if len(self._lists) == LISTED_LIMIT:
-                raise BrokenFile(None, f"there are more than {LISTED_LIMIT} directories to look through")
+            if len(self._lists) >= most:
+                raise BrokenFile(None, f"more than {LISTED_LIMIT} directories to look through")
             self._lists[directory] = sorted(self._listed(directory)) if self.exists(directory) else []
         return self._lists[directory]
 
@@ -140,11 +146,27 @@ class ProjectDirectory:
             with os.scandir(self.path(directory)) as entries:
                 for number, entry in enumerate(entries):
                     if number == ENTRIES_LIMIT:
-                        raise BrokenFile(None, f"there are more than {ENTRIES_LIMIT} entries in {directory or '.'}")
-                    if not entry.name.startswith(".") and entry.name not in IGNORED:
+                        raise BrokenFile(None, f"more than {ENTRIES_LIMIT} entries in {directory or '.'}")
+                    if not entry.name.startswith(".") and entry.name != IGNORED:
                         yield entry.name, entry.is_dir(follow_symlinks=False)
         except OSError:  # a file, or not for us to read: nothing to run in it
             return
+
+
+def is_named_by(pattern: str, path: str) -> bool:
+    """Whether the path is one that `ProjectDirectory.matching` would find by this pattern; no file is looked at."""
+    names = path.split("/")
+    fits = [False] * len(names) + [True]  # whether the parts of the pattern so far name all from this one on
+    for part in reversed(_parts(pattern)):
+        if part == "**":
+            fits = [any(fits[number:]) for number in range(len(fits))]
+        else:
+            fits = [fits[number] and fnmatchcase(name, part) for number, name in enumerate(names, 1)] + [False]
+    return fits[0]
+
+
+def _parts(pattern: str) -> list[str]:
+    return [part for part in pattern.split("/") if part not in ("", ".")]
 
 
 def _joined(base: str, name: str) -> str:

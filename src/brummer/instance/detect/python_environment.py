@@ -1,11 +1,10 @@
 """How a program of a Python project's environment is run: by the tool that wrote the lock file, else from ``.venv``."""
 
-from fnmatch import fnmatchcase
 from pathlib import PurePath
 
 from brummer.instance.detect import BrokenFile
 from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
-from brummer.instance.detect.project import ProjectDirectory
+from brummer.instance.detect.project import ProjectDirectory, is_named_by
 
 SOURCE = "pyproject.toml"
 LOCK_FILES = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm"}
@@ -56,9 +55,4 @@ def _is_in_uv_workspace(project: ProjectDirectory) -> bool:
 
 
 def _is_among(folder: str, patterns: object) -> bool:
-    """A star stands for one part of a path; ``**`` is taken for one that stands for any number of them."""
-    parts = folder.split("/")
-    return any(
-        fnmatchcase(folder, pattern) and ("**" in pattern or len(pattern.rstrip("/").split("/")) == len(parts))
-        for pattern in strings(patterns)
-    )
+    return any(is_named_by(pattern, folder) for pattern in strings(patterns))
