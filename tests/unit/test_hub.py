@@ -31,7 +31,6 @@ from brummer.peers.timeline import Timeline
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.settings.servers import Server
 from brummer.wire.http.server import Exchange
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Params, Request, RunningCall, Session, ToolCall
 
 from .fakes import FakeInstance, respond
@@ -116,7 +115,7 @@ async def hub_with(
 
 
 def tool_call(tool: str, arguments: dict[str, Any], session: Session | None = None) -> ToolCall:
-    request = Request(b"1", "tools/call", Params(name=tool), Era.LEGACY, session, lambda _: None)
+    request = Request(b"1", "tools/call", Params(name=tool), session, lambda _: None)
     return ToolCall(tool, msgspec.json.encode(arguments), request)
 
 

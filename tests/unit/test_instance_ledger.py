@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.instance.keyed_calls import DidNotBegin, KeyedCalls
 from brummer.instance.ledger import Ledger
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
 from brummer.wire.mcp.tools import structured
 
@@ -136,7 +135,7 @@ class Counting:
 def keyed(key: str | None, notified: list[bytes] | None = None) -> ToolCall:
     meta = Meta(call_key=key, progress_token=msgspec.Raw(b"1"))
     heard = notified if notified is not None else []
-    request = Request(b"1", "tools/call", Params(meta=meta, name="count"), Era.LEGACY, None, heard.append)
+    request = Request(b"1", "tools/call", Params(meta=meta, name="count"), None, heard.append)
     return ToolCall("count", b"{}", request)
 
 

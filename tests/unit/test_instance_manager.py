@@ -485,7 +485,7 @@ async def test_kills_for_lack_of_memory_are_counted_from_before_the_start() -> N
 
     def killed_at_once(*arguments: Any, **more: Any) -> Any:
         nonlocal kills
-        kills = kills._replace(kills=kills.kills + 1)
+        kills = OomKills(kills.source, kills.kills + 1)
         return start(*arguments, **more)
 
     tuning = Tuning(start=killed_at_once, oom_kills=lambda: kills)

@@ -19,7 +19,6 @@ from brummer.settings.servers import Server
 from brummer.settings.types import USER
 from brummer.wire.http.server import Exchange
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
 
 from .test_link import running, tool_call
@@ -87,7 +86,7 @@ async def called(router: Router, token: bytes = b"", notified: list[Any] | None 
         heard.append(msgspec.json.decode(message))
 
     params = Params(name="instance_call", meta=Meta(progress_token=msgspec.Raw(token)))
-    request = Request(b"1", "tools/call", params, Era.LEGACY, None, notify)
+    request = Request(b"1", "tools/call", params, None, notify)
     arguments = msgspec.json.encode({"instance": "docs", "tool": "tool", "arguments": {"n": 1}})
     decoded: dict[str, Any] = msgspec.json.decode(await router.call_tool(ToolCall("instance_call", arguments, request)))
     return decoded

@@ -32,7 +32,6 @@ from brummer.telemetry import metrics as hub_metrics
 from brummer.telemetry.metrics import HubMetrics
 from brummer.telemetry.metrics_server import serving_metrics
 from brummer.wire.http.listening import Port
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Params, Request, ToolCall
 
 from .wire_support import Tools
@@ -172,7 +171,7 @@ async def test_calls_of_an_instance_are_counted_by_how_they_ended() -> None:
 
 async def tools_call(counted: CountedCalls, name: str) -> bytes:
     return await counted.call_tool(
-        ToolCall(name, b"{}", Request(b"1", "tools/call", Params(name=name), Era.LEGACY, None, lambda _: None))
+        ToolCall(name, b"{}", Request(b"1", "tools/call", Params(name=name), None, lambda _: None))
     )
 
 

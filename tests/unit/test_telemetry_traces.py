@@ -22,7 +22,6 @@ from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.telemetry.traces import TRACES_VARIABLE, TracedCaller, TracesUnavailable, Tracing, tracing
 from brummer.wire.http.server import Exchange
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
 
 from .fakes import FakeInstance, answer_with_arguments, respond
@@ -124,7 +123,7 @@ async def test_without_traces_an_agents_context_is_passed_on_as_it_came() -> Non
 
 def test_the_hub_takes_the_context_from_the_agents_request() -> None:
     meta = msgspec.json.decode(msgspec.json.encode(AGENT), type=Meta)
-    request = Request(b"1", "tools/call", Params(meta=meta), Era.LEGACY, None, lambda _: None)
+    request = Request(b"1", "tools/call", Params(meta=meta), None, lambda _: None)
     assert _tool_call("scripts_run", b"{}", ToolCall("scripts_run", b"{}", request)).trace == AGENT
 
 

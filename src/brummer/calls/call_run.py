@@ -25,8 +25,8 @@ from brummer.link.call import Answers, Call
 from brummer.link.errors import COME_BACK_S, NotBegun
 from brummer.link.peer import Peer
 from brummer.link.state import ENDED as ENDED_LINKS
-from brummer.link.state import LinkState
-from brummer.pool.connections import Lease, Purpose
+from brummer.link.state import READY, SUSPECT
+from brummer.pool.connections import CALL, WAIT, Lease
 from brummer.pool.pool import Busy
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
@@ -96,6 +96,12 @@ class CallEvent(StrEnum):
 
 _S, _E = CallState, CallEvent
 
+# Every call comes to these; see `brummer.link.state.READY`.
+_STEPPING: Final = _S.STEPPING
+_SENT: Final = _S.SENT
+_IS_SENT: Final = _E.SENT
+_IS_ANSWERED: Final = _E.ANSWERED
+
 _ENDS: Final = {
     _E.FAILED: _S.FAILED,
     _E.EXPIRED: _S.FAILED,
@@ -161,9 +167,8 @@ class CallRun(RunningCall):
         self._on_result = on_result
         self._on_error = on_error
         self._substitute = substitute
-        self.state = CallState.STEPPING
-        purpose = Purpose.WAIT if call.waits else Purpose.CALL
-        self._lease = Lease(caller.link.connections, purpose, call.flow, self)
+        self.state: CallState = _STEPPING
+        self._lease = Lease(caller.link.connections, WAIT if call.waits else CALL, call.flow, self)
         self._losses = 0
         self._parked_until_s = math.inf
         self._task: asyncio.Task[Any] | None = None
@@ -182,7 +187,7 @@ class CallRun(RunningCall):
         caller.deadlines.add(self, call.due_s)
         self._is_starting = True
         try:
-            if link.state is not LinkState.READY:
+            if link.state is not READY:
                 self._ask_breaker()
             if self._lease.acquire_slot():
                 self._go_on()
@@ -265,7 +270,7 @@ class CallRun(RunningCall):
         link = self._link
         connections = link.connections
         is_lost = not connections.idle and connections.are_lost
-        if is_lost or link.state is not LinkState.READY or self._losses >= SENT_AT_ONCE:
+        if is_lost or link.state is not READY or self._losses >= SENT_AT_ONCE:
             self._park()
         else:
             self._connect()
@@ -300,7 +305,7 @@ class CallRun(RunningCall):
         if self.call.unanswered:
             self._check_run()  # another may have come while it waited for the connection
         self._target, self._sent_s = target, loop.time()
-        self._move(CallEvent.SENT)
+        self._move(_IS_SENT)
         prepared = target.request(connection, self.call)
         if prepared is None:
             self._task = self._caller.run(target.ask(connection, self.call), f"call {self.call.key}")
@@ -313,7 +318,7 @@ class CallRun(RunningCall):
             self._on_failure(error)
 
     def _on_response(self, outcome: Response | TransportError) -> None:
-        if self.state is not CallState.SENT:  # it was abandoned
+        if self.state is not _SENT:  # it was abandoned
             return
         if isinstance(outcome, TransportError):
             self._on_failure(outcome)
@@ -339,9 +344,9 @@ class CallRun(RunningCall):
 
     def _on_answer(self, result: bytes) -> None:
         link, now_s = self._link, self._caller.loop.time()
-        self._finish(CallEvent.ANSWERED, result)
+        self._finish(_IS_ANSWERED, result)
         took_s = None if self.call.waits else now_s - self._sent_s
-        link.prober.call_answered(now_s, took_s, suspect=link.state is LinkState.SUSPECT)
+        link.prober.call_answered(now_s, took_s, suspect=link.state is SUSPECT)
 
     def _on_failure(self, failure: BaseException) -> None:
         """The request was not answered, or not with a result."""
@@ -461,7 +466,7 @@ class CallRun(RunningCall):
             self._leave_parking()
         elif self._timer is not None:
             self._timer.cancel()
-        elif self.state is CallState.SENT:
+        elif self.state is _SENT:
             self._move(CallEvent.LOST)
             self.call.note_unanswered(self._target.generation)
             if self._lease.connection is not None:
@@ -506,7 +511,7 @@ class CallRun(RunningCall):
         elif failure is not None:
             self._finish(CallEvent.FAILED, refusals.known(self.call, failure))
         elif (result := task.result()) is not None:
-            self._finish(CallEvent.ANSWERED, result)
+            self._finish(_IS_ANSWERED, result)
         else:
             self._first_error = None
             self._move(CallEvent.RESTARTED)

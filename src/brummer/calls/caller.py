@@ -25,7 +25,7 @@ from brummer.core.events import Hook
 from brummer.link.call import Call
 from brummer.link.link import Link
 from brummer.link.prober import LATE_S
-from brummer.link.state import LinkState
+from brummer.link.state import READY
 from brummer.wire.mcp.tools import failed
 
 _next_key: Callable[[], str] = map(f"{secrets.token_hex(6)}-{{}}".format, itertools.count(1)).__next__
@@ -194,7 +194,7 @@ class Caller:
         ``on_result`` gets the result, after this returns, unless the call is cancelled; an error is a result, too.
         """
         link = self.link
-        if link.state is not LinkState.READY or not link.target.is_direct or not self.has_fast_path:
+        if link.state is not READY or not link.target.is_direct or not self.has_fast_path:
             return None
         call.key = self.next_key()
         run = CallRun(self, call, on_result, lambda error: on_result(failed(error)), substitute)
@@ -244,7 +244,7 @@ class Caller:
         the link. A failure during a sleep, or of all links at once, does not count either.
         """
         link = self.link
-        if link.state is not LinkState.READY and not link.is_settling and not self._is_cut_off():
+        if link.state is not READY and not link.is_settling and not self._is_cut_off():
             link.breaker.failed(self.loop.time())
 
     def hopeless(self, call: Call) -> BrummerError | None:

@@ -212,11 +212,12 @@ def _errors(content: Answer) -> str:
     return says
 
 
-def _cursor(answer: Answer) -> Iterator[str]:
+def _cursor(answer: Answer) -> list[str]:
     """The place in output and changes at which the answer was made."""
-    if "cursor" in answer:
-        reset = "; cursor_reset: the cursor was of an earlier run of the instance" if answer.get("cursor_reset") else ""
-        yield f"[cursor: {answer['cursor']}{reset}]"
+    if "cursor" not in answer:
+        return []
+    reset = "; cursor_reset: the cursor was of an earlier run of the instance" if answer.get("cursor_reset") else ""
+    return [f"[cursor: {answer['cursor']}{reset}]"]
 
 
 def _run(answer: Answer) -> Iterator[str]:
@@ -265,7 +266,8 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
         given = [entry(tool, section, content) for section in sections for content in answer[section]] or [nothing]
         if "next_cursor" in answer:
             given.append(f"[there are more: cursor={answer['next_cursor']}]")
-        return [*given, *_cursor(answer), *_incomplete(answer)]
+        given += _cursor(answer)
+        return [*given, *_incomplete(answer)] if "incomplete" in answer else given
 
     return text
 

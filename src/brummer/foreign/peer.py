@@ -33,7 +33,6 @@ from brummer.link.errors import COME_BACK_S, NoResult, Refused, RemoteRefusal
 from brummer.link.peer import Condition
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp import eras, jsonrpc
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.mirrored_headers import Parameters, stated, wrapped
 
 CLIENT_INFO: Final = {"name": "brummer-hub", "version": __version__}
@@ -53,12 +52,12 @@ _Refusal = RemoteRefusal | NoResult
 class Dialect:
     """What the handshake found. ``version`` goes into the header of every request."""
 
-    era: Era
     version: str
+    is_modern: bool = False
     session_id: str | None = field(default=None, repr=False)
 
 
-_MODERN: Final = Dialect(Era.MODERN, eras.MODERN)
+_MODERN: Final = Dialect(eras.MODERN, is_modern=True)
 
 
 class _NotKnown(Exception):
@@ -219,7 +218,7 @@ class ForeignTarget:
                 with _nothing_run():
                     await self._shake_hands(connection)
         except RemoteRefusal as refusal:
-            if dialect.era is Era.LEGACY or refusal.context["rpc_code"] != jsonrpc.HEADER_MISMATCH:
+            if not dialect.is_modern or refusal.context["rpc_code"] != jsonrpc.HEADER_MISMATCH:
                 raise
             listing = Call("tools/list", {}, repeatable=True, deadline_s=0)
             with _nothing_run():
@@ -232,7 +231,7 @@ class ForeignTarget:
     async def cancel(self, connection: HttpConnection, call: Call) -> None:
         """In the modern era a lost connection is the cancellation; the legacy era needs a message."""
         dialect = self.dialect
-        if dialect is not None and dialect.era is Era.LEGACY and call.request_id:
+        if dialect is not None and not dialect.is_modern and call.request_id:
             message = jsonrpc.notification("notifications/cancelled", {"requestId": msgspec.Raw(call.request_id)})
             await connection.exchange(self._post(message, dialect))
 
@@ -251,11 +250,11 @@ class ForeignTarget:
 
     async def _understands(self, connection: HttpConnection, dialect: Dialect) -> bool:
         """A legacy server that refuses a ping with a JSON-RPC error has understood it."""
-        question = "server/discover" if dialect.era is Era.MODERN else "ping"
+        question = "server/discover" if dialect.is_modern else "ping"
         try:
             await self._exchange(connection, Call(question, {}, repeatable=True, deadline_s=0), dialect)
         except RemoteRefusal:
-            return dialect.era is Era.LEGACY
+            return not dialect.is_modern
         except Refused as refusal:
             if refusal.transient:  # the server serves no request now
                 raise
@@ -287,7 +286,7 @@ class ForeignTarget:
         response = await connection.exchange(self._post(body, None), answers.on_event)
         session_id = response.headers.get(b"mcp-session-id")
         version = agreed_version(_result(answers, response))
-        dialect = Dialect(Era.LEGACY, version, session_id.decode("latin-1") if session_id else None)
+        dialect = Dialect(version, session_id=session_id.decode("latin-1") if session_id else None)
         initialized = jsonrpc.notification("notifications/initialized", {})
         await connection.exchange(self._post(initialized, dialect))
         return dialect
@@ -300,7 +299,7 @@ class ForeignTarget:
     async def _exchange(self, connection: HttpConnection, call: Call, dialect: Dialect) -> bytes:
         call.request_id = request_id = self._next_id()
         answers = Answers(request_id, call, ours=False)
-        modern = dialect.era is Era.MODERN
+        modern = dialect.is_modern
         meta: dict[str, object] = {}
         if modern:
             meta = {eras.META_VERSION: dialect.version, eras.META_CAPABILITIES: {}}

@@ -1,10 +1,11 @@
 """How many processes the kernel has killed for lack of memory. Linux only."""
 
 import contextlib
-from typing import NamedTuple
+
+import msgspec
 
 
-class OomKills(NamedTuple):
+class OomKills(msgspec.Struct, frozen=True):
     """Counts of two sources can't be compared: a process may be moved into another control group."""
 
     source: str

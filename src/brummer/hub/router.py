@@ -39,7 +39,6 @@ from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.server import RunningCall, ToolCall
 from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
@@ -212,7 +211,7 @@ class Router:
             made.repeatable = tool in await self._repeatable(entry)
             made.on_list_changed = entry.forget_hints
             made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
-            return tool_result(await entry.caller.call(made), modern=call.request.era is Era.MODERN)
+            return tool_result(await entry.caller.call(made), modern=call.request.is_modern)
         made = _tool_call(tool, passed_on, call)
         return await entry.caller.call(made, self._substitute(entry, made, tool, passed_on))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True):
     first_n: int | UnsetType = UNSET
 
 
-class Published(NamedTuple):
+class Published(msgspec.Struct, frozen=True):
     """A change, its run, and the facts of the run after it."""
 
     change: Change

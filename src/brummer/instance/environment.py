@@ -10,7 +10,9 @@ import os
 import select
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.host.clocks import awake
@@ -44,7 +46,7 @@ class EnvFileUnusable(BrummerError):
     code = "env_file_unusable"
 
 
-class Environment(NamedTuple):
+class Environment(msgspec.Struct, frozen=True):
     """The variables of a command, or of the instance, and the time from which they are (RFC 3339). Never show them:
     there are secrets among them.
     """
@@ -88,7 +90,7 @@ def unpacked(data: bytes) -> dict[str, str]:
     return passed_on({name: value for name, _, value in entries})
 
 
-class Prepared(NamedTuple):
+class Prepared(msgspec.Struct, frozen=True):
     """All variables of a script, and what its log should say of the files that they come from."""
 
     variables: dict[str, str]

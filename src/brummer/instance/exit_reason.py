@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
+import msgspec
+
 from brummer.core.errors import BrummerError
 from brummer.host.out_of_memory import OomKills
 from brummer.instance import starting
@@ -74,7 +76,8 @@ async def ending_of(
     reason = "; ".join(filter(None, (words, complaint))) or None
     printed = run.first_printed_error or (lines[-1][:LAST_LINE_LENGTH] if lines else None)
     error = ": ".join(filter(None, (reason or f"exit {exit_.exit_code}", printed)))
-    return _decided(restarts, reason, lasted_s, error, well=exit_.exit_code == 0)._replace(port_owner=owner)
+    decided = _decided(restarts, reason, lasted_s, error, well=exit_.exit_code == 0)
+    return msgspec.structs.replace(decided, port_owner=owner)
 
 
 def ending_of_failed_start(run: Run, error: BrummerError, restarts: Restarts) -> Ending:

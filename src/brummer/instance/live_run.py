@@ -15,7 +15,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -67,7 +67,7 @@ class ShuttingDown(BrummerError):
     transient = True
 
 
-class Tuning(NamedTuple):
+class Tuning(msgspec.Struct, frozen=True):
     """What tests change: numbers, and what reaches the system."""
 
     kept_runs: int = KEPT_RUNS
@@ -107,7 +107,7 @@ class Context(msgspec.Struct):
             raise ShuttingDown(f"{script.name} was not started: the instance is shutting down")
 
 
-class _Started(NamedTuple):
+class _Started(msgspec.Struct, frozen=True):
     child: Child
     readiness: Readiness
 
@@ -188,7 +188,7 @@ class LiveRun:
     async def _live(self, started: "_Started | None") -> None:
         try:
             if started or (started := await self._started()):
-                await self._end(started.child, await self._followed(*started))
+                await self._end(started.child, await self._followed(started.child, started.readiness))
         finally:
             self._release()
 
@@ -419,11 +419,11 @@ class LiveRun:
         last_lines: list[str] | UnsetType = UNSET,
         error: "ErrorGroup | None" = None,
     ) -> None:
-        change, _, status = self._context.changes.publish(
+        published = self._context.changes.publish(
             kind, self.run, at or self._context.now(), urls=urls, last_lines=last_lines, error=error
         )
         if journal := self._journaled():
-            journal.note(change.n, change, status)
+            journal.note(published.change.n, published.change, published.status)
 
     def _journaled(self) -> "RunJournal | None":
         """None without a black box, once the run is over, and while the journal can't be opened."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
@@ -32,8 +33,9 @@ from brummer.process.throttle import Throttle
 if TYPE_CHECKING:
     from brummer.logs.journal.writer import RunJournal
 
-BURST_S: Final = 1.0
-"""A stack trace takes milliseconds. A script that prints errors without a pause must not delay an answer."""
+BURST_SETTLES: Final = 7
+"""One second. A stack trace takes milliseconds; a script that prints errors without a pause must not delay an answer.
+"""
 PREPARED_S: Final = 1.0
 """Env files are read, and ports looked at, in milliseconds. A pipe that a password manager fills takes longer."""
 DEFAULT_TUNING: Final = Tuning()
@@ -186,12 +188,16 @@ class Manager:
         if live and run.state == "running" and run.port_owner is None:
             await live.find_port_owner()
 
+    @property
+    def prints_an_error(self) -> bool:
+        """Lines that belong to an error of a run may still come."""
+        return any(map(attrgetter("prints_an_error"), self._context.live.values()))
+
     async def errors_settled(self) -> None:
-        """Errors that are being printed just now are published when this returns, within `BURST_S`."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + BURST_S
-        # Timers of the runs end it. Nearly every call finds none, so it sets no timer of its own.
-        while any(each.prints_an_error for each in self._context.live.values()) and loop.time() < until_s:  # noqa: ASYNC110
+        """Errors that are being printed just now are published when this returns, within `BURST_SETTLES`."""
+        for _ in range(BURST_SETTLES):  # timers of the runs end it, and nearly every call finds nothing to wait for
+            if not self.prints_an_error:
+                return
             await asyncio.sleep(SETTLE_S)
 
     def lines_of(self, run: Run) -> Iterator[Line]:

@@ -5,7 +5,9 @@ script is not restarted, and the reason is the first of those errors: later ones
 lasted longer ends the row, so a script that fails twice an hour is always restarted.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 Policy = Literal["no", "on-failure", "always"]
 
@@ -18,7 +20,7 @@ LOOP_ENDS: Final = 5
 """After 0.5, 1, 2 and 4 s: a database that starts beside it has had 8 s by then."""
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     """``delay_s`` until the restart, None without one; ``why_not`` if the policy would have restarted it."""
 
     delay_s: float | None

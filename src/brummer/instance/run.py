@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -78,7 +78,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     unfinished_line: str | UnsetType = UNSET
 
 
-class Ending(NamedTuple):
+class Ending(msgspec.Struct, frozen=True):
     """``reason`` in words, if there is one. ``first_error``: the first of a crash loop, None if it is none.
     ``restart_in_s``: the delay until its automatic restart, which is number ``restarts``.
     """
@@ -90,7 +90,7 @@ class Ending(NamedTuple):
     restarts: int = 0
 
 
-class Surroundings(NamedTuple):
+class Surroundings(msgspec.Struct, frozen=True):
     """What a run is started in, beside what its script says. ``input_ends``: it gets the end of its input at once, and
     not when the instance ends.
     """

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import cache, partial
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -36,13 +36,14 @@ from brummer.instance.environment import Environment, unpacked
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Run
 from brummer.instance.scripts import ScriptList, unknown
-from brummer.instance.waiting import Waiting
-from brummer.logs import query
 from brummer.logs.entries import twice_encoded
 from brummer.logs.text import shortened
 from brummer.wire.mcp.server import CLIENT_GONE
 from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 from brummer.wire.mcp.tools import CallContext, Tool
+
+if TYPE_CHECKING:
+    from brummer.logs.query import Holds
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +172,8 @@ class _Calls:
         newest first, and runs of earlier generations last.
         """
         answer: Answer
-        await self._manager.errors_settled()
+        if self._manager.prints_an_error:
+            await self._manager.errors_settled()
         if wanted.name is None:
             found = [_facts(run) for run in self._manager.current_runs()]
             answer = _paging().latest_processes(found, wanted.cursor, self._manager.cursor(), now_s=wall())
@@ -199,6 +201,8 @@ class _Calls:
         return _lines(_read_log(self._manager, wanted, await self._process(wanted.process), wall()))
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Answer:
+        from brummer.instance.waiting import Waiting  # noqa: PLC0415 - no start needs it
+
         if wanted.log is None and not (wanted.port or wanted.ready or wanted.exit):
             raise InvalidArguments("wait_for needs at least one of log, ready, exit and port")
         if wanted.process is not None:
@@ -388,6 +392,8 @@ def _read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, 
     """The answer of logs_tail or logs_search. ``process`` is one run, or the name of a script whose runs are all meant.
     ``now`` in seconds since the epoch. Raises InvalidArguments, also for an expression that is invalid or too slow.
     """
+    from brummer.logs import query  # noqa: PLC0415 - no start needs it
+
     wanted, log = query.wanted_by(arguments), manager.output.log
     name, since_n = (process.name, process.first_n) if isinstance(process, Run) else (process, 0)
     filters: list[query.Holds] = [process.owns] if isinstance(process, Run) else []
@@ -399,6 +405,6 @@ def _read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, 
     return meter.search(len(log), log.size_bytes, lambda: read([*filters, lambda line: matches(line.text)]))
 
 
-def _is_in_an_error(manager: Manager) -> query.Holds:
+def _is_in_an_error(manager: Manager) -> "Holds":
     read = [(run, run.printed_errors) for run in manager.runs() if run.printed_errors is not None]
     return lambda line: any(printed.owns(line.n) for run, printed in read if run.owns(line))

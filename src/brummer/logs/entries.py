@@ -122,8 +122,10 @@ class Entries(ABC, Generic[T]):
         return ()
 
     def cursor(self, n: int | None = None, other_n: int | None = None) -> str:
-        numbers = self.last_n if n is None else n, self.other_n() if other_n is None else other_n
-        return str(Place(self.generation, *(numbers if self.kind == "line_n" else numbers[::-1])))
+        n = self.last_n if n is None else n
+        other_n = self.other_n() if other_n is None else other_n
+        line_n, change_n = (n, other_n) if self.kind == "line_n" else (other_n, n)
+        return f"{self.generation}.{line_n}.{change_n}"
 
     def read(
         self,

@@ -1,7 +1,8 @@
 """URLs that a dev server prints, as something that can be opened from here."""
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 _URL = re.compile(
     r"""(https?)://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?((?:/|\?|\#)[^\s<>"'`{}|\\^]*)?""", re.ASCII
@@ -14,7 +15,7 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 _BRACKETS = (("(", ")"), ("[", "]"))
 
 
-class Url(NamedTuple):
+class Url(msgspec.Struct, frozen=True):
     """``text`` can be opened as it is; ``is_local`` when its host is this machine's loopback."""
 
     text: str

@@ -37,6 +37,12 @@ class Purpose(IntEnum):
     """A call that waits for an event may hold its connection for hours."""
 
 
+OWN: Final = Purpose.OWN
+CALL: Final = Purpose.CALL
+WAIT: Final = Purpose.WAIT
+"""See `brummer.link.state.READY`."""
+
+
 class Holder(Protocol):
     """The user of a lease. The pool calls one of these for each thing that the lease had to wait for."""
 
@@ -101,7 +107,7 @@ class Lease(msgspec.Struct, eq=False):
                 self.is_acquiring = False
             return self.connection  # the dial that was begun for it may have made an idle one usable
         idle = connections.idle
-        spares_last = self.purpose is Purpose.WAIT and len(idle) > 1 and idle[-1] is connections.oldest
+        spares_last = self.purpose is WAIT and len(idle) > 1 and idle[-1] is connections.oldest
         self.connection = connection = idle.pop(-2 if spares_last else -1)
         connections.busy[connection] = self.purpose
         pool.idle -= 1
@@ -167,7 +173,7 @@ class Dial:
     ends. One of `result`, `drop` and `end` must follow.
     """
 
-    purpose = Purpose.OWN
+    purpose = OWN
     takes_idle = False
 
     def __init__(self, connections: "Connections", on_step: Callable[[], object], within_s: float | None) -> None:
@@ -249,8 +255,8 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         limits = pool.limits
         self.lanes = {
-            Purpose.CALL: Lane(min(limits.in_flight_per_instance, pool.for_calls)),
-            Purpose.WAIT: Lane(min(limits.waiting_per_instance, pool.for_waits)),
+            CALL: Lane(min(limits.in_flight_per_instance, pool.for_calls)),
+            WAIT: Lane(min(limits.waiting_per_instance, pool.for_waits)),
         }
         self.idle: list[HttpConnection] = []
         self.busy: dict[HttpConnection, Purpose] = {}
@@ -282,7 +288,7 @@ class Connections:
     @property
     def in_flight(self) -> int:
         """Those that carry a call."""
-        return sum(purpose is not Purpose.OWN for purpose in self.busy.values())
+        return sum(purpose is not OWN for purpose in self.busy.values())
 
     @property
     def in_use(self) -> bool:
@@ -302,7 +308,7 @@ class Connections:
         calls, where one more may be dialled for it without closing another.
         """
         pool, idle = self.pool, len(self.idle)
-        if purpose is not Purpose.WAIT or not idle:
+        if purpose is not WAIT or not idle:
             return idle
         if pool.in_use[purpose] >= pool.for_waits:
             return 0
@@ -327,7 +333,7 @@ class Connections:
         self._needs_none = False
         if connection in self._own:
             self._own.remove(connection)
-            self.pool.in_use[Purpose.CALL] -= 1
+            self.pool.in_use[CALL] -= 1
             self.take_back(connection)
 
     def take_back(self, connection: HttpConnection) -> None:
@@ -400,7 +406,7 @@ class Connections:
         if own is not None:
             if not isinstance(outcome, BaseException):  # from now on it is as good as one for calls
                 self._own.add(outcome)
-                pool.in_use[Purpose.CALL] += 1
+                pool.in_use[CALL] += 1
             own.finish(outcome)
         else:
             self.dialling[purpose] -= 1
@@ -424,7 +430,7 @@ class Connections:
             self.pool.idle -= 1
         elif connection in self._own:
             self._own.remove(connection)
-            self.pool.in_use[Purpose.CALL] -= 1
+            self.pool.in_use[CALL] -= 1
         else:  # it was never proven, or was evicted
             self._on_closed()
             return
@@ -476,7 +482,7 @@ class _Borrower:
 async def borrowed(connections: "Connections") -> AsyncIterator[HttpConnection]:
     """A connection for the hub itself: an idle one, else a new one. Raises `TransportError`."""
     borrower = _Borrower()
-    lease = Lease(connections, Purpose.OWN, None, borrower)
+    lease = Lease(connections, OWN, None, borrower)
     try:
         yield lease.acquire() or await borrower.connection
     finally:

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final
 
 from brummer.core.errors import BrummerError
-from brummer.pool.connections import Connections, Dial, Lane, Lease, Purpose, tell
+from brummer.pool.connections import CALL, OWN, WAIT, Connections, Dial, Lane, Lease, Purpose, tell
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
 
@@ -34,7 +34,7 @@ RETRY_AFTER_S: Final = 0.25
 AWAY_RETRY_AFTER_S: Final = 1.0
 """A restart takes about that long."""
 
-_CALLS: Final = (Purpose.CALL, Purpose.WAIT)
+_CALLS: Final = (CALL, WAIT)
 
 
 class Busy(BrummerError):
@@ -91,8 +91,8 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Calls that wait for a connection that may not be opened yet."""
-        wanting = len(self._wanting[Purpose.CALL]) + len(self._wanting[Purpose.WAIT])
-        return max(0, wanting - sum(peer.dialling[Purpose.CALL] + peer.dialling[Purpose.WAIT] for peer in self.peers))
+        wanting = len(self._wanting[CALL]) + len(self._wanting[WAIT])
+        return max(0, wanting - sum(peer.dialling[CALL] + peer.dialling[WAIT] for peer in self.peers))
 
     @property
     def is_full(self) -> bool:
@@ -159,7 +159,7 @@ class Pool:
 
     def want(self, user: Lease | Dial) -> None:
         """Have it wait for a connection. Raises `Busy` if too many calls do."""
-        if user.purpose is not Purpose.OWN and self.is_full:
+        if user.purpose is not OWN and self.is_full:
             raise Busy(
                 f"all {self.limits.connections} connections are busy, and {self.waiting} calls wait for one"
                 " (max_connections)",
@@ -230,7 +230,7 @@ class Pool:
                 work.connections.append(user)
             elif user.takes_idle and expected[peer] < peer.dialling[purpose]:
                 expected[peer] += 1
-            elif purpose is not Purpose.OWN and peer.usable(purpose) + sum(peer.dialling) >= len(
+            elif purpose is not OWN and peer.usable(purpose) + sum(peer.dialling) >= len(
                 self._waiting_for(peer, _CALLS)
             ):
                 continue  # a dial that is under way for the other purpose is for it
@@ -250,7 +250,7 @@ class Pool:
         """Whether one more connection of this purpose may be opened; an idle one may have to be closed for it."""
         if self.in_use[purpose] >= self._own_limits[purpose]:
             return False
-        if self.connections < (self.limits.connections if purpose is Purpose.OWN else self.for_calls):
+        if self.connections < (self.limits.connections if purpose is OWN else self.for_calls):
             return True
         idle = [(connection.heard_s, number) for number, (_, connection) in enumerate(self._idle_ones())]
         if not idle:

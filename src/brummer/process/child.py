@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal
 
 import msgspec
 
@@ -82,7 +82,7 @@ class Exit(msgspec.Struct, frozen=True):
     was_forced: bool = False
 
 
-class Shared(NamedTuple):
+class Shared(msgspec.Struct, frozen=True):
     """What all children of an instance share: the loop's time for their output, and the scans of processes."""
 
     throttle: Throttle

@@ -7,7 +7,9 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
-from typing import IO, Final, Literal, NamedTuple
+from typing import IO, Final, Literal
+
+import msgspec
 
 from brummer.host.clocks import awake, busy
 from brummer.process.throttle import PIPE_BYTES, SAMPLE_SHARE, SHARE, FloodDetector, Throttle, next_chunk_bytes
@@ -24,7 +26,7 @@ OnOutput = Callable[[Stream, bytes], None]
 _log = logging.getLogger(__name__)
 
 
-class FloodHandler(NamedTuple):
+class FloodHandler(msgspec.Struct, frozen=True):
     """Takes output that comes too fast to be read: ``sample`` in place of ``on_output`` while ``is_allowed()``, and
     ``show`` at intervals, to read the last of it.
     """

@@ -9,7 +9,8 @@ event when it answers, so it is checked once a second.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from brummer.core.errors import SHORTAGES
 from brummer.host.patterns import Meter, PatternTooSlow
@@ -32,14 +33,14 @@ grows with the square of the length.
 """
 
 
-class EarlierListener(NamedTuple):
+class EarlierListener(msgspec.Struct, frozen=True):
     """The process that had the port before the start: an answer from it proves nothing."""
 
     pid: int
     port: int
 
 
-class Proof(NamedTuple):
+class Proof(msgspec.Struct, frozen=True):
     """What must come true; all of it, if it is several. ``earlier`` had the port, or that of the URL."""
 
     log: Meter | None = None

@@ -4,7 +4,7 @@ A burst waits in its pipe until there is time to read it. A flood would wait as 
 program that prints it; so only a sample of a flood is read (`brummer.logs.flood_sampler`).
 """
 
-from typing import NamedTuple
+import msgspec
 
 SHARE = 0.5
 """Of one processor, in the CPU time of our thread. The other half is for calls; a full pipe holds a program back that
@@ -38,7 +38,7 @@ PIPE_BYTES = 1024 * 1024
 """The limit for any user on Linux. Reader and writer of a flood then need not wait for each other."""
 
 
-class FloodLimits(NamedTuple):
+class FloodLimits(msgspec.Struct, frozen=True):
     """When output is a flood, and how it is read then; the constants say why."""
 
     flood_bytes: int = FLOOD_BYTES

@@ -9,7 +9,9 @@ directories. A setting that they may not set (`Setting.set_by`) is ignored, with
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from brummer.core.errors import shown
 from brummer.settings import servers, toml_file
@@ -27,7 +29,7 @@ _OTHER_VARIABLES: Final = frozenset(
 )
 
 
-class SettingsFile(NamedTuple):
+class SettingsFile(msgspec.Struct, frozen=True):
     """``of``: whose file it is."""
 
     path: Path

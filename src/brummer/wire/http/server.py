@@ -91,6 +91,7 @@ class Exchange:
 
     def __init__(self, connection: "_Connection", request: HttpRequest) -> None:
         self.connection = connection
+        self.loop = connection.loop
         self.request = request
         self.started = False
         self.streaming = False
@@ -228,7 +229,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._request = HttpRequest()
         self._body: list[bytes] = []
@@ -327,7 +328,7 @@ class _Connection(asyncio.Protocol):
         transport.write_eof()
         self._hung_up = True
         self._resume_reading(transport)
-        self._timer = self._loop.call_later(self._server.limits.linger_s, transport.abort)
+        self._timer = self.loop.call_later(self._server.limits.linger_s, transport.abort)
 
     # The parser's callbacks.
 
@@ -415,9 +416,8 @@ class _Connection(asyncio.Protocol):
 
     def _serve_next(self) -> None:
         request, self.keep_alive = self._queued.pop(0)
-        self.task = self._loop.create_task(self._serve(Exchange(self, request)))
+        self.task = self.loop.create_task(self._serve(Exchange(self, request)))
         self._server.running[self.task] = None
-        self.task.add_done_callback(self._server.running.pop)
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
@@ -435,6 +435,8 @@ class _Connection(asyncio.Protocol):
             self._finish()
 
     def _finish(self) -> None:
+        if self.task is not None:
+            del self._server.running[self.task]
         self.task = self.on_lost = None
         if self.transport is not None and not self.keep_alive:
             self.transport.close()
@@ -468,7 +470,7 @@ class _Connection(asyncio.Protocol):
         if self._timer is None:
             limits = self._server.limits
             delay_s = limits.request_s if self._is_proven else limits.unproven_s
-            self._timer = self._loop.call_later(delay_s, self._on_timeout)
+            self._timer = self.loop.call_later(delay_s, self._on_timeout)
 
     def _on_timeout(self) -> None:
         if self._receiving:

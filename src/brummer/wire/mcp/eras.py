@@ -7,7 +7,6 @@ docs/specification/2026-07-28/basic/versioning.
 Imported before the event loop exists, to give the very first answer: nothing heavy may be imported here.
 """
 
-from enum import Enum
 from typing import Any, Final
 
 MODERN: Final = "2026-07-28"
@@ -26,13 +25,6 @@ META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 
 TOOLS_TTL_MS: Final = 3_600_000
 """The tool list is frozen for the life of the process, so an hour is modest; a restart is seen by the client anyway."""
-
-
-class Era(Enum):
-    """How a request says what it speaks."""
-
-    LEGACY = "legacy"
-    MODERN = "modern"
 
 
 def initialize_result(requested_version: object, server_info: dict[str, str], instructions: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from msgspec import Raw
 
 from brummer.core.errors import shown
 from brummer.wire.mcp import eras
-from brummer.wire.mcp.eras import Era
 from brummer.wire.mcp.jsonrpc import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -112,9 +111,9 @@ class Request(msgspec.Struct, eq=False):
     id: bytes
     method: str
     params: Params
-    era: Era
     session: Session | None
     notify: Callable[[bytes], None]
+    is_modern: bool = False
     on_response: Callable[[bytes], None] | None = None
     """Takes the response of a call that is a `RunningCall`; None where the transport wants to wait for it in a task."""
     sender_hung_up: Callable[[], bool] = _never
@@ -214,8 +213,7 @@ def decode_request(
         _check_progress_token(params.meta, message)
     method = message.method or ""
     is_modern = params.meta.version is not None or method == "server/discover"
-    era = Era.MODERN if is_modern else Era.LEGACY
-    return Request(bytes(message.id), method, params, era, session, notify, on_response)
+    return Request(bytes(message.id), method, params, session, notify, is_modern, on_response)
 
 
 def cancelled_by(message: Message) -> Params:
@@ -278,7 +276,7 @@ class McpServer:
         A `RunningCall` is returned only for a request with ``on_response``.
         """
         methods = _LEGACY_METHODS
-        if request.era is Era.MODERN:
+        if request.is_modern:
             _refuse_incomplete_meta(request)
             methods = _MODERN_METHODS
         method = methods.get(request.method)
@@ -358,7 +356,7 @@ class McpServer:
         return result_response(request.id, msgspec.json.encode(result))
 
     def _respond(self, request: Request, era_neutral: bytes, modern_prefix: bytes) -> bytes:
-        if request.era is Era.MODERN:
+        if request.is_modern:
             era_neutral = eras.modern_result(modern_prefix, era_neutral)
         return result_response(request.id, era_neutral)
 

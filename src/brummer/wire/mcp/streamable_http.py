@@ -11,13 +11,13 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from brummer.wire.http.auth import FOREIGN, TOKEN_NEEDED, Auth
 from brummer.wire.http.server import Exchange, HttpRequest, Refusal
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
-from brummer.wire.mcp import eras, mirrored_headers
-from brummer.wire.mcp.eras import Era
+from brummer.wire.mcp import eras
 from brummer.wire.mcp.jsonrpc import (
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -31,8 +31,10 @@ from brummer.wire.mcp.jsonrpc import (
     id_of,
     internal_error,
 )
-from brummer.wire.mcp.mirrored_headers import Body, mirrored_parameters
 from brummer.wire.mcp.server import McpServer, Request, RunningCall, Session, cancelled_by, decode_request
+
+if TYPE_CHECKING:
+    from brummer.wire.mcp.mirrored_headers import Parameters
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +91,6 @@ class StreamableHttp:
         self._door = Auth(token, extra_hosts)
         self._routes = routes or {}
         self._private_routes = private_routes or {}
-        self._mirrored = mirrored_parameters(server.tools_json)
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._deleted: dict[str, None] = {}  # the oldest first
         self.calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
@@ -175,7 +176,6 @@ class StreamableHttp:
     # Messages.
 
     async def _post(self, exchange: Exchange) -> None:
-        legacy = _version_of(exchange.request) in ("", *eras.LEGACY)
         reply, request_id = _Reply(exchange), NO_ID
         try:
             message = decode(_body_of(exchange.request))
@@ -189,7 +189,8 @@ class StreamableHttp:
         except ProtocolError as error:
             if error.request_id == NO_ID:
                 error.request_id = request_id
-            in_body = legacy and error.code in (METHOD_NOT_FOUND, INVALID_PARAMS)
+            is_legacy = _version_of(exchange.request) in ("", *eras.LEGACY)
+            in_body = is_legacy and error.code in (METHOD_NOT_FOUND, INVALID_PARAMS)
             reply.finish(error.as_message(), 200 if in_body else error.http_status)
         except Exception:  # noqa: BLE001 — the barrier: the client gets an answer with its id
             _log.exception("request %s failed", request_id.decode())
@@ -209,12 +210,12 @@ class StreamableHttp:
     async def _post_request(self, reply: "_Reply", message: Message) -> None:
         exchange = reply.exchange
         request = decode_request(message, None, reply.notify)
-        request.era, request.sender_hung_up = self._agreed_era(exchange.request, request), exchange.peer_hung_up
+        request.is_modern, request.sender_hung_up = self._is_modern(exchange.request, request), exchange.peer_hung_up
         extra: tuple[tuple[bytes, bytes], ...] = ()
-        if request.era is Era.LEGACY and request.method == "initialize":  # a new session, even if it names an old one
+        if not request.is_modern and request.method == "initialize":  # a new session, even if it names an old one
             request.session = self._add_session(secrets.token_urlsafe(18))
             extra = ((b"mcp-session-id", request.session.id.encode()),)
-        elif request.era is Era.LEGACY:
+        elif not request.is_modern:
             request.session = self._session_of(exchange.request)
         elif request.method == "subscriptions/listen" and not reply.may_stream:
             raise ProtocolError(INVALID_REQUEST, "Accept must list text/event-stream", http_status=406)
@@ -234,9 +235,9 @@ class StreamableHttp:
     async def _settled(self, exchange: Exchange, request: Request, answer: Coroutine[Any, Any, bytes]) -> bytes:
         """Await the answer, as a task that can be cancelled by name, and by hanging up where the era says so."""
         key = _key_of(request.params.meta.call_key, request.session, request.id)
-        task = asyncio.current_task()
+        task = asyncio.current_task(exchange.loop)
         assert task is not None  # noqa: S101 — coroutines run in tasks
-        if request.era is Era.MODERN or request.params.meta.call_key:
+        if request.is_modern or request.params.meta.call_key:
             exchange.on_peer_gone(task.cancel)  # of a call with a key this ends the wait, not the work
         if key:
             self.calls.setdefault(key, set()).add(task)
@@ -303,7 +304,7 @@ class StreamableHttp:
                 self._on_notification(message, session)
                 return None
             request = decode_request(message, session, notify)
-            request.era = Era.LEGACY
+            request.is_modern = False
             answer = self._handle(request)
             return answer if isinstance(answer, bytes) else await self._settled(reply.exchange, request, answer)
         except ProtocolError as error:
@@ -316,18 +317,26 @@ class StreamableHttp:
 
     # Which era, and do header and body agree?
 
-    def _agreed_era(self, http_request: HttpRequest, request: Request) -> Era:
+    @cached_property
+    def _mirrored(self) -> "Parameters":
+        from brummer.wire.mcp.mirrored_headers import mirrored_parameters  # noqa: PLC0415 - as below
+
+        return mirrored_parameters(self._server.tools_json)
+
+    def _is_modern(self, http_request: HttpRequest, request: Request) -> bool:
         """The request's era. Raises `ProtocolError` where headers contradict the body or name an unknown version."""
         header, params = _version_of(http_request), request.params
         if params.meta.version is None and header in ("", *eras.LEGACY):
-            return Era.LEGACY if header else request.era
+            return request.is_modern and not header
+        from brummer.wire.mcp import mirrored_headers  # noqa: PLC0415 - only modern clients need it
+
         if params.meta.version not in (None, header):
             mirrored_headers.mismatch(request.id, "MCP-Protocol-Version", header, params.meta.version)
         if header not in eras.SUPPORTED:
             raise _unsupported(header)
-        body = Body(request.id, request.method, params.name, bytes(params.arguments))
+        body = mirrored_headers.Body(request.id, request.method, params.name, bytes(params.arguments))
         mirrored_headers.check(http_request.headers, body, self._mirrored)
-        return Era.MODERN
+        return True
 
 
 class _Reply:
@@ -394,14 +403,18 @@ def _path_of(request: HttpRequest) -> bytes:
 
 
 def _body_of(request: HttpRequest) -> bytes:
-    content_type = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if content_type != b"application/json":
+    content_type = request.headers.get(b"content-type", b"")
+    if content_type != b"application/json" and not _is_json(content_type):
         raise ProtocolError(INVALID_REQUEST, "Content-Type must be application/json", http_status=415)
     accept = request.headers.get(b"accept", b"*/*").lower()
     if accept.find(b"application/json") < 0 and not any(kind in accept for kind in _ALSO_ACCEPTABLE):
         message = "Accept must list application/json and text/event-stream"
         raise ProtocolError(INVALID_REQUEST, message, http_status=406)
     return request.body
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 def _version_of(request: HttpRequest) -> str:

@@ -6,7 +6,7 @@ has something else to show, such as an image, returns `Content`. A `BrummerError
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -60,15 +60,16 @@ class ToolTable:
 
     def __init__(self, tools: Sequence[Tool]) -> None:
         self._tools = {
-            tool.name: (tool, ArgumentDecoder(tool.name, tool.arguments, tool.taken_before)) for tool in tools
+            tool.name: (ArgumentDecoder(tool.name, tool.arguments, tool.taken_before), tool.run, tool.render)
+            for tool in tools
         }
         self.tools_json = msgspec.json.encode([tool.definition for tool in tools])
 
     def has_tool(self, name: str) -> bool:
         return name in self._tools
 
-    async def call_tool(self, call: ToolCall) -> bytes:
-        return await self.call(call.name, call.arguments, call)
+    def call_tool(self, call: ToolCall) -> Coroutine[Any, Any, bytes]:
+        return self.call(call.name, call.arguments, call)
 
     def cancel_call(self, key: str) -> bool:  # noqa: ARG002
         """A table keeps no work: a call ends with the task that waits for it."""
@@ -76,14 +77,14 @@ class ToolTable:
 
     async def call(self, name: str, arguments: bytes, context: CallContext) -> bytes:
         """Run a tool; returns the encoded ``CallToolResult``. Raises KeyError when there is no such tool."""
-        tool, decoder = self._tools[name]
+        decoder, run, render = self._tools[name]
         try:
             decoded = decoder.decode(arguments)
-            answer = await tool.run(decoded, context)
+            answer = await run(decoded, context)
             if isinstance(answer, Content):
                 return of_blocks(answer.blocks)
             limit_bytes = max(getattr(decoded, "limit_bytes", 0), BUDGET_BYTES)
-            return structured(answer, tool.render, limit_bytes)
+            return structured(answer, render, limit_bytes)
         except ProtocolError:
             raise
         except BrummerError as error:
