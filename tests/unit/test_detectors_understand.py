@@ -319,3 +319,49 @@ def test_a_value_of_the_wrong_kind_is_a_problem_with_its_line(
 ) -> None:
     project.write(name, text)
     assert places(project) == [(name, line)]
+
+
+# Tasks of poe, as `poe _list_tasks` of poe 0.49 lists them.
+
+
+def test_the_tasks_of_poe_in_groups_and_included_files_are_listed(project: Project) -> None:
+    project.write(
+        "pyproject.toml",
+        '[tool.poe]\ninclude = ["a.toml", {path = "sub/b.yaml"}, {path = "c.json", recursive = false},\n'
+        '"sub/pyproject.toml"]\n'
+        '[tool.poe.tasks]\ntop = "x"\n_private = "x"\n[tool.poe.groups.g]\ntasks = {grouped = "x", _also = "y"}\n',
+    )
+    project.write("a.toml", 'include = "sub/n.toml"\ntasks = {a = "x", top = "y"}\n[groups.h.tasks]\nh = "x"\n')
+    project.write("sub/n.toml", 'tasks.n = "x"\ninclude = ["m.toml", "../a.toml"]\n')
+    project.write("sub/m.toml", '[tool.poe.tasks]\nm = "x"\n')
+    project.write("sub/b.yaml", "tasks:\n  b: {cmd: x}\n")
+    project.write("c.json", {"tasks": {"c": "x"}, "include": "q.toml"})
+    project.write("sub/pyproject.toml", '[tool.poe.tasks]\ns = "x"\n[project.scripts]\nno = "a:b"\n')
+    names = ["top", "grouped", "a", "h", "n", "m", "b", "c", "s"]
+    assert project.shown() == {name: f"poe {name}" for name in names}
+    assert project.problems() == ()
+
+
+def test_what_poe_can_not_include_or_makes_by_a_function_is_a_problem(project: Project) -> None:
+    project.write(
+        "pyproject.toml",
+        '[tool.poe]\ninclude = [\n"gone.toml",\n"torn.toml"]\ninclude_script = "tasks:make"\n'
+        '[tool.poe.tasks]\na = "x"\n',
+    )
+    project.write("torn.toml", "tasks = 7\n")
+    assert list(project.commands()) == ["a"]
+    found = {("pyproject.toml", 3), ("torn.toml", None), ("pyproject.toml", 5)}
+    assert set(places(project)) == found
+    project.write("pyproject.toml", "[tool.poe]\ngroups = {g = {tasks = 7}}\n[project.scripts]\nserve = 'a:b'\n")
+    assert list(project.commands()) == ["serve"]
+    assert places(project) == [("pyproject.toml", None)]
+
+
+def test_a_file_of_poe_s_own_is_read_if_pyproject_has_no_table_of_it(project: Project) -> None:
+    project.write("poe_tasks.yaml", "tasks: {a: x}\n")
+    project.write("pyproject.toml", "[tool.uv]\nx = 1\n")
+    assert project.shown() == {"a": "uv run poe a"}
+    project.write("pyproject.toml", '[tool.poe.tasks]\nb = "x"\n')
+    assert project.shown() == {"b": "poe b"}
+    project.write("pyproject.toml", "[tool.poe\n")
+    assert places(project) == [("pyproject.toml", 1)]

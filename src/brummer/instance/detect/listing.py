@@ -32,6 +32,7 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     ),
     "procfile": ("Procfile.dev", "Procfile"),
     "pyproject": ("pyproject.toml",),
+    "poe_tasks": ("poe_tasks.toml", "poe_tasks.yaml", "poe_tasks.yml", "poe_tasks.json"),
     "django": ("manage.py",),
     "fastapi": ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py"),
     "cargo_toml": ("Cargo.toml",),

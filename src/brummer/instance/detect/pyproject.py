@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect import Mistake, Script, poe_tasks
 from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import ProjectDirectory
@@ -10,14 +10,13 @@ from brummer.instance.detect.python_environment import SOURCE, command_in, runne
 
 PREFIX = "pyproject"
 _INSTALLED = (("project", "scripts"), ("tool", "poetry", "scripts"))
-_POE = ("tool", "poe", "tasks")
 _PDM = ("tool", "pdm", "scripts")
 _HATCH = ("tool", "hatch", "envs")
 _PYTEST = ("tool", "pytest")
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
-    """``[project.scripts]`` (and poetry's), ``[tool.poe.tasks]``, ``[tool.pdm.scripts]``,
+    """``[project.scripts]`` (and poetry's), ``[tool.poe]``, ``[tool.pdm.scripts]``,
     ``[tool.hatch.envs.ENV.scripts]``, and ``test`` where pytest is set up and nothing else is called so.
 
     They run in the project's environment: through the tool that wrote the lock file, or uv where there is
@@ -42,31 +41,33 @@ def _read(text: str) -> tuple[Table, object]:
 def _scripts(
     document: Table, runner: str | None, project: ProjectDirectory, source: str, directory: str
 ) -> Iterator[Script | Mistake]:
-    for path in (*_INSTALLED, _POE, _PDM, _HATCH, _PYTEST):
+    for path in (*_INSTALLED, poe_tasks.TABLE, _PDM, _HATCH, _PYTEST):
         if table_at(document, path) is None:
             yield Mistake(source, None, f"{'.'.join(path)} is not a table")
     names = set()
-    for name, command in _commands(document, runner, project):
-        names.add(name)
-        yield Script(name, command, source, directory)
+    for found in _commands(document, runner, source, project):
+        if isinstance(found, Mistake):
+            yield found
+        else:
+            name, command = found
+            names.add(name)
+            yield Script(name, command, source, directory)
     if table_at(document, _PYTEST) and "test" not in names:
         yield Script("test", command_in(project, runner, "pytest"), source, directory)
 
 
-def _commands(document: Table, runner: str | None, project: ProjectDirectory) -> Iterator[tuple[str, list[str]]]:
+def _commands(
+    document: Table, runner: str | None, source: str, project: ProjectDirectory
+) -> Iterator[tuple[str, list[str]] | Mistake]:
     for path in _INSTALLED:
         for name in table_at(document, path) or ():
             yield name, command_in(project, runner, name)
-    for name in _public(table_at(document, _POE)):
-        yield name, [*command_in(project, runner, "poe"), name]
-    for name in _public(table_at(document, _PDM)):
-        yield name, ["pdm", "run", name]
+    for found in poe_tasks.tasks_of(table_at(document, poe_tasks.TABLE) or {}, source, project):
+        yield found if isinstance(found, Mistake) else (found, [*command_in(project, runner, "poe"), found])
+    for name in table_at(document, _PDM) or ():
+        if not name.startswith("_"):  # such a script is for others to use
+            yield name, ["pdm", "run", name]
     for environment in table_at(document, _HATCH) or ():
         for name in table_at(document, (*_HATCH, environment, "scripts")) or ():
             called = name if environment == "default" else f"{environment}:{name}"
             yield called, ["hatch", "run", called]
-
-
-def _public(table: Table | None) -> list[str]:
-    """Poe's and pdm's convention: an underscore in front is for other tasks to use."""
-    return [name for name in table or () if not name.startswith("_")]

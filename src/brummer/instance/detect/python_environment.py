@@ -33,22 +33,22 @@ def runner_of(project: ProjectDirectory, document: Table) -> str | None:
 
 def runner_here(project: ProjectDirectory) -> str | None:
     """As `runner_of`, for who has not read pyproject.toml."""
+    return runner_of(project, document_in(project, "."))
+
+
+def document_in(project: ProjectDirectory, folder: str) -> Table:
+    """pyproject.toml of this folder; empty if there is none, or it is broken, which its own detector says."""
+    place = f"{folder}/{SOURCE}"
     try:
-        document = toml_table(project.text(SOURCE)) if project.exists(SOURCE) else {}
-    except BrokenFile:  # another detector says so
-        document = {}
-    return runner_of(project, document)
+        return toml_table(project.text(place)) if project.exists(place) else {}
+    except BrokenFile:
+        return {}
 
 
 def _is_in_uv_workspace(project: ProjectDirectory) -> bool:
     """Whether the closest uv workspace above has this directory as a member."""
     for folder in project.above():
-        place = f"{folder}/{SOURCE}"
-        try:
-            document = toml_table(project.text(place)) if project.exists(place) else {}
-        except BrokenFile:  # of a file that is not ours
-            continue
-        if workspace := table_at(document, ("tool", "uv", "workspace")):
+        if workspace := table_at(document_in(project, folder), ("tool", "uv", "workspace")):
             member = PurePath(project.directory).relative_to(project.path(folder)).as_posix()
             return _is_among(member, workspace.get("members")) and not _is_among(member, workspace.get("exclude"))
     return False
