@@ -177,6 +177,30 @@ def test_in_a_workspace_dev_of_every_package_is_started_or_that_of_the_package_w
     machine.says("dev", f"called: {manager} run dev", package)
 
 
+def test_in_a_package_its_scripts_have_short_names_and_down_leaves_the_others_alone(machine: Machine) -> None:
+    """Npm is a program of the test."""
+    machine.has("npm")
+    files: dict[str, object] = {"package.json": {"workspaces": ["packages/*"], "scripts": {"test": "x"}}}
+    for name in ("web", "api"):
+        files[f"packages/{name}/package.json"] = {"name": name, "scripts": {"dev": "x"}}
+    project = machine.project(files)
+    assert machine.type("up", "--no-wait", cwd=project).status == 0
+    package = project / "packages" / "web" / "src"
+    package.mkdir()
+    machine.says("dev", "called: npm run dev", package)
+    assert machine.type("logs", "dev", cwd=package).stdout == "web:dev | called: npm run dev\n"
+    for command in ("restart", "up"):
+        done = machine.type(command, "--no-wait", "dev", cwd=package)
+        assert (done.status, done.stdout.split()[5]) == (0, "web:dev")
+    down = machine.type("down", cwd=package)
+    assert (down.status, down.stdout) == (0, "web:dev is stopped\n")
+    assert f"api:dev; brum down -d {project} ends all" in down.stderr
+    assert machine.type("up", "--no-wait", "dev", "test", cwd=package).status == 0, "test is the workspace's"
+    assert {name for name, each in machine.processes(project).items() if each["pid"]} == {"web:dev", "api:dev", "test"}
+    assert machine.type("down", "test", "dev", "api:dev", cwd=package).status == 0
+    assert machine.type("down", cwd=package).stdout == "shop is down\n", "nothing else runs"
+
+
 def test_the_packages_of_a_uv_workspace_are_run_by_uv(machine: Machine) -> None:
     """Uv is a program of the test."""
     machine.has("uv")

@@ -728,6 +728,37 @@ def test_down_prints_what_has_ended_as_json(brum: Brum, instance: Instance, proj
     assert (nothing.status, json.loads(nothing.out)["error"]["code"]) == (3, "nothing_runs")
 
 
+def package_of(project: Path) -> Path:
+    """A package of a workspace, in which the user stands."""
+    (project / "package.json").write_text('{"workspaces": ["web"]}')
+    (project / "web").mkdir()
+    (project / "web" / "package.json").write_text('{"name": "web", "scripts": {"dev": "x"}}')
+    return project / "web"
+
+
+def test_in_a_package_down_stops_only_its_scripts_while_others_run(
+    brum: Brum, instance: Instance, project: Path, owner: Owner
+) -> None:
+    owner.publish()
+    instance.answers = {
+        "scripts_status": [{"processes": [process("web:dev"), process("api:dev"), process("old", "exited")]}],
+        "scripts_stop": [process("web:dev", "stopped")],
+    }
+    ran = brum("down", "-d", str(package_of(project)))
+    assert (ran.status, ran.out) == (0, "web:dev is stopped\n")
+    assert f"go on: api:dev; brum down -d {project} ends all" in ran.err
+    assert owner.process.poll() is None
+
+
+@pytest.mark.parametrize("answer", [Unanswered("shop does not answer"), {"processes": [process("web:dev")]}])
+def test_in_a_package_down_ends_the_instance_if_nothing_else_runs_or_it_does_not_answer(
+    brum: Brum, instance: Instance, project: Path, owner: Owner, answer: object
+) -> None:
+    name = owner.publish().name
+    instance.answers = {"scripts_status": [answer]}
+    assert brum("down", "-d", str(package_of(project))) == (0, f"{name} is down\n", "")
+
+
 @pytest.mark.parametrize("command", [["ps"], ["wait", "dev"], ["down", "dev"]])
 def test_a_command_without_an_instance_prints_its_error_as_json_too(
     brum: Brum, project: Path, command: list[str]

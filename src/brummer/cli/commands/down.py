@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import shlex
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from brummer.cli import options
 from brummer.cli.colour import shortened
 from brummer.cli.messages import print_json, say
+from brummer.cli.package_scripts import full_names, package_scripts
 from brummer.cli.process_table import processes_of
 from brummer.cli.project import CallFailed, Project, failure, with_project
 from brummer.core.errors import BrummerError
@@ -20,7 +22,7 @@ from brummer.host.locks import holder_pid, is_locked
 from brummer.host.pids import identify, same_namespace
 from brummer.host.process_facts import has_open
 
-DETAILS: Final = ""
+DETAILS: Final = "Without SCRIPT, in a package of a workspace: only the scripts of that package, while others run."
 
 CHECK_S: Final = 0.02
 """The interval of checks of a lock, whose release is no event."""
@@ -55,7 +57,15 @@ def run(chosen: argparse.Namespace) -> int:
 
     async def end(project: Project) -> int:
         if chosen.scripts:
-            return await _stop_all(project, chosen.scripts, as_json=chosen.json)
+            return await _stop_all(project, await full_names(project, chosen.scripts), as_json=chosen.json)
+        if not chosen.kill and (own := set((await package_scripts(project)).values())):
+            running = await _running(project)
+            if others := sorted(running - own):
+                from brummer.cli.default_choice import shown  # few people come here
+
+                where = shlex.quote(project.instance().directory)
+                say(f"scripts outside of this package go on: {shown(others)}; brum down -d {where} ends all")
+                return await _stop_all(project, sorted(running & own), as_json=chosen.json)
         if project.find() is None and (lock := await asyncio.to_thread(project.unpublished_lock)):
             await _end_holder(project, lock, chosen.timeout, kill=chosen.kill)
             if project.find() is None:
@@ -98,6 +108,13 @@ def kill_holder(lock: Path, pid: int) -> bool:
     with contextlib.suppress(PermissionError):
         return signal_process(identity, signal.SIGKILL)
     return False
+
+
+async def _running(project: Project) -> set[str]:
+    """The names of the scripts that run; none if the instance does not answer, so that it can still be ended."""
+    with contextlib.suppress(BrummerError):
+        return {each.name for each in processes_of(await project.call("scripts_status")) if each.runs}
+    return set()
 
 
 async def _stop_all(project: Project, scripts: Sequence[str], *, as_json: bool) -> int:

@@ -18,6 +18,7 @@ from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.interrupts import until_interrupted
 from brummer.cli.log_lines import Ask, EventReader, Filter, LogReader, Printer, ShownPage, Style
 from brummer.cli.messages import say
+from brummer.cli.package_scripts import full_names
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
 from brummer.cli.run_events import PREFIX, RunEvents
 from brummer.contract.tools import PATTERN_LENGTH
@@ -108,7 +109,8 @@ def run(chosen: argparse.Namespace) -> int:
     async def show(project: Project) -> int:
         paint = options.paint(chosen)
         wanted = Filter(chosen.level, chosen.since, chosen.grep, paint.is_colourful and not chosen.json_lines)
-        readers = [LogReader(script, wanted) for script in dict.fromkeys(chosen.scripts)] or [LogReader(None, wanted)]
+        scripts = await full_names(project, chosen.scripts)
+        readers = [LogReader(script, wanted) for script in dict.fromkeys(scripts)] or [LogReader(None, wanted)]
         names = [reader.process for reader in readers if reader.process]
         events = EventReader(RunEvents(names)) if chosen.follow and _wants_events(chosen) else None
         printer = Printer(paint, [*names, *([PREFIX] if events else [])], _style(chosen))

@@ -5,6 +5,7 @@ from typing import Final
 
 from brummer.cli import options
 from brummer.cli.instance_calls import NothingRuns
+from brummer.cli.package_scripts import full_names
 from brummer.cli.process_table import processes_of
 from brummer.cli.project import Project, with_project
 from brummer.cli.started_scripts import add_waiting, start_scripts
@@ -23,6 +24,8 @@ def run(chosen: argparse.Namespace) -> int:
         running = [each.name for each in processes_of(await project.call("scripts_status")) if each.runs]
         if not chosen.scripts and not running:
             raise NothingRuns("no script runs here; brum up starts some")
-        return await start_scripts(project, "scripts_restart", chosen.scripts or running, chosen)
+        return await start_scripts(
+            project, "scripts_restart", await full_names(project, chosen.scripts) or running, chosen
+        )
 
     return with_project(chosen, restart)

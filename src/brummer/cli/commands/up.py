@@ -8,6 +8,7 @@ from brummer.cli import default_choice, options
 from brummer.cli.background import NotStarted, start_in_background
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.messages import print_json, say
+from brummer.cli.package_scripts import full_names
 from brummer.cli.project import EXIT_NOTHING_CHOSEN, Project, failure, with_project
 from brummer.cli.started_scripts import add_waiting, start_scripts
 from brummer.core.errors import BrummerError
@@ -42,6 +43,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 async def up(project: Project, scripts: Sequence[str], chosen: argparse.Namespace) -> int:
     """Returns the exit status. Raises NotStarted, NothingToRun, NotFound."""
+    scripts = await full_names(project, scripts)
     if record := project.find():
         say(f"{record.name} runs already ({record.directory})")
     else:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from brummer.cli import options
 from brummer.cli.colour import shortened
 from brummer.cli.messages import print_json, say
+from brummer.cli.package_scripts import full_names
 from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, Project, with_project
 from brummer.discovery.record import displayable
@@ -38,9 +39,10 @@ def run(chosen: argparse.Namespace) -> int:
     wanted = condition_of(chosen)
 
     async def wait(project: Project) -> int:
-        answer = await project.call("wait_for", process=chosen.script, timeout_s=chosen.timeout, **wanted)
+        [script] = await full_names(project, [chosen.script])
+        answer = await project.call("wait_for", process=script, timeout_s=chosen.timeout, **wanted)
         process = next(iter(processes_of({"processes": [answer["process"]]})), None) if answer.get("process") else None
-        status, text = verdict(chosen.script, wanted, answer, process)
+        status, text = verdict(script, wanted, answer, process)
         if chosen.json:
             print_json(answer)
         else:
