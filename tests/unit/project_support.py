@@ -36,3 +36,8 @@ class Project:
             name: command if isinstance(command, str) else " ".join(command)
             for name, command in self.commands().items()
         }
+
+    def listed(self, name: str, text: str) -> tuple[list[str], list[tuple[str, int | None]]]:
+        """The names of the scripts, and the places of the problems, once this file holds this text."""
+        self.write(name, text)
+        return list(self.commands()), [(problem.source, problem.line) for problem in self.problems()]

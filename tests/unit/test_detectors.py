@@ -175,7 +175,10 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
         {"deno.jsonc": '{ // tasks\n "tasks": {"dev": "deno run x.ts", "check": {"command": "deno check"},},}'},
         {"dev": "deno task dev", "check": "deno task check"},
     ),
-    "just": ({"justfile": JUSTFILE}, {name: f"just {name}" for name in ("default", "build", "test")}),
+    "just": (
+        {"justfile": JUSTFILE, "more.just": "more:\n"},
+        {name: f"just {name}" for name in ("more", "default", "build", "test")},
+    ),
     "task": (
         {"Taskfile.yml": TASKFILE},
         {name: f"task {name}" for name in ("default", "build", "docs:serve", "docs:build")},

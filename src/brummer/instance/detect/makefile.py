@@ -274,8 +274,7 @@ class _MakefileReader:
         path = os.path.normpath(name)
         if "*" not in path and not self._project.exists(path):
             return []
-        above, dots, _ = path.rpartition("../")
-        if dots and f"{above}.." in self._project.above():
+        if path.startswith("..") and self._project.holds(path):
             return [path]
         return [each for each in self._project.matching(path) if self._project.exists(each)]
 

@@ -75,6 +75,15 @@ class ProjectDirectory:
             folder = ".." if folder == "." else f"../{folder}"
             yield folder
 
+    def holds(self, name: str) -> bool:
+        """Whether the name stays in the project, or in the repository around it."""
+        path = os.path.normpath(name)
+        if not path.startswith(".."):
+            return not path.startswith("/")
+        above, _, _ = path.rpartition("../")
+        folders = list(self.above())
+        return f"{above}.." in folders and self.exists(f"{folders[-1]}/.git")
+
     def text(self, name: str, *, lenient: bool = False) -> str:
         """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`.
 
