@@ -77,7 +77,7 @@ volumes:
 """
 
 COMPOSER = {
-    "scripts": {"post-install-cmd": "x", "test": ["phpunit"], "serve": "php -S 127.0.0.1:8000"},
+    "scripts": {"post-install-cmd": "x", "test": ["phpunit"], "serve": "php -S 127.0.0.1:8000", "pre-commit": "x"},
 }
 
 PACKAGE = {
@@ -136,6 +136,8 @@ TASKS_JSON = """{
     {"label": "ask", "type": "shell", "command": "echo ${input:what}"},
     {"label": "npm", "type": "npm", "script": "dev"},
     {"label": "hidden", "type": "shell", "command": "x", "hide": true},
+    {"label": "plain", "command": "x", "args": ["a b"], "linux": {"command": "y"}, "osx": {"command": "y"}},
+    {"label": "windows only", "type": "shell", "windows": {"command": "x"}},
     {"type": "shell", "command": "no name"}, /* and a list: */ 7, {"label": 7},
   ],
 }
@@ -198,7 +200,7 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     ),
     "composer": (
         {"composer.json": COMPOSER},
-        {"test": "composer run --timeout=0 test", "serve": "composer run --timeout=0 serve"},
+        {name: f"composer run --timeout=0 {name}" for name in ("test", "serve", "pre-commit")},
     ),
     "laravel": (
         {"composer.json": {}, "artisan": ""},
@@ -347,7 +349,7 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "compose, one service": ({"docker-compose.yml": "services:\n  db: {image: x}\n"}, {"db": "docker compose up db"}),
     "tasks of an editor": (
         {".vscode/tasks.json": TASKS_JSON},
-        {"serve": "python -m http.server '80 80' x", "check": "DIRECTORY/bin/check --all"},
+        {"serve": "python -m http.server '80 80' x", "check": "DIRECTORY/bin/check --all", "plain": "y a b"},
     ),
 }
 

@@ -312,6 +312,10 @@ def test_a_path_is_named_by_a_pattern_just_if_the_pattern_finds_it(pattern: str,
         ("package.json", '{"scripts": {\n"dev":\n 7}}', 2),
         ("composer.json", '{\n\n"scripts": 7}', 3),
         ("deno.json", '{\n"tasks": "x"}', 2),
+        ("deno.json", '{"tasks": {"a": "x",\n"b": 7}}', 2),
+        (".vscode/tasks.json", '{ // none\n"tasks": {}}', 2),
+        (".vscode/tasks.json", '{"tasks": [\n{"label": "a", "linux": 7, "osx": 7}]}', 2),
+        ("Procfile", "# x\n  web: indented, so that honcho does not see it\n", 2),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_a_problem_with_its_line(
@@ -365,3 +369,13 @@ def test_a_file_of_poe_s_own_is_read_if_pyproject_has_no_table_of_it(project: Pr
     assert project.shown() == {"b": "poe b"}
     project.write("pyproject.toml", "[tool.poe\n")
     assert places(project) == [("pyproject.toml", 1)]
+
+
+def test_a_second_line_of_the_same_name_is_a_problem_and_no_script(project: Project) -> None:
+    project.write("Procfile", "web: one\nweb: two\nworker: x\n")
+    assert project.shown() == {"web": "one", "worker": "x"}
+    assert places(project) == [("Procfile", 2)]
+    [web, worker] = project.scripts.read().scripts.values()
+    assert web.procfile
+    assert worker.procfile
+    assert (web.procfile.position, worker.procfile.position) == (0, 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script, operand
+from brummer.instance.detect import BrokenFile, Mistake, Script, line_with, operand
 from brummer.instance.detect.decoding import as_table, jsonc_table
 from brummer.instance.detect.project import ProjectDirectory
 
@@ -11,5 +11,7 @@ PREFIX = "deno"
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per task."""
-    for name in as_table(jsonc_table(text).get("tasks", {}), "tasks", text):
+    for name, task in as_table(jsonc_table(text).get("tasks", {}), "tasks", text).items():
+        if not isinstance(task, str | dict):  # deno refuses the whole file then
+            raise BrokenFile(line_with(f'"{name}"', text), f"task {name!r} is neither a command nor a table")
         yield Script(name, ["deno", "task", *operand(name)], source, project.directory)

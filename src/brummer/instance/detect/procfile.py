@@ -12,12 +12,14 @@ _ENTRY = re.compile(r"([\w-]+):\s*(\S.*)\Z", re.ASCII)
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per line; blank lines and those that begin with # are none."""
-    position = 0
+    names: set[str] = set()
     for number, written in enumerate(text.splitlines(), 1):
-        stripped = written.strip()
-        if entry := _ENTRY.match(stripped):
-            line = ProcfileLine(position, project.directory)
-            position += 1
+        if not (entry := _ENTRY.match(written.rstrip())):
+            if written.strip() and not written.lstrip().startswith("#"):
+                yield Mistake(source, number, "not of the form NAME: COMMAND")
+        elif entry[1] in names:
+            yield Mistake(source, number, f"a second line is called {entry[1]}")
+        else:
+            line = ProcfileLine(len(names), project.directory)
+            names.add(entry[1])
             yield Script(entry[1], entry[2], source, project.directory, procfile=line)
-        elif stripped and not stripped.startswith("#"):
-            yield Mistake(source, number, "not of the form NAME: COMMAND")

@@ -1,15 +1,18 @@
 """.vscode/tasks.json: its shell and process tasks that need no editor."""
 
 import shlex
+import sys
 from collections.abc import Iterator
 
 import msgspec
 
-from brummer.instance.detect import Mistake, Script
-from brummer.instance.detect.decoding import Table, jsonc_table, tables
+from brummer.instance.detect import BrokenFile, Mistake, Script, line_with
+from brummer.instance.detect.decoding import Table, as_table, jsonc_table, tables
 from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "vscode"
+_SYSTEM = "osx" if sys.platform == "darwin" else "linux"
+"""What VS Code calls it: values for it go before those for all."""
 _FOLDERS = ("${workspaceFolder}", "${workspaceRoot}")
 
 
@@ -25,14 +28,17 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
         directory = "."
     for folder in _FOLDERS:
         text = text.replace(folder, directory)
-    for task in tables(jsonc_table(text).get("tasks")):
-        script = _script(task, source, project)
+    tasks = jsonc_table(text).get("tasks", [])
+    if not isinstance(tasks, list):
+        raise BrokenFile(line_with('"tasks"', text), "tasks is not a list")
+    for task in tables(tasks):
+        script = _script({**task, **as_table(task.get(_SYSTEM, {}), _SYSTEM, text)}, source, project)
         if script and "${" not in f"{script.command}{script.directory}{script.environment}":
             yield script
 
 
 def _script(task: Table, source: str, project: ProjectDirectory) -> Script | None:
-    name, command, kind = task.get("label"), task.get("command"), task.get("type")
+    name, command, kind = task.get("label"), task.get("command"), task.get("type", "process")
     if not isinstance(name, str) or not isinstance(command, str) or kind not in ("shell", "process"):
         return None
     arguments = _arguments(task.get("args"))
