@@ -347,7 +347,7 @@ def test_the_port_of_a_debugger_makes_nothing_ready(machine: Machine, node: Path
 @pytest.mark.promise("up-starts-what-the-tool-starts")
 @pytest.mark.parametrize(
     "files",
-    [{"justfile": "build:\n  x\ntest:\n  x\n"}, {"Taskfile.yml": "tasks:\n  build: x\n  test: x\n"}],
+    [{"justfile": "build:\n  x\ntest:\n  x\n"}, {"Taskfile.yml": "version: 3\ntasks:\n  build: x\n  test: x\n"}],
     ids=["justfile", "Taskfile"],
 )
 def test_without_dev_or_start_the_choices_are_listed_and_nothing_is_started(

@@ -5,7 +5,7 @@ colours where colours are wanted; all other control sequences are removed.
 """
 
 from binascii import crc32
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
 from brummer.cli.table import padded, width
@@ -17,6 +17,8 @@ BOLD, DIM, RED, GREEN, YELLOW = 1, 2, 31, 32, 33
 NAME_COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 """SGR foregrounds that are readable on dark and light backgrounds. Red is for errors."""
 
+NAMES_SHOWN: Final = 20
+"""In a sentence."""
 NAME_COLUMNS_MAX: Final = 32
 """Longer names are cut in front of lines, so that the lines themselves still fit."""
 
@@ -92,3 +94,9 @@ def shortened(name: str, columns: int = NAME_COLUMNS_MAX) -> str:
     while width(shown) >= columns:
         shown = shown[:-1]
     return f"{shown}…"
+
+
+def some(names: Sequence[str]) -> str:
+    """Names in a sentence, of many the first."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(map(shortened, names[:NAMES_SHOWN])) + more

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from brummer.cli.colour import shortened
+from brummer.cli.colour import shortened, some
 from brummer.cli.commands.ps import say_problems
 from brummer.cli.messages import print_json, say
 from brummer.cli.project import Project
@@ -20,7 +20,6 @@ from brummer.instance.detect.listing import ScriptListing
 from brummer.instance.scripts import ScriptList
 from brummer.settings.table import FILE_NAME
 
-NAMES_SHOWN: Final = 20
 CHOICES_SHOWN: Final = 40
 """As many as fit on a screen: names in lines, and a choice on each line."""
 UNDECIDED: Final = "no rule says what to start here"
@@ -37,7 +36,7 @@ def made(place: Path, name: str | None, *, as_json: bool) -> Sequence[str]:
     scripts = ScriptList(Path(record.directory) if record else project_directory(place))
     listing = scripts.read()
     if choice := choice_of(listing.scripts.values(), scripts.directory, place):
-        say(f"{shown(choice.names)} ({choice.why})")
+        say(f"{some(choice.names)} ({choice.why})")
         return choice.names
     say_problems(msgspec.to_builtins({"problems": listing.problems}))
     if not listing.scripts:
@@ -51,12 +50,6 @@ def made(place: Path, name: str | None, *, as_json: bool) -> Sequence[str]:
         say(f"{UNDECIDED}; name one or several of these, as in brum up NAME:")
         _show(listing, numbered=False)
     return ()
-
-
-def shown(names: Sequence[str]) -> str:
-    """Names in a sentence."""
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(map(shortened, names[:NAMES_SHOWN])) + more
 
 
 def _show(listing: ScriptListing, *, numbered: bool) -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from brummer.cli import options
+from brummer.cli.colour import some
 from brummer.cli.commands.ps import say_problems
-from brummer.cli.default_choice import shown
 from brummer.cli.live_table import LiveTable
 from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import print_json, say
@@ -146,4 +146,4 @@ async def _settled(
 
 
 def _names(processes: Sequence[ShownProcess]) -> str:
-    return shown([process.name for process in processes])
+    return some([process.name for process in processes])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from brummer.cli import options
-from brummer.cli.colour import shortened
+from brummer.cli.colour import shortened, some
 from brummer.cli.messages import print_json, say
 from brummer.cli.package_scripts import full_names, package_scripts
 from brummer.cli.process_table import processes_of
@@ -61,10 +61,8 @@ def run(chosen: argparse.Namespace) -> int:
         if not chosen.kill and (own := set((await package_scripts(project)).values())):
             running = await _running(project)
             if others := sorted(running - own):
-                from brummer.cli.default_choice import shown  # few people come here
-
                 where = shlex.quote(project.instance().directory)
-                say(f"scripts outside of this package go on: {shown(others)}; brum down -d {where} ends all")
+                say(f"scripts outside of this package go on: {some(others)}; brum down -d {where} ends all")
                 return await _stop_all(project, sorted(running & own), as_json=chosen.json)
         if project.find() is None and (lock := await asyncio.to_thread(project.unpublished_lock)):
             await _end_holder(project, lock, chosen.timeout, kill=chosen.kill)

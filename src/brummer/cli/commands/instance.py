@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from brummer.cli import options
-from brummer.cli.colour import Prefixes
+from brummer.cli.colour import Prefixes, some
 from brummer.cli.messages import say_later
 from brummer.cli.run_events import PREFIX, RunEvents, shown
 from brummer.core.background_writer import BackgroundWriter
@@ -94,15 +94,13 @@ def _end_idle(ended: asyncio.Event, idle_s: float) -> None:
 
 
 async def _announce(instance: Instance) -> None:
-    from brummer.cli.default_choice import shown as names_in_a_sentence
-
     record = instance.record
     say_later(f"{record.name} ({record.instance_id}) is running")
     listing = await asyncio.to_thread(instance.scripts.read)
     for problem in listing.problems:
         place = problem.source if problem.line is None else f"{problem.source}:{problem.line}"
         say_later(f"{place}: {problem.message}")
-    say_later(f"scripts: {names_in_a_sentence(list(listing.listed)) or 'none found'}; Ctrl-C stops everything")
+    say_later(f"scripts: {some(list(listing.listed)) or 'none found'}; Ctrl-C stops everything")
 
 
 class _Printer:
