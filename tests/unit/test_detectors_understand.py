@@ -101,6 +101,7 @@ def test_a_taskfile_has_all_its_tasks_in_whatever_style(project: Project, text: 
         ("version: '3'\ntasks:\n  a: {cmds: [x\n", 4),
         ("version: '3'\ntasks: [a]\n", 2),
         ("tasks:\n  a: x\n", None),
+        ("tasks:\n  a: x\nversion: '2'\n", 3),
         ("version: '3'\nincludes:\n  a: ./b\n  c: '{{.D}}/x.yml'\n", 4),
     ],
 )
@@ -113,7 +114,7 @@ def test_what_task_refuses_is_a_problem_with_its_line(project: Project, text: st
 def test_the_tasks_of_included_taskfiles_are_listed_by_the_names_that_task_gives_them(project: Project) -> None:
     project.write(
         "Taskfile.yml",
-        "version: '3'\nincludes:\n  docs: ./docs\n  flat: {taskfile: lib.yml, flatten: true, excludes: [no]}\n"
+        "version: '3'\nincludes:\n  docs: ./docs\n  flat: {taskfile: lib.yml, flatten: true, excludes: ['n*']}\n"
         "  gone: {taskfile: ./gone, optional: true}\n  hidden: {taskfile: lib.yml, internal: true}\n"
         "  lib: lib.yml\ntasks: {a: x}\n",
     )

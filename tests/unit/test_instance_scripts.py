@@ -342,6 +342,8 @@ FRAGMENTS = st.sampled_from(
             "depends_on=",
             "*",
         ),
+        *("&a ", "*a", "<<: ", "? ", "!t ", "|\n", "---\n", "{a: b}", "packages: ", "include: ", "includes:\n x: .\n"),
+        *("version: 3\n", "[tool.poe]\n", "include = ", "groups = ", '["x"]', '{"workspaces": ["**", "{a,b}"]}'),
         *("7", "true", "null", "é", "\0", "x = 1\n"),
     ]
 )
@@ -356,6 +358,7 @@ def test_no_file_whatever_it_holds_breaks_the_list(text: str) -> None:
         for name in EVERYTHING:
             project.write(name, text)
         assert len(project.commands()) <= len(EVERYTHING) * (1 + len(text))
+        assert not any("can't be read" in problem.message for problem in project.problems()), "no detector may fail"
 
 
 def test_only_the_detectors_that_are_needed_are_imported_and_only_by_the_first_read(tmp_path: Path) -> None:

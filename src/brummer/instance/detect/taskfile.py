@@ -1,8 +1,10 @@
 """Taskfile.yml: its tasks, and those of the files that it includes."""
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from brummer.instance.detect import BrokenFile, Mistake, Script
 from brummer.instance.detect.decoding import Table, strings
@@ -14,6 +16,7 @@ PREFIX = "task"
 INCLUDES_LIMIT = 100
 """Of one project. A file may be included under several names, and each include may double what follows it."""
 
+_VERSION = re.compile(r"v?3\b")
 _YES = frozenset({"true", "yes", "on", "y"})
 
 
@@ -31,8 +34,8 @@ class _Taskfiles:
     def tasks(self, text: str, way: tuple[str, ...]) -> Iterator[str | Mistake]:
         """``way``: the file, after those that include it."""
         document = yaml_table(text)
-        if document and "version" not in document:
-            raise BrokenFile(None, "it has no version, and Task asks for one")
+        if document and not _VERSION.match(str(document.get("version"))):
+            raise BrokenFile(document.lines.get("version"), "its version is not 3, and Task reads no other")
         tasks = document.table("tasks")
         for name in tasks.lines:  # Task merges none
             task = tasks[name]
@@ -63,10 +66,8 @@ class _Taskfiles:
             for found in self.tasks(text, (*way, path)):
                 if isinstance(found, Mistake):
                     yield found
-                elif not _is_true(options, "flatten"):
-                    yield f"{namespace}:{found}"
-                elif found not in strings(options.get("excludes")):
-                    yield found
+                elif not any(fnmatchcase(found, pattern) for pattern in strings(options.get("excludes"))):
+                    yield found if _is_true(options, "flatten") else f"{namespace}:{found}"
         except BrokenFile as error:
             yield Mistake(path, error.line, error.message)
 
