@@ -380,3 +380,14 @@ def test_a_second_line_of_the_same_name_is_a_problem_and_no_script(project: Proj
     assert web.procfile
     assert worker.procfile
     assert (web.procfile.position, worker.procfile.position) == (0, 1)
+
+
+@pytest.mark.parametrize("workspace", [["./m", "libs/*"], {"members": ["m", "libs/*"]}], ids=["list", "table"])
+def test_the_members_of_a_workspace_of_deno_have_their_tasks_under_their_names(
+    project: Project, workspace: object
+) -> None:
+    project.write("deno.json", {"workspace": workspace, "tasks": {"all": "x"}})
+    project.write("m/deno.json", '{ // a member\n"tasks": {"dev": "x"}}')
+    project.write("libs/a/deno.json", {"name": "@shop/a", "tasks": {"test": {"dependencies": []}}})
+    assert project.shown() == {"all": "deno task all", "m:dev": "deno task dev", "a:test": "deno task test"}
+    assert project.script("a:test").directory == str(project.directory / "libs/a")
