@@ -21,12 +21,14 @@ AT_FIRST = {"asyncio", "msgspec", "uvloop", "httptools", "argparse", "socket", "
 """Not before the first answer: asyncio alone takes longer than the rest of the start."""
 
 OF_OTHERS = {
+    "brummer.cli.project",
     "brummer.core.http_text",
     "brummer.host.directory_events",
     "brummer.host.http_token",
     "brummer.host.subjects",
     "brummer.hub",
     "brummer.link",
+    "brummer.peers",
 }
 """A hub, a person's command or a type checker needs these; in an instance they would only take memory."""
 

@@ -19,7 +19,7 @@ import pytest
 from brummer.core.errors import SystemFailed
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.host.process_groups import peek_exit
-from brummer.host.terminals import COLUMNS, ROWS, Terminal, unread_bytes
+from brummer.host.terminals import COLUMNS, ROWS, Terminal
 from brummer.logs.output import Output, ProcessOutput
 from brummer.process import child, guard_main, process_tree
 from brummer.process.child import Child, Exit, ScriptFailedToStart, Shared, Stdin, StopTimedOut, start
@@ -370,14 +370,14 @@ async def test_where_the_last_close_drops_what_was_printed_the_terminal_is_kept_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on macOS; here only the order can be seen."""
-    was_open = []
+    was_open, unread_bytes = [], Terminal.unread_bytes
 
     def unread(terminal: Terminal) -> int:
         was_open.append(not terminal.inside.closed)
         return unread_bytes(terminal) or len(was_open) < 3
 
     monkeypatch.setattr(child, "KEEPS_TERMINALS", True)
-    monkeypatch.setattr(child, "unread_bytes", unread)
+    monkeypatch.setattr(Terminal, "unread_bytes", unread)
     before = open_descriptors()
     started = Started(python("print('x' * 100_000); print('end')"), stdin="terminal")
     assert await started.exit() == Exit(0, None, asked=False, output_complete=True)

@@ -6,8 +6,7 @@ that started it only if the call waits for the run's end, and not if its client 
 import asyncio
 import contextlib
 import logging
-import shlex
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -360,8 +359,14 @@ def _progress(context: CallContext, total_s: float, message: str) -> Iterator[No
         timer.cancel()
 
 
+def _joined(arguments: Sequence[str]) -> str:
+    import shlex  # noqa: PLC0415 - no start needs it
+
+    return shlex.join(arguments)
+
+
 def _shown(script: Script) -> Answer:
-    command = script.command if isinstance(script.command, str) else shlex.join(script.command)
+    command = script.command if isinstance(script.command, str) else _joined(script.command)
     shown: Answer = {"name": script.name, "command": command, "source": script.source, "directory": script.directory}
     if script.autostart:
         shown["autostart"] = True

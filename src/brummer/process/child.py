@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -23,11 +23,13 @@ from brummer.core.errors import SHORTAGES, BrummerError, system_error
 from brummer.host.exits import watch_exit
 from brummer.host.pids import identify
 from brummer.host.process_groups import end_group, kill_group, peek_exit
-from brummer.host.terminals import TERM, Terminal, open_terminal, unread_bytes
 from brummer.process.guard import RUN_MARK
 from brummer.process.pipe_reader import FloodHandler, OnOutput, PipeReader, Stream
 from brummer.process.process_tree import RETRY_S, ProcessTree, Scans, all_died
 from brummer.process.throttle import Throttle
+
+if TYPE_CHECKING:
+    from brummer.host.terminals import Terminal
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -111,7 +113,7 @@ def start(
         process = subprocess.Popen(
             arguments,
             cwd=directory,
-            env=environment if screen is None else {"TERM": TERM, **environment},
+            env=environment if screen is None else {"TERM": screen.type, **environment},
             stdin=screen.inside if screen else subprocess.DEVNULL if stdin == "ended" else subprocess.PIPE,
             stdout=subprocess.PIPE if screen is None else screen.inside,
             stderr=subprocess.PIPE if screen is None else screen.inside,
@@ -136,12 +138,14 @@ def start(
     except OSError as error:  # it runs, but can't be read: no code would ever end it
         kill_group(process.pid)
         process.wait()
-        for pipe in filter(None, (*pipes.values(), process.stdin, screen and screen.inside)):
+        for pipe in filter(None, (*pipes.values(), process.stdin, screen.inside if screen else None)):
             pipe.close()
         raise _failed_to_start(arguments, str(directory), error) from None
 
 
-def _terminal(arguments: list[str], directory: str) -> Terminal:
+def _terminal(arguments: list[str], directory: str) -> "Terminal":
+    from brummer.host.terminals import open_terminal  # noqa: PLC0415 - few scripts have one
+
     try:
         return open_terminal()
     except OSError as error:
@@ -319,7 +323,7 @@ class Child:
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self.kept_terminal and unread_bytes(self.kept_terminal):  # noqa: ASYNC110 — no event reports it
+                while self.kept_terminal and self.kept_terminal.unread_bytes():  # noqa: ASYNC110 — no event reports it
                     await asyncio.sleep(UNREAD_CHECK_S)  # the reader has its own pace
                 self._let_go_of_the_terminal()
                 await self._all_read.wait()
