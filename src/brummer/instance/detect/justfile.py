@@ -44,7 +44,7 @@ class _NotUnderstood(Exception):
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per recipe that is not private; a name with ``_`` in front is."""
-    reader = _Reader(project)
+    reader = _JustfileReader(project)
     reader.read(text, (source,), "")
     for name, place in reader.recipes.items():
         if place:
@@ -53,7 +53,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
 
 
 @dataclass
-class _Reader:
+class _JustfileReader:
     """``recipes``: for each its file; empty if it can't be run, or is private."""
 
     project: ProjectDirectory
