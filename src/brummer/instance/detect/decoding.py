@@ -1,15 +1,19 @@
-"""JSON, JSON with comments, and TOML, as tables; what is wrong with them is a `BrokenFile` with its line."""
+"""JSON, JSON with comments, and TOML, as tables; what is wrong with them is a `BrokenFile` with its line. And what is
+wrong with a file of any kind.
+"""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from brummer.instance.detect import BrokenFile, line_with
+from brummer.instance.detect import BrokenFile, Mistake, line_with
 from brummer.settings import toml_file
 
 Table = dict[str, Any]
+_CONFLICT = "<<<<<<< "
 
 
 def json_table(text: str) -> Table:
@@ -32,6 +36,13 @@ def toml_table(text: str) -> Table:
         return toml_file.load(Path(), text).table
     except toml_file.SettingsInvalid as error:
         raise BrokenFile(error.line, error.what) from None
+
+
+def conflict_in(text: str, source: str) -> Iterator[Mistake]:
+    """The first mark of a merge that git could not finish: for files that are searched, not parsed."""
+    place = 0 if text.startswith(_CONFLICT) else text.find(f"\n{_CONFLICT}") + 1
+    if place or text.startswith(_CONFLICT):
+        yield Mistake(source, text.count("\n", 0, place) + 1, "a merge stopped at a conflict here; resolve it")
 
 
 def as_table(value: object, what: str, text: str = "") -> Table:
