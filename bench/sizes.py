@@ -1,4 +1,4 @@
-"""How many bytes ten usual answers of a hub take on the wire, in this tree and in others.
+"""How many bytes the usual answers of a hub take on the wire, in this tree and in others.
 
     .venv/bin/python bench/sizes.py [NAME=DIRECTORY …]
 
@@ -18,6 +18,12 @@ ROOT: Final = Path(__file__).parents[1]
 LINES: Final = 100
 WAIT_S: Final = 60.0
 
+SLOWLY: Final = f"""\
+import time
+for n in range(1, {LINES + 1}):
+    print(f"job {{n}} done", flush=True)
+    time.sleep(0.01)
+"""
 JOBS: Final = f'print("\\n".join(f"job {{n}} done" for n in range(1, {LINES + 1})))\n'
 TRACE: Final = """\
 import sys
@@ -41,6 +47,8 @@ ANSWERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "a script runs to its end": ("scripts_run", {"name": "jobs", "wait": "exit"}),
     "a script fails": ("scripts_run", {"name": "fails", "wait": "exit"}),
     "100 short lines": ("logs_tail", {"process": "jobs", "limit": LINES}),
+    "a slower script runs to its end": ("scripts_run", {"name": "slowly", "wait": "exit"}),
+    "100 short lines, one by one": ("logs_tail", {"process": "slowly", "limit": LINES}),
     "100 lines of a traceback": ("logs_tail", {"process": "fails", "limit": LINES}),
     "a search": ("logs_search", {"query": "job 1", "process": "jobs"}),
     "what happened": ("changes_since", {}),
@@ -54,9 +62,14 @@ class Tree:
     def __init__(self, tree: Path, place: Path) -> None:
         self._project = place / "shop"
         self._project.mkdir()
-        for name, text in (("jobs.py", JOBS), ("fails.py", TRACE + "sys.exit(1)\n"), ("dev.py", SERVER)):
+        for name, text in (
+            ("jobs.py", JOBS),
+            ("slowly.py", SLOWLY),
+            ("fails.py", TRACE + "sys.exit(1)\n"),
+            ("dev.py", SERVER),
+        ):
             (self._project / name).write_text(text)
-        scripts = ("jobs", "fails", "dev")
+        scripts = ("jobs", "slowly", "fails", "dev")
         self._project.joinpath("Procfile").write_text(
             "".join(f"{name}: exec {sys.executable} -I {name}.py\n" for name in scripts)
         )
@@ -118,7 +131,7 @@ def raw_bytes() -> dict[str, int]:
     """Of the output alone."""
     jobs = sum(len(f"job {n} done\n") for n in range(1, LINES + 1))
     trace = subprocess.run([sys.executable, "-c", TRACE], stderr=subprocess.PIPE, check=True).stderr
-    return {"100 short lines": jobs, "100 lines of a traceback": len(trace)}
+    return {"100 short lines": jobs, "100 short lines, one by one": jobs, "100 lines of a traceback": len(trace)}
 
 
 def main(arguments: list[str]) -> int:
@@ -129,10 +142,11 @@ def main(arguments: list[str]) -> int:
             sizes[name] = Tree(Path(tree), Path(place)).sizes()
     raw = raw_bytes()
     lines = [
-        "# Bytes of ten usual answers",
+        "# Bytes of usual answers",
         "",
         "One message of the hub each, text and structured content together; `bench/sizes.py` measures it. The instance",
-        "has one server, one script of 100 short lines, and one that fails with a traceback of 100 lines.",
+        "has one server, a script that prints 100 short lines at once, one that prints them one by one, in different",
+        "milliseconds, and one that fails with a traceback of 100 lines.",
         "",
         "| answer | tool | " + " | ".join(sizes) + " | of the output's bytes |",
         "|---|---|" + "---:|" * (len(sizes) + 1),

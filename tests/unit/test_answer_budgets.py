@@ -220,33 +220,46 @@ async def test_a_larger_limit_gives_more_and_a_smaller_one_less(agent: Agent) ->
     assert sizes == sorted(set(sizes))
 
 
-async def test_lines_that_were_printed_at_once_are_one_entry_from_which_each_can_be_told(agent: Agent) -> None:
+async def test_lines_of_one_stream_are_one_entry_from_which_each_can_be_told_with_its_time(agent: Agent) -> None:
     output = agent.manager.output
     output.add_lines("web", "stdout", ["one", "", "three"], 0)
     output.add_lines("web", "stderr", ["four"], 0)
     output.add_lines("web", "stderr", ["five"], 1.5)
+    output.add_lines("web", "stderr", ["six"], 61.25)
+    output.add_lines("web", "stderr", ["seven"], 3600)
     result = await raw(agent, "logs_tail")
     content = result["structuredContent"]
     assert [(entry["n"], entry["text"]) for entry in content["lines"]] == [
         (1, "one\n\nthree"),
-        (4, "four"),
-        (5, "five"),
+        (4, "four\nfive\nsix"),
+        (7, "seven"),
     ]
-    assert [(line["n"], line["text"], line["at"][17:]) for line in lines_of(content)] == [
-        (1, "one", "00.000Z"),
-        (2, "", "00.000Z"),
-        (3, "three", "00.000Z"),
-        (4, "four", "00.000Z"),
-        (5, "five", "01.500Z"),
+    assert [entry.get("after_ms") for entry in content["lines"]] == [None, [0, 1500, 61_250], None]
+    assert [(line["n"], line["text"], line["at"][11:]) for line in lines_of(content)] == [
+        (1, "one", "00:00:00.000Z"),
+        (2, "", "00:00:00.000Z"),
+        (3, "three", "00:00:00.000Z"),
+        (4, "four", "00:00:00.000Z"),
+        (5, "five", "00:00:01.500Z"),
+        (6, "six", "00:01:01.250Z"),
+        (7, "seven", "01:00:00.000Z"),
     ]
-    assert text_of(result).splitlines()[:5] == ["00:00:00 web | one", "| ", "| three", "| four", "00:00:01 web | five"]
+    first, *rest, after_an_hour = text_of(result).splitlines()[:7]
+    assert (first, after_an_hour) == ("00:00:00 web | one", "01:00:00 web | seven")
+    assert rest == ["| ", "| three", "| four", ":01 | five", "00:01:01 web | six"]
     found = (await raw(agent, "logs_search", query="e"))["structuredContent"]
-    assert [(entry["n"], entry["text"]) for entry in found["lines"]] == [(1, "one"), (3, "three"), (5, "five")]
+    assert [(entry["n"], entry["text"]) for entry in found["lines"]] == [
+        (1, "one"),
+        (3, "three"),
+        (5, "five"),
+        (7, "seven"),
+    ]
 
 
+@pytest.mark.parametrize("apart_s", [0.0, 0.013, 1.001], ids=["at once", "one by one", "in different seconds"])
 @pytest.mark.parametrize(("lines", "most"), [("short", 3.5), ("traceback", 2.5)])
-async def test_a_hundred_lines_printed_at_once_take_a_small_multiple_of_their_bytes(
-    agent: Agent, lines: str, most: float
+async def test_a_hundred_lines_take_a_small_multiple_of_their_bytes(
+    agent: Agent, lines: str, most: float, apart_s: float
 ) -> None:
     frame = '  File "/srv/shop/app/prices.py", line {0}, in price_of_{0}'
     trace = [
@@ -256,7 +269,8 @@ async def test_a_hundred_lines_printed_at_once_take_a_small_multiple_of_their_by
         "short": [f"job {n} done" for n in range(1, 101)],
         "traceback": ["Traceback (most recent call last):", *trace, "KeyError: 'cake'"],
     }[lines]
-    agent.manager.output.add_lines("web", "stderr", texts, 0)
+    for number, text in enumerate(texts):
+        agent.manager.output.add_lines("web", "stderr", [text], number * apart_s)
     encoded = await agent.table.call("logs_tail", b"{}", agent)
     raw_bytes = sum(len(text) + 1 for text in texts)
     assert len(lines_of(msgspec.json.decode(encoded)["structuredContent"])) == len(texts) == 100
@@ -264,8 +278,8 @@ async def test_a_hundred_lines_printed_at_once_take_a_small_multiple_of_their_by
 
 
 async def test_fields_that_all_lines_share_are_given_once(agent: Agent) -> None:
-    for second in range(3):
-        agent.manager.output.add_lines("web", "stdout", ["up"], second)
+    for hour in range(3):
+        agent.manager.output.add_lines("web", "stdout", ["up"], 3600 * hour)
     content = (await raw(agent, "logs_tail"))["structuredContent"]
     assert content["common"] == {"process": "web", "stream": "stdout"}
     assert all(line.keys() == {"n", "at", "text"} for line in content["lines"])

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from brummer.contract.texts import change, instance, rendered
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummer.contract.texts import change, compact, instance, lines_of, rendered
+from brummer.logs.output import Line, Stamp
 
 INSTANCE: dict[str, Any] = {
     "instance_id": "shop-00000000",
@@ -35,3 +40,35 @@ def test_a_connection_says_what_was_started_for_it_and_that_it_lasts_for_this_ca
     assert "its environment is that of your login shell" in text
     assert "pass `instance` in each call" in text
     assert "pass `instance`" not in rendered("instances_connect", {"instance": INSTANCE, "remembered": True})
+
+
+def test_the_lines_of_a_text_that_was_cut_are_told_with_the_time_of_the_first() -> None:
+    at = "2026-01-01T12:00:00.000Z"
+    entry = {"n": 1, "process": "web", "stream": "stdout", "at": at, "after_ms": [0, 5, 9], "text": "one\ntw[… 5 …]"}
+    assert [line["at"] for line in lines_of({"lines": [entry]})] == [at, at]
+    assert rendered("logs_tail", {"lines": [entry], "cursor": "c"}).startswith("12:00:00 web | one\n| tw[")
+
+
+TIMES = st.one_of(
+    st.integers(1_767_268_800_000, 1_767_268_900_000).map(lambda ms: Stamp()(ms / 1000)),
+    st.integers(0, 4_000_000_000_000).map(lambda ms: Stamp()(ms / 1000)),
+    st.sampled_from(["", "2026-01-01T12:00:00Z", "2026-01-01T12:xx:00.000Z", "2026-01-01T12:00:00.000000Z", "noon"]),
+)
+LINES = st.builds(
+    Line,
+    st.integers(1, 2),
+    st.sampled_from(["web", "api"]),
+    st.sampled_from(["stdout", "brum"]),
+    TIMES,
+    st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=3),
+)
+
+
+@given(st.lists(LINES, max_size=8))
+def test_from_joined_lines_each_is_told_as_it_was(lines: list[Line]) -> None:
+    """Also if times go back, are of another form, or numbers are left out."""
+    numbers = iter(range(1, 100))
+    numbered = [msgspec.structs.replace(line, n=[next(numbers) for _ in range(line.n)][-1]) for line in lines]
+    joined = msgspec.json.decode(msgspec.json.encode(compact({"lines": numbered})))
+    assert lines_of(joined) == [msgspec.to_builtins(line) for line in numbered]
+    assert rendered("logs_tail", {**joined, "cursor": "c"}).count("\n") >= len(lines)

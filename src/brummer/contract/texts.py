@@ -26,44 +26,96 @@ def lines_of(answer: Answer) -> list[Answer]:
     found = []
     for entry in answer.get("lines", []):
         whole = {**answer.get("common", {}), **entry}
-        texts = str(whole.get("text", "")).split("\n")
-        found += [{**whole, **_number(whole, offset), "text": text} for offset, text in enumerate(texts)]
+        texts, after_ms = str(whole.get("text", "")).split("\n"), whole.pop("after_ms", None)
+        found.append({**whole, "text": texts[0]})
+        if len(texts) > 1:
+            n, at = whole["n"], str(whole["at"])
+            is_whole = after_ms is not None and len(after_ms) == len(texts)  # a text that was cut has fewer lines
+            ats = _ats(at, after_ms) if is_whole else [at] * len(texts)
+            found += [
+                {**whole, "n": n + offset, "at": ats[offset], "text": texts[offset]} for offset in range(1, len(texts))
+            ]
     return found
 
 
-def _number(entry: Answer, offset: int) -> Answer:
-    return {"n": entry["n"] + offset} if offset else {}
+_HOUR: Final = len("2026-11-30T19:")
+_TIME_LENGTH: Final = len("2026-11-30T19:04:03.123Z")
+
+
+def _in_hour(at: str) -> str:
+    """Minutes, seconds and milliseconds of a time: seven digits; empty for another form, as in an edited file."""
+    digits = at[14:16] + at[17:19] + at[20:23]
+    return digits if len(at) == _TIME_LENGTH and digits.isdecimal() else ""
+
+
+def _ms(in_hour: str) -> int:
+    minutes, ms = divmod(int(in_hour), 100_000)
+    return 60_000 * minutes + ms
+
+
+def _ats(first: str, after_ms: list[int]) -> list[str]:
+    hour, begin = first[:_HOUR], _ms(_in_hour(first))
+    return [
+        f"{hour}{ms // 60_000:02}:{ms // 1000 % 60:02}.{ms % 1000:03}Z" for ms in (begin + each for each in after_ms)
+    ]
+
+
+class _Joined:
+    """Lines of one stream of one process that are one entry of an answer."""
+
+    __slots__ = ("at", "line", "texts", "times")
+
+    def __init__(self, line: Any) -> None:
+        self.line = line
+        self.at: str = line.at
+        self.texts: list[str] = [line.text]
+        self.times: list[str] = []
+        """As `_in_hour`, from the first line on, if there are several."""
+
+    def take(self, line: Any) -> bool:
+        """The line after the last one, if it is of the same stream and hour; whether it was taken."""
+        first = self.line
+        if line.process != first.process or line.stream != first.stream:
+            return False
+        if line.at != self.at or self.times:
+            if line.at[:_HOUR] != self.at[:_HOUR] or not (in_hour := _in_hour(line.at)):
+                return False
+            if not self.times:
+                if not (begin := _in_hour(self.at)):
+                    return False
+                self.times = [begin] * len(self.texts)
+            self.times.append(in_hour)
+        self.texts.append(line.text)
+        return True
+
+    def entry(self, common: Answer) -> Answer:
+        members = {name: getattr(self.line, name) for name in ("n", "process", "stream", "at") if name not in common}
+        if self.times:
+            begin = _ms(self.times[0])
+            members["after_ms"] = [_ms(each) - begin for each in self.times]
+        members["text"] = "\n".join(self.texts)
+        return members
 
 
 def compact(answer: Answer) -> Answer:
-    """The answer with its ``lines`` (objects) as dicts. Lines that one stream of one process printed at once, without
-    another between them, are one entry: ``text`` has them with line feeds, ``n`` is the number of the first. Members
-    that several entries all share go into ``common``.
+    """The answer with its ``lines`` (objects) as dicts. Lines that one stream of one process printed within an hour,
+    without another between them, are one entry: ``text`` has them with line feeds, ``n`` is the number of the first.
+    ``after_ms``, if they were not printed at once: for each line the milliseconds after ``at``. Members that several
+    entries all share go into ``common``.
     """
-    entries: list[Answer] = []
+    joined: list[_Joined] = []
     until_n = 0
     for line in answer["lines"]:
-        last = entries[-1] if entries and line.n == until_n + 1 else None
-        if last and (last["process"], last["stream"], last["at"]) == (line.process, line.stream, line.at):
-            last["texts"].append(line.text)
-        else:
-            facts = {"n": line.n, "process": line.process, "stream": line.stream, "at": line.at}
-            entries.append({**facts, "texts": [line.text]})
+        if not (joined and line.n == until_n + 1 and joined[-1].take(line)):
+            joined.append(_Joined(line))
         until_n = line.n
     common = {}
-    if len(entries) > 1:
+    if len(joined) > 1:
         for name in ("process", "stream"):
-            value = entries[0][name]
-            if all(each[name] == value for each in entries):
+            value = getattr(joined[0].line, name)
+            if all(getattr(each.line, name) == value for each in joined):
                 common[name] = value
-    plain = [
-        {
-            **{name: each[name] for name in each if name not in common and name != "texts"},
-            "text": "\n".join(each["texts"]),
-        }
-        for each in entries
-    ]
-    return {**answer, **({"common": common} if common else {}), "lines": plain}
+    return {**answer, **({"common": common} if common else {}), "lines": [each.entry(common) for each in joined]}
 
 
 def rendered(tool: str, answer: Answer) -> str:
@@ -95,12 +147,11 @@ def _from(answer: Answer) -> str:
 
 def line(content: Answer) -> str:
     """``12:03:11 dev | …``; a line of Brummer itself has ``dev brum``."""
-    return f"{_head_of(content)} | {content.get('text', '')}"
+    return f"{_time(content)} {_origin_of(content)} | {content.get('text', '')}"
 
 
-def _head_of(content: Answer) -> str:
-    """A line with the same second and process as the one before does not repeat it."""
-    return f"{_time(content)} {content.get('process', '')}" + (" brum" if content.get("stream") == "brum" else "")
+def _origin_of(content: Answer) -> str:
+    return f"{content.get('process', '')}" + (" brum" if content.get("stream") == "brum" else "")
 
 
 def change(content: Answer) -> str:
@@ -125,12 +176,18 @@ def _instance_of(content: Answer) -> list[str]:
 
 
 def _lines(answer: Answer) -> Iterator[str]:
-    hits, before = set(answer.get("hits", ())), ""
+    """What is the same as in the line before is left out: ``| …`` is of the same second and process, ``:12 | …`` of the
+    same minute and process.
+    """
+    hits, before, before_of = set(answer.get("hits", ())), "", ""
     for content in lines_of(answer):
         mark = "" if "hits" not in answer else "> " if content["n"] in hits else "  "
-        head, text = _head_of(content), content.get("text", "")
-        yield f"{mark}| {text}" if head == before else f"{mark}{head} | {text}"
-        before = head
+        time, origin, text = _time(content), _origin_of(content), content.get("text", "")
+        if origin != before_of or time[:5] != before[:5]:
+            yield f"{mark}{time} {origin} | {text}"
+        else:
+            yield f"{mark}| {text}" if time == before else f"{mark}{time[5:]} | {text}"
+        before, before_of = time, origin
     if not answer["lines"]:
         yield "no lines"
     yield _position(answer, "lines")
