@@ -231,7 +231,7 @@ FRAMEWORKS: dict[str, tuple[dict[str, object], list[str], str, str]] = {
         "called: manage.py runserver",
     ),
     "FastAPI": (
-        {"main.py": "from fastapi import FastAPI\n", ".venv/bin/fastapi": STAYS},
+        {"main.py": "from fastapi import FastAPI\napp = FastAPI()\n", ".venv/bin/fastapi": STAYS},
         [],
         "fastapi",
         "called: dev main.py",

@@ -92,6 +92,10 @@ PACKAGE = {
 
 MIX = """
 defmodule Shop.MixProject do
+  def project do
+    [app: :shop, aliases: aliases()]
+  end
+
   defp deps do
     [{:phoenix, "~> 1.7"}, {:other, only: :test}]
   end
@@ -144,6 +148,11 @@ TASKS_JSON = """{
 """
 
 GRADLE = "plugins {\n    id 'java'\n    id 'application'\n}\n"
+SPRING_POM = """<?xml version="1.0" encoding="UTF-8"?>
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <build><plugins><plugin><artifactId>spring-boot-maven-plugin</artifactId></plugin></plugins></build>
+</project>
+"""
 SOLUTION = r"""
 Microsoft Visual Studio Solution File
 Project("{9A}") = "Api", "src\Api\Api.csproj", "{1}"
@@ -270,11 +279,14 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     ),
     "not django": ({"manage.py": "print()\n"}, {}),
     "fastapi": (
-        {"main.py": "import os\nfrom fastapi import FastAPI\n", "venv/bin/fastapi": ""},
+        {"main.py": "import os\nfrom fastapi import FastAPI\napp = FastAPI()\n", "venv/bin/fastapi": ""},
         {"fastapi": "venv/bin/fastapi dev main.py"},
     ),
     "fastapi, by poetry": (
-        {"app/main.py": "import fastapi\n", "poetry.lock": '[[package]]\nname = "fastapi-cli"\n'},
+        {
+            "app/main.py": "import fastapi\napi = fastapi.FastAPI()\n",
+            "poetry.lock": '[[package]]\nname = "fastapi-cli"\n',
+        },
         {"fastapi": "poetry run fastapi dev app/main.py"},
     ),
     "fastapi without its command": (
@@ -292,7 +304,7 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     ),
     "maven": ({"pom.xml": "<project/>"}, {"build": "mvn package", "test": "mvn test"}),
     "spring by maven": (
-        {"pom.xml": "<artifactId>spring-boot-maven-plugin</artifactId>", "mvnw": ""},
+        {"pom.xml": SPRING_POM, "mvnw": ""},
         {"run": "./mvnw spring-boot:run", "build": "./mvnw package", "test": "./mvnw test"},
     ),
     ".net, one project": (
@@ -368,7 +380,7 @@ def test_without_an_environment_python_and_fastapi_are_those_of_the_shell(
 ) -> None:
     programs = project.directory / "programs"
     project.write("manage.py", MANAGE_PY)
-    project.write("main.py", "from fastapi import FastAPI\n")
+    project.write("main.py", "from fastapi import FastAPI\napp = FastAPI()\n")
     monkeypatch.setenv("PATH", str(programs))
     assert project.shown()["runserver"] == "python3 manage.py runserver"
     assert "fastapi" not in project.shown()
@@ -405,7 +417,7 @@ def test_a_member_of_a_uv_workspace_has_the_programs_of_the_workspace(tmp_path: 
     root, member = Project(tmp_path), Project(tmp_path / "packages" / "api")
     root.write("pyproject.toml", '[tool.uv.workspace]\nmembers = ["packages/*"]\n')
     root.write("uv.lock", '[[package]]\nname = "fastapi-cli"\n')
-    member.write("main.py", "from fastapi import FastAPI\n")
+    member.write("main.py", "from fastapi import FastAPI\napp = FastAPI()\n")
     assert member.shown() == {"fastapi": "uv run fastapi dev main.py"}
 
 

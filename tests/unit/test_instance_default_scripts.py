@@ -17,7 +17,7 @@ WEB_AND_WORKER = "web: rails server\nworker: sidekiq\n"
 DEV = {"scripts": {"dev": "vite", "start": "x"}}
 
 MANAGE_PY = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n'
-FASTAPI: dict[str, object] = {"main.py": "from fastapi import FastAPI\n", ".venv/bin/fastapi": ""}
+FASTAPI: dict[str, object] = {"main.py": "from fastapi import FastAPI\napp = FastAPI()\n", ".venv/bin/fastapi": ""}
 GO = "package main\n"
 CARGO = '[package]\nname = "shop"\n'
 COMPOSE = "services:\n  db: {image: x}\n"

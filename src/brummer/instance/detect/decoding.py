@@ -1,16 +1,20 @@
-"""JSON, JSON with comments, and TOML, as tables; what is wrong with them is a `BrokenFile` with its line. And what is
-wrong with a file of any kind.
+"""JSON, JSON with comments and TOML as tables, XML as elements; what is wrong with them is a `BrokenFile` with its
+line. And what may be wrong with a file of any kind.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from brummer.core.errors import shown
 from brummer.instance.detect import BrokenFile, Mistake, line_with
 from brummer.settings import toml_file
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 Table = dict[str, Any]
 _CONFLICT = "<<<<<<< "
@@ -36,6 +40,29 @@ def toml_table(text: str) -> Table:
         return toml_file.load(Path(), text).table
     except toml_file.SettingsInvalid as error:
         raise BrokenFile(error.line, error.what) from None
+
+
+def toml_line(text: str, *key: str) -> int | None:
+    """The line of a key, or of the table's header."""
+    return toml_file.load(Path(), text).line_of(key)
+
+
+def xml_root(text: str, tag: str) -> "Element":
+    """The element that an XML text is, which has this tag; the names in it have no namespaces.
+
+    Entities of other files are not read, and expat bounds what the text's own become.
+    """
+    from xml.etree import ElementTree as ET  # noqa: PLC0415 — 10 ms, and few projects have such a file
+
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - as above
+    except ET.ParseError as error:
+        raise BrokenFile(error.position[0], f"this is no XML: {error.msg}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    if root.tag != tag:
+        raise BrokenFile(1, f"it is a {shown(root.tag)!r}, not a {tag!r}")
+    return root
 
 
 def conflict_in(text: str, source: str) -> Iterator[Mistake]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.decoding import conflict_in
 from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.python_environment import command_in, runner_here
 
@@ -16,6 +17,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     """``runserver``, ``migrate`` and ``test``, in the project's environment."""
     if MARK not in text:
         return
+    yield from conflict_in(text, source)
     python = command_in(project, runner_here(project), "python")
     if python == ["python"] and not project.has_program("python"):
         python = ["python3"]  # some systems have no other name for it

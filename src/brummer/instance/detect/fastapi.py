@@ -11,6 +11,11 @@ PREFIX = "fastapi"
 TAKES_ANY_BYTES = True
 PROGRAM = "fastapi"
 _IMPORT = re.compile(r"^(?:from|import)[ \t]+fastapi\b", re.MULTILINE)
+_APP = re.compile(
+    r"\bFastAPI[ ]*\(|^(?:app|api)[ ]*(?::[^=\n]*)?=|^from[ ][^\n]*\bimport\b[^\n#]*(?:\b(?:app|api)\b|[*(])",
+    re.MULTILINE,
+)
+"""What the command can find: an app that is made here, or one of its usual names."""
 _LOCKED = re.compile(r"""^name = ["']fastapi-cli["']$""", re.MULTILINE)
 """The package that has the command, in a lock file of uv, poetry or pdm."""
 
@@ -18,7 +23,7 @@ _LOCKED = re.compile(r"""^name = ["']fastapi-cli["']$""", re.MULTILINE)
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``fastapi``, the development server that starts anew when a file changes."""
     runner = runner_here(project)
-    if _IMPORT.search(text) and _is_installed(project, runner):
+    if _IMPORT.search(text) and _APP.search(text) and _is_installed(project, runner):
         command = [*command_in(project, runner, PROGRAM), "dev", source]
         yield Script(PROGRAM, command, source, project.directory)
 

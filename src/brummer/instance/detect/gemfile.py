@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect.decoding import conflict_in
 from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "ruby"
@@ -12,6 +13,7 @@ _RSPEC = re.compile(r"""^[ \t]*gem[ (]+["']rspec""", re.MULTILINE)
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """``dev`` and ``server`` where Rails has put its starters, else Rack's ``server``; ``test`` or ``spec``."""
+    yield from conflict_in(text, source)
     commands: dict[str, list[str]] = {}
     if project.exists("bin/dev"):
         commands["dev"] = ["bin/dev"]

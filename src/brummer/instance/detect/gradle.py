@@ -3,20 +3,45 @@
 import re
 from collections.abc import Iterator
 
-from brummer.instance.detect import Mistake, Script
+from brummer.instance.detect import BrokenFile, Mistake, Script
+from brummer.instance.detect.decoding import Table, conflict_in, table_at, toml_table
 from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "gradle"
-_APPLICATION = re.compile(r"""(?:\bid[ (]*|plugin:[ ]*)["']application["']|^[ \t]*application[ \t]*$""", re.MULTILINE)
-_SPRING_BOOT = "org.springframework.boot"
+_CATALOG = "gradle/libs.versions.toml"
+_COMMENT = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|//[^\n]*|/\*.*?(?:\*/|\Z)""", re.DOTALL)
+_PLUGIN = re.compile(r"""\b(?:id[ (]*|plugin[ ]*[:=][ ]*)["']([\w.-]+)["']|\balias[ (]*libs\.plugins\.([\w.]+)""")
+_PLUGINS = re.compile(r"\bplugins\s*\{([^{}]*)\}")
+_APPLICATION = re.compile(r"(?:^|[\s;])`?application`?(?=$|[\s;])")
+_RUN_BY_PLUGIN = {"org.springframework.boot": "bootRun", "io.quarkus": "quarkusDev", "application": "run"}
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
-    """``run`` where a plugin brings it."""
+    """``run`` where a plugin brings it, and is applied."""
+    yield from conflict_in(text, source)
     gradle = "./gradlew" if project.exists("gradlew") else "gradle"
-    if _SPRING_BOOT in text:
-        yield Script("run", [gradle, "bootRun"], source, project.directory)
-    elif _APPLICATION.search(text):
-        yield Script("run", [gradle, "run"], source, project.directory)
+    text = _COMMENT.sub(r"\1", text)
+    plugins: set[str] = set()
+    if any(map(_APPLICATION.search, _PLUGINS.findall(text))):
+        plugins.add("application")
+    for line in text.split("\n"):
+        if "apply false" not in line and "apply(false)" not in line:
+            for name, alias in _PLUGIN.findall(line):
+                plugins.add(name or _of_catalog(alias, project))
+    if task := next((task for plugin, task in _RUN_BY_PLUGIN.items() if plugin in plugins), None):
+        yield Script("run", [gradle, task], source, project.directory)
     for task in ("build", "test"):
         yield Script(task, [gradle, task], source, project.directory)
+
+
+def _of_catalog(alias: str, project: ProjectDirectory) -> str:
+    """The plugin of this name in the project's catalog; empty if it is not there."""
+    try:
+        catalog = toml_table(project.text(_CATALOG)) if project.exists(_CATALOG) else {}
+    except BrokenFile:  # gradle says what is wrong with it
+        return ""
+    plugins: Table = table_at(catalog, ("plugins",)) or {}
+    for name, plugin in plugins.items():
+        if re.sub(r"[-_]", ".", name) == alias:
+            return str(plugin.get("id") if isinstance(plugin, dict) else plugin).partition(":")[0]
+    return ""
