@@ -233,6 +233,7 @@ PATTERNS: dict[str, tuple[list[str], list[str]]] = {
     "alternatives": (["tools/@(t1|t2)"], ["tools/t1", "tools/t2"]),
     "one character": (["tools/t?"], ["tools/t1", "tools/t2"]),
     "some characters": (["tools/[tu]*"], ["tools/t1", "tools/t2"]),
+    "hidden folders": (["packages/.*/*", "packages/.[a-z]*/x"], ["packages/.hidden/x"]),
     "a folder": (["apps/web", "apps/nowhere"], ["apps/web"]),
 }
 
@@ -242,7 +243,7 @@ def test_the_packages_of_a_workspace_are_those_that_npm_and_pnpm_find(
     project: Project, patterns: list[str], expected: list[str]
 ) -> None:
     """As `pnpm ls -r` of pnpm 10, and what npm 11 and yarn 4 list, say of these folders."""
-    for folder in [*PACKAGES, "packages/node_modules/n", "packages/.hidden"]:
+    for folder in [*PACKAGES, "packages/node_modules/n", "packages/.hidden", "packages/.hidden/x"]:
         project.write(f"{folder}/package.json", {"scripts": {"dev": "x"}})
     project.write("package.json", {"workspaces": patterns})
     assert sorted(project.commands()) == sorted(f"{folder}:dev" for folder in expected)

@@ -106,7 +106,8 @@ class ProjectDirectory:
     def matching(self, pattern: str) -> Iterator[str]:
         """What may exist by a pattern as in ``packages/*`` and ``apps/**``, in order of the alphabet.
 
-        A part without ``*``, ``?`` and ``[`` is taken at its word. Hidden things and `IGNORED` match no star. Raises
+        A part without ``*``, ``?`` and ``[`` is taken at its word. `IGNORED` matches no star, and
+        a hidden thing only one after a dot. Raises
         `BrokenFile` where there is too much to look through, or the pattern leads out of the project.
         """
         parts = _parts(pattern)
@@ -133,11 +134,11 @@ class ProjectDirectory:
             if depth == DEPTH_LIMIT:
                 raise BrokenFile(None, f"{base} is more than {DEPTH_LIMIT} directories deep")
             for name, is_directory in self._entries(base, most):
-                if is_directory:
+                if is_directory and not name.startswith("."):
                     yield from self._matching(_joined(base, name), parts, depth + 1, most)
         elif _WILD & {*first}:
             for name, _ in self._entries(base, most):
-                if fnmatchcase(name, first):
+                if fnmatchcase(name, first) and (first[0] == "." or name[0] != "."):
                     yield from self._matching(_joined(base, name), rest, depth, most)
         else:
             yield from self._matching(_joined(base, first), rest, depth, most)
@@ -156,7 +157,7 @@ class ProjectDirectory:
                 for number, entry in enumerate(entries):
                     if number == ENTRIES_LIMIT:
                         raise BrokenFile(None, f"more than {ENTRIES_LIMIT} entries in {directory or '.'}")
-                    if not entry.name.startswith(".") and entry.name != IGNORED:
+                    if entry.name != IGNORED:
                         yield entry.name, entry.is_dir(follow_symlinks=False)
         except OSError:  # a file, or not for us to read: nothing to run in it
             return
