@@ -36,7 +36,7 @@ _CONDITIONS = frozenset({"ifeq", "ifneq", "ifdef", "ifndef"})
 
 
 @dataclass
-class _Condition:
+class _OpenCondition:
     """An open one. Whether make reads the lines around it, and whether it has read one of its branches; None if only
     make can decide that.
     """
@@ -47,7 +47,7 @@ class _Condition:
 
 
 @dataclass
-class _Definition:
+class _OpenDefinition:
     """An open ``define``; ``depth`` counts those within it."""
 
     line: int
@@ -58,7 +58,7 @@ class _Definition:
 
 
 @dataclass
-class _File:
+class _OpenMakefile:
     """Where the reading of one file stands. ``is_read``: whether make reads the present line; None if only it can
     decide that.
     """
@@ -66,8 +66,8 @@ class _File:
     source: str
     is_read: bool | None
     unread: UnreadNames
-    conditions: list[_Condition] = field(default_factory=list)
-    definition: _Definition | None = None
+    conditions: list[_OpenCondition] = field(default_factory=list)
+    definition: _OpenDefinition | None = None
     is_in_rule: bool = False
 
 
@@ -101,7 +101,7 @@ class _MakefileReader:
     def read(self, text: str, source: str, *, is_read: bool | None) -> None:
         """One file, and each that it includes where it does."""
         self._included.add(source)
-        file = _File(source, is_read, UnreadNames(source))
+        file = _OpenMakefile(source, is_read, UnreadNames(source))
         self.unread.append(file.unread)
         for number, line in _logical_lines(text):
             if file.definition:
@@ -115,10 +115,10 @@ class _MakefileReader:
         for condition in file.conditions:
             self._problem(file, condition.line, "a condition without an endif")
 
-    def _problem(self, file: _File, line: int, message: str) -> None:
+    def _problem(self, file: _OpenMakefile, line: int, message: str) -> None:
         self.problems.append(Mistake(file.source, line, message))
 
-    def _define(self, line: str, file: _File) -> None:
+    def _define(self, line: str, file: _OpenMakefile) -> None:
         """A line with a tab in front is text, whatever it holds."""
         definition = file.definition
         if not definition:
@@ -133,7 +133,7 @@ class _MakefileReader:
             self._variables.set(definition.name, definition.operator, value, is_certain=file.is_read is True)
         file.definition = None
 
-    def _statement(self, number: int, line: str, file: _File, *, is_recipe: bool) -> None:
+    def _statement(self, number: int, line: str, file: _OpenMakefile, *, is_recipe: bool) -> None:
         word = _WORD.match(line)
         first = word[0] if word else ""
         rest = line[len(first) :]
@@ -143,7 +143,7 @@ class _MakefileReader:
         elif (body := _MODIFIERS.sub("", line, count=1)).startswith(("define ", "define\t")):
             file.is_in_rule = False
             name, operator, _ = _split(body[len("define") :])
-            file.definition = _Definition(number, name.strip(), operator or "=", 1, [])
+            file.definition = _OpenDefinition(number, name.strip(), operator or "=", 1, [])
         elif not line or file.is_read is False:
             return
         elif is_word and not rest.lstrip().startswith((":", "=", "?=", "+=")) and first in _INCLUDE:
@@ -152,7 +152,7 @@ class _MakefileReader:
         else:
             self._assignment_or_rule(number, line, file, is_recipe=is_recipe)
 
-    def _assignment_or_rule(self, number: int, line: str, file: _File, *, is_recipe: bool) -> None:
+    def _assignment_or_rule(self, number: int, line: str, file: _OpenMakefile, *, is_recipe: bool) -> None:
         left, operator, right = _split(_MODIFIERS.sub("", line, count=1))
         if operator.endswith("="):
             file.is_in_rule = False
@@ -164,7 +164,7 @@ class _MakefileReader:
         else:
             self._expression(number, line, file)
 
-    def _expression(self, number: int, line: str, file: _File) -> None:
+    def _expression(self, number: int, line: str, file: _OpenMakefile) -> None:
         """A line that becomes something only when make expands it."""
         try:
             text = self._variables.expand(line).replace("$", "$$").strip()
@@ -186,7 +186,7 @@ class _MakefileReader:
         text = self._variables.text_of(called or alone)
         return text is None or bool(_EVAL.search(text))
 
-    def _assign(self, name: str, operator: str, value: str, file: _File) -> None:
+    def _assign(self, name: str, operator: str, value: str, file: _OpenMakefile) -> None:
         if name == ".RECIPEPREFIX":
             self._recipe_sign = value[:1] or "\t"
             return
@@ -195,7 +195,7 @@ class _MakefileReader:
         except Unknown:
             self._variables.all_are_known = False
 
-    def _rule(self, number: int, left: str, right: str, file: _File, *, is_recipe: bool) -> None:
+    def _rule(self, number: int, left: str, right: str, file: _OpenMakefile, *, is_recipe: bool) -> None:
         if is_recipe:
             self._problem(file, number, "a recipe before the first target; make stops here")
             return
@@ -218,11 +218,11 @@ class _MakefileReader:
             elif target and target[0] not in ".-~" and not any(sign in target for sign in "(%"):
                 self.targets.setdefault(target, file.source)
 
-    def _condition(self, number: int, word: str, rest: str, file: _File) -> None:
+    def _condition(self, number: int, word: str, rest: str, file: _OpenMakefile) -> None:
         """A branch is left out if it is certain that make leaves it out."""
         if word in _CONDITIONS:
             holds = False if file.is_read is False else self._holds(word, rest)
-            file.conditions.append(_Condition(number, file.is_read, was_taken=holds))
+            file.conditions.append(_OpenCondition(number, file.is_read, was_taken=holds))
             file.is_read = _both(file.is_read, holds)
         elif not file.conditions:
             self._problem(file, number, f"{word} without a condition; make stops here")
@@ -250,7 +250,7 @@ class _MakefileReader:
         except Unknown:
             return None
 
-    def _include(self, number: int, rest: str, file: _File, *, is_needed: bool) -> None:
+    def _include(self, number: int, rest: str, file: _OpenMakefile, *, is_needed: bool) -> None:
         try:
             names = self._variables.expand(rest).split()
         except Unknown:
@@ -278,7 +278,7 @@ class _MakefileReader:
             return [path]
         return [each for each in self._project.matching(path) if self._project.exists(each)]
 
-    def _read_included(self, number: int, name: str, file: _File) -> None:
+    def _read_included(self, number: int, name: str, file: _OpenMakefile) -> None:
         if name in self._included:
             return
         if len(self._included) > INCLUDES_LIMIT:
@@ -291,7 +291,7 @@ class _MakefileReader:
             return
         self.read(text, name, is_read=file.is_read)
 
-    def _not_included(self, number: int, name: str, why: str, file: _File) -> None:
+    def _not_included(self, number: int, name: str, why: str, file: _OpenMakefile) -> None:
         self._variables.all_are_known = False
         self._problem(file, number, f"Brummer does not read the included file {shown(name)}: {why}")
 

@@ -86,7 +86,7 @@ _MAY_HAVE_TASKS: Final = re.compile(r"(?:^|[/_])(?:rake|tasks?)(?:\.rb)?(?:$|/|_
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script for each task, also without a description."""
     rake = ["bundle", "exec", "rake"] if project.exists("Gemfile") else ["rake"]
-    reader = _Reader(project)
+    reader = _RakefileReader(project)
     reader.read(text, source)
     reader.load([*project.matching(_LIBRARY_DIRECTORY)])
     for name, place in reader.tasks.items():
@@ -97,7 +97,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
 
 
 @dataclass
-class _Block:
+class _RubyBlock:
     """An open namespace or method. ``name``: what stands before the names in it; None if only Ruby knows it."""
 
     line: int
@@ -107,7 +107,7 @@ class _Block:
 
 
 @dataclass
-class _Reader:
+class _RakefileReader:
     project: ProjectDirectory
     tasks: dict[str, str] = field(default_factory=dict)
     problems: list[Mistake] = field(default_factory=list)
@@ -117,7 +117,7 @@ class _Reader:
     def read(self, text: str, source: str) -> None:
         """One file, and then what it loads."""
         self.files.add(source)
-        file = _File(self.project, source)
+        file = _RubyFile(self.project, source)
         file.read(text)
         for name in file.tasks:
             self.tasks.setdefault(name, source)
@@ -139,7 +139,7 @@ class _Reader:
                 self.problems.append(Mistake(name, error.line, error.message))
 
 
-class _File:
+class _RubyFile:
     """What one file says."""
 
     def __init__(self, project: ProjectDirectory, source: str) -> None:
@@ -149,7 +149,7 @@ class _File:
         self.unread = UnreadNames(source)
         self._project = project
         self._source = source
-        self._blocks: list[_Block] = []
+        self._blocks: list[_RubyBlock] = []
         self._has_glob = False
 
     def read(self, text: str) -> None:
@@ -212,7 +212,7 @@ class _File:
         if is_namespace and (name is None or is_one_line):
             self.unread.add(number, code)
         if not is_one_line:
-            self._blocks.append(_Block(number, indent, name if is_namespace else None, is_namespace))
+            self._blocks.append(_RubyBlock(number, indent, name if is_namespace else None, is_namespace))
 
     def _of_class(self, number: int, code: str, found: re.Match[str], name: str | None, lines: list[str]) -> None:
         """The tasks that a library's class makes."""
