@@ -360,7 +360,7 @@ def test_what_poe_can_not_include_or_makes_by_a_function_is_a_problem(project: P
     assert set(places(project)) == found
     project.write("pyproject.toml", "[tool.poe]\ngroups = {g = {tasks = 7}}\n[project.scripts]\nserve = 'a:b'\n")
     assert list(project.commands()) == ["serve"]
-    assert places(project) == [("pyproject.toml", None)]
+    assert places(project) == [("pyproject.toml", 1)]
 
 
 def test_a_file_of_poe_s_own_is_read_if_pyproject_has_no_table_of_it(project: Project) -> None:

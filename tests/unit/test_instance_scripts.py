@@ -185,8 +185,8 @@ def test_a_broken_package_json_is_reported_with_its_line_and_hides_nothing_else(
         ("package.json", "[" * 100_000, None),
         ("package.json", " " * (FILE_LIMIT_BYTES + 1), None),
         ("pyproject.toml", "[project]\nname =\n", 2),
-        ("pyproject.toml", "[project]\nscripts = 7\n", None),
-        ("pyproject.toml", "tool = 7\n", None),
+        ("pyproject.toml", "[project]\nscripts = 7\n", 2),
+        ("pyproject.toml", "tool = 7\n", 1),
     ],
 )
 def test_what_can_not_be_understood_is_a_problem(project: Project, name: str, content: str, line: int | None) -> None:

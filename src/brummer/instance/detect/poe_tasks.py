@@ -36,7 +36,7 @@ def tasks_of(table: Table, place: str, project: ProjectDirectory) -> Iterator[st
                 names.add(found)
                 yield found
     except BrokenFile as error:
-        yield Mistake(place, error.line, error.message)
+        yield Mistake(place, line_with("poe", project.text(place)), f"poe: {error.message}")
 
 
 def _tasks(table: Table, place: str, project: ProjectDirectory, seen: set[str]) -> Iterator[str | Mistake]:

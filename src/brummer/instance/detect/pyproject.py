@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from brummer.instance.detect import Mistake, Script, poe_tasks
-from brummer.instance.detect.decoding import Table, strings, table_at, toml_table
+from brummer.instance.detect.decoding import Table, strings, table_at, toml_line, toml_table
 from brummer.instance.detect.packages import folders_of, scripts_of_packages
 from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.python_environment import SOURCE, command_in, runner_of
@@ -43,7 +43,8 @@ def _scripts(
 ) -> Iterator[Script | Mistake]:
     for path in (*_INSTALLED, poe_tasks.TABLE, _PDM, _HATCH, _PYTEST):
         if table_at(document, path) is None:
-            yield Mistake(source, None, f"{'.'.join(path)} is not a table")
+            line = toml_line(project.text(source), *path)
+            yield Mistake(source, line, f"{'.'.join(path)} is not a table")
     names = set()
     for found in _commands(document, runner, source, project):
         if isinstance(found, Mistake):
