@@ -32,12 +32,9 @@ from brummer.process.guard import Guard
 from brummer.wire.mcp.server import CLIENT_GONE
 from brummer.wire.mcp.tools import ToolTable
 
-"""Its mark is on every process: another suite that runs here must not take them for its own."""
-
-
 WITHIN_S = 30
 GENERATION = uuid4().hex
-"""Of this test run alone: what carries its mark is ended wherever it is."""
+"""Of this test run alone: its mark is on every process, and what carries it is ended wherever it is."""
 SERVER = """
 import socket, time
 server = socket.create_server(("127.0.0.1", 0))
@@ -47,6 +44,7 @@ time.sleep(600)
 PROCFILE = {
     "server": f"exec {sys.executable} -I server.py",
     "sleeper": "echo up; exec sleep 600",
+    "late": f"while [ ! -e go ]; do sleep 0.05; done; exec {sys.executable} -I server.py",
     "quick": "echo one; echo two >&2",
     "broken": "echo about to fail; exit 3",
     "slow": "sleep 0.2; echo late",
@@ -229,6 +227,18 @@ async def test_a_script_that_has_run_long_without_listening_is_not_waited_for(ag
     restarted = await agent.call("scripts_restart", name="sleeper", timeout_s=LONG_TIMEOUT_S)
     assert (restarted["process_id"], restarted["ready"]) == ("sleeper-2", False)
     assert seconds_in(restarted["why"]) < 431
+
+
+async def test_a_server_that_still_starts_is_waited_for_by_each_call(agent: Agent) -> None:
+    """As when a client gives up after five seconds and asks again: its server listens after twelve."""
+    await agent.call("scripts_run", name="late", timeout_s=0.01)
+    run = agent.manager.current("late")
+    assert run is not None
+    made_older(run, 20)
+    again = asyncio.create_task(agent.call("scripts_run", name="late", timeout_s=LONG_TIMEOUT_S))
+    await asyncio.sleep(0)
+    (agent.directory / "go").touch()
+    assert (await again)["status"] == "ready"
 
 
 async def test_a_script_that_listened_in_its_last_run_is_waited_for(agent: Agent) -> None:

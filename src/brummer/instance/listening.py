@@ -4,18 +4,25 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from brummer.contract.tools import DEFAULT_WAIT_S
+
 if TYPE_CHECKING:
     from brummer.instance.run import Run
 
 LONG_S: Final = 10.0
 """A run of this length that did not listen says that the script does not: a dev server listens within seconds."""
 
+LIVES_LONG_S: Final = DEFAULT_WAIT_S
+"""A run that lives may still begin to listen, as a server behind a build does. A client that gives up a call after
+seconds asks again, and must be able to wait for it; one that waits as long as is usual has waited.
+"""
+
 
 MAY_READ: Final = "; if it waits for input: none comes, and with wait=exit it gets the end of its input at once"
 
 
 class Listened(NamedTuple):
-    """Of one run: whether it was ready, and how many seconds it lasted."""
+    """Of one run: whether it was ready, and how many seconds it lasted; 0 if that says nothing."""
 
     was_ready: bool
     lasted_s: float
@@ -31,9 +38,16 @@ def listens(runs: Iterable[Listened]) -> bool | None:
 
 def listened(ready_at: str | None, started_at: str, ended_at: str | None, now_s: float | None) -> Listened:
     """Of a run with these times; ``now_s`` (seconds of the wall clock) None: when it ended is not known."""
-    began_s = datetime.fromisoformat(started_at).timestamp()
-    ended_s = datetime.fromisoformat(ended_at).timestamp() if ended_at else began_s if now_s is None else now_s
-    return Listened(ready_at is not None, ended_s - began_s)
+    lasted_s = 0.0
+    if ended_at is not None:
+        lasted_s = _seconds(ended_at) - _seconds(started_at)
+    elif now_s is not None and now_s - _seconds(started_at) >= LIVES_LONG_S:
+        lasted_s = now_s - _seconds(started_at)
+    return Listened(ready_at is not None, lasted_s)
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def why_not_ready(run: "Run", now_s: float, *, listens: bool | None, has_printed: bool) -> str:
@@ -42,7 +56,7 @@ def why_not_ready(run: "Run", now_s: float, *, listens: bool | None, has_printed
     """
     if run.state == "pending":
         return f"it waits for {', '.join(run.waits_for)}" if run.waits_for else "it waits to be started"
-    age_s = round(listened(None, run.started_at, None, now_s).lasted_s)
+    age_s = round(now_s - _seconds(run.started_at))
     if run.script.ready:
         return f"what its `ready` setting names has not come true in {age_s} s"
     has_input = not (run.script.wants_terminal or run.surroundings.input_ends)
