@@ -230,6 +230,24 @@ async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Recor
         assert await code_of(router, "logs_tail", {}, mine) == Ambiguous.code
 
 
+@pytest.mark.parametrize("session", [None, Session("of one call", calls=1)])
+async def test_a_client_that_opens_a_session_for_each_call_is_advised_to_name_the_instance_and_not_to_connect(
+    shop: Record, tmp_path: Path, session: Session | None
+) -> None:
+    """To connect again would be forgotten again."""
+    async with served(tmp_path / "api") as api, hub_with(shop, api) as router:
+        chosen = await call(router, "instances_connect", {"instance": "api"}, session)
+        assert chosen["structuredContent"]["remembered"] is False
+        refused = await call(router, "logs_tail", {}, Session("of the next call", calls=1))
+        error = refused["structuredContent"]["error"]
+        assert (error["code"], error["retryable"]) == (Ambiguous.code, False)
+        assert {item["instance_id"] for item in error["context"]["instances"]} == {shop.instance_id, api.instance_id}
+        for answer in (chosen, refused):
+            words = msgspec.json.encode(answer).decode()
+            assert "pass `instance`" in words
+            assert "instances_connect" not in words
+
+
 async def test_a_choice_that_nobody_remembers_any_more_never_becomes_another_instance(
     shop: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,12 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from brummer.calls.caller import CallEnded, Ending
+from brummer.calls.caller import CallEnded, Ending, ending_of
 from brummer.cli.start import is_valid
+from brummer.core.errors import BrummerError, Internal
 from brummer.core.events import CALL_S, Histogram
 from brummer.core.metrics import Family, Metric, Sample, merged
 from brummer.discovery.registry import Registry
@@ -23,6 +25,8 @@ from brummer.host import clocks
 from brummer.host.http_token import TokenUnusable
 from brummer.instance import metrics as instance_metrics
 from brummer.instance.counting import CountedCalls
+from brummer.link.call import Call
+from brummer.link.errors import CallForgotten, OutcomeUnknown
 from brummer.link.state import LinkEvent, LinkState, Transition, next_state
 from brummer.network.wake import ClockSet, Slept
 from brummer.peers.instances import Instances
@@ -34,6 +38,7 @@ from brummer.telemetry.metrics_server import serving_metrics
 from brummer.wire.http.listening import Port
 from brummer.wire.mcp.server import Params, Request, ToolCall
 
+from .discovery_support import record_of_this_process
 from .wire_support import Tools
 
 ROOT = Path(__file__).parent.parent.parent
@@ -325,6 +330,38 @@ def test_alerts_and_dashboard_name_metrics_that_there_are() -> None:
     assert set(re.findall(r"^      - alert: (\w+)", rules, re.MULTILINE)) == set(
         re.findall(r"^\| `(B\w+)`", page, re.MULTILINE)
     )
+
+
+def selected_by_alert(name: str, families: list[Family]) -> list[float]:
+    """The values of the series that an alert's expression selects; it must have exactly one selector."""
+    groups = yaml.safe_load((ROOT / "contrib" / "prometheus" / "brummer.rules.yml").read_text())["groups"]
+    (expression,) = [rule["expr"] for group in groups for rule in group["rules"] if rule.get("alert") == name]
+    ((metric, label, value),) = re.findall(r'(\w+)\{(\w+)="(\w+)"\}', expression)
+    (family,) = [each for each in families if each.name == metric]
+    place = family.labels.index(label)
+    return [sample.value for sample in family.samples if sample.labels[place] == value]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        CallForgotten("the instance has forgotten it"),
+        OutcomeUnknown("the run of the instance has ended"),
+        Internal("an internal error", outcome="unknown"),
+        b'{"structuredContent":{"error":{"code":"internal","outcome":"unknown"}},"isError":true}',
+    ],
+)
+async def test_the_alert_on_unknown_outcomes_selects_what_an_unknown_outcome_counts(
+    counting: Counting, tmp_path: Path, outcome: bytes | BrummerError
+) -> None:
+    """The series exists before, with 0: an increase of a new series can't be seen."""
+    record = record_of_this_process(tmp_path)
+    counting.instances.appeared(record)
+    assert selected_by_alert("BrummerOutcomeUnknown", counting.metrics.families()) == [0]
+    call = Call("tools/call", {"name": "scripts_run"}, repeatable=False, deadline_s=5.0)
+    ending, _ = ending_of(call, outcome, ours=True)
+    counting.ends(record.instance_id, ending)
+    assert selected_by_alert("BrummerOutcomeUnknown", counting.metrics.families()) == [1]
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,7 @@ def _connected(answer: Answer) -> Iterator[str]:
             f" it ends after {IDLE_MIN} minutes without a script or a call]"
         )
     if not answer["remembered"]:
-        yield "not remembered, because this client has no session: pass `instance` in each call"
+        yield "this client may open a session for each call, which forgets the choice: pass `instance` in each call"
 
 
 def _disconnected(answer: Answer) -> Iterator[str]:

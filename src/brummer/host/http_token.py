@@ -20,7 +20,7 @@ VARIABLE: Final = "BRUMMER_HTTP_TOKEN"
 """Overrides the file."""
 
 LIMIT_BYTES: Final = 4096
-"""A tenth of what Brummer's HTTP servers accept as headers; a generated token has 43 bytes."""
+"""An eighth of what Brummer's HTTP servers accept as headers; a generated token has 43 bytes."""
 
 _override: list[str] = []
 
