@@ -142,7 +142,8 @@ async def test_calls_that_ask_at_once_get_one_instance_and_one_start(tmp_path: P
             await asyncio.sleep(0)
         start.may_end.set()
         found = await asyncio.gather(*asking)
-        assert (start.count, len({entry.id for entry, _ in found}), start.client) == (1, 1, "agent 0")
+        assert (start.count, len({entry.id for entry, _ in found})) == (1, 1)
+        assert start.client.startswith("agent "), "whichever came first: each is looked up in a thread"
         assert all(started and started.environment == "of a test" for _, started in found)
         entry, started = await finder.named(str(tmp_path / "shop"))
         assert (entry.directory, started) == (str(tmp_path / "shop"), None), "it runs now"
