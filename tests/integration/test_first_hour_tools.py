@@ -16,9 +16,10 @@ from typing import NamedTuple, Self
 
 import pytest
 
+from brummer.cli.project import EXIT_TIMED_OUT
 from brummer.host.ports import is_free
 from brummer.instance.environment import NOT_PASSED_ON
-from tests.integration.programs import WAIT_S, Brum, within
+from tests.integration.programs import WAIT_S, Brum, Done, within
 
 START_S = 6 * WAIT_S
 """A compiler or a bundler that runs for the first time, on a busy machine."""
@@ -157,9 +158,15 @@ class Side:
 
     def page(self, script: str) -> str:
         """What its server answers, at the first URL that `brum wait` shows."""
-        waited = self._brum.run("wait", script, "--timeout", f"{2 * WAIT_S:g}s", cwd=self.project)
-        assert waited.status == 0, (waited, self._brum.run("logs", cwd=self.project).stdout)
-        url = next(word for word in waited.stdout.split() if word.startswith("http"))
+        told: list[Done] = []
+
+        def is_ready() -> bool:
+            told.append(self._brum.run("wait", script, "--timeout", f"{WAIT_S:g}s", cwd=self.project))
+            return told[-1].status != EXIT_TIMED_OUT
+
+        assert within(START_S, is_ready), told[-1]
+        assert told[-1].status == 0, (told[-1], self._brum.run("logs", cwd=self.project).stdout)
+        url = next(word for word in told[-1].stdout.split() if word.startswith("http"))
         with urllib.request.urlopen(url, timeout=START_S) as page:
             answer: bytes = page.read()
         return answer.decode()
