@@ -22,6 +22,29 @@ def places(project: Project) -> list[tuple[str, int | None]]:
     return [(problem.source, problem.line) for problem in project.problems()]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("compose.yaml", "include: [PLACE/compose.yaml]\nservices: {db: {image: x}}\n"),
+        ("Taskfile.yml", "version: 3\nincludes: {other: {taskfile: PLACE/compose.yaml}}\ntasks: {db: echo}\n"),
+        ("poe_tasks.toml", "include = 'PLACE/compose.yaml'\n[tasks]\ndb = 'true'\n"),
+    ],
+)
+@pytest.mark.parametrize("way", ["..", "absolute"])
+def test_a_file_outside_of_the_repository_is_included_by_none(tmp_path: Path, name: str, text: str, way: str) -> None:
+    """A problem would show a part of it."""
+    secret = tmp_path / "compose.yaml"
+    secret.write_text("services: {ghost: {image: x}}\nversion: 3\ntasks: {ghost: echo}\nsecret\n")
+    project = Project(tmp_path / "shop")
+    project.write(".git/HEAD", "")
+    project.write("pyproject.toml", "[project]\nname = 'shop'\n")
+    project.write(name, text.replace("PLACE", ".." if way == ".." else str(tmp_path)))
+    assert list(project.commands()) == ["db"]
+    assert [each.message for each in project.problems()] == [
+        "it is included, but lies outside of the repository, and is not read"
+    ]
+
+
 # YAML.
 
 SERVICES = ["up", "db", "web"]

@@ -46,7 +46,7 @@ def _read(place: str, project: ProjectDirectory, seen: set[str]) -> Iterator[str
         return
     seen.add(place)
     try:
-        yield from _services(project.text(place), place, project, seen)
+        yield from _services(project.included(place), place, project, seen)
     except BrokenFile as error:
         yield Mistake(place, error.line, error.message)
 
@@ -63,8 +63,8 @@ def _services(text: str, place: str, project: ProjectDirectory, seen: set[str]) 
             if "$" in path or ":" in path:
                 yield Mistake(place, document.lines.get("include"), f"{path}, which it includes, is not read")
             else:
-                place_of_it = posixpath.normpath(posixpath.join(posixpath.dirname(place), path))
-                yield from _read(place_of_it, project, seen)
+                included = posixpath.normpath(posixpath.join(posixpath.dirname(place), path))
+                yield from _read(included, project, seen)
 
 
 def _included(value: object) -> Iterator[str]:

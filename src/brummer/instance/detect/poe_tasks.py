@@ -54,7 +54,7 @@ def _tasks(table: Table, place: str, project: ProjectDirectory, seen: set[str]) 
         elif path not in seen:
             seen.add(path)
             try:
-                included = _table(project.text(path), path)
+                included = _table(project.included(path), path)
                 if options.get("recursive") in (False, "false"):
                     included = {**included, "include": []}
                 yield from _tasks(included, path, project, seen)

@@ -84,6 +84,15 @@ class ProjectDirectory:
         folders = list(self.above())
         return f"{above}.." in folders and self.exists(f"{folders[-1]}/.git")
 
+    def included(self, name: str) -> str:
+        """As `text`, of a file that another one includes. None of the user's other files is read: a problem may show it.
+
+        Raises `BrokenFile`.
+        """
+        if not self.holds(name):
+            raise BrokenFile(None, "it is included, but lies outside of the repository, and is not read")
+        return self.text(name)
+
     def text(self, name: str, *, lenient: bool = False) -> str:
         """UTF-8, without byte order mark, lines ended by line feeds. Raises `BrokenFile`.
 

@@ -62,7 +62,9 @@ class _Taskfiles:
             yield Mistake(way[-1], line, f"{path} includes itself")
             return
         try:
-            text = "" if _is_true(options, "optional") and not self.project.exists(path) else self.project.text(path)
+            text = (
+                "" if _is_true(options, "optional") and not self.project.exists(path) else self.project.included(path)
+            )
             for found in self.tasks(text, (*way, path)):
                 if isinstance(found, Mistake):
                     yield found
