@@ -85,7 +85,7 @@ class ProjectDirectory:
         return f"{above}.." in folders and self.exists(f"{folders[-1]}/.git")
 
     def included(self, name: str) -> str:
-        """As `text`, of a file that another one includes. None of the user's other files is read: a problem may show it.
+        """As `text`, of a file that another one includes. No other file of the user is read: a problem could show it.
 
         Raises `BrokenFile`.
         """
