@@ -43,6 +43,33 @@ def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
     loop.close()
 
 
+def test_one_that_the_end_of_another_has_ended_or_moved_on_does_not_expire() -> None:
+    loop = VirtualLoop()
+
+    async def story() -> None:
+        deadlines = Deadlines[Due](loop)
+        now = loop.time()
+        dropped, moved = Due(now + 1), Due(now + 1)
+
+        class First(Due):
+            def expire(self) -> None:
+                super().expire()
+                deadlines.drop(dropped)
+                moved.due_s = now + 3
+
+        first = First(now + 1)
+        for one in (first, dropped, moved):
+            deadlines.add(one, one.due_s)
+        await asyncio.sleep(2)
+        assert [one.expired for one in (first, dropped, moved)] == [True, False, False]
+        await asyncio.sleep(2)
+        assert [one.expired for one in (dropped, moved)] == [False, True]
+        deadlines.close()
+
+    loop.run_until_complete(story())
+    loop.close()
+
+
 def test_one_that_fails_to_end_costs_the_others_nothing() -> None:
     loop = VirtualLoop()
     failures: list[object] = []

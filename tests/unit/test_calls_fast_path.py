@@ -298,6 +298,7 @@ async def test_cancelled_while_it_waits_for_its_turn_it_is_never_sent() -> None:
         first = [Asked(link, tool_call({"n": number})) for number in range(DEFAULTS.in_flight_per_instance)]
         waiting = Asked(link, tool_call({"n": "waits"}))
         waiting.run.cancel()
+        assert len(link.caller.cancellations) == 0  # no work of it can be anywhere
         await has_heard(instance, DEFAULTS.in_flight_per_instance)
         instance.answer = answer_with_arguments
         for one in first:
@@ -305,6 +306,54 @@ async def test_cancelled_while_it_waits_for_its_turn_it_is_never_sent() -> None:
         await Asked(link, tool_call({"n": "next"})).result()
         assert "waits" not in [call["params"].get("arguments", {}).get("n") for call in instance.calls]
         assert waiting.results == []
+
+
+async def test_cancelled_between_its_refusal_and_the_answer_it_says_nothing() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target, Limits(queued_per_instance=0)) as link:
+        await ready(link)
+        first = [Asked(link, tool_call()) for _ in range(DEFAULTS.in_flight_per_instance)]
+        refused, cancelled = Asked(link, tool_call()), Asked(link, tool_call())
+        cancelled.run.cancel()
+        assert (await refused.error())["code"] == "busy"
+        assert cancelled.results == []
+        for one in first:
+            one.run.cancel(CLIENT_GONE)
+
+
+async def test_an_answer_in_the_same_turn_as_the_cancellation_of_its_task_is_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer_and_cancel(exchange: Exchange, message: dict[str, Any]) -> None:
+        await answer_with_arguments(exchange, message)
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    async with FakeInstance(answer=answer_and_cancel) as instance, running(instance.target) as link:
+        await ready(link)
+        task = asyncio.create_task(link.call(tool_call()))
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+        assert nothing_is_held(link)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_to_close_ends_a_substitute_that_does_not_answer() -> None:
+    begun = asyncio.Event()
+
+    async def substitute() -> bytes | None:
+        begun.set()
+        await asyncio.Event().wait()
+        return None
+
+    async def refuse(exchange: Exchange, _: dict[str, Any]) -> None:
+        exchange.respond(500, b"oops")
+
+    async with FakeInstance(answer=refuse) as instance, running(instance.target) as link:
+        await ready(link)
+        asked = Asked(link, tool_call(), lambda _: substitute())
+        async with asyncio.timeout(30):
+            await begun.wait()
+            await link.caller.close()
+        assert (await asked.error())["outcome"] == "unknown"
 
 
 async def test_a_client_that_is_gone_stops_no_work() -> None:

@@ -15,6 +15,7 @@ from brummer.calls.call_run import SENT_AT_ONCE
 from brummer.calls.caller import Caller
 from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BadAnswer
+from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.link.call import Call
 from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
 from brummer.link.link import AFTER_DEFECT_S, Link
@@ -367,6 +368,59 @@ async def test_a_cancellation_is_for_the_run_that_has_the_call_and_no_other() ->
         await reached(link, LinkState.READY)
         await link.caller.cancellations.settled()
         assert cancellations(instance) == []
+
+
+def test_a_cancellation_that_can_not_be_sent_is_given_up_when_the_work_has_ended_by_itself() -> None:
+    async def story() -> None:
+        async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+            call = asyncio.create_task(link.call(tool_call()))
+            await has_heard(instance, 1)
+            instance.speaks.clear()
+            loop = asyncio.get_running_loop()
+            lost_s = loop.time()
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            await link.caller.cancellations.settled()
+            assert loop.time() - lost_s == pytest.approx(LOST_CALL_GRACE_S, abs=1.0)
+            assert cancellations(instance) == []
+            instance.speaks.set()
+
+    in_virtual_time(story())
+
+
+async def test_over_a_ready_link_a_cancellation_waits_for_nothing() -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(2)]
+        await has_heard(instance, 2)
+        assert link.state is LinkState.READY
+        transitions = len(link.history)
+        calls[0].cancel()  # the other one keeps a connection open
+        await asyncio.gather(calls[0], return_exceptions=True)
+        await has_heard(instance, 3)
+        assert (len(cancellations(instance)), len(link.history)) == (1, transitions)
+        calls[1].cancel()
+        await asyncio.gather(calls[1], return_exceptions=True)
+
+
+@pytest.mark.parametrize("then", ["it is ready", "it is hopeless"])
+async def test_a_cancellation_that_has_just_been_given_up_does_not_harm_its_link(then: str) -> None:
+    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+        call = asyncio.create_task(link.call(tool_call()))
+        await has_heard(instance, 1)
+        instance.speaks.clear()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await eventually(lambda: len(link.parking) == 1)
+        closing = asyncio.create_task(link.caller.cancellations.close())
+        await asyncio.sleep(0)  # its task is cancelled now, and has not run since
+        assert len(link.parking) == 1
+        if then == "it is ready":
+            link.parking.release()
+        else:
+            link.parking.fail(lambda _: ParkedTooLong("it is gone"))
+        await closing
+        assert len(link.caller.cancellations) == len(link.parking) == 0
+        instance.speaks.set()
 
 
 async def test_a_json_rpc_error_is_the_instances_refusal_not_a_transport_failure() -> None:
