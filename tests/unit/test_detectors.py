@@ -92,8 +92,9 @@ PACKAGE = {
 
 MIX = """
 defmodule Shop.MixProject do
+  use Mix.Project
   def project do
-    [app: :shop, aliases: aliases()]
+    [app: :shop, version: "1.0.0", aliases: aliases()]
   end
 
   defp deps do
@@ -222,7 +223,7 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
     "cargo, a library": ({"Cargo.toml": CARGO, "src/lib.rs": ""}, {"build": "cargo build", "test": "cargo test"}),
     "cargo, several binaries": (
         {
-            "Cargo.toml": f'{CARGO}[[bin]]\nname = "server"\npath = "src/main.rs"\n',
+            "Cargo.toml": f'{CARGO}edition = "2021"\n[[bin]]\nname = "server"\npath = "src/main.rs"\n',
             "src/main.rs": "",
             "src/bin/tool.rs": "",
             "src/bin/big/main.rs": "",
@@ -235,6 +236,14 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
             "big": "cargo run --bin big",
             "tool": "cargo run --bin tool",
         },
+    ),
+    "cargo, a declared binary of the first edition": (
+        {
+            "Cargo.toml": f'{CARGO}[[bin]]\nname = "server"\npath = "src/main.rs"\n',
+            "src/main.rs": "",
+            "src/bin/x.rs": "",
+        },
+        {"build": "cargo build", "test": "cargo test", "run": "cargo run --bin server"},
     ),
     "cargo, a workspace": (
         {
@@ -262,6 +271,8 @@ KINDS: dict[str, tuple[dict[str, object], dict[str, str]]] = {
             "cmd/internal/a.go": "/* package main */\npackage internal\n",
             "cmd/gen/gen.go": "//go:build ignore\n\npackage main\n",
             "cmd/gen/lib.go": "package gen\n",
+            "cmd/other/go.mod": "module y\n",
+            "cmd/other/main.go": "package main\n",
         },
         {"run": "go run .", "api": "go run ./cmd/api", "build": "go build ./...", "test": "go test ./..."},
     ),

@@ -8,6 +8,8 @@ from brummer.instance.detect.decoding import Table, as_table, strings, table_at,
 from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "cargo"
+_FIRST_EDITION = "2015"
+"""The usual one, in which Cargo looks for no binaries beside declared ones."""
 
 
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
@@ -84,7 +86,7 @@ def _binaries(manifest: Table, folder: str, project: ProjectDirectory) -> dict[s
     declared = {entry["name"]: entry for entry in tables(manifest.get("bin")) if _is_named(entry)}
     names = list(declared)
     paths = [entry.get("path") for entry in declared.values()]
-    if about.get("autobins", True):
+    if about.get("autobins", not declared or about.get("edition", _FIRST_EDITION) != _FIRST_EDITION):
         names += [name for path, name in _found(package, base, project) if path not in paths]
     of_package = ["--package", package] if folder else []
     return {name: [*of_package, "--bin", name, *_features(declared.get(name, {}))] for name in names}

@@ -50,7 +50,9 @@ def _mistakes(text: str, source: str) -> Iterator[Mistake]:
 
 
 def _is_program(folder: str, project: ProjectDirectory) -> bool:
-    """Whether the package of this folder is ``main``; one file says so for all."""
+    """Whether the package of this folder is ``main``; one file says so for all. With a go.mod it is another module."""
+    if folder and project.exists(f"{folder}go.mod"):
+        return False
     for file in project.matching(f"{folder}*.go"):
         try:
             text = "" if file.endswith("_test.go") else project.text(file)
