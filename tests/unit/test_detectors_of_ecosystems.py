@@ -116,7 +116,8 @@ def test_a_plugin_of_the_catalog_is_known_by_its_name_there(project: Project) ->
 
 def test_cargo_gets_the_features_that_a_binary_requires(project: Project) -> None:
     project.write("src/main.rs", "")
-    project.write("Cargo.toml", f'{CARGO}[[bin]]\nname = "x"\nrequired-features = ["a", "b"]\n')
+    project.write("src/bin/x.rs", "")
+    project.write("Cargo.toml", f'{CARGO}edition = "2021"\n[[bin]]\nname = "x"\nrequired-features = ["a", "b"]\n')
     assert project.shown()["x"] == "cargo run --bin x --features a,b"
     assert project.shown()["shop"] == "cargo run --bin shop"
 

@@ -100,14 +100,38 @@ FORMS = """symbol string double key quoted-symbol brackets braces next_line argu
 sure? late"""
 OF_LIBRARIES = """build build:checksum install install:local release release:guard_clean release:rubygem_push
 release:source_control_push clean clobber test all:unit all:system all:spec named test:cmd test:deps test:isolated
-test:slow default rubocop rubocop:autocorrect rubocop:autocorrect_all lint lint:autocorrect lint:autocorrect_all yard
+test:slow default rubocop rubocop:auto_correct rubocop:autocorrect rubocop:autocorrect_all lint lint:auto_correct
+lint:autocorrect lint:autocorrect_all yard
 docs clobber_docs redocs package repackage clobber_package gem"""
+
+OF_ANOTHER_RUBY = """
+if defined?(RUBY_ENGINE) and RUBY_ENGINE == 'jruby'
+  task :jar do
+  end
+  namespace :java do
+    task :x
+  end
+elsif RUBY_PLATFORM =~ /java/
+  task :no
+else
+  task :extension
+end
+task :windows if x
+namespace :a do
+  if RUBY_ENGINE == "jruby"
+    task :no
+  end
+  task :b
+end
+task :last
+"""
 
 TASKS = {
     "every form": (IN_EVERY_FORM, ",".join(FORMS.split())),
     "files": (FILES, "a/b.c,d,d/e,f/,g"),
     "namespaces": (NAMESPACES, "a:one,a:b:two,a:b:c:three,a:four,five"),
     "libraries": (LIBRARIES, ",".join(OF_LIBRARIES.split())),
+    "what is for Ruby on Java": (OF_ANOTHER_RUBY, "extension,windows,a:b,last"),
     "braces for blocks": ("namespace(:a) {\n  task(:b) {\n  }\n}\ntask :c\n", "a:b,c"),
     "a text that only looks like a heredoc": ("y = x<<LIMIT\ntask :a\n", "a"),
 }

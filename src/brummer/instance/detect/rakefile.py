@@ -44,6 +44,8 @@ _BLOCK_NAME = re.compile(r"[a-z_]\w*\.name\s*=(?!=)(.*)")
 _HEREDOC = re.compile(r"""<<[~-]?(["']?)([A-Z_]\w*)\1""")
 _METHOD_IN_ONE_LINE = re.compile(r"\bend\s*(?:#.*)?$|^def\s+[\w.?!]+\s*(?:\([^()]*\))?\s*=\s")
 _END = re.compile(r"end\b|\}")
+_JRUBY = re.compile(r"(?:els)?if\b[^#]*['\"/]j(?:ruby|ava)\b")
+"""RUBY_ENGINE and RUBY_PLATFORM of a Ruby on Java; what follows is not there in the usual one."""
 _WITHOUT_ARGUMENTS = re.compile(r"\s*(?:\(\s*\)\s*)?(?:$|#|do\b|\{|rescue\b|if\b|unless\b|;)")
 
 _LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
@@ -60,7 +62,7 @@ _PACKAGE: Final = ("package", "repackage", "clobber_package", "clobber")
 _CLASSES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "Rake::TestTask": ("test", ("{}",)),
     "RSpec::Core::RakeTask": ("spec", ("{}",)),
-    "RuboCop::RakeTask": ("rubocop", ("{}", "{}:autocorrect", "{}:autocorrect_all")),
+    "RuboCop::RakeTask": ("rubocop", ("{}", "{}:auto_correct", "{}:autocorrect", "{}:autocorrect_all")),
     "Cucumber::Rake::Task": ("cucumber", ("{}",)),
     "YARD::Rake::YardocTask": ("yard", ("{}",)),
     "RDoc::Task": ("rdoc", ("{}", "clobber_{}", "re{}", "clobber")),
@@ -98,12 +100,15 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
 
 @dataclass
 class _RubyBlock:
-    """An open namespace or method. ``name``: what stands before the names in it; None if only Ruby knows it."""
+    """An open namespace or method. ``name``: what stands before the names in it; None if only Ruby knows it.
+    ``is_skipped``: what is in it is for another Ruby.
+    """
 
     line: int
     indent: int
     name: str | None
     is_namespace: bool
+    is_skipped: bool = False
 
 
 @dataclass
@@ -162,6 +167,8 @@ class _RubyFile:
                 while self._blocks and indent <= self._blocks[-1].indent:
                     self._blocks.pop()
                 continue
+            if self._is_of_another_ruby(number, code, indent):
+                continue
             if self._blocks and self._blocks[-1].is_namespace and indent <= self._blocks[-1].indent:
                 message = "this namespace is not indented, so Brummer does not read the tasks from here on"
                 self.problems.append(Mistake(self._source, self._blocks[-1].line, message))
@@ -174,6 +181,16 @@ class _RubyFile:
                     code = " ".join([code, *(each.strip() for each in lines[number : number + 1])])
                     statement = _STATEMENT.match(code) or statement
                 self._statement(number, code, indent, statement, lines)
+
+    def _is_of_another_ruby(self, number: int, code: str, indent: int) -> bool:
+        if self._blocks and self._blocks[-1].is_skipped:
+            if indent > self._blocks[-1].indent:
+                return True
+            self._blocks.pop()
+        is_begin = bool(_JRUBY.match(code))
+        if is_begin:
+            self._blocks.append(_RubyBlock(number, indent, None, is_namespace=False, is_skipped=True))
+        return is_begin
 
     def _statement(self, number: int, code: str, indent: int, found: re.Match[str], lines: list[str]) -> None:
         word, rest = found["word"], found["rest"]
