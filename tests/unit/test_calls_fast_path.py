@@ -14,6 +14,7 @@ from brummer.calls.call_run import CallRun, Substitute
 from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
+from brummer.link.errors import ParkedTooLong
 from brummer.link.peer import Condition
 from brummer.link.state import LinkState
 from brummer.link.target import Target
@@ -320,16 +321,22 @@ async def test_cancelled_between_its_refusal_and_the_answer_it_says_nothing() ->
             one.run.cancel(CLIENT_GONE)
 
 
-async def test_an_answer_in_the_same_turn_as_the_cancellation_of_its_task_is_no_defect(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("end", ["a result", "an error"])
+async def test_an_end_in_the_same_turn_as_the_cancellation_of_its_task_is_no_defect(
+    caplog: pytest.LogCaptureFixture, end: str
 ) -> None:
-    async def answer_and_cancel(exchange: Exchange, message: dict[str, Any]) -> None:
-        await answer_with_arguments(exchange, message)
-        asyncio.get_running_loop().call_soon(task.cancel)
+    async def refuse(exchange: Exchange, _: dict[str, Any]) -> None:
+        exchange.respond(500, b"oops")
 
-    async with FakeInstance(answer=answer_and_cancel) as instance, running(instance.target) as link:
+    async def substitute() -> bytes | None:
+        asyncio.get_running_loop().call_soon(task.cancel)  # runs just before the end is delivered
+        if end == "an error":
+            raise ParkedTooLong("it is gone")
+        return b"{}"
+
+    async with FakeInstance(answer=refuse) as instance, running(instance.target) as link:
         await ready(link)
-        task = asyncio.create_task(link.call(tool_call()))
+        task = asyncio.create_task(link.caller.call(tool_call(), lambda _: substitute()))
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         assert nothing_is_held(link)

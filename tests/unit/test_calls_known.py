@@ -12,7 +12,7 @@ from brummer.calls.basic import BasicLink
 from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
-from brummer.link.errors import DeadlineExceeded, ParkedTooLong
+from brummer.link.errors import DeadlineExceeded, Impostor, ParkedTooLong
 from brummer.link.state import LinkState
 from brummer.wire.http.server import Exchange
 
@@ -222,6 +222,7 @@ async def test_an_instance_that_is_short_of_memory_makes_a_call_busy_which_may_b
         else:
             error = (await error_of(link.call(tool_call()))).as_data()
         assert (error["code"], error["outcome"], error["retryable"]) == ("busy", "not_executed", True)
+        assert error["retry_after_s"] == 1.0
         assert len(instance.calls) == 1
 
 
@@ -262,6 +263,13 @@ async def test_a_result_whose_outcome_is_unknown_is_counted_as_unknown(code: str
         link.caller.ended.subscribe(ended.append)
         await link.call(tool_call())
         assert [(each.ending, each.code) for each in ended] == [(ending, code if ending == "unknown" else "")]
+
+
+async def test_an_unknown_outcome_names_the_last_error_of_its_link_if_there_was_one() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        assert refusals.outcome_unknown(link, tool_call()).context["cause"] is None
+        link.last_error = Impostor("another process answers", sent=False)
+        assert refusals.outcome_unknown(link, tool_call()).context["cause"] == "impostor"
 
 
 async def test_position_and_clock_of_a_run_do_not_apply_to_the_next_run() -> None:

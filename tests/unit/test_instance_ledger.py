@@ -268,7 +268,7 @@ async def test_a_cancelled_request_cancels_its_read() -> None:
     assert not calls.cancel_call("k")
     tools.may_end.set()
     await reading
-    assert len(calls.ledger) == 0
+    assert (len(calls.ledger), calls.running) == (0, 0)
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -16,12 +16,22 @@ from brummer.calls.caller import Caller
 from brummer.calls.refusals import PARK_S
 from brummer.core.errors import BadAnswer
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
+from brummer.host import clocks
 from brummer.link.call import Call
-from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, RemoteRefusal
+from brummer.link.errors import DeadlineExceeded, OutcomeUnknown, ParkedTooLong, Refused, RemoteRefusal
 from brummer.link.link import AFTER_DEFECT_S, Link
 from brummer.link.peer import Condition, Peer
-from brummer.link.prober import Health
-from brummer.link.state import FAILING, SHOWN_STATES, TRANSITIONS, ForbiddenEvent, LinkEvent, LinkState, next_state
+from brummer.link.prober import SILENT_CALL_S, Health
+from brummer.link.state import (
+    FAILING,
+    SHOWN_STATES,
+    TRANSITIONS,
+    BaseLink,
+    ForbiddenEvent,
+    LinkEvent,
+    LinkState,
+    next_state,
+)
 from brummer.link.target import Target
 from brummer.pool.connections import SPARE_IDLE_S
 from brummer.pool.pool import Pool
@@ -45,6 +55,15 @@ def tool_call(arguments: dict[str, Any] | None = None, *, repeatable: bool = Fal
 def impatient() -> Health:
     """The same decisions, up to a hundred times sooner."""
     return Health(silent_call_s=0.02, suspect_s=0.02, deadline_s=0.03)
+
+
+class FixedClock:
+    """The clocks of this machine, but for `elapsed`."""
+
+    awake, wall, reading = staticmethod(clocks.awake), staticmethod(clocks.wall), staticmethod(clocks.reading)
+
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        self.elapsed = elapsed
 
 
 class CalledLink(Link):
@@ -102,6 +121,83 @@ def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def test_a_link_knows_for_how_long_it_is_not_ready_and_whether_it_fails() -> None:
+    async def story() -> None:
+        async with FakeInstance() as instance:
+            now_s = 100.0
+            clock = FixedClock(lambda: now_s)
+            link = BaseLink(instance.target, None, msgspec.structs.replace(seeded(Random(1)), clock=clock))
+            seen = []
+            for at_s, event in (
+                (105.0, LinkEvent.DIALLED),
+                (106.0, LinkEvent.PROVEN),
+                (110.0, LinkEvent.CONNECTION_LOST),
+                (111.0, LinkEvent.DIALLED),
+                (112.0, LinkEvent.STRANGER_ANSWERED),
+            ):
+                now_s = at_s
+                link.apply(event, "a reason")
+                now_s = at_s + 0.5
+                seen.append((link.unready_s, link.state_s, link.is_failing))
+            assert seen == [
+                (5.5, 0.5, False),
+                (0.0, 0.5, False),
+                (0.5, 0.5, True),
+                (1.5, 0.5, True),
+                (2.5, 0.5, False),
+            ]
+
+    asyncio.run(story())
+
+
+async def test_a_refusal_is_the_last_error_until_the_link_is_ready_and_the_targets_own_afterwards() -> None:
+    async with FakeInstance() as instance:
+        link = BaseLink(instance.target, None, seeded(Random(1)))
+        assert link.refusal is None
+        link.last_error = BadAnswer("not MCP", sent=False)
+        assert link.refusal is None
+        link.last_error = refused = Refused("no", began=False)
+        assert link.refusal is refused
+        link.apply(LinkEvent.DIALLED, "attempt 1")
+        link.apply(LinkEvent.PROVEN, "identity proven")
+        assert link.refusal is None  # an instance refuses nothing
+
+
+async def test_a_link_that_ends_leaves_no_connection_open() -> None:
+    async with FakeInstance() as instance:
+        link = CalledLink(instance.target)
+        task = asyncio.create_task(link.run())
+        await reached(link, LinkState.READY)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert link.connections.size == 0
+        await link.caller.close()
+
+
+@pytest.mark.parametrize("forgive", [True, False])
+async def test_after_a_pause_of_ours_failures_are_forgiven_if_that_is_wanted(*, forgive: bool) -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, LinkState.READY)
+        for _ in range(3):
+            link.health.failed()
+        before_s = link.health.interval_s
+        link.settle(1.0, forgive=forgive)
+        assert before_s > SILENT_CALL_S
+        assert link.health.interval_s == (SILENT_CALL_S if forgive else before_s)
+
+
+async def test_an_answered_call_is_a_proof_of_life_and_measures_the_link_unless_it_waits() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        await reached(link, LinkState.READY)
+        for waits, measured in ((False, 1), (True, 1)):
+            proven_s = link.health.last_proof_s
+            call = tool_call()
+            call.waits = waits
+            await link.call(call)
+            assert link.health.last_proof_s > proven_s
+            assert len(link.health.latencies_s) == measured
 
 
 @pytest.mark.promise("identity-first")
@@ -388,18 +484,40 @@ def test_a_cancellation_that_can_not_be_sent_is_given_up_when_the_work_has_ended
     in_virtual_time(story())
 
 
-async def test_over_a_ready_link_a_cancellation_waits_for_nothing() -> None:
-    async with FakeInstance(answer=never) as instance, running(instance.target) as link:
-        calls = [asyncio.create_task(link.call(tool_call())) for _ in range(2)]
-        await has_heard(instance, 2)
-        assert link.state is LinkState.READY
-        transitions = len(link.history)
-        calls[0].cancel()  # the other one keeps a connection open
-        await asyncio.gather(calls[0], return_exceptions=True)
-        await has_heard(instance, 3)
-        assert (len(cancellations(instance)), len(link.history)) == (1, transitions)
-        calls[1].cancel()
-        await asyncio.gather(calls[1], return_exceptions=True)
+def test_a_cancellation_is_given_up_at_once_when_the_run_that_had_the_work_is_proven_gone() -> None:
+    async def story() -> None:
+        async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+            call = asyncio.create_task(link.call(tool_call()))
+            await has_heard(instance, 1)
+            instance.speaks.clear()
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            await eventually(lambda: len(link.parking) == 1)
+            loop = asyncio.get_running_loop()
+            gone_s = loop.time()
+            link.owner_gone("process died")
+            await link.caller.cancellations.settled()
+            assert loop.time() - gone_s < 1.0
+            instance.speaks.set()
+
+    in_virtual_time(story())
+
+
+def test_over_a_ready_link_a_cancellation_waits_for_nothing() -> None:
+    async def story() -> None:
+        async with FakeInstance(answer=never) as instance, running(instance.target) as link:
+            calls = [asyncio.create_task(link.call(tool_call())) for _ in range(2)]
+            await has_heard(instance, 2)
+            transitions, began_s = len(link.history), link.loop.time()
+            calls[0].cancel()  # the other one keeps a connection open
+            await asyncio.gather(calls[0], return_exceptions=True)
+            await has_heard(instance, 3)
+            assert (len(cancellations(instance)), len(link.history)) == (1, transitions)
+            assert link.loop.time() - began_s < SILENT_CALL_S  # until a probe shows that the link is ready
+            calls[1].cancel()
+            await asyncio.gather(calls[1], return_exceptions=True)
+
+    in_virtual_time(story())
 
 
 @pytest.mark.parametrize("then", ["it is ready", "it is hopeless"])

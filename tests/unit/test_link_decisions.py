@@ -85,6 +85,17 @@ def test_quality_falls_with_failures_and_recovers_with_answers() -> None:
     assert health.quality > 0.95
 
 
+def test_a_failure_doubles_the_interval_and_each_answer_shrinks_it_by_a_tenth() -> None:
+    health = Health()
+    health.failed()
+    assert health.interval_s == 2 * prober.SILENT_CALL_S
+    health.answered(0.0)
+    assert health.interval_s == pytest.approx(2 * prober.SILENT_CALL_S * 0.9)
+    for _ in range(10):
+        health.answered(0.0)
+    assert health.interval_s == prober.SILENT_CALL_S
+
+
 def test_late_timers_of_our_own_stretch_deadlines_and_wear_off() -> None:
     health = Health()
     before = health.probe_deadline_s()

@@ -86,6 +86,29 @@ async def test_late_timers_of_our_own_accuse_no_instance() -> None:
         assert LinkEvent.PROBE_UNANSWERED not in [transition.event for transition in link.history]
 
 
+@pytest.mark.promise("no-false-accusation")
+def test_while_our_own_timers_were_late_an_unanswered_probe_accuses_no_instance() -> None:
+    """A timer in time makes up for a late one: that before the first probe, and two at the end of each probe."""
+
+    async def story() -> None:
+        async with Frozen() as instance, running(instance.target) as link:
+            await link.call(tool_call())
+            instance.going.clear()
+            waiting = asyncio.create_task(link.call(tool_call(deadline_s=60.0)))
+            for _ in range(prober.MAX_LATENESS):
+                link.health.fired(late_s=5.0)
+            began_s = link.loop.time()
+            await reached(link, LinkState.SUSPECT)
+            stretched = sum(
+                prober.PROBE_DEADLINE_S * (lateness + 1) for lateness in range(prober.MAX_LATENESS - 1, 0, -2)
+            )
+            assert link.loop.time() - began_s >= stretched
+            instance.going.set()
+            await waiting
+
+    in_virtual_time(story())
+
+
 @pytest.mark.promise("breaker")
 def test_a_breaker_opens_after_failures_in_a_row_answers_at_once_and_closes_with_the_instances_return() -> None:
     async def story() -> None:
@@ -265,6 +288,34 @@ async def test_that_we_have_no_descriptor_left_is_held_against_nobody() -> None:
         assert link.last_error.code == "no_descriptor_left"
         assert (link.state, len(link.history), link.path_is_cut) == (LinkState.READY, transitions, False)
         await link.call(tool_call())
+
+
+def test_a_call_for_which_no_connection_could_be_opened_is_served_as_soon_as_that_is_over() -> None:
+    """The link is ready all the while, and would probe for its call under way only seconds later."""
+    release = asyncio.Event()
+
+    async def wait(exchange: Exchange, message: dict[str, Any]) -> None:
+        if message["params"]["arguments"].get("long"):
+            await release.wait()
+        await answer_with_arguments(exchange, message)
+
+    async def story() -> None:
+        sockets = Sockets()
+        async with FakeInstance(answer=wait) as instance, running(instance.target, sockets=sockets) as link:
+            long = asyncio.create_task(link.call(tool_call({"long": True}, deadline_s=60.0)))
+            await eventually(lambda: len(instance.calls) == 1)
+            sockets.failure = errno.EMFILE
+            short = asyncio.create_task(link.call(tool_call()))
+            await eventually(lambda: len(link.parking) == 1)
+            await asyncio.sleep(prober.SUSPECT_S / 2)
+            assert (link.state, len(link.parking)) == (LinkState.READY, 1)
+            sockets.failure, over_s = 0, link.loop.time()
+            await short
+            assert link.loop.time() - over_s < 2 * prober.SUSPECT_S
+            release.set()
+            await long
+
+    in_virtual_time(story())
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EIO])

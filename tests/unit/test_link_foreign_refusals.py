@@ -302,6 +302,49 @@ def test_calls_for_which_further_connections_are_opened_wait_like_the_others() -
     in_virtual_time(story())
 
 
+class RefusingConnections(Legacy):
+    """Refuses the first ``ping``, with which a further connection begins; the call with ``n`` 1 takes eight seconds."""
+
+    def __init__(self, headers: Headers) -> None:
+        super().__init__()
+        self.headers = list(headers)
+        self.refused = 0
+
+    async def answer(self, exchange: Exchange, message: Message) -> None:
+        if message["method"] == "ping" and not self.refused:
+            self.refused += 1
+            exchange.respond(429, b"", self.headers)
+        else:
+            await super().answer(exchange, message)
+
+    async def call(self, exchange: Exchange, message: Message) -> None:
+        if message["params"]["arguments"]["n"] == 1:
+            await asyncio.sleep(8)
+        await super().call(exchange, message)
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(4, True), (300, False), (None, False)])
+def test_a_call_for_which_a_further_connection_is_refused_comes_back_or_gets_the_refusal(
+    *, seconds: int | None, waits: bool
+) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with linked(server := RefusingConnections(after(seconds) if seconds else [])) as link:
+            under_way = asyncio.create_task(result(link, tool_call({"n": 1}, deadline_s=30)))
+            await eventually(lambda: "tools/call" in server.methods())
+            began_s = loop.time()
+            if waits:
+                assert await result(link, tool_call({"n": 2}, deadline_s=30)) == {"echo": {"n": 2}}
+            else:
+                error = await failure(link, arguments={"n": 2})
+                assert (error.code, error.outcome, error.retry_after_s) == ("rate_limited", "not_executed", seconds)
+            assert loop.time() - began_s == pytest.approx(seconds if waits and seconds else 0, abs=0.5)
+            assert server.refused == 1
+            assert await under_way == {"echo": {"n": 1}}
+
+    in_virtual_time(story())
+
+
 def test_a_call_that_is_answered_meanwhile_does_not_end_the_pause() -> None:
     class RefusingSecond(Legacy):
         async def call(self, exchange: Exchange, message: Message) -> None:
