@@ -24,7 +24,7 @@ from typing import Final
 import sandbox
 from brummer.instance.detect import Mistake, Script
 from brummer.instance.detect.listing import DETECTORS, listing_of
-from brummer.instance.detect.project import IGNORED, ProjectDirectory
+from brummer.instance.detect.project import ProjectDirectory
 from listings import KINDS, Kind, Listing, NotListedError, sources
 
 REPORT: Final = Path(__file__).resolve().parent.parent / "reports" / "detectors.md"
@@ -34,10 +34,15 @@ PRECISION: Final = 0.995
 NOT_LISTED: Final = {
     "django, fastapi, gemfile": "their scripts are fixed commands, which no project file declares",
     "gradle, maven, dotnet, pubspec": "likewise: build, test and run",
+    "package_json, by bun": "few of the gathered projects use it",
     "vscode_tasks": "the editor has no command that lists them",
     "pyproject, [project.scripts]": "an installer reads them; no tool lists them",
 }
 """Kinds that have nothing to compare with."""
+OTHERS: Final = frozenset({"node_modules", "vendor", "target"})
+"""Folders of other people's packages, and of what builds leave behind."""
+MOST_NAMES: Final = 30
+"""Of one file: a hundred generated targets have one cause."""
 
 
 HEAD: Final = """\
@@ -153,7 +158,7 @@ def compared(project: Path, kinds: Sequence[Kind], limit: int) -> Iterator[Verdi
 
 def _folders(project: Path) -> Iterator[Path]:
     for folder, below, _ in os.walk(project):
-        below[:] = sorted(name for name in below if name not in IGNORED and not name.startswith(".git"))
+        below[:] = sorted(name for name in below if name not in OTHERS and not name.startswith(".git"))
         yield Path(folder)
 
 
@@ -216,10 +221,6 @@ def _misses(verdicts: Iterable[Verdict]) -> Iterator[str]:
                 shown = ", ".join(f"`{name}`" for name in names[:MOST_NAMES])
                 more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
                 yield f"- {verdict.kind}, {verdict.place}: {word}: {shown}{more}"
-
-
-MOST_NAMES: Final = 30
-"""Of one file: a hundred generated targets have one cause."""
 
 
 def _plain(text: str) -> str:

@@ -511,7 +511,7 @@ KINDS: Final = (
     Kind("pyproject.toml, poe", "poe", ("--version",), "pyproject", _after("poe"), _poe, "tool.poe."),
     Kind("pyproject.toml, pdm", "pdm", ("--version",), "pyproject", _after("pdm", "run"), _pdm, "tool.pdm."),
     Kind("pyproject.toml, hatch", "hatch", ("--version",), "pyproject", _after("hatch", "run"), _hatch, "tool.hatch."),
-    Kind("mix.exs, aliases", "elixir", ("--version",), "mix_exs", _mix_name, _mix),
+    Kind("mix.exs, aliases", "elixir", ("--short-version",), "mix_exs", _mix_name, _mix),
     Kind("Cargo.toml, binaries", "cargo", ("--version",), "cargo_toml", _cargo_name, _cargo),
     Kind("go.mod, programs", "go", ("version",), "go_mod", _go_name, _go),
 )
