@@ -12,7 +12,7 @@ from brummer.calls.basic import BasicLink
 from brummer.calls.caller import CallEnded
 from brummer.core.errors import BrummerError
 from brummer.link.call import Call
-from brummer.link.errors import DeadlineExceeded, Impostor, ParkedTooLong
+from brummer.link.errors import DeadlineExceeded, Impostor, ParkedTooLong, RateLimited
 from brummer.link.state import LinkState
 from brummer.wire.http.server import Exchange
 
@@ -270,6 +270,19 @@ async def test_an_unknown_outcome_names_the_last_error_of_its_link_if_there_was_
         assert refusals.outcome_unknown(link, tool_call()).context["cause"] is None
         link.last_error = Impostor("another process answers", sent=False)
         assert refusals.outcome_unknown(link, tool_call()).context["cause"] == "impostor"
+
+
+async def test_a_call_that_waited_too_long_gets_the_refusal_of_its_server_unless_it_was_sent() -> None:
+    async with FakeInstance() as instance, running(instance.target) as link:
+        unsent, sent = tool_call(), tool_call()
+        sent.note_unanswered("generation-1")
+        for error in (refusals.parked_too_long(link, unsent), refusals.gone(link)):
+            assert (error.code, error.retry_after_s) == ("instance_unavailable", 1.0)
+        link.last_error = RateLimited("too many requests", began=True, retry_after_s=7.0)
+        refusal = refusals.parked_too_long(link, unsent)
+        assert isinstance(refusal, RateLimited)
+        assert (refusal.retry_after_s, refusal.sent) == (7.0, False)
+        assert refusals.parked_too_long(link, sent).code == "instance_unavailable"
 
 
 async def test_position_and_clock_of_a_run_do_not_apply_to_the_next_run() -> None:
