@@ -139,13 +139,14 @@ def compared(project: Path, kinds: Sequence[Kind], limit: int) -> Iterator[Verdi
             wanted = [(kind, source) for kind in kinds for source in sources(kind, folder)]
             if not wanted:
                 continue
-            listed = listing_of(ProjectDirectory(folder))
+            # The copy is a repository, as the project was where it was written, so includes may lead up in it.
+            copy = room.root / folder.relative_to(project)
+            listed = listing_of(ProjectDirectory(copy))
             scripts = list(listed.scripts.values())
             for kind, source in wanted:
                 if counts[kind.name] < limit and _is_asked(kind, folder / source, scripts):
                     counts[kind.name] += 1
                     place = str((folder / source).relative_to(project.parent))
-                    copy = room.root / folder.relative_to(project)
                     found = {name for script in scripts if (name := kind.name_of(script)) is not None}
                     try:
                         tool = kind.listing(room, copy, source)

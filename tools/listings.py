@@ -421,7 +421,10 @@ def _mix(sandbox: Sandbox, folder: Path, source: str) -> Listing:
         raise NotListedError(_said(done))
     names = frozenset(re.findall(r"^alias (.*)$", done.stdout, re.MULTILINE))
     text = (folder / source).read_text("utf-8")
-    written = frozenset(name for name in names if re.search(rf"\b{re.escape(name)}\"?:|:\"?{re.escape(name)}\b", text))
+    # As a key, or as the first of a pair; an atom elsewhere is put in by code.
+    written = frozenset(
+        name for name in names if re.search(rf"\b{re.escape(name)}\"?:|\{{:\"?{re.escape(name)}\b", text)
+    )
     return Listing(written, names - written, ignored=_MIX_TASKS)
 
 

@@ -92,7 +92,8 @@ async def test_silence_and_cancellation_and_another_run_are_distinguished(monkey
     async with FakeInstance() as instance, watched(instance) as link:
         await link.ending()
         instance.answer = silent
-        assert await link.ending(deadline_s=0.05) == "deadline"
+        assert await link.ending(deadline_s=0.05) == "unknown"
+        assert await link.ending(deadline_s=0.05, repeatable=True) == "deadline"
         instance.called.clear()
         task = asyncio.create_task(link.ending())
         await instance.called.wait()

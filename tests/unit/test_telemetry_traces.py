@@ -111,7 +111,7 @@ async def test_a_failed_call_is_an_error_with_its_code_and_a_failed_tool_is_none
         instance.answer = silent
         span = await it.span_of(deadline_s=0.05)
         attributes = dict(span.attributes or {})
-        assert (attributes["brummer.outcome"], attributes["error.type"]) == ("deadline", "deadline_exceeded")
+        assert (attributes["brummer.outcome"], attributes["error.type"]) == ("unknown", "deadline_exceeded")
         assert span.status.status_code is StatusCode.ERROR
 
 

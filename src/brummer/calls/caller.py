@@ -276,7 +276,7 @@ def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool
     if not isinstance(outcome, BrummerError):
         return "failed", "internal"
     ending = _BY_CODE.get(outcome.code, "failed")
-    if ending in ("failed", "refused") and outcome.outcome == "unknown":
+    if outcome.outcome == "unknown" and (ending in ("failed", "refused") or not call.repeatable):
         ending = "unknown"
     return ending, outcome.code
 

@@ -55,7 +55,7 @@ class ServerLimits(msgspec.Struct, frozen=True):
     """What bounds a server, beside the size of a body."""
 
     proven: int = 256
-    """Proven connections: enough for some twenty hubs with all their connections, and for people with curl."""
+    """Proven connections: enough for some ten hubs with all their connections, and for people with curl."""
     unproven: int = 128
     """More than clients open at one time. During a flood of 1,000 connections a client waits less than a second."""
     open_files: int = sys.maxsize
