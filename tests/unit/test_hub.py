@@ -34,7 +34,7 @@ from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import Params, Request, RunningCall, Session, ToolCall
 
 from .fakes import FakeInstance, respond
-from .test_link_foreign import Foreign, Message, Modern
+from .test_foreign import Foreign, Message, Modern
 from .virtual_world import in_virtual_time
 
 _generations = itertools.count(1)

@@ -26,8 +26,8 @@ from brummer.wire.http.connection import Response
 from brummer.wire.http.server import Exchange
 
 from .fakes import JSON
+from .test_foreign import Legacy, Message, Modern, linked, result
 from .test_link import eventually, reached, running, tool_call
-from .test_link_foreign import Legacy, Message, Modern, linked, result
 from .virtual_world import in_virtual_time
 
 HTML = [(b"content-type", b"text/html; charset=utf-8")]

@@ -21,8 +21,8 @@ from brummer.wire.http.server import Exchange
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
 
+from .test_foreign import Foreign, Legacy, Message, Modern, Tool, linked, result
 from .test_link import running, tool_call
-from .test_link_foreign import Foreign, Legacy, Message, Modern, Tool, linked, result
 from .virtual_world import in_virtual_time
 
 EVENTS = [(b"content-type", b"text/event-stream")]
