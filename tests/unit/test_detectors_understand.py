@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brummer.instance.detect import PROBLEMS_LIMIT
 from brummer.instance.detect.project import DEPTH_LIMIT, FILE_LIMIT_BYTES, ProjectDirectory, is_named_by
 from brummer.instance.detect.taskfile import INCLUDES_LIMIT
 from tests.unit.project_support import Project
@@ -186,6 +187,73 @@ def test_a_file_that_would_grow_without_bound_is_a_problem(project: Project) -> 
     assert project.commands() == {}
     [(source, line)] = places(project)
     assert (source, line is not None) == ("compose.yaml", True)
+
+
+def test_merging_empty_tables_without_bound_is_a_problem(project: Project) -> None:
+    empty = ", ".join(["{}"] * 20_000)
+    project.write("compose.yaml", f"l: &l [{empty}]\nx:\n" + "- <<: *l\n" * 20_000)
+    assert project.commands() == {}
+    [problem] = project.problems()
+    assert "keys are merged" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "scripts"),
+    [
+        ("Taskfile.yml", "version: *a11\n", []),
+        ("Taskfile.yml", "version: 3\ntasks: {x: {internal: *a11}}\n", ["x"]),
+        ("Taskfile.yml", "version: 3\ntasks: {x: echo}\nincludes: {i: {taskfile: *a11}}\n", ["x"]),
+        ("poe_tasks.yaml", "tasks: {x: echo}\ninclude: {path: *a11}\n", ["x"]),
+    ],
+)
+def test_no_text_is_made_of_lists_that_aliases_multiply(
+    project: Project, name: str, text: str, scripts: list[str]
+) -> None:
+    lists = "".join(f"l{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    project.write(name, f"l0: &a0 [x]\n{lists}{text}")
+    assert list(project.commands()) == scripts
+
+
+def test_problems_that_are_not_shown_cost_no_search_for_their_lines(project: Project) -> None:
+    names = ",\n".join(f'"s{number}": 1' for number in range(40_000))
+    project.write("package.json", f'{{"scripts": {{{names}}}}}')
+    assert places(project)[:2] == [("package.json", 1), ("package.json", 2)]
+    patterns = ",\n".join(['"/1"'] * 900)
+    project.write("package.json", f'{{"workspaces": [{patterns}]}}')
+    assert len(places(project)) == PROBLEMS_LIMIT + 1
+    includes = ",\n".join(f'"gone{number}"' for number in range(40_000))
+    project.write("package.json", {})
+    project.write("poe_tasks.json", f'{{"include": [{includes}]}}')
+    assert len(places(project)) == PROBLEMS_LIMIT + 1
+
+
+def test_many_stars_in_a_deep_tree_are_searched_once(project: Project) -> None:
+    project.write("a/" * 30 + "package.json", {"scripts": {"dev": "x"}})
+    project.write("package.json", {"workspaces": ["**/" * 15 + "q", "**/" * 1_000 + "q"]})
+    assert project.commands() == {}
+    assert places(project) == [("package.json", 1)]
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [[each for number in range(40_000) for each in (f"a{number}", f"!b{number}")], ["**", *["!b*/*"] * 99]],
+    ids=["patterns", "folders"],
+)
+def test_a_workspace_of_too_many_patterns_is_a_problem(
+    project: Project, monkeypatch: pytest.MonkeyPatch, patterns: list[str]
+) -> None:
+    monkeypatch.setattr("brummer.instance.detect.packages.COMPARED_LIMIT", 500)
+    for number in range(10):
+        project.write(f"p{number}/x", "")
+    project.write("package.json", {"workspaces": patterns, "scripts": {"dev": "x"}})
+    assert (list(project.commands()), places(project)) == (["dev"], [("package.json", None)])
+
+
+def test_a_taskfile_that_is_included_without_too_many_of_its_tasks_is_a_problem(project: Project) -> None:
+    excludes = ", ".join(f"x{number}*" for number in range(30_000))
+    project.write("Taskfile.yml", f"version: 3\nincludes:\n  o: {{taskfile: o.yml, excludes: [{excludes}]}}\n")
+    project.write("o.yml", "version: 3\ntasks:\n" + "".join(f"  t{number}: x\n" for number in range(10_000)))
+    assert (project.commands(), places(project)) == ({}, [("Taskfile.yml", 3)])
 
 
 def test_values_that_hold_themselves_are_read_once(project: Project) -> None:

@@ -12,7 +12,7 @@ from brummer.core.errors import NotFound
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
 from brummer.instance.detect.listing import DETECTORS
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
-from brummer.instance.scripts import KNOWN_LIMIT
+from brummer.instance.scripts import KNOWN_LIMIT, ScriptList
 from brummer.settings.table import FILE_NAME
 from tests.unit.project_support import Project
 
@@ -295,13 +295,43 @@ def test_links_that_lead_in_circles_end_the_search(project: Project) -> None:
     assert project.problems() == ()
 
 
-def test_a_link_to_a_package_is_followed(project: Project, tmp_path_factory: pytest.TempPathFactory) -> None:
-    elsewhere = Project(tmp_path_factory.mktemp("elsewhere"))
-    elsewhere.write("package.json", {"name": "linked", "scripts": {"dev": "x"}})
-    project.write("package.json", {"workspaces": ["packages/*"]})
+@pytest.mark.parametrize("is_linked", [False, True], ids=["directory", "link to it"])
+def test_a_link_is_followed_inside_of_the_repository(tmp_path: Path, *, is_linked: bool) -> None:
+    repository = Project(tmp_path / "repository")
+    repository.write(".git/HEAD", "")
+    repository.write("shared/Procfile", "web: w\n")
+    repository.write("shared/package.json", {"name": "linked", "scripts": {"dev": "x"}})
+    repository.write("shop/package.json", {"workspaces": ["packages/*"]})
+    shop = tmp_path / "repository" / "shop"
+    (shop / "packages").mkdir()
+    (shop / "packages" / "linked").symlink_to("../../shared")
+    (shop / "Procfile").symlink_to("../shared/Procfile")
+    if is_linked:
+        (tmp_path / "link").symlink_to(shop)
+    scripts = ScriptList(tmp_path / "link" if is_linked else shop).read()
+    assert (list(scripts.listed), scripts.problems) == (["linked:dev", "web"], ())
+
+
+@pytest.mark.parametrize("has_repository", [True, False])
+def test_no_file_is_read_through_a_link_that_leads_out_of_the_repository(
+    tmp_path: Path, *, has_repository: bool
+) -> None:
+    """A problem would show a part of it."""
+    secret = Project(tmp_path / "secret")
+    secret.write("package.json", {"name": "linked", "scripts": {"ghost": "x"}})
+    secret.write("x.mk", "ghost:\n")
+    project = Project(tmp_path / "shop")
+    project.write("package.json", {"workspaces": ["packages/*"], "scripts": {"dev": "x"}})
+    project.write("Makefile", "include x.mk\nbuild:\n")
     (project.directory / "packages").mkdir()
-    (project.directory / "packages" / "linked").symlink_to(elsewhere.directory)
-    assert list(project.commands()) == ["linked:dev"]
+    (project.directory / "packages" / "linked").symlink_to(secret.directory)
+    (project.directory / "x.mk").symlink_to(secret.directory / "x.mk")
+    (project.directory / "Procfile").symlink_to("../secret/x.mk")
+    if has_repository:
+        project.write(".git/HEAD", "")
+    assert list(project.commands()) == ["dev", "build"]
+    assert {each.source for each in project.problems()} >= {"packages/linked/package.json", "Procfile"}
+    assert all("leads out of the repository" in each.message for each in project.problems())
 
 
 def test_a_tree_of_too_many_directories_is_reported_and_hides_nothing(

@@ -46,7 +46,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     patterns: list[str] = []
     for pattern in written:
         if (expanded := _expanded(pattern)) is None:
-            yield Mistake(place, line_with(pattern, project.text(place)), f"{pattern}: it is not understood")
+            yield Mistake(place, project.line_with(pattern, place), f"{pattern}: it is not understood")
         patterns += expanded or ()
     folders = folders_of(
         (pattern for pattern in patterns if pattern[0] != "!"),
@@ -74,7 +74,7 @@ def _scripts(
     hooks = {f"{when}{name}" for name in scripts for when in whens} | _RUN_BY_THE_MANAGER
     for name, command in scripts.items():
         if not isinstance(command, str):
-            line = line_with(f'"{name}"', project.text(source))
+            line = project.line_with(f'"{name}"', source)
             yield Mistake(source, line, f"script {name!r} is not a string")
         else:
             yield Script(name, [manager, "run", *operand(name)], source, directory, hidden=name in hooks)

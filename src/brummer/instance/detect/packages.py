@@ -10,13 +10,28 @@ from brummer.instance.detect.project import ProjectDirectory, is_named_by
 
 Scripts = Iterator[Script | Mistake]
 
+PATTERNS_LIMIT = 1_000
+EXCLUDED_LIMIT = 100
+"""Patterns of one workspace; people write dozens. Each folder is compared with all of the latter."""
+COMPARED_LIMIT = 500_000
+"""Folders times patterns that may exclude them: some seconds of work."""
+
 
 def folders_of(
     patterns: Iterable[str], excluded: Iterable[str], source: str, project: ProjectDirectory
 ) -> Iterator[str | Mistake]:
     """Each once, in the order of the patterns, without those that the ``excluded`` patterns name."""
-    without, seen = list(excluded), {""}
-    for found in project.all_matching(patterns, source):
+    within, without, seen = list(patterns), list(excluded), {""}
+    if len(within) > PATTERNS_LIMIT or len(without) > EXCLUDED_LIMIT:
+        more = f"more than {PATTERNS_LIMIT} patterns, or {EXCLUDED_LIMIT} that exclude"
+        yield Mistake(source, None, f"{more}: the packages of the workspace are not listed")
+        return
+    compared = 0
+    for found in project.all_matching(within, source):
+        compared += len(without)
+        if compared > COMPARED_LIMIT:
+            yield Mistake(source, None, "its patterns name too many folders: not all of its packages are listed")
+            return
         if isinstance(found, Mistake):
             yield found
         elif found not in seen and not any(is_named_by(pattern, found) for pattern in without):

@@ -46,11 +46,13 @@ def _tasks(table: Table, place: str, project: ProjectDirectory, seen: set[str]) 
     includes = table.get("include", [])
     for include in includes if isinstance(includes, list) else [includes]:
         options = include if isinstance(include, dict) else {"path": include}
-        written = str(options.get("path"))
+        written = path if isinstance(path := options.get("path"), str) else ""
         path = posixpath.normpath(posixpath.join(posixpath.dirname(place), written))
-        if "$" in written or not project.exists(path):
-            line = line_with(written, project.text(place))
-            yield Mistake(place, line, f"{written}, which it includes, is not there or has a variable in its path")
+        if not written or "$" in written or not project.exists(path):
+            line = project.line_with(written or "include", place)
+            yield Mistake(
+                place, line, f"{written or 'a file'}, which it includes, is not there or has a variable in its path"
+            )
         elif path not in seen:
             seen.add(path)
             try:

@@ -1,16 +1,17 @@
 """A project's files as detectors see them. What was looked at is remembered, so that a change of any of it is noticed.
 
 Everything is bounded: a file has 1 MiB, and of a tree only so many directories are listed. Symbolic links are followed
-where a path names them, never while searching.
+where a path names them, never while searching, and no file is read through one that leads out of the repository.
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from brummer.instance.detect import BrokenFile, Mistake, line_with
+from brummer.instance.detect import PROBLEMS_LIMIT, BrokenFile, Mistake, line_with
 
 FILE_LIMIT_BYTES = 1024 * 1024
 LISTED_LIMIT = 5_000
@@ -21,6 +22,10 @@ ENTRIES_LIMIT = 10_000
 """Of one directory."""
 DEPTH_LIMIT = 32
 """How far down ``**`` reaches; trees that people make are flatter."""
+PARTS_LIMIT = 2 * DEPTH_LIMIT
+"""Of one pattern, which may have a ``**`` before each directory."""
+COMPARED_LIMIT = 1_000_000
+"""Names compared with patterns in one reading: about a second of work."""
 IGNORED = "node_modules"
 """Other people's packages, which no tool takes for those of the workspace."""
 _WILD = frozenset("*?[")
@@ -35,6 +40,8 @@ class ProjectDirectory:
         self.directory = str(directory)
         self._seen: dict[str, _Stamp] = {}
         self._lists: dict[str, list[tuple[str, bool]]] = {}
+        self._compared = 0
+        self._lines_asked: dict[str, int] = {}
 
     def is_unchanged(self) -> bool:
         """All paths that were checked are as they were: a microsecond for each."""
@@ -101,6 +108,7 @@ class ProjectDirectory:
         if not self.exists(name):
             raise BrokenFile(None, "there is no such file")
         try:
+            self._stay(name)
             with Path(self.path(name)).open("rb") as file:
                 content = file.read(FILE_LIMIT_BYTES + 1)
         except OSError as error:
@@ -122,7 +130,9 @@ class ProjectDirectory:
         parts = _parts(pattern)
         if pattern.startswith("/") or ".." in parts:
             raise BrokenFile(None, "it leads out of the project")
-        return self._matching("", parts, 0, min(len(self._lists) + LISTED_LIMIT, ALL_LISTED_LIMIT))
+        if len(parts) > PARTS_LIMIT:
+            raise BrokenFile(None, f"it has more than {PARTS_LIMIT} parts")
+        return self._matching("", parts, 0, min(len(self._lists) + LISTED_LIMIT, ALL_LISTED_LIMIT), set())
 
     def all_matching(self, patterns: Iterable[str], source: str) -> Iterator[str | Mistake]:
         """As `matching`; a pattern that can't be followed is a problem of ``source``, and hides no other."""
@@ -130,27 +140,57 @@ class ProjectDirectory:
             try:
                 yield from self.matching(pattern)
             except BrokenFile as error:
-                yield Mistake(source, line_with(pattern, self.text(source)), f"{pattern}: {error.message}")
+                yield Mistake(source, self.line_with(pattern, source), f"{pattern}: {error.message}")
 
-    def _matching(self, base: str, parts: list[str], depth: int, most: int) -> Iterator[str]:
-        """``most``: lists that there may be before it is too much to look through."""
+    def line_with(self, word: str, source: str) -> int | None:
+        """The first line of this file that has it, from 1; None for all but the first problems, which are shown."""
+        asked = self._lines_asked[source] = self._lines_asked.get(source, 0) + 1
+        return line_with(word, self.text(source)) if asked <= PROBLEMS_LIMIT else None
+
+    def _stay(self, name: str) -> None:
+        """Raises `BrokenFile` if links lead out of the repository, which is the directory itself if there is none.
+
+        A directory above it that the name itself reaches is allowed: a detector has looked there for a workspace.
+        """
+        real = os.path.realpath(self.path(name))
+        if _is_in(real, os.path.realpath(self.directory)):
+            return
+        ways_up = re.match(r"(?:\.\./)*", os.path.normpath(name))
+        bases = [self.path(ways_up[0])] if ways_up else []
+        folders = [".", *self.above()]
+        if self.exists(f"{folders[-1]}/.git"):
+            bases.append(self.path(folders[-1]))
+        physical = Path(os.path.realpath(self.directory))  # where a link to the directory is not in its repository
+        bases += [str(next((each for each in (physical, *physical.parents) if self.exists(f"{each}/.git")), physical))]
+        if not any(_is_in(real, os.path.realpath(base)) for base in bases):
+            raise BrokenFile(None, "it leads out of the repository, and is not read")
+
+    def _matching(
+        self, base: str, parts: list[str], depth: int, most: int, done: set[tuple[str, int]]
+    ) -> Iterator[str]:
+        """``most``: lists that there may be before it is too much to look through. ``done``: the bases that were
+        searched, each with how many parts were left: several ``**`` reach one in very many ways.
+        """
+        if (base, len(parts)) in done:
+            return
+        done.add((base, len(parts)))
         if not parts:
             yield base
             return
         first, *rest = parts
         if first == "**":
-            yield from self._matching(base, rest, depth, most)
+            yield from self._matching(base, rest, depth, most, done)
             if depth == DEPTH_LIMIT:
                 raise BrokenFile(None, f"{base} is more than {DEPTH_LIMIT} directories deep")
             for name, is_directory in self._entries(base, most):
                 if is_directory and not name.startswith("."):
-                    yield from self._matching(_joined(base, name), parts, depth + 1, most)
+                    yield from self._matching(_joined(base, name), parts, depth + 1, most, done)
         elif _WILD & {*first}:
             for name, _ in self._entries(base, most):
                 if fnmatchcase(name, first) and (first[0] == "." or name[0] != "."):
-                    yield from self._matching(_joined(base, name), rest, depth, most)
+                    yield from self._matching(_joined(base, name), rest, depth, most, done)
         else:
-            yield from self._matching(_joined(base, first), rest, depth, most)
+            yield from self._matching(_joined(base, first), rest, depth, most, done)
 
     def _entries(self, directory: str, most: int) -> list[tuple[str, bool]]:
         """Names, and whether each is a directory, a link to one being none."""
@@ -158,6 +198,9 @@ class ProjectDirectory:
             if len(self._lists) >= most:
                 raise BrokenFile(None, f"more than {LISTED_LIMIT} directories to look through")
             self._lists[directory] = sorted(self._listed(directory)) if self.exists(directory) else []
+        self._compared += len(self._lists[directory])
+        if self._compared > COMPARED_LIMIT:
+            raise BrokenFile(None, f"more than {COMPARED_LIMIT} names to compare with the patterns")
         return self._lists[directory]
 
     def _listed(self, directory: str) -> Iterator[tuple[str, bool]]:
@@ -186,6 +229,10 @@ def is_named_by(pattern: str, path: str) -> bool:
 
 def _parts(pattern: str) -> list[str]:
     return [part for part in pattern.split("/") if part not in ("", ".")]
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def _joined(base: str, name: str) -> str:

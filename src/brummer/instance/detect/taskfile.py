@@ -15,6 +15,8 @@ from brummer.instance.detect.yaml_file import YamlTable, yaml_table
 PREFIX = "task"
 INCLUDES_LIMIT = 100
 """Of one project. A file may be included under several names, and each include may double what follows it."""
+EXCLUDES_LIMIT = 100
+"""Patterns of one include, with each of which every task is compared; people write a few."""
 
 _VERSION = re.compile(r"v?3\b")
 _YES = frozenset({"true", "yes", "on", "y"})
@@ -34,7 +36,7 @@ class _Taskfiles:
     def tasks(self, text: str, way: tuple[str, ...]) -> Iterator[str | Mistake]:
         """``way``: the file, after those that include it."""
         document = yaml_table(text)
-        if document and not _VERSION.match(str(document.get("version"))):
+        if document and not _VERSION.match(_text(document.get("version"))):
             raise BrokenFile(document.lines.get("version"), "its version is not 3, and Task reads no other")
         tasks = document.table("tasks")
         for name in tasks.lines:  # Task merges none
@@ -51,10 +53,14 @@ class _Taskfiles:
         self, namespace: str, options: Table, way: tuple[str, ...], line: int | None
     ) -> Iterator[str | Mistake]:
         """The tasks of a file by their names in the one that includes it, which is the last of ``way``."""
-        path = str(options.get("taskfile"))
+        path = _text(options.get("taskfile"))
+        excludes = strings(options.get("excludes"))
         self.includes += 1
-        if "{{" in path or ":" in path or self.includes > INCLUDES_LIMIT:
-            yield Mistake(way[-1], line, f"{path}, which it includes, is not read")
+        if len(excludes) > EXCLUDES_LIMIT:
+            yield Mistake(way[-1], line, f"{path} is not read: more than {EXCLUDES_LIMIT} patterns exclude its tasks")
+            return
+        if not path or "{{" in path or ":" in path or self.includes > INCLUDES_LIMIT:
+            yield Mistake(way[-1], line, f"{path or 'a file'}, which it includes, is not read")
             return
         path = posixpath.join(posixpath.dirname(way[-1]), path)
         path = posixpath.normpath(self.project.first(tuple(f"{path}/{name}" for name in DETECTORS["taskfile"])) or path)
@@ -68,11 +74,16 @@ class _Taskfiles:
             for found in self.tasks(text, (*way, path)):
                 if isinstance(found, Mistake):
                     yield found
-                elif not any(fnmatchcase(found, pattern) for pattern in strings(options.get("excludes"))):
+                elif not any(fnmatchcase(found, pattern) for pattern in excludes):
                     yield found if _is_true(options, "flatten") else f"{namespace}:{found}"
         except BrokenFile as error:
             yield Mistake(path, error.line, error.message)
 
 
 def _is_true(options: Table, key: str) -> bool:
-    return str(options.get(key)).lower() in _YES
+    return _text(options.get(key)).lower() in _YES
+
+
+def _text(value: object) -> str:
+    """Empty for a list or a table: the text of one that has its parts by alias may be larger than the memory."""
+    return str(value) if isinstance(value, str | bool | int | float) else ""

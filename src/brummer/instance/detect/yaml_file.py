@@ -88,7 +88,7 @@ class _Values:
         for other in merged:
             if not isinstance(other, YamlTable):
                 raise BrokenFile(_line(node), "it merges what is not a table")
-            self._merged += len(other)
+            self._merged += 1 + len(other)  # an empty one is work, too
             if self._merged > MERGED_LIMIT:
                 raise BrokenFile(_line(node), f"more than {MERGED_LIMIT} keys are merged")
             for name in [name for name in other if name not in table]:
