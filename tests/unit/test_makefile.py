@@ -196,6 +196,36 @@ def test_values_that_grow_without_bounds_are_not_followed(project: Project, text
     assert len(problems) == 1
 
 
+def test_a_long_list_that_is_built_line_by_line_hides_no_rule(project: Project) -> None:
+    added = "".join(f"SRCS += src/module/file_{number:04}.c\n" for number in range(700))
+    assert project.listed("Makefile", f"{added}build: $(SRCS)\ntest: build\n") == (["build", "test"], [])
+    short = "".join(f"X += {number:03}.c\n" for number in range(999))
+    assert project.listed("Makefile", short * 3 + "$(X): x\na$(Y):\n") == (["a"], [("Makefile", 2998)])
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["$(foreach b,,WORDS)", "$(filter %x,WORDS)", "$(patsubst %a,,WORDS)", "$(L:%=)", "$(findstring x,$(L))"],
+)
+def test_values_that_cost_work_and_stay_empty_are_not_followed(project: Project, inner: str) -> None:
+    """Each takes a millisecond for each of thousands of words, which each of thousands of words asks for."""
+    words = "a " * 4_000
+    empty = inner.replace("WORDS", words * 2)
+    text = f"L := {words}\nZ = {empty}\nA = $(foreach i,$(L),$(Z))\nB = $(foreach i,$(L),$(A))\n"
+    assert project.listed("Makefile", f"{text}$(B): ;\nlast:\n") == (["last"], [("Makefile", 5)])
+
+
+def test_a_file_is_included_by_a_class_of_characters(project: Project) -> None:
+    project.write("mk.mk", "a:\n")
+    project.write("ml.mk", "b:\n")
+    assert project.listed("Makefile", "include m[kx].mk\ninclude ?l.mk\n") == (["a", "b"], [])
+
+
+def test_what_is_appended_to_the_sign_of_a_recipe_changes_it_only_if_there_is_none(project: Project) -> None:
+    text = ".RECIPEPREFIX += >\na:\n>echo x: y\n.RECIPEPREFIX += x\nb:\n>echo y: z\n"
+    assert project.listed("Makefile", text) == (["a", "b"], [])
+
+
 @pytest.mark.parametrize("fragment", ["$(", "$(a", "\\\n", "ifdef x\n", "define x\n", "X += $(X)y\n", "a:=", "a\\ "])
 def test_a_hostile_makefile_is_read_in_the_end(project: Project, fragment: str) -> None:
     """Quadratic work would take an hour."""

@@ -14,7 +14,9 @@ from brummer.instance.detect.project import ProjectDirectory
 LENGTH_LIMIT = 16 * 1024
 """Characters of one value: lists of names have a few hundred, and a few lines can make a value of any length."""
 WORK_LIMIT = 4 * 1024 * 1024
-"""Characters of all values of one file: a second's work."""
+"""Characters of texts with references, of their values and of lists of words that are gone through for one makefile and
+what it includes: about a second's work.
+"""
 DEPTH_LIMIT = 16
 """How deep references may be nested; a variable that holds itself has no depth."""
 
@@ -58,7 +60,7 @@ class MakeVariables:
         is_simple = operator in (":=", "::=", ":::=") or (operator == "+=" and name in self._simple)
         try:
             value = self.expand(value).replace("$", "$$") if is_simple else value
-            self._values[name] = self._counted(f"{before} {value}".strip(" "))
+            self._values[name] = _not_too_long(f"{before} {value}".strip(" "))
         except Unknown:
             self._values[name] = None
         if operator != "+=":
@@ -72,6 +74,9 @@ class MakeVariables:
         """The text with its references replaced. ``own``: variables of a ``foreach``. Raises `Unknown`."""
         if depth > DEPTH_LIMIT:
             raise Unknown
+        if "$" not in text:
+            return _not_too_long(text)
+        self._spend(len(text))  # it is gone through, whatever becomes of it
         parts: list[str] = []
         place = 0
         while (dollar := text.find("$", place)) >= 0:
@@ -87,10 +92,13 @@ class MakeVariables:
         return self._counted("".join([*parts, text[place:]]))
 
     def _counted(self, text: str) -> str:
-        self._work += len(text)
-        if len(text) > LENGTH_LIMIT or self._work > WORK_LIMIT:
+        self._spend(len(text))
+        return _not_too_long(text)
+
+    def _spend(self, characters: int) -> None:
+        self._work += characters
+        if self._work > WORK_LIMIT:
             raise Unknown
-        return text
 
     def _variable(self, name: str, depth: int, own: dict[str, str]) -> str:
         if name in own:
@@ -109,7 +117,7 @@ class MakeVariables:
         function, _, rest = inside.partition(" ")
         if function == "foreach" and len(arguments := split_arguments(rest, 3)) == 3:  # noqa: PLR2004 - its grammar
             name, words, body = arguments
-            each = self.expand(words, depth, own).split()
+            each = self._counted(self.expand(words, depth, own)).split()
             self._fits(each, body)
             return " ".join(self.expand(body, depth, {**own, name.strip(): word}) for word in each)
         if function in _FUNCTIONS:
@@ -117,6 +125,8 @@ class MakeVariables:
             arguments = [self.expand(part, depth, own) for part in split_arguments(rest, count)]
             if len(arguments) != count:
                 raise Unknown
+            patterns = arguments[0].count("%")  # each is tried on every word
+            self._spend(len(arguments[-1]) * (1 + patterns) + sum(map(len, arguments)))
             self._fits(arguments[-1].split() or [""], *arguments[:-1])
             return self._counted(apply(*arguments))
         if function == "wildcard":
@@ -127,7 +137,7 @@ class MakeVariables:
         variable, colon, substitution = name.partition(":")
         if any(blank in name for blank in " \t,"):
             raise Unknown
-        value = self._variable(variable, depth, own)
+        value = self._counted(self._variable(variable, depth, own))
         if not colon:
             return value
         old, _, new = substitution.partition("=")
@@ -162,6 +172,12 @@ class MakeVariables:
             ]
         except BrokenFile:
             raise Unknown from None
+
+
+def _not_too_long(text: str) -> str:
+    if len(text) > LENGTH_LIMIT:
+        raise Unknown
+    return text
 
 
 def outside_references(text: str) -> str:

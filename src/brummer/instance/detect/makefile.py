@@ -30,6 +30,7 @@ _EVAL = re.compile(r"\$[({]eval\s(?!\s*[\w.-]+\s*[:?+]*=)")
 _CALL = re.compile(r"\$[({]call\s+([\w.-]+)|\A\$[({]([\w.-]+)[)}]\Z")
 _ESCAPED = re.compile(r"\\([\\:# \t%])")
 _WORDS = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
+_WILD = frozenset("*?[")
 _INCLUDE = frozenset({"include", "-include", "sinclude"})
 _NO_RULE = frozenset({"vpath", "export", "unexport", "undefine", "load", "-load", "private", "override"})
 _CONDITIONS = frozenset({"ifeq", "ifneq", "ifdef", "ifndef"})
@@ -188,7 +189,8 @@ class _MakefileReader:
 
     def _assign(self, name: str, operator: str, value: str, file: _OpenMakefile) -> None:
         if name == ".RECIPEPREFIX":
-            self._recipe_sign = value[:1] or "\t"
+            if operator != "+=" or self._recipe_sign == "\t":  # its first character counts, and stays
+                self._recipe_sign = value[:1] or "\t"
             return
         try:
             self._variables.set(self._variables.expand(name), operator, value, is_certain=file.is_read is True)
@@ -272,7 +274,7 @@ class _MakefileReader:
     def _found(self, name: str) -> list[str]:
         """The files that a name or a pattern stands for, within the repository."""
         path = os.path.normpath(name)
-        if "*" not in path and not self._project.exists(path):
+        if not _WILD & {*path} and not self._project.exists(path):
             return []
         if path.startswith("..") and self._project.holds(path):
             return [path]
