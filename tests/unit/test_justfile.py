@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brummer.instance.detect.justfile import FILES_LIMIT
+from brummer.instance.detect.justfile import FILES_LIMIT, INCLUDED_LIMIT
 from tests.unit.project_support import Project
 
 
@@ -141,6 +141,23 @@ def test_a_justfile_of_the_repository_above_is_imported_and_none_from_outside_it
     root.write("repository/common.just", "common:\n")
     text = "import '../common.just'\nimport '../../outside.just'\na:\n"
     assert project.listed("justfile", text) == (["common", "a"], [("justfile", 2)])
+
+
+def test_a_file_of_the_home_directory_leads_out(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = project.directory / "home"
+    monkeypatch.setenv("HOME", str(home))
+    project.write("home/x.just", "ghost:\n")
+    text = "import? '~/gone.just'\nimport '~/x.just'\na:\n"
+    assert project.listed("justfile", text) == (["a"], [("justfile", 2)])
+    assert "leads out of the repository" in project.problems()[0].message
+
+
+def test_what_is_read_of_one_file_that_is_imported_many_times_is_bounded(project: Project) -> None:
+    project.write("big.just", "b:\n" + "# x\n" * 250_000)
+    modules = "".join(f"mod m{number} 'big.just'\n" for number in range(90))
+    found, problems = project.listed("justfile", f"{modules}a:\n")
+    assert (found[-1], len(found)) == ("a", INCLUDED_LIMIT // 1_000_003 + 1)
+    assert problems[0] == ("justfile", len(found))
 
 
 def test_files_that_import_each_other_many_times_are_bounded(project: Project) -> None:

@@ -17,6 +17,9 @@ PREFIX = "just"
 FILES_LIMIT = 100
 """Imports and modules of one project. A file may be imported by several, and each may double what follows."""
 
+INCLUDED_LIMIT = 4 * 1024 * 1024
+"""Characters of all these together: some seconds."""
+
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\r]+|\\\n|\#[^\n]*)|(?P<newline>\n)
     |(?P<string>'{3}.*?'{3}|\"{3}(?:\\.|[^\\])*?\"{3}|`{3}.*?`{3}|'[^']*'|"(?:\\.|[^"\\])*"|`[^`]*`)
@@ -60,6 +63,7 @@ class _JustfileReader:
     recipes: dict[str, str] = field(default_factory=dict)
     problems: list[Mistake] = field(default_factory=list)
     files: int = 0
+    included: int = 0
 
     def read(self, text: str, way: tuple[str, ...], module: str) -> None:
         """``way``: the file, after those that lead to it. ``module``: what stands before the names of its recipes."""
@@ -138,7 +142,7 @@ class _JustfileReader:
 
     def _read_first(self, paths: list[str], way: tuple[str, ...], module: str, line: int, *, is_optional: bool) -> None:
         folder = posixpath.dirname(way[-1])
-        places = [posixpath.normpath(posixpath.join(folder, path)) for path in paths]
+        places = [posixpath.normpath(posixpath.join(folder, _from_home(path))) for path in paths]
         place = next((found for found in places if self.project.exists(found)), None)
         self.files += 1
         if place and not self.project.holds(place):
@@ -149,11 +153,23 @@ class _JustfileReader:
             self.problems.append(Mistake(way[-1], line, f"{paths[0]} is not read: there are more than {FILES_LIMIT}"))
         elif place:
             try:
-                self.read(self.project.text(place), (*way, place), module)
+                text = self.project.text(place)
             except BrokenFile as error:
                 self.problems.append(Mistake(place, error.line, error.message))
+                return
+            self.included += len(text)
+            if self.included > INCLUDED_LIMIT:
+                what = f"{shown(place)} is not read: with it the included files exceed {INCLUDED_LIMIT} characters"
+                self.problems.append(Mistake(way[-1], line, what))
+                return
+            self.read(text, (*way, place), module)
         elif not is_optional:
             self.problems.append(Mistake(way[-1], line, f"there is no file {shown(paths[0])}; just stops here"))
+
+
+def _from_home(path: str) -> str:
+    """As just takes it: ``~/`` is the home directory, ``~user`` is nobody's."""
+    return posixpath.expanduser(path) if path.startswith("~/") else path
 
 
 def _statement(text: str, place: int) -> tuple[list[_Token], int]:
