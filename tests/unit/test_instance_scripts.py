@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brummer.core.errors import NotFound
 from brummer.instance.detect import PROBLEMS_LIMIT, SCRIPTS_LIMIT, Script
-from brummer.instance.detect.listing import DETECTORS
+from brummer.instance.detect.listing import DETECTORS, KEPT_LIMIT, NAME_LIMIT
 from brummer.instance.detect.project import FILE_LIMIT_BYTES
 from brummer.instance.scripts import KNOWN_LIMIT, ScriptList
 from brummer.settings.table import FILE_NAME
@@ -195,6 +195,11 @@ def test_what_can_not_be_understood_is_a_problem(project: Project, name: str, co
     assert {(problem.source, problem.line) for problem in project.problems()} == {(name, line)}
 
 
+def test_a_number_of_too_many_digits_is_not_called_nested(project: Project) -> None:
+    project.write("package.json", '{"x": ' + "9" * 5_000 + "}")
+    assert [problem.message for problem in project.problems()] == ["a number has too many digits"]
+
+
 def test_a_file_that_is_not_utf_8_is_reported_with_its_line(project: Project) -> None:
     (project.directory / "Procfile").write_bytes(b"web: serve\nworker: \xff\n")
     assert [(problem.source, problem.line) for problem in project.problems()] == [("Procfile", 2)]
@@ -263,6 +268,21 @@ def test_of_thousands_of_scripts_some_are_listed_and_each_can_be_run_by_its_name
     with pytest.raises(NotFound) as caught:
         project.scripts.find("packages/p599:biuld")
     assert caught.value.context["known"] == listed[:KNOWN_LIMIT]
+
+
+def test_names_that_nobody_could_type_are_one_problem(project: Project) -> None:
+    long = "".join(f"{'x' * NAME_LIMIT}{number}: y\n" for number in range(500))
+    project.write("Procfile", f"{'x' * NAME_LIMIT}: y\n{long}web: w\n")
+    assert list(project.commands()) == ["x" * NAME_LIMIT, "web"]
+    assert ["500 scripts" in problem.message for problem in project.problems()] == [True]
+
+
+def test_the_scripts_of_a_project_are_bounded(project: Project) -> None:
+    project.write("Makefile", "a b c d:\n" + "".join(f"t{number}:\n" for number in range(KEPT_LIMIT)))
+    project.write("Procfile", "web: w\n")
+    assert len(project.scripts.read().scripts) == KEPT_LIMIT
+    told = [(problem.source, problem.message.split(" ")[0]) for problem in project.problems()]
+    assert told == [("Makefile", str(KEPT_LIMIT)), ("Makefile", "4"), ("Procfile", "1")]
 
 
 def test_what_the_user_s_own_file_names_is_listed_wherever_it_stands(project: Project) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 LOOKS: Final = 30
-"""Looks within the idle time, so the end is at most a thirtieth of it late; half an hour is one look a minute."""
+"""Looks within the idle time, so the end of a script or a call is noticed at most a thirtieth of it late; half an hour
+is one look a minute. Daemons are looked for only at the end of the idle time.
+"""
 
 
 class Signs(NamedTuple):
@@ -22,7 +24,10 @@ class Signs(NamedTuple):
 
 
 async def until_idle(idle_s: float, signs: Signs) -> None:
-    """Return after ``idle_s`` in which no script or daemon ran and no call came. The machine's sleep does not count."""
+    """Return after ``idle_s`` in which no script ran and no call came, if no daemon runs then.
+
+    If one does, the time begins anew. The machine's sleep does not count.
+    """
     loop = asyncio.get_running_loop()
     while True:
         since_s, calls = loop.time(), signs.calls()

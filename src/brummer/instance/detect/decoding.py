@@ -123,5 +123,7 @@ def _decoded_slowly(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise BrokenFile(error.lineno, f"{error.msg} (column {error.colno})") from None
-    except (RecursionError, ValueError):
+    except RecursionError:
         raise BrokenFile(None, "nested too deeply") from None
+    except ValueError:  # Python bounds the digits that it converts
+        raise BrokenFile(None, "a number has too many digits") from None

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NAME_LIMIT = 1_000
+"""Characters of a name; people type it. A small file can make many long ones, by a namespace before each."""
+KEPT_LIMIT = 50_000
+"""Scripts of one project, listed or not: some 30 MB. Files that include one another many times can make any number."""
+
 DETECTORS: dict[str, tuple[str, ...]] = {
     "package_json": ("package.json",),
     "deno_json": ("deno.json", "deno.jsonc"),
@@ -76,7 +81,7 @@ def listing_of(project: ProjectDirectory) -> ScriptListing:
     for module, files in DETECTORS.items():
         if source := project.first(files):
             detector = import_module(f"brummer.instance.detect.{module}")
-            for found in _bounded(_detected(detector, source, project), source):
+            for found in _bounded(_detected(detector, source, project), source, KEPT_LIMIT - len(scripts)):
                 if isinstance(found, Mistake):
                     problems.append(found)
                 else:
@@ -116,11 +121,18 @@ def _detected(detector: ModuleType, source: str, project: ProjectDirectory) -> I
         yield Mistake(source, None, f"it can't be read: {type(error).__name__}: {error}")
 
 
-def _bounded(results: Iterator[Script | Mistake], source: str) -> Iterator[Script | Mistake]:
-    """All scripts, of which so many are listed, and so many problems."""
-    scripts = problems = 0
+def _bounded(results: Iterator[Script | Mistake], source: str, room: int) -> Iterator[Script | Mistake]:
+    """As many scripts as there is room for, of which so many are listed, and so many problems."""
+    scripts = problems = kept = too_long = too_many = 0
     for result in results:
         if isinstance(result, Script):
+            if len(result.name) > NAME_LIMIT:
+                too_long += 1
+                continue
+            if kept >= room:
+                too_many += 1
+                continue
+            kept += 1
             scripts += not result.hidden
             yield result if scripts <= SCRIPTS_LIMIT else msgspec.structs.replace(result, hidden=True)
         else:
@@ -129,5 +141,11 @@ def _bounded(results: Iterator[Script | Mistake], source: str) -> Iterator[Scrip
                 yield result
     if scripts > SCRIPTS_LIMIT:
         yield Mistake(source, None, f"{scripts} scripts; all can be run by name, and {SCRIPTS_LIMIT} are listed")
+    if too_long:
+        yield Mistake(
+            source, None, f"{too_long} scripts have names of more than {NAME_LIMIT} characters; none can be run"
+        )
+    if too_many:
+        yield Mistake(source, None, f"{too_many} more can't be run: a project has at most {KEPT_LIMIT} scripts")
     if problems > PROBLEMS_LIMIT:
         yield Mistake(source, None, f"and {problems - PROBLEMS_LIMIT} more problems")
