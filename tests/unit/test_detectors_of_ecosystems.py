@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from brummer.instance.detect.project import FILE_LIMIT_BYTES
 from tests.unit.project_support import Project
 
 
@@ -114,6 +115,13 @@ def test_a_plugin_of_the_catalog_is_known_by_its_name_there(project: Project) ->
     assert project.shown()["run"] == "gradle quarkusDev"
 
 
+def test_the_catalog_is_read_once_for_all_aliases(project: Project) -> None:
+    """Reading it for each would take an hour."""
+    project.write("gradle/libs.versions.toml", "[plugins]\n" + "".join(f'p-{i} = "x:1"\n' for i in range(10_000)))
+    text = "".join(f"alias(libs.plugins.p.{i})\n" for i in range(10_000))
+    assert project.listed("build.gradle", text) == (["build", "test"], [])
+
+
 def test_cargo_gets_the_features_that_a_binary_requires(project: Project) -> None:
     project.write("src/main.rs", "")
     project.write("src/bin/x.rs", "")
@@ -132,12 +140,30 @@ def test_the_packages_on_which_that_of_a_workspace_depends_are_its_members(proje
     assert project.problems() == ()
 
 
+def test_a_dependency_outside_of_the_project_is_no_member_however_it_is_written(project: Project) -> None:
+    paths = ("./../q", "x/../../z", "..", "./a/../a")
+    text = "".join(f'd{number} = {{ path = "{path}" }}\n' for number, path in enumerate(paths))
+    project.write("Cargo.toml", f"{CARGO}[workspace]\n[dependencies]\n{text}")
+    project.write("a/Cargo.toml", '[package]\nname = "a"\n')
+    project.write("a/src/main.rs", "")
+    assert project.shown()["run"] == "cargo run --package a --bin a"
+    assert project.problems() == ()
+
+
 def test_the_projects_of_a_solution_in_the_new_form_are_its_programs(project: Project) -> None:
     project.write("src/Api/Api.csproj", '<Project Sdk="Microsoft.NET.Sdk.Web"/>')
     project.write(
         "Shop.slnx", '<Solution><Folder Name="/a/"><Project Path="src\\Api\\Api.csproj"/></Folder></Solution>'
     )
     assert project.shown()["run"] == "dotnet run --project src/Api/Api.csproj"
+
+
+def test_a_project_that_a_solution_names_often_is_one(project: Project) -> None:
+    """Reading it for each would take an hour."""
+    project.write("a/A.csproj", f'<Project Sdk="Microsoft.NET.Sdk.Web">{"<A/>" * 50_000}</Project>')
+    named = '<Project Path="a/A.csproj"/>' * 10_000
+    project.write("Shop.slnx", f"<Solution>{named}</Solution>")
+    assert project.shown()["run"] == "dotnet run --project a/A.csproj"
 
 
 CONFLICT = "<<<<<<< HEAD\n=======\n>>>>>>> other\n"
@@ -196,3 +222,27 @@ def test_a_hostile_file_is_read_in_the_end(project: Project, name: str, fragment
     head = "[aliases: [" if name == "mix.exs" else "module x\n" if name == "go.mod" else ""
     project.listed(name, head + fragment * (200_000 // len(fragment)))
     assert project.commands() or project.problems()
+
+
+MANY = " " * 200_000
+QUADRATIC: dict[str, tuple[str, str]] = {
+    "mix, blanks after a name": ("mix.exs", f"aliases: a{MANY}x"),
+    "mix, blanks after a function": ("mix.exs", f"[aliases: a]\ndefp a{MANY}x"),
+    "gradle, quotes in an open string": ("build.gradle", '"' + '\\"' * 100_000),
+    "gradle, quotes in an open string of the other kind": ("build.gradle", "'" + "\\'" * 100_000),
+    "fastapi, imports": ("main.py", "import fastapi\nfrom " + "import " * 30_000),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), QUADRATIC.values(), ids=QUADRATIC)
+def test_no_pattern_searches_a_line_twice(project: Project, name: str, text: str) -> None:
+    project.write("Procfile", "web: puma\n")
+    names, _ = project.listed(name, text)
+    assert "web" in names
+
+
+def test_a_lock_file_that_is_too_large_to_look_for_fastapi_in_is_a_problem(project: Project) -> None:
+    project.write("main.py", "from fastapi import FastAPI\napp = FastAPI()\n")
+    names, problems = project.listed("uv.lock", "#" * (FILE_LIMIT_BYTES + 1))
+    assert (names, problems) == ([], [("uv.lock", None)])
+    assert "fastapi-cli" in project.problems()[0].message

@@ -46,6 +46,18 @@ def test_a_file_outside_of_the_repository_is_included_by_none(tmp_path: Path, na
     ]
 
 
+@pytest.mark.parametrize("way", ["..", "absolute"])
+def test_a_solution_shows_nothing_of_a_file_outside_of_the_repository(tmp_path: Path, way: str) -> None:
+    (tmp_path / "secret.xml").write_text("<secret/>")
+    project = Project(tmp_path / "shop")
+    project.write(".git/HEAD", "")
+    place = ".." if way == ".." else str(tmp_path)
+    project.write("Shop.slnx", f'<Solution><Project Path="{place}/secret.xml"/></Solution>')
+    assert [each.message for each in project.problems()] == [
+        "it is included, but lies outside of the repository, and is not read"
+    ]
+
+
 # YAML.
 
 SERVICES = ["up", "db", "web"]
@@ -468,6 +480,11 @@ def test_a_second_line_of_the_same_name_is_a_problem_and_no_script(project: Proj
     project.write("Procfile", "web: one\nweb: two\nworker: x\n")
     assert project.shown() == {"web": "one", "worker": "x"}
     assert places(project) == [("Procfile", 2)]
+
+
+def test_a_line_of_a_procfile_ends_only_at_a_line_feed(project: Project) -> None:
+    project.write("Procfile", "web: printf 'a\fb\u2028c'\nworker: x\n")
+    assert (project.commands(), places(project)) == ({"web": "printf 'a\fb\u2028c'", "worker": "x"}, [])
     [web, worker] = project.scripts.read().scripts.values()
     assert web.procfile
     assert worker.procfile

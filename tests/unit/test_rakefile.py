@@ -226,3 +226,26 @@ def test_a_hostile_rakefile_is_read_in_the_end(project: Project, fragment: str) 
     """Quadratic work would take an hour."""
     project.listed("Rakefile", "task :first\n" + fragment * (200_000 // len(fragment)))
     assert next(iter(project.commands())) == "first"
+
+
+@pytest.mark.parametrize("beginning", ["task", "task(", "def a"])
+def test_blanks_before_what_is_no_name_are_searched_once(project: Project, beginning: str) -> None:
+    project.listed("Rakefile", f"task :first\n{beginning}{' ' * 200_000}?\n")
+    assert list(project.commands()) == ["first"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["directory '" + "a/" * 100_000 + "'", f"namespace :{'a' * 10_000} do\n  task :b\nend", f"task :{'a' * 10_000}"],
+    ids=["directories", "a namespace", "a task"],
+)
+def test_names_longer_than_people_make_them_are_a_problem_and_no_tasks(project: Project, line: str) -> None:
+    names, problems = project.listed("Rakefile", f"task :first\n{line}\n")
+    assert (names, problems) == (["first"], [("Rakefile", 2 + line.count("\n") // 2)])
+
+
+@pytest.mark.parametrize(
+    "line", ["Dir.glob('../shared/*.rake').each { |file| load file }", "Rake.add_rakelib '../shared'"]
+)
+def test_files_that_lie_elsewhere_hide_no_task(project: Project, line: str) -> None:
+    assert project.listed("Rakefile", f"task :a\n{line}\n") == (["a"], [("Rakefile", 2)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.settings.toml_file import SettingsInvalid, load, nearest
+from brummer.settings.toml_file import PARTS_LIMIT, SettingsInvalid, load, nearest
 
 PATH = Path("/home/u/p/.brum.toml")
 TEXT = '''\
@@ -55,6 +55,21 @@ def test_what_has_no_line_of_its_own_stands_where_that_stands_which_holds_it() -
     assert file.line_of(("scripts", "dev", "restart")) == 9
     assert file.line_of(("scripts", "web app", "missing")) == 10
     assert file.line_of(("this",)) is file.line_of(("not", "this")) is file.line_of(()) is None
+
+
+@pytest.mark.parametrize("line", ["{} = 1", "[{}]", "x = {{ {} = 1 }}"])
+def test_a_key_of_very_many_parts_is_refused(line: str) -> None:
+    """Each line would take half a second and a quarter of a gigabyte."""
+    text = "".join(line.format(f"a{number}{'.a' * 8_000}") + "\n" for number in range(60))
+    with pytest.raises(SettingsInvalid, match="parts") as caught:
+        load(PATH, f"b = 1\n{text}")
+    assert caught.value.line == 2
+
+
+def test_a_key_of_as_many_parts_as_may_be_is_read() -> None:
+    key = ["a"] * PARTS_LIMIT
+    numbers = ", ".join(["1.5"] * 100)
+    assert load(PATH, f"x = [{numbers}]\n{'.'.join(key)} = '{'a' * 15_000}{'.' * 70}'").line_of(tuple(key)) == 2
 
 
 def test_line_breaks_of_windows_count_as_one() -> None:

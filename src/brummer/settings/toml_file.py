@@ -15,6 +15,10 @@ LINE_LIMIT = 16 * 1024
 """``tomllib`` takes a dotted key in quadratic time: half a minute for one of half a megabyte."""
 
 
+PARTS_LIMIT = 64
+"""Of a dotted key, as each takes the time and the room of all before it; files that people write are flatter."""
+
+
 class SettingsInvalid(BrummerError):
     """A setting is invalid. ``context`` has ``path``, ``line`` and ``key`` if they are known."""
 
@@ -64,6 +68,8 @@ def load(path: Path, text: str) -> TomlFile:
     for number, content in enumerate(text.split("\n"), 1):
         if len(content) > LINE_LIMIT:
             raise SettingsInvalid(f"longer than {LINE_LIMIT} characters", path=str(path), line=number)
+        if content.count(".") >= PARTS_LIMIT and re.search(_LONG_KEY, content):
+            raise SettingsInvalid(f"a key of more than {PARTS_LIMIT} parts", path=str(path), line=number)
     try:
         return TomlFile(path, tomllib.loads(text), text)
     except RecursionError:
@@ -91,6 +97,8 @@ def _place(error: str, text: str) -> tuple[str, int | None]:
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
 _KEY = rf"{_PART}(?:[ \t]*\.[ \t]*{_PART})*"
+_LONG_KEY = rf"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{PARTS_LIMIT}}}"""
+"""Also in a string, where nobody has so many words with only a dot between each two."""
 _STATEMENT = rf"[ \t]*(?:\[\[?[ \t]*(?P<header>{_KEY})|(?P<key>{_KEY})[ \t]*=)"
 _SKIPPED = r""""{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*"""
 _TOKEN = rf"{_SKIPPED}|[\[\]{{}}\n]"

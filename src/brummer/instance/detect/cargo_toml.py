@@ -1,5 +1,6 @@
 """Cargo.toml: build, test, and the binaries of the package and of its workspace's members."""
 
+import posixpath
 from collections.abc import Iterator
 
 from brummer.core.errors import shown
@@ -51,14 +52,17 @@ def _mistakes(manifest: Table, text: str, source: str) -> Iterator[Mistake]:
 def _members(manifest: Table, text: str, source: str, project: ProjectDirectory) -> Iterator[str | Mistake]:
     """Those that the workspace names, and the packages in it on which its own package depends."""
     workspace = as_table(manifest.get("workspace", {}), "workspace")
-    line = toml_line(text, "workspace", "members")
     patterns = workspace.get("members", [])
-    if strings(patterns) != patterns:
-        yield Mistake(source, line, "members is not a list of strings")
+    refused = [] if strings(patterns) == patterns else ["members is not a list of strings"]
     excluded = {"", *strings(workspace.get("exclude"))}
-    for pattern in strings(patterns):
-        if "*" not in pattern and project.holds(pattern) and not project.exists(f"{pattern}/Cargo.toml"):
-            yield Mistake(source, line, f"the member {shown(pattern)} has no Cargo.toml; cargo stops here")
+    refused += [
+        f"the member {shown(pattern)} has no Cargo.toml; cargo stops here"
+        for pattern in strings(patterns)
+        if "*" not in pattern and project.holds(pattern) and not project.exists(f"{pattern}/Cargo.toml")
+    ]
+    if refused:
+        line = toml_line(text, "workspace", "members")
+        yield from (Mistake(source, line, message) for message in refused)
     for found in project.all_matching((*strings(patterns), *_paths(manifest)), source):
         if isinstance(found, Mistake):
             yield found
@@ -73,7 +77,8 @@ def _paths(manifest: Table) -> list[str]:
         return []
     kinds = [table_at(manifest, (kind,)) or {} for kind in ("dependencies", "dev-dependencies", "build-dependencies")]
     paths = [entry.get("path") for kind in kinds for entry in kind.values() if isinstance(entry, dict)]
-    return [path for path in strings(paths) if not path.startswith(("/", ".."))]
+    normal = map(posixpath.normpath, strings(paths))
+    return [path for path in normal if path != ".." and not path.startswith(("/", "../"))]
 
 
 def _binaries(manifest: Table, folder: str, project: ProjectDirectory) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     programs = []
     for name in filter(project.exists, _projects(text, source)):
         try:
-            if _runs(project.text(name)):
+            if _runs(project.included(name)):
                 programs.append(name)
         except BrokenFile as error:
             yield Mistake(name, error.line, error.message)
@@ -32,6 +32,7 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
 
 
 def _projects(text: str, source: str) -> list[str]:
+    """Each once, however often it is named."""
     if source.endswith(".slnx"):
         names = [str(project.get("Path")) for project in xml_root(text, "Solution").iter("Project")]
     elif source.endswith(".sln"):
@@ -40,7 +41,7 @@ def _projects(text: str, source: str) -> list[str]:
         names = _PROJECT.findall(text)
     else:
         names = [source]
-    return [name.replace("\\", "/") for name in names]
+    return [*dict.fromkeys(name.replace("\\", "/") for name in names)]
 
 
 def _runs(text: str) -> bool:

@@ -10,7 +10,8 @@ from brummer.instance.detect.project import ProjectDirectory
 PREFIX = "mix"
 _PHOENIX = re.compile(r"^[^#\n]*\{:phoenix,", re.MULTILINE)
 _ALIASES = re.compile(
-    r"""^[^#\n]*?(?<![\w:"])aliases:[ ]*(?:(?P<list>\[)|(?P<name>[a-z_]\w*[?!]?)[ ]*(?:\([ ]*\))?[ ]*(?=[,\]]|$))?""",
+    r"""^[^#\n]*?(?<![\w:"])aliases:[ ]*
+    (?:(?P<list>\[)|(?P<name>[a-z_]\w*[?!]?)[ ]*+(?:\([ ]*\))?+[ ]*+(?=[,\]]|$))?""",
     re.MULTILINE | re.VERBOSE,
 )
 # What is open at the end ends there, so that none can search a text twice.
@@ -47,7 +48,8 @@ def _start_of_body(text: str, name: str | None) -> int:
     """Where the function of this name, without arguments, begins to say what it returns; -1 if it is not found."""
     if not name:
         return -1
-    found = re.search(rf"^[ \t]*defp?[ ]+{re.escape(name)}[ ]*(?:\([ ]*\))?[ ]*(?:,[ ]*do:|do\b)", text, re.MULTILINE)
+    head = rf"^[ \t]*defp?[ ]+{re.escape(name)}[ ]*+(?:\([ ]*\))?+[ ]*+(?:,[ ]*do:|do\b)"
+    found = re.search(head, text, re.MULTILINE)
     return found.end() if found else -1
 
 

@@ -13,7 +13,7 @@ _ENTRY = re.compile(r"([\w-]+):\s*(\S.*)\Z", re.ASCII)
 def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script | Mistake]:
     """One script per line; blank lines and those that begin with # are none."""
     names: set[str] = set()
-    for number, written in enumerate(text.splitlines(), 1):
+    for number, written in enumerate(text.split("\n"), 1):
         if not (entry := _ENTRY.match(written.rstrip())):
             if written.strip() and not written.lstrip().startswith("#"):
                 yield Mistake(source, number, "not of the form NAME: COMMAND")

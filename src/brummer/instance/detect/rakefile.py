@@ -17,6 +17,10 @@ from brummer.instance.detect.project import ProjectDirectory
 PREFIX = "rake"
 FILES_LIMIT = 100
 """That one Rakefile loads; large projects have a few dozen."""
+NAME_LIMIT = 1_000
+"""Characters of a task with its namespaces: with more, a file of 1 MiB could make gigabytes of names."""
+PARENTS_LIMIT = 32
+"""Directories around one that a task makes, each of which is a task, too; trees that people make are flatter."""
 _LIBRARY_DIRECTORY = "rakelib/*.rake"
 """What rake loads by itself."""
 _RAILS = "lib/tasks/**/*.rake"
@@ -30,7 +34,7 @@ _STATEMENT = re.compile(
     re.VERBOSE,
 )
 _LITERAL = re.compile(
-    r"""\s*\(?\s*\{?\s*
+    r"""\s*+\(?+\s*+\{?+\s*+
     (?::?"(?P<double>(?:[^"\\#]|\\.|\#(?!\{))*)"|:?'(?P<single>(?:[^'\\]|\\.)*)'
     |:(?P<symbol>[A-Za-z_]\w*[?!]?)|(?P<key>[A-Za-z_]\w*[?!]?)(?=:(?!:)))
     (?=\s*(?:$|[,)}\#;:{]|=>|do\b|if\b|unless\b|rescue\b))""",
@@ -42,7 +46,7 @@ _GLOB = re.compile(r"""(?:\bDir(?:\.glob)?|\bFileList)\s*[(\[]\s*["']([^"'#\n]+\
 _TASK = re.compile(r"""^[ \t]*(?:multitask|task|namespace)[ (]+[:"']""", re.MULTILINE)
 _BLOCK_NAME = re.compile(r"[a-z_]\w*\.name\s*=(?!=)(.*)")
 _HEREDOC = re.compile(r"""<<[~-]?(["']?)([A-Z_]\w*)\1""")
-_METHOD_IN_ONE_LINE = re.compile(r"\bend\s*(?:#.*)?$|^def\s+[\w.?!]+\s*(?:\([^()]*\))?\s*=\s")
+_METHOD_IN_ONE_LINE = re.compile(r"\bend\s*(?:#.*)?$|^def\s+[\w.?!]+\s*+(?:\([^()]*\))?+\s*+=\s")
 _END = re.compile(r"end\b|\}")
 _JRUBY = re.compile(r"(?:els)?if\b[^#]*['\"/]j(?:ruby|ava)\b")
 """RUBY_ENGINE and RUBY_PLATFORM of a Ruby on Java; what follows is not there in the usual one."""
@@ -90,7 +94,11 @@ def detect(text: str, source: str, project: ProjectDirectory) -> Iterator[Script
     rake = ["bundle", "exec", "rake"] if project.exists("Gemfile") else ["rake"]
     reader = _RakefileReader(project)
     reader.read(text, source)
-    reader.load([*project.matching(_LIBRARY_DIRECTORY)])
+    for found in [*project.all_matching([_LIBRARY_DIRECTORY], source)]:
+        if isinstance(found, Mistake):
+            reader.problems.append(found)
+        else:
+            reader.load([found])
     for name, place in reader.tasks.items():
         yield Script(name, [*rake, name], place, project.directory)
     yield from reader.problems
@@ -175,7 +183,7 @@ class _RubyFile:
                 return
             for pattern in _GLOB.findall(code):
                 self._has_glob = True
-                self.loads += self._project.matching(posixpath.normpath(pattern.removeprefix("./")))
+                self._load_matching(number, code, posixpath.normpath(pattern.removeprefix("./")))
             if statement := _STATEMENT.match(code):
                 if statement["rest"].strip() == "(":
                     code = " ".join([code, *(each.strip() for each in lines[number : number + 1])])
@@ -196,7 +204,7 @@ class _RubyFile:
         word, rest = found["word"], found["rest"]
         name = _literal(rest)
         if found["rails"]:
-            self.loads += self._project.matching(_RAILS)
+            self._load_matching(number, code, _RAILS)
             self.unread.add(number, code)
         elif found["class"]:
             self._of_class(number, code, found, name, lines)
@@ -206,6 +214,9 @@ class _RubyFile:
             self._load(number, code, word, name, rest)
         elif name is not None:
             parts = name.rstrip("/").split("/") if word == "directory" else []
+            if len(parts) > PARENTS_LIMIT:
+                self.unread.add(number, code)
+                return
             for length in range(1, len(parts)):
                 self._task(number, code, "/".join(parts[:length]))
             self._task(number, code, name)
@@ -213,11 +224,11 @@ class _RubyFile:
             self.unread.add(number, code)
 
     def _task(self, number: int, code: str, name: str) -> None:
-        names = [block.name for block in self._blocks]
-        if None in names:
+        names = [*(block.name for block in self._blocks), name]
+        if None in names or sum(len(str(each)) + 1 for each in names) > NAME_LIMIT:
             self.unread.add(number, code)
         elif name:
-            self.tasks[":".join([*(str(each) for each in names), name])] = None
+            self.tasks[":".join(map(str, names))] = None
 
     def _block(self, number: int, code: str, indent: int, word: str, name: str | None) -> None:
         is_namespace = word == "namespace"
@@ -236,7 +247,7 @@ class _RubyFile:
         label = str(found["class"])
         if found["method"] == "add_rakelib":
             if name is not None:
-                self.loads += self._project.matching(f"{name}/*.rake")
+                self._load_matching(number, code, f"{name}/*.rake")
             else:
                 self.unread.add(number, code)
         elif label in _CLASSES:
@@ -261,6 +272,12 @@ class _RubyFile:
             if given := _BLOCK_NAME.match(line.strip()):
                 return _literal(given[1])
         return usual
+
+    def _load_matching(self, number: int, code: str, pattern: str) -> None:
+        try:
+            self.loads += self._project.matching(pattern)
+        except BrokenFile:  # it leads out of the project, or has too much to look through
+            self.unread.add(number, code)
 
     def _load(self, number: int, code: str, word: str, name: str | None, rest: str) -> None:
         """What a file of the project has is read; what a library has is known, or may be anything."""
