@@ -12,13 +12,12 @@ from typing import Final
 
 from brummer.instance.detect import BrokenFile, Mistake, Script, UnreadNames
 from brummer.instance.detect.decoding import conflict_in
+from brummer.instance.detect.listing import NAME_LIMIT
 from brummer.instance.detect.project import ProjectDirectory
 
 PREFIX = "rake"
 FILES_LIMIT = 100
 """That one Rakefile loads; large projects have a few dozen."""
-NAME_LIMIT = 1_000
-"""Characters of a task with its namespaces: with more, a file of 1 MiB could make gigabytes of names."""
 PARENTS_LIMIT = 32
 """Directories around one that a task makes, each of which is a task, too; trees that people make are flatter."""
 _LIBRARY_DIRECTORY = "rakelib/*.rake"
