@@ -20,7 +20,7 @@ PROBLEMS_LIMIT = 20
 """Of one source. An agent reads all that are listed, so more would be no help; it can run the others by name."""
 
 _OTHERS_SHOWN: Final = 5
-"""Lines of one problem; whoever looks at these finds the others."""
+"""Further lines that one problem names. The reader finds the rest by the same pattern."""
 
 Restart = Literal["no", "on-failure", "always"]
 

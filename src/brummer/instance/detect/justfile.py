@@ -168,12 +168,12 @@ class _JustfileReader:
 
 
 def _from_home(path: str) -> str:
-    """As just takes it: ``~/`` is the home directory, ``~user`` is nobody's."""
+    """The path with the home directory in place of ``~/``. Just gives no meaning to ``~user``."""
     return posixpath.expanduser(path) if path.startswith("~/") else path
 
 
 def _statement(text: str, place: int) -> tuple[list[_Token], int]:
-    """The tokens of a line, which goes on within brackets and strings, and its end."""
+    """The tokens of one statement and the place of its end. A line break in brackets or a string is part of it."""
     tokens: list[_Token] = []
     depth = 0
     while place < len(text):
