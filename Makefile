@@ -2,7 +2,7 @@
 # Needs a Python ≥ 3.11; choose one with PYTHON=…; the logic stands in tools/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup simulate replay demo test coverage integration-test clients-test suspend-test check docs build chaos bench soak quiet walk format lock clean
+.PHONY: help setup simulate replay demo test coverage integration-test clients-test suspend-test check docs build chaos bench soak quiet pictures walk format lock clean
 
 export PYTHON
 VENV := .venv/bin
@@ -57,6 +57,7 @@ docs: ## make the generated pages again
 	@$(VENV)/python tools/install_text.py
 	@$(VENV)/python tools/promises.py
 	@$(VENV)/python tools/doc_tables.py
+	@$(VENV)/python tools/module_index.py
 	@$(VENV)/python tools/command_table.py
 	@$(VENV)/python tools/chart.py
 	@$(VENV)/python tools/planted_table.py
@@ -72,6 +73,7 @@ check: ## format, lint, types, layers, docs, lock
 	@$(VENV)/python tools/install_text.py --check
 	@$(VENV)/python tools/promises.py --check
 	@$(VENV)/python tools/doc_tables.py --check
+	@$(VENV)/python tools/module_index.py --check
 	@$(VENV)/python tools/command_table.py --check
 	@$(VENV)/python tools/chart.py --check
 	@$(VENV)/python tools/planted_table.py --check
@@ -81,11 +83,14 @@ build: ## the sdist and the wheel in dist/, made twice and compared; RELEASE=TAG
 	$(SETUP)
 	@$(VENV)/python tools/build.py $(if $(RELEASE),--release '$(RELEASE)')
 
-chaos: ## faults against the real thing
+chaos: ## faults against the real thing; and programs that ask, typed to
 	@sh tools/when_there.sh bench/chaos.py
 	@sh tools/when_there.sh bench/exactly_once.py
+	$(SETUP) integration
+	@sh tools/integration_tools.sh
+	@sh tools/when_there.sh bench/typists.py
 
-bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects
+bench: ## the numbers: start, hop, throughput, memory; BASE=COMMIT compares with that commit, ONLY="…" selects (also views)
 	@sh tools/when_there.sh bench/run.py
 
 simulate: ## SEEDS random schedules of the whole system in virtual time; RECORD=1 looks for the planted bugs
@@ -95,6 +100,10 @@ simulate: ## SEEDS random schedules of the whole system in virtual time; RECORD=
 replay: ## one of them, SEED, with its trace; with a planted BUG
 	$(SETUP)
 	@$(VENV)/python tools/simulate.py --replay $(SEED) $(if $(BUG),--planted $(BUG))
+
+pictures: ## the pictures of the view and the page, from the real thing
+	$(SETUP) integration
+	@$(VENV)/python tools/pictures.py
 
 walk: ## how many functions and files one call, one script and one command pass through, and lines of code; against goals
 	$(SETUP)

@@ -48,8 +48,13 @@ EXPLICIT_ANCHOR = re.compile(r"<a\s+(?:id|name)=\"([^\"]+)\"")
 HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # `make` as a command: at the start of a span or of a line of code, perhaps after a prompt or another command.
 MAKE_COMMAND = re.compile(r"(?:^|&&|;|\$)[ ]*make((?:[ ]+[\w=./-]+)+)", re.MULTILINE)
-# A source file as pages name it: its path, or the end of that; NAME stands for any.
-SOURCE_FILE = re.compile(r"(?:[\w.-]+/)+\w+\.py")
+# A source file as pages name it: its path, or the end of that; NAME stands for any. A test by its name alone, too.
+SOURCE_FILE = re.compile(r"(?:[\w.-]+/)+\w+\.py|test_\w+\.py")
+# Names in a source file: "`a`, `B.c` and `D_…` in [`x.py`](…)", also with "of", and "`a` ([`x.py`](…))".
+NAMES_IN_FILE = re.compile(
+    r"(?P<names>(?:`[^`\n]+`(?:,\s+|\s+and\s+|,\s+and\s+)?)+)\s+(?:(?:in|of)\s+|\()\[`[^`]+`\]\((?P<file>[^)#]+\.py)\)"
+)
+NAME = re.compile(r"`([A-Za-z_][\w.]*…?)`")
 # A module of ours or a name in it, as docstrings refer to it.
 REFERENCE = re.compile(r"(?<!`)`(brummer(?:\.\w+)+)`(?!`)")
 MAKE_TARGET = re.compile(r"^([a-z][\w-]*):", re.MULTILINE)
@@ -63,6 +68,7 @@ def main() -> int:
         *unknown_targets(texts),
         *broken_references(texts),
         *unknown_files(texts),
+        *unknown_names(texts),
     ]
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -172,6 +178,17 @@ def unknown_files(texts: dict[Path, str]) -> Iterator[str]:
             is_file = SOURCE_FILE.fullmatch(named) and not named.endswith("/NAME.py")
             if is_file and not any(each.endswith(f"/{named}") for each in known):
                 yield f"{_place(path, text, found.start())}: there is no file {named}"
+
+
+def unknown_names(texts: dict[Path, str]) -> Iterator[str]:
+    """Names that a page places in a source file in which they are not."""
+    for path, text in documents(texts):
+        for found in NAMES_IN_FILE.finditer(FENCE.sub(_blank, text)):
+            code = texts.get((path.parent / found["file"]).resolve(), "")
+            for name in NAME.findall(found["names"]):
+                end = "" if name.endswith("…") else r"\b"
+                if not all(re.search(rf"\b{part}{end}", code) for part in name.removesuffix("…").split(".")):
+                    yield f"{_place(path, text, found.start())}: {found['file']} has no {name}"
 
 
 def documents(texts: dict[Path, str]) -> Iterator[tuple[Path, str]]:

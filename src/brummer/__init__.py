@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 PARENT_PID = os.getppid()
 """Read before all other imports: the parent may die while they load (`brummer.host.parent`)."""

@@ -39,7 +39,7 @@ Work = Callable[[Client, dict[str, Any], dict[str, Any]], Awaitable[None]]
 
 
 def calls(project: str) -> list[tuple[str, dict[str, Any], str]]:
-    """Each of the fifteen tools once, with a word that its answer must contain."""
+    """Each of the sixteen tools once, with a word that its answer must contain."""
     return [
         ("instances_list", {}, project),
         ("instances_connect", {"instance": project}, project),
@@ -55,6 +55,7 @@ def calls(project: str) -> list[tuple[str, dict[str, Any], str]]:
         ("hub_status", {}, project),
         ("instance_tools", {"instance": project}, "scripts_status"),
         ("instance_call", {"instance": project, "tool": "scripts_list", "arguments": {}}, "dev"),
+        ("view_open", {}, "http://127.0.0.1:"),
         ("instances_disconnect", {}, "disconnected"),
     ]
 

@@ -215,7 +215,7 @@ sys.exit(main())
     try:
         hub.greet()
         for _ in range(3):
-            assert len(hub.ask("tools/list")["tools"]) == 15
+            assert len(hub.ask("tools/list")["tools"]) == 16
         hub.close_stdin()
         assert hub.wait() == 0
         assert hub.stdout.rest().count("stray") == 0

@@ -381,7 +381,7 @@ def test_what_mcp_config_says_to_add_starts_a_hub(brum: Brum, client: str, key: 
     assert Path(server["command"]).is_absolute()
     hub = Hub([server["command"], *server["args"]], cwd=brum.home, env=brum.environment)
     try:
-        assert len(hub.greet().ask("tools/list")["tools"]) == 15
+        assert len(hub.greet().ask("tools/list")["tools"]) == 16
     finally:
         hub.end()
 
@@ -391,7 +391,7 @@ def test_what_mcp_config_says_to_type_for_claude_code_starts_a_hub(brum: Brum) -
     command = shlex.split(line)
     hub = Hub(command[command.index("--") + 1 :], cwd=brum.home, env=brum.environment)
     try:
-        assert len(hub.greet().ask("tools/list")["tools"]) == 15
+        assert len(hub.greet().ask("tools/list")["tools"]) == 16
     finally:
         hub.end()
 

@@ -24,7 +24,7 @@ import pytest
 from brummer.discovery.record import Record, encode, file_name
 from brummer.host.pids import identify
 from tests.integration.programs import Brum, within
-from tests.unit.discovery_support import record_of_this_process
+from tests.unit.discovery_support import bad_path, record_of_this_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="platform: FIFOs, devices and owners as Linux has them")
 
@@ -155,8 +155,9 @@ class Hostile:
     def things_that_are_no_files(self) -> None:
         for number in range(10):
             os.mkfifo(self.directory / f"fifo-{number:08x}.json", 0o600)
-        (self.directory / "x.json").mkdir()
-        (self.directory / "x.json" / "y.json").write_text("{}")
+        inner = bad_path(self.directory, name="folder")
+        inner.mkdir()
+        bad_path(inner).write_text("{}")
         with socket.socket(socket.AF_UNIX) as server:
             folder = os.open(self.directory, os.O_RDONLY)
             server.bind(f"/proc/self/fd/{folder}/socket-00000000.json")

@@ -14,7 +14,7 @@ import pytest
 from brummer.discovery.events import Appeared, Gone
 from brummer.discovery.registry import Registry
 from tests.integration.programs import BRUM, WAIT_S, Brum, within
-from tests.unit.discovery_support import directory_in_memory
+from tests.unit.discovery_support import bad_path, directory_in_memory
 
 pytestmark = [
     pytest.mark.integration,
@@ -131,16 +131,16 @@ def test_a_hub_in_another_time_namespace_removes_no_living_instance_and_says_wha
     hub = brum.hub_by([*outside, BRUM, "--mcp"]).greet()
     assert within(WAIT_S, lambda: [each["state"] for each in hub.call("instances_list")["instances"]] == ["ready"])
     for number in range(5):
-        (brum.instances / f"{number}.json").touch()  # which makes it look
+        bad_path(brum.instances, number).touch()  # which makes it look
         assert within(WAIT_S, lambda: len(hub.call("hub_status")["problems"]) > 1)
-        (brum.instances / f"{number}.json").unlink()
+        bad_path(brum.instances, number).unlink()
         assert within(WAIT_S, lambda: len(hub.call("hub_status")["problems"]) == 1)
     (problem,) = hub.call("hub_status")["problems"]
     assert (problem["code"], problem["instance"]) == ("other_time_namespace", web.id)
     assert (brum.instances / f"{web.id}.json").exists()
     web.signal(signal.SIGKILL)
     web.wait()
-    (brum.instances / "look.json").touch()
+    bad_path(brum.instances).touch()  # as above
     assert within(WAIT_S, lambda: [each["state"] for each in hub.call("instances_list")["instances"]] == ["gone"])
     hub.close_stdin()
     hub.wait()

@@ -155,6 +155,9 @@ def runs_a_project(stranger: Stranger, version: str) -> None:
         assert [each["name"] for each in hub.call("instances_list")["instances"]] == ["shop"]
         lines = hub.call("logs_tail", process="dev")["lines"]
         assert any("ready on http" in line["text"] for line in lines)
+        page = hub.ask("resources/read", uri="ui://brummer/view")["contents"][0]["text"]
+        assert page.startswith("<!doctype html>")
+        assert page.rstrip().endswith("</html>")
     finally:
         hub.close_stdin()
         hub.wait()

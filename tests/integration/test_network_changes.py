@@ -14,8 +14,8 @@ RUNS: Final = 3
 
 VERDICT_S: Final = 0.3
 EXPECTED: Final = {
-    "carrier lost": "the default interface is down",
-    "carrier found": "the default interface is up",
+    "carrier lost": "no default interface is up",
+    "carrier found": "a default interface is up",
     "interface down": "the default route for IPv4 is gone",
     "interface up": "there is a default route for IPv4",
     "address replaced": "our IPv4 address changed from 10.9.0.2 to 10.8.0.2",

@@ -16,21 +16,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from brummer.contract.texts import lines_of
-from brummer.contract.tools import TOOLS
+from brummer.contract.tools import INSTANCE_TOOLS, TOOLS
 from tests.integration.programs import BRUM, LEGACY, MODERN, WAIT_S, Brum, Instance
 
 HUB_TOOLS = [tool.name for tool in TOOLS]
-INSTANCE_TOOLS = [
-    "scripts_list",
-    "scripts_run",
-    "scripts_stop",
-    "scripts_restart",
-    "scripts_status",
-    "logs_tail",
-    "logs_search",
-    "wait_for",
-    "changes_since",
-]
+INSTANCE_NAMES = [tool.name for tool in INSTANCE_TOOLS]
 MODES = {"legacy": LEGACY, "auto": MODERN, MODERN: MODERN}
 """Mode → the revision that it must lead to: a server of both eras is never talked down."""
 
@@ -80,7 +70,7 @@ async def test_it_lists_and_calls(brum: Brum, instance: Instance, front: str, mo
     async with client_to(front, brum, instance, mode) as client:
         assert client.protocol_version == MODES[mode]
         listed = (await client.list_tools()).tools
-        assert [tool.name for tool in listed] == (INSTANCE_TOOLS if front == "instance" else HUB_TOOLS)
+        assert [tool.name for tool in listed] == (INSTANCE_NAMES if front == "instance" else HUB_TOOLS)
         for tool in listed:
             assert tool.output_schema is None
             assert tool.annotations is not None
@@ -129,7 +119,7 @@ async def test_every_tool_of_the_hub_answers_as_its_schema_says(brum: Brum, inst
         status = await called(client, "hub_status")
         assert [link["state"] for link in status["links"]] == ["ready"]
         tools = await called(client, "instance_tools")
-        assert [tool["name"] for tool in tools["tools"]] == INSTANCE_TOOLS
+        assert [tool["name"] for tool in tools["tools"]] == INSTANCE_NAMES
         inner = await called(client, "instance_call", tool="scripts_list", arguments={})
         assert inner["scripts"]
         assert "disconnected" in await called(client, "instances_disconnect")

@@ -213,12 +213,12 @@ def test_following_goes_on_through_a_restart_and_ends_quietly(world: World) -> N
     following.stdout.until("tick | tick")
     following.stdout.until("tick | tick")
     assert world.type("restart", "tick", "--no-wait").status == 0
-    following.stdout.until("brum | tick was stopped")
-    following.stdout.until("brum | tick started (pid ")
+    following.stdout.until("brum | tick was restarted from the command line (")
+    following.stdout.until("brum | tick started from the command line (pid ")
     assert world.type("down").status == 0
     following.stderr.until("waiting for it to return")
     world.type("up", "tick", "--no-wait")
-    following.stderr.until("was restarted")
+    following.stderr.until("started anew")
     assert following.stdout.until("tick | tick 1\n")
     following.signal(signal.SIGINT)
     assert following.wait() == 0

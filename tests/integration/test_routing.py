@@ -236,12 +236,12 @@ def test_the_tool_list_is_small_and_well_formed(brum: Brum) -> None:
     hub.ask("initialize", protocolVersion=LEGACY, capabilities={}, clientInfo={"name": "t", "version": "0"})
     tools = hub.ask("tools/list")["tools"]
     assert len(hub.stdout.seen[-1]) < 12 * 1024
-    assert len(tools) == 15
+    assert len(tools) == 16
     for tool in tools:
         assert len(tool["name"]) <= 40
         assert tool["inputSchema"]["type"] == "object"
         assert {"readOnlyHint", "destructiveHint", "idempotentHint"} <= tool["annotations"].keys()
         assert tool["description"].count(". ") <= 1
-    local = {"instances_list", "instances_connect", "instances_disconnect", "hub_status"}
+    local = {"instances_list", "instances_connect", "instances_disconnect", "hub_status", "view_open"}
     routed = {tool["name"] for tool in tools if "instance" in tool["inputSchema"]["properties"]} - {"instances_connect"}
     assert routed == {tool["name"] for tool in tools} - local

@@ -120,6 +120,16 @@ async def a_terminal_keeps_what_was_printed_last() -> None:
     assert b"".join(printed).split() == [b"%d" % number for number in range(1, 2001)]
 
 
+def usage_is_seen() -> None:
+    from brummer.host.process_usage import TICKS_A_SECOND, process_tokens, usage_of
+
+    usage = usage_of(os.getpid())
+    assert usage is not None
+    assert (usage.parent, usage.group, usage.resident_bytes) == (os.getppid(), os.getpgid(0), 4096)
+    assert os.getpid() in process_tokens()
+    assert TICKS_A_SECOND == 100
+
+
 async def ports_and_their_owners_are_seen() -> None:
     from brummer.host.ports import is_free, listeners, listening_ports
     from brummer.host.process_facts import arguments, command_line, has_open, inherited_variable
@@ -261,6 +271,7 @@ def a_guard_without_an_instance_ends() -> None:
 async def main(directory: Path) -> int:
     await scripts_end_with_all_that_they_started()
     await a_terminal_keeps_what_was_printed_last()
+    usage_is_seen()
     await ports_and_their_owners_are_seen()
     await an_instance_is_found(directory / "instances")
     a_hub_is_found_under_a_long_path(directory)

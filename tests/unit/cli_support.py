@@ -88,5 +88,11 @@ class Answers(Project):
         result: dict[str, Any] = answer
         return result
 
+    def another(self) -> Project:
+        return self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     async def left_behind(self, tool: str, **arguments: object) -> dict[str, Any]:
         return await self.call(f"{tool} of the black box", **arguments)

@@ -47,6 +47,11 @@ def put(directory: Path, record: Record) -> Path:
     return path
 
 
+def bad_path(directory: Path, number: int = 0, name: str = "bad") -> Path:
+    """Where to put what is no record, under a name that a record could have: it is refused for what it is alone."""
+    return directory / file_name(f"{name}-{number:08x}")
+
+
 class Owner:
     """A process that holds the life lock of a project; what it would publish, the test publishes."""
 

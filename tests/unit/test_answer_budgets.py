@@ -22,8 +22,9 @@ from brummer.hub.tools import hub_tools
 from brummer.peers.instances import Instances
 from brummer.wire.mcp.tool_results import BUDGET_BYTES, failed, structured
 from brummer.wire.mcp.tools import ToolTable
+from tests.unit.agent_support import Agent
 from tests.unit.test_hub import hub_with, record_of, served, tool_call, unused_port
-from tests.unit.test_instance_tools import Agent, agent
+from tests.unit.test_instance_tools import agent
 from tests.unit.virtual_world import in_virtual_time
 
 __all__ = ["agent"]

@@ -177,7 +177,7 @@ class Books:
         repeatable = rng.random() < 0.5
         params = {"name": "count", "arguments": {"number": number, "repeatable": repeatable}}
         call = Call("tools/call", params, repeatable, deadline_s=rng.choice([0.3, 3.0, 20.0]), flow=number % 3)
-        call.waits = rng.random() < 0.2
+        call.waits, call.wait_s = rng.random() < 0.2, rng.choice([0.0, 1.0])
         call.on_notification = rng.choice([None, lambda _: None])
         made = Made(number, call)
         self.made.append(made)
@@ -218,7 +218,7 @@ class Books:
 NOTHING = {
     "slots": (0, 0),
     "parked": (0, 0),
-    "busy": (0, 0, [0, 0, 0]),
+    "busy": (0, 0, [0, 0, 0, 0]),
     "wanted": 0,
     "waited for": False,
     "cancellations": 0,

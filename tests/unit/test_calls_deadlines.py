@@ -43,6 +43,39 @@ def test_many_deadlines_share_a_timer_and_each_expires_in_its_time() -> None:
     loop.close()
 
 
+def test_the_timer_of_one_that_is_over_does_not_fire_long_before_the_next_is_due() -> None:
+    loop = VirtualLoop()
+    read: list[float] = []
+
+    class Next(Due):
+        @property
+        def due_s(self) -> float:
+            read.append(loop.time())
+            return self._due_s
+
+        @due_s.setter
+        def due_s(self, due_s: float) -> None:
+            self._due_s = due_s
+
+    async def story() -> None:
+        deadlines = Deadlines[Due](loop)
+        first = Due(loop.time() + 25)
+        deadlines.add(first, first.due_s)
+        await asyncio.sleep(20)
+        deadlines.drop(first)
+        due_s = loop.time() + 25
+        following = Next(due_s)
+        deadlines.add(following, due_s)
+        await asyncio.sleep(24)
+        assert read == []
+        await asyncio.sleep(2)
+        assert following.expired
+        deadlines.close()
+
+    loop.run_until_complete(story())
+    loop.close()
+
+
 def test_one_that_the_end_of_another_has_ended_or_moved_on_does_not_expire() -> None:
     loop = VirtualLoop()
 

@@ -4,9 +4,10 @@ import io
 
 import pytest
 
-from brummer.cli.colour import NAME_COLOURS, PLAIN, Paint, Prefixes, colour_of, shortened
+from brummer.cli.colour import PLAIN, Paint, Prefixes, shortened
 from brummer.cli.colour import wants_colours as wanted
 from brummer.cli.table import aligned, padded, width
+from brummer.logs.text import NAME_COLOURS, colour_of
 
 COLOURFUL = Paint(colourful=True)
 
@@ -61,7 +62,7 @@ def test_no_colour_at_all_without_colours() -> None:
         ("\x1b]0;never ended \x1b[31mred", "\x1b[31mred\x1b[0m"),
         ("\x1b[?1049h\x1b[31mred", "\x1b[31mred\x1b[0m"),
         ("\x1bPdcs\x1b\\x\x1b[0m", "x\x1b[0m\x1b[0m"),
-        ("bell\x07 back\x08 \x9b2J", "bell\ufffd back\ufffd \ufffd2J"),
+        ("bell\x07 backk\x08, \x9b2J", "bell\ufffd back, \ufffd2J"),
         ("\x1b\x1b[31mred", "\ufffd\x1b[31mred\x1b[0m"),
         ("tab\tstays", "tab\tstays"),
     ],

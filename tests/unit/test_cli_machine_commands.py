@@ -19,13 +19,13 @@ from brummer.cli import own_hub, ports, surroundings
 from brummer.cli.commands import hub, instance, ls, metrics, resource_limits
 from brummer.cli.commands.resource_limits import LimitTest
 from brummer.cli.mcp_clients import CLIENTS
-from brummer.cli.protocol_stream import Stream
+from brummer.cli.protocol_stream import ProtocolStream
 from brummer.cli.status_page import NO_HUB
 from brummer.core.errors import BrummerError, ConnectionRefused, NotFound
 from brummer.core.metrics import Family, Metric, Sample
 from brummer.discovery.events import Appeared, Changed, DirectoryEvent, Gone
 from brummer.discovery.record import Record
-from brummer.hub import doctor, service
+from brummer.hub import direct_calls, doctor, service
 from brummer.hub.doctor import Finding
 from brummer.instance.changes import Change, Kind, Published
 from brummer.instance.scripts import ScriptList
@@ -163,12 +163,13 @@ def test_call_sends_the_arguments_and_prints_the_answer(brum: Brum, monkeypatch:
         assert [concerns(SimpleNamespace(name=name)) for name in ("shop", "other")] == [True, False]
         return asyncio.run(use(None))  # type: ignore[arg-type]
 
-    async def tool_result(_: object, tool: str, arguments: bytes) -> dict[str, Any]:
+    async def tool_result(_: object, tool: str, arguments: bytes, client: str) -> dict[str, Any]:
+        assert client == "command line"
         sent.append((tool, msgspec.json.decode(arguments)))
         return {"structuredContent": {"n": 1}}
 
     monkeypatch.setattr(own_hub, "with_hub", with_hub)
-    monkeypatch.setattr(own_hub, "tool_result", tool_result)
+    monkeypatch.setattr(direct_calls, "tool_result", tool_result)
     ran = brum("call", "shop", "logs_tail", '{"limit": 3}')
     assert (ran.status, json.loads(ran.out)) == (0, {"n": 1})
     assert sent == [("instance_call", {"instance": "shop", "tool": "logs_tail", "arguments": {"limit": 3}})]
@@ -520,7 +521,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(service, "serve_stdio", serve_stdio)
     monkeypatch.setattr(service, "serve_http", serve_http)
-    monkeypatch.setattr(hub, "take", lambda: Stream(7, 8, EarlyAnswer()))
+    monkeypatch.setattr(hub, "take", lambda: ProtocolStream(7, 8, EarlyAnswer()))
     return calls
 
 
@@ -582,7 +583,7 @@ class RunningInstance:
         yield self
         self.action_at_the_end = signal.getsignal(signal.SIGINT)
 
-    def families(self) -> list[Family]:
+    async def families(self) -> list[Family]:
         return []
 
     def follow(self, follower: Callable[[Batch], None]) -> None:
@@ -696,8 +697,10 @@ def test_an_instance_runs_on_without_the_port_of_its_metrics(
     brum: Brum, running: RunningInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.asynccontextmanager
-    async def serving(port: Any, snapshot: Callable[[], list[Family]], pid: int) -> AsyncIterator[BrummerError]:
-        assert (port.address, snapshot(), pid) == (("127.0.0.1", 9), [], os.getpid())
+    async def serving(
+        port: Any, snapshot: Callable[[], Awaitable[list[Family]]], pid: int
+    ) -> AsyncIterator[BrummerError]:
+        assert (port.address, await snapshot(), pid) == (("127.0.0.1", 9), [], os.getpid())
         yield BrummerError("port 9 is taken")
 
     monkeypatch.setattr(metrics_server, "serving_metrics", serving)

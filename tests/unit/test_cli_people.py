@@ -3,10 +3,12 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,16 +22,25 @@ from brummer.cli.colour import PLAIN, Paint
 from brummer.cli.command_table import BY_NAME
 from brummer.cli.commands import down, logs, ps, up, wait
 from brummer.cli.commands.down import OutOfReach, StillRunning, end_instance
-from brummer.cli.instance_calls import NothingRuns
-from brummer.cli.log_lines import Filter, LogReader, Printer, Style, local_time
+from brummer.cli.instance_calls import NothingRuns, Unanswered
+from brummer.cli.log_lines import EventReader, Filter, LogReader, Printer, Style, local_time
+from brummer.cli.log_news import UNPREPARED_S, LogNews, News
 from brummer.cli.options import duration
-from brummer.cli.process_table import lines_of, not_started, processes_of
-from brummer.cli.project import EXIT_TIMED_OUT, ids_at, whole_list
+from brummer.cli.process_table import lines_of, not_started
+from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, ids_at
 from brummer.cli.project_place import NothingToRun, project_directory
+from brummer.cli.run_events import RunEvents
+from brummer.contract.processes import processes_of, usages_of
+from brummer.contract.tools import NEWS_WAIT_S
+from brummer.contract.whole_lists import whole_list
 from brummer.discovery.record import Record, instance_id_for
 from brummer.discovery.registrar import describe_self
 from brummer.host.pids import identify
 from tests.unit.cli_support import NOW, Answers, process
+
+CENTRAL_EUROPE = "CET-1CEST,M3.5.0,M10.5.0/3"
+AFTER_THE_CHANGE = datetime(2026, 10, 25, 11, tzinfo=UTC)
+"""12:00 there: the clocks went back by an hour at 03:00."""
 
 
 def shown(*told: dict[str, Any], paint: Paint = PLAIN) -> list[str]:
@@ -257,6 +268,108 @@ def test_a_state_is_coloured_and_its_column_stays_aligned() -> None:
     assert "\x1b[31mfailed\x1b[0m  42" in table[2]
 
 
+USAGE: dict[str, Any] = {"process_id": "dev-1", "cpu": 1.256, "memory_mib": 61.4, "processes": 12, "samples": []}
+
+
+def test_the_table_says_that_a_script_may_wait_for_input_unless_it_serves() -> None:
+    asks = process("migrate", "running", ready_at=None, unfinished_line="Continue? [y/N]\x1b[2J")
+    assert shown(asks)[2].strip() == "may wait for input: Continue? [y/N]\ufffd[2J (brum attach migrate answers)"
+    assert len(shown({**asks, "status": "ready", "ready_at": NOW.isoformat()})) == 2
+    assert len(shown({**asks, "status": "exited"})) == 2
+    [waiting] = processes_of({"processes": [asks]})
+    status, text = wait.verdict("migrate", {"ready": True}, {"matched": False, "waited_s": 1}, waiting)
+    assert (status, "brum attach migrate" in text) == (4, True)
+
+
+def test_with_usage_the_table_says_what_runs_now_and_what_each_run_has_used() -> None:
+    told = [
+        process("dev", cpu_s=63.2, memory_max_mib=2_150.4),
+        process("test", "exited", cpu_s=0.52, memory_max_mib=8.3),
+        process("old", "lost"),
+    ]
+    usages = usages_of({"scripts": [USAGE, {**USAGE, "process_id": "test-1", "cpu": None, "processes": 0}]})
+    table = lines_of(processes_of({"processes": told}), NOW, PLAIN, usages)
+    assert [[cell.strip() for cell in re.split(r"  +", line)][3:8] for line in table] == [
+        ["CPU", "MEMORY", "PROCESSES", "CPU TIME", "PEAK"],
+        ["126%", "61 MiB", "12", "1 min", "2.1 GiB"],
+        ["-", "61 MiB", "-", "0.5 s", "8 MiB"],
+        ["-", "-", "-", "-", "-"],
+    ]
+
+
+def of_an_instance(tool: str, _: dict[str, Any]) -> Any:
+    """With a script that runs, and one that has ended."""
+    answers: dict[str, Any] = {
+        "scripts_status": {"processes": [process("dev"), process("test", "exited", cpu_s=0.5)], "cursor": "x"},
+        "scripts_list": {"scripts": [], "problems": []},
+        "scripts_usage": {"every_s": 2.0, "scripts": [USAGE]},
+    }
+    return answers[tool]
+
+
+PLAINLY, WITH_USAGE, AS_JSON, USAGE_AS_JSON = (
+    dispatch.parser_of(BY_NAME["ps"], ps).parse_args(arguments)
+    for arguments in ([], ["--usage"], ["--json"], ["--usage", "--json"])
+)
+
+
+async def test_usage_is_asked_for_only_where_it_is_wanted_and_something_runs() -> None:
+    plain = Answers(of_an_instance)
+    assert await ps.show(plain, PLAINLY) == 0
+    assert [tool for tool, _ in plain.asked] == ["scripts_status", "scripts_list"]
+    with_usage = Answers(of_an_instance)
+    await ps.show(with_usage, WITH_USAGE)
+    assert [tool for tool, _ in with_usage.asked] == ["scripts_status", "scripts_list", "scripts_usage"]
+    assert with_usage.asked[-1][1]["since"] > 1.7e9  # without the half hour before
+    ended = Answers(lambda tool, _: {"processes": [process("dev", "exited")]} if tool == "scripts_status" else {})
+    await ps.show(ended, WITH_USAGE)
+    assert [tool for tool, _ in ended.asked] == ["scripts_status", "scripts_list"]
+
+
+async def test_as_json_each_process_has_its_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    await ps.show(Answers(of_an_instance), USAGE_AS_JSON)
+    dev, test = msgspec.json.decode(capsys.readouterr().out)["processes"]
+    assert (dev["cpu"], dev["memory_mib"], dev["processes"]) == (1.256, 61.4, 12)
+    assert (test["cpu"], test["memory_mib"], test["processes"], test["cpu_s"]) == (None, None, 0, 0.5)
+    await ps.show(Answers(of_an_instance), AS_JSON)
+    assert "cpu" not in msgspec.json.decode(capsys.readouterr().out)["processes"][0]
+
+
+@pytest.mark.parametrize(
+    "error", [CallFailed("no such tool", "refused_by_instance"), Unanswered("it does not answer"), NothingRuns("gone")]
+)
+async def test_without_an_answer_about_usage_the_table_is_there_and_says_so(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Answers(lambda tool, given: error if tool == "scripts_usage" else of_an_instance(tool, given))
+    assert await ps.show(project, WITH_USAGE) == 0
+    printed = capsys.readouterr()
+    assert "dev" in printed.out
+    assert "usage" in printed.err
+
+
+async def test_another_failure_about_usage_is_an_error() -> None:
+    failed = CallFailed("a defect", "internal_error")
+    project = Answers(lambda tool, given: failed if tool == "scripts_usage" else of_an_instance(tool, given))
+    with pytest.raises(CallFailed):
+        await ps.show(project, WITH_USAGE)
+
+
+async def test_of_an_instance_that_is_gone_the_runs_are_shown_with_what_they_used(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def gone(tool: str, _: dict[str, Any]) -> Any:
+        return {"processes": [process("dev", "lost", cpu_s=2.0)]} if "black box" in tool else NothingRuns("nothing")
+
+    assert await ps.show(Answers(gone), WITH_USAGE) == 3
+    assert "2.0 s" in capsys.readouterr().out
+
+
+def test_what_is_no_usage_is_none() -> None:
+    assert usages_of({"scripts": [{**USAGE, "processes": "many"}]}) == {}
+    assert usages_of({}) == {}
+
+
 def test_where_nothing_was_started_it_says_what_could_be() -> None:
     assert not_started(["dev", "test"]).endswith("there is dev, test")
     assert "no scripts were found" in not_started([])
@@ -355,12 +468,19 @@ def test_lines_are_printed_as_they_are_wanted(style: Style, shown_as: str, capsy
     assert capsys.readouterr().out == shown_as
 
 
-def test_the_time_of_a_line_is_local_and_has_its_date_on_another_day() -> None:
-    here = timezone(timedelta(hours=2))
-    now = datetime(2026, 11, 30, 0, 30, tzinfo=here)
+def test_the_time_of_a_line_is_local_and_has_its_date_on_another_day(in_zone: Callable[[str], None]) -> None:
+    in_zone("EET-2")
+    now = datetime(2026, 11, 30, 0, 30).astimezone()
     assert local_time("2026-11-29T22:10:11.123Z", now) == "00:10:11.123"
     assert local_time("2026-11-29T21:59:00Z", now) == "2026-11-29 23:59:00.000"
     assert local_time("of another version", now) == "of another version"
+
+
+def test_the_time_of_a_line_from_before_a_clock_change_is_the_one_that_clocks_showed(
+    in_zone: Callable[[str], None],
+) -> None:
+    in_zone(CENTRAL_EUROPE)
+    assert local_time("2026-10-24T21:50:00Z", AFTER_THE_CHANGE.astimezone()) == "2026-10-24 23:50:00.000"
 
 
 @pytest.mark.parametrize(("text", "sent"), [("10m", "600.0s"), ("90", "90.0s"), ("3d", "259200.0s")])
@@ -382,6 +502,22 @@ def test_a_time_without_a_zone_is_local_and_one_of_the_day_is_the_last(text: str
         assert sent == datetime.fromisoformat(text).astimezone()
 
 
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("23:50", "2026-10-24T23:50:00+02:00"),
+        ("01:30", "2026-10-25T01:30:00+02:00"),
+        ("11:30", "2026-10-25T11:30:00+01:00"),
+        ("12:01", "2026-10-24T12:01:00+02:00"),
+    ],
+)
+def test_a_time_of_day_has_the_offset_of_its_own_day_when_the_clocks_have_changed_since(
+    text: str, sent: str, in_zone: Callable[[str], None]
+) -> None:
+    in_zone(CENTRAL_EUROPE)
+    assert logs.moment(text, AFTER_THE_CHANGE.astimezone()) == sent
+
+
 @pytest.mark.parametrize("text", ["yesterday", "25:00", "", "-5m"])
 def test_what_is_no_time_to_look_back_to_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="neither a time"):
@@ -391,15 +527,73 @@ def test_what_is_no_time_to_look_back_to_is_refused(text: str) -> None:
 async def test_following_goes_on_behind_the_last_line_and_says_what_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answers = iter([page(1), page(), page(5, 6, dropped=3), page(1, cursor_reset=True)])
+    answers = iter([page(1), page(5, 6, dropped=3), page(1, cursor_reset=True)])
     project = Answers(lambda *_: next(answers))
     reader, printer = LogReader("dev"), Printer(PLAIN)
     await logs.print_so_far(project.call, [reader], 10, printer)
-    assert [await logs.print_news(project.call, [reader], printer) for _ in range(3)] == [False, True, True]
-    assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.0", "g.6"]
+    coming = LogNews(project.another, [reader], None)
+    for _ in range(2):
+        logs.print_news(await coming.next(), printer)
+    await coming.close()
+    assert [arguments.get("cursor") for _, arguments in project.asked] == [None, "g.1", "g.6"]
+    assert [arguments.get("wait_s") for _, arguments in project.asked] == [None, NEWS_WAIT_S, NEWS_WAIT_S]
     output = capsys.readouterr()
     assert output.out.splitlines() == ["dev | line 1", "dev | line 5", "dev | line 6", "dev | line 1"]
-    assert [line.split()[1] for line in output.err.splitlines()] == ["3", "the"]
+    assert output.err.splitlines() == [
+        "brum: 3 lines are missing here: they came faster than they could be read",
+        "brum: the instance was started anew",
+    ]
+
+
+async def test_lines_of_another_run_that_a_black_box_gives_are_no_new_start(capsys: pytest.CaptureFixture[str]) -> None:
+    box: dict[str, Any] = {"cursor_reset": True, "from": "black box", "run_since": "2026-11-30T12:00:00.000Z"}
+    project = Answers(lambda *_: page(1, **box))
+    reader = LogReader("dev", cursor="g.7")
+    logs.print_news(News([await reader.read(project.call, 5)], []), Printer(PLAIN))
+    assert "brum: these lines are of its run since 2026-11-30T12:00:00.000Z" in capsys.readouterr().err
+
+
+async def test_what_one_reader_has_read_is_printed_though_another_fails() -> None:
+    """The instance has ended with its last line: that is in one answer, and the other call has lost its connection."""
+
+    def answer(tool: str, _: object) -> Any:
+        return page(1) if tool == "logs_tail" else NothingRuns("gone")
+
+    coming = LogNews(Answers(answer).another, [LogReader("dev")], EventReader(RunEvents()))
+    news = await coming.next()
+    assert [len(each.lines) for each in news.pages] == [1]
+    with pytest.raises(NothingRuns):
+        await coming.next()
+    await coming.close()
+
+
+async def test_a_wait_of_one_reader_goes_on_while_another_has_news() -> None:
+    asked: list[str] = []
+    never = asyncio.Event()
+
+    class Waiting(Answers):
+        async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
+            asked.append(str(arguments.get("process")))
+            if arguments.get("process") == "quiet":
+                await never.wait()
+            return page(len(asked))
+
+    readers = [LogReader("busy"), LogReader("quiet")]
+    coming = LogNews(Waiting(lambda *_: None).another, readers, None)
+    for _ in range(3):
+        assert [len(each.lines) for each in (await coming.next()).pages] == [1]
+    await coming.close()
+    assert sorted(asked) == ["busy"] * 3 + ["quiet"]
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_an_instance_that_does_not_wait_is_asked_four_times_a_second_at_most() -> None:
+    coming = LogNews(Answers(lambda *_: page()).another, [LogReader("dev")], None)
+    began_s = asyncio.get_running_loop().time()
+    for _ in range(2):
+        assert (await coming.next()).is_empty
+    await coming.close()
+    assert asyncio.get_running_loop().time() - began_s >= 2 * UNPREPARED_S
 
 
 async def test_following_outlives_the_instance_and_says_so_once(
@@ -424,7 +618,7 @@ async def test_following_outlives_the_instance_and_says_so_once(
     await asyncio.gather(following, return_exceptions=True)
     output = capsys.readouterr()
     assert output.out.splitlines() == ["dev | line 7", "dev | line 1"], "first what the box has of its last moments"
-    assert [("has ended" in line, "restarted" in line) for line in output.err.splitlines()] == [
+    assert [("has ended" in line, "started anew" in line) for line in output.err.splitlines()] == [
         (True, False),
         (False, True),
     ]

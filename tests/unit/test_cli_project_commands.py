@@ -17,7 +17,7 @@ from brummer.cli import background
 from brummer.cli import project as projects
 from brummer.cli.commands import down, wait
 from brummer.cli.instance_calls import InstanceStopped, NothingRuns, Unanswered
-from brummer.contract.tools import CALL_ANSWER_S, UNTIL_BLACK_BOX_S
+from brummer.contract.tools import CALL_ANSWER_S, NEWS_WAIT_S, UNTIL_BLACK_BOX_S
 from brummer.core.errors import ConnectionRefused, InvalidArguments
 from brummer.discovery.directory import black_box_directory
 from brummer.discovery.record import Record, instance_id_for
@@ -52,6 +52,7 @@ class Instance:
         self.patience_s: list[float] = []
         self.wait_s = self.return_s = 0.0
         self.is_closed = False
+        self.last_generation: str | None = None
 
     def calls(self, find: Callable[[], Record], return_s: float = 0.0) -> "Instance":
         self.return_s = return_s
@@ -274,7 +275,8 @@ def test_an_instance_of_an_older_version_is_asked_without_the_argument_that_it_d
     ran = brum("up", "dev", "-d", str(project))
     assert ran.status == 0
     asked = [arguments for tool, arguments in instance.asked if tool == "scripts_run"]
-    assert [set(arguments) for arguments in asked] == [{"name", "wait", "environment"}, {"name", "wait"}]
+    known = {"name", "wait", "asked_by"}
+    assert [set(arguments) for arguments in asked] == [{*known, "environment"}, known]
     assert "another version of Brummer: scripts start in the environment of the instance" in ran.err
     assert "brum down, then brum up" in ran.err
 
@@ -368,14 +370,19 @@ def test_logs_refuses_filters_that_say_nothing(brum: Brum, instance: Instance, o
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Path, number: signal.Signals) -> None:
-    def last() -> dict[str, Any]:
+    def interrupted() -> dict[str, Any]:
         os.kill(os.getpid(), number)
-        return page(2)
+        return page()
 
-    instance.answers = {"logs_tail": [page(1), last], "changes_since": [{"changes": [], "cursor": "g.0"}]}
+    instance.answers = {
+        "logs_tail": [page(1), page(2), interrupted],
+        "changes_since": [{"changes": [], "cursor": "g.0"}],
+    }
     ran = brum("logs", "-f", "-d", str(project))
     assert (ran.status, ran.out) == (0, "dev  | line 1\ndev  | line 2\n")
-    assert [arguments.get("cursor") for tool, arguments in instance.asked if tool == "logs_tail"] == [None, "g.1"]
+    asked = [arguments.get("cursor") for tool, arguments in instance.asked if tool == "logs_tail"]
+    assert asked == [None, "g.1", "g.2"]
+    assert instance.wait_s == NEWS_WAIT_S, "beside the time for an answer"
 
 
 @pytest.mark.parametrize(
@@ -390,9 +397,9 @@ def test_logs_follows_until_a_signal(brum: Brum, instance: Instance, project: Pa
 def test_logs_that_follow_show_what_happens_to_the_scripts_among_their_lines(
     brum: Brum, instance: Instance, project: Path, options: list[str], shown: str
 ) -> None:
-    def last() -> dict[str, Any]:
+    def interrupted() -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGTERM)
-        return at_second(2, 3)
+        return page()
 
     def at_second(*numbers: int) -> dict[str, Any]:
         answer = page(*numbers)
@@ -400,7 +407,7 @@ def test_logs_that_follow_show_what_happens_to_the_scripts_among_their_lines(
 
     failed = {"n": 1, "at": "2026-11-23T14:05:02.500Z", "kind": "failed", "process": "dev", "exit_code": 3}
     changes = [{"changes": [], "cursor": "g.0"}, {"changes": [failed], "cursor": "g.1"}]
-    lines = [at_second(1), last]
+    lines = [at_second(1), at_second(2, 3), interrupted]
     instance.answers = {"logs_tail": lines, "logs_search": lines, "changes_since": changes}
     assert brum("logs", "-f", *options, "-d", str(project)).out == shown
 
@@ -454,7 +461,7 @@ def test_wait_tells_on_which_stream_what_became_of_it(
     ran = brum("wait", "dev", "--timeout", "7s", "-d", str(project))
     assert ran == (status, out and f"{out}\n", err and f"brum: {err}\n")
     assert instance.asked == [("wait_for", {"process": "dev", "timeout_s": 7.0, "ready": True})]
-    assert (instance.wait_s, instance.return_s) == (7.0, wait.RETURN_S)
+    assert (instance.wait_s, instance.return_s) == (7.0, wait.INSTANCE_RETURN_S)
 
 
 # up and restart.
@@ -472,7 +479,7 @@ def test_restart_without_a_name_restarts_what_runs(brum: Brum, instance: Instanc
     assert first_words(ran.out) == ["NAME", "db", "web"]
     restarted = [arguments for tool, arguments in instance.asked if tool == "scripts_restart"]
     assert [arguments.pop("environment") for arguments in restarted] == [its_environment()] * 2
-    assert restarted == [{"name": "db", "wait": "none"}, {"name": "web", "wait": "none"}]
+    assert restarted == [{"name": name, "wait": "none", "asked_by": "command line"} for name in ("db", "web")]
 
 
 def test_restart_restarts_what_is_named_and_nothing_else(brum: Brum, instance: Instance, project: Path) -> None:
@@ -506,7 +513,7 @@ def test_up_starts_the_usual_script_of_an_instance_that_runs(
     ran = brum("up", "-d", str(project))
     assert (ran.status, first_words(ran.out)) == (0, ["NAME", "dev"])
     assert ran.err == f"brum: dev (from justfile)\nbrum: {record.name} runs already ({record.directory})\n"
-    wanted = {"name": "dev", "wait": "none", "environment": its_environment()}
+    wanted = {"name": "dev", "wait": "none", "environment": its_environment(), "asked_by": "command line"}
     assert ("scripts_run", wanted) in instance.asked
 
 

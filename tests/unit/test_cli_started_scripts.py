@@ -17,9 +17,9 @@ from brummer.cli import started_scripts
 from brummer.cli.colour import PLAIN
 from brummer.cli.live_table import LiveTable
 from brummer.cli.patience import READY_S, STAYS_S, Patience
-from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed
 from brummer.cli.started_scripts import NOTICE_S, add_waiting, start_scripts
+from brummer.contract.processes import ShownProcess, processes_of
 from brummer.instance.listening import LONG_S, Listened, listens
 from tests.unit.cli_support import NOW, Answers, process
 

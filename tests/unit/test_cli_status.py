@@ -18,9 +18,9 @@ from brummer.cli.colour import PLAIN
 from brummer.cli.commands import status
 from brummer.cli.failed_scripts import FailedScript, gist_of, lines_of
 from brummer.cli.instance_calls import Unanswered
-from brummer.cli.process_table import processes_of
 from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded
 from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, ShownStatus, gist, page, problem_of
+from brummer.contract.processes import processes_of
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
 from brummer.host.directories import DirectoryUnusable
@@ -194,15 +194,18 @@ def test_a_link_tells_its_last_error_unless_that_is_the_reason() -> None:
 EVENTS = [
     ({"kind": "slept", "seconds": 7500.0, "reasons": ["the machine slept"]}, "the machine slept"),
     (
-        {"kind": "network", "reasons": ["the default interface is up", "a route"]},
-        "the default interface is up; a route",
+        {"kind": "network", "reasons": ["a default interface is up", "a route"]},
+        "a default interface is up; a route",
     ),
     ({"kind": "of the future"}, "of the future"),
 ]
 
 
 @pytest.mark.parametrize(("event", "shown"), EVENTS)
-def test_the_timeline_tells_what_happened_when_and_what_was_done(event: dict[str, Any], shown: str) -> None:
+def test_the_timeline_tells_what_happened_when_and_what_was_done(
+    event: dict[str, Any], shown: str, in_zone: Callable[[str], None]
+) -> None:
+    in_zone("CET-1")
     when = {"at": "2026-11-23T12:58:09.120+00:00", "ago_s": 411.0, "at_boottime_s": 1.0}
     done = {"did": "probed 2 links: 2 ready", "took_s": 0.24}
     happened, did = lines(told(links=[link()], timeline=[{**event, **when, **done}]))[-2:]
@@ -210,7 +213,8 @@ def test_the_timeline_tells_what_happened_when_and_what_was_done(event: dict[str
     assert did == "→ probed 2 links: 2 ready (within 0.2 s)"
 
 
-def test_what_is_not_done_yet_says_so_and_yesterday_has_a_date() -> None:
+def test_what_is_not_done_yet_says_so_and_yesterday_has_a_date(in_zone: Callable[[str], None]) -> None:
+    in_zone("CET-1")
     event = {
         "kind": "slept",
         "seconds": 1.0,
@@ -222,6 +226,13 @@ def test_what_is_not_done_yet_says_so_and_yesterday_has_a_date() -> None:
     happened, did = lines(told(timeline=[event]))[-2:]
     assert happened.startswith("2026-11-22 23:30:00  14 h 35 min ago")
     assert did == "→ not finished yet"
+
+
+def test_what_happened_before_a_clock_change_has_the_time_that_clocks_showed(in_zone: Callable[[str], None]) -> None:
+    in_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    event = {"kind": "slept", "at": "2026-10-24T21:50:00Z", "ago_s": 51_000.0}
+    shown = page([told(timeline=[event])], datetime(2026, 10, 25, 12).astimezone())
+    assert "2026-10-24 23:50:00" in shown
 
 
 def test_what_happens_now_is_not_counted_in_tenths_of_seconds() -> None:

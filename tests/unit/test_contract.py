@@ -8,17 +8,28 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from brummer.contract.tools import BY_NAME, INSTANCE_TOOLS, PATTERN_LENGTH, TOOLS
+from brummer.contract.tools import (
+    INSTANCE_ONLY,
+    INSTANCE_TOOLS,
+    PATTERN_LENGTH,
+    READ_ONLY,
+    REPEATABLE,
+    TOOLS,
+    ToolDefinition,
+)
 from brummer.health.catalog import Problem
 from brummer.health.status import HubFacts, HubStatus
 from brummer.host import patterns
 from brummer.instance.changes import Change
 from brummer.instance.port_owner import PortOwner
 from brummer.instance.run import ProcessStatus
+from brummer.instance.waiting import Match
 from brummer.link.status import LastError, LinkStatus
 from brummer.logs.output import Line
 from brummer.peers.instance_entry import InstanceSummary
 from brummer.peers.timeline import TimelineEvent
+from tests.unit.agents_page import NAMED
+from tests.unit.golden import assert_golden
 
 FROZEN = [
     "instances_list",
@@ -36,22 +47,36 @@ FROZEN = [
     "hub_status",
     "instance_tools",
     "instance_call",
+    "view_open",
 ]
 
 
 @pytest.mark.promise("frozen-tools")
 def test_the_lists_are_frozen_to_the_byte() -> None:
-    golden = Path(__file__).with_name("golden_tools_list.txt").read_bytes().splitlines()
     hub, instance = ([getattr(tool, f"as_{side}_tool")() for tool in TOOLS] for side in ("hub", "instance"))
-    assert [msgspec.json.encode(hub), msgspec.json.encode(instance)] == golden
+    file = Path(__file__).with_name("golden_tools_list.txt")
+    assert_golden(file, [msgspec.json.encode(hub), msgspec.json.encode(instance)])
 
 
 def test_the_names_and_their_order_are_frozen() -> None:
     assert [tool.name for tool in TOOLS] == FROZEN
-    assert [tool.name for tool in INSTANCE_TOOLS] == FROZEN[3:12]
+    assert [tool.name for tool in INSTANCE_TOOLS] == [*FROZEN[3:12], *(tool.name for tool in INSTANCE_ONLY)]
 
 
-ARGUMENTS: Final = {tool.name: tool.arguments for tool in TOOLS if tool.name not in ("instance_tools", "instance_call")}
+def test_no_tool_of_instances_alone_has_the_name_of_a_tool_of_the_hub() -> None:
+    assert not {tool.name for tool in INSTANCE_ONLY}.intersection(FROZEN)
+
+
+DEFINITIONS: Final[dict[str, ToolDefinition]] = {tool.name: tool for tool in (*TOOLS, *INSTANCE_ONLY)}
+
+
+def test_a_call_that_types_is_sent_again_only_under_its_key() -> None:
+    assert "scripts_input" not in READ_ONLY | REPEATABLE
+
+
+ARGUMENTS: Final = {
+    name: tool.arguments for name, tool in DEFINITIONS.items() if name not in ("instance_tools", "instance_call")
+}
 """The arguments that Brummer itself decodes; `instance_tools` has none, and `instance_call` passes them on."""
 
 CONVERTERS_TAKE: Final[dict[str, frozenset[str]]] = {
@@ -72,6 +97,8 @@ def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
     for tool in TOOLS:
         for kind, definition in (("hub", tool.as_hub_tool()), ("instance", tool.as_instance_tool())):
             yield f"{kind}:{tool.name}", definition["inputSchema"]
+    for tool in INSTANCE_ONLY:
+        yield f"instance:{tool.name}", tool.as_instance_tool()["inputSchema"]
 
 
 def nodes(path: str, schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -123,20 +150,21 @@ def test_every_parameter_is_described_and_every_number_has_its_bounds() -> None:
 
 @pytest.mark.parametrize("tool", ARGUMENTS)
 def test_the_schema_requires_the_same_arguments_as_the_code(tool: str) -> None:
-    schema = BY_NAME[tool].as_instance_tool()["inputSchema"]
+    schema = DEFINITIONS[tool].as_instance_tool()["inputSchema"]
     fields = {field.name: field for field in msgspec.structs.fields(ARGUMENTS[tool])}
-    for of_the_command_line in ("asked_by", "environment", "colours"):
-        fields.pop(of_the_command_line, None)
+    for of_commands in ("asked_by", "environment", "colours", *(["wait_s"] if tool == "logs_search" else [])):
+        fields.pop(of_commands, None)
     assert list(fields) == list(schema["properties"])
     assert [name for name, field in fields.items() if field.required] == schema.get("required", [])
 
 
 @pytest.mark.parametrize("tool", ARGUMENTS)
 def test_the_description_names_every_default_that_is_not_empty(tool: str) -> None:
-    properties = BY_NAME[tool].as_instance_tool()["inputSchema"]["properties"]
+    properties = DEFINITIONS[tool].as_instance_tool()["inputSchema"]["properties"]
     for field in msgspec.structs.fields(ARGUMENTS[tool]):
         if field.name in properties and field.default not in (None, False, 0, msgspec.NODEFAULT):
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+            default = default.lower() if isinstance(field.default, bool) else default
             assert f"(default {default})" in properties[field.name]["description"], field.name
 
 
@@ -144,14 +172,21 @@ def test_an_expression_may_be_as_long_as_the_schema_says() -> None:
     assert PATTERN_LENGTH == patterns.MAX_LENGTH
 
 
+def test_the_one_page_of_the_hub_is_named_unless_resources_are_off() -> None:
+    named = {tool.name: tool.as_hub_tool().get("_meta") for tool in TOOLS if "_meta" in tool.as_hub_tool()}
+    assert named == {"view_open": {"ui": {"resourceUri": "ui://brummer/view"}}}
+    assert not any("_meta" in tool.as_hub_tool(with_resources=False) for tool in TOOLS)
+    assert not any("_meta" in tool.as_instance_tool() for tool in TOOLS)
+
+
 def test_every_description_is_at_most_two_sentences() -> None:
-    for tool in TOOLS:
+    for tool in DEFINITIONS.values():
         assert 1 <= len(re.findall(r"\.(?:\s|$)", tool.description)) <= 2, tool.name
         assert len(tool.name) <= 40
 
 
 def test_all_but_the_hubs_own_tools_take_an_instance_that_may_be_left_out() -> None:
-    own = {"instances_list", "instances_connect", "instances_disconnect", "hub_status"}
+    own = {"instances_list", "instances_connect", "instances_disconnect", "hub_status", "view_open"}
     for tool in TOOLS:
         schema = tool.as_hub_tool()["inputSchema"]
         if tool.name in own - {"instances_connect"}:
@@ -159,7 +194,7 @@ def test_all_but_the_hubs_own_tools_take_an_instance_that_may_be_left_out() -> N
         elif tool.name not in own:
             assert "instance" in schema["properties"]
             assert "instance" not in schema.get("required", [])
-        assert "instance" not in BY_NAME[tool.name].as_instance_tool()["inputSchema"]["properties"] or tool.name in own
+        assert "instance" not in tool.as_instance_tool()["inputSchema"]["properties"] or tool.name in own
 
 
 def test_hints_say_what_a_tool_does() -> None:
@@ -175,6 +210,7 @@ def test_hints_say_what_a_tool_does() -> None:
         "changes_since",
         "hub_status",
         "instance_tools",
+        "view_open",
     }
     assert destructive == {"scripts_stop", "scripts_restart", "instance_call"}
     for tool in TOOLS:
@@ -194,10 +230,10 @@ SHAPES = (
     LinkStatus,
     LastError,
     TimelineEvent,
+    Match,
 )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_field_of_an_answer_is_on_the_agents_page(shape: type[msgspec.Struct]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
-    assert set(shape.__struct_fields__) <= set(re.findall(r"[`\"](\w+)", page))
+    assert set(shape.__struct_fields__) <= NAMED

@@ -72,3 +72,35 @@ def test_from_joined_lines_each_is_told_as_it_was(lines: list[Line]) -> None:
     joined = msgspec.json.decode(msgspec.json.encode(compact({"lines": numbered})))
     assert lines_of(joined) == [msgspec.to_builtins(line) for line in numbered]
     assert rendered("logs_tail", {**joined, "cursor": "c"}).count("\n") >= len(lines)
+
+
+USAGE: dict[str, Any] = {
+    "name": "web",
+    "process_id": "web-2",
+    "cpu": 0.126,
+    "memory_mib": 61.5,
+    "processes": 3,
+    "samples": [[1764460800.0, None, 60.0, 3], [1764460802.0, 0.5, 61.5, 3], [1764460804.0, 0.126, 61.5, 3]],
+}
+
+
+def test_usage_names_what_is_used_now_and_between_what_it_was() -> None:
+    ended = {**USAGE, "process_id": "api-1", "cpu": None, "memory_mib": None, "processes": 0, "samples": []}
+    text = rendered("scripts_usage", {"every_s": 2.0, "scripts": [USAGE, ended]})
+    assert text.splitlines() == [
+        "web-2: CPU 13 % of a core, 61.5 MiB, 3 processes",
+        "    3 samples in 4.0 s: CPU 13 to 50 %, memory 60 to 61.5 MiB",
+        "api-1: no process",
+    ]
+
+
+def test_usage_that_a_system_hides_is_said_to_be_unknown() -> None:
+    hidden = {**USAGE, "cpu": None, "memory_mib": None, "processes": 1, "samples": [[1764460800.0, None, None, 1]]}
+    text = rendered("scripts_usage", {"every_s": 2.0, "scripts": [hidden]})
+    assert text.splitlines() == ["web-2: CPU unknown, memory unknown, 1 process", "    1 sample"]
+
+
+def test_usage_says_that_there_are_no_runs_and_that_samples_did_not_fit() -> None:
+    assert rendered("scripts_usage", {"every_s": 2.0, "scripts": []}) == "no runs"
+    text = rendered("scripts_usage", {"every_s": 2.0, "scripts": [USAGE], "omitted": 40})
+    assert text.endswith("[40 older samples did not fit: ask for one script by name]")

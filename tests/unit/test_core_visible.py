@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from brummer.core import log
 from brummer.core.background_writer import BackgroundWriter
-from brummer.core.visible import CLEAR, visible
+from brummer.core.visible import CLEAR, replaced, visible
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ZERO_WIDTH = (
@@ -124,3 +124,13 @@ def test_the_standard_streams_show_invisible_characters(encoding: str) -> None:
     green = b"gr\xc3\xbcn" if encoding == "utf-8" else b"gr\\xfcn"
     assert done.stdout.splitlines() == [rb"a\u202eb \udc80", green]
     assert done.stderr.splitlines() == [rb"a\u200bb"]
+
+
+@given(st.text(alphabet=st.sampled_from(f"ab {BIDI}{ZERO_WIDTH}{MARKS}{STYLES}{C1}{SEPARATORS}{CONTROLS}\u05d0\u2764")))
+def test_what_replaces_a_character_is_known_by_its_offset(text: str) -> None:
+    by_offset = dict(replaced(text))
+    assert "".join(by_offset.get(offset, character) for offset, character in enumerate(text)) == visible(text)
+
+
+def test_a_sequence_of_ours_and_a_line_feed_are_replaced_where_cells_are_drawn() -> None:
+    assert dict(replaced("\x1b[31ma\nb")) == {0: "\\u001b", 6: "\\u000a"}

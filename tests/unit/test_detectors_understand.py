@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brummer.instance.detect import PROBLEMS_LIMIT
 from brummer.instance.detect.project import DEPTH_LIMIT, FILE_LIMIT_BYTES, ProjectDirectory, is_named_by
-from brummer.instance.detect.taskfile import INCLUDES_LIMIT
+from brummer.instance.detect.taskfile import TASKFILES_LIMIT
 from tests.unit.project_support import Project
 
 
@@ -174,7 +174,7 @@ def test_only_so_many_taskfiles_are_read(project: Project) -> None:
         following = "".join(f"\n  {name}: t{n + 1}.yml" for name in "abc")
         project.write(f"t{n}.yml", f"version: '3'\nincludes:{following}\ntasks: {{x: x}}\n")
     project.write("Taskfile.yml", "version: '3'\nincludes: {t: t0.yml}\n")
-    assert len(project.commands()) <= INCLUDES_LIMIT
+    assert len(project.commands()) <= TASKFILES_LIMIT
     assert project.problems()
 
 
@@ -254,7 +254,7 @@ def test_many_stars_in_a_deep_tree_are_searched_once(project: Project) -> None:
 def test_a_workspace_of_too_many_patterns_is_a_problem(
     project: Project, monkeypatch: pytest.MonkeyPatch, patterns: list[str]
 ) -> None:
-    monkeypatch.setattr("brummer.instance.detect.packages.COMPARED_LIMIT", 500)
+    monkeypatch.setattr("brummer.instance.detect.packages.EXCLUSIONS_LIMIT", 500)
     for number in range(10):
         project.write(f"p{number}/x", "")
     project.write("package.json", {"workspaces": patterns, "scripts": {"dev": "x"}})

@@ -32,7 +32,7 @@ from brummer.host.pids import identify, own_identity
 from brummer.host.real_system import REAL
 from brummer.host.system import Files
 from brummer.testing.virtual_time import VirtualClock
-from tests.unit.discovery_support import Owner, directory_in_memory, put, record_of_this_process
+from tests.unit.discovery_support import Owner, bad_path, directory_in_memory, put, record_of_this_process
 from tests.unit.test_host_files import make_read_only, mounted, needs_root
 
 StartOwner = Callable[[str], Owner]
@@ -300,7 +300,7 @@ async def test_in_another_pid_namespace_nothing_is_proven_without_a_lock_file(
     assert await next_event(registry) == Appeared(record)
     path.unlink()
     await no_more(registry)
-    monkeypatch.setattr(roster, "RETURN_S", 0.0)
+    monkeypatch.setattr(roster, "RECORD_RETURN_S", 0.0)
     registry.rescan_now("test")
     assert await next_event(registry) == Gone(record, "not published again")
 
@@ -310,16 +310,17 @@ async def test_hostile_files_are_reported_by_kind_and_stop_no_hub(
 ) -> None:
     owner = await asyncio.to_thread(start, "frontend")
     record = await published(owner)
-    os.mkfifo(directory / "fifo.json")
-    (directory / "passwd.json").symlink_to("/etc/passwd")
-    (directory / "self.json").symlink_to("self.json")
-    (directory / "directory.json").mkdir()
-    (directory / "large.json").write_bytes(b" " * (LIMIT_BYTES + 1))
-    (directory / "garbage.json").write_bytes(b"garbage")
-    (directory / "line\nbreak.json").write_bytes(b"garbage")
-    (directory / os.fsdecode(b"\xff.json")).write_bytes(b"garbage")
-    (directory / "future.json").write_bytes(b'{"version": 7}')
-    (directory / "..json").write_bytes(b"hidden")
+    folder, future, itself = (bad_path(directory, name=name) for name in ("folder", "future", "self"))
+    os.mkfifo(bad_path(directory, name="fifo"))
+    bad_path(directory, name="passwd").symlink_to("/etc/passwd")
+    itself.symlink_to(itself.name)
+    folder.mkdir()
+    bad_path(directory, name="large").write_bytes(b" " * (LIMIT_BYTES + 1))
+    bad_path(directory).write_bytes(b"garbage")
+    bad_path(directory, name="line\nbreak").write_bytes(b"garbage")
+    bad_path(directory, name=os.fsdecode(b"\xff")).write_bytes(b"garbage")
+    future.write_bytes(b'{"version": 7}')
+    bad_path(directory, name=".").write_bytes(b"hidden")
     (directory / "other.txt").write_bytes(b"not ours")
     (directory / "frontend-00000000.json").write_bytes(encode(record))
     with caplog.at_level(logging.WARNING):
@@ -336,10 +337,10 @@ async def test_hostile_files_are_reported_by_kind_and_stop_no_hub(
     assert len(registry.problems) == 10
     assert len([entry for entry in caplog.records if entry.name != "asyncio"]) == 5
     assert not any("\n" in problem.path or "\udcff" in problem.path for problem in registry.problems)
-    assert (directory / "future.json").exists()
+    assert future.exists()
     for path in directory.glob("*.json"):
         if path != owner.path:
-            path.rmdir() if path.name == "directory.json" else path.unlink()
+            path.rmdir() if path == folder else path.unlink()
     await registry.scan()
     assert registry.problems == []
 
@@ -520,8 +521,9 @@ async def test_the_removal_of_a_dead_record_spares_a_new_one_of_that_name(
 
 async def test_temporary_files_of_dead_writers_are_swept(directory: Path, registry: Registry) -> None:
     own = own_identity()
-    left = directory / temporary_name("x.json").replace(f"-{own.pid}-", f"-{2**22 + 1}-")
-    ours = directory / temporary_name("x.json")
+    record = file_name("shop-00000000")
+    left = directory / temporary_name(record).replace(f"-{own.pid}-", f"-{2**22 + 1}-")
+    ours = directory / temporary_name(record)
     left.touch()
     ours.touch()
     await registry.scan()
@@ -626,7 +628,7 @@ async def test_thousands_of_files_do_not_hold_up_the_loop(directory: Path) -> No
             record = msgspec.structs.replace(template, instance_id=f"project-{number:08x}")
             (directory / file_name(record.instance_id)).write_bytes(encode(record))
         for number in range(1_600):
-            (directory / f"garbage-{number}.json").write_bytes(b"garbage")
+            bad_path(directory, number).write_bytes(b"garbage")
 
     await asyncio.to_thread(fill)
     clock = WorkClock(asyncio.get_running_loop())

@@ -14,9 +14,7 @@ from brummer.foreign.refusals import NotSendable
 from brummer.hub.router import Router
 from brummer.link.state import LinkState
 from brummer.peers.instances import Instances
-from brummer.settings.load import SettingsFile, gather
 from brummer.settings.servers import Server
-from brummer.settings.types import USER
 from brummer.wire.http.server import Exchange
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp.server import Meta, Params, Request, ToolCall
@@ -198,21 +196,6 @@ def test_a_server_has_its_connect_timeout_for_the_handshake(connect_timeout_s: f
                 assert (link.state is LinkState.READY) is is_ready
 
     in_virtual_time(story())
-
-
-def test_the_limits_of_a_server_are_read_from_its_table() -> None:
-    text = '[servers.docs]\nurl = "http://h/"\ntimeout = "5m"\nmax_timeout = "2h"\nconnect_timeout = 30\n'
-    (server,) = gather([SettingsFile(Path("/home/u/.brum.toml"), text, USER)], {}).servers
-    assert (server.timeout_s, server.max_timeout_s, server.connect_timeout_s) == (300, 7200, 30)
-
-
-@pytest.mark.parametrize("value", ["0", "-1", '"5 parsecs"', "true", "[]", '"31d"', "nan", "inf"])
-@pytest.mark.parametrize("key", ["timeout", "max_timeout", "connect_timeout"])
-def test_an_invalid_limit_is_a_problem_with_its_line(key: str, value: str) -> None:
-    text = f'[servers.docs]\nurl = "http://h/"\n{key} = {value}\n'
-    settings = gather([SettingsFile(Path("/home/u/.brum.toml"), text, USER)], {})
-    assert settings.servers == ()
-    assert [(each.context["key"], each.line) for each in settings.problems] == [(f"servers.docs.{key}", 3)]
 
 
 # Bytes on the wire.

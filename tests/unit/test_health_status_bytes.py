@@ -13,6 +13,7 @@ from brummer.network.monitor import NetworkChanged
 from brummer.network.wake import ClockSet, Slept
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Timeline
+from tests.unit.golden import assert_golden
 
 GOLDEN = Path(__file__).with_name("hub_status.golden")
 
@@ -50,5 +51,4 @@ async def test_problems_timeline_and_hub_have_the_same_bytes_as_ever() -> None:
     status = Status(instances, timeline, clock, Path("/home/me"), REAL.descriptors).describe()
     limits = {**status.limits, "open_files": 0, "in_use": {**in_use(instances), "memory_hard_bytes": 0}}
     hub = msgspec.structs.replace(status.hub, pid=1, version="0")
-    lines = [encode(explain(OBSERVED)), encode(status.timeline), encode(hub), encode(limits)]
-    assert lines == GOLDEN.read_bytes().splitlines()
+    assert_golden(GOLDEN, [encode(explain(OBSERVED)), encode(status.timeline), encode(hub), encode(limits)])

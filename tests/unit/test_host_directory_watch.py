@@ -15,7 +15,7 @@ from brummer.host import directory_events
 from brummer.host.directory_watch import DirectoryWatch, Hint
 from brummer.host.real_system import REAL
 from brummer.host.system import System
-from tests.unit.discovery_support import directory_in_memory
+from tests.unit.discovery_support import bad_path, directory_in_memory
 
 
 class Watched:
@@ -93,7 +93,7 @@ async def test_a_directory_that_is_not_there_yet_is_found_when_it_is_made(tmp_pa
     assert await watched.quiet() == []
     (tmp_path / "a" / "b" / "instances").mkdir(parents=True)
     await watched.next("watching")
-    (tmp_path / "a" / "b" / "instances" / "x.json").touch()
+    bad_path(tmp_path / "a" / "b" / "instances").touch()
     await watched.next("changed")
     watched.watch.close()
 

@@ -177,6 +177,23 @@ def test_memory_is_reported_if_the_system_reports_it() -> None:
     assert mac.resident_bytes(PID + 1) is None
 
 
+def test_the_usage_of_a_process_comes_with_its_relatives() -> None:
+    process = Process(PID, parent=7, group=8, cpu_ticks=24_000_000, resident_bytes=12_345_678)
+    fake = FakeLibrary(lambda: [process])
+    mac = MacProcesses(ProcessTable(fake, lambda pid: pid + 1), Library(fake, "arm64"), lambda _: False)
+    assert mac.usage(PID) == (7, 8, PID + 1, process.started_us, False, 100, 0, 12_345_678)
+    assert mac.usage(PID + 1) is None
+    assert mac.start_times() == {PID: process.started_us}
+    process.state = SZOMB
+    assert mac.usage(PID) == (7, 8, PID + 1, process.started_us, True, 100, 0, 12_345_678)
+
+
+def test_the_usage_of_another_users_process_is_hidden_but_its_relatives_are_not() -> None:
+    process = Process(PID, parent=7, group=8, user=os.geteuid() + 1)
+    _, mac = mac_with(process)
+    assert mac.usage(PID) == (7, 8, 0, process.started_us, False, None, 0, None)
+
+
 def test_listening_ports_are_those_of_listening_tcp_sockets() -> None:
     assert listening_port(fake_mac.listening(8080)) == 8080
     assert listening_port(fake_mac.listening(8080, state=4)) is None

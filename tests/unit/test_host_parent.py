@@ -43,7 +43,7 @@ def test_the_death_of_a_parent_that_cannot_be_looked_up_is_noticed(
         await asyncio.sleep(100)
         assert not died.is_set()
         parents.append(1)
-        async with asyncio.timeout(2 * parent.POLL_S):
+        async with asyncio.timeout(2 * parent.PARENT_POLL_S):
             await died.wait()
         stop()
 

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -241,8 +242,9 @@ async def test_a_stranger_of_another_namespace_can_not_be_watched(start: Start) 
 
 @pytest.fixture
 def no_descriptor(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and nothing under /proc can be opened any more."""
-    return lambda: monkeypatch.setattr(pids, "open", _refused, raising=False)
+    """Call it, and no process can be read any more."""
+    name = "stat_fields" if sys.platform == "linux" else "mac_processes"
+    return lambda: monkeypatch.setattr(pids, name, _refused)
 
 
 def test_a_process_that_can_not_be_looked_up_is_not_proven_dead(

@@ -33,6 +33,7 @@ from brummer.settings.servers import Server
 from brummer.wire.http.server import Exchange
 from brummer.wire.mcp.server import Params, Request, RunningCall, Session, ToolCall
 
+from .agents_page import unnamed_fields
 from .fakes import FakeInstance, respond
 from .test_foreign import Foreign, Message, Modern
 from .virtual_world import in_virtual_time
@@ -227,6 +228,7 @@ async def test_a_choice_holds_for_its_session_until_it_is_taken_back(shop: Recor
         assert await code_of(router, "logs_tail", {}, other) == Ambiguous.code
         freed = await call(router, "instances_disconnect", {}, mine)
         assert freed["structuredContent"]["disconnected"] == api.instance_id
+        assert unnamed_fields([chosen["structuredContent"], freed["structuredContent"]]) == set()
         assert await code_of(router, "logs_tail", {}, mine) == Ambiguous.code
 
 

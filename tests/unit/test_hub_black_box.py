@@ -66,6 +66,81 @@ async def test_an_answer_tells_where_it_is_from_and_why(boxes: BlackBoxes, shop:
     assert (await asked(boxes, shop, "changes_since"))["changes"] == [{"n": 1, "kind": "started"}]
 
 
+async def test_it_gives_earlier_lines_and_waits_for_none(boxes: BlackBoxes, shop: About, tmp_path: Path) -> None:
+    def leave_more() -> None:
+        files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", shop), stem("generation-2", 1, "dev"))
+        process = {"process_id": "dev-1", "name": "dev", "status": "running", "pid": 7, "ended_at": None}
+        lines = [Line(n, "dev", "stdout", "2026-01-01T00:00:00.000Z", f"line {n}") for n in range(1, 11)]
+        files.write(lines, [(1, {"n": 1, "kind": "started"}, process)], LostLines(), is_last=True)
+
+    await asyncio.to_thread(leave_more)
+    tail = await asked(boxes, shop, "logs_tail", limit=3, wait_s=20)
+    page = await asked(boxes, shop, "logs_tail", limit=3, before=8, cursor=tail["cursor"])
+    assert (page["lines"][0]["text"], page["before"], page["more"]) == ("line 5\nline 6\nline 7", 5, True)
+    found = await asked(boxes, shop, "logs_search", query="[12]$", regex=True, before=10)
+    assert ([line["text"] for line in found["lines"]], "more" in found) == (["line 1\nline 2"], False)
+    nothing = await asked(boxes, shop, "changes_since", cursor="generation-2.0.1", wait_s=20)
+    assert (nothing["changes"], nothing["from"]) == ([], "black box")
+
+
+@pytest.fixture
+def twice(shop: About, tmp_path: Path) -> About:
+    """Of three generations: the first has run dev and test, the second dev alone, the third nothing."""
+    for generation, name, at in (("generation-1", "test", 1), ("generation-2", "dev", 2)):
+        files = RunFiles(ProjectFiles(lambda: tmp_path / "boxes", shop), stem(generation, at, name))
+        started = f"2026-01-0{at}T00:00:00.000Z"
+        process = {"process_id": f"{name}-1", "name": name, "status": "exited", "pid": None, "started_at": started}
+        lines = [Line(n, name, "stdout", started, f"{name} {n}") for n in (2, 3)]
+        files.write(lines, [(n, {"n": n, "kind": "started"}, process) for n in (1, 2)], LostLines(), is_last=True)
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("cursor", "process", "lines", "reset"),
+    [
+        ("generation-2.2.1", "dev", ["dev 3"], None),
+        ("generation-2.0.1", "test", [], None),
+        ("generation-3.0.0", "dev", [], None),
+        ("generation-3.0.0", None, [], None),
+        ("generation-1.2.1", "test", ["test 3"], None),
+        ("generation-1.2.1", "dev", ["dev 2", "dev 3"], "2026-01-02T00:00:00.000Z"),
+        ("forgotten.9.9", "dev", ["dev 2", "dev 3"], "2026-01-02T00:00:00.000Z"),
+    ],
+)
+async def test_lines_of_an_earlier_run_do_not_come_after_a_cursor_and_lines_of_a_later_one_say_of_which_they_are(
+    boxes: BlackBoxes, twice: About, cursor: str, process: str | None, lines: list[str], reset: str | None
+) -> None:
+    encoded = msgspec.json.encode({"cursor": cursor, "process": process, "wait_s": 20})
+    answer = await boxes.answer(twice.instance_id, "logs_tail", encoded, None, DOWN, "generation-3")
+    assert answer is not None
+    found = msgspec.json.decode(answer)
+    content = found["structuredContent"]
+    assert [text for line in content["lines"] for text in line["text"].split("\n")] == lines
+    assert (content.get("cursor_reset"), content.get("run_since")) == ((True, reset) if reset else (None, None))
+    assert lines or content["cursor"] == cursor
+    if reset:
+        assert f"another run of the instance than this one, that of {reset}" in found["content"][0]["text"]
+
+
+@pytest.mark.parametrize(("cursor", "is_reset"), [("generation-3.0.0", False), ("generation-1.0.1", True)])
+async def test_changes_of_an_earlier_run_do_not_come_after_a_cursor(
+    boxes: BlackBoxes, twice: About, cursor: str, *, is_reset: bool
+) -> None:
+    encoded = msgspec.json.encode({"cursor": cursor})
+    answer = await boxes.answer(twice.instance_id, "changes_since", encoded, None, DOWN, "generation-3")
+    assert answer is not None
+    content = msgspec.json.decode(answer)["structuredContent"]
+    assert (len(content["changes"]), content.get("cursor_reset", False)) == (2 if is_reset else 0, is_reset)
+    assert is_reset or content["cursor"] == cursor
+
+
+async def test_earlier_lines_are_those_of_the_run_of_the_cursor(boxes: BlackBoxes, twice: About) -> None:
+    page = await asked(boxes, twice, "logs_tail", process="test", before=3, cursor="generation-1.3.1")
+    assert [line["text"] for line in page["lines"]] == ["test 2"]
+    other = await asked(boxes, twice, "logs_tail", process="dev", before=3, cursor="generation-1.3.1")
+    assert (other["lines"], other["cursor_reset"]) == ([], True)
+
+
 async def test_its_text_begins_with_where_it_is_from_and_has_the_cursor(boxes: BlackBoxes, shop: About) -> None:
     encoded = await boxes.answer(shop.instance_id, "logs_tail", b"{}", None, DOWN)
     assert encoded is not None

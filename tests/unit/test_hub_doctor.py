@@ -13,7 +13,7 @@ import pytest
 from brummer.hub import doctor
 from brummer.hub.doctor import Finding, examine
 
-from .discovery_support import Owner, directory_in_memory, put, record_of_this_process
+from .discovery_support import Owner, bad_path, directory_in_memory, put, record_of_this_process
 
 OUR_PID = os.getpid()
 
@@ -136,9 +136,9 @@ async def test_instances_that_run_are_named_and_their_ports_are_theirs(machine: 
 
 
 async def test_records_that_a_hub_refuses_are_reported_once_for_each_reason(machine: Machine) -> None:
-    for name in ("one.json", "two.json", "three.json"):
-        (machine.directory / name).write_text("{")
-    (machine.directory / "new.json").write_text('{"version": 4000}')
+    for number in range(3):
+        bad_path(machine.directory, number).write_text("{")
+    bad_path(machine.directory, name="new").write_text('{"version": 4000}')
     found = (await machine.findings())["record"]
     by_code = {finding.detail.split(": ")[1]: finding for finding in found}
     assert set(by_code) == {"malformed", "newer_version"}
@@ -150,7 +150,7 @@ async def test_records_that_a_hub_refuses_are_reported_once_for_each_reason(mach
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"pid": null}'])
 async def test_ports_of_strangers_are_noted_whatever_else_is_in_the_directory(machine: Machine, content: str) -> None:
-    (machine.directory / "strange.json").write_text(content)
+    bad_path(machine.directory).write_text(content)
     machine.listeners = {7778: (OUR_PID, "node"), 7777: (0, ""), 7779: (0, "")}
     found = await machine.findings()
     assert {finding.verdict for finding in found["port"]} == {"note"}

@@ -21,7 +21,7 @@ from brummer.host import private_sockets
 from brummer.host.private_sockets import ADDRESS_LIMIT_BYTES, address_of, is_dead, own_socket, remove, remove_dead
 from brummer.hub import status_socket
 from brummer.hub.status_socket import CLIENTS, RETURN_S, find, serving_status, sweep
-from tests.unit.discovery_support import directory_in_memory
+from tests.unit.discovery_support import bad_path, directory_in_memory
 
 pytest_plugins = ("tests.unit.wire_loops",)
 
@@ -341,7 +341,7 @@ async def test_a_directory_that_cannot_be_used_is_reported_once(
     async with serving_status(place, supervisor, lambda: STATUS):
         await until(lambda: said(caplog))
         for number in range(3):
-            (directory / f"{number}.json").touch()
+            bad_path(directory, number).touch()
             await asyncio.sleep(0.01)
         await until(lambda: any(each.count > 1 for each in supervisor.failures()))
         [failure] = supervisor.failures()

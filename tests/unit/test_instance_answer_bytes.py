@@ -1,6 +1,7 @@
 """The bytes of an instance's answers about lines, changes and runs, live and from the black box.
 
-`instance_answers.golden` has one question and its answer a line. An intended change of an answer changes that file.
+`instance_answers.golden` has one question and its answer a line. An intended change of an answer changes that file:
+`tests.unit.golden` writes it. A new question is a new line, first with an empty answer.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from brummer.logs.journal.record_format import About, stem
 from brummer.logs.output import Line, Output, size_of
 from brummer.process.guard import Guard
 from brummer.wire.mcp.tools import ToolTable
+from tests.unit.agents_page import unnamed_fields
+from tests.unit.golden import assert_golden
 
 NOON: Final = 1_767_268_800.0
 GOLDEN: Final = Path(__file__).with_name("instance_answers.golden")
@@ -30,6 +33,8 @@ VARIES: Final = {
     r"(after|in) [\d.]+ s": r"\1 0 s",
     r"/[^ ,\")]*/project": "PROJECT",
     r'"pid":\d+': '"pid":1',
+    r'"cpu_s":[\d.]+(,"memory_max_mib":[\d.]+)?': '"cpu_s":0',
+    r"cpu_s [\d.]+(, memory_max_mib [\d.]+)?": "cpu_s 0",
     r"pid \d+": "pid 1",
     r"UTC, (?!2026-01-01)[\d-]{10}": "UTC, TODAY",
 }
@@ -37,6 +42,8 @@ VARIES: Final = {
 
 
 class Caller:
+    client = ""
+
     def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Nothing waits long enough."""
 
@@ -100,6 +107,13 @@ async def answers_of(tmp_path: Path, rows: list[tuple[str, dict[str, Any], str]]
     return answers
 
 
+def test_every_field_of_these_answers_is_on_the_agents_page() -> None:
+    rows = [msgspec.json.decode(row) for row in GOLDEN.read_text().splitlines()]
+    unnamed = [(tool, unnamed_fields(msgspec.json.decode(answer)["structuredContent"])) for tool, _, answer in rows]
+    assert len({tool for tool, _ in unnamed}) > 5
+    assert [(tool, fields) for tool, fields in unnamed if fields] == []
+
+
 @pytest.fixture
 def golden(tmp_path: Path) -> list[tuple[str, dict[str, Any], str]]:
     return prepare(tmp_path)
@@ -109,5 +123,5 @@ async def test_answers_have_the_bytes_that_they_always_had(
     tmp_path: Path, golden: list[tuple[str, dict[str, Any], str]]
 ) -> None:
     answers = await answers_of(tmp_path, golden)
-    for (tool, arguments, before), now in zip(golden, answers, strict=True):
-        assert now == before, (tool, arguments)
+    rows = zip(golden, answers, strict=True)
+    assert_golden(GOLDEN, [msgspec.json.encode((tool, arguments, now)) for (tool, arguments, _), now in rows])

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -14,8 +15,9 @@ from msgspec.structs import replace
 
 from brummer.host.out_of_memory import OomKills
 from brummer.host.ports import listening_ports
+from brummer.instance.changes import Published
 from brummer.instance.detect import Script
-from brummer.instance.live_run import INCOMPLETE, LAST_LINE_LENGTH, ShuttingDown, Tuning
+from brummer.instance.live_run import CHANGE_LINE_LENGTH, INCOMPLETE, ShuttingDown, Tuning
 from brummer.instance.manager import Manager, Until
 from brummer.instance.run import Errors, Run
 from brummer.logs.error_groups import ErrorGroup, PrintedErrors
@@ -176,7 +178,7 @@ async def test_a_failure_is_a_change_with_its_last_lines(manager: Manager) -> No
 
 async def test_lines_of_any_length_make_no_large_change(manager: Manager) -> None:
     await ran(manager, "for n in 1 2 3; do printf '%016000d\\n' $n; done; exit 2")
-    assert [len(text) < LAST_LINE_LENGTH + 50 for text in last_change(manager)["last_lines"]] == [True] * 3
+    assert [len(text) < CHANGE_LINE_LENGTH + 50 for text in last_change(manager)["last_lines"]] == [True] * 3
 
 
 async def test_what_an_error_has_told_is_not_told_again_by_the_failure(manager: Manager) -> None:
@@ -389,6 +391,34 @@ async def test_a_script_whose_status_the_kernel_will_take_can_be_stopped(
     run, _ = await manager.ensure(script("exec sleep 600"))
     assert await manager.stop(run) is False
     assert run.state == "stopped"
+
+
+async def test_a_run_that_has_ended_says_what_it_has_used_also_in_the_change_that_the_journal_keeps(
+    manager: Manager,
+) -> None:
+    noted: list[Published] = []
+    manager.changes.listen(noted.append)
+    run = await ran(manager, f"{shlex.quote(sys.executable)} -c 'import time\nwhile time.process_time() < 0.2: pass'")
+    status = run.status()
+    assert isinstance(status.cpu_s, float)
+    assert 0.2 <= status.cpu_s < 30
+    assert noted[-1].status == status
+
+
+async def test_a_run_that_never_started_has_used_nothing(manager: Manager) -> None:
+    with pytest.raises(ScriptFailedToStart):
+        await manager.ensure(script(["/nonexistent"]))
+    status = manager.current_runs()[0].status()
+    assert (status.cpu_s, status.memory_max_mib) == (msgspec.UNSET, msgspec.UNSET)
+
+
+async def test_a_server_that_was_looked_at_while_it_became_ready_has_memory(manager: Manager) -> None:
+    run, _ = await manager.ensure(python(SERVER.format(say=PRINTS_ITS_URL)))
+    await reached(manager, run, "ready")
+    await manager.stop(run)
+    memory_max_mib = run.status().memory_max_mib
+    assert isinstance(memory_max_mib, float)
+    assert 2 < memory_max_mib < 500
 
 
 async def test_a_listener_of_changes_that_raises_affects_no_other_and_no_start(manager: Manager) -> None:

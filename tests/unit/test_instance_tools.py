@@ -31,8 +31,8 @@ from brummer.process.child import start
 from brummer.process.guard import Guard
 from brummer.wire.mcp.server import CLIENT_GONE
 from brummer.wire.mcp.tools import ToolTable
+from tests.unit.agent_support import WITHIN_S, Agent, texts
 
-WITHIN_S = 30
 GENERATION = uuid4().hex
 """Of this test run alone: its mark is on every process, and what carries it is ended wherever it is."""
 SERVER = """
@@ -51,47 +51,12 @@ PROCFILE = {
 }
 
 
-class Agent:
-    """Calls the tools as an agent does, through JSON, and keeps the progress it was told."""
-
-    def __init__(self, directory: Path, manager: Manager) -> None:
-        self.directory = directory
-        self.manager = manager
-        self.table = ToolTable(instance_tools(manager, ScriptList(directory)))
-        self.progress: list[float] = []
-
-    def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        self.progress.append(progress)
-
-    async def call(self, tool: str, **arguments: object) -> dict[str, Any]:
-        answer = await self._call(tool, arguments)
-        assert not answer["isError"], answer
-        content: dict[str, Any] = answer["structuredContent"]
-        return content
-
-    async def error(self, tool: str, **arguments: object) -> dict[str, Any]:
-        answer = await self._call(tool, arguments)
-        assert answer["isError"], answer
-        error: dict[str, Any] = answer["structuredContent"]["error"]
-        return error
-
-    async def _call(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
-        async with asyncio.timeout(WITHIN_S):
-            encoded = await self.table.call(tool, msgspec.json.encode(arguments), self)
-        answer: dict[str, Any] = msgspec.json.decode(encoded)
-        return answer
-
-
 @pytest.fixture
 async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     (tmp_path / "server.py").write_text(SERVER)
     (tmp_path / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in PROCFILE.items()))
     async with Manager(GENERATION, Guard(GENERATION), find=ScriptList(tmp_path).find) as manager:
         yield Agent(tmp_path, manager)
-
-
-def texts(answer: dict[str, Any]) -> list[str]:
-    return [line["text"] for line in lines_of(answer)]
 
 
 async def test_the_tools_are_those_of_the_contract_in_its_order(tmp_path: Path) -> None:
@@ -129,11 +94,23 @@ async def test_an_agent_never_sees_colours_and_the_command_line_may(agent: Agent
 
 async def test_an_agent_learns_that_a_script_may_wait_for_input(agent: Agent) -> None:
     scripts = {"asks": "printf 'Name? '; read x", "reads": "cat", "works": "echo up; exec sleep 600"}
-    (agent.directory / "Procfile").write_text("".join(f"{name}: {command}\n" for name, command in scripts.items()))
+    ends = {"ends": "printf 'Name? '; read x", "fails": "echo nothing is asked; exit 1"}
+    (agent.directory / "Procfile").write_text(
+        "".join(f"{name}: {command}\n" for name, command in (scripts | ends).items())
+    )
     await agent.call("scripts_run", name="works", wait="none")
     assert (await agent.call("wait_for", process="works", log="up", since="1h"))["matched"]
     why = {name: (await agent.call("scripts_run", name=name, timeout_s=0.3))["why"] for name in scripts}
-    assert [name for name in why if "wait=exit" in why[name]] == ["asks", "reads"]
+    assert [name for name in why if "scripts_input" in why[name]] == ["asks", "reads"]
+    assert (await agent.call("scripts_run", name="asks", timeout_s=0))["unfinished_line"] == "Name?"
+    waited = await agent.call("wait_for", process="asks", log="never", timeout_s=0.1)
+    assert (waited["matched"], waited["process"]["unfinished_line"]) == (False, "Name?")
+    assert '{"name":"asks","text":"…"}' in waited["why"]
+    assert (await agent.call("wait_for", log="never", timeout_s=0.1))["process"]["name"] == "asks"
+    assert "why" not in await agent.call("wait_for", process="works", log="never", timeout_s=0.1)
+    answer = await agent.call("scripts_run", name="ends", wait="exit")
+    assert (answer["status"], "wait=ready" in answer["why"]) == ("failed", True)
+    assert "why" not in await agent.call("scripts_run", name="fails", wait="exit")
 
 
 def packed_environment(**variables: str) -> str:
@@ -542,6 +519,45 @@ async def test_lines_are_read_by_process_or_run_and_on_from_a_cursor(agent: Agen
 
 
 @pytest.mark.promise("nothing-cut-silently")
+async def test_earlier_lines_are_read_page_by_page_and_each_page_says_where_the_next_ends(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("dev: seq 100; echo quick\nother: seq 100\n")
+    for name in ("dev", "other"):
+        await agent.call("scripts_run", name=name, wait="exit")
+    page = await agent.call("logs_tail", process="dev", limit=30)
+    found, cursor = [texts(page)], page["cursor"]
+    before = lines_of(page)[0]["n"]
+    while before is not None:
+        page = await agent.call("logs_tail", process="dev", limit=30, before=before, cursor=cursor, wait_s=20)
+        assert (page.get("more", False), page["cursor"]) == ("before" in page, cursor)
+        found.append(texts(page))
+        before = page.get("before")
+    assert [len(each) for each in found] == [30, 30, 30, 11]
+    assert [text for each in reversed(found) for text in each] == [*map(str, range(1, 101)), "quick"]
+
+
+async def test_a_search_goes_back_from_its_first_hit_and_not_from_the_lines_around_it(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("dev: seq 100\n")
+    await agent.call("scripts_run", name="dev", wait="exit")
+    last = await agent.call("logs_search", query="5$", regex=True, limit=2, around=2, before=1_000)
+    assert (last["hits"], last["before"], last["more"]) == ([85, 95], 85, True)
+    earlier = await agent.call("logs_search", query="5$", regex=True, limit=100, before=last["before"])
+    assert (texts(earlier)[-1], "more" in earlier) == ("75", False)
+
+
+async def test_the_text_of_an_earlier_page_says_how_to_go_on_to_earlier_ones(agent: Agent) -> None:
+    (agent.directory / "Procfile").write_text("dev: seq 10\n")
+    await agent.call("scripts_run", name="dev", wait="exit")
+    encoded = await agent.table.call("logs_tail", b'{"limit":2,"before":9}', agent)
+    text = msgspec.json.decode(encoded)["content"][0]["text"]
+    assert "there are earlier lines: before=7" in text
+    assert "newer" not in text
+
+
+@pytest.mark.parametrize("before", [0, -3, 2**53, 1.5, "many"])
+async def test_a_number_that_no_line_has_is_refused(agent: Agent, before: object) -> None:
+    assert (await agent.error("logs_tail", before=before))["context"]["argument"] == "before"
+
+
 async def test_what_an_answer_leaves_out_is_counted(agent: Agent) -> None:
     await agent.call("scripts_run", name="quick", wait="exit")
     answer = await agent.call("logs_tail", limit=1)

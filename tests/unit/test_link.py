@@ -188,18 +188,6 @@ async def test_after_a_pause_of_ours_failures_are_forgiven_if_that_is_wanted(*, 
         assert link.health.interval_s == (SILENT_CALL_S if forgive else before_s)
 
 
-async def test_an_answered_call_is_a_proof_of_life_and_measures_the_link_unless_it_waits() -> None:
-    async with FakeInstance() as instance, running(instance.target) as link:
-        await reached(link, LinkState.READY)
-        for waits, measured in ((False, 1), (True, 1)):
-            proven_s = link.health.last_proof_s
-            call = tool_call()
-            call.waits = waits
-            await link.call(call)
-            assert link.health.last_proof_s > proven_s
-            assert len(link.health.latencies_s) == measured
-
-
 @pytest.mark.promise("identity-first")
 async def test_a_link_proves_identity_before_its_first_call_and_keeps_one_connection() -> None:
     async with FakeInstance() as instance, running(instance.target) as link:

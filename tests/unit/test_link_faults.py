@@ -14,6 +14,7 @@ from brummer.core.errors import BrummerError, TooLarge
 from brummer.link import prober
 from brummer.link.errors import BreakerOpen, DeadlineExceeded, ParkedTooLong
 from brummer.link.failures import FAILURES, LOCAL_CAP_S
+from brummer.link.peer import Condition
 from brummer.link.state import LinkEvent, LinkState
 from brummer.link.target import Target
 from brummer.pool.pool import Busy
@@ -324,6 +325,24 @@ def test_a_dial_that_fails_on_this_machine_is_repeated_soon(number: int) -> None
         target = Target("shop-00000000", "generation-1", "127.0.0.1", 1, TOKEN)
         sockets = Sockets()
         sockets.failure = number
+        async with running(target, sockets=sockets) as link:
+            while link.attempts < 20:
+                await asyncio.sleep(0.01)
+                assert (link.next_dial_s or 0.0) - link.loop.time() <= LOCAL_CAP_S
+
+    in_virtual_time(story())
+
+
+@pytest.mark.parametrize("condition", ["idle", "unknown"])
+def test_an_instance_that_is_near_is_dialled_soon_also_while_its_process_cannot_be_looked_at(
+    condition: Condition,
+) -> None:
+    async def story() -> None:
+        sockets = Sockets()
+        sockets.failure = errno.ECONNREFUSED
+        target = Target(
+            "shop-00000000", "generation-1", "127.0.0.1", 1, TOKEN, condition=lambda: condition, is_near=True
+        )
         async with running(target, sockets=sockets) as link:
             while link.attempts < 20:
                 await asyncio.sleep(0.01)

@@ -70,7 +70,7 @@ EXPECTED = {
         ("TS2339: Property 'foo' does not exist on type 'string'.", "src/a.ts:2"),
     ],
     "VITEST": [("v/a.test.mjs > adds: AssertionError: expected 2 to be 3 // Object.is equality", "v/a.test.mjs:2")],
-    "JEST": [("sum › adds: expect(received).toBe(expected) // Object.is equality", "j/b.test.js:1")],  # noqa: RUF001
+    "JEST": [("sum › adds: expect(received).toBe(expected) // Object.is equality", "j/b.test.js:1")],
     "MOCHA": [("sum: AssertionError [ERR_ASSERTION]: 2 == 3", "m/c.js:2")],
     "ESLINT": [("'foo' is not defined", "/app/src/l.js:1")],
     "VITE_BUILD": [("src/w.js (1:28): Expression expected", "/app/src/w.js:1")],

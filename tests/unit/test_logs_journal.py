@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import shutil
 import stat
 import threading
@@ -25,6 +26,7 @@ from brummer.logs.journal.writer import Journal
 from brummer.logs.output import Line
 from brummer.logs.query import Wanted
 from brummer.settings.limits import DEFAULTS, Limits
+from tests.unit.agents_page import PAGE
 
 GENERATION = "generation-1"
 ABOUT = About("shop-0123abcd", "shop", "/home/somebody/shop")
@@ -225,7 +227,7 @@ def test_garbage_between_frames_is_nothing() -> None:
     assert record_format.decode_noted(b'{"n":1,"change":{},"process":{"name":1}}') == []
 
 
-def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_path: Path) -> None:
+def test_the_segments_of_a_run_keep_the_promised_output_and_at_most_half_as_much_more(tmp_path: Path) -> None:
     files = RunFiles(ProjectFiles(lambda: tmp_path, ABOUT), stem(GENERATION, 1, "dev"))
     n = 0
     for _ in range(40):
@@ -238,6 +240,11 @@ def test_segments_keep_two_megabytes_at_least_and_three_of_output_at_most(tmp_pa
     assert KEPT_BYTES <= bytes_kept <= KEPT_BYTES * 3 // 2
     assert kept.entries[-1].n == n
     assert kept.gone == [(n - len(kept.entries), kept.entries[0].n)]
+
+
+def test_the_agents_page_says_how_much_is_kept() -> None:
+    (said_mib,) = re.findall(r"the last (\d+) MiB of each run's\s+output", PAGE)
+    assert int(said_mib) * 2**20 == KEPT_BYTES
 
 
 @pytest.mark.parametrize(("limit_bytes", "facts_bytes"), [(DEFAULTS.journal_bytes, FACTS_BYTES), (800_000, 100_000)])
@@ -405,6 +412,16 @@ def test_without_a_cursor_the_newest_are_shown_and_the_others_counted(tmp_path: 
     newest = box(tmp_path).lines("dev-1").read(None, 2, lambda one: one.text == "even")
     assert [one.n for one in newest.entries] == [8, 10]
     assert (newest.omitted, newest.dropped) == (3, 0)
+
+
+def test_what_a_run_has_used_is_told_of_its_end_and_not_of_its_last_change(tmp_path: Path) -> None:
+    used: dict[str, Any] = {"cpu_s": 1.5, "memory_max_mib": 61.0}
+    written(tmp_path, 1, [], facts(ended_at="2026-01-01T00:00:00.000Z", **used))
+    written(tmp_path, 2, [], facts("web-1", ended_at=None, **used))
+    for is_over in (True, False):
+        web, dev = box(tmp_path).processes(None, is_over=is_over)
+        assert {name: dev.get(name) for name in used} == used
+        assert not used.keys() & web.keys()
 
 
 def test_a_run_that_nobody_saw_end_is_lost_once_its_instance_is_gone(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummer.logs.text import CONTINUES, LINE_LIMIT_BYTES, LineAssembler, is_plain, plain
+from brummer.logs.text import CONTINUES, LINE_LIMIT_BYTES, LineAssembler, coloured, is_plain, plain
 
 
 def assembled(*chunks: bytes, limit_bytes: int = LINE_LIMIT_BYTES) -> list[str]:
@@ -67,7 +67,14 @@ def test_colours_titles_links_and_cursor_movements_are_stripped() -> None:
 
 
 def test_other_control_characters_are_shown_as_replaced() -> None:
-    assert plain("a\x00b\x08c\x1b") == "a\ufffdb\ufffdc\ufffd"
+    assert plain("a\x00b\x07c\x1b") == "a\ufffdb\ufffdc\ufffd"
+
+
+def test_a_backspace_goes_back_and_what_follows_overwrites() -> None:
+    assert plain("Name? Adx\b \ba") == "Name? Ada"
+    assert plain("N\bNA\bAM\bME\bE _\bi_\bt") == "NAME it"
+    assert plain("\b\bdone\b") == "done"
+    assert coloured("\x1b[31mre\b\b\bbad\x1b[0m") == "\x1b[31mbad\x1b[0m"
 
 
 @pytest.mark.promise("no-escape-sequences")

@@ -99,18 +99,6 @@ def test_a_shortage_that_hides_the_network_is_no_change_of_it() -> None:
     in_virtual_time(story())
 
 
-@pytest.mark.parametrize("look", [interfaces.default_sources, interfaces.loopback_is_up])
-def test_without_a_descriptor_nothing_is_said_of_the_network(
-    look: Callable[[], object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_left(*_: object) -> socket.socket:
-        raise OSError(errno.EMFILE, "no descriptor left")
-
-    monkeypatch.setattr("brummer.host.interfaces.socket.socket", none_left)
-    with pytest.raises(OSError, match="no descriptor left"):
-        look()
-
-
 def test_a_hint_from_the_clocks_is_looked_at_at_once() -> None:
     async def main() -> None:
         async with watching() as scene:

@@ -100,7 +100,7 @@ def test_the_same_network_has_no_differences() -> None:
 
 def test_each_difference_is_one_sentence() -> None:
     assert differences(HOME, replace(HOME, loopback=False)) == ("the loopback interface is down",)
-    assert differences(HOME, replace(HOME, carrier=False)) == ("the default interface is down",)
+    assert differences(HOME, replace(HOME, carrier=False)) == ("no default interface is up",)
     assert differences(HOME, replace(HOME, sources=("10.0.0.9", "fd00::5"))) == (
         "our IPv4 address changed from 192.168.1.5 to 10.0.0.9",
     )

@@ -11,7 +11,7 @@ from brummer.core.errors import ConnectionRefused
 from brummer.discovery.record import Record
 from brummer.link.call import Call
 from brummer.link.errors import Impostor
-from brummer.peers.instance_client import InstanceClient, MetricsRefused
+from brummer.peers.instance_client import InstanceClient, MetricsRefused, target_of
 from brummer.wire.http.server import Exchange, HttpServer
 from brummer.wire.mcp import identity
 
@@ -115,3 +115,19 @@ async def test_a_page_is_asked_for_with_the_token_and_a_refusal_is_an_error(stat
         client.close()
         await server.close()
     assert asked == [(b"/metrics", f"Bearer {TOKEN}".encode())]
+
+
+def test_a_target_is_near_if_its_process_is_in_our_namespace() -> None:
+    record = record_of_this_process()
+    elsewhere = msgspec.structs.replace(record, pid_namespace=record.pid_namespace + 1)
+    assert target_of(record).is_near
+    assert not target_of(elsewhere).is_near
+
+
+async def test_the_socket_of_a_connection_is_handed_over_once_the_run_has_proven_itself(
+    fake: FakeInstance, client: InstanceClient
+) -> None:
+    with await client.hand_over() as sock:
+        assert (fake.probes, fake.connections) == (1, 1)
+        assert sock.getpeername()[1] == fake.port
+        assert not client.is_open

@@ -15,6 +15,7 @@ from brummer.pool.connections import Connections, Purpose, borrowed
 from brummer.pool.fair_queue import FairQueue
 from brummer.pool.pool import QUEUED_PER_CONNECTION, Busy, Pool
 from brummer.settings.limits import Limits
+from brummer.testing.virtual_time import START_S, Stuck, VirtualLoop
 
 from .fake_dialler import FakeDialler, User, settle
 from .virtual_world import in_virtual_time
@@ -314,7 +315,7 @@ async def test_a_waiter_that_has_ended_leaves_its_connection_to_the_next() -> No
     user.lease.release()
     assert (len(first.connections), len(second.connections)) == (0, 1)
     second.lease.end()
-    assert (pool.in_use, pool.wanted) == ([0, 0, 0], False)
+    assert (pool.in_use, pool.wanted) == ([0] * len(Purpose), False)
 
 
 async def test_a_dial_that_fails_is_reported_to_one_waiter_and_the_next_is_dialled_for() -> None:
@@ -414,6 +415,25 @@ def test_idle_connections_beside_the_oldest_are_closed_after_a_while() -> None:
     in_virtual_time(story())
 
 
+def test_a_wait_that_takes_the_last_spare_connection_leaves_no_timer_that_would_find_nothing() -> None:
+    loop = VirtualLoop()
+
+    async def story() -> None:
+        peer = Peer(Pool(Limits(connections=LIMIT)))
+        for user in await peer.served(2):
+            user.lease.release()
+        assert len(peer.user(Purpose.NEWS).connections) == 1
+        await asyncio.Event().wait()
+
+    task = loop.create_task(story())
+    with pytest.raises(Stuck):
+        loop.run_until_complete(task)
+    assert loop.time() == START_S
+    task.cancel()
+    loop.run_until_complete(asyncio.wait([task]))
+    loop.close()
+
+
 async def test_a_user_that_fails_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) -> None:
     pool = Pool(Limits(connections=LIMIT))
     peer = Peer(pool)
@@ -503,7 +523,8 @@ class Books(RuleBasedStateMachine):
         dialling = sum(len(peer.dialler.dials) for peer in self.peers)
         assert pool.connections == len(opened) + dialling <= 6
         assert pool.idle == sum(len(peer.connections.idle) for peer in self.peers)
-        assert pool.in_use[Purpose.WAIT] <= pool.for_waits
+        waits, news = pool.in_use[Purpose.WAIT], pool.in_use[Purpose.NEWS]
+        assert (waits <= pool.for_waits, news <= pool.for_waits, waits + news <= 6 * 3 // 4) == (True, True, True)
         if pool.wants(Purpose.OWN) or pool.wants(Purpose.CALL):
             busy = pool.in_use[Purpose.OWN] >= 6 // 4 if not pool.wants(Purpose.CALL) else True
             assert busy or pool.idle == 0
@@ -543,4 +564,23 @@ async def test_dials_do_not_go_on_for_ever(seed: int) -> None:
         user.lease.end()
     for each in peers:
         await each.dialler.answer()
-    assert (pool.wanted, pool.in_use) == (0, [0, 0, 0])
+    assert (pool.wanted, pool.in_use) == (0, [0] * len(Purpose))
+
+
+async def test_who_waits_for_news_leaves_connections_to_waits_and_both_leave_some_to_calls() -> None:
+    """A person who watches twenty projects must not keep the agent's starts and stops waiting, nor the reverse."""
+    pool = Pool(Limits(connections=16, waiting_per_instance=1))
+    peers = [Peer(pool) for _ in range(20)]
+    news = [peer.user(Purpose.NEWS) for peer in peers]
+    waits = [peer.user(Purpose.WAIT) for peer in peers]
+    for peer in peers:
+        await peer.dialler.answer()
+    assert (pool.in_use[Purpose.NEWS] + pool.in_use[Purpose.WAIT], pool.in_use[Purpose.WAIT]) == (12, 8)
+    quick = peers[19].user(Purpose.CALL)
+    await peers[19].dialler.answer()
+    assert len(quick.connections) == 1
+    for user in (*news, *waits, quick):
+        user.lease.end()
+    for peer in peers:
+        peer.connections.end()
+    await settle()

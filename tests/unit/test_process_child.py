@@ -111,6 +111,64 @@ async def test_a_death_by_signal_is_reported_by_its_name(number: signal.Signals)
     assert await started.exit() == Exit(None, number.name, asked=False, output_complete=True)
 
 
+def burns(cpu_s: float, then: str = "") -> str:
+    """A command of a shell that uses so much CPU time, and says so."""
+    code = f"import time\nwhile time.process_time() < {cpu_s}: pass\nprint('burnt', flush=True)\n{then}"
+    return shlex.join(python(code))
+
+
+SLEEPS = "time.sleep(600)"
+
+
+async def test_the_cpu_time_of_a_run_is_that_of_its_leader_and_of_all_children_that_were_waited_for() -> None:
+    started = Started(f"{burns(0.2)}; {burns(0.2)}")
+    assert started.child.tree.usage.cpu_s is None
+    await started.exit()
+    assert started.child.tree.usage.cpu_s is not None
+    assert 0.4 <= started.child.tree.usage.cpu_s < 30
+
+
+@pytest.mark.parametrize("by", ["", "setsid "], ids=["in the group", "in a session of its own"])
+async def test_a_child_that_nobody_waited_for_counts_as_it_was_seen_before_the_stop(by: str) -> None:
+    started = Started(f"{by}{burns(0.2, f'kept = bytearray({64 << 20}); print(1, flush=True); {SLEEPS}')} & wait")
+    await started.until_printed(lambda text: text.count(b"\n") == 2)
+    await started.child.stop()
+    usage = started.child.tree.usage
+    assert usage.cpu_s is not None
+    assert usage.peak_bytes is not None
+    assert 0.2 - 0.02 <= usage.cpu_s < 30
+    assert 64 << 20 <= usage.peak_bytes < 1 << 30
+
+
+async def test_a_child_that_outlives_its_killed_leader_counts_too() -> None:
+    started = Started(f"{burns(0.2, SLEEPS)} & wait")
+    await started.until_printed(lambda text: text.endswith(b"\n"))
+    os.kill(started.child.pid, signal.SIGKILL)
+    await started.exit()
+    assert started.child.tree.usage.cpu_s is not None
+    assert 0.2 - 0.02 <= started.child.tree.usage.cpu_s < 30
+
+
+async def test_memory_that_the_kernel_may_have_counted_for_us_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Started("true")
+    await small.exit()
+    assert small.child.tree.usage.peak_bytes is None
+    monkeypatch.setattr(child, "peak_bytes", lambda: 0)  # as of an instance that is smaller than its script
+    large = Started("true")
+    await large.exit()
+    assert (large.child.tree.usage.peak_bytes or 0) > 1 << 20
+
+
+async def test_a_run_whose_status_was_taken_by_another_has_no_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(_: int) -> tuple[int, float, int]:
+        raise ChildProcessError
+
+    monkeypatch.setattr(child, "reap", taken)
+    started = Started("exit 3")
+    assert (await started.exit()).exit_code == 3
+    assert started.child.tree.usage.cpu_s is None
+
+
 async def test_standard_input_stays_open_until_its_end_so_that_what_ends_with_its_input_goes_on() -> None:
     started = Started("echo up; cat; echo end; exec sleep 600")
     await started.until_printed(lambda text: text.endswith(b"up\n"))
@@ -401,11 +459,127 @@ async def test_a_failure_is_reported_though_the_death_is_known_before_the_exit_s
     assert next(early, "asked") == "asked"
 
 
-async def test_on_a_terminal_nothing_is_echoed_and_a_stop_ends_what_waits_for_a_key() -> None:
+async def test_a_stop_ends_what_waits_for_a_key() -> None:
     started = Started(python("print('name?', end=' ', flush=True); input()"), stdin="terminal")
     assert await started.until_printed(lambda printed: b"?" in printed) == b"name? "
     assert (await started.child.stop()).asked
     assert started.printed["stdout"] == b"name? "
+
+
+@pytest.mark.parametrize(("stdin", "line_end"), [("open", b"\n"), ("terminal", b"\r")])
+async def test_it_can_be_typed_to_and_closes_what_it_had_for_that(stdin: Stdin, line_end: bytes) -> None:
+    before = open_descriptors()
+    started = Started(python("print('name?', end=' ', flush=True); print('hello', input())"), stdin=stdin)
+    await started.until_printed(lambda printed: b"?" in printed)
+    target = started.child.input
+    assert target is not None
+    assert started.child.input is target
+    assert (target.is_terminal, target.echoes()) == (stdin == "terminal", stdin == "terminal")
+    assert target.write(b"wine" + line_end) == "all"
+    assert (await started.exit()).exit_code == 0
+    assert b"hello wine" in started.printed["stdout"]
+    assert (target.write(b"more"), target.echoes()) == ("closed", False)
+    assert open_descriptors() == before
+
+
+async def test_a_child_whose_input_ended_at_its_start_has_none() -> None:
+    started = Started("wc -c", stdin="ended")
+    assert started.child.input is None
+    await started.exit()
+
+
+async def test_a_terminal_shows_by_its_echo_whether_a_password_is_read() -> None:
+    code = "import getpass; print(len(getpass.getpass())); input('again? ')"
+    started = Started(python(code), stdin="terminal")
+    await started.until_printed(lambda printed: b"Password:" in printed)
+    target = started.child.input
+    assert target is not None
+    assert not target.echoes()
+    assert target.write("pässword\r".encode()) == "all"
+    await started.until_printed(lambda printed: b"again?" in printed)
+    assert (target.echoes(), b"ssword\r" in started.printed["stdout"]) == (True, False)
+    await started.child.stop()
+
+
+async def test_ctrl_c_and_the_controlling_terminal_are_those_of_the_child() -> None:
+    started = Started("read -r answer < /dev/tty; echo got $answer; exec sleep 600", stdin="terminal")
+    target = started.child.input
+    assert target is not None
+    assert target.write(b"it\r") == "all"
+    await started.until_printed(lambda printed: b"got it" in printed)
+    assert target.write(b"\x03") == "all"
+    assert (await started.exit()).signal == "SIGINT"
+
+
+@pytest.mark.parametrize(("named", "seen"), [("dumb", b"xterm-256color"), ("", b"xterm-256color"), ("vt100", b"vt100")])
+async def test_its_terminal_has_a_type_that_can_show_colours_unless_the_environment_names_another(
+    monkeypatch: pytest.MonkeyPatch, named: str, seen: bytes
+) -> None:
+    monkeypatch.setenv("TERM", named)
+    started = Started("echo $TERM", stdin="terminal")
+    await started.exit()
+    assert started.printed["stdout"].strip() == seen
+
+
+async def test_where_its_terminal_has_no_path_it_has_the_terminal_as_its_streams_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ttyname(descriptor: int) -> str:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(os, "ttyname", ttyname)
+    started = Started("test -t 0 && ! (: < /dev/tty) 2> /dev/null", stdin="terminal")
+    assert (await started.exit()).exit_code == 0
+
+
+@pytest.mark.parametrize("stdin", ["open", "terminal"])
+async def test_what_is_not_read_is_refused_whole_and_all_that_was_taken_arrives(stdin: Stdin) -> None:
+    line = b"y" * 998 + b"\n"
+    code = (
+        "import sys; sys.stdin.buffer.readline(); input = sys.stdin.buffer.read(LENGTH); print(len(input), input[-1])"
+    )
+    waits = Started(["sleep", "600"], stdin=stdin)
+    target = waits.child.input
+    assert target is not None
+    taken = 0
+    while (answer := target.write(line)) == "all":
+        taken += 1
+    assert answer == "none"
+    assert taken > 4
+    assert target.write(line) == "none"
+    drained = asyncio.Event()
+    target.when_drained(drained.set)
+    await waits.child.stop()
+    await drained.wait()
+    assert target.write(line) == "closed"
+    reads = Started(python(code.replace("LENGTH", str(len(line) * 200))), stdin=stdin)
+    target = reads.child.input
+    assert target is not None
+    sent = 0
+    while sent < 201:
+        if target.write(line) == "all":
+            sent += 1
+        else:
+            drained.clear()
+            target.when_drained(drained.set)
+            await drained.wait()
+    assert await reads.until_printed(lambda printed: b"%d 10" % (len(line) * 200) in printed)
+    await reads.exit()
+
+
+async def test_a_pipe_can_be_ended_and_one_that_the_child_has_closed_takes_nothing() -> None:
+    counts = Started("wc -c")
+    assert counts.child.input is not None
+    assert counts.child.input.write(b"12345") == "all"
+    counts.child.input.close()
+    assert counts.child.input.write(b"6") == "closed"
+    assert (await counts.exit()).exit_code == 0
+    assert counts.printed["stdout"].split() == [b"5"]
+    deaf = Started("exec 0<&-; echo closed; exec sleep 600")
+    await deaf.until_printed(lambda printed: b"closed" in printed)
+    assert deaf.child.input is not None
+    assert deaf.child.input.write(b"6") == "closed"
+    await deaf.child.stop()
 
 
 @LISTS_DESCRIPTORS
@@ -432,7 +606,7 @@ async def test_a_terminal_for_which_no_descriptor_is_left_is_a_shortage(monkeypa
 async def test_a_terminal_whose_program_can_not_start_is_closed() -> None:
     before = list(Path("/proc/self/fd").iterdir())
     with pytest.raises(ScriptFailedToStart):
-        Started(["/nothing/here"], stdin="terminal")
+        Started(["true"], stdin="terminal", directory="/nothing/here")
     assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
 
 

@@ -14,7 +14,7 @@ import pytest
 from brummer.host.pids import ProcessIdentity, identify
 from brummer.process import process_tree
 from brummer.process.guard_main import Scan
-from brummer.process.process_tree import ProcessTree, Scans
+from brummer.process.process_tree import ProcessTree, Scans, TreeUsage
 
 WITHIN_S = 30
 
@@ -129,3 +129,54 @@ async def test_what_left_the_group_of_a_run_ends_and_what_belongs_to_another_run
         assert not await tree.end_escapees(grace_s)
     assert await asyncio.to_thread(escapee.wait, WITHIN_S) == -signal.SIGTERM
     assert of_another.poll() is None
+
+
+def test_usage_grows_with_what_is_seen_and_knows_nothing_before() -> None:
+    usage = TreeUsage()
+    assert (usage.cpu_s, usage.peak_bytes) == (None, None)
+    usage.see(2.0, 100)
+    usage.see(None, None)
+    usage.see(1.0, 300)
+    assert (usage.cpu_s, usage.peak_bytes) == (2.0, 300)
+
+
+def test_at_the_end_the_kernels_account_is_joined_by_those_that_outlived_the_leader() -> None:
+    usage = TreeUsage()
+    usage.see(1.0, 100)
+    usage.leader_died()
+    usage.see_left(4.0)
+    usage.see_left(3.0)
+    usage.reaped(2.0, None)
+    assert (usage.cpu_s, usage.peak_bytes) == (6.0, 100)
+
+
+def test_at_the_end_what_was_seen_before_counts_if_it_is_more() -> None:
+    usage = TreeUsage()
+    usage.see(9.0, 100)
+    usage.leader_died()
+    usage.reaped(2.0, 300)
+    assert (usage.cpu_s, usage.peak_bytes) == (9.0, 300)
+
+
+def test_a_daemon_that_lives_on_adds_nothing_to_the_run_that_has_ended() -> None:
+    usage = TreeUsage()
+    usage.leader_died()
+    usage.reaped(2.0, 300)
+    usage.see(50.0, 5000)
+    assert (usage.cpu_s, usage.peak_bytes) == (2.0, 300)
+
+
+async def test_the_dead_leader_is_not_counted_among_those_that_it_left(
+    monkeypatch: pytest.MonkeyPatch, escapees: list[Escapee]
+) -> None:
+    """A scan that began before its death may still name it."""
+    leader, left = (escapee.process.pid for escapee in escapees)
+    named = [leader, left]
+    monkeypatch.setattr(process_tree, "scan", lambda: (dict.fromkeys(named, (leader, 0, 0, 0)), {}))
+    both, alone = (ProcessTree(leader, "BRUMMER_RUN=x", Scans()) for _ in range(2))
+    both.usage.leader_died()
+    assert await both.pids() == [leader, left]
+    named.remove(left)
+    alone.usage.leader_died()
+    assert await alone.pids() == [leader]
+    assert (both.usage.peak_bytes is None, alone.usage.peak_bytes) == (False, None)

@@ -20,16 +20,16 @@ from brummer.foreign.peer import ForeignTarget
 from brummer.health import catalog
 from brummer.host import http_token, parent
 from brummer.hub import fan_out, recovery, status_socket
-from brummer.instance import idle, live_run, manager, restart_policy
+from brummer.instance import idle, live_run, manager, restart_policy, usage, usage_history
 from brummer.instance.detect import Script
 from brummer.limit_tests import calls as limit_calls
 from brummer.limit_tests import memory as limit_memory
 from brummer.link import errors, failures, prober
 from brummer.link.call import Call
 from brummer.logs import entries
-from brummer.logs.journal import files, reader, writer
+from brummer.logs.journal import files
 from brummer.network import monitor, wake
-from brummer.process import guard, guard_main, throttle
+from brummer.process import guard, guard_main, throttle, usage_sampler
 from brummer.settings.limits import DEFAULTS
 from brummer.settings.servers import Server
 from brummer.testing import memory_sockets
@@ -44,9 +44,6 @@ PUBLISHED_AGAIN_S: Final = 5.0
 """docs/promises.toml, `brummer.discovery.registrar`: a record that was removed is back so soon."""
 
 LOGS: Final = msgspec.json.schema(tools.TailLogs)["$defs"]["TailLogs"]["properties"]
-PAUSE_OF_WRITES_S: Final = files.KEPT_BYTES / writer.RATE_BYTES_S
-"""The longest between two writes of the journal of one run."""
-
 HUB_WAITS_S: Final = stdio.FINISH_S + stdio.CLEAN_UP_S + stdio.FINISH_S / 2
 """At its end a hub waits for answers, for what it cancelled, and for its reader."""
 
@@ -59,12 +56,12 @@ EQUAL: Final = {
     "the work of a lost call goes on for four pauses": (lost_calls.LOST_CALL_GRACE_S, 4 * lost_calls.RECONNECT_CAP_S),
     "the usual longest pause": (failures.cap_s(is_refused=False, is_near=False), lost_calls.RECONNECT_CAP_S),
     "a server that sets a time is waited for like an absent instance": (errors.COME_BACK_S, refusals.PARK_S),
-    "a command waits for a restart as long as a hub": (wait_command.RETURN_S, refusals.PARK_S),
+    "a command waits for a restart as long as a hub": (wait_command.INSTANCE_RETURN_S, refusals.PARK_S),
     "parked calls have half of all slots": (DEFAULTS.parked, DEFAULTS.in_flight / 2),
     "a foreign call may last as long as any": (SERVER.max_timeout_s, CALL.max_deadline_s),
     "the handshake": (SERVER.connect_timeout_s, ForeignTarget(SERVER.name, SERVER.url, {}).patience_s),
     # Instances and their directory.
-    "a record may be missing for three times what its owner needs": (roster.RETURN_S, 3 * PUBLISHED_AGAIN_S),
+    "a record may be missing for three times what its owner needs": (roster.RECORD_RETURN_S, 3 * PUBLISHED_AGAIN_S),
     "a hub's socket is checked as often as the records": (status_socket.CHECK_EVERY_S, registry.RESCAN_S),
     "an idle instance is looked at once a minute": (idle.LOOKS, texts.IDLE_MIN),
     "a stop takes ten seconds in all": (live_run.SHUTDOWN_MARGIN_S + SCRIPT.stop_timeout_s, 10.0),
@@ -75,7 +72,6 @@ EQUAL: Final = {
     # Output.
     "the output of a flood is held until it displaces all": (throttle.FLOOD_BYTES, DEFAULTS.output_bytes),
     "a reader may lag by what an instance keeps": (instance_command.WAITING_LIMIT, DEFAULTS.output_bytes),
-    "lines are settled after twice the pause of writes": (reader.SETTLED_S, 2 * PAUSE_OF_WRITES_S),
     "a journal's full files hold what is kept": ((files.SEGMENTS - 1) * files.SEGMENT_BYTES, files.KEPT_BYTES),
     "an answer with lines": (tools.TailLogs().limit_bytes, tool_results.BUDGET_BYTES),
     "the most lines of one answer": (logs_command.LINES_MAX, LOGS["limit"]["maximum"]),
@@ -83,8 +79,12 @@ EQUAL: Final = {
     "a page of the journal": (entries.PAGE_BYTES, LOGS["limit_bytes"]["maximum"]),
     "a command waits as long as a tool": (options.DURATION_MAX_S, tools.LONGEST_WAIT_S),
     "scripts become ready in the same time": (patience.READY_S, tools.DEFAULT_WAIT_S),
+    # Usage.
+    "the samples of half an hour are kept": (usage_history.ROWS * usage.EVERY_S, 1_800.0),
+    "the lease of a viewer is five samples": (usage.LEASE_S, 5 * usage.EVERY_S),
+    "three samples without one before have no CPU": (usage_sampler.LONGEST_S, 3 * usage.EVERY_S),
     # HTTP.
-    "a token takes an eighth of the headers": (http_token.LIMIT_BYTES, server.HEADER_LIMIT_BYTES / 8),
+    "a token takes an eighth of the headers": (http_token.TOKEN_FILE_BYTES, server.REQUEST_HEADERS_BYTES / 8),
     # The simulation, and the tests of limits.
     "a simulated kernel gives up": (memory_sockets.GIVES_UP_S, tcp_options.USER_TIMEOUT_MS / 1000),
     "a hub's memory is sampled": (limit_memory.SAMPLE_S, memory.SAMPLE_EVERY_S),
@@ -109,7 +109,7 @@ LESS: Final = {
     # Instances and their directory.
     "an owner publishes again within five seconds": (max(registrar.CHECK_S), PUBLISHED_AGAIN_S),
     "a record that is missing is a problem only after that": (PUBLISHED_AGAIN_S, catalog.REPUBLISH_S),
-    "a record comes back before its instance counts as gone": (catalog.REPUBLISH_S, roster.RETURN_S),
+    "a record comes back before its instance counts as gone": (catalog.REPUBLISH_S, roster.RECORD_RETURN_S),
     "the run before may take as long as its stop": (
         live_run.SHUTDOWN_MARGIN_S + SCRIPT.stop_timeout_s,
         registrar.ENDING_S,
@@ -120,7 +120,7 @@ LESS: Final = {
     "a calm task has had a heartbeat": (monitor.BEAT_S, supervisor.CALM_S),
     "a hub ends in time after its input": (HUB_WAITS_S, HUB_ENDS_S),
     "a hub ends in time though its log is not read": (2 * log.END_S, HUB_ENDS_S),
-    "a hub ends in time after its parent": (parent.POLL_S, HUB_ENDS_S),
+    "a hub ends in time after its parent": (parent.PARENT_POLL_S, HUB_ENDS_S),
     "a slow answer begins before clients give up": (streamable_http.PATIENCE_S, 5.0),
     "a silent stream has several comments": (2 * streamable_http.KEEP_ALIVE_S, 60.0),
     # Scripts.
@@ -129,6 +129,9 @@ LESS: Final = {
         restart_policy.SHORT_S,
     ),
     "a burst of errors delays an answer by a second": (abs(manager.BURST_SETTLES * live_run.SETTLE_S - 1.0), 0.1),
+    # Usage.
+    "the second sample of a viewer is no repetition of the first": (usage.FRESH_S, usage.FIRST_S),
+    "the samples of half an hour fit into an answer": (34 * usage_history.ROWS, tool_results.BUDGET_BYTES),
     # Limits.
     "several large answers fit under the soft limit": (4 * DEFAULTS.reply_bytes, DEFAULTS.memory_soft_bytes),
     "names of instances leave room in an answer": (fan_out.NAMES_BYTES, tool_results.BUDGET_BYTES),

@@ -344,6 +344,21 @@ def test_a_server_that_will_not_do_is_named_and_costs_nothing_else(text: str, ke
     assert [server.name for server in settings.servers] == (["b"] if key != "servers" else [])
 
 
+def test_the_limits_of_a_server_are_read_from_its_table() -> None:
+    text = '[servers.docs]\nurl = "http://h/"\ntimeout = "5m"\nmax_timeout = "2h"\nconnect_timeout = 30\n'
+    (server,) = of(text).servers
+    assert (server.timeout_s, server.max_timeout_s, server.connect_timeout_s) == (300, 7200, 30)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", '"5 parsecs"', "true", "[]", '"31d"', "nan", "inf"])
+@pytest.mark.parametrize("key", ["timeout", "max_timeout", "connect_timeout"])
+def test_an_invalid_limit_is_a_problem_with_its_line(key: str, value: str) -> None:
+    text = f'[servers.docs]\nurl = "http://h/"\n{key} = {value}\n'
+    settings = of(text)
+    assert settings.servers == ()
+    assert [(each.context["key"], each.line) for each in settings.problems] == [(f"servers.docs.{key}", 3)]
+
+
 @pytest.mark.promise("no-secret-leaks")
 def test_credentials_in_headers_and_addresses_are_not_shown() -> None:
     (server,) = of('[servers.a]\nurl = "http://u:secret@h:1/mcp?key=secret"\nheaders = {auth = "secret"}').servers

@@ -15,6 +15,7 @@ from brummer.testing.simulation.clients import Asked, SimulatedClient
 from brummer.testing.simulation.judge import FOREIGN, LATE_BEGIN_S, LATE_S, NOT_COUNTED, judge, judge_end
 from brummer.testing.simulation.parts import HubRun, Ran, Stranger
 from brummer.testing.simulation.schedule import Schedule
+from brummer.testing.simulation.status import KINDS, look
 from brummer.testing.simulation.world import World
 
 SENT_S = START_S + 100
@@ -219,6 +220,13 @@ def test_time_in_which_the_client_does_not_read_extends_the_deadline(case: Case)
     assert case.rejects("took 35.0 s")
     case.client.not_reading.append((SENT_S, SENT_S + 1))
     assert case.accepts()
+
+
+@pytest.mark.parametrize(("opener", "counts"), [("ann", True), ("bob", False), ("hub of ann", False)])
+def test_a_stall_on_the_clients_own_way_to_its_hub_extends_the_deadline(case: Case, opener: str, counts: bool) -> None:  # noqa: FBT001
+    case.asked.answered_s = LATE_ANSWER_S
+    case.world.stalled.append((opener, SENT_S, SENT_S + 8))
+    assert case.accepts() == counts
 
 
 def test_time_in_which_the_hub_gets_errors_of_the_system_extends_the_deadline(case: Case) -> None:
@@ -496,3 +504,18 @@ async def test_an_instance_ends_and_leaves_nothing(case: Case) -> None:
     case.instance.left.append("run1 left task keep published")
     case.instance.process = case.world.machine.spawn(case.instance.id)
     assert await judge_end(case.world) == ["run1 left task keep published", f"{case.instance.id} has not ended"]
+
+
+# The problems that a hub reports while the schedule is played.
+
+
+@pytest.mark.parametrize(("target", "counts"), [("hub-ann", True), ("hub-bob", False), ("", False)])
+def test_a_hub_that_met_a_defect_sees_the_end_of_a_fault_later(case: Case, target: str, counts: bool) -> None:  # noqa: FBT001
+    world, lasts_s = case.world, KINDS["offline"][1]
+    case.status.problems = [Problem.of(Observed("offline", "…"))]
+    offline = world.begin("offline", "")
+    offline.ended_s = world.loop.time() - lasts_s - 1
+    assert look(world, case.hub) is not None
+    defect = world.begin("a defect", target)
+    defect.began_s, defect.ended_s = offline.ended_s, world.loop.time() - 1
+    assert (look(world, case.hub) is None) == counts

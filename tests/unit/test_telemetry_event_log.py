@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from brummer.calls.caller import CallEnded, Ending
+from brummer.calls.caller import CallEnded, CallEnding
 from brummer.host import clocks
 from brummer.link.state import LinkState
 from brummer.peers.instances import Instances
@@ -58,9 +58,9 @@ async def test_a_call_whose_outcome_is_unknown_is_logged_without_debug(
     assert ends(caplog) == [("INFO", "call_unknown")]
 
 
-@pytest.mark.parametrize("ending", get_args(Ending))
+@pytest.mark.parametrize("ending", get_args(CallEnding))
 async def test_only_plain_ends_of_calls_need_debug_to_be_logged(
-    instances: Instances, caplog: pytest.LogCaptureFixture, ending: Ending
+    instances: Instances, caplog: pytest.LogCaptureFixture, ending: CallEnding
 ) -> None:
     caplog.set_level(logging.DEBUG)
     log_events(instances, Timeline(clocks))

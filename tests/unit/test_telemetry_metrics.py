@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from brummer.calls.caller import CallEnded, Ending, ending_of
+from brummer.calls.caller import CallEnded, CallEnding, ending_of
 from brummer.cli.start import is_valid
 from brummer.core.errors import BrummerError, Internal
 from brummer.core.events import CALL_S, Histogram
@@ -75,7 +75,7 @@ class Counting:
         self.moves(who, LinkEvent.DIALLED, at_s)
         self.moves(who, LinkEvent.PROVEN, at_s)
 
-    def ends(self, who: str, ending: Ending, tool: str = "scripts_run", took_s: float = 0.02) -> None:
+    def ends(self, who: str, ending: CallEnding, tool: str = "scripts_run", took_s: float = 0.02) -> None:
         self.instances.calls_ended.publish(CallEnded(who, tool, "key", ending, "", took_s))
 
     @property
@@ -239,9 +239,12 @@ BEARER = "authorization: Bearer secret"
 @contextlib.asynccontextmanager
 async def served() -> AsyncIterator[int]:
     port = free_port()
-    families = [SIZE.family({("a",): 1})]
+
+    async def families() -> list[Family]:
+        return [SIZE.family({("a",): 1})]
+
     asked = Port(("127.0.0.1", port), lambda: "secret")
-    async with serving_metrics(asked, lambda: families, os.getpid()) as problem:
+    async with serving_metrics(asked, families, os.getpid()) as problem:
         assert problem is None
         yield port
 
@@ -269,6 +272,10 @@ def no_token() -> str:
     raise TokenUnusable("there is none")
 
 
+async def no_families() -> list[Family]:
+    return []
+
+
 async def test_a_port_that_is_taken_and_a_token_that_is_unusable_are_problems_and_no_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -276,7 +283,7 @@ async def test_a_port_that_is_taken_and_a_token_that_is_unusable_are_problems_an
             (Port(("127.0.0.1", port), lambda: "secret"), {"host": "127.0.0.1", "port": port}),
             (Port(("127.0.0.1", 0), no_token), {}),
         ):
-            async with serving_metrics(asked, list, os.getpid()) as problem:
+            async with serving_metrics(asked, no_families, os.getpid()) as problem:
                 assert problem is not None
                 assert (problem.code, problem.context) == ("metrics_not_served", told)
 
@@ -314,7 +321,7 @@ async def test_a_hub_tells_all_of_its_metrics(counting: Counting) -> None:
 def test_every_ending_of_a_call_is_documented() -> None:
     page = (ROOT / "docs" / "operators.md").read_text()
     section = page.partition("### How a call ends")[2].partition("\n#")[0]
-    assert {ending for ending in get_args(Ending) if f"`{ending}`" not in section} == set()
+    assert {ending for ending in get_args(CallEnding) if f"`{ending}`" not in section} == set()
 
 
 def test_alerts_and_dashboard_name_metrics_that_there_are() -> None:

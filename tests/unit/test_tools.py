@@ -23,6 +23,7 @@ Run `make test` or `make test T="-k x"`; please make sure of it. Not a link: `[x
     make nothing of this
 
 See `{OURS}.core.buy`.
+See `buy` and `Shop.prices` in [`core.py`](../src/{OURS}/core.py), and `S…` ([`core.py`](../src/{OURS}/core.py)).
 
 ```console
 $ make test
@@ -44,6 +45,15 @@ FAULTS = {
     "a source file that is not there": ("See `shop/sell.py`.", "docs/page.md:1: there is no file shop/sell.py"),
     "a module that is not there": (f"See `{OURS}.shop.sell`.", f"docs/page.md:1: there is no {OURS}.shop.sell"),
     "a name that a module has not": (f"See `{OURS}.core.sell`.", f"docs/page.md:1: there is no {OURS}.core.sell"),
+    "a name that a linked file has not": (
+        f"`buy`, `Shop.price` of [`x`](../src/{OURS}/core.py)",
+        f"docs/page.md:1: ../src/{OURS}/core.py has no Shop.price",
+    ),
+    "names that no name in a linked file begins with": (
+        f"`BUY_…` ([`x`](../src/{OURS}/core.py))",
+        f"docs/page.md:1: ../src/{OURS}/core.py has no BUY_…",
+    ),
+    "a test that is not there": ("See `test_shop.py`.", "docs/page.md:1: there is no file test_shop.py"),
     "a registry's host": (f"x https://{HOST}/simple", "docs/page.md:1: names a package registry's host"),
     "a path of one machine": (f"x {HOME}/", "names a path of one machine"),
 }
@@ -58,7 +68,7 @@ def check_docs(folder: Path, page: str) -> subprocess.CompletedProcess[str]:
     (folder / "README.md").write_text("# Read me\n")
     (folder / "docs" / "page.md").write_text(page)
     (folder / "src" / "brummer").mkdir(parents=True)
-    (folder / "src" / "brummer" / "core.py").write_text("def buy(): ...\n")
+    (folder / "src" / "brummer" / "core.py").write_text("def buy(): ...\nclass Shop:\n    prices = 1\n")
     command: list[str | Path] = [sys.executable, folder / "tools" / "check_docs.py"]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 

@@ -16,7 +16,7 @@ from brummer.wire.mcp.early_answer import READ_BYTES, EarlyAnswer, answer_early
 from brummer.wire.mcp.jsonrpc import ProtocolError, decode
 from brummer.wire.mcp.server import McpServer, Session, decode_request
 
-from .wire_support import INFO, INSTRUCTIONS, META, PING, Tools, modern
+from .wire_support import INFO, INSTRUCTIONS, META, PING, Tools, Views, modern
 
 
 def initialize(version: object = "2025-11-25", request_id: object = 1, **params: object) -> dict[str, Any]:
@@ -24,13 +24,15 @@ def initialize(version: object = "2025-11-25", request_id: object = 1, **params:
     return {"jsonrpc": "2.0", "id": request_id, "method": "initialize", "params": opening | params}
 
 
-def said(first: bytes, *, close: bool = False) -> tuple[EarlyAnswer, bytes]:
+def said(
+    first: bytes, *, close: bool = False, capabilities: dict[str, Any] = eras.WITH_TOOLS
+) -> tuple[EarlyAnswer, bytes]:
     """What the early answer leaves, and what it answers, when these bytes are there."""
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.write(to_stdin, first)
         if close:
             os.dup2(from_stdout, to_stdin)  # closes the one end without making its number free
-        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS)
+        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS, capabilities)
         os.set_blocking(from_stdout, False)
         try:
             return left, os.read(from_stdout, 1 << 20)
@@ -49,8 +51,8 @@ def pipes() -> Iterator[tuple[int, int, int, int]]:
                 os.close(end)
 
 
-def server_says(line: bytes) -> bytes:
-    server: McpServer = Tools().server()
+def server_says(line: bytes, resources: Views | None = None) -> bytes:
+    server: McpServer = Tools().server(resources)
     try:
         message = decode(line)
         answer = server.handle(decode_request(message, Session("stdio"), lambda _: None))
@@ -73,14 +75,16 @@ OPENINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("resources", [None, Views()], ids=["tools only", "with a resource"])
 @pytest.mark.parametrize("kind", OPENINGS)
-def test_an_opening_is_answered_as_the_server_answers_it(kind: str) -> None:
+def test_an_opening_is_answered_as_the_server_answers_it(kind: str, resources: Views | None) -> None:
     line = json.dumps(OPENINGS[kind]).encode()
+    capabilities = eras.WITH_TOOLS if resources is None else eras.WITH_RESOURCES
     for ending in (b"\n", b"\r\n"):
-        left, answer = said(line + ending)
+        left, answer = said(line + ending, capabilities=capabilities)
         assert answer.endswith(b"\n")
         assert left.rest == b""
-        ours, theirs = json.loads(answer), json.loads(server_says(line))
+        ours, theirs = json.loads(answer), json.loads(server_says(line, resources))
         assert ours == theirs
         assert list(ours["result"]) == list(theirs["result"])
 
@@ -131,16 +135,24 @@ if sys.version_info < (3, 14):  # which reads it: it bounds nesting by the bytes
 
 
 @pytest.mark.parametrize(
-    ("info", "name"),
-    [({"name": "claude-code"}, "claude-code"), ({}, ""), ({"name": 7}, ""), ("x", ""), (None, "")],
+    ("info", "client"),
+    [
+        ({"name": "claude-code", "version": "2.1.3"}, ("claude-code", "2.1.3")),
+        ({"name": "claude-code", "version": 2}, ("claude-code", "")),
+        ({}, ("", "")),
+        ({"name": 7}, ("", "")),
+        ("x", ("", "")),
+        (None, ("", "")),
+    ],
 )
-def test_the_name_of_the_client_is_the_same_as_the_server_takes(info: object, name: str) -> None:
+def test_name_and_version_of_the_client_are_those_that_the_server_takes(info: object, client: tuple[str, str]) -> None:
     line = json.dumps(initialize(clientInfo=info)).encode()
     session = Session("stdio")
     server: McpServer = Tools().server()
     server.handle(decode_request(decode(line), session, lambda _: None))
     left, _ = said(line + b"\n")
-    assert (left.client, session.client) == (name, name)
+    assert (left.client, left.client_version) == client
+    assert (session.client, session.client_version) == client
 
 
 def test_a_modern_request_names_its_client_itself() -> None:
@@ -169,40 +181,40 @@ def test_an_opening_that_has_not_come_in_whole_is_left() -> None:
 
 def test_nothing_there_is_nothing_lost() -> None:
     with pipes() as (stdin, _, __, stdout):
-        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS, eras.WITH_TOOLS) == EarlyAnswer()
 
 
 def test_an_input_at_its_end_is_nothing() -> None:
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.dup2(from_stdout, to_stdin)
-        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS, eras.WITH_TOOLS) == EarlyAnswer()
 
 
 def test_a_closed_input_is_nothing() -> None:
     with pipes() as (stdin, _, __, stdout):
         os.close(stdin)
-        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer()
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS, eras.WITH_TOOLS) == EarlyAnswer()
 
 
 def test_a_client_that_has_gone_is_left_for_the_server_to_find() -> None:
     with pipes() as (stdin, to_stdin, from_stdout, stdout):
         os.write(to_stdin, LINE + b"\n")
         os.close(from_stdout)
-        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS) == EarlyAnswer(LINE + b"\n")
+        assert answer_early(stdin, stdout, INFO, INSTRUCTIONS, eras.WITH_TOOLS) == EarlyAnswer(LINE + b"\n")
 
 
 def test_more_than_one_read_is_left_in_the_pipe() -> None:
     with pipes() as (stdin, to_stdin, _, stdout):
         os.set_blocking(to_stdin, False)
         os.write(to_stdin, LINE + b"\n" + b"x" * (READ_BYTES - len(LINE) - 1))
-        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS)
+        left = answer_early(stdin, stdout, INFO, INSTRUCTIONS, eras.WITH_TOOLS)
         assert len(left.rest) == READ_BYTES - len(LINE) - 1
 
 
 GREETING_PROGRAM = f"""
 import sys
 from brummer.wire.mcp.early_answer import answer_early
-answer_early(0, 1, {INFO!r}, "")
+answer_early(0, 1, {INFO!r}, "", {{}})
 heavy = {{"asyncio", "msgspec", "httptools", "uvloop", "logging", "ssl", "socket", "typing_extensions"}}
 sys.exit(", ".join(sorted(heavy & set(sys.modules))) or None)
 """

@@ -176,6 +176,20 @@ async def test_a_server_that_closes_is_noticed_at_once() -> None:
         assert caught.value.sent is False
 
 
+async def test_its_socket_can_be_handed_over_for_another_protocol() -> None:
+    watched = Watched()
+    async with serving(echo) as (_, port):
+        connection = await watched.open(port)
+        await asked(connection)
+        with connection.hand_over() as sock:
+            assert watched.closes == [connection]
+            reader, writer = await asyncio.open_connection(sock=sock)
+            writer.write(GET)
+            async with asyncio.timeout(WAIT_S):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
 async def test_a_close_that_the_loop_has_not_told_yet_is_noticed_before_sending() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     watched = Watched()

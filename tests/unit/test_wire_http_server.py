@@ -83,6 +83,93 @@ def request(target: str = "/", method: str = "GET", body: bytes = b"", **headers
     return f"{method} {target} HTTP/1.1\r\nhost: a\r\n{lines}{length}\r\n".encode() + body
 
 
+# Another protocol.
+
+
+class Upper:
+    """Switches to a protocol in which each piece comes back in capitals, until ``.``; ``!`` is answered with much."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+        self.over = asyncio.Event()
+        self.was_stalled = asyncio.Event()
+        self.is_writable_again = asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        if exchange.request.target != b"/up":
+            exchange.respond(200, b"plain")
+            return
+        self.connection = exchange.switch(b"upper", self._on_data, self.is_writable_again.set)
+        exchange.on_peer_gone(self.over.set)
+        await self.over.wait()
+
+    def _on_data(self, data: bytes) -> None:
+        self.seen += data
+        if b"!" in data:
+            while self.connection.is_writable:
+                self.connection.write(b"X" * 65_536)
+            self.was_stalled.set()
+        self.connection.write(data.upper())
+        if b"." in data:
+            self.over.set()
+
+
+UP = request("/up", connection="upgrade", upgrade="upper")
+
+
+@pytest.fixture
+async def upper() -> AsyncIterator[tuple[Upper, RawClient]]:
+    handler = Upper()
+    async with serving(handler) as (_, port), connected(port) as client:
+        yield handler, client
+
+
+async def test_a_handler_may_switch_to_another_protocol_until_it_returns(upper: tuple[Upper, RawClient]) -> None:
+    handler, client = upper
+    client.send(GET)
+    assert (await client.answer()).body == b"plain"
+    client.send(UP)
+    answer = await client.answer()
+    assert (answer.status, answer.headers["upgrade"], answer.headers["connection"]) == (101, "upper", "upgrade")
+    client.send(b"get /\r\n\r\n")
+    assert await client.reader.readexactly(9) == b"GET /\r\n\r\n"
+    client.send(b"the end.")
+    assert await client.rest() == b"THE END."
+    handler.connection.write(b"more")
+    handler.connection.pause_reading()
+    handler.connection.resume_reading()
+
+
+async def test_a_peer_that_does_not_read_is_seen_and_so_is_its_return(upper: tuple[Upper, RawClient]) -> None:
+    handler, client = upper
+    client.send(UP)
+    await client.answer()
+    client.send(b"!")
+    await handler.was_stalled.wait()
+    assert not handler.connection.is_writable
+    async with asyncio.timeout(WAIT_S):
+        while not handler.is_writable_again.is_set():
+            await client.reader.read(1 << 20)
+    assert handler.connection.is_writable
+
+
+async def test_a_switched_connection_can_be_held_back_and_its_loss_is_reported(upper: tuple[Upper, RawClient]) -> None:
+    handler, client = upper
+    client.send(UP)
+    await client.answer()
+    handler.connection.pause_reading()
+    client.send(b"later")
+    client.send(b"!")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert handler.seen == b""
+    handler.connection.resume_reading()
+    await until(lambda: b"later" in handler.seen)
+    client.writer.close()
+    async with asyncio.timeout(WAIT_S):
+        await handler.over.wait()
+
+
 # Requests and their order.
 
 

@@ -36,7 +36,7 @@ class SendingTools(Tools):
         self.sent.append(Sent(tool_call, done))
         return self.sent[-1]
 
-    def server(self) -> McpServer:
+    def server(self, resources: wire_support.Views | None = None) -> McpServer:
         info = wire_support.INFO
         return McpServer(
             self,
@@ -44,6 +44,7 @@ class SendingTools(Tools):
             version=info["version"],
             instructions=wire_support.INSTRUCTIONS,
             start_call=self.start_call,
+            resources=resources,
         )
 
 

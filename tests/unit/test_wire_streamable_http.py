@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from brummer.wire.http import auth
-from brummer.wire.http.server import HttpServer
+from brummer.wire.http.server import Exchange, HttpServer, Refusal
 from brummer.wire.mcp import eras
 from brummer.wire.mcp import streamable_http as module
 from brummer.wire.mcp.jsonrpc import (
@@ -35,6 +35,7 @@ from .wire_support import (
     Answer,
     RawClient,
     Tools,
+    Views,
     call,
     connected,
     modern,
@@ -77,11 +78,21 @@ class Served:
             return await client.post(legacy("ping"), **headers)
 
 
+async def by_itself(exchange: Exchange) -> None:
+    exchange.respond(200, b"by itself")
+
+
 @contextlib.asynccontextmanager
-async def served(extra_hosts: frozenset[str] = frozenset()) -> AsyncIterator[Served]:
+async def served(extra_hosts: frozenset[str] = frozenset(), resources: Views | None = None) -> AsyncIterator[Served]:
     tools = Tools()
     routes = {b"/identity": lambda request: (200, b'{"target":"%b"}' % request.target)}
-    handler = StreamableHttp(tools.server(), token=TOKEN, routes=routes, extra_hosts=extra_hosts)
+    handler = StreamableHttp(
+        tools.server(resources),
+        token=TOKEN,
+        routes=routes,
+        private_handlers={b"/private": by_itself},
+        extra_hosts=extra_hosts,
+    )
     async with serving(handler, admit=handler.admit) as (server, port), connected(port) as client:
         yield Served(tools, handler, server, client, port)
 
@@ -241,6 +252,14 @@ async def test_without_the_token_every_path_and_method_gets_the_same_answer(meth
         assert set(answer.headers) <= {"www-authenticate", "content-type", "content-length", "connection"}
 
 
+async def test_a_private_handler_answers_by_itself_to_who_has_the_token() -> None:
+    async with served() as it, connected(it.port) as client:
+        it.client.send(b"GET /private HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert (await it.client.answer()).status == 401
+        client.send(b"GET /private HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n\r\n" % TOKEN.encode())
+        assert (await client.answer()).body == b"by itself"
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 async def test_who_shows_the_token_is_served(scheme: str) -> None:
     async with served() as it:
@@ -261,6 +280,15 @@ async def test_a_plain_route_needs_no_token_but_the_right_host_and_method_and_no
         answer = await it.asked_as_a_stranger("GET /identity?nonce=1 HTTP/1.1\nhost: localhost")
         assert (answer.status, answer.json) == (200, {"target": "/identity?nonce=1"})
         assert (await it.asked_as_a_stranger(head)).status == status
+
+
+async def test_a_plain_route_is_open_to_who_lacks_the_token_and_to_no_other_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auth.Auth, "admit", lambda *_: Refusal(429, b"come later"))
+    async with served() as it:
+        answer = await it.asked_as_a_stranger("GET /identity HTTP/1.1\nhost: 127.0.0.1")
+        assert (answer.status, answer.body) == (429, b"come later")
 
 
 async def test_a_server_without_an_admission_check_authorizes_no_request() -> None:
@@ -927,6 +955,71 @@ async def test_a_subscription_needs_a_client_that_takes_a_stream() -> None:
 
 
 # Mirrored parameters.
+
+
+# Resources.
+
+
+async def test_resources_are_listed_and_read_in_both_eras() -> None:
+    async with served(resources=Views()) as it:
+        listed = [(await it.client.post(legacy("resources/list"))).json["result"]]
+        read = [(await it.client.post(legacy("resources/read", {"uri": Views.URI}))).json["result"]]
+        templates = [(await it.client.post(legacy("resources/templates/list"))).json["result"]]
+        listed.append((await it.modern(modern("resources/list"))).json["result"])
+        read.append((await it.modern(modern("resources/read", {"uri": Views.URI}))).json["result"])
+        templates.append((await it.modern(modern("resources/templates/list"))).json["result"])
+    assert [each["resources"] for each in listed] == [[{"uri": Views.URI, "name": "view"}]] * 2
+    assert [each["contents"] for each in read] == [[{"uri": Views.URI, "text": "<html>"}]] * 2
+    assert [each["resourceTemplates"] for each in templates] == [[], []]
+    for old, new in (listed, read, templates):
+        assert (new["resultType"], new["cacheScope"]) == ("complete", "public")
+        assert new["ttlMs"] > 0
+        assert not old.keys() & {"resultType", "ttlMs", "cacheScope"}
+
+
+@pytest.mark.parametrize("uri", ["ui://tested/other", "", "file:///etc/passwd"])
+async def test_a_resource_that_is_not_there_is_named_in_the_error(uri: str) -> None:
+    async with served(resources=Views()) as it:
+        for answer in (
+            await it.client.post(legacy("resources/read", {"uri": uri})),
+            await it.modern(modern("resources/read", {"uri": uri})),
+        ):
+            assert answer.json["error"]["code"] == INVALID_PARAMS
+            assert answer.json["error"]["data"] == {"uri": uri}
+
+
+async def test_a_resource_is_read_by_its_uri_and_a_list_has_one_page() -> None:
+    async with served(resources=Views()) as it:
+        answer = await it.client.post(legacy("resources/read", {}))
+        assert answer.json["error"]["code"] == INVALID_PARAMS
+        answer = await it.client.post(legacy("resources/list", {"cursor": "x"}))
+        assert answer.json["error"]["code"] == INVALID_PARAMS
+
+
+async def test_a_header_that_names_another_resource_is_refused() -> None:
+    message = modern("resources/read", {"uri": Views.URI})
+    async with served(resources=Views()) as it:
+        answer = await it.modern(message, mcp_name="ui://tested/other")
+        assert answer.json["error"]["code"] == HEADER_MISMATCH
+        assert (await it.modern(message, mcp_name=None)).json["error"]["code"] == HEADER_MISMATCH
+
+
+@pytest.mark.parametrize("method", ["resources/list", "resources/read", "resources/templates/list"])
+async def test_a_server_without_resources_has_no_methods_for_them(method: str) -> None:
+    async with served() as it:
+        params = {"uri": Views.URI}
+        assert (await it.client.post(legacy(method, params))).json["error"]["code"] == METHOD_NOT_FOUND
+        assert (await it.modern(modern(method, params))).json["error"]["code"] == METHOD_NOT_FOUND
+
+
+@pytest.mark.parametrize("resources", [None, Views()], ids=["without", "with"])
+async def test_a_server_says_whether_it_has_resources(resources: Views | None) -> None:
+    async with served(resources=resources) as it:
+        opening = legacy("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}})
+        old = (await it.client.post(opening)).json["result"]["capabilities"]
+        new = (await it.modern(modern("server/discover"))).json["result"]["capabilities"]
+    more: dict[str, Any] = {"resources": {}, "extensions": {"io.modelcontextprotocol/ui": {}}} if resources else {}
+    assert old == new == {"tools": {}, **more}
 
 
 async def test_a_tools_mirrored_parameters_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ class Arguments(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Context:
+    client = ""
+
     def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         pass
 

@@ -82,8 +82,10 @@ class Tools:
         self.keyed.append(key)
         return False
 
-    def server(self) -> McpServer:
-        return McpServer(self, name=INFO["name"], version=INFO["version"], instructions=INSTRUCTIONS)
+    def server(self, resources: "Views | None" = None) -> McpServer:
+        return McpServer(
+            self, name=INFO["name"], version=INFO["version"], instructions=INSTRUCTIONS, resources=resources
+        )
 
     async def _echo(self, arguments: Numbered, _: ToolCall) -> object:
         return {"n": arguments.n}
@@ -132,6 +134,18 @@ class Tools:
             call.report_progress(1)
             self.cancelled.set()
         return {"stubborn": True}
+
+
+class Views:
+    """One resource."""
+
+    URI: Final = "ui://tested/view"
+
+    def __init__(self) -> None:
+        self.resources_json = msgspec.json.encode([{"uri": self.URI, "name": "view"}])
+
+    async def read_resource(self, uri: str) -> bytes | None:
+        return msgspec.json.encode([{"uri": uri, "text": "<html>"}]) if uri == self.URI else None
 
 
 def _definition(name: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -408,8 +422,8 @@ def post(message: object, **headers: str | None) -> bytes:
 def modern_headers(message: Mapping[str, Any], **changed: str | None) -> dict[str, str | None]:
     """The headers that mirror a modern message."""
     headers: dict[str, str | None] = {"mcp_protocol_version": MODERN, "mcp_method": message["method"]}
-    if message["method"] == "tools/call":
-        headers["mcp_name"] = message["params"]["name"]
+    if message["method"] in ("tools/call", "resources/read"):
+        headers["mcp_name"] = message["params"].get("name") or message["params"].get("uri")
     return headers | changed
 
 

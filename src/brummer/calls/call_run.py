@@ -26,7 +26,7 @@ from brummer.link.errors import COME_BACK_S, NotBegun
 from brummer.link.peer import Peer
 from brummer.link.state import ENDED as ENDED_LINKS
 from brummer.link.state import READY, SUSPECT
-from brummer.pool.connections import CALL, WAIT, Lease
+from brummer.pool.connections import CALL, NEWS, WAIT, Lease
 from brummer.pool.pool import Busy
 from brummer.wire.http.connection import HttpConnection, Response
 from brummer.wire.mcp.server import CLIENT_GONE, RunningCall
@@ -146,12 +146,11 @@ class CallRun(RunningCall):
 
     __slots__ = (
         "_answers", "_caller", "_delivery", "_first_error", "_is_starting", "_lease", "_link", "_losses", "_on_error",
-        "_on_result", "_parked_until_s", "_sent_s", "_substitute", "_target", "_task", "_timer", "call", "state",
+        "_on_result", "_parked_until_s", "_substitute", "_target", "_task", "_timer", "call", "state",
     )  # fmt: skip
 
     _answers: Answers
     _target: Peer
-    _sent_s: float
 
     def __init__(
         self,
@@ -168,7 +167,8 @@ class CallRun(RunningCall):
         self._on_error = on_error
         self._substitute = substitute
         self.state: CallState = _STEPPING
-        self._lease = Lease(caller.link.connections, WAIT if call.waits else CALL, call.flow, self)
+        purpose = CALL if not call.waits else NEWS if call.wait_s else WAIT
+        self._lease = Lease(caller.link.connections, purpose, call.flow, self)
         self._losses = 0
         self._parked_until_s = math.inf
         self._task: asyncio.Task[Any] | None = None
@@ -230,6 +230,15 @@ class CallRun(RunningCall):
         except Exception as error:  # noqa: BLE001 — also a call without an explanation must be answered
             failure = error
         self._fail(failure, CallEvent.EXPIRED)
+
+    def hasten(self) -> None:
+        """Its instance seems not to answer, and a substitute can: a call that waits for news has no more time than
+        others.
+        """
+        call = self.call
+        if call.wait_s and not call.waits_for_return:
+            call.due_s = min(call.due_s, self._caller.loop.time() + call.longest_park_s)
+            self._caller.deadlines.add(self, call.due_s)
 
     # As the holder of a lease, and as a waiter for the link.
 
@@ -301,10 +310,10 @@ class CallRun(RunningCall):
             self._park()
 
     def _send(self, connection: HttpConnection) -> None:
-        target, loop = self._link.target, self._caller.loop
+        target = self._link.target
         if self.call.unanswered:
             self._check_run()  # another may have come while it waited for the connection
-        self._target, self._sent_s = target, loop.time()
+        self._target = target
         self._move(_IS_SENT)
         prepared = target.request(connection, self.call)
         if prepared is None:
@@ -345,8 +354,7 @@ class CallRun(RunningCall):
     def _on_answer(self, result: bytes) -> None:
         link, now_s = self._link, self._caller.loop.time()
         self._finish(_IS_ANSWERED, result)
-        took_s = None if self.call.waits else now_s - self._sent_s
-        link.prober.call_answered(now_s, took_s, suspect=link.state is SUSPECT)
+        link.prober.call_answered(now_s, suspect=link.state is SUSPECT)
 
     def _on_failure(self, failure: BaseException) -> None:
         """The request was not answered, or not with a result."""
@@ -395,7 +403,7 @@ class CallRun(RunningCall):
         call.was_parked = True
         self._parked_until_s = math.inf
         if not call.was_sent:
-            self._parked_until_s = self._caller.loop.time() + refusals.PARK_S
+            self._parked_until_s = self._caller.loop.time() + min(refusals.PARK_S, call.longest_park_s)
             self._caller.deadlines.add(self, self._parked_until_s)
         link.parking.add(self)
         call.add_event("parked")

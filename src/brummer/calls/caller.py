@@ -33,7 +33,12 @@ _next_key: Callable[[], str] = map(f"{secrets.token_hex(6)}-{{}}".format, iterto
 GRACE_S: Final = 2.0
 """What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
 
-Ending = Literal[
+IN_VAIN_S: Final = 10.0
+"""A timer for calls that have ended, and which would fire so long before the next deadline, is set anew: whoever waits
+for news again and again would be woken once more each time. Calls one after the other set it every ten seconds.
+"""
+
+CallEnding = Literal[
     "ok",
     "parked",
     "reattached",
@@ -50,12 +55,12 @@ Ending = Literal[
 ]
 """Answered: ``ok`` at once, ``parked`` after it had waited for its link, ``reattached`` after it was asked for again
 under its key, ``resent`` after it was sent again; ``tool_error`` by the tool's own failure, whatever came before.
-All other outcomes mean: not answered.
+All other endings mean: not answered.
 """
 
-ANSWERED: Final[frozenset[Ending]] = frozenset({"ok", "parked", "reattached", "resent", "tool_error"})
+ANSWERED: Final[frozenset[CallEnding]] = frozenset({"ok", "parked", "reattached", "resent", "tool_error"})
 
-_BY_CODE: Final[dict[str, Ending]] = {
+_BY_CODE: Final[dict[str, CallEnding]] = {
     "outcome_unknown": "unknown",
     "call_forgotten": "unknown",
     "busy": "busy",
@@ -104,8 +109,9 @@ class Deadlines(Generic[D]):
 
     def add(self, dated: D, due_s: float) -> None:
         """Watch one that is due then, or earlier than it was."""
+        serves_nobody = not self._dated and due_s > self._fires_s + IN_VAIN_S
         self._dated[dated] = None
-        if due_s < self._fires_s:
+        if due_s < self._fires_s or serves_nobody:
             self._set(due_s)
 
     def drop(self, dated: D) -> None:
@@ -141,7 +147,7 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
     instance_id: str
     tool: str
     key: str
-    ending: Ending
+    ending: CallEnding
     code: str
     took_s: float
 
@@ -168,7 +174,7 @@ class Caller:
         self.deadlines: Deadlines[CallRun] = Deadlines(self.loop)
         """Of all runs that have one."""
         self._tasks: dict[asyncio.Task[Any], None] = {}
-        link.on_gone = self._fail_hopeless
+        link.on_gone, link.on_suspect = self._fail_hopeless, self._hasten
 
     async def close(self) -> None:
         """Every call ends with an error."""
@@ -259,8 +265,13 @@ class Caller:
         """
         self.link.parking.fail(self.hopeless)
 
+    def _hasten(self) -> None:
+        """The instance seems not to answer: nobody must wait for its news for as long as for those of a live one."""
+        for run in self.deadlines.all():
+            run.hasten()
 
-def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool) -> tuple[Ending, str]:
+
+def ending_of(call: Call, outcome: "bytes | BaseException | None", *, ours: bool) -> tuple[CallEnding, str]:
     """Also the error's code, if it has one. ``outcome``: its result, its error, or None for a call that was cancelled.
 
     ``ours``: an instance of Brummer.

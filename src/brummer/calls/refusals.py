@@ -7,6 +7,7 @@ import logging
 from typing import Final
 
 from brummer.core.errors import BrummerError, Internal, unforeseen
+from brummer.core.memory import MEMORY_RETRY_AFTER_S
 from brummer.link.call import Call
 from brummer.link.errors import (
     BreakerOpen,
@@ -64,7 +65,8 @@ def forgotten(link: Link) -> CallForgotten:
 def short_of_memory(link: Link) -> Busy:
     """The instance takes no new work."""
     return Busy(
-        f"{link.target.instance_id} takes no new work while its memory is short (memory_hard)", retry_after_s=1.0
+        f"{link.target.instance_id} takes no new work while its memory is short (memory_hard)",
+        retry_after_s=MEMORY_RETRY_AFTER_S,
     )
 
 

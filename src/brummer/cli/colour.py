@@ -4,18 +4,14 @@ The colour of a name depends only on its letters, so it is the same in every com
 colours where colours are wanted; all other control sequences are removed.
 """
 
-from binascii import crc32
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TextIO
 
 from brummer.cli.table import padded, width
 from brummer.discovery.record import displayable
-from brummer.logs.text import coloured, plain
+from brummer.logs.text import colour_of, coloured, plain
 
 BOLD, DIM, RED, GREEN, YELLOW = 1, 2, 31, 32, 33
-
-NAME_COLOURS: Final = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
-"""SGR foregrounds that are readable on dark and light backgrounds. Red is for errors."""
 
 NAMES_SHOWN: Final = 20
 """In a sentence."""
@@ -79,11 +75,6 @@ class Prefixes:
         if width(shown) > self._columns:
             self._columns = width(shown)
             self._ready.clear()
-
-
-def colour_of(name: str) -> int:
-    """An SGR foreground that depends only on the name."""
-    return NAME_COLOURS[crc32(name.encode("utf-8", "replace")) % len(NAME_COLOURS)]
 
 
 def shortened(name: str, columns: int = NAME_COLUMNS_MAX) -> str:

@@ -36,7 +36,7 @@ COMMANDS: Final = (
     Command(
         "",
         "[options] [SCRIPT ...]",
-        "run this project's instance, and start the scripts",
+        "open the view on a terminal; with SCRIPT, or elsewhere, run the instance here, and print lines",
         {"help": "--help", "version": "--version"},
     ),
     Command("--mcp", "[--http HOST:PORT]", "run the hub that a coding agent connects to"),
@@ -49,13 +49,19 @@ COMMANDS: Final = (
         "stop all scripts and the instance, or only these scripts",
         {"stop": "down", "kill": "down --kill"},
     ),
-    Command("ps", "", "show the scripts that run, or have run, in this project"),
+    Command(
+        "ps",
+        "[--usage]",
+        "show the scripts that run, or have run, in this project; with --usage also CPU and memory",
+        {"top": "ps --usage", "stats": "ps --usage"},
+    ),
     Command(
         "logs",
         "[-f] [SCRIPT ...]",
         "print the output of the scripts; with -f also new lines",
         {"tail": "logs -f", "errors": "logs --errors", "grep": "logs --grep"},
     ),
+    Command("attach", "SCRIPT", "type to a script on this terminal; Ctrl-] leaves"),
     Command("restart", "[SCRIPT ...]", "restart all scripts that run, or only these"),
     Command(
         "wait", "SCRIPT [CONDITION]", "wait until a script is ready, has ended, has printed a line, or a port answers"
@@ -67,6 +73,12 @@ COMMANDS: Final = (
         {"list": "ls"},
     ),
     Command("status", "", "show the scripts that have failed, and the hubs: problems, links, and recent events"),
+    Command(
+        "web",
+        "[--port PORT]",
+        "serve a page with all projects on this machine, and print its address",
+        {"ui": "web", "dashboard": "web", "open": "web"},
+    ),
     Command("metrics", "", "print the metrics of the running hubs and instances"),
     Command("call", "INSTANCE TOOL [JSON]", "call one tool of one instance, and print its structured result"),
     Command(

@@ -23,7 +23,7 @@ from brummer.settings.table import FILE_NAME
 CHOICES_SHOWN: Final = 40
 """As many as fit on a screen: names in lines, and a choice on each line."""
 UNDECIDED: Final = "no rule says what to start here"
-NEW_FILE_MODE: Final = 0o644
+PROJECT_FILE_MODE: Final = 0o644
 """As any other file of the project, which people share."""
 
 
@@ -104,6 +104,6 @@ def _remember(names: Sequence[str], file: Path) -> None:
         text = file.read_bytes().decode() if exists else ""
         for name in names:
             text = with_autostart(text, name)
-        write_atomically(file, text.encode(), mode=stat.S_IMODE(file.stat().st_mode) if exists else NEW_FILE_MODE)
+        write_atomically(file, text.encode(), mode=stat.S_IMODE(file.stat().st_mode) if exists else PROJECT_FILE_MODE)
     except (NotUnderstood, OSError, UnicodeDecodeError) as error:
         say(f"{file} was not changed: {error}")

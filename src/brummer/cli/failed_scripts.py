@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from brummer.cli.colour import RED, Paint, shortened
 from brummer.cli.instance_calls import InstanceCalls
-from brummer.cli.process_table import ShownProcess, processes_of
+from brummer.cli.process_table import ERROR_COLUMNS
+from brummer.contract.processes import ShownProcess, processes_of
 from brummer.core.errors import BrummerError
 from brummer.discovery.owners import living_records
 from brummer.discovery.record import Record
@@ -64,7 +65,7 @@ def lines_of(failed: Sequence[FailedScript], now: datetime, paint: Paint) -> Ite
     for instance, process in failed[:SHOWN]:
         ended = process.ended_at
         ago = f", {span(max(0.0, (now - ended).total_seconds()))} ago" if ended else ""
-        why = f": {process.problem}" if process.problem else ""
+        why = f": {shortened(process.problem, ERROR_COLUMNS)}" if process.problem else ""
         says = f"{shortened(process.name)} of {shortened(instance)}: {process.outcome}{ago}{why}"
         yield paint.styled(paint.foreign(says), RED)
     if len(failed) > SHOWN:

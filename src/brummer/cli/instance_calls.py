@@ -107,6 +107,11 @@ class InstanceCalls:
             return_s = self._return_s
         raise _may_have_run(call, lost.message) if call.must_not_be_resent else lost
 
+    @property
+    def last_generation(self) -> str | None:
+        """The run that was last connected to."""
+        return self._client.record.generation if self._client is not None else None
+
     def close(self) -> None:
         if self._client is not None:
             self._client.close()

@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from brummer.cli.colour import BOLD, RED, Paint, shortened
-from brummer.cli.process_table import ENDED, FAILED, NOTHING
+from brummer.cli.process_table import NOTHING
 from brummer.cli.table import aligned, joined, width
+from brummer.contract.processes import ENDED, FAILED
 from brummer.discovery.record import displayable
 
 TITLES: Final = ("PROJECT", "RUNNING", "URL", "STARTED BY", "DIRECTORY")

@@ -8,8 +8,9 @@ from typing import Final, TextIO
 import msgspec
 
 from brummer.cli.colour import PLAIN, Paint
-from brummer.cli.process_table import ShownProcess, lines_of
+from brummer.cli.process_table import lines_of
 from brummer.cli.table import width
+from brummer.contract.processes import ShownProcess
 
 CLEAR_BELOW: Final = "\x1b[J"
 USUAL_SIZE: Final = (80, 24)

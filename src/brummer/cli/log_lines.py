@@ -46,15 +46,22 @@ EVERY_LINE: Final = Filter()
 
 @dataclass(slots=True)
 class ShownPage:
-    """One answer. ``dropped``: lines after the last answer that are lost. ``omitted``: lines that did not fit."""
+    """One answer. ``dropped``: lines after the last answer that are lost. ``omitted``: lines that did not fit.
+    ``run``: a sentence, if the lines are of another run of the instance than those of the last answer.
+    """
 
     lines: list[dict[str, Any]]
     dropped: int
     omitted: int
-    is_of_new_run: bool
+    run: str = ""
+
+    @property
+    def is_news(self) -> bool:
+        """Something is to be printed."""
+        return bool(self.lines or self.dropped or self.run)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LogReader:
     """The wanted lines of one process, or of all, from one answer to the next."""
 
@@ -62,14 +69,14 @@ class LogReader:
     wanted: Filter = EVERY_LINE
     cursor: str | None = None
 
-    async def read(self, ask: Ask, limit: int) -> ShownPage:
+    async def read(self, ask: Ask, limit: int, wait_s: float | None = None) -> ShownPage:
+        """``wait_s``: how long to wait for a line if there is none."""
         tool, arguments = self.wanted.question
-        answer = await ask(
-            tool, process=self.process, limit=limit, cursor=self.cursor, limit_bytes=PAGE_BYTES, **arguments
-        )
+        place = {"cursor": self.cursor, "wait_s": wait_s}
+        answer = await ask(tool, process=self.process, limit=limit, limit_bytes=PAGE_BYTES, **place, **arguments)
         dropped = answer.get("dropped", 0) if self.cursor else 0
         self.cursor = _cursor_of(answer)
-        return ShownPage(lines_of(answer), dropped, answer.get("omitted", 0), bool(answer.get("cursor_reset")))
+        return ShownPage(lines_of(answer), dropped, answer.get("omitted", 0), _run_of(answer))
 
 
 def _cursor_of(answer: dict[str, Any]) -> str:
@@ -77,7 +84,16 @@ def _cursor_of(answer: dict[str, Any]) -> str:
     return str(answer.get("cursor") or answer.get("next_cursor", ""))
 
 
-@dataclass(slots=True)
+def _run_of(answer: dict[str, Any]) -> str:
+    """See `ShownPage`. A black box may have lines of another run although none has begun since."""
+    if not answer.get("cursor_reset"):
+        return ""
+    if "from" not in answer:
+        return "the instance was started anew"
+    return f"these lines are of its run since {answer.get('run_since', 'an unknown time')}"
+
+
+@dataclass(slots=True, eq=False)
 class EventReader:
     """What happens to the scripts, as lines, from one answer to the next."""
 
@@ -88,11 +104,12 @@ class EventReader:
         """Begin with what happens from now on."""
         await self._changes(ask, limit=1)
 
-    async def read(self, ask: Ask) -> list[ShownRunEvent]:
-        return self.events.lines_of(await self._changes(ask, limit=EVENTS))
+    async def read(self, ask: Ask, wait_s: float | None = None) -> list[ShownRunEvent]:
+        """``wait_s``: how long to wait for a change if there is none."""
+        return self.events.lines_of(await self._changes(ask, EVENTS, wait_s))
 
-    async def _changes(self, ask: Ask, limit: int) -> list[ShownRunEvent]:
-        answer = await ask("changes_since", cursor=self.cursor, limit=limit)
+    async def _changes(self, ask: Ask, limit: int, wait_s: float | None = None) -> list[ShownRunEvent]:
+        answer = await ask("changes_since", cursor=self.cursor, limit=limit, wait_s=wait_s)
         self.cursor = _cursor_of(answer)
         changes: list[ShownRunEvent] = answer.get("changes", [])
         return changes
@@ -143,11 +160,11 @@ def _name(line: dict[str, Any]) -> str:
 
 
 def local_time(at: str, now: datetime) -> str:
-    """An RFC 3339 time as the time of day at the place of ``now``, to the millisecond; with its date if that is not
-    today's.
-    """
+    """An RFC 3339 time as people's clocks showed it then, to the millisecond; with its date if that is not today's."""
     try:
-        time = datetime.fromisoformat(at).astimezone(now.tzinfo)
+        time = datetime.fromisoformat(
+            at
+        ).astimezone()  # not at the offset of ``now``: the clocks may have changed since
     except ValueError:
         return at
     shown = time.isoformat(sep=" ", timespec="milliseconds")[: len("2026-11-30 14:03:11.123")]

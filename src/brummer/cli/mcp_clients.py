@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 NAME: Final = "brummer"
 """Of the hub, among the servers of a client."""
 
-Server = dict[str, Any]
+ServerEntry = dict[str, Any]
 """How a client writes a server."""
 
 
@@ -52,8 +52,8 @@ class Client(NamedTuple):
     title: str
     files: Callable[[SettingsPlaces], list[Path]]
     member: str
-    local: Callable[[list[str]], Server]
-    remote: Callable[[str, str], Server] | None
+    local: Callable[[list[str]], ServerEntry]
+    remote: Callable[[str, str], ServerEntry] | None
     project_file: str = ""
 
     def file(self, places: SettingsPlaces) -> Path:
@@ -77,15 +77,15 @@ def _has_directory(path: Path) -> bool:
     return path.parent.is_dir()
 
 
-def _started(command: list[str]) -> Server:
+def _started(command: list[str]) -> ServerEntry:
     return {"command": command[0], "args": command[1:]}
 
 
-def _started_with_type(command: list[str]) -> Server:
+def _started_with_type(command: list[str]) -> ServerEntry:
     return {"type": "stdio", **_started(command)}
 
 
-def _reached(member: str, **more: str) -> Callable[[str, str], Server]:
+def _reached(member: str, **more: str) -> Callable[[str, str], ServerEntry]:
     return lambda url, authorization: {**more, member: url, "headers": {"Authorization": authorization}}
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from brummer.cli.process_table import ShownProcess
+from brummer.contract.processes import ShownProcess
 from brummer.instance.listening import LONG_S
 
 READY_S: Final = 30.0

@@ -15,6 +15,7 @@ from brummer.cli.instance_calls import InstanceCalls, InstanceStopped, NothingRu
 from brummer.cli.messages import print_json, say
 from brummer.cli.project_place import up_to_the_repository
 from brummer.contract.tools import CALL_ANSWER_S, DEFAULT_WAIT_S, READ_ONLY, UNTIL_BLACK_BOX_S, WAITING
+from brummer.contract.whole_lists import LISTS, whole_list
 from brummer.core.errors import BrummerError, InvalidArguments
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.owners import living_record
@@ -30,16 +31,14 @@ EXIT_TIMED_OUT: Final = 4
 EXIT_NOTHING_CHOSEN: Final = 5
 """No rule says what to start."""
 
-LISTS: Final = frozenset({"scripts_list", "scripts_status"})
-"""Tools that may return a list in several answers."""
-
-
 OMITTED: Final = {
     "environment": "scripts start in the environment of the instance, not in this one",
     "colours": "the lines come without colours",
     "asked_by": "",
+    "wait_s": "",
 }
 """What may be left out for an instance of an older version, which does not know it; and what is missing then."""
+ANEW: Final = "brum down, then brum up, starts this version"
 _OLD_WORDS: Final = re.compile("unknown field `([a-z_]+)`")
 """Of an instance before ``known`` was in the context of that error."""
 
@@ -64,8 +63,13 @@ class Project:
     def __init__(self, place: Path, name: str | None, return_s: float = 0.0) -> None:
         self.place = place
         self.name = name
+        self._return_s = return_s
         self._calls = InstanceCalls(self.instance, return_s)
         self._said = ""
+
+    def another(self) -> "Project":
+        """The same project, called on a connection of its own: each takes one call at a time."""
+        return Project(self.place, self.name, self._return_s)
 
     def find(self) -> Record | None:
         """The record of the closest instance: of this directory, or of one above it."""
@@ -106,13 +110,12 @@ class Project:
                 if error.unknown not in arguments:
                     raise
                 older = f"{self.instance().name} is of another version of Brummer"
-                anew = "brum down, then brum up, starts this version"
                 if error.unknown not in OMITTED:
-                    what = f"{older}, whose {tool} has no `{error.unknown}`; {anew}"
+                    what = f"{older}, whose {tool} has no `{error.unknown}`; {ANEW}"
                     raise CallFailed(what, error.error_code) from None
                 arguments.pop(error.unknown)
                 if missing := OMITTED[error.unknown]:
-                    self._say(f"{older}: {missing}; {anew}")
+                    self._say(f"{older}: {missing}; {ANEW}")
 
     async def _call_once(self, tool: str, arguments: dict[str, object]) -> dict[str, Any]:
         ask = partial(self._calls.result, tool, wait_s=_wait_s(tool, arguments))
@@ -148,7 +151,8 @@ class Project:
         boxes = BlackBoxes(lambda: black_box_directory(os.environ))
 
         async def ask(encoded: bytes) -> dict[str, Any]:
-            result = await boxes.answer(instance_id, tool, encoded, generation, Down(instance_id))
+            last = self._calls.last_generation
+            result = await boxes.answer(instance_id, tool, encoded, generation, Down(instance_id), last)
             return msgspec.json.decode(result) if result else {}
 
         with contextlib.suppress(BrummerError):
@@ -164,8 +168,8 @@ class Project:
 
 def _wait_s(tool: str, arguments: dict[str, object]) -> float:
     """How long the tool itself may wait."""
-    timeout_s = arguments.get("timeout_s", DEFAULT_WAIT_S)
-    return timeout_s if tool in WAITING and isinstance(timeout_s, int | float) else 0.0
+    wait_s = arguments.get("timeout_s", DEFAULT_WAIT_S) if tool in WAITING else arguments.get("wait_s")
+    return wait_s if isinstance(wait_s, int | float) else 0.0
 
 
 async def _content(
@@ -194,31 +198,6 @@ def _unknown_argument(message: str, failure: dict[str, Any]) -> str:
         return str(context.get("argument", ""))
     found = _OLD_WORDS.search(message)
     return found[1] if found else ""
-
-
-async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **arguments: object) -> dict[str, Any]:
-    """The result of a tool that returns a list, collected from all its answers. ``ask`` takes the encoded arguments;
-    the result of a failed call is returned unchanged.
-    """
-    result = whole = await ask(msgspec.json.encode(arguments))
-    while cursor := result.get("structuredContent", {}).pop("next_cursor", None):
-        result = await ask(msgspec.json.encode({**arguments, "cursor": cursor}))
-        if result.get("isError"):
-            return result
-        for name, part in result["structuredContent"].items():
-            if isinstance(part, list):
-                whole["structuredContent"][name] = _joined(whole["structuredContent"][name], part)
-    return whole
-
-
-def _joined(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both lists; of an entry that has changed meanwhile and is in both, the later one."""
-    ids = {_id_of(each) for each in after} - {None}
-    return [*(each for each in before if _id_of(each) not in ids), *after]
-
-
-def _id_of(entry: dict[str, Any]) -> object:
-    return entry.get("instance_id") or entry.get("process_id")
 
 
 def _source(content: dict[str, Any]) -> str:

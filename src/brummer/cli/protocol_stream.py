@@ -6,13 +6,17 @@ import sys
 from typing import Final, NamedTuple
 
 from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
-from brummer.wire.mcp import early_answer
+from brummer.wire.mcp import early_answer, eras
 from brummer.wire.mcp.early_answer import EarlyAnswer
 
 STDIN: Final = 0
 
+RESOURCES: Final = "resources"
+SETTINGS_LIMIT_BYTES: Final = 1 << 20
+"""As much as `brummer.host.settings_files` reads of a settings file."""
 
-class Stream(NamedTuple):
+
+class ProtocolStream(NamedTuple):
     """Descriptors of the protocol stream, and the state that the early answer has left."""
 
     stdin: int
@@ -20,10 +24,10 @@ class Stream(NamedTuple):
     early_answer: EarlyAnswer
 
 
-_taken: list[Stream] = []
+_taken: list[ProtocolStream] = []
 
 
-def take(*, answer_early: bool = False) -> Stream:
+def take(*, answer_early: bool = False) -> ProtocolStream:
     """Take the stream, once: then descriptor 1 points to stderr, so that no stray print can reach the stream.
 
     It also ignores SIGINT, which goes to the whole process group of a terminal: Esc in an agent must not end its hub. A
@@ -37,9 +41,23 @@ def take(*, answer_early: bool = False) -> Stream:
         sys.stdout.flush()
         stdout = os.dup(1)
         os.dup2(2, 1)
-        _taken.append(Stream(STDIN, stdout, _early_answer(stdout) if answer_early else EarlyAnswer()))
+        _taken.append(ProtocolStream(STDIN, stdout, _early_answer(stdout) if answer_early else EarlyAnswer()))
     return _taken[0]
 
 
 def _early_answer(stdout: int) -> EarlyAnswer:
-    return early_answer.answer_early(STDIN, stdout, SERVER_INFO, INSTRUCTIONS)
+    """None if the settings may change what it says: they are read later."""
+    if _may_be_set(RESOURCES):
+        return EarlyAnswer()
+    return early_answer.answer_early(STDIN, stdout, SERVER_INFO, INSTRUCTIONS, eras.WITH_RESOURCES)
+
+
+def _may_be_set(setting: str) -> bool:
+    """Whether the variable of a setting exists, or its name is somewhere in the only file that may set it."""
+    if f"BRUMMER_{setting.upper()}" in os.environ:
+        return True
+    try:
+        with open(os.path.join(os.environ["HOME"], ".brum.toml"), "rb") as file:  # noqa: PTH118, PTH123 - pathlib is heavy
+            return setting.encode() in file.read(SETTINGS_LIMIT_BYTES)
+    except (OSError, KeyError):
+        return False

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from brummer.cli.colour import RED, Paint
+from brummer.contract.texts import who
 from brummer.settings.units import span
 
 PREFIX: Final = "brum"
@@ -41,7 +42,7 @@ class RunEvents:
 
 
 def _started(change: ShownRunEvent, _after: str) -> str:
-    return f"started (pid {change['pid']})" if "pid" in change else "started"
+    return f"started{who(change)}" + (f" (pid {change['pid']})" if "pid" in change else "")
 
 
 def _ready(change: ShownRunEvent, after: str) -> str:
@@ -55,7 +56,8 @@ def _ended(word: str) -> Callable[[ShownRunEvent, str], str]:
         if not how and change.get("exit_code") is not None:
             how = [f"exit {change['exit_code']}"]
         facts = ", ".join([*how, *([f"after {after}"] if after else [])])
-        says = f"{word} ({facts})" if facts else word
+        does = "was restarted" if change.get("stop_asked_by") == "restart" else word
+        says = f"{does}{who(change)}" + (f" ({facts})" if facts else "")
         reason = change.get("reason")
         if reason and str(reason) not in says:
             says += f": {reason}"

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from brummer.cli import json_edit, toml_edit
 from brummer.cli.json_edit import NotUnderstood
-from brummer.cli.mcp_clients import CLIENTS, TRANSPORT_MEMBERS, Client, Server, SettingsPlaces
+from brummer.cli.mcp_clients import CLIENTS, TRANSPORT_MEMBERS, Client, ServerEntry, SettingsPlaces
 from brummer.core.errors import BrummerError
 from brummer.host.files import write_atomically
 
@@ -72,7 +72,7 @@ def _has_hub(client: Client, file: Path) -> bool:
     return isinstance(settings, dict) and _at(settings, client.path_in(settings)) is not None
 
 
-def edit_of(client: Client, file: Path, server: Server) -> Edit:
+def edit_of(client: Client, file: Path, server: ServerEntry) -> Edit:
     """How the file becomes one in which the client has this server. Raises SettingsNotChanged."""
     try:
         old = file.read_bytes()
@@ -93,7 +93,7 @@ def edit_of(client: Client, file: Path, server: Server) -> Edit:
     return Edit(file, old, new.encode())
 
 
-def _with_server(client: Client, text: str, server: Server) -> str:
+def _with_server(client: Client, text: str, server: ServerEntry) -> str:
     if client.is_toml:
         settings = toml_edit.parsed(text)
         path = client.path_in(settings)
@@ -106,7 +106,7 @@ def _with_server(client: Client, text: str, server: Server) -> str:
     return text if known == merged else json_edit.with_member(text, path, merged)
 
 
-def _merged(settings: Any, path: tuple[str, ...], server: Server) -> tuple[Any, Server]:
+def _merged(settings: Any, path: tuple[str, ...], server: ServerEntry) -> tuple[Any, ServerEntry]:
     """The entry as it is, and as it has to be: with the user's other members, such as ``env``."""
     known = _at(settings, path)
     kept = known if isinstance(known, dict) else {}

@@ -15,8 +15,9 @@ from brummer.cli.live_table import LiveTable
 from brummer.cli.log_lines import print_last_lines
 from brummer.cli.messages import print_json, say
 from brummer.cli.patience import READY_S, Patience
-from brummer.cli.process_table import ShownProcess, processes_of
 from brummer.cli.project import EXIT_TIMED_OUT, CallFailed, Project, failure
+from brummer.contract.processes import ShownProcess, processes_of
+from brummer.contract.tools import COMMAND_LINE
 from brummer.core.errors import TooLarge
 from brummer.instance.environment import packed
 from brummer.instance.listening import Listened, listens
@@ -81,7 +82,7 @@ async def _is_started(project: Project, tool: str, script: str, failures: list[d
     """In the environment of this command, if it does not run yet. Adds to ``failures`` why it could not be started."""
     environment = packed(os.environ)
     try:
-        answer = await project.call(tool, name=script, wait="none", environment=environment)
+        answer = await project.call(tool, name=script, wait="none", environment=environment, asked_by=COMMAND_LINE)
     except CallFailed as error:
         carried = f"; this one carries the {len(environment):,} bytes of the environment: unset what is large, or set"
         failures.append({"name": script, **failure(error)})

@@ -258,10 +258,10 @@ def _indent(row: Sequence[str]) -> str:
 
 
 def _clock(at: datetime | None, now: datetime) -> str:
-    """The time of day, with the date if it is not today."""
+    """The time of day as people's clocks showed it then, with the date if it is not today's."""
     if at is None:
         return ""
-    here = at.astimezone(now.tzinfo)
+    here = at.astimezone()
     return here.strftime("%H:%M:%S" if here.date() == now.date() else "%Y-%m-%d %H:%M:%S")
 
 

@@ -4,7 +4,8 @@ The source is the structured content, so the answers of a live instance and of a
 missing members are ignored: files and instances of another version may have other members.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from brummer.core.json_text import encode
@@ -63,10 +64,11 @@ def _ats(first: str, after_ms: list[int]) -> list[str]:
 class _Joined:
     """Lines of one stream of one process that are one entry of an answer."""
 
-    __slots__ = ("at", "line", "texts", "times")
+    __slots__ = ("at", "level", "line", "texts", "times")
 
     def __init__(self, line: Any) -> None:
         self.line = line
+        self.level: str | None = None
         self.at: str = line.at
         self.texts: list[str] = [line.text]
         self.times: list[str] = []
@@ -90,6 +92,8 @@ class _Joined:
 
     def entry(self, common: Answer) -> Answer:
         members = {name: getattr(self.line, name) for name in ("n", "process", "stream", "at") if name not in common}
+        if self.level is not None and "level" not in common:
+            members["level"] = self.level
         if self.times:
             begin = _ms(self.times[0])
             members["after_ms"] = [_ms(each) - begin for each in self.times]
@@ -97,25 +101,45 @@ class _Joined:
         return members
 
 
-def compact(answer: Answer) -> Answer:
-    """The answer with its ``lines`` (objects) as dicts. Lines that one stream of one process printed within an hour,
-    without another between them, are one entry: ``text`` has them with line feeds, ``n`` is the number of the first.
-    ``after_ms``, if they were not printed at once: for each line the milliseconds after ``at``. Members that several
-    entries all share go into ``common``.
-    """
+def _joined(lines: list[Any]) -> list[_Joined]:
     joined: list[_Joined] = []
     until_n = 0
-    for line in answer["lines"]:
+    for line in lines:
         if not (joined and line.n == until_n + 1 and joined[-1].take(line)):
             joined.append(_Joined(line))
         until_n = line.n
+    return joined
+
+
+def _joined_by_level(lines: list[Any], levels: Mapping[int, str]) -> list[_Joined]:
+    joined: list[_Joined] = []
+    for level, group in groupby(lines, key=lambda line: levels.get(line.n)):
+        of_level = _joined(list(group))
+        for each in of_level:
+            each.level = level
+        joined += of_level
+    return joined
+
+
+def compact(answer: Answer) -> Answer:
+    """The answer with its ``lines`` (objects) as dicts. Lines that one stream of one process printed within an hour,
+    without another between them, are one entry: ``text`` has them with line feeds, ``n`` is the number of the first.
+    ``after_ms``, if they were not printed at once: for each line the milliseconds after ``at``. ``level``, if they are
+    errors or warnings, by the ``levels`` of the answer. Members that several entries all share go into ``common``.
+    """
+    joined = _joined(answer["lines"]) if "levels" not in answer else _joined_by_level(answer["lines"], answer["levels"])
     common = {}
     if len(joined) > 1:
         for name in ("process", "stream"):
             value = getattr(joined[0].line, name)
             if all(getattr(each.line, name) == value for each in joined):
                 common[name] = value
-    return {**answer, **({"common": common} if common else {}), "lines": [each.entry(common) for each in joined]}
+        if joined[0].level is not None and all(each.level == joined[0].level for each in joined):
+            common["level"] = joined[0].level
+    found = {**answer, **({"common": common} if common else {}), "lines": [each.entry(common) for each in joined]}
+    if "levels" in answer:
+        del found["levels"]
+    return found
 
 
 def rendered(tool: str, answer: Answer) -> str:
@@ -157,6 +181,8 @@ def _origin_of(content: Answer) -> str:
 def change(content: Answer) -> str:
     """A change of a run, with its lines below."""
     words = [_time(content), *_instance_of(content), str(content.get("process_id", "")), str(content.get("kind", ""))]
+    if "by" in content:
+        words[-1] += who(content) if content.get("stop_asked_by") != "restart" else f", restarted{who(content)}"
     if "title" in content:
         words.append(content["title"])
     if "where" in content:
@@ -168,6 +194,16 @@ def change(content: Answer) -> str:
         content, ("pid", "exit_code", "signal", "reason", "stop_asked_by", "next_restart_s", "first_error")
     )
     return "\n".join([head, *(f"    {text}" for text in (*content.get("lines", ()), *content.get("last_lines", ())))])
+
+
+def who(content: Answer) -> str:
+    """Who asked for a change: `` by claude-code 2.1.3``, or `` from the view``; empty if nobody did."""
+    by = content.get("by")
+    return "" if not by else f" from the {by}" if by in _OURS else f" by {by}"
+
+
+_OURS: Final = ("command line", "view", "page")
+"""What people use; see `brummer.contract.tools.AskedBy`."""
 
 
 def _instance_of(content: Answer) -> list[str]:
@@ -193,6 +229,14 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield _position(answer, "lines")
 
 
+def _reset(answer: Answer) -> str:
+    """``run_since`` is missing in answers of an earlier version, and in those of all instances."""
+    if isinstance(whose := answer["cursor_reset"], list):
+        return f"cursor_reset: the cursor was of an earlier run of {', '.join(whose)}"
+    since = f", that of {_plain(answer['run_since'])}" if answer.get("run_since") else ""
+    return f"cursor_reset: the cursor was of another run of the instance than this one{since}"
+
+
 def _changes(answer: Answer) -> Iterator[str]:
     yield from map(change, answer["changes"]) if answer["changes"] else ["nothing has happened"]
     yield _position(answer, "changes")
@@ -203,7 +247,9 @@ def _position(answer: Answer, what: str) -> str:
     """The cursor of the answer, and what the answer leaves out."""
     entries = answer[what]
     says = [f"cursor: {answer['cursor']}"]
-    if answer.get("more"):
+    if "before" in answer:
+        says.append(f"there are earlier {what}: before={answer['before']}")
+    elif answer.get("more"):
         says.append(f"there are newer {what}: go on with it")
     if answer.get("dropped"):
         of = ", ".join(f"{name} {count}" for name, count in answer.get("dropped_of", {}).items())
@@ -215,8 +261,7 @@ def _position(answer: Answer, what: str) -> str:
     if answer.get("without_context"):
         says.append(f"without_context: {answer['without_context']}")
     if answer.get("cursor_reset"):
-        whose = ", ".join(reset) if isinstance(reset := answer["cursor_reset"], list) else "the instance"
-        says.append(f"cursor_reset: the cursor was of an earlier run of {whose}")
+        says.append(_reset(answer))
     if entries:
         days = sorted({str(each.get("at", ""))[:10] for each in (entries[0], entries[-1])})
         says.append(f"times are UTC, {' to '.join(days)}")
@@ -229,7 +274,7 @@ def _position(answer: Answer, what: str) -> str:
 _IN_ITS_HEAD: Final = frozenset(
     {
         *("process_id", "name", "status", "urls", "pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"),
-        *("instance", "last_lines"),
+        *("cpu_s", "memory_max_mib", "instance", "last_lines"),
     }
 )
 """Members of a process that its first line shows, and members that come last."""
@@ -245,7 +290,8 @@ def process(content: Answer) -> str:
     )
     if urls:
         head += f" {' '.join(urls)}"
-    head += _facts(content, ("pid", "exit_code", "signal", "started_at", "ready_at", "ended_at"))
+    facts = ("pid", "exit_code", "signal", "started_at", "ready_at", "ended_at", "cpu_s", "memory_max_mib")
+    head += _facts(content, facts)
     head = " ".join([*_instance_of(content), head])
     if content.keys() <= _IN_ITS_HEAD:
         return head
@@ -285,12 +331,51 @@ def _run(answer: Answer) -> Iterator[str]:
     yield from _cursor(answer)
 
 
+def _usages(answer: Answer) -> Iterator[str]:
+    """The samples one by one would be a list of numbers: the text has what a reader would look for in them."""
+    for script in answer["scripts"]:
+        yield f"{script['process_id']}: {usage(script)}"
+        if script["samples"]:
+            yield f"    {_samples(script['samples'])}"
+    if not answer["scripts"]:
+        yield "no runs"
+    if omitted := answer.get("omitted"):
+        yield f"[{omitted} older samples did not fit: ask for one script by name]"
+
+
+def _samples(samples: list[list[Any]]) -> str:
+    says = f"{len(samples)} sample{'' if len(samples) == 1 else 's'}"
+    if len(samples) > 1:
+        says += f" in {span(samples[-1][0] - samples[0][0])}"
+    cpus, mibs = ([sample[member] for sample in samples if sample[member] is not None] for member in (1, 2))
+    ranges = [f"CPU {100 * min(cpus):.0f} to {100 * max(cpus):.0f} %"] if cpus else []
+    ranges += [f"memory {min(mibs):g} to {max(mibs):g} MiB"] if mibs else []
+    return f"{says}: {', '.join(ranges)}" if ranges else says
+
+
+def usage(content: Answer) -> str:
+    """CPU, memory and processes of a script now."""
+    if not content["processes"]:
+        return "no process"
+    cpu = "CPU unknown" if content["cpu"] is None else f"CPU {100 * content['cpu']:.0f} % of a core"
+    memory = "memory unknown" if content["memory_mib"] is None else f"{content['memory_mib']:g} MiB"
+    count = content["processes"]
+    return f"{cpu}, {memory}, {count} process{'' if count == 1 else 'es'}"
+
+
+def _typed(answer: Answer) -> Iterator[str]:
+    count = answer["written"]
+    to = f"typed {count} byte{'' if count == 1 else 's'} to {answer['process_id']}"
+    yield f"{to}; logs_tail or wait_for with this cursor shows what it says"
+    yield from _cursor(answer)
+
+
 def _wait(answer: Answer) -> Iterator[str]:
     if answer["matched"]:
         where = f" in {answer['instance']}" if "instance" in answer else ""
         yield f"matched: {answer.get('what')}{where}, after {answer.get('waited_s')} s"
     else:
-        yield f"not matched in {answer.get('waited_s')} s"
+        yield f"not matched in {answer.get('waited_s')} s" + (f": {answer['why']}" if "why" in answer else "")
     if found := answer.get("line"):
         yield line(found)
         yield f"[at {found.get('at')}]"
@@ -408,6 +493,16 @@ def _hub(answer: Answer) -> Iterator[str]:
     )
 
 
+def _view(answer: Answer) -> Iterator[str]:
+    if answer["url"] is None:
+        yield f"there is no address of the view: {answer['why']}"
+    else:
+        yield f"the view, for the user: {answer['url']} (opens once, within ten minutes, in a browser on this machine)"
+    yield from _list("view_open", "no instance runs; start one with `brum` in a project directory")(answer)
+    if answer.get("more"):
+        yield "[there are more: instances_list has all]"
+
+
 def _connected(answer: Answer) -> Iterator[str]:
     yield f"connected to {instance(answer['instance'])}"
     if started := answer.get("started_instance"):
@@ -449,6 +544,7 @@ SECTIONS: Final[dict[str, dict[str, Callable[[Answer], str]]]] = {
     "scripts_list": {"problems": _file_problem, "scripts": _script},
     "scripts_status": {"processes": process},
     "hub_status": {"problems": _problem, "links": link, "timeline": _event},
+    "view_open": {"problems": _problem, "instances": instance},
 }
 """The lists of the tools whose lists may take several answers, in the order in which they are given."""
 
@@ -466,4 +562,7 @@ _TOOLS: Final[dict[str, Callable[[Answer], Iterable[str]]]] = {
     "wait_for": _wait,
     "changes_since": _changes,
     "hub_status": _hub,
+    "view_open": _view,
+    "scripts_input": _typed,
+    "scripts_usage": _usages,
 }

@@ -1,4 +1,4 @@
-"""The tools: one row each, with the type of its arguments. The hub's frozen list and an instance's list are made of it.
+"""The tools: one row each, with the type of its arguments. From these the lists of the hub and of an instance are made.
 
 Agents read the descriptions on every turn, so each has at most two sentences, and the hub's whole list stays under 12
 KiB. The types of the arguments make the schemas, which use only what the converter of every provider accepts: one type
@@ -37,6 +37,20 @@ and agents wait far longer. Without a black box `CALL_ANSWER_S` holds.
 LONGEST_WAIT_S: Final = 86_400
 """A day: longer than any dev server needs, short enough for every timer."""
 
+NEWS_WAIT_S: Final = 20.0
+"""The longest ``wait_s``: clients and proxies between end a silent request after 30 s or more."""
+
+LARGEST_NUMBER: Final = 2**53 - 1
+"""The largest that every reader of JSON keeps exact."""
+
+INPUT_BYTES: Final = 4096
+"""Typed in one call. A terminal drops what is longer in one line (N_TTY_BUF_SIZE of Linux), and a pipe takes no more
+than this at once (PIPE_BUF).
+"""
+
+VIEW_URI: Final = "ui://brummer/view"
+"""The one resource of a hub: the page, as an MCP App."""
+
 INSTANCE: Final = "id, name or directory; may be left out when only one fits"
 
 
@@ -60,8 +74,19 @@ Since = Annotated[
     Meta(description='only from then on: a time (RFC 3339, or 12:03:11 UTC), or how long ago ("5m", or seconds)'),
 ]
 """See `brummer.logs.query.is_since`."""
+NewsWait = Annotated[float, Meta(ge=0, le=NEWS_WAIT_S)]
+Before = Annotated[
+    Annotated[int, Meta(ge=1, le=LARGEST_NUMBER)] | None, Meta(description="n of a line: the last lines before it")
+]
 LineLimit = Annotated[int, Meta(ge=1, le=5_000)]
-Pattern = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
+PatternText = Annotated[str, Meta(max_length=PATTERN_LENGTH)]
+
+COMMAND_LINE: Final = "command line"
+AskedBy = Literal["call", "command line", "view", "page"]
+"""Who asks for a change: what people use says it itself, and a ``call`` is of the agent that the call names. Without a
+description, so no schema has it.
+"""
+InputText = Annotated[str, Meta(max_length=INPUT_BYTES)]
 
 
 class NoArguments(Struct, forbid_unknown_fields=True):
@@ -90,6 +115,7 @@ class RunScript(Struct, forbid_unknown_fields=True):
     timeout_s: Timeout = DEFAULT_WAIT_S
     environment: bytes | None = None
     """Without a description, as ``asked_by``: an agent's own would be the wrong one."""
+    asked_by: AskedBy = "call"
 
 
 class PickProcess(Struct, forbid_unknown_fields=True):
@@ -100,10 +126,9 @@ class PickProcess(Struct, forbid_unknown_fields=True):
 
 
 class StopProcess(PickProcess, forbid_unknown_fields=True):
-    """``asked_by`` comes from the command line, to distinguish its stops from those of agents."""
+    """As `PickProcess`."""
 
-    asked_by: Literal["call", "command line"] = "call"
-    """Without a description: no schema has it."""
+    asked_by: AskedBy = "call"
 
 
 class RestartScript(PickProcess, forbid_unknown_fields=True):
@@ -113,6 +138,18 @@ class RestartScript(PickProcess, forbid_unknown_fields=True):
     timeout_s: Timeout = DEFAULT_WAIT_S
     environment: bytes | None = None
     """As in `RunScript`."""
+    asked_by: AskedBy = "call"
+
+
+class TypeIn(PickProcess, forbid_unknown_fields=True):
+    """``text``, then Enter unless ``enter`` is false, then ``keys``. Without text and keys, Enter alone."""
+
+    text: Annotated[InputText | None, Meta(description="what to type; without text and keys: Enter alone")] = None
+    enter: Annotated[bool, Meta(description="Enter after the text (default true)")] = True
+    keys: Annotated[
+        InputText | None,
+        Meta(description="keys to press after that, with spaces between, such as up down tab esc ctrl-c ctrl-d"),
+    ] = None
 
 
 class ScriptsStatus(Struct, forbid_unknown_fields=True):
@@ -125,7 +162,7 @@ class ScriptsStatus(Struct, forbid_unknown_fields=True):
     cursor: Cursor = None
 
 
-class TailLogs(Struct, forbid_unknown_fields=True, kw_only=True):
+class ReadLogs(Struct, forbid_unknown_fields=True, kw_only=True):
     """Without a cursor the last ``limit`` lines; with one, up to ``limit`` lines after it.
 
     ``level``: only lines at least as serious, with their stack traces. ``limit_bytes`` bounds the answer on the wire;
@@ -140,16 +177,25 @@ class TailLogs(Struct, forbid_unknown_fields=True, kw_only=True):
     limit: Annotated[LineLimit, Meta(description="lines at most (default 100)")] = 100
     limit_bytes: Annotated[int, Meta(ge=1, le=262_144, description="size of the answer (default 32768)")] = 32_768
     cursor: LatestCursor = None
+    before: Before = None
+    wait_s: NewsWait = 0.0
+    """Without a description, as ``asked_by``: to wait for a text agents have `wait_for`."""
     colours: bool = False
-    """Without a description, as ``asked_by``: for a terminal."""
+    """As above: for a terminal."""
 
 
-class SearchLogs(TailLogs, forbid_unknown_fields=True):
+class TailLogs(ReadLogs, forbid_unknown_fields=True, kw_only=True):
+    """The last lines, or those after a cursor."""
+
+    wait_s: Annotated[NewsWait, Meta(description="seconds to wait for a line if there is none (default 0)")] = 0.0
+
+
+class SearchLogs(ReadLogs, forbid_unknown_fields=True):
     """Lines that contain ``query``, or match it as a regular expression. ``around``: so many lines before and after
     each, of the same process.
     """
 
-    query: Annotated[Pattern, Meta(description="text, or the regular expression")]
+    query: Annotated[PatternText, Meta(description="text, or the regular expression")]
     regex: Annotated[bool, Meta(description="query is a regular expression (default false)")] = False
     around: Annotated[int, Meta(ge=0, le=100, description="lines shown before and after each (default 0)")] = 0
 
@@ -160,7 +206,7 @@ class WaitFor(Struct, forbid_unknown_fields=True):
     """
 
     process: ProcessName = None
-    log: Annotated[Pattern | None, Meta(description="a line matches this regular expression")] = None
+    log: Annotated[PatternText | None, Meta(description="a line matches this regular expression")] = None
     cursor: WaitCursor = None
     since: Since = None
     ready: Annotated[bool, Meta(description="it is ready")] = False
@@ -181,6 +227,16 @@ class ChangesSince(Struct, forbid_unknown_fields=True):
 
     cursor: LatestCursor = None
     limit: Annotated[LineLimit, Meta(description="changes at most (default 200)")] = 200
+    wait_s: Annotated[NewsWait, Meta(description="seconds to wait for a change if there is none (default 0)")] = 0.0
+
+
+class ScriptsUsage(Struct, forbid_unknown_fields=True):
+    """Of one script, or of all. ``since``: the time of the last sample that the caller has."""
+
+    name: Annotated[str | None, Meta(description="script; left out: all")] = None
+    since: Annotated[
+        float, Meta(ge=0, le=10**11, description="only samples after this time, in seconds since 1970; 0: all")
+    ] = 0.0
 
 
 class InstanceCall(Struct, forbid_unknown_fields=True):
@@ -223,7 +279,9 @@ def _schema_of(kind: Any) -> Schema:
 
 
 class ToolDefinition(Struct, frozen=True):
-    """One tool. ``routed`` tools take ``instance`` at the hub. ``waits``: it may be silent for its ``timeout_s``."""
+    """One tool. ``routed`` tools take ``instance`` at the hub. ``waits``: it may be silent for its ``timeout_s``.
+    ``resource``: the URI of the page that a host of MCP Apps shows beside its answer.
+    """
 
     name: str
     description: str
@@ -233,12 +291,16 @@ class ToolDefinition(Struct, frozen=True):
     destructive: bool = False
     routed: bool = True
     waits: bool = False
+    resource: str | None = None
 
     def as_instance_tool(self) -> dict[str, Any]:
         return self._as_tool({})
 
-    def as_hub_tool(self) -> dict[str, Any]:
-        return self._as_tool({"instance": {"type": "string", "description": INSTANCE}} if self.routed else {})
+    def as_hub_tool(self, *, with_resources: bool = True) -> dict[str, Any]:
+        tool = self._as_tool({"instance": {"type": "string", "description": INSTANCE}} if self.routed else {})
+        if self.resource is not None and with_resources:
+            tool["_meta"] = {"ui": {"resourceUri": self.resource}}
+        return tool
 
     def _as_tool(self, more: dict[str, Schema]) -> dict[str, Any]:
         fields, defaults = self.arguments.__struct_fields__, self.arguments.__struct_defaults__
@@ -369,16 +431,54 @@ TOOLS: tuple[ToolDefinition, ...] = (
         InstanceCall,
         destructive=True,
     ),
+    ToolDefinition(
+        "view_open",
+        "Show the user a live view of all projects: what runs, what has failed, its output, and who did what. Returns"
+        " the same as text, and an address that opens the view once, in a browser on this machine.",
+        NoArguments,
+        read_only=True,
+        routed=False,
+        resource=VIEW_URI,
+    ),
 )
 
+INSTANCE_ONLY: tuple[ToolDefinition, ...] = (
+    ToolDefinition(
+        "scripts_usage",
+        "Tell the CPU (1.0 is one core) and memory of each script's process tree, now and up to half an hour back."
+        " Samples are taken only while somebody asks: a call buys ten seconds of them, one each two seconds.",
+        ScriptsUsage,
+        read_only=True,
+    ),
+    ToolDefinition(
+        "scripts_input",
+        "Type to a script that waits for input: text and Enter, or keys. Then wait_for or logs_tail with the cursor of"
+        " the answer shows what it says.",
+        TypeIn,
+    ),
+)
+"""Tools that only an instance lists, and that a hub reaches by `instance_call`: an agent sees them when it asks, and
+not at every start. The people's views and commands use them.
+"""
+
 BY_NAME: dict[str, ToolDefinition] = {tool.name: tool for tool in TOOLS}
+"""The hub's."""
 HUB_ONLY = frozenset({"instance_tools", "instance_call"}) | {tool.name for tool in TOOLS if not tool.routed}
-READ_ONLY = frozenset(tool.name for tool in TOOLS if tool.read_only)
+READ_ONLY = frozenset(tool.name for tool in (*TOOLS, *INSTANCE_ONLY) if tool.read_only)
 """These change nothing, so an instance keeps no record of their calls."""
-REPEATABLE = frozenset(tool.name for tool in TOOLS if tool.read_only or tool.idempotent)
+CHANGING = frozenset(tool.name for tool in (*TOOLS, *INSTANCE_ONLY) if tool.routed and not tool.read_only) - {
+    "instance_call"
+}
+"""Whoever asks for these is named in `changes_since`."""
+REPEATABLE = frozenset(tool.name for tool in (*TOOLS, *INSTANCE_ONLY) if tool.read_only or tool.idempotent)
 """Run twice, these do the same as run once. A call of another tool is sent again only if its key decides."""
-WAITING = frozenset(tool.name for tool in TOOLS if tool.waits)
-INSTANCE_TOOLS: tuple[ToolDefinition, ...] = tuple(tool for tool in TOOLS if tool.name not in HUB_ONLY)
+WAITING = frozenset(tool.name for tool in (*TOOLS, *INSTANCE_ONLY) if tool.waits)
+AWAIT_NEWS = frozenset(tool.name for tool in TOOLS if "wait_s" in tool.arguments.__struct_fields__)
+"""These wait if they are given ``wait_s``."""
+ROUTED_TOOLS: tuple[ToolDefinition, ...] = tuple(tool for tool in TOOLS if tool.name not in HUB_ONLY)
+"""The hub passes calls of these on under their own names."""
+INSTANCE_TOOLS: tuple[ToolDefinition, ...] = (*ROUTED_TOOLS, *INSTANCE_ONLY)
+"""All tools of an instance, in the order of its list."""
 
 
 def renderer(tool: str) -> Callable[[dict[str, Any]], str]:

@@ -23,7 +23,7 @@ LARGE_BYTES: Final = 256 * 1024
 COPIES: Final = 5
 """Copies of a large message that are in memory at once (received, decoded, encoded, sent); measured."""
 
-RETRY_AFTER_S: Final = 1.0
+MEMORY_RETRY_AFTER_S: Final = 1.0
 """Mostly large calls under way fill the memory; they last about that long."""
 
 Level = Literal["well", "soft", "hard"]
@@ -74,7 +74,7 @@ class Memory:
             self.refused += 1
             raise MemoryFull(
                 f"no new work is taken while {self.resident_bytes >> 20} MiB of memory are in use (memory_hard)",
-                retry_after_s=RETRY_AFTER_S,
+                retry_after_s=MEMORY_RETRY_AFTER_S,
                 memory_bytes=self.resident_bytes,
                 limit_bytes=self.hard_bytes,
             )

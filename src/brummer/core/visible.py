@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Iterator
 
 _COLOUR: Final = r"\x1b\[[0-9;:]{0,64}m"
 CLEAR: Final = "\x1b[2J\x1b[3J\x1b[H"
@@ -51,10 +52,30 @@ def _hidden() -> "re.Pattern[str]":
     return re.compile(rf"(?P<ours>{_COLOUR}|{re.escape(CLEAR)})|[{_HIDDEN}]")
 
 
+@functools.cache
+def _hidden_in_a_line() -> "re.Pattern[str]":
+    import re  # noqa: PLC0415 — as in `_hidden`
+
+    return re.compile(rf"[{_HIDDEN}\n]")
+
+
 def _shown(found: "re.Match[str]") -> str:
     character = found[0]
     if found["ours"] is not None or _is_harmless(character, found.string, found.start()):
         return character
+    return _number_of(character)
+
+
+def replaced(text: str) -> "Iterator[tuple[int, str]]":
+    """The offset of each character that `visible` replaces, and what is shown instead, in order. For code that draws a
+    line cell by cell: no sequence of ours stays, and a line feed, which would end the line, is replaced, too.
+    """
+    for found in _hidden_in_a_line().finditer(text):
+        if not _is_harmless(found[0], text, found.start()):
+            yield found.start(), _number_of(found[0])
+
+
+def _number_of(character: str) -> str:
     code = ord(character)
     if code <= 0xFFFF:  # noqa: PLR2004
         return f"\\u{code:04x}"

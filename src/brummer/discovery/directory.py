@@ -40,6 +40,11 @@ def http_token_file(environ: Mapping[str, str]) -> Path:
     return _state_directory(environ) / "http-token"
 
 
+def view_file(environ: Mapping[str, str]) -> Path:
+    """How the user has set the terminal view up: one file for all instances directories."""
+    return _state_directory(environ) / "view.json"
+
+
 def log_directory(environ: Mapping[str, str]) -> Path:
     """The logs of instances in the background; found as the black box is."""
     if environ.get(VARIABLE):

@@ -23,7 +23,7 @@ from brummer.host.locks import is_locked, was_released
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 
-RETURN_S: Final = 15.0
+RECORD_RETURN_S: Final = 15.0
 """Three times what an owner may take to publish again."""
 
 
@@ -170,7 +170,7 @@ class Roster:
         if listed.missing_since is None:
             listed.missing_since = now
         path = lock_path(self._directory, listed.record.instance_id)
-        stayed_away = now - listed.missing_since > RETURN_S
+        stayed_away = now - listed.missing_since > RECORD_RETURN_S
         if was_released(path, listed.record.pid, self._system):
             self._end(listed, "withdrawn")
         elif listed.watch is None and stayed_away and not is_locked(path, self._system):

@@ -98,6 +98,7 @@ class ForeignTarget:
     is_direct: ClassVar[bool] = False
     """A session that was forgotten, or a tool that needs headers, takes further requests."""
     is_compatible: ClassVar[bool] = True
+    is_near: ClassVar[bool] = False
     protocols: ClassVar[tuple[str, ...]] = eras.SUPPORTED
     generation: ClassVar[str] = "foreign"
 

@@ -65,7 +65,7 @@ KINDS: Final[dict[str, Kind]] = {
         "the directory is scanned and every link is probed", "wait: it takes seconds"),
     "loopback_down": Kind("the loopback interface is down", "error", "links are probed when it is up",
         "ip link set lo up"),
-    "offline": Kind("there is no route to the outside", "warning", "remote servers are probed when there is one",
+    "offline": Kind("this machine is offline", "warning", "remote servers are probed when it is online again",
         "connect this machine to its network"),
     "cut_off": Kind("no instance answers any more", "error", "all are dialled repeatedly",
         "look for the cause here: a firewall or VPN client that blocks the loopback",

@@ -15,7 +15,7 @@ from brummer.host.pids import ProcessIdentity
 from brummer.host.real_system import REAL
 from brummer.host.system import Files, System
 
-FileRefusal = Literal["symlink", "not_regular", "foreign_owner", "too_large"]
+FileRefusal = Literal["symlink", "not_regular", "foreign_owner", "too_large", "open_to_others"]
 
 
 class FileRefused(BrummerError):
@@ -23,8 +23,9 @@ class FileRefused(BrummerError):
 
     code = "file_refused"
 
-    def __init__(self, path: Path, reason: FileRefusal) -> None:
-        super().__init__(f"{path} is refused: {reason.replace('_', ' ')}", path=str(path), reason=reason)
+    def __init__(self, path: Path, reason: FileRefusal, detail: str = "") -> None:
+        self.why = reason.replace("_", " ") + (f" ({detail})" if detail else "")
+        super().__init__(f"{path} is refused: {self.why}", path=str(path), reason=reason)
         self.path = path
         self.reason = reason
 
@@ -198,6 +199,18 @@ def read_bounded(path: Path, limit_bytes: int, files: Files = REAL.files) -> byt
         return read_descriptor(path, descriptor, limit_bytes, files)
     finally:
         files.close(descriptor)
+
+
+def read_private(path: Path, limit_bytes: int) -> bytes:
+    """As `read_bounded`, of a file that holds a secret: one that others may read or write is refused, too."""
+    descriptor = open_for_reading(path, limit_bytes)
+    try:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o077:
+            raise FileRefused(path, "open_to_others", f"mode {mode:04o}: remove it, and a new one is made")
+        return read_descriptor(path, descriptor, limit_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def read_descriptor(path: Path, descriptor: int, limit_bytes: int, files: Files = REAL.files) -> bytes:

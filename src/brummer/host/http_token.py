@@ -7,7 +7,6 @@ Every command imports this at its start, so nothing heavy may be imported at the
 """
 
 import os
-import stat
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ from brummer.core.errors import BrummerError
 VARIABLE: Final = "BRUMMER_HTTP_TOKEN"
 """Overrides the file."""
 
-LIMIT_BYTES: Final = 4096
+TOKEN_FILE_BYTES: Final = 4096
 """An eighth of what Brummer's HTTP servers accept as headers; a generated token has 43 bytes."""
 
 _override: list[str] = []
@@ -51,33 +50,20 @@ def _of_file(path: "Path") -> str:
     import secrets  # noqa: PLC0415 — see above, as for the next two
 
     from brummer.host.directories import DirectoryUnusable, private_directory  # noqa: PLC0415
-    from brummer.host.files import FileRefused, write_once  # noqa: PLC0415
+    from brummer.host.files import FileRefused, read_private, write_once  # noqa: PLC0415
 
     try:
         private_directory(path.parent)
         if not os.path.lexists(path):
             write_once(path, secrets.token_urlsafe(32).encode() + b"\n")
-        return _checked(_read(path), str(path), "remove it, and a new one is made")
+        token = read_private(path, TOKEN_FILE_BYTES).decode("latin-1").strip()
+        return _checked(token, str(path), "remove it, and a new one is made")
     except DirectoryUnusable as error:
         raise _unusable(path, f"{error.path}: {error.reason.replace('_', ' ')}") from None
     except FileRefused as error:
-        raise _unusable(path, error.reason.replace("_", " ")) from None
+        raise _unusable(path, error.why) from None
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from None
-
-
-def _read(path: "Path") -> str:
-    """Raises FileRefused, OSError, and TokenUnusable for a file that others may read."""
-    from brummer.host.files import open_for_reading, read_descriptor  # noqa: PLC0415 — see above
-
-    descriptor = open_for_reading(path, LIMIT_BYTES)
-    try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        if mode & 0o077:
-            raise _unusable(path, f"others may read or write it (mode {mode:04o}): remove it, and a new one is made")
-        return read_descriptor(path, descriptor, LIMIT_BYTES).decode("latin-1").strip()
-    finally:
-        os.close(descriptor)
 
 
 def _unusable(path: "Path", why: str) -> TokenUnusable:

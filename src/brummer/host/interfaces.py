@@ -8,7 +8,8 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from brummer.core.errors import SHORTAGES
@@ -57,6 +58,35 @@ class NetworkHints:
         self.close = close
 
 
+_DEFAULT_V4: Final = "00000000"
+_DEFAULT_V6: Final = "0" * 32
+
+
+def default_interfaces(routes_v4: Iterable[str], routes_v6: Iterable[str]) -> Iterator[str]:
+    """The interfaces of the default routes, read as far as they are asked for. The lines are those of Linux' files
+    ``/proc/net/route`` and ``/proc/net/ipv6_route``.
+
+    A VPN's route to half of all addresses also begins with zeros, but its mask does not.
+    """
+    for line in routes_v4:
+        if len(fields := line.split()) > 7 and fields[1] == fields[7] == _DEFAULT_V4:  # noqa: PLR2004 - up to the mask
+            yield fields[0]
+    for line in routes_v6:
+        fields = line.split()
+        if fields[:2] == [_DEFAULT_V6, "00"] and fields[-1] != "lo":  # there the kernel refuses what has no route
+            yield fields[-1]
+
+
+def any_has_signal(interfaces: Iterable[str], has_signal: Callable[[str], bool]) -> bool | None:
+    """None without an interface. One is enough: with the cable out and Wi-Fi up, both may have a default route."""
+    found = None
+    for interface in interfaces:
+        if has_signal(interface):
+            return True
+        found = False
+    return found
+
+
 _NAME_BYTES: Final = 16
 _UP, _RUNNING = 0x1, 0x40
 
@@ -80,8 +110,10 @@ def _flags(interface: str) -> int:
 if sys.platform == "linux":
     from brummer.host.readers import read_when_ready
 
-    _ROUTE_LINES: Final = 64
-    """The default route stands first; a machine with thousands of routes must not cost us a heartbeat."""
+    _ROUTE_LINES: Final = 1000
+    """Of each file: a machine with more routes must not cost us a heartbeat. IPv4's default routes are the first in
+    theirs, IPv6's come after those to networks.
+    """
 
     _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
     """rtnetlink(7): links, IPv4 addresses and routes, IPv6 addresses and routes."""
@@ -93,23 +125,17 @@ if sys.platform == "linux":
         return bool(_flags("lo") & _UP)
 
     def carrier() -> bool | None:
-        """Whether the interface of the default route is up and running; None without such a route."""
-        interface = _default_interface()
-        return None if interface is None else _flags(interface) & (_UP | _RUNNING) == _UP | _RUNNING
+        """Whether an interface of a default route is up and running; None without such a route."""
+        routes = _lines("/proc/self/net/route"), _lines("/proc/self/net/ipv6_route")
+        return any_has_signal(default_interfaces(*routes), _is_running)
 
-    def _default_interface() -> str | None:
-        """Of the calling process' network namespace."""
-        for path, column, default in (
-            ("/proc/self/net/route", 1, "00000000"),
-            ("/proc/self/net/ipv6_route", 0, "0" * 32),
-        ):
-            with contextlib.suppress(OSError), open(path, encoding="ascii", errors="surrogateescape") as file:
-                for _, line in zip(range(_ROUTE_LINES), file, strict=False):
-                    fields = line.split()
-                    name = fields[0] if column else fields[-1]
-                    if fields[column] == default and name != "lo":
-                        return name
-        return None
+    def _is_running(interface: str) -> bool:
+        return _flags(interface) & (_UP | _RUNNING) == _UP | _RUNNING
+
+    def _lines(path: str) -> Iterator[str]:
+        """Of the calling process' network namespace; none where there is no such file."""
+        with contextlib.suppress(OSError), open(path, encoding="ascii", errors="surrogateescape") as file:
+            yield from islice(file, _ROUTE_LINES)
 
     def watch_network(
         loop: asyncio.AbstractEventLoop, on_hint: Callable[[], None], on_failed: OnFailed

@@ -4,6 +4,10 @@ import contextlib
 import gc
 import os
 import sys
+from typing import Final
+
+MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
+"""The unit of ru_maxrss: getrusage(2) of each system."""
 
 if sys.platform == "linux":
 
@@ -21,6 +25,13 @@ else:
     def resident_bytes() -> int | None:
         """Of this process, now. None where the system does not tell."""
         return mac_processes().resident_bytes(os.getpid())
+
+
+def peak_bytes() -> int:
+    """The most resident memory that this process, or what has started it, has had so far."""
+    import resource  # noqa: PLC0415 — no start needs it
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES
 
 
 def give_back() -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-POLL_S: Final = 1.0
+PARENT_POLL_S: Final = 1.0
 """A hub must end within two seconds."""
 
 
@@ -43,7 +43,7 @@ def _watch_by_polling(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") 
     def poll() -> None:
         nonlocal timer
         if os.getppid() == PID:
-            timer = loop.call_later(POLL_S, poll)
+            timer = loop.call_later(PARENT_POLL_S, poll)
         else:
             on_exit()
 
@@ -51,5 +51,5 @@ def _watch_by_polling(loop: "AbstractEventLoop", on_exit: "Callable[[], None]") 
         if timer is not None:
             timer.cancel()
 
-    timer = loop.call_later(POLL_S, poll) if PID > 1 else None
+    timer = loop.call_later(PARENT_POLL_S, poll) if PID > 1 else None
     return stop

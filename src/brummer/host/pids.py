@@ -54,15 +54,25 @@ if sys.platform == "linux":
         b"x": "zombie",
     }
 
-    def _stat(process: int | str) -> tuple[State, int, int] | None:
-        """(state, CPU ticks, start time) from /proc/PID/stat; the name in it may hold spaces and brackets.
+    def stat_fields(process: int | str) -> list[bytes] | None:
+        """The fields of /proc/PID/stat behind the name, which may hold spaces and brackets: from the state on.
 
-        Raises OSError if it can't be read (no descriptor or no memory is left), which proves nothing of the process.
+        None if there is no such process. Raises OSError if it can't be read (no descriptor or no memory is left), which
+        proves nothing of the process.
         """
         try:
-            with open(f"/proc/{process}/stat", "rb", buffering=0) as file:
-                fields = file.read(4096).rpartition(b")")[2].split()
+            descriptor = os.open(f"/proc/{process}/stat", os.O_RDONLY)  # a file object takes 2 µs more
+            try:
+                return os.read(descriptor, 4096).rpartition(b")")[2].split()
+            finally:
+                os.close(descriptor)
         except (FileNotFoundError, ProcessLookupError):
+            return None
+
+    def _stat(process: int | str) -> tuple[State, int, int] | None:
+        """(state, CPU ticks, start time). Raises as `stat_fields`."""
+        fields = stat_fields(process)
+        if fields is None:
             return None
         return _STATES.get(fields[0], "sleeping"), int(fields[11]) + int(fields[12]), int(fields[19])
 

@@ -10,7 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from brummer.host.files import temporary_name
 
@@ -20,6 +20,9 @@ if sys.platform == "darwin":
 
 ADDRESS_LIMIT_BYTES: Final = 107 if sys.platform == "linux" else 103
 """sun_path of struct sockaddr_un, less the NUL at its end: 108 bytes on Linux (unix(7)), 104 on macOS."""
+
+KEEPS_THE_NAME: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""For `create_unix_server`: from Python 3.13 on a server removes the name of its socket, unless this is set."""
 
 Mark = tuple[int, int, int]
 """Which file a path names: device, inode, and time of the last change, which a rename leaves as it is."""

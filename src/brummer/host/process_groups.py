@@ -1,4 +1,4 @@
-"""Process groups: signal one, and learn how its leader ended.
+"""Process groups: signal one, and learn how its leader ended and what it has used.
 
 **A leader is reaped last.** The kernel gives a number to no other process while a process, even a zombie, has it as its
 pid or its group. So as long as the leader is our unreaped child, a signal to its group can't reach another process;
@@ -9,6 +9,8 @@ import contextlib
 import os
 import signal
 import sys
+
+from brummer.host.memory import MAXRSS_BYTES
 
 if sys.platform == "darwin":
     from brummer.host.macos.library import system_library
@@ -42,6 +44,17 @@ def peek_exit(pid: int) -> int | None:
     if exit_ is None:
         return None
     return exit_.si_status if exit_.si_code == os.CLD_EXITED else -exit_.si_status
+
+
+def reap(pid: int) -> tuple[int, float, int]:
+    """Wait for a child of ours: (exit code as `peek_exit`, CPU time in seconds, peak of resident memory in bytes).
+
+    The CPU time is that of the child and of the children that it had waited for, and of those that they had waited for;
+    the memory is that of the largest one of them. Linux counts our own peak as the child's: it had our memory before it
+    loaded its program. Raises ChildProcessError if it was waited for already.
+    """
+    _, status, used = os.wait4(pid, 0)
+    return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, used.ru_maxrss * MAXRSS_BYTES
 
 
 def zombies_of(parent: int) -> set[int]:

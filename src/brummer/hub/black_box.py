@@ -47,11 +47,12 @@ class BlackBoxes:
         self._find_root = find_root
 
     async def answer(
-        self, instance_id: str, tool: str, arguments: bytes, running: str | None, down: Down
+        self, instance_id: str, tool: str, arguments: bytes, running: str | None, down: Down, last: str | None = None
     ) -> bytes | None:
         """The encoded result; None if there is no readable black box. Raises NotFound, InvalidArguments.
 
-        ``running``: the generation that may still live. ``down``: why the instance does not answer.
+        ``running``: the generation that may still live. ``down``: why the instance does not answer. ``last``: the last
+        generation that is known, living or not.
         """
         try:
             box = await in_thread(self._box, instance_id)
@@ -59,7 +60,7 @@ class BlackBoxes:
             return None
         if box is None or not box.runs:
             return None
-        found, limit_bytes = await _found(box, tool, arguments, is_over=box.generation != running)
+        found, limit_bytes = await _found(box, tool, arguments, running, running or last)
         answer = {**found, "from": "black box", "written_at": box.written_at, "instance": msgspec.to_builtins(down)}
         return structured(answer, renderer(tool), limit_bytes)
 
@@ -96,8 +97,11 @@ class BlackBoxes:
         return by_id or [about for about in known if about.name == name]
 
 
-async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool) -> tuple[Answer, int]:
+async def _found(
+    box: "BlackBox", tool: str, arguments: bytes, running: str | None, last: str | None
+) -> tuple[Answer, int]:
     """Its content, within the number of bytes that the answer may have."""
+    is_over = box.generation != running
     from brummer.contract import (  # noqa: PLC0415 - see above
         paging,
         texts,
@@ -114,12 +118,13 @@ async def _found(box: "BlackBox", tool: str, arguments: bytes, *, is_over: bool)
                 return paging.processes_of_one(processes, cursor, place), BUDGET_BYTES
             return paging.latest_processes(processes, cursor, place, now_s=wall()), BUDGET_BYTES
         case "changes_since":
-            cursor, limit = _all_of(_decoded(tool, arguments, tools.ChangesSince), "cursor", "limit")
-            return await query.changes(box, cursor=cursor, limit=limit), BUDGET_BYTES
+            asked = _decoded(tool, arguments, tools.ChangesSince)
+            cursor, limit, _ = _all_of(asked, "cursor", "limit", "wait_s")  # nothing that could be waited for will come
+            return await query.changes(box, cursor=cursor, limit=limit, last=last), BUDGET_BYTES
         case _:
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
-            lines = await query.lines(box, wanted, is_over=is_over)
+            lines = await query.lines(box, wanted, is_over=is_over, last=last)
             return texts.compact(lines), max(wanted.limit_bytes, BUDGET_BYTES)
 
 

@@ -5,6 +5,7 @@ instance. An instance whose part is missing, because it is new or was started ag
 the answer names it in ``cursor_reset``; the others go on where they stood.
 """
 
+import asyncio
 import hashlib
 import re
 from base64 import urlsafe_b64encode
@@ -21,8 +22,8 @@ from brummer.core.errors import InvalidArguments, NotFound, shown
 from brummer.core.json_text import encode
 from brummer.discovery.record import Record
 from brummer.host.clocks import wall
-from brummer.hub.everyone import Answer, answers_of
-from brummer.hub.fan_out import incomplete
+from brummer.hub.everyone import Answer, answer_of, answers_of, question
+from brummer.hub.fan_out import FanOut, incomplete
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 
@@ -94,6 +95,30 @@ async def status_of_all(everyone: Sequence[InstanceEntry], wanted: ScriptsStatus
     answer = paged("scripts_status", entries, wanted.cursor, now_s=wall(), reserved=cursor, **_failures(answers))
     del answer["reserved"]  # it has kept the space for the cursor
     return {**answer, "cursor": cursor}
+
+
+async def first_changes_of_all(everyone: Sequence[InstanceEntry], wanted: ChangesSince, places: int) -> Answer:
+    """As `changes_of_all`. If there is nothing, wait ``wait_s`` for the first instance that has news. ``places``: how
+    many can be waited on at a time; see `FanOut`.
+    """
+    answer = await changes_of_all(everyone, wanted)
+    if not wanted.wait_s or answer["changes"] or "cursor_reset" in answer:
+        return answer
+    read_until = InstancePlaces(answer["cursor"])
+
+    async def ask(entry: InstanceEntry, wait_s: float, _since: str | None) -> Answer:
+        asked = question("changes_since", {"cursor": read_until.cursor_for(entry), "limit": 1, "wait_s": wait_s})
+        asked.wait_for_news(wait_s)
+        content = await answer_of(entry, asked)
+        has_news = bool(content.get("changes") or content.get("cursor_reset"))
+        return {**content, "matched": has_news, "waited_s": wait_s}
+
+    ends_s = asyncio.get_running_loop().time() + wanted.wait_s
+    await FanOut(everyone, places, wanted.wait_s, ask).result()
+    answer = await changes_of_all(everyone, wanted)
+    if not answer["changes"] and "cursor_reset" not in answer:  # all that could be waited on have failed
+        await asyncio.sleep(ends_s - asyncio.get_running_loop().time())
+    return answer
 
 
 async def changes_of_all(everyone: Sequence[InstanceEntry], wanted: ChangesSince) -> Answer:

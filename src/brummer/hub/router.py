@@ -11,13 +11,17 @@ from brummer.calls.call_run import Substitute
 from brummer.calls.caller import Caller
 from brummer.calls.outcomes import is_unanswered
 from brummer.contract.tools import (
+    AWAIT_NEWS,
     BY_NAME,
     CALL_ANSWER_S,
+    CHANGING,
     DEFAULT_WAIT_S,
     INSTANCE_TOOLS,
     LONGEST_WAIT_S,
+    NEWS_WAIT_S,
     READ_ONLY,
     REPEATABLE,
+    ROUTED_TOOLS,
     TOOLS,
     UNTIL_BLACK_BOX_S,
     WAITING,
@@ -29,7 +33,7 @@ from brummer.contract.tools import (
     renderer,
 )
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
-from brummer.discovery.record import Record
+from brummer.discovery.record import NAME_LENGTH, Record
 from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.hub.fan_out import GRACE_S, FanOut
@@ -39,14 +43,22 @@ from brummer.link.errors import NoResult, RemoteRefusal
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.settings.servers import Server
-from brummer.wire.mcp.server import RunningCall, ToolCall
+from brummer.wire.mcp.eras import META_CLIENT_INFO
+from brummer.wire.mcp.server import Request, RunningCall, ToolCall
 from brummer.wire.mcp.tool_arguments import NOT_GIVEN, ArgumentDecoder
 from brummer.wire.mcp.tools import Tool, ToolTable, failed, structured
 
 EVERYWHERE: Final = "*"
 _EVERYWHERE: Final = frozenset({"wait_for", "scripts_status", "changes_since"})
 
-_OF_INSTANCES: Final = frozenset(tool.name for tool in INSTANCE_TOOLS)
+_ROUTED_NAMES: Final = frozenset(tool.name for tool in ROUTED_TOOLS)
+
+_TRAITS: Final = {
+    tool.name: tuple(tool.name in those for those in (REPEATABLE, READ_ONLY, WAITING, AWAIT_NEWS, CHANGING))
+    for tool in INSTANCE_TOOLS
+}
+"""Of each tool of an instance, whether it is in these: one look-up for each call."""
+_OF_OTHERS: Final = (False,) * 5
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _inner_calls: Final = ArgumentDecoder("instance_call", InstanceCall, ("instance",))
@@ -64,6 +76,7 @@ class Router:
     """The `ToolServer` of the hub: ``local`` tools are answered here, all others through a link.
 
     The list of tools is the contract's, in its order, and then the local tools that are not in the contract.
+    ``with_resources``: the hub serves the resources that tools name.
     """
 
     def __init__(
@@ -72,6 +85,8 @@ class Router:
         local: Sequence[Tool],
         black_boxes: BlackBoxes | None = None,
         finder: Finder | None = None,
+        *,
+        with_resources: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.instances = instances
@@ -82,7 +97,9 @@ class Router:
         self._finder = finder or Finder(instances)
         self._local_names = {tool.name for tool in local}
         further = [tool.definition for tool in local if tool.name not in BY_NAME]
-        self.tools_json = msgspec.json.encode([*(tool.as_hub_tool() for tool in TOOLS), *further])
+        self.tools_json = msgspec.json.encode(
+            [*(tool.as_hub_tool(with_resources=with_resources) for tool in TOOLS), *further]
+        )
 
     def has_tool(self, name: str) -> bool:
         return name in BY_NAME or name in self._local_names
@@ -93,7 +110,7 @@ class Router:
 
     def start_call(self, call: ToolCall, done: Callable[[bytes], None]) -> bytes | RunningCall | None:
         """A `brummer.wire.mcp.server.StartCall`: for calls whose instance is known without an await."""
-        if call.name not in _OF_INSTANCES:
+        if call.name not in _ROUTED_NAMES:
             return None
         try:
             name, arguments, roots, find_roots = self._meant(call)
@@ -122,7 +139,7 @@ class Router:
             running = None if entry.is_gone else record.generation
             status = entry.link.status()
             down = Down(entry.id, status.state, status.since_s, status.reason)
-            return boxes.answer(entry.id, tool, arguments, running, down)
+            return boxes.answer(entry.id, tool, arguments, running, down, record.generation)
 
         return answer
 
@@ -208,6 +225,7 @@ class Router:
             )
         if isinstance(entry.record, Server):
             made = _tool_call(tool, passed_on, call)
+            made.meta.pop(META_CLIENT_INFO, None)
             made.repeatable = tool in await self._repeatable(entry)
             made.on_list_changed = entry.forget_hints
             made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
@@ -237,7 +255,8 @@ class Router:
             wanted = ArgumentDecoder(call.name, ScriptsStatus, ("instance",)).decode(arguments)
             return structured(await everywhere.status_of_all(everyone, wanted), renderer(call.name))
         since = ArgumentDecoder(call.name, ChangesSince, ("instance",)).decode(arguments)
-        return structured(await everywhere.changes_of_all(everyone, since), renderer(call.name))
+        changes = everywhere.first_changes_of_all(everyone, since, self.instances.pool.for_waits)
+        return structured(await changes, renderer(call.name))
 
     async def _wait_everywhere(self, call: ToolCall, arguments: bytes) -> bytes:
         """The first instance where the condition comes true; the waits in the others then end."""
@@ -304,12 +323,13 @@ def _list_tools(entry: InstanceEntry) -> Call:
 
 def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
     request = call.request
-    meta, session, waits = request.params.meta, request.session, tool in WAITING
-    return Call(
+    meta, session = request.params.meta, request.session
+    repeatable, only_reads, waits, awaits_news, changes = _TRAITS.get(tool, _OF_OTHERS)
+    made = Call(
         "tools/call",
         {"name": tool, "arguments": Raw(arguments)},
-        repeatable=tool in REPEATABLE,
-        only_reads=tool in READ_ONLY,
+        repeatable=repeatable,
+        only_reads=only_reads,
         deadline_s=CALL_ANSWER_S + (_wait_s(arguments) if waits else 0.0),
         waits=waits,
         flow=session.id if session else None,
@@ -317,10 +337,22 @@ def _tool_call(tool: str, arguments: bytes, call: ToolCall) -> Call:
         on_notification=request.notify if meta.progress_token else None,
         trace=meta.trace() if meta.traceparent else {},
     )
+    if awaits_news and arguments.find(b"wait_s") >= 0:  # `find`: see `Router._meant`
+        made.wait_for_news(_news_wait_s(arguments))
+    elif changes:
+        made.meta[META_CLIENT_INFO] = _client_of(request)
+    return made
+
+
+def _client_of(request: Request) -> dict[str, str]:
+    """Who asks, for the instance, which tells people; not more of it, because an ``Implementation`` may hold images."""
+    name, version = request.client_info
+    return {"name": name[:NAME_LENGTH], "version": version[:NAME_LENGTH]}
 
 
 class _Wait(msgspec.Struct):
     timeout_s: float | None = None
+    wait_s: float | None = None
 
 
 def _wait_s(arguments: bytes) -> float:
@@ -332,6 +364,14 @@ def _wait_s(arguments: bytes) -> float:
         return DEFAULT_WAIT_S if timeout_s is None else max(0.0, min(LONGEST_WAIT_S, timeout_s))
     except (msgspec.DecodeError, RecursionError):
         return DEFAULT_WAIT_S
+
+
+def _news_wait_s(arguments: bytes) -> float:
+    """How long the tool may wait for news. An invalid value is refused by the instance, at once."""
+    try:
+        return max(0.0, min(NEWS_WAIT_S, msgspec.json.decode(arguments, type=_Wait, strict=False).wait_s or 0.0))
+    except (msgspec.DecodeError, RecursionError):
+        return 0.0
 
 
 def _members(tool: str, arguments: bytes) -> dict[str, Raw]:

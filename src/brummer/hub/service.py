@@ -17,6 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from brummer.core.errors import BrummerError
+from brummer.core.metrics import Family
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.directory import black_box_directory, instances_directory
 from brummer.discovery.events import WITHDRAWN, Appeared, Changed, DirectoryEvent, Gone
@@ -38,6 +39,7 @@ from brummer.hub.finder import Finder, Start
 from brummer.hub.recovery import Recovery
 from brummer.hub.router import Router
 from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
+from brummer.hub.shown_page import BrowserPage, PageResource
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
 from brummer.network.monitor import Monitor, Sources
@@ -77,7 +79,7 @@ class WorkingDirectoryGone(BrummerError):
 class Hub:
     """Everything behind the transport. Made by `running_hub`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — what a hub is made of
         self,
         registry: Registry,
         instances: Instances,
@@ -86,6 +88,8 @@ class Hub:
         supervisor: Supervisor,
         further_tools: Iterable[Tool] = (),
         system: System = REAL,
+        *,
+        page: PageResource | None = None,
     ) -> None:
         self._system = system
         self.registry = registry
@@ -100,10 +104,17 @@ class Hub:
         self.problems: list[BrummerError] = []
         """Those of the start."""
         self.finder = finder
-        own_tools = hub_tools(instances, self.status, self.finder)
-        self.router = Router(instances, [*own_tools, *further_tools], finder.black_boxes, finder)
+        self.page = page
+        resources = page if page is not None and page.is_listed else None
+        own_tools = hub_tools(instances, self.status, self.finder, self.page)
+        tools = [*own_tools, *further_tools]
+        self.router = Router(instances, tools, finder.black_boxes, finder, with_resources=resources is not None)
         self.server = McpServer(
-            self.router, **SERVER_INFO, instructions=INSTRUCTIONS, start_call=self.router.start_call
+            self.router,
+            **SERVER_INFO,
+            instructions=INSTRUCTIONS,
+            start_call=self.router.start_call,
+            resources=resources,
         )
 
     async def follow_registry(self) -> None:
@@ -145,6 +156,9 @@ class Hub:
         return {"hub": self._system.processes.own_identity(), "families": self.metrics.families()}
 
 
+MakePage = Callable[[Hub], BrowserPage]
+
+
 @contextlib.asynccontextmanager
 async def running_hub(
     environ: Mapping[str, str],
@@ -154,14 +168,18 @@ async def running_hub(
     further_tools: Iterable[Tool] = (),
     concerns: Concerns = lambda _: True,
     start: Start | None = None,
+    make_page: MakePage | None = None,
 ) -> AsyncIterator[Hub]:
     """A hub that watches and links to those it ``concerns``, and leaves nothing behind when the block ends.
 
-    ``flags``: what the command line sets. ``start`` starts an instance for an agent.
+    ``flags``: what the command line sets. ``start`` starts an instance for an agent. ``make_page``: None if it has no
+    page to show.
     """
     chosen = await in_thread_if_possible(read_settings, working_directory, environ, flags)
     is_there = await in_thread_if_possible(working_directory.is_dir)
-    async with hub_on(REAL, chosen, environ, working_directory, further_tools, concerns, start=start) as hub:
+    async with hub_on(
+        REAL, chosen, environ, working_directory, further_tools, concerns, start=start, make_page=make_page
+    ) as hub:
         if not is_there:
             hub.problems.append(WorkingDirectoryGone(working_directory))
         yield hub
@@ -178,6 +196,7 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     sources: Sources | None = None,
     black_boxes: BlackBoxes | None = None,
     start: Start | None = None,
+    make_page: MakePage | None = None,
 ) -> AsyncIterator[Hub]:
     """As `running_hub`, on this system and with these settings. ``sources``: the sources of its monitor."""
     problems = _problems(chosen)
@@ -201,7 +220,8 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     black_boxes = black_boxes or BlackBoxes(lambda: black_box_directory(environ))
     registry = _registry(environ, system)
     finder = Finder(instances, black_boxes, start, chosen.start_instances, working_directory)
-    hub = Hub(registry, instances, working_directory, finder, supervisor, further_tools, system)
+    page = make_page and PageResource(lambda: make_page(hub), is_listed=chosen.resources)
+    hub = Hub(registry, instances, working_directory, finder, supervisor, further_tools, system, page=page)
     hub.problems = problems
     following = supervisor.start("registry", hub.follow_registry)
     try:
@@ -218,6 +238,8 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
         yield hub
     finally:
         following.cancel()
+        if hub.page is not None:
+            await hub.page.close()
         await hub.finder.close()
         await hub.recovery.close()
         await hub.instances.close()
@@ -245,9 +267,13 @@ def _problems(chosen: Settings) -> list[BrummerError]:
 @contextlib.asynccontextmanager
 async def _observable(hub: Hub, metrics: Port | None) -> AsyncIterator[None]:
     """Serve `brum status`, `brum metrics`, and a Prometheus server at ``metrics``."""
+
+    async def families() -> list[Family]:
+        return hub.metrics.families()
+
     async with (
         serving_status(hub.registry.directory, hub.supervisor, hub.status, hub.described_metrics),
-        serving_metrics(metrics, hub.metrics.families, os.getpid()) as problem,
+        serving_metrics(metrics, families, os.getpid()) as problem,
     ):
         if problem is not None:
             _log.warning("%s", problem.message)
@@ -265,16 +291,17 @@ async def serve_stdio(  # noqa: PLR0913 - what a hub is made of
     flags: Flags = NO_FLAGS,
     metrics: Port | None = None,
     start: Start | None = None,
+    make_page: MakePage | None = None,
 ) -> int:
     """Serve one client until EOF, a broken pipe, SIGTERM, or the end of the process that started this one."""
     async with (
-        running_hub(environ, working_directory, flags=flags, start=start) as hub,
+        running_hub(environ, working_directory, flags=flags, start=start, make_page=make_page) as hub,
         _observable(hub, metrics),
     ):
         front = StdioServer(hub.server, stdin=stdin, stdout=stdout, limit_bytes=hub.instances.pool.limits.request_bytes)
         front.session.capabilities, front.session.version = early_answer.capabilities, early_answer.version
-        front.session.client = early_answer.client
-        with _ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
+        front.session.client, front.session.client_version = early_answer.client, early_answer.client_version
+        with ending_on_signals(front.close), _ending_with_parent(front.close), _ending_unread(stdout, front.close):
             await front.serve(early_answer.rest)
     return 0
 
@@ -289,6 +316,7 @@ async def serve_http(  # noqa: PLR0913 - what a hub is made of
     further_tools: Iterable[Tool] = (),
     metrics: Port | None = None,
     start: Start | None = None,
+    make_page: MakePage | None = None,
 ) -> int:
     """Serve any number of clients, until SIGTERM or Ctrl-C. Raises NotServed, TokenUnusable.
 
@@ -298,7 +326,9 @@ async def serve_http(  # noqa: PLR0913 - what a hub is made of
     token = await in_thread_if_possible(port.token)
     ended = asyncio.Event()
     async with (
-        running_hub(environ, working_directory, flags=flags, further_tools=further_tools, start=start) as hub,
+        running_hub(
+            environ, working_directory, flags=flags, further_tools=further_tools, start=start, make_page=make_page
+        ) as hub,
         _observable(hub, metrics),
     ):
         handler = StreamableHttp(hub.server, token=token, extra_hosts=frozenset({host}))
@@ -308,7 +338,7 @@ async def serve_http(  # noqa: PLR0913 - what a hub is made of
         listeners = await in_thread_if_possible(_listen, port.address)
         await server.start(listeners)
         shown = f"[{host}]" if ":" in host else host
-        with _ending_on_signals(ended.set, also=(signal.SIGINT,)):
+        with ending_on_signals(ended.set, also=(signal.SIGINT,)):
             announce(f"http://{shown}:{listeners[0].getsockname()[1]}/mcp")
             await ended.wait()
         await server.close()
@@ -324,7 +354,8 @@ def _listen(address: Address) -> list[socket.socket]:
 
 
 @contextlib.contextmanager
-def _ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ()) -> Iterator[None]:
+def ending_on_signals(end: Callable[[], object], *, also: tuple[int, ...] = ()) -> Iterator[None]:
+    """SIGTERM, and those ``also``, call ``end``."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, *also):
         loop.add_signal_handler(number, end)

@@ -15,10 +15,9 @@ import logging
 import os
 import re
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from brummer.core.errors import BrummerError
 from brummer.core.json_text import encode
@@ -27,6 +26,7 @@ from brummer.host.directories import DirectoryUnusable, private_directory
 from brummer.host.directory_watch import DirectoryWatch, Hint
 from brummer.host.filesystems import filesystem_has_events
 from brummer.host.private_sockets import (
+    KEEPS_THE_NAME,
     Mark,
     listen_privately,
     own_socket,
@@ -39,9 +39,6 @@ _log = logging.getLogger(__name__)
 
 STATUS: Final = b"status"
 METRICS: Final = b"metrics"
-_KEEPS_THE_NAME: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-"""From Python 3.13 on a server removes the name of its socket, unless this is set."""
-
 CLIENTS: Final = 8
 LINE_LIMIT_BYTES: Final = 64
 SILENT_S: Final = 60.0
@@ -197,7 +194,7 @@ class _StatusServer:
         self._place = place
         try:
             self._server = await self._loop.create_unix_server(
-                self._client, sock=place.listener, backlog=CLIENTS, **_KEEPS_THE_NAME
+                self._client, sock=place.listener, backlog=CLIENTS, **KEEPS_THE_NAME
             )
         except BaseException:
             place.listener.close()

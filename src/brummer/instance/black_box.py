@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from brummer.contract.tools import TailLogs
+from brummer.contract.tools import ReadLogs
 from brummer.discovery.record import Record
 from brummer.settings.limits import Limits
 
@@ -70,7 +70,7 @@ class Past:
         found = box.find(name)[:SHOWN_PAST]
         return [{**run.facts(None, is_over=True), "from": "black box"} for run in found]
 
-    async def lines(self, wanted: TailLogs) -> dict[str, Any]:
+    async def lines(self, wanted: ReadLogs) -> dict[str, Any]:
         """The answer of `logs_tail` or `logs_search` about one of those. Raises NotFound, InvalidArguments."""
         from brummer.logs.journal import query  # noqa: PLC0415 - not before it is asked for
 

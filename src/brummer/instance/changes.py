@@ -23,6 +23,7 @@ class Change(msgspec.Struct, frozen=True):
     """One event of one run. ``started`` has pid; ``url`` and ``ready`` have urls; the ends have exit_code and signal,
     the reason in words, the source of a requested stop, and the seconds until an automatic restart; ``failed`` and
     ``crash-looping`` also have the first error that was printed, and those of the last lines that are part of none.
+    ``by``: who asked for a start or a stop, in words.
 
     ``error`` is one that was printed: its title, place (FILE:LINE), number of appearances and text, and the number of
     its first line.
@@ -39,6 +40,7 @@ class Change(msgspec.Struct, frozen=True):
     signal: str | UnsetType | None = UNSET
     reason: str | UnsetType = UNSET
     stop_asked_by: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
     next_restart_s: float | UnsetType = UNSET
     last_lines: list[str] | UnsetType = UNSET
     first_error: str | UnsetType = UNSET
@@ -97,6 +99,7 @@ class Changes:
             signal=status.signal if has_ended else UNSET,
             reason=UNSET if error else status.reason,
             stop_asked_by=status.stop_asked_by,
+            by=(run.surroundings.by if kind == "started" else run.stopped_by if has_ended else None) or UNSET,
             next_restart_s=run.successor.next_restart_s if run.successor and error is None else UNSET,
             last_lines=last_lines,
             first_error=_first_error(run, status) if kind in {"failed", "crash-looping"} else UNSET,

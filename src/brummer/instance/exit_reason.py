@@ -22,7 +22,7 @@ from brummer.instance.restart_policy import LOOP_ENDS, SHORT_S, Restarts
 from brummer.instance.run import Ending, Run
 from brummer.process.child import Exit
 
-LAST_LINE_LENGTH: Final = 300
+CRASH_LINE_LENGTH: Final = 300
 """Characters of the last line that an error of a crash loop shows."""
 _SHELL_CODES: Final = {126: "found, but it can't be executed", 127: "command not found"}
 """What shells, env and xargs mean by these."""
@@ -74,7 +74,7 @@ async def ending_of(
         kills = await asyncio.to_thread(oom_kills) if exit_.signal == "SIGKILL" else None
         return Ending(describe_stop(exit_, script.stop_signal, script.stop_timeout_s, oom_kills=kills))
     reason = "; ".join(filter(None, (words, complaint))) or None
-    printed = run.first_printed_error or (lines[-1][:LAST_LINE_LENGTH] if lines else None)
+    printed = run.first_printed_error or (lines[-1][:CRASH_LINE_LENGTH] if lines else None)
     error = ": ".join(filter(None, (reason or f"exit {exit_.exit_code}", printed)))
     decided = _decided(restarts, reason, lasted_s, error, well=exit_.exit_code == 0)
     return msgspec.structs.replace(decided, port_owner=owner)

@@ -18,9 +18,6 @@ seconds asks again, and must be able to wait for it; one that waits as long as i
 """
 
 
-MAY_READ: Final = "; if it waits for input: none comes, and with wait=exit it gets the end of its input at once"
-
-
 class Listened(NamedTuple):
     """Of one run: whether it was ready, and how many seconds it lasted; 0 if that says nothing."""
 
@@ -54,13 +51,16 @@ def why_not_ready(run: "Run", now_s: float, *, listens: bool | None, has_printed
     """For a run that lives. ``listens``: see above. ``has_printed``: at least one line. What has printed nothing, or a
     question, may read its input.
     """
+    from brummer.instance.input_hints import asks, can_be_typed_to, how  # noqa: PLC0415 - no start needs it
+
     if run.state == "pending":
         return f"it waits for {', '.join(run.waits_for)}" if run.waits_for else "it waits to be started"
     age_s = round(now_s - _seconds(run.started_at))
     if run.script.ready:
         return f"what its `ready` setting names has not come true in {age_s} s"
-    has_input = not (run.script.wants_terminal or run.surroundings.input_ends)
-    hint = MAY_READ if has_input and (run.unfinished() or not has_printed) else ""
+    hint = ""
+    if can_be_typed_to(run):
+        hint = f"; {asks(run)}" if run.unfinished() else "" if has_printed else f"; if it waits for input, {how(run)}"
     if listens is False:
         return (
             f"it does not listen and has no `ready` setting, as in its last run of {LONG_S:g} s or more;"

@@ -41,14 +41,19 @@ from brummer.process.pipe_reader import FloodHandler
 from brummer.process.readiness import Readiness
 
 if TYPE_CHECKING:
+    from brummer.contract.tools import TypeIn
+    from brummer.core.terminal_modes import TerminalModes
+    from brummer.instance.attaching import Attachments
     from brummer.logs.error_groups import ErrorGroup
     from brummer.logs.journal.writer import RunJournal
+    from brummer.logs.line_levels import LineLevels
+    from brummer.process.pipe_reader import Stream as ChildStream
 
 _log = logging.getLogger(__name__)
 
 INCOMPLETE = "a process that left its group still held the output open; what it prints is not read"
-LAST_LINES = 5
-LAST_LINE_LENGTH = 200
+CHANGE_LINES = 5
+CHANGE_LINE_LENGTH = 200
 """In the change that reports a failure: enough for its last words."""
 EXPLAINING_LINES = 200
 """The last lines, searched for the cause of a failure: a stack trace and a wrapper's words may follow it."""
@@ -125,6 +130,8 @@ class LiveRun:
         self._restart_now = asyncio.Event()
         self._killed_before: OomKills | None = None
         self._readiness: Readiness | None = None
+        self._modes: TerminalModes | None = None
+        self._attachments: Attachments | None = None
         self._settling: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         run.unfinished = self._sink.unfinished
@@ -152,14 +159,29 @@ class LiveRun:
                 raise known from error
         self.task = self._loop.create_task(self._live(started), name=f"run {run.process_id}")
 
+    def type_in(self, wanted: "TypeIn") -> int:
+        """Type to it; returns the number of bytes. Raises as `brummer.instance.script_input.type_to` does."""
+        from brummer.instance.script_input import type_to  # noqa: PLC0415 - few scripts are typed to
+
+        return type_to(self.run, self._sink, wanted, wall(), self._modes)
+
+    @property
+    def attachments(self) -> "Attachments":
+        """People's terminals. Raises as `brummer.instance.script_input.input_of` does."""
+        if self._attachments is None:
+            from brummer.instance.attaching import Attachments  # noqa: PLC0415 - as above
+
+            self._attachments = Attachments(self, self._modes, self._note)
+        return self._attachments
+
     def restart_now(self, script: Script, surroundings: Surroundings) -> None:
         """Requested while it waits for its restart: start it at once, as if for the first time."""
         self.run.asked_again(script, surroundings)
         self._restart_now.set()
 
-    async def cancel(self, by: str) -> None:
+    async def cancel(self, by: str, who: str | None) -> None:
         """End a pending run."""
-        self.run.stop_asked(by)
+        self.run.stop_asked(by, who)
         self.run.cancelled(self._context.now(), self._context.output.log.last_n)
         self._publish_end()
         await self.abandon()
@@ -239,13 +261,17 @@ class LiveRun:
         proof = starting.proof_of(script, run.port_owner)
         run.start_due(context.now(), self._loop.time())
         self._killed_before = context.tuning.oom_kills()  # before the start: it may be killed in its first moment
+        if script.wants_terminal:
+            from brummer.core.terminal_modes import TerminalModes  # noqa: PLC0415 - few scripts have a terminal
+
+            self._modes = TerminalModes()
         child = context.tuning.start(
             script.command,
             script.directory,
             prepared.variables,
-            lambda stream, chunk: self._sink.feed(stream, chunk, wall()),
+            self._on_chunk,
             on_flood=FloodHandler(
-                lambda stream, chunk: self._sink.sample(stream, chunk, wall()),
+                self._on_flood,
                 lambda stream: self._sink.show_sample(stream, wall()),
                 self._may_be_sampled,
             ),
@@ -320,8 +346,9 @@ class LiveRun:
         """Create the successor first: who sees the end of the run can see that it is not final."""
         context = self._context
         if ending.restart_in_s is not None and not context.is_closing:
+            surroundings = msgspec.structs.replace(self.run.surroundings, by=None)
             successor = context.runs.new(
-                self.run.script, self.run.surroundings, context.output.log.last_n, context.now(), ending.restarts
+                self.run.script, surroundings, context.output.log.last_n, context.now(), ending.restarts
             )
             successor.restart_at_s = self._loop.time() + ending.restart_in_s
             self.run.successor = successor
@@ -332,12 +359,30 @@ class LiveRun:
         """May be called twice."""
         self._context.live.pop(self.run, None)
         self._stop_settling()
+        if self._attachments:
+            self._attachments.end()
+            self._attachments = None
         self._open_journal = None
         if self._journal:
             self._journal.close()
             self._journal = None
 
     # What it prints.
+
+    def _on_chunk(self, stream: "ChildStream", chunk: bytes) -> None:
+        self._show(chunk)
+        self._sink.feed(stream, chunk, wall())
+
+    def _on_flood(self, stream: "ChildStream", chunk: bytes) -> None:
+        self._show(chunk)
+        self._sink.sample(stream, chunk, wall())
+
+    def _show(self, chunk: bytes) -> None:
+        """To people's terminals, as it came."""
+        if self._modes:
+            self._modes.read(chunk)
+        if self._attachments and chunk:
+            self._attachments.output(chunk)
 
     def _may_be_sampled(self) -> bool:
         """No line that it may print is waited for."""
@@ -348,6 +393,7 @@ class LiveRun:
         if journal := self._journaled():
             journal.add(batch.lines)
         if batch.stream == "brum":
+            self._levels().may_name(batch.lines[0].n, batch.lines[-1].n)
             return
         urls = self.run.new_urls(batch.text)
         if self._readiness:
@@ -365,11 +411,19 @@ class LiveRun:
         if self.run.printed_errors is None:
             from brummer.logs.error_groups import PrintedErrors  # noqa: PLC0415 - not before there is something to read
 
-            self.run.printed_errors = PrintedErrors()
+            self.run.printed_errors = PrintedErrors(self._levels())
         printed = self.run.printed_errors
         self._publish_errors(printed.read(batch, self._loop.time()))
         if printed.is_open:
             self._settling = self._loop.call_later(SETTLE_S, self._settle_errors)
+
+    def _levels(self) -> "LineLevels":
+        output = self._context.output
+        if output.levels is None:
+            from brummer.logs.line_levels import Levels  # noqa: PLC0415 - not before there is something to read
+
+            output.levels = Levels()
+        return output.levels.of_process(self.run.name)
 
     def _settle_errors(self) -> None:
         """The error that was printed last is complete."""
@@ -405,10 +459,10 @@ class LiveRun:
         run, reason = self.run, self.run.reason or ""
         news = [
             line
-            for line in run.last_lines(self._context.output.log, LAST_LINES)
+            for line in run.last_lines(self._context.output.log, CHANGE_LINES)
             if not (run.has_reported(line.n) or (line.stream == "brum" and line.text in reason))
         ]
-        return [shortened(line.text, LAST_LINE_LENGTH) for line in news] or UNSET
+        return [shortened(line.text, CHANGE_LINE_LENGTH) for line in news] or UNSET
 
     def _publish(
         self,

@@ -31,6 +31,9 @@ from brummer.process.reaper import reap_orphans
 from brummer.process.throttle import Throttle
 
 if TYPE_CHECKING:
+    from brummer.contract.tools import TypeIn
+    from brummer.instance.attaching import Attachments
+    from brummer.instance.usage import ScriptUsage
     from brummer.logs.journal.writer import RunJournal
 
 BURST_SETTLES: Final = 7
@@ -86,9 +89,11 @@ class Manager:
             Stamp(),
             ScriptPorts(),
         )
+        self.output.log.since = self.changes.log.since = self._context.now()
         self.own_environment = Environment(passed_on(os.environ), self._context.now())
         """Of those scripts that no command has started with its own."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._usage: ScriptUsage | None = None
         self.runs = self._runs.all
         self.current = self._runs.current
         self.current_runs = self._runs.current_runs
@@ -111,56 +116,86 @@ class Manager:
         try:
             await self.shutdown()
         finally:
+            if self._usage is not None:
+                await self._usage.close()
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
 
     async def ensure(
-        self, script: Script, *, environment: Environment | None = None, input_ends: bool = False
+        self,
+        script: Script,
+        *,
+        environment: Environment | None = None,
+        input_ends: bool = False,
+        by: str | None = None,
     ) -> tuple[Run, bool]:
         """The live run of a script, and True if it was there already. A run that is stopping is waited for; one that
         waits for its restart starts now, as if for the first time.
 
-        A start without an ``environment`` has that of the script's last run, or the instance's own. ``input_ends``: see
-        `Surroundings`. Raises as `LiveRun.begin` does.
+        A start without an ``environment`` has that of the script's last run, or the instance's own. ``input_ends`` and
+        ``by``: see `Surroundings`. Raises as `LiveRun.begin` does.
         """
         async with self._runs.lock(script.name):
             run = self.current(script.name)
             if run and run.state == "stopping":
                 await self._end_of(run)
             if run is None or run.has_ended:
-                return self._start(script, self._surroundings(script, environment, input_ends=input_ends)), False
+                return self._start(script, self._surroundings(script, environment, input_ends, by)), False
             if run.restart_at_s is None:
                 return run, True
             self._runs.requested(script)
-            surroundings = self._surroundings(script, environment, input_ends=input_ends)
+            surroundings = self._surroundings(script, environment, input_ends, by)
             self._context.live[run].restart_now(script, surroundings)
             return run, False
 
-    async def restart(self, script: Script, *, environment: Environment | None = None, input_ends: bool = False) -> Run:
+    async def restart(
+        self,
+        script: Script,
+        *,
+        environment: Environment | None = None,
+        input_ends: bool = False,
+        by: str | None = None,
+    ) -> Run:
         """Stop the script if it runs, and start it. Arguments as for `ensure`. Raises as `stop` and `ensure` do."""
         async with self._runs.lock(script.name):
             if run := self.current(script.name):
-                await self.stop(run, by="restart")
-            return self._start(script, self._surroundings(script, environment, input_ends=input_ends))
+                await self.stop(run, "restart", by)
+            return self._start(script, self._surroundings(script, environment, input_ends, by))
 
-    async def stop(self, run: Run, by: str = "call") -> bool:
+    async def stop(self, run: Run, by: str = "call", who: str | None = None) -> bool:
         """Stop all processes of a run, or of its automatic restart, or else the daemons that the script has left
-        behind; True if nothing of that lived any more.
+        behind; True if nothing of that lived any more. ``by`` and ``who`` as for `Run.stop_asked`.
 
         Raises StopTimedOut 2 s after the script's own time.
         """
         run = run.latest
         if run.state == "pending":
-            await self._context.live[run].cancel(by)
+            await self._context.live[run].cancel(by, who)
             return False
         if run.has_ended or run.child is None:
             return not await self._end_daemons(run)
         if run.state != "stopping":
-            run.stop_asked(by)
+            run.stop_asked(by, who)
         await run.child.stop(run.script.stop_timeout_s, starting.stop_signal_of(run.script))
         await self._end_of(run)
         return False
+
+    def type_to(self, run: Run, wanted: "TypeIn") -> int:
+        """Type to a run; returns the number of bytes. Raises HasEnded, NoInput, NotReading, InvalidArguments, and
+        SystemFailed.
+        """
+        from brummer.instance.script_input import input_of  # noqa: PLC0415 - few scripts are typed to
+
+        input_of(run)  # one that has ended has no live part
+        return self._context.live[run].type_in(wanted)
+
+    def attachments_of(self, run: Run) -> "Attachments":
+        """People's terminals at this run. Raises HasEnded, NoInput, SystemFailed."""
+        from brummer.instance.script_input import input_of  # noqa: PLC0415 - as above
+
+        input_of(run)
+        return self._context.live[run].attachments
 
     async def prepared(self, run: Run) -> None:
         """Wait until its process is there, if only files have to be read for that."""
@@ -171,6 +206,20 @@ class Manager:
     def is_busy(self) -> bool:
         """A script runs, or will."""
         return not all(run.has_ended for run in self.current_runs())
+
+    @property
+    def runs_now(self) -> bool:
+        """A process of a script lives, as far as its run is followed."""
+        return any(run.pid is not None for run in self.current_runs())
+
+    @property
+    def usage(self) -> "ScriptUsage":
+        """What the scripts use; nothing is measured before it is asked for."""
+        if self._usage is None:
+            from brummer.instance.usage import ScriptUsage  # noqa: PLC0415 - no start needs it
+
+            self._usage = ScriptUsage(self.current_runs, self._context.supervisor)
+        return self._usage
 
     async def has_daemons(self) -> bool:
         """Whether processes live that scripts have left behind. Scans all processes."""
@@ -226,10 +275,16 @@ class Manager:
         same = (each.variables for each in known if each.variables == variables)
         return Environment(next(same, variables), self._context.now())
 
-    def _surroundings(self, script: Script, environment: Environment | None, *, input_ends: bool) -> Surroundings:
+    def _surroundings(
+        self,
+        script: Script,
+        environment: Environment | None,
+        input_ends: bool,  # noqa: FBT001 - as it is handed over
+        by: str | None,
+    ) -> Surroundings:
         last = self.current(script.name)
         inherited = last.surroundings.environment if last else self.own_environment
-        return Surroundings(environment or inherited, input_ends)
+        return Surroundings(environment or inherited, input_ends, by)
 
     def _start(self, script: Script, surroundings: Surroundings) -> Run:
         self._context.refuse_when_closing(script)

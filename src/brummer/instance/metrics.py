@@ -20,6 +20,12 @@ REFUSED = Metric("brummer_memory_refusals_total", "counter", "Calls that were re
 SCRIPT_EVENTS = Metric("brummer_script_events_total", "counter", "What happened to runs of scripts", ("kind",))
 RESTARTS = Metric("brummer_script_restarts_total", "counter", "Starts of a script that had run before")
 SCRIPTS = Metric("brummer_scripts", "gauge", "Scripts, by the state of their latest run", ("state",))
+SCRIPT_CPU = Metric(
+    "brummer_script_cpu_seconds_total", "counter", "CPU time of the latest run of a script, with all its processes",
+    ("script",),
+)  # fmt: skip
+SCRIPT_MEMORY = Metric("brummer_script_memory_bytes", "gauge", "Resident memory of all its processes", ("script",))
+SCRIPT_PROCESSES = Metric("brummer_script_processes", "gauge", "Processes of a script", ("script",))
 LINES = Metric("brummer_output_lines_total", "counter", "Lines that scripts have printed")
 DROPPED = Metric(
     "brummer_output_dropped_lines_total", "counter", "Lines that were dropped for newer ones, and can't be read"
@@ -29,7 +35,7 @@ KEPT = Metric("brummer_output_kept_bytes", "gauge", "Bytes that the lines take w
 
 ALL: Final = (
     BUILD, SERVED, DURATION, RUNNING, ENTRIES, LEDGER_BYTES, MEMORY, REFUSED, SCRIPT_EVENTS, RESTARTS, SCRIPTS,
-    LINES, DROPPED, PRINTED, KEPT,
+    SCRIPT_CPU, SCRIPT_MEMORY, SCRIPT_PROCESSES, LINES, DROPPED, PRINTED, KEPT,
 )  # fmt: skip
 """The metrics of an instance."""
 
@@ -56,7 +62,21 @@ def _of_scripts(counting: Counting) -> Iterator[Family]:
     yield RESTARTS.single(counting.restarts)
     states = Counter(run.state for run in counting.manager.current_runs())
     yield SCRIPTS.family({(state,): count for state, count in states.items()})
+    yield from _of_usage(counting)
     yield LINES.single(log.last_n)
     yield DROPPED.single(log.last_n - len(log))
     yield PRINTED.single(log.seen_bytes - LINE_BYTES * log.last_n)
     yield KEPT.single(log.size_bytes)
+
+
+def _of_usage(counting: Counting) -> Iterator[Family]:
+    """As it was measured last: who asks for metrics has it measured before."""
+    manager = counting.manager
+    runs = manager.current_runs()
+    cpu_s = {run.name: run.child.tree.usage.cpu_s for run in runs if run.child is not None}
+    samples = {run.name: sample for run in runs if (sample := manager.usage.sample_of(run)) is not None}
+    yield SCRIPT_CPU.family({(name,): seconds for name, seconds in cpu_s.items() if seconds is not None})
+    yield SCRIPT_MEMORY.family(
+        {(name,): each.resident_bytes for name, each in samples.items() if each.resident_bytes is not None}
+    )
+    yield SCRIPT_PROCESSES.family({(name,): each.processes for name, each in samples.items()})

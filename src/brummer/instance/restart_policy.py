@@ -15,7 +15,9 @@ RESTART_BASE_S: Final = 0.5
 """A port, or a lock on a file, is free again in that time."""
 RESTART_CAP_S: Final = 30.0
 SHORT_S: Final = 10.0
-"""Longer than a dev server takes until it fails at its start, and shorter than it is used."""
+"""Longer than a dev server takes until it fails at its start, and shorter than it is used. A dependency that has run
+for so long counts as started (`brummer.instance.dependencies`).
+"""
 LOOP_ENDS: Final = 5
 """After 0.5, 1, 2 and 4 s: a database that starts beside it has had 8 s by then."""
 

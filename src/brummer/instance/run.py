@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,6 +31,9 @@ long as the output keeps them.
 """
 
 
+MIB: Final = 1 << 20
+
+
 class Errors(msgspec.Struct, frozen=True):
     """The number of errors that a run has printed; the title and place (FILE:LINE) of the first, and of the last with
     its time; and how many came since the run, or the server that it watches, has last begun: 0 after a successful fix.
@@ -53,7 +56,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     ``waits_for`` (names of scripts): why it is pending. ``first_error``: of a crash loop. ``port_owner``: the process
     that has the port that it wanted.
     ``errors`` that it printed, and the ``summary`` of its last test run or build. ``unfinished_line``: its last output
-    without a line end, such as a question that waits for an answer.
+    without a line end, such as a question that waits for an answer. ``cpu_s`` and ``memory_max_mib``: what its
+    processes have used, see `brummer.process.process_tree.TreeUsage`.
     """
 
     process_id: str
@@ -76,6 +80,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     errors: Errors | UnsetType = UNSET
     summary: str | UnsetType = UNSET
     unfinished_line: str | UnsetType = UNSET
+    cpu_s: float | UnsetType = UNSET
+    memory_max_mib: float | UnsetType = UNSET
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -92,11 +98,12 @@ class Ending(msgspec.Struct, frozen=True):
 
 class Surroundings(msgspec.Struct, frozen=True):
     """What a run is started in, beside what its script says. ``input_ends``: it gets the end of its input at once, and
-    not when the instance ends.
+    not when the instance ends. ``by``: who asked for it, in words; None if the instance starts it by itself.
     """
 
     environment: Environment
     input_ends: bool = False
+    by: str | None = None
 
 
 class Run:
@@ -133,6 +140,8 @@ class Run:
         self.waits_for: list[str] = []
         self.first_error: str | None = None
         self.stop_asked_by: str | None = None
+        self.stopped_by: str | None = None
+        """Who asked for the stop, in words."""
         self.port_owner: PortOwner | None = None
         self.successor: Run | None = None
         """Its automatic restart; it exists before the end of this run is published."""
@@ -210,9 +219,10 @@ class Run:
         self.reason = f"{why}; until the expression is changed, no line makes {self.name} ready"
         return self.reason
 
-    def stop_asked(self, by: str) -> None:
+    def stop_asked(self, by: str, who: str | None = None) -> None:
+        """``by``: what it is due to. ``who`` asked for it, in words; None if nobody has."""
         self._apply("stop_asked")
-        self.stop_asked_by = by
+        self.stop_asked_by, self.stopped_by = by, who
 
     def cancelled(self, at: str, last_n: int) -> None:
         """It was stopped while it was pending."""
@@ -243,6 +253,7 @@ class Run:
 
     def status(self) -> ProcessStatus:
         exit_code, signal = (self.exit.exit_code, self.exit.signal) if self.exit else (None, None)
+        cpu_s, memory_max_mib = self._used()
         return ProcessStatus(
             process_id=self.process_id,
             name=self.name,
@@ -264,6 +275,17 @@ class Run:
             errors=self._errors(),
             summary=(self.printed_errors and self.printed_errors.summary) or UNSET,
             unfinished_line=self.unfinished() or UNSET,
+            cpu_s=cpu_s,
+            memory_max_mib=memory_max_mib,
+        )
+
+    def _used(self) -> tuple[float | UnsetType, float | UnsetType]:
+        if self.child is None:
+            return UNSET, UNSET
+        usage = self.child.tree.usage
+        return (
+            UNSET if usage.cpu_s is None else round(usage.cpu_s, 2),
+            UNSET if usage.peak_bytes is None else round(usage.peak_bytes / MIB, 1),
         )
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from brummer import __version__
-from brummer.contract.tools import READ_ONLY
+from brummer.contract.tools import COMMAND_LINE, READ_ONLY
 from brummer.core.errors import BrummerError
 from brummer.core.lost_calls import LOST_CALL_GRACE_S
 from brummer.core.memory import Memory
@@ -40,7 +40,7 @@ from brummer.instance.tools import instance_tools
 from brummer.logs.output import Output
 from brummer.process.guard import Guard
 from brummer.settings.limits import DEFAULTS, Limits
-from brummer.wire.http.server import HttpRequest, HttpServer, ServerLimits
+from brummer.wire.http.server import Exchange, HttpRequest, HttpServer, ServerLimits
 from brummer.wire.mcp import eras, identity
 from brummer.wire.mcp.server import McpServer, ToolServer
 from brummer.wire.mcp.streamable_http import StreamableHttp
@@ -49,6 +49,8 @@ from brummer.wire.mcp.tools import Tool, ToolTable
 if TYPE_CHECKING:
     from brummer.core.metrics import Family
 
+ATTACH_PATH: Final = b"/attach"
+"""`brummer.contract.attaching.PATH`, which only who attaches needs to load."""
 INSTRUCTIONS: Final = (
     "Runs the scripts of one project. scripts_run makes sure that a script runs; wait_for beats polling."
 )
@@ -78,9 +80,9 @@ class Instance:
         self.manager = manager
         self.scripts = scripts
 
-    def families(self) -> "list[Family]":
+    async def families(self) -> "list[Family]":
         """Its metrics, now."""
-        return _families(self._counting)
+        return await _families(self._counting)
 
     def when_idle(self, idle_s: float, end: Callable[[], None]) -> None:
         """Call ``end`` after ``idle_s`` in which no script ran and no call came."""
@@ -100,13 +102,13 @@ class Instance:
         stop the others.
         """
         problems: list[BrummerError] = []
-        listing = await asyncio.to_thread(self.scripts.read)
+        named, listing = list(names), await asyncio.to_thread(self.scripts.read)
         automatic = [script.name for script in listing.scripts.values() if script.autostart and autostart]
-        for name in dict.fromkeys([*automatic, *names]):
+        for name in dict.fromkeys([*automatic, *named]):
             try:
                 is_known = name in listing.scripts
                 script = listing.scripts[name] if is_known else await asyncio.to_thread(self.scripts.find, name)
-                await self.manager.ensure(script)
+                await self.manager.ensure(script, by=COMMAND_LINE if name in named else None)
                 await asyncio.sleep(0)  # each start takes a millisecond of the loop
             except BrummerError as error:
                 problems.append(error)
@@ -159,7 +161,7 @@ async def running_instance(
             calls = KeyedCalls(tools, READ_ONLY, ledger, memory.admit)
             counted = CountedCalls(calls)
             counting = Counting(manager, counted, ledger, memory)
-            server = _server(record, counted, counting, limits)
+            server = _server(record, counted, counting, manager, limits)
             await server.start([listener])
             registrar.find_troubles = partial(_troubles, supervisor, black_box)
             try:
@@ -211,7 +213,7 @@ def _memory(limits: Limits, ledger: Ledger) -> Memory:
     return Memory(limits.memory_soft_bytes, limits.memory_hard_bytes, resident_bytes, shed)
 
 
-def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limits) -> HttpServer:
+def _server(record: Record, tools: ToolServer, counting: Counting, manager: Manager, limits: Limits) -> HttpServer:
     def prove(request: HttpRequest) -> tuple[int, bytes]:
         return identity.answer(
             record.token,
@@ -222,12 +224,17 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
             clock_s=elapsed(),
         )
 
-    def tell(_: HttpRequest) -> tuple[int, bytes]:
-        return 200, msgspec.json.encode(_families(counting))
+    async def tell(_: HttpRequest) -> tuple[int, bytes]:
+        return 200, msgspec.json.encode(await _families(counting))
 
     def proves_token(request: HttpRequest) -> bool:
         shown = request.headers.get(identity.ASKER_HEADER.encode(), b"")
         return identity.asker_is_proven(record.token, request.target, shown)
+
+    async def attach(exchange: Exchange) -> None:
+        from brummer.instance.attaching import serve  # noqa: PLC0415 - loaded by the first request
+
+        await serve(exchange, manager)
 
     mcp = McpServer(tools, name="brummer", version=__version__, instructions=INSTRUCTIONS)
     handler = StreamableHttp(
@@ -235,13 +242,16 @@ def _server(record: Record, tools: ToolServer, counting: Counting, limits: Limit
         token=record.token,
         routes={identity.PATH: prove},
         private_routes={FAMILIES_PATH: tell},
+        private_handlers={ATTACH_PATH: attach},
         proves_token=proves_token,
     )
     server_limits = ServerLimits(open_files=descriptor_limit())
     return HttpServer(handler, body_limit_bytes=limits.request_bytes, admit=handler.admit, limits=server_limits)
 
 
-def _families(counting: Counting) -> "list[Family]":
+async def _families(counting: Counting) -> "list[Family]":
     from brummer.instance.metrics import families  # noqa: PLC0415 — loaded by the first request, not at the start
 
+    if counting.manager.runs_now:
+        await counting.manager.usage.measure()
     return families(counting)

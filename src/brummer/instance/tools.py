@@ -15,18 +15,22 @@ import msgspec
 
 from brummer.contract.tools import (
     INSTANCE_TOOLS,
+    AskedBy,
     ChangesSince,
     PagedList,
     PickProcess,
+    ReadLogs,
     RestartScript,
     RunScript,
     ScriptsStatus,
+    ScriptsUsage,
     StopProcess,
-    TailLogs,
+    TypeIn,
     WaitFor,
     renderer,
 )
 from brummer.core.errors import BrummerError, InvalidArguments
+from brummer.discovery.record import displayable
 from brummer.host.clocks import wall
 from brummer.host.patterns import meter_of_call
 from brummer.instance.black_box import Past
@@ -42,7 +46,7 @@ from brummer.wire.mcp.tool_results import BUDGET_BYTES, ENVELOPE_BYTES
 from brummer.wire.mcp.tools import CallContext, Tool
 
 if TYPE_CHECKING:
-    from brummer.logs.query import Holds
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +55,11 @@ PROGRESS_EVERY_S = 3.0
 LAST_LINES = 20
 LAST_LINE_LENGTH = 500
 """The last lines of a build must not cost an agent more than 10 KB; the logs have all of their text."""
+
+CLIENT_LENGTH = 80
+"""Of the name and version of an agent, in a line of a log."""
+SOME_AGENT = "an agent"
+"""Whoever calls without a name: a client of the instance itself, or the hub of an earlier version."""
 
 Answer = dict[str, Any]
 T = TypeVar("T")
@@ -78,6 +87,8 @@ def instance_tools(manager: Manager, scripts: ScriptList, past: Past | None = No
         "logs_search": calls.lines,
         "wait_for": calls.wait_for,
         "changes_since": calls.changes_since,
+        "scripts_usage": calls.usage,
+        "scripts_input": calls.type_in,
     }
     return [
         Tool(row.as_instance_tool(), row.arguments, functions[row.name], renderer(row.name), ("instance",))
@@ -116,7 +127,8 @@ class _Calls:
         given = self._given(wanted.environment)
         run, already = await self._ensured(script, wanted, given, context)
         rest_s = max(0.0, until_s - asyncio.get_running_loop().time())
-        with contextlib.nullcontext() if already else self._ending_with_its_call(_done(run), wanted.wait):
+        by = _who_asks(wanted.asked_by, context)
+        with contextlib.nullcontext() if already else self._ending_with_its_call(_done(run), wanted.wait, by):
             answer = await self._until(run, wanted.wait, rest_s, context)
         return {**answer, "already_running": already, **_age_of_environment(run, given), **self._at()}
 
@@ -126,7 +138,8 @@ class _Calls:
         try:
             with _progress(context, wanted.timeout_s, f"{script.name}: waiting until the run before has stopped"):
                 async with asyncio.timeout(wanted.timeout_s):
-                    return await self._manager.ensure(script, environment=given, input_ends=wanted.wait == "exit")
+                    ends, by = wanted.wait == "exit", _who_asks(wanted.asked_by, context)
+                    return await self._manager.ensure(script, environment=given, input_ends=ends, by=by)
         except TimeoutError:
             raise StillStopping(
                 f"{script.name} was not started: the run before has not stopped within {wanted.timeout_s:g} s",
@@ -141,8 +154,17 @@ class _Calls:
         if isinstance(run, Script):
             raise InvalidArguments(f"{run.name} was never started by this instance", name=run.name)
         with _progress(context, run.latest.script.stop_timeout_s, f"{run.name}: stopping"):
-            already = await self._manager.stop(run, wanted.asked_by)
+            already = await self._manager.stop(run, wanted.asked_by, _who_asks(wanted.asked_by, context))
         return {**_facts(run.latest), "already_stopped": already, **self._at()}
+
+    async def type_in(self, wanted: TypeIn, _context: CallContext) -> Answer:
+        """Type to a run that waits for input. Written at once or not at all, so that no cancellation can tear it."""
+        run = await self._picked(wanted)
+        if isinstance(run, Script):
+            raise InvalidArguments(
+                f"{run.name} was never started by this instance; scripts_run starts it", name=run.name
+            )
+        return {"process_id": run.process_id, "written": self._manager.type_to(run, wanted), **self._at()}
 
     async def restart(self, wanted: RestartScript, context: CallContext) -> Answer:
         """With the script as it is in the files now, if it is still there."""
@@ -153,10 +175,9 @@ class _Calls:
         listing = await asyncio.to_thread(self._scripts.read)
         lived = isinstance(picked, Run) and not picked.latest.has_ended
         script, given = listing.scripts.get(script.name, script), self._given(wanted.environment)
-        restarting = self._carry_through(
-            self._manager.restart(script, environment=given, input_ends=wanted.wait == "exit")
-        )
-        with self._ending_with_its_call(restarting, wanted.wait):
+        by, ends = _who_asks(wanted.asked_by, context), wanted.wait == "exit"
+        restarting = self._carry_through(self._manager.restart(script, environment=given, input_ends=ends, by=by))
+        with self._ending_with_its_call(restarting, wanted.wait, by):
             try:
                 run = await asyncio.shield(restarting)
                 answer = await self._until(run, wanted.wait, wanted.timeout_s, context)
@@ -173,6 +194,8 @@ class _Calls:
         answer: Answer
         if self._manager.prints_an_error:  # agents ask this most, and a coroutine that finds nothing takes 1 µs
             await self._manager.errors_settled()
+        if self._manager.runs_now:
+            await self._manager.usage.measure()
         if wanted.name is None:
             found = [_facts(run) for run in self._manager.current_runs()]
             answer = _paging().latest_processes(found, wanted.cursor, self._manager.cursor(), now_s=wall())
@@ -191,13 +214,31 @@ class _Calls:
             return [found] if found else []
         return [run for run in reversed(self._manager.runs()) if run.name == process]
 
-    async def lines(self, wanted: TailLogs, _context: CallContext) -> Answer:
+    async def usage(self, wanted: ScriptsUsage, _context: CallContext) -> Answer:
+        """Of the latest run of each script, those that run first."""
+        if wanted.name is None:
+            runs = sorted(self._manager.current_runs(), key=lambda run: run.has_ended)
+        else:
+            picked = await self._picked(PickProcess(wanted.name))
+            runs = [picked] if isinstance(picked, Run) else []
+        answer: Answer = await self._manager.usage.answer(runs, wanted.since)
+        return answer
+
+    async def lines(self, wanted: ReadLogs, _context: CallContext) -> Answer:
         """For logs_tail and, with `SearchLogs`, for logs_search."""
         if wanted.level is not None:  # a stack trace belongs to its error once its last line has come
             await self._manager.errors_settled()
         if past := await self._past_of(wanted.process):
             return _lines(await past.lines(wanted))
-        return _lines(_read_log(self._manager, wanted, await self._process(wanted.process), wall()))
+        process, now = await self._process(wanted.process), wall()
+        answer = _read_log(self._manager, wanted, process, now)
+        if wanted.wait_s and wanted.before is None and not answer["lines"] and "cursor_reset" not in answer:
+            from brummer.instance.news import until_line  # noqa: PLC0415 - no start needs it
+
+            if await until_line(self._manager, wanted, process, now) and wanted.level is not None:
+                await self._manager.errors_settled()
+            answer = _read_log(self._manager, wanted, process, now)
+        return _lines(answer)
 
     async def wait_for(self, wanted: WaitFor, context: CallContext) -> Answer:
         from brummer.instance.waiting import Waiting  # noqa: PLC0415 - no start needs it
@@ -215,8 +256,12 @@ class _Calls:
 
     async def changes_since(self, wanted: ChangesSince, _context: CallContext) -> Answer:
         await self._manager.errors_settled()
-        left_bytes = BUDGET_BYTES - ENVELOPE_BYTES
-        page = self._manager.changes.log.read(wanted.cursor, wanted.limit, limit_size=left_bytes, size_of=twice_encoded)
+        log, left_bytes = self._manager.changes.log, BUDGET_BYTES - ENVELOPE_BYTES
+        page = log.read(wanted.cursor, wanted.limit, limit_size=left_bytes, size_of=twice_encoded)
+        if wanted.wait_s and not page.entries and not page.cursor_reset:
+            last_n = log.last_n
+            await self._manager.changes.until(lambda: log.last_n > last_n, wanted.wait_s)
+            page = log.read(wanted.cursor, wanted.limit, limit_size=left_bytes, size_of=twice_encoded)
         return {"changes": msgspec.to_builtins(page.entries), **page.position()}
 
     def _at(self) -> Answer:
@@ -236,8 +281,8 @@ class _Calls:
             task.exception()  # retrieved even if its call was cancelled; otherwise asyncio logs a complaint
 
     @contextlib.contextmanager
-    def _ending_with_its_call(self, begun: "asyncio.Future[Run]", wait: Until) -> Iterator[None]:
-        """A cancelled call only ends its wait. It stops a run only if it waits for the run's end.
+    def _ending_with_its_call(self, begun: "asyncio.Future[Run]", wait: Until, by: str) -> Iterator[None]:
+        """A cancelled call only ends its wait. It stops a run only if it waits for the run's end. ``by``: who calls.
 
         The cancellation does not wait for that stop.
         """
@@ -245,12 +290,12 @@ class _Calls:
             yield
         except asyncio.CancelledError as error:
             if wait == "exit" and CLIENT_GONE not in error.args:
-                self._carry_through(self._stop(begun))
+                self._carry_through(self._stop(begun, by))
             raise
 
-    async def _stop(self, begun: "asyncio.Future[Run]") -> None:
+    async def _stop(self, begun: "asyncio.Future[Run]", by: str) -> None:
         try:
-            await self._manager.stop(await begun, "cancelled call")
+            await self._manager.stop(await begun, "cancelled call", by)
         except BrummerError as error:
             _log.warning("a run whose call was cancelled: %s", error)
 
@@ -273,6 +318,8 @@ class _Calls:
             from brummer.instance.listening import why_not_ready  # noqa: PLC0415 - no start needs it
 
             answer |= {"ready": False, "why": why_not_ready(run, wall(), listens=listens, has_printed=bool(last))}
+        elif until == "exit":
+            answer |= _about_input(run, last)
         return answer
 
     async def _listens(self, run: Run) -> bool | None:
@@ -326,6 +373,22 @@ class _Calls:
         await self._check_process(process)
         run = self._manager.find(process)
         return run if run is not None and run.process_id == process else process
+
+
+def _about_input(run: Run, last_lines: Sequence[str]) -> Answer:
+    """Of a run whose end was waited for: that it asks something, or has failed because it could not."""
+    from brummer.instance.input_hints import INPUT_ENDED, asking, asks, failed_for_want_of_input  # noqa: PLC0415 - as above
+
+    if asking([run]):
+        return {"why": asks(run)}
+    return {"why": INPUT_ENDED} if failed_for_want_of_input(run, last_lines) else {}
+
+
+def _who_asks(asked_by: AskedBy, context: CallContext) -> str:
+    """In words for people. The texts of an agent are its own, and go to terminals."""
+    if asked_by != "call":
+        return asked_by
+    return displayable(context.client.strip())[:CLIENT_LENGTH] or SOME_AGENT
 
 
 def _age_of_environment(run: Run, given: Environment | None) -> Answer:
@@ -393,7 +456,7 @@ def _facts(run: Run) -> Answer:
     return facts
 
 
-def _read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, now: float) -> Answer:
+def _read_log(manager: Manager, arguments: ReadLogs, process: Run | str | None, now: float) -> Answer:
     """The answer of logs_tail or logs_search. ``process`` is one run, or the name of a script whose runs are all meant.
     ``now`` in seconds since the epoch. Raises InvalidArguments, also for an expression that is invalid or too slow.
     """
@@ -402,14 +465,9 @@ def _read_log(manager: Manager, arguments: TailLogs, process: Run | str | None, 
     wanted, log = query.wanted_by(arguments), manager.output.log
     name, since_n = (process.name, process.first_n) if isinstance(process, Run) else (process, 0)
     filters: list[query.Holds] = [process.owns] if isinstance(process, Run) else []
-    read = partial(query.answer, log, wanted, now, _is_in_an_error(manager), process=name, since_n=since_n)
+    read = partial(query.answer, log, wanted, now, manager.output.levels, process=name, since_n=since_n)
     if not wanted.regex:
         return read(filters)
     meter = meter_of_call(wanted.query, "query")
     matches = meter.pattern.matches
     return meter.search(len(log), log.size_bytes, lambda: read([*filters, lambda line: matches(line.text)]))
-
-
-def _is_in_an_error(manager: Manager) -> "Holds":
-    read = [(run, run.printed_errors) for run in manager.runs() if run.printed_errors is not None]
-    return lambda line: any(printed.owns(line.n) for run, printed in read if run.owns(line))

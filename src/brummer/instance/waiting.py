@@ -39,7 +39,8 @@ PORT_PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 class Match(msgspec.Struct, frozen=True):
     """``what`` came true: log, ready, exit or port; None if nothing did. ``process``: the run at that time. ``cursor``:
-    after the line that matched, or else where output and changes were then.
+    after the line that matched, or else where output and changes were then. ``why`` nothing did: the run may wait for
+    input.
     """
 
     matched: bool
@@ -49,6 +50,7 @@ class Match(msgspec.Struct, frozen=True):
     waited_s: float
     cursor: str
     cursor_reset: bool | UnsetType = UNSET
+    why: str | UnsetType = UNSET
 
 
 class Waiting:
@@ -81,7 +83,7 @@ class Waiting:
                 async with asyncio.timeout(self._wanted.timeout_s):
                     return await self._found
             except TimeoutError:
-                return self._match(None, self._named())
+                return self._not_matched()
 
     def with_errors(self, match: Match) -> Match:
         """The match with the errors of its run as they are now."""
@@ -169,6 +171,15 @@ class Waiting:
     def _settle(self, what: str | None, run: Run | None, line: Line | None = None) -> None:
         if not self._found.done():
             self._found.set_result(self._match(what, run, line))
+
+    def _not_matched(self) -> Match:
+        """With the run that asks something, if one does."""
+        from brummer.instance.input_hints import asking, asks  # noqa: PLC0415 - no start needs it
+
+        named = self._named()
+        asker = asking([named] if named else [] if self._wanted.process else self._manager.current_runs())
+        match = self._match(None, named or asker)
+        return replace(match, why=asks(asker)) if asker else match
 
     def _match(self, what: str | None, run: Run | None, line: Line | None = None) -> Match:
         waited_s = round(self._loop.time() - self._began, 3)

@@ -21,7 +21,7 @@ class _Result(msgspec.Struct):
     content: Raw = msgspec.field(name="structuredContent", default=Raw(b"{}"))
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LimitAnswer(msgspec.Struct, frozen=True):
     """``code``: of the error, or `OK`. ``content``: the encoded structured content."""
 
     code: str
@@ -32,12 +32,12 @@ class Answer(msgspec.Struct, frozen=True):
         return found
 
 
-def of_result(result: bytes | Raw) -> Answer:
+def of_result(result: bytes | Raw) -> LimitAnswer:
     """Of a tool's result object."""
     found = msgspec.json.decode(result, type=_Result)
     if not found.is_error:
-        return Answer(OK, found.content)
-    return Answer(msgspec.json.decode(found.content, type=_Content).error.code)
+        return LimitAnswer(OK, found.content)
+    return LimitAnswer(msgspec.json.decode(found.content, type=_Content).error.code)
 
 
 class _RpcError(msgspec.Struct):
@@ -45,6 +45,6 @@ class _RpcError(msgspec.Struct):
     data: _Coded = msgspec.field(default_factory=_Coded)
 
 
-def of_rpc_error(error: bytes | Raw) -> Answer:
+def of_rpc_error(error: bytes | Raw) -> LimitAnswer:
     """Of the ``error`` member of a JSON-RPC response."""
-    return Answer(msgspec.json.decode(error, type=_RpcError).data.code)
+    return LimitAnswer(msgspec.json.decode(error, type=_RpcError).data.code)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from brummer.instance.service import Instance
-from brummer.limit_tests.answers import OK, Answer
+from brummer.limit_tests.answers import OK, LimitAnswer
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import FAST, HOLD, TAKE, WAITING, HeldCalls
 from brummer.limit_tests.hub_process import HubProcess
@@ -22,11 +22,13 @@ PER_INSTANCE: Final = 150
 """Calls at once; an instance takes 256 connections (`brummer.wire.http.server`), and the hub needs some for itself."""
 INSTANCES: Final = 3
 
-Calls = Sequence["Future[Answer]"]
-Make = Callable[[int], "Future[Answer]"]
+Calls = Sequence["Future[LimitAnswer]"]
+Make = Callable[[int], "Future[LimitAnswer]"]
 
 
-def _held_in(hub: HubProcess, instance: Instance, number: int, tool: str = FAST, other: str = HOLD) -> "Future[Answer]":
+def _held_in(
+    hub: HubProcess, instance: Instance, number: int, tool: str = FAST, other: str = HOLD
+) -> "Future[LimitAnswer]":
     """A call that is held; every second one takes the fast path."""
     instance_id = instance.record.instance_id
     return hub.call(tool, instance=instance_id) if number % 2 else hub.call_in(instance_id, other)
@@ -116,7 +118,7 @@ async def parked(world: LimitTestWorld, limit: int) -> Measured:
     return _measured(limit, waited, refused, recovered=good and again)
 
 
-def _ended(calls: Calls) -> "list[Future[Answer]]":
+def _ended(calls: Calls) -> "list[Future[LimitAnswer]]":
     return [call for call in calls if call.done()]
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from brummer.core.errors import BrummerError
 from brummer.instance.service import Instance
-from brummer.limit_tests.answers import Answer, of_result
+from brummer.limit_tests.answers import LimitAnswer, of_result
 from brummer.link.call import Call
 from brummer.link.errors import NotBegun
 from brummer.peers.instance_client import InstanceClient
@@ -32,7 +32,7 @@ class DirectClient:
         finally:
             client.close()
 
-    async def call(self, tool: str, /, *, key: str = "", again: bool = False, **arguments: Any) -> Answer:
+    async def call(self, tool: str, /, *, key: str = "", again: bool = False, **arguments: Any) -> LimitAnswer:
         """``again``: a repeated request for a call that was first sent before the ledger opened any call."""
         call = Call("tools/call", {"name": tool, "arguments": arguments}, repeatable=False, deadline_s=0.0, key=key)
         if again:
@@ -42,6 +42,6 @@ class DirectClient:
         try:
             return of_result(await self._client.call(call))
         except NotBegun as refusal:
-            return Answer(FORGOTTEN if refusal.data.why == "forgotten" else refusal.code)
+            return LimitAnswer(FORGOTTEN if refusal.data.why == "forgotten" else refusal.code)
         except BrummerError as error:
-            return Answer(error.code)
+            return LimitAnswer(error.code)

@@ -15,7 +15,7 @@ FEW: Final = 64
 """The hub starts with so few, so that only the setting can raise the limit."""
 OTHERS: Final = 24
 """Descriptors of the hub itself: pipes, watches, timers, probes, and connections that are being closed."""
-SAMPLE_S: Final = 0.05
+LOOK_EVERY_S: Final = 0.05
 
 
 async def open_files(world: LimitTestWorld, limit: int) -> Measured:
@@ -27,7 +27,7 @@ async def open_files(world: LimitTestWorld, limit: int) -> Measured:
         most = 0
         while most < limit - OTHERS or len(calls) == held.count:
             most = max(most, await asyncio.to_thread(_below, limit, hub.pid))
-            await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(LOOK_EVERY_S)
         at_limit = held.count
         held.release()
         got = Counter(answer.code for answer in await asyncio.gather(*calls))

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from brummer.core.errors import BrummerError
-from brummer.limit_tests.answers import Answer, of_result, of_rpc_error
+from brummer.limit_tests.answers import LimitAnswer, of_result, of_rpc_error
 from brummer.limit_tests.signal import Signal
 from brummer.wire.mcp import jsonrpc
 from brummer.wire.mcp.eras import LEGACY_LATEST
@@ -51,7 +51,7 @@ class HubProcess:
         self.pid = process.pid
         self._changed = changed
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[LimitAnswer]] = {}
         self._has_ended = False
 
     @classmethod
@@ -85,12 +85,12 @@ class HubProcess:
             if reading is not None:
                 await reading
 
-    def call(self, tool: str, /, **arguments: Any) -> "asyncio.Future[Answer]":
+    def call(self, tool: str, /, **arguments: Any) -> "asyncio.Future[LimitAnswer]":
         """Call a tool of the hub or of an instance; the request is sent at once."""
         params = {"name": tool, "arguments": arguments}
         return self._ask("tools/call", msgspec.json.encode(params))
 
-    def call_in(self, instance: str, tool: str, /, **arguments: Any) -> "asyncio.Future[Answer]":
+    def call_in(self, instance: str, tool: str, /, **arguments: Any) -> "asyncio.Future[LimitAnswer]":
         """Call a tool that only this instance has."""
         return self.call("instance_call", instance=instance, tool=tool, arguments=arguments)
 
@@ -104,12 +104,12 @@ class HubProcess:
         """The answer of ``hub_status``."""
         return (await self.call("hub_status")).decoded()
 
-    def _ask(self, method: str, params: bytes) -> "asyncio.Future[Answer]":
+    def _ask(self, method: str, params: bytes) -> "asyncio.Future[LimitAnswer]":
         """Raises HubEnded."""
         if self._has_ended:
             raise HubEnded("the hub has ended")
         request_id = next(self._ids)
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[LimitAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = answered
         self._stdin.write(jsonrpc.request(b"%d" % request_id, method, params) + b"\n")
         return answered

@@ -7,25 +7,25 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from brummer.limit_tests.answers import OK, Answer
+from brummer.limit_tests.answers import OK, LimitAnswer
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.output import FLOOD_PY, TEXT_BYTES
 from brummer.limit_tests.world import LimitTestWorld
 from brummer.logs.journal.files import KEPT_BYTES
 from brummer.logs.journal.retention import RUNS_OF_A_SCRIPT, stored_runs
 
-TIMES: Final = 1.2
+RUNS_TIMES: Final = 1.2
 """The runs leave this multiple of the limit."""
 
 
 async def size(world: LimitTestWorld, limit: int) -> Measured:
     """Bytes on disk for one project."""
     run_bytes = min(limit, KEPT_BYTES)
-    runs = math.ceil(TIMES * limit / run_bytes)
+    runs = math.ceil(RUNS_TIMES * limit / run_bytes)
     flood = f"exec {sys.executable!r} -I flood.py {run_bytes // TEXT_BYTES} {TEXT_BYTES}"
     names = [f"flood{number // RUNS_OF_A_SCRIPT}" for number in range(runs)]
     files = {"Procfile": "".join(f"{name}: {flood}\n" for name in dict.fromkeys(names)), "flood.py": FLOOD_PY}
-    most, run = 0, Answer(OK)
+    most, run = 0, LimitAnswer(OK)
     async with world.direct(world.held_calls(), files, journal_bytes=limit) as (shop, client):
         box = world.black_box_of(shop)
         for name in names:

@@ -7,7 +7,7 @@ from typing import Final
 
 from brummer.core.memory import COPIES
 from brummer.instance.service import Instance
-from brummer.limit_tests.answers import OK, Answer
+from brummer.limit_tests.answers import OK, LimitAnswer
 from brummer.limit_tests.calls import BUSY, EXCESS
 from brummer.limit_tests.finding import Measured
 from brummer.limit_tests.held_calls import HOLD, TAKE, HeldCalls
@@ -76,7 +76,7 @@ async def _filled(world: LimitTestWorld, hub: HubProcess, shop: Instance, held: 
     return reached
 
 
-def _large(hub: HubProcess, shop: Instance, tool: str) -> "asyncio.Future[Answer]":
+def _large(hub: HubProcess, shop: Instance, tool: str) -> "asyncio.Future[LimitAnswer]":
     return hub.call_in(shop.record.instance_id, tool, filling="x" * FILLING_BYTES)
 
 

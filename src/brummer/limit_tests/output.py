@@ -10,7 +10,7 @@ from brummer.limit_tests.world import LimitTestWorld
 from brummer.logs.output import LINE_BYTES, Batch
 
 TEXT_BYTES: Final = 1_000
-TIMES: Final = 2
+OUTPUT_TIMES: Final = 2
 """The scripts print this multiple of the limit."""
 FLOOD_PY: Final = """\
 import sys
@@ -22,7 +22,7 @@ for number in range(int(sys.argv[1])):
 async def size(world: LimitTestWorld, limit: int) -> Measured:
     """Bytes of memory for lines."""
     line_bytes = TEXT_BYTES + LINE_BYTES
-    lines = TIMES * limit // line_bytes
+    lines = OUTPUT_TIMES * limit // line_bytes
     python = f"exec {sys.executable!r} -I"
     files = {
         "Procfile": f"flood: {python} flood.py {lines} {TEXT_BYTES}\nafter: {python} flood.py 1 20\n",

@@ -43,10 +43,14 @@ class Call(msgspec.Struct, eq=False):
     params: dict[str, Any]
     repeatable: bool
     deadline_s: float
+    wait_s: float = 0.0
+    """How long its arguments let it wait for news; 0 for a call of `wait_for`, whose deadline has that time."""
     meta: dict[str, object] = msgspec.field(default_factory=dict)
     only_reads: bool = False
     """It changes nothing, so its instance need not decide whether it may begin."""
     waits: bool = False
+    longest_park_s: float = math.inf
+    """How long it waits for its link at most before it was sent."""
     waits_for_return: bool = True
     """False: while the instance is proven gone, it fails at once, because a substitute may answer."""
     flow: Hashable = None
@@ -98,13 +102,24 @@ class Call(msgspec.Struct, eq=False):
         self.due_s = now_s + self.deadline_s
         self.latest_s = now_s + max(self.deadline_s, self.max_deadline_s)
 
+    def wait_for_news(self, seconds: float) -> None:
+        """It may be silent for so long beside its deadline, and then it is a wait."""
+        self.wait_s, self.waits = seconds, seconds > 0.0
+        self.deadline_s += seconds
+
     def hurry(self, deadline_s: float) -> None:
-        """A substitute can answer if its instance does not: wait only so long, and not at all for its return."""
+        """A substitute can answer if its instance does not: wait only so long (a call that was sent also for its
+        ``wait_s``), and not at all for its return.
+        """
         self.patient_deadline_s, self.deadline_s, self.waits_for_return = self.deadline_s, deadline_s, False
+        if self.wait_s:
+            self.deadline_s, self.longest_park_s = deadline_s + self.wait_s, deadline_s
 
     def take_time(self) -> None:
-        """No substitute can answer."""
-        self.deadline_s, self.waits_for_return = self.patient_deadline_s or self.deadline_s, True
+        """No substitute can answer. A call that waits for news has had the time of its ``wait_s`` by now."""
+        if self.patient_deadline_s:
+            self.deadline_s = self.patient_deadline_s - self.wait_s
+        self.waits_for_return, self.longest_park_s = True, math.inf
 
     @property
     def was_sent(self) -> bool:

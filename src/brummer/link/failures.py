@@ -18,8 +18,9 @@ RECONNECT_BASE_S: Final = 0.1
 """A restarting dev server is back in some hundred milliseconds."""
 
 LOCAL_CAP_S: Final = 1.0
-"""The longest pause for an instance whose process was seen on this machine, where a refused dial costs 50 µs; and
-after a failure on this machine (`is_own_fault`), because no event says when it is over.
+"""The longest pause for an instance that is near (`brummer.link.peer.Peer.is_near`), also while its process can't be
+looked at because no descriptor is left; and after a failure on this machine (`is_own_fault`), because no event says
+when it is over.
 """
 
 REFUSED_CAP_S: Final = 300.0

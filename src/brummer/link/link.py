@@ -118,6 +118,7 @@ class Link(BaseLink):
         """What its process did when it was last reported as suspect."""
         self._has_ended = False
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_suspect: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<Link {self.target.instance_id} {self.state.value} {self.connections.all}>"
@@ -241,7 +242,7 @@ class Link(BaseLink):
         else:
             if connection is not None:
                 self.connections.add(connection)
-                self._became_ready(LinkEvent.PROVEN, "identity proven")
+                self._became_ready(LinkEvent.PROVEN, "identity proven", self.loop.time() - opening.begun_s)
 
     async def _opened(self, opening: Dial) -> HttpConnection | None:
         """None when a message came first: the target may not be the target any more."""
@@ -277,7 +278,7 @@ class Link(BaseLink):
         error = self.last_error
         cap_s = failures.cap_s(
             is_refused=isinstance(error, Refused) and not self.parking,
-            is_near=is_own_fault(error) or self.condition not in ("unknown", "gone"),
+            is_near=is_own_fault(error) or (self.target.is_near and self.condition != "gone"),
         )
         return failures.delay_s(self.attempts, self._rng, cap_s)
 
@@ -300,9 +301,9 @@ class Link(BaseLink):
             self.prober.report()
         self.next_dial_s = None
 
-    def _became_ready(self, event: LinkEvent, reason: str) -> None:
+    def _became_ready(self, event: LinkEvent, reason: str, took_s: float | None = None) -> None:
         self.path_is_cut = False
-        self.health.answered(self.loop.time())
+        self.health.answered(self.loop.time(), took_s)
         self.health.forgive()
         self.breaker.succeeded()
         self.apply(event, reason)
@@ -419,6 +420,7 @@ class Link(BaseLink):
         if self.state is not LinkState.SUSPECT or condition != self._suspected:
             self._suspected = condition
             self.apply(LinkEvent.PROBE_UNANSWERED, f"{condition}: {reason}")
+            self.on_suspect()
 
     def status(self) -> LinkStatus:
         """It samples the peer's process."""

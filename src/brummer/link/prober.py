@@ -6,9 +6,12 @@ while it is unanswered: a stopped instance answers it as soon as it continues.
 
 An answer is proof of life and postpones probes. Quiet local links are probed in one aligned wave every 90 seconds: the
 connection and the owner's pidfd report most ends anyway. A call that has been silent for a while, or a failure, makes
-the next probe sooner. Failures double the interval up to the maximum; answers shrink it by a tenth at a time. Quality
-is an exponentially weighted mean of success and of how the round trip compares with its own best (Jacobson's smoothing
-constant, 1/8); it stretches deadlines, but never counts as less than a tenth, so nothing is divided by 0.
+the next probe sooner. Failures double the interval up to the maximum; answers shrink it by a tenth at a time.
+
+A probe measures the link, and so does the dial that makes it ready. A call does not: how long it takes is up to the
+tool. Quality is an exponentially weighted mean of success and of how the round trip of a probe compares with the best
+(Jacobson's smoothing constant, 1/8); it stretches deadlines, but never counts as less than a tenth, so nothing is
+divided by 0.
 
 Lifeguard (Dadgar, Phillips, Currey 2018): when our own timers are late, we are the slow part. So deadlines are
 multiplied, and no peer is accused.
@@ -31,6 +34,11 @@ WAVE_S: Final = 90.0
 REMOTE_WAVE_S: Final = 30.0
 """The same for a peer on another machine: a path to it can vanish unnoticed."""
 
+WAITS_WAVE_S: Final = 10.0
+"""The same while calls wait for events: these may be silent for minutes, and whoever waits learns within this time that
+the instance does not run. Ten links that are waited on all day wake a hub twice in ten seconds.
+"""
+
 SILENT_CALL_S: Final = 2.0
 """After this time without an answer to a call the link is probed. Few answers of dev tools take longer."""
 SUSPECT_S: Final = 0.5
@@ -49,7 +57,7 @@ WORST_QUALITY: Final = 0.1
 
 @dataclass(slots=True)
 class Health:
-    """Of one link. ``rtt_s``: the smoothed round trip of probes and of calls that wait for nothing.
+    """Of one link. ``rtt_s``: the smoothed round trip of probes, the time to connect included.
 
     ``patience_s``: the shortest deadline of a probe. The next three are numbers that tests make small.
     """
@@ -75,7 +83,7 @@ class Health:
         self.last_asked_s = now_s
 
     def answered(self, now_s: float, rtt_s: float | None = None) -> None:
-        """A probe or a call was answered. ``rtt_s`` None: its time says nothing of the link."""
+        """A probe or a call was answered. ``rtt_s``: how long the probe took; None for a call."""
         self.last_proof_s = now_s
         if self.interval_s > self.silent_call_s:
             self.interval_s = max(self.silent_call_s, self.interval_s * 0.9)
@@ -194,7 +202,9 @@ class Prober:
             self._due_s = math.inf
         else:
             wave_s = WAVE_S if is_local else REMOTE_WAVE_S
-            silent_calls = self._connections.in_use
+            if self._connections.has_waits:
+                wave_s = min(wave_s, WAITS_WAVE_S)
+            silent_calls = self._connections.has_calls
             self._due_s = self._health.next_probe_s(now_s, suspect=suspect, silent_calls=silent_calls, wave_s=wave_s)
         return self._due_s
 
@@ -204,9 +214,9 @@ class Prober:
             self._due_s = 0.0
             self._on_step()
 
-    def call_answered(self, now_s: float, took_s: float | None, *, suspect: bool) -> None:
-        """A proof of life, as good as a probe's. ``took_s`` None: it says nothing of the round trip."""
-        self._health.answered(now_s, took_s)
+    def call_answered(self, now_s: float, *, suspect: bool) -> None:
+        """A proof of life, as good as a probe's."""
+        self._health.answered(now_s)
         if suspect:
             self._on_step()
 

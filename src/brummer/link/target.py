@@ -61,6 +61,8 @@ class Target:
     protocols: tuple[str, ...] = eras.SUPPORTED
     condition: Callable[[], Condition] = field(default=_unseen, compare=False)
     """Samples its process, where that can be seen."""
+    is_near: bool = field(default=False, compare=False)
+    """See `brummer.link.peer.Peer.is_near`."""
     ledger: LedgerView = field(default_factory=LedgerView, compare=False)
 
     def __repr__(self) -> str:

@@ -59,6 +59,10 @@ class _Queue(Generic[T]):
     def after(self, n: int) -> Iterator[T]:
         return islice(self.entries, self.position(n), None) if n else iter(self.entries)
 
+    def newest(self, before: int | None) -> Iterator[T]:
+        newest = reversed(self.entries)
+        return newest if before is None else islice(newest, len(self.entries) - self.position(before - 1), None)
+
 
 class BoundedLog(Entries[T]):
     """Entries are numbered from 1 without gaps. ``limit`` bounds the sum of their sizes, by default their count."""
@@ -109,8 +113,8 @@ class BoundedLog(Entries[T]):
         found = [queue.after(n) for queue in self._of(process)]
         return found[0] if len(found) == 1 else merge(*found, key=_number)
 
-    def newest(self, process: str | None = None) -> Iterator[T]:
-        found = [reversed(queue.entries) for queue in self._of(process)]
+    def newest(self, process: str | None = None, before: int | None = None) -> Iterator[T]:
+        found = [queue.newest(before) for queue in self._of(process)]
         return found[0] if len(found) == 1 else merge(*found, key=_number, reverse=True)
 
     def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:

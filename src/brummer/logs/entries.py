@@ -53,7 +53,8 @@ class Place(NamedTuple):
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """``dropped``: entries after the cursor that are gone, ``dropped_of`` by process. ``omitted``: matching entries
     that are not shown, either older ones beyond the limit, or the newest while they are not settled. ``more``: newer
-    entries follow after ``cursor``. ``cursor_reset``: the cursor was of another generation.
+    entries follow after ``cursor``; of earlier entries, that there are still earlier ones, before number ``before``.
+    ``cursor_reset``: the cursor was of another generation; these entries are of the one that began at ``run_since``.
     """
 
     entries: list[T]
@@ -63,27 +64,37 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     omitted: int
     more: bool
     cursor_reset: bool
+    before: int | None = None
+    run_since: str = ""
 
     def position(self) -> dict[str, Any]:
         """All members but the entries; empty ones are left out. ``dropped_of`` names the processes that have lost most,
         as many as fit into every answer.
         """
         position: dict[str, Any] = {"cursor": self.cursor, "dropped": self.dropped}
-        if most := _most(self.dropped_of):
+        if self.dropped_of and (most := _most(self.dropped_of)):
             position["dropped_of"] = most
-        for name in ("omitted", "more", "cursor_reset"):
-            if value := getattr(self, name):
-                position[name] = value
+        if self.omitted:
+            position["omitted"] = self.omitted
+        if self.more:
+            position["more"] = True
+        if self.before:
+            position["before"] = self.before
+        if self.cursor_reset:
+            position["cursor_reset"] = True
+        if self.run_since:
+            position["run_since"] = self.run_since
         return position
 
 
 class Entries(ABC, Generic[T]):
-    """The entries of one ``generation``. ``last_n``: the number up to which all have been given. ``process``: only the
-    entries of this process; None: all. ``kind``: which number of a cursor counts them; ``other_n``: the other number
-    where no cursor gives one.
+    """The entries of one ``generation``, which began at ``since`` (RFC 3339), where that is known. ``last_n``: the
+    number up to which all have been given. ``process``: only the entries of this process; None: all. ``kind``: which
+    number of a cursor counts them; ``other_n``: the other number where no cursor gives one.
     """
 
     generation: str
+    since: str = ""
     last_n: int
     kind: Literal["line_n", "change_n"] = "line_n"
     other_n: Callable[[], int] = staticmethod(lambda: 0)
@@ -98,8 +109,8 @@ class Entries(ABC, Generic[T]):
         """The entries after number ``n``, up to ``last_n``, oldest first."""
 
     @abstractmethod
-    def newest(self, process: str | None = None) -> Iterator[T]:
-        """All entries, the newest first."""
+    def newest(self, process: str | None = None, before: int | None = None) -> Iterator[T]:
+        """All entries, or those with a number below ``before``, the newest first."""
 
     @abstractmethod
     def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
@@ -160,7 +171,36 @@ class Entries(ABC, Generic[T]):
         until = found[-1].n if is_cut else max(position, self.last_n)
         page = self._page(found, position, until, self.cursor(until, other_n), process)
         omitted = sum(1 for entry in self.unsettled() if wanted is None or wanted(entry))
-        return msgspec.structs.replace(page, omitted=omitted, more=is_cut, cursor_reset=not is_ours)
+        page = msgspec.structs.replace(page, omitted=omitted, more=is_cut)
+        return page if is_ours else self._reset(page)
+
+    def earlier(
+        self,
+        before: int,
+        cursor: str | None,
+        limit: int,
+        wanted: Callable[[T], bool] | None = None,
+        *,
+        process: str | None = None,
+        limit_size: int = PAGE_BYTES,
+        size_of: Callable[[T], int] = twice_encoded,
+    ) -> Page[T]:
+        """The newest ``limit`` wanted entries with a number below ``before``, oldest first. A cursor only names the run
+        that the number is of: in another one it names no entry, and nothing is given. The answer's cursor is the given
+        one, or else the place after the entries.
+
+        Raises InvalidArguments for an invalid cursor.
+        """
+        if cursor is not None and parse_cursor(cursor).generation != self.generation:
+            return self._reset(Page([], self.cursor(), 0, {}, omitted=0, more=False, cursor_reset=False))
+        found, is_more = _first(self.newest(process, before), limit, wanted, limit_size, size_of)
+        found.reverse()
+        after = cursor or self.cursor(min(before - 1, self.last_n))
+        first_n = found[0].n if is_more else None
+        return Page(found, after, 0, {}, omitted=0, more=is_more, cursor_reset=False, before=first_n)
+
+    def _reset(self, page: Page[T]) -> Page[T]:
+        return msgspec.structs.replace(page, cursor_reset=True, run_since=self.since)
 
     def _numbers_of(self, place: Place) -> tuple[int, int]:
         """The number of these entries, and the other one."""

@@ -11,7 +11,8 @@ from collections import deque
 from functools import cache, lru_cache
 
 from brummer.logs.error_grammars import GRAMMARS, NOTHING, Grammar, openers
-from brummer.logs.levels import level_of
+from brummer.logs.levels import FIELDS, WORDS, level_of
+from brummer.logs.line_levels import LineLevels, Stretches
 from brummer.logs.output import Batch, Line, Stream
 from brummer.logs.test_summaries import SummaryOfTests, may_be_in
 
@@ -26,7 +27,7 @@ PREFIX_LINES = 4
 """Before the first line of an error: a place, the source line, a caret and a blank one."""
 HEADING_REACH = 50
 """Lines between the name of a file and the last complaint of a linter about it."""
-HEAD = 400
+ERROR_WITHIN = 400
 """Characters of a line that are matched: some expressions take time that grows with the square."""
 MAX_SAME_LENGTH = 10_000
 """Characters of an error whose exact text is remembered."""
@@ -37,7 +38,8 @@ UNSEEN_S = 5.0
 MAX_NEWS = 20
 """In that time: a list of more different errors is of no use."""
 
-_START_WORDS = ("start", "rerun", "://localhost", "://127.0.0.1", "://[::1]")
+_START_WORDS = ("start", "rerun")
+_START_PLACES = ("://localhost", "://127.0.0.1", "://[::1]")
 """Cheap to search for: nearly no batch of ordinary lines has one."""
 _START = re.compile(
     r"Started server process \[|\bRestarting\b|\[nodemon\] (?:re)?starting|\[tsx\] rerunning|[Ss]tartup complete"
@@ -48,10 +50,13 @@ A URL with a path is of a request.
 """
 
 _WORDS = (
-    *("err", "fail", "exception", "traceback", "panic", "fatal", "critical", "severe", "not found", "not ok"),
+    *("err", "fail", "exception", "traceback", "panic", "fatal", "crit", "sever"),
     *('  file "', "___", ".go:", ".kt:"),
 )
+_NEGATIONS = ("not found", "not ok")
 _SIGNS = ("✘", "✖", "●")
+_LEVEL_WORDS = tuple(word for word in (*WORDS, *FIELDS) if not any(known in word for known in _WORDS))
+"""What names a level, and is no word of an error."""
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]+")
 _STAMP = re.compile(r"^\W*\d{2,4}[-/:.][\d:.,TZ/+ -]+\]?\s*")
 _LIBRARY = re.compile(
@@ -71,7 +76,7 @@ class ErrorGroup:
 
     def __init__(self, tool: str, lines: list[Line]) -> None:
         grammar = GRAMMARS[tool]
-        text = "\n".join(line.text[:HEAD] for line in lines)
+        text = "\n".join(line.text[:ERROR_WITHIN] for line in lines)
         self.at = lines[0].at
         self.first_n = lines[0].n
         self.last_n = lines[-1].n
@@ -94,9 +99,11 @@ class ErrorGroup:
 class PrintedErrors:
     """The errors of one run. `read` and `settle` return the new ones. ``last_at``: the time of the last error;
     ``since_start``: how many came after the run, or the server that it watches and starts anew, has last begun.
+    ``levels`` of its process learns which lines belong to errors, as soon as they are read, and which may name a level.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, levels: LineLevels | None = None) -> None:
+        self._levels = levels or LineLevels()
         self.first: ErrorGroup | None = None
         self.last: ErrorGroup | None = None
         self.last_at = ""
@@ -136,19 +143,24 @@ class PrintedErrors:
 
     def read(self, batch: Batch, now: float) -> list[ErrorGroup]:
         """The errors that these lines complete and that are news, in order. ``now`` in seconds, of any clock."""
-        if may_be_in(batch.text):
+        lower = batch.text.lower()
+        if may_be_in(lower):
             self._summary.read(batch.text)
-        self._read_start(batch)
-        reader = self._readers.setdefault(batch.stream, _ErrorReader())
-        if not reader.is_open and not _may_hold_an_error(batch.text):
+        self._read_start(batch, lower)
+        if (reader := self._readers.get(batch.stream)) is None:
+            reader = self._readers[batch.stream] = _ErrorReader(self._levels.errors_of(batch.stream))
+        is_read = reader.is_open or _has_a_word_of_an_error(lower)
+        if is_read or any(map(lower.__contains__, _LEVEL_WORDS)):
+            self._levels.may_name(batch.lines[0].n, batch.lines[-1].n)
+        if not is_read:
             reader.skip(batch.lines)
             return []
         return self._news_among(reader.read(batch.lines), now)
 
-    def _read_start(self, batch: Batch) -> None:
-        lower = batch.text.lower()
-        if any(map(lower.__contains__, _START_WORDS)):
-            starts = [line.n for line in batch.lines if _START.search(line.text[:HEAD])]
+    def _read_start(self, batch: Batch, lower: str) -> None:
+        is_named = any(map(lower.__contains__, _START_WORDS))
+        if is_named or ("://" in lower and any(map(lower.__contains__, _START_PLACES))):
+            starts = [line.n for line in batch.lines if _START.search(line.text[:ERROR_WITHIN])]
             if starts:
                 self._start_n, self.since_start = starts[-1], 0
 
@@ -203,9 +215,10 @@ class PrintedErrors:
 
 
 class _ErrorReader:
-    """Collects the lines of each error in one stream."""
+    """Collects the lines of each error in one stream. ``numbers`` of these lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Stretches) -> None:
+        self._numbers = numbers
         self._tool: str | None = None
         self._lines: list[Line] = []
         self._blanks: list[Line] = []
@@ -238,24 +251,25 @@ class _ErrorReader:
     def _open(self, line: Line) -> None:
         tool = None
         if _may_hold_an_error(line.text):
-            tool = _opened_by(line.text[:HEAD]) or ("log" if level_of(line.text) == "error" else None)
+            tool = _opened_by(line.text[:ERROR_WITHIN]) or ("log" if level_of(line.text) == "error" else None)
         if tool is None:
             self._before.append(line)
         else:
             self._tool, self._lines = tool, [*self._leading_lines(GRAMMARS[tool]), line]
+            self._note_numbers(self._lines)
 
     def _leading_lines(self, grammar: Grammar) -> list[Line]:
         if grammar.heading != NOTHING:
             heading = _compiled(grammar.heading)
-            return next(([line] for line in reversed(self._before) if heading.match(line.text[:HEAD])), [])
+            return next(([line] for line in reversed(self._before) if heading.match(line.text[:ERROR_WITHIN])), [])
         if grammar.prefix == NOTHING:
             return []
         near = list(self._before)[-PREFIX_LINES:]
         prefix = _compiled(grammar.prefix)
-        return next((near[at:] for at, line in enumerate(near) if prefix.match(line.text[:HEAD])), [])
+        return next((near[at:] for at, line in enumerate(near) if prefix.match(line.text[:ERROR_WITHIN])), [])
 
     def _takes(self, tool: str, line: Line) -> bool:
-        grammar, head = GRAMMARS[tool], line.text[:HEAD]
+        grammar, head = GRAMMARS[tool], line.text[:ERROR_WITHIN]
         if not head.strip():
             self._blanks.append(line)
             return len(self._blanks) <= grammar.blanks
@@ -264,10 +278,15 @@ class _ErrorReader:
         elif not self._belongs(grammar, head):
             return False
         self._lines += [*self._blanks, line]
+        self._note_numbers([*self._blanks, line])
         if len(self._lines) > MAX_LINES:  # the last line stays: up to there its lines belong to it
             del self._lines[MAX_LINES - 1 : -1]
         self._blanks = []
         return True
+
+    def _note_numbers(self, lines: list[Line]) -> None:
+        for line in lines:
+            self._numbers.add(line.n, line.n)
 
     def _belongs(self, grammar: Grammar, text: str) -> bool:
         if self._is_closed:
@@ -283,8 +302,14 @@ class _ErrorReader:
 
 def _may_hold_an_error(text: str) -> bool:
     """An error may begin in these lines."""
-    lower = text.lower()
-    return any(map(lower.__contains__, _WORDS)) or (not lower.isascii() and any(map(lower.__contains__, _SIGNS)))
+    return _has_a_word_of_an_error(text.lower())
+
+
+def _has_a_word_of_an_error(lower: str) -> bool:
+    has = lower.__contains__
+    if any(map(has, _WORDS)) or (has("not ") and any(map(has, _NEGATIONS))):
+        return True
+    return not lower.isascii() and any(map(has, _SIGNS))
 
 
 @lru_cache(16)

@@ -7,7 +7,7 @@ processed as a whole, so that a line of a flood costs well under a microsecond.
 import logging
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,9 @@ from brummer.logs.bounded_log import BoundedLog
 from brummer.logs.flood_sampler import FloodSampler, Part
 from brummer.logs.text import LineAssembler, coloured, is_plain, plain
 from brummer.settings.limits import DEFAULTS
+
+if TYPE_CHECKING:
+    from brummer.logs.line_levels import Levels
 
 LINE_BYTES = 150
 """The size of a line in memory beside its text: measured. In JSON it is smaller."""
@@ -81,8 +84,10 @@ def size_of(line: Line) -> int:
     return (len(text) if text.isascii() else len(text.encode())) + LINE_BYTES
 
 
-MEMBER_BYTES: Final = 70
-"""A line as data is longer than as text by at least this much: names of members, the date, the stream."""
+MEMBER_BYTES: Final = 52
+"""A line as data is longer than as text by at least this much: names of members, the date, the stream. Its ``level`` is
+in neither yet: it takes up to 18.
+"""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -100,6 +105,8 @@ class Output:
         self._followers: dict[object, Follower] = {}
         self._need_every_line: set[object] = set()
         self._stamp = Stamp()
+        self.levels: Levels | None = None
+        """Of its lines, once there are any: nothing is imported before."""
 
     def __repr__(self) -> str:
         return f"<Output {self.log!r}, {len(self._followers)} followers>"
@@ -174,10 +181,13 @@ class ProcessOutput:
         self._consumer = consumer
         self._assemblers: dict[Stream, LineAssembler] = {"stdout": LineAssembler(), "stderr": LineAssembler()}
         self._samplers: dict[Stream, FloodSampler] = {}
+        self._echo = b""
 
     def feed(self, stream: Stream, chunk: bytes, at: float) -> None:
         if self._samplers:
             self._end_sampling(stream, at)
+        if self._echo:
+            chunk = self._without_echo(chunk)
         self._read(stream, chunk, at)
 
     def sample(self, stream: Stream, chunk: bytes, at: float) -> None:
@@ -224,6 +234,23 @@ class ProcessOutput:
         if not texts or len(texts[-1]) <= UNFINISHED_LENGTH:
             return texts[-1] if texts else None
         return f"[… {len(texts[-1])} characters] {texts[-1][-UNFINISHED_LENGTH:]}"
+
+    def typed(self, text: str, at: float, *, echo: bytes = b"", ends_line: bool = False) -> None:
+        """Add a line of our own about what was typed. ``echo``: what its terminal will show of that, which is not the
+        script's output. With ``ends_line`` a question has its answer now, and is a line of its own.
+        """
+        if ends_line:
+            for stream, assembler in self._assemblers.items():
+                if lines := assembler.end():
+                    self._output.add_lines(self._process, stream, lines, at, self._consumer)
+        self._echo = echo
+        self.note(text, at)
+
+    def _without_echo(self, chunk: bytes) -> bytes:
+        """The echo is there at the begin of a line, in one piece, at once; or it stays, as a line of the script."""
+        before, found, after = (b"\n" + chunk).partition(b"\n" + self._echo)
+        self._echo = b""
+        return (before + b"\n" + after)[1:] if found else chunk
 
     def note(self, text: str, at: float) -> None:
         """Add a line of our own about the process."""

@@ -1,8 +1,9 @@
 """The answers of `logs_tail` and `logs_search`, wherever the lines are kept: which match, and how many fit. Pure."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -20,11 +21,21 @@ LONGEST_AGO_S: Final = 100 * 86_400
 _TIME_OF_DAY: Final = re.compile(r"(\d\d:\d\d:\d\d(?:\.\d{1,6})?)(?:Z| ?UTC)?", re.ASCII)
 
 
+class KnowsLevels(Protocol):
+    """Knows the levels of kept lines."""
+
+    def is_in_an_error(self, line: Line) -> bool: ...
+
+    def of(self, lines: Sequence[Line]) -> Mapping[int, str]:
+        """The levels of those that are errors or warnings, by number. ``lines`` in order."""
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of `logs_tail` and `logs_search`: all of them must be obeyed wherever the lines are kept."""
 
     process: str | None = None
     cursor: str | None = None
+    before: int | None = None
     limit: int = 100
     limit_bytes: int = BUDGET_BYTES
     level: str | None = None
@@ -33,46 +44,53 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     regex: bool = False
     around: int = 0
     colours: bool = False
+    wait_s: float = 0.0
+    """For the instance: where the lines are kept, nothing is waited for."""
 
 
 def wanted_by(arguments: msgspec.Struct) -> Wanted:
-    """The arguments of a call. Raises ValidationError for an unknown one, which must not be dropped."""
-    return msgspec.convert(msgspec.structs.asdict(arguments), Wanted)
+    """The arguments of a call, which have been decoded. Raises TypeError for an unknown one: it must not be dropped."""
+    return Wanted(**msgspec.structs.asdict(arguments))
 
 
 def answer(
     lines: Entries[Line],
     wanted: Wanted,
     now: float,
-    is_in_an_error: Holds,
+    levels: KnowsLevels | None,
     filters: Sequence[Holds] = (),
     *,
     process: str | None = None,
     since_n: int = 0,
 ) -> dict[str, Any]:
-    """The members of the answer, ``lines`` as structs. ``now`` in seconds since the epoch. ``is_in_an_error``: for the
-    level. ``filters`` come first, and one of them is the regular expression. ``process`` and ``since_n`` as for
-    `Entries.read`. Raises InvalidArguments.
+    """The members of the answer, ``lines`` as structs; ``levels`` of those that are errors or warnings, by number, if
+    there are any. ``now`` in seconds since the epoch. ``levels`` of the lines, None if none is known. ``filters`` come
+    first, and one of them is the regular expression. ``process`` and ``since_n`` as for `Entries.read`. Raises
+    InvalidArguments.
     """
-    filters = [*filters, *([_contains(wanted.query)] if wanted.query and not wanted.regex else [])]
-    if wanted.since is not None:
-        filters.append(is_since(wanted.since, now))
-    if wanted.level is not None:
-        filters.append(at_least(wanted.level, is_in_an_error))
+    filters = [*filters, *filters_of(wanted, now, lambda: levels)]
     left_bytes = max(0, wanted.limit_bytes - ENVELOPE_BYTES) // (2 if wanted.around else 1)
-    page = lines.read(
-        wanted.cursor,
-        wanted.limit,
-        (lambda line: all(holds(line) for holds in filters)) if filters else None,
-        process=process,
-        since_n=since_n,
-        limit_size=left_bytes,
-        size_of=answer_size_of,
-    )
+    is_wanted: Holds | None = (lambda line: all(holds(line) for holds in filters)) if filters else None
+    read = partial(lines.read, since_n=since_n) if wanted.before is None else partial(lines.earlier, wanted.before)
+    page = read(wanted.cursor, wanted.limit, is_wanted, process=process, limit_size=left_bytes, size_of=answer_size_of)
     found: dict[str, Any] = {"lines": page.entries}
     if wanted.around:
         found = _with_neighbours(page, left_bytes, lambda hit: lines.around(hit, wanted.around))
+    if levels is not None and (serious := levels.of(found["lines"])):
+        found["levels"] = serious
     return {**found, "lines": [line.seen(colours=wanted.colours) for line in found["lines"]], **page.position()}
+
+
+def filters_of(wanted: Wanted, now: float, levels: Callable[[], KnowsLevels | None]) -> list[Holds]:
+    """What all wanted lines hold, beside the regular expression. ``levels``: as they are at that time. Raises
+    InvalidArguments.
+    """
+    filters = [_contains(wanted.query)] if wanted.query and not wanted.regex else []
+    if wanted.since is not None:
+        filters.append(is_since(wanted.since, now))
+    if wanted.level is not None:
+        filters.append(at_least(wanted.level, levels))
+    return filters
 
 
 def _contains(query: str) -> Holds:
@@ -123,13 +141,17 @@ def _seconds_ago(since: str | float) -> float:
     return ago_s
 
 
-def at_least(level: str, is_in_an_error: Holds) -> Holds:
+def at_least(level: str, levels: Callable[[], KnowsLevels | None]) -> Holds:
     """By its own words, or as a part of an error."""
     from brummer.logs.levels import LEVELS, level_of  # noqa: PLC0415 - asked for by few
 
     names: tuple[str, ...] = LEVELS
     serious = names[: names.index(level) + 1]
-    return lambda line: level_of(line.text) in serious or is_in_an_error(line)
+
+    def holds(line: Line) -> bool:
+        return level_of(line.text) in serious or ((known := levels()) is not None and known.is_in_an_error(line))
+
+    return holds
 
 
 def _with_neighbours(

@@ -20,7 +20,7 @@ _WORDS = (
 )
 """A text without all of them has no summary."""
 MAX_LENGTH = 120
-HEAD = 300
+SUMMARY_WITHIN = 300
 """Characters of a line that are matched; no summary is longer."""
 
 _TESTS = {
@@ -53,9 +53,9 @@ _IN_PIECES = {"mocha", "node"}
 """One line for each kind, the passed ones first."""
 
 
-def may_be_in(text: str) -> bool:
-    """These lines may have a summary."""
-    return any(map(f"\n{text.lower()}".__contains__, _WORDS))
+def may_be_in(lower: str) -> bool:
+    """These lines, in lower case, may have a summary."""
+    return any(map(f"\n{lower}".__contains__, _WORDS))
 
 
 class SummaryOfTests:
@@ -69,7 +69,7 @@ class SummaryOfTests:
     def read(self, text: str) -> None:
         """Lines of output, without escape sequences."""
         for line in text.split("\n"):
-            if may_be_in(line) and (match := _pattern().match(head := line[:HEAD])):
+            if may_be_in(line.lower()) and (match := _pattern().match(head := line[:SUMMARY_WITHIN])):
                 self._take(match.lastgroup or "", head)
 
     def _take(self, runner: str, line: str) -> None:

@@ -33,9 +33,28 @@ def is_plain(text: str) -> bool:
 
 
 def plain(raw: str) -> str:
-    """Without escape sequences; other control characters except the tab become a visible U+FFFD."""
+    """Without escape sequences; a backspace does what it does on a terminal, and other control characters except the
+    tab become a visible U+FFFD.
+    """
     text = _ESCAPE.sub("", raw) if "\x1b" in raw else raw
+    if "\b" in text:
+        text = _with_backspaces(text)
     return text if text.isprintable() else _CONTROL.sub("\ufffd", text)
+
+
+def _with_backspaces(text: str) -> str:
+    """A person at a script's terminal corrects what was typed, and old manuals print letters twice to make them
+    bold.
+    """
+    shown: list[str] = []
+    at = 0
+    for character in text:
+        if character == "\b":
+            at = max(0, at - 1)
+            continue
+        shown[at : at + 1] = character
+        at += 1
+    return "".join(shown)
 
 
 def coloured(raw: str) -> str:
@@ -44,6 +63,17 @@ def coloured(raw: str) -> str:
         return plain(raw)
     parts = _SGR.split(raw)  # every second one is a colour
     return "".join(part if n % 2 else plain(part) for n, part in enumerate(parts))
+
+
+NAME_COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
+"""SGR foregrounds that are readable on dark and light backgrounds. Red is for errors."""
+
+
+def colour_of(name: str) -> int:
+    """An SGR foreground for the name of a script in front of its lines; it depends only on the name."""
+    from binascii import crc32  # noqa: PLC0415 - only people see names
+
+    return NAME_COLOURS[crc32(name.encode("utf-8", "replace")) % len(NAME_COLOURS)]
 
 
 def shortened(text: str, length: int) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Snapshot:
     """``sources``: the addresses from which this machine would speak to the outside, IPv4 and IPv6; None: no route.
 
-    ``carrier``: whether the interface of the default route is up and has a signal; None where that can't be seen.
+    ``carrier``: whether an interface of a default route is up and has a signal; None where that can't be seen.
     """
 
     sources: tuple[str | None, str | None] = (None, None)
@@ -30,7 +30,7 @@ def differences(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
     if before.loopback != after.loopback:
         found.append(f"the loopback interface is {'up' if after.loopback else 'down'}")
     if before.carrier != after.carrier and None not in (before.carrier, after.carrier):
-        found.append(f"the default interface is {'up' if after.carrier else 'down'}")
+        found.append(f"{'a' if after.carrier else 'no'} default interface is up")
     for family, old, new in zip(("IPv4", "IPv6"), before.sources, after.sources, strict=True):
         if old == new:
             continue

@@ -1,5 +1,6 @@
 """Calls to one run of an instance without a hub, over one connection that stays open."""
 
+import socket
 from typing import Final
 
 from brummer.core.errors import BrummerError
@@ -36,6 +37,7 @@ def target_of(record: Record, system: System = REAL) -> Target:
         record.token,
         record.protocols or (eras.LEGACY_LATEST,),
         condition_of(record, system.processes, system.clock.awake),
+        is_near=system.processes.same_namespace(record.identity),
     )
 
 
@@ -75,6 +77,14 @@ class InstanceClient:
             refused = f"it refuses {path.decode()} with HTTP {response.status}"
             raise MetricsRefused(f"{refused}: it may be of another version")
         return response.body
+
+    async def hand_over(self) -> socket.socket:
+        """The socket of a connection on which the run has proven its identity, for another protocol than HTTP. Raises
+        TransportError.
+        """
+        await self._proven()
+        connection = await self._opened()
+        return connection.hand_over()
 
     def close(self) -> None:
         if self._connection is not None:

@@ -33,7 +33,7 @@ FIRST_SCAN_S: Final = 10.0
 """A scan takes milliseconds. The hub of a machine with a load of 30 needs seconds until it gets to it, and a list
 without it would be wrong.
 """
-SETTLE_S: Final = 2.0
+FIRST_RESULTS_S: Final = 2.0
 """The first scan and the first probes take milliseconds. A frozen instance must not delay a list."""
 
 
@@ -169,9 +169,9 @@ class Instances:
             pass
 
     async def settled(self) -> None:
-        """Wait, for `SETTLE_S` at the most, until the directory was scanned and every link has a result."""
+        """Wait, for `FIRST_RESULTS_S` at the most, until the directory was scanned and every link has a result."""
         try:
-            async with asyncio.timeout(SETTLE_S):
+            async with asyncio.timeout(FIRST_RESULTS_S):
                 await self._scanned.wait()
                 for entry in list(self._entries.values()):
                     await entry.link.settled()

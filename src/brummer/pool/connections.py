@@ -6,6 +6,7 @@ Which user of the pool gets what next, `brummer.pool.pool` decides.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -35,12 +36,18 @@ class Purpose(IntEnum):
     CALL = 1
     WAIT = 2
     """A call that waits for an event may hold its connection for hours."""
+    NEWS = 3
+    """One with ``wait_s``: who watches holds some all the time, and starts and stops must not wait for them."""
 
 
 OWN: Final = Purpose.OWN
 CALL: Final = Purpose.CALL
 WAIT: Final = Purpose.WAIT
+NEWS: Final = Purpose.NEWS
 """See `brummer.link.state.READY`."""
+
+WAITS: Final = (WAIT, NEWS)
+"""Each may have half of all connections, and both together three quarters."""
 
 
 class Holder(Protocol):
@@ -107,11 +114,14 @@ class Lease(msgspec.Struct, eq=False):
                 self.is_acquiring = False
             return self.connection  # the dial that was begun for it may have made an idle one usable
         idle = connections.idle
-        spares_last = self.purpose is WAIT and len(idle) > 1 and idle[-1] is connections.oldest
+        waits = self.purpose in WAITS
+        spares_last = waits and len(idle) > 1 and idle[-1] is connections.oldest
         self.connection = connection = idle.pop(-2 if spares_last else -1)
         connections.busy[connection] = self.purpose
         pool.idle -= 1
         pool.in_use[self.purpose] += 1
+        if waits:
+            connections.keep_last()
         return connection
 
     def release(self) -> None:
@@ -180,6 +190,8 @@ class Dial:
         self.connections = connections
         self.within_s = within_s
         self._on_step = on_step
+        self.begun_s = math.inf
+        """In loop time: before, it waited for room."""
         self._task: asyncio.Task[HttpConnection] | None = None
         self._ended: HttpConnection | BaseException | None = None
         self._is_dropped = False
@@ -196,7 +208,7 @@ class Dial:
 
     def begin(self, task: asyncio.Task[HttpConnection]) -> None:
         """For the pool."""
-        self._task = task
+        self._task, self.begun_s = task, asyncio.get_running_loop().time()
         self._on_step()
 
     def finish(self, outcome: HttpConnection | BaseException) -> None:
@@ -257,12 +269,13 @@ class Connections:
         self.lanes = {
             CALL: Lane(min(limits.in_flight_per_instance, pool.for_calls)),
             WAIT: Lane(min(limits.waiting_per_instance, pool.for_waits)),
+            NEWS: Lane(min(limits.waiting_per_instance, pool.for_waits)),
         }
         self.idle: list[HttpConnection] = []
         self.busy: dict[HttpConnection, Purpose] = {}
         self._own: set[HttpConnection] = set()
         """Dialled for the hub itself, and neither closed nor given to calls yet."""
-        self.dialling = [0, 0, 0]
+        self.dialling = [0] * len(Purpose)
         """Dials that are under way for calls, by purpose."""
         self._dials: dict[asyncio.Task[HttpConnection], None] = {}
         self._shrink: asyncio.TimerHandle | None = None
@@ -291,9 +304,13 @@ class Connections:
         return sum(purpose is not OWN for purpose in self.busy.values())
 
     @property
-    def in_use(self) -> bool:
-        """A call is under way, or about to be."""
-        return self.in_flight > 0 or any(self.dialling)
+    def has_calls(self) -> bool:
+        """A call that waits for no event is under way, or any is about to be."""
+        return CALL in self.busy.values() or any(self.dialling)
+
+    @property
+    def has_waits(self) -> bool:
+        return any(purpose in WAITS for purpose in self.busy.values())
 
     @property
     def all(self) -> list[HttpConnection]:
@@ -308,9 +325,9 @@ class Connections:
         calls, where one more may be dialled for it without closing another.
         """
         pool, idle = self.pool, len(self.idle)
-        if purpose is not WAIT or not idle:
+        if purpose not in WAITS or not idle:
             return idle
-        if pool.in_use[purpose] >= pool.for_waits:
+        if not pool.has_place_for(purpose):
             return 0
         has_place = pool.connections < pool.for_calls and self.size < sum(lane.limit for lane in self.lanes.values())
         return idle - 1 if has_place and not self._dial_failed and self.oldest in self.idle else idle
@@ -369,9 +386,7 @@ class Connections:
         self._dials.clear()
         for connection in self.all:
             connection.close()
-        if self._shrink is not None:
-            self._shrink.cancel()
-            self._shrink = None
+        self._stop_shrinking()
         for lease in waiting:
             tell(partial(lease.holder.on_no_connection, None))
 
@@ -379,6 +394,18 @@ class Connections:
         """Nothing is called there any more."""
         self.close()
         self.pool.peers.pop(self, None)
+
+    def keep_last(self) -> None:
+        """If no idle one is beyond the first any more, wake for none: a wait may last far longer than the timer, and
+        whoever waits again and again would be woken once more each time. Calls come too often to be worth this.
+        """
+        if len(self.idle) <= 1:
+            self._stop_shrinking()
+
+    def _stop_shrinking(self) -> None:
+        if self._shrink is not None:
+            self._shrink.cancel()
+            self._shrink = None
 
     def _on_shrink(self) -> None:
         self._shrink = None

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final
 
 from brummer.core.errors import BrummerError
-from brummer.pool.connections import CALL, OWN, WAIT, Connections, Dial, Lane, Lease, Purpose, tell
+from brummer.pool.connections import CALL, NEWS, OWN, WAIT, WAITS, Connections, Dial, Lane, Lease, Purpose, tell
 from brummer.settings.limits import DEFAULTS, Limits
 from brummer.wire.http.connection import HttpConnection
 
@@ -34,7 +34,7 @@ RETRY_AFTER_S: Final = 0.25
 AWAY_RETRY_AFTER_S: Final = 1.0
 """A restart takes about that long."""
 
-_CALLS: Final = (CALL, WAIT)
+_CALLS: Final = (CALL, *WAITS)
 
 
 class Busy(BrummerError):
@@ -62,11 +62,13 @@ class Pool:
         limit = limits.connections
         self.for_calls = max(1, limit - max(1, limit // 8))
         self.for_waits = max(1, limit // 2)
-        self._own_limits = (max(1, limit // 4), limit, self.for_waits)
+        """For those of one purpose."""
+        self._for_all_waits = max(1, limit * 3 // 4)
+        self._own_limits = (max(1, limit // 4), limit, self.for_waits, self.for_waits)
         self.in_flight = 0
         self.parked = 0
         self.idle = 0
-        self.in_use = [0, 0, 0]
+        self.in_use = [0] * len(Purpose)
         """Connections that are busy or being dialled, by purpose."""
         self.queued = 0
         self.evicted = 0
@@ -74,7 +76,7 @@ class Pool:
         self._queued_lanes: deque[tuple[Connections, Lane]] = deque()
         self.wanted = 0
         """Users that wait for a connection."""
-        self._wanting: tuple[dict[Lease | Dial, None], ...] = ({}, {}, {})
+        self._wanting: tuple[dict[Lease | Dial, None], ...] = tuple({} for _ in Purpose)
         self.peers: dict[Connections, None] = {}
         self._is_settling = False
         self._is_due = False
@@ -91,8 +93,8 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Calls that wait for a connection that may not be opened yet."""
-        wanting = len(self._wanting[CALL]) + len(self._wanting[WAIT])
-        return max(0, wanting - sum(peer.dialling[CALL] + peer.dialling[WAIT] for peer in self.peers))
+        wanting = sum(len(self._wanting[purpose]) for purpose in _CALLS)
+        return max(0, wanting - sum(peer.dialling[purpose] for peer in self.peers for purpose in _CALLS))
 
     @property
     def is_full(self) -> bool:
@@ -112,6 +114,12 @@ class Pool:
             for lane in peer.lanes.values()
             if lane.queue.size >= limit and (lane.queue.size or none_free or lane.in_flight >= lane.limit)
         }
+
+    def has_place_for(self, purpose: Purpose) -> bool:
+        """Its users have not all connections that they may have."""
+        if self.in_use[purpose] >= self._own_limits[purpose]:
+            return False
+        return purpose not in WAITS or self.in_use[WAIT] + self.in_use[NEWS] < self._for_all_waits
 
     def park(self, name: str, *, may_have_run: bool) -> None:
         """Count one more call that waits for an absent peer; `unpark` must follow. Raises `Busy` when too many do.
@@ -248,7 +256,7 @@ class Pool:
 
     def _make_room(self, purpose: Purpose, work: Work) -> bool:
         """Whether one more connection of this purpose may be opened; an idle one may have to be closed for it."""
-        if self.in_use[purpose] >= self._own_limits[purpose]:
+        if not self.has_place_for(purpose):
             return False
         if self.connections < (self.limits.connections if purpose is OWN else self.for_calls):
             return True

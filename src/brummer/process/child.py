@@ -10,6 +10,7 @@ none of its group lives, and no signal can have reached another process. The pro
 import asyncio
 import contextlib
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -21,8 +22,9 @@ import msgspec
 
 from brummer.core.errors import SHORTAGES, BrummerError, system_error
 from brummer.host.exits import watch_exit
+from brummer.host.memory import peak_bytes
 from brummer.host.pids import identify
-from brummer.host.process_groups import end_group, kill_group, peek_exit
+from brummer.host.process_groups import end_group, kill_group, peek_exit, reap
 from brummer.process.guard import RUN_MARK
 from brummer.process.pipe_reader import FloodHandler, OnOutput, PipeReader, Stream
 from brummer.process.process_tree import RETRY_S, ProcessTree, Scans, all_died
@@ -30,6 +32,7 @@ from brummer.process.throttle import Throttle
 
 if TYPE_CHECKING:
     from brummer.host.terminals import Terminal
+    from brummer.process.child_input import ChildInput
 
 STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
@@ -50,9 +53,8 @@ LEAVING_S = (0.01, 0.03, 0.06, 0.1, 0.1)
 
 
 Stdin = Literal["open", "ended", "terminal"]
-"""The standard input of a child: a pipe that nobody writes into and that ends with the child, or with us, because many
-programs end with their input, which they take for the life of who started them; or the end of input at once; or a
-terminal in which nobody types.
+"""The standard input of a child: a pipe that stays open until the child or we end, because many programs end with their
+input, which they take for the life of who started them; or the end of input at once; or a terminal. See `Child.input`.
 """
 
 
@@ -111,9 +113,9 @@ def start(
     screen = _terminal(arguments, str(directory)) if stdin == "terminal" else None
     try:
         process = subprocess.Popen(
-            arguments,
+            screen.starting(arguments) if screen else arguments,
             cwd=directory,
-            env=environment if screen is None else {"TERM": screen.type, **environment},
+            env=environment if screen is None else screen.environment(environment),
             stdin=screen.inside if screen else subprocess.DEVNULL if stdin == "ended" else subprocess.PIPE,
             stdout=subprocess.PIPE if screen is None else screen.inside,
             stderr=subprocess.PIPE if screen is None else screen.inside,
@@ -133,7 +135,7 @@ def start(
         child = Child(
             process, pipes, on_output, on_flood, environment.get(RUN_MARK, ""), shared or Shared(Throttle(), Scans())
         )
-        child.kept_terminal = screen if KEEPS_TERMINALS else None
+        child.terminal = screen
         return child
     except OSError as error:  # it runs, but can't be read: no code would ever end it
         kill_group(process.pid)
@@ -192,6 +194,8 @@ class Child:
         shared: Shared,
     ) -> None:
         self.pid = process.pid
+        self._inherited_bytes = peak_bytes()
+        """The kernel counts our own peak as the leader's: it had our memory before it loaded its program."""
         self.tree = ProcessTree(process.pid, f"{RUN_MARK}={mark}", shared.scans)
         self._process = process
         self._loop = asyncio.get_running_loop()
@@ -200,8 +204,8 @@ class Child:
         self._grace_ends_s = 0.0
         self._kill_timer: asyncio.TimerHandle | None = None
         self._was_forced = False
-        self.kept_terminal: Terminal | None = None
-        """See `KEEPS_TERMINALS`."""
+        self.terminal: Terminal | None = None
+        self._input: ChildInput | None = None
         self._all_read = asyncio.Event()
         self._readers = {
             stream: PipeReader(stream, pipe, on_output, on_flood, shared.throttle, self._note_end_of_output)
@@ -217,6 +221,19 @@ class Child:
     def __repr__(self) -> str:
         state = "ended" if self.ended.done() else "stopping" if self._stop_asked else "alive"
         return f"<Child pid={self.pid} {state}, {list(self._readers.values())}>"
+
+    @property
+    def input(self) -> "ChildInput | None":
+        """The way to type to it; None if its input ended at its start. Raises OSError without a free descriptor."""
+        if self._input is None and not self.ended.done():
+            from brummer.process.child_input import ChildInput  # noqa: PLC0415 - few scripts are typed to
+
+            if self.terminal and not self.terminal.outside.closed:
+                self._input = ChildInput(os.dup(self.terminal.outside.fileno()), is_terminal=True)
+            elif self._process.stdin:
+                self._input = ChildInput(os.dup(self._process.stdin.fileno()), is_terminal=False)
+                self._process.stdin.close()
+        return self._input
 
     async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
         """Send the signal to the whole group, and SIGKILL after ``grace_s``; returns when all of it is gone and its
@@ -254,6 +271,7 @@ class Child:
     async def _live(self) -> Exit:
         try:
             await self._leader_died.wait()
+            self.tree.usage.leader_died()
             asked, was_forced = self._stop_asked, self._was_forced
             status = await self._status()
             await self._group_is_empty(LEAVING_S if status == 0 else ())
@@ -262,7 +280,7 @@ class Child:
             complete = await self._output_is_read()
             if self._stopping:  # it may still scan, and must not signal a number that is no longer ours
                 await asyncio.wait([self._stopping])
-            self._process.wait()
+            self._reap()
             code, name = (None, _signal_name(-status)) if status is not None and status < 0 else (status, None)
             return Exit(code, name, asked, complete, was_forced and name == "SIGKILL")
         finally:
@@ -291,6 +309,14 @@ class Child:
             if status is not None:
                 return status
             await asyncio.sleep(next(pauses, RETRY_S))
+
+    def _reap(self) -> None:
+        try:
+            self._process.returncode, cpu_s, peak = reap(self.pid)
+        except ChildProcessError:  # by the kernel, as above
+            self._process.wait()
+        else:
+            self.tree.usage.reaped(cpu_s, peak if peak > self._inherited_bytes else None)
 
     async def _group_is_empty(self, leaving_s: Sequence[float]) -> None:
         """End the members that are left after these pauses. Members may fork, so repeat until none is left."""
@@ -323,16 +349,15 @@ class Child:
     async def _output_is_read(self) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self.kept_terminal and self.kept_terminal.unread_bytes():  # noqa: ASYNC110 — no event reports it
+                while KEEPS_TERMINALS and self.terminal and self.terminal.unread_bytes():  # noqa: ASYNC110 — no event
                     await asyncio.sleep(UNREAD_CHECK_S)  # the reader has its own pace
                 self._let_go_of_the_terminal()
                 await self._all_read.wait()
         return self._all_read.is_set()
 
     def _let_go_of_the_terminal(self) -> None:
-        if self.kept_terminal:
-            self.kept_terminal.inside.close()
-            self.kept_terminal = None
+        if self.terminal:
+            self.terminal.inside.close()
 
     def _note_end_of_output(self) -> None:
         if all(reader.is_closed for reader in self._readers.values()):
@@ -347,6 +372,8 @@ class Child:
             reader.close()
         if self._process.stdin:
             self._process.stdin.close()
+        if self._input:
+            self._input.close()
         self._process.poll()  # also after an internal error, since no other code takes its status
 
 

@@ -28,7 +28,7 @@ from brummer.host.pids import identify
 MARK: Final = "BRUMMER_PROCESS"
 """An environment variable that every process of an instance inherits; its value is the generation."""
 CLOSE_TIMEOUT_S = 3.0
-"""The guard itself gives up after 1.8 s."""
+"""The guard itself gives up after `brummer.process.guard_main.GIVE_UP_AFTER_S`."""
 PROGRAMS: Final = [Path(__file__).with_name("guard_main.py")]
 """The guard's program, and on macOS what that needs beside the standard library."""
 if sys.platform == "darwin":

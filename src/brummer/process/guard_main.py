@@ -74,7 +74,9 @@ def read_groups() -> set[int]:
 
 
 def end_all(groups: set[int], mark: bytes, known: set[Identity] | None = None) -> None:
-    """Until nothing is left to end, or for 1.8 s. ``known``: processes that end even if they have left the groups."""
+    """Until nothing is left to end, or for `GIVE_UP_AFTER_S`. ``known``: processes that end even if they have left the
+    groups.
+    """
     began = time.monotonic()
     asked: set[Identity] = set()
     known = known or set()
@@ -155,7 +157,10 @@ def started_at(pid: int) -> int | None:
 
 
 def send(target: Identity, number: signal.Signals) -> None:
-    """Signal this process, and no other that has its number."""
+    """Send SIGTERM or SIGKILL to this process, and to no other that has its number.
+
+    A stopped process notices SIGTERM only when it is continued; SIGKILL ends it as it is.
+    """
     if sys.platform == "darwin":
         process_table().send(target, number)
         return

@@ -16,7 +16,7 @@ from brummer.process.throttle import PIPE_BYTES, SAMPLE_SHARE, SHARE, FloodDetec
 
 _F_SETPIPE_SZ: Final = 1031
 """Of Linux; other systems refuse it (EINVAL)."""
-RETRY_S = 0.2
+READ_AGAIN_S = 0.2
 """The pause before a pipe that could not be read is tried again."""
 
 Stream = Literal["stdout", "stderr"]
@@ -125,7 +125,7 @@ class PipeReader:
         except OSError as error:
             if error.errno != errno.EIO:  # so a terminal without users reports its end
                 _log.warning("%s of a script can't be read, and is tried again: %s", self._stream, error)
-                self._rest(RETRY_S)
+                self._rest(READ_AGAIN_S)
                 return None
             chunk = b""
         if not chunk:

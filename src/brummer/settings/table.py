@@ -62,6 +62,25 @@ class Settings(msgspec.Struct, frozen=True):
             "where an agent may have an instance started: where one has run, or the agent was started; below your home",
         ),
     ] = "known"
+    tui: Annotated[
+        bool, Setting("tui", BOOLEAN, USER, "false: `brum` alone prints lines on a terminal, too, and opens no view")
+    ] = True
+    notify: Annotated[
+        bool, Setting("notify", BOOLEAN, USER, "false: no bell when a script fails while nobody looks at the view")
+    ] = True
+    glyphs: Annotated[
+        Literal["unicode", "ascii"],
+        Setting("glyphs", one_of("unicode", "ascii"), USER, "the signs of the view: ascii for a font without others"),
+    ] = "unicode"
+    resources: Annotated[
+        bool,
+        Setting(
+            "resources",
+            BOOLEAN,
+            USER,
+            "false: hosts of MCP Apps get no page for the chat; view_open gives its address",
+        ),
+    ] = True
     servers: tuple[Server, ...] = ()
     limits: Limits = DEFAULTS
     origins: Mapping[str, Origin] = {}

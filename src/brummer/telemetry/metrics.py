@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from brummer import __version__
-from brummer.calls.caller import CallEnded, Ending
+from brummer.calls.caller import CallEnded, CallEnding
 from brummer.contract.tools import BY_NAME
 from brummer.core.events import CALL_S, RECOVERY_S, Histogram
 from brummer.core.metrics import Family, Metric
@@ -57,9 +57,7 @@ BREAKER = Metric(
     "brummer_link_breaker_state", "gauge", "1 for the state that its breaker is in, else 0", ("instance_id", "state")
 )
 QUALITY = Metric("brummer_link_quality_ratio", "gauge", "0.0 (nothing gets through) to 1.0", ("instance_id",))
-RTT = Metric(
-    "brummer_link_round_trip_seconds", "gauge", "Smoothed round trip of probes and quick calls", ("instance_id",)
-)
+RTT = Metric("brummer_link_round_trip_seconds", "gauge", "Smoothed round trip of probes", ("instance_id",))
 CONNECTIONS = Metric("brummer_link_connections", "gauge", "Open connections", ("instance_id",))
 DIALS = Metric(
     "brummer_link_dials_total", "counter", "Connections that were dialled, for whatever purpose", ("instance_id",)
@@ -96,7 +94,7 @@ def _zeros(words: Iterable[str]) -> Counter[str]:
 class _Counts:
     """One instance's."""
 
-    calls: Counter[str] = field(default_factory=lambda: _zeros(get_args(Ending)))
+    calls: Counter[str] = field(default_factory=lambda: _zeros(get_args(CallEnding)))
     attempts: Counter[str] = field(default_factory=lambda: _zeros((*ATTEMPTS.values(), ABANDONED)))
 
 

@@ -7,7 +7,7 @@ text is loaded with the first request.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 from brummer.core.errors import BrummerError
@@ -22,7 +22,7 @@ BODY_LIMIT_BYTES: Final = 4096
 """A scrape has no body."""
 
 T = TypeVar("T")
-Snapshot = Callable[[], list[Family]]
+ReadFamilies = Callable[[], Awaitable[list[Family]]]
 
 
 class MetricsNotServed(BrummerError):
@@ -32,7 +32,9 @@ class MetricsNotServed(BrummerError):
 
 
 @contextlib.asynccontextmanager
-async def serving_metrics(port: Port | None, snapshot: Snapshot, pid: int) -> AsyncIterator[MetricsNotServed | None]:
+async def serving_metrics(
+    port: Port | None, snapshot: ReadFamilies, pid: int
+) -> AsyncIterator[MetricsNotServed | None]:
     """Serve the result of ``snapshot`` while the block runs; yields the error, if it can't be served.
 
     ``pid``: the process whose memory and CPU time are added. Without a ``port`` nothing is served.
@@ -81,7 +83,7 @@ def _opened(asked: Port) -> tuple[str, list[socket.socket]]:
 class _Front:
     """The snapshot is taken on the loop, whose numbers they are; the text is made in a thread."""
 
-    def __init__(self, snapshot: Snapshot, pid: int) -> None:
+    def __init__(self, snapshot: ReadFamilies, pid: int) -> None:
         self._snapshot = snapshot
         self._pid = pid
 
@@ -92,7 +94,7 @@ class _Front:
         elif request.method not in (b"GET", b"HEAD"):
             exchange.respond(405, b"", [(b"allow", b"GET, HEAD")])
         else:
-            content_type, text = await _in_thread_if_possible(_text, self._snapshot(), self._pid)
+            content_type, text = await _in_thread_if_possible(_text, await self._snapshot(), self._pid)
             exchange.respond(200, text, [(b"content-type", content_type)])
 
 

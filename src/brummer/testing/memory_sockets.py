@@ -148,6 +148,7 @@ class Connection:
         "is_over",
         "is_silent",
         "number",
+        "opener",
         "requests",
         "server",
     )
@@ -160,6 +161,7 @@ class Connection:
         self.number = number
         self.faults = faults
         self.client, self.server = client, server
+        self.opener = client.holder
         latency_s = faults.delay_s + network.latency_s()
         self.requests = Flow(self, server, latency_s, faults.cut_requests_at)
         self.answers = Flow(self, client, latency_s, faults.cut_answers_at)
@@ -214,18 +216,18 @@ class MemorySocket(Pollable):
         "_error",
         "_flow",
         "_has_ended",
-        "_holder",
         "_peer_is_closed",
         "_sent_end",
         "address",
         "closed",
+        "holder",
         "unread",
     )
     family = socket.AF_INET
 
     def __init__(self, loop: SimulatedLoop, holder: SocketHolder, call: str, address: tuple[str, int]) -> None:
         super().__init__(loop, 0)
-        self._holder = holder
+        self.holder = holder
         self.fd = holder.take_descriptor(self, call)
         self.address = address
         self.unread = bytearray()
@@ -305,7 +307,7 @@ class MemorySocket(Pollable):
             return
         self.closed = True
         self.reader = self.writer = None
-        self._holder.free_descriptor(self.fd)
+        self.holder.free_descriptor(self.fd)
         connection, flow = self._connection, self._flow
         if connection is None or flow is None or connection.is_over:
             return
@@ -347,7 +349,7 @@ class MemorySocket(Pollable):
         return self._error != 0 or self._flow is None or self._flow.free_bytes > 0 or self._other.closed
 
 
-class Listener(Pollable):
+class MemoryListener(Pollable):
     """The used part of a listening `socket.socket`."""
 
     def __init__(self, network: "Network", holder: SocketHolder, address: tuple[str, int]) -> None:
@@ -541,7 +543,7 @@ class Network:
     def __init__(self, loop: SimulatedLoop, rng: Random) -> None:
         self.loop = loop
         self._rng = rng
-        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._listeners: dict[tuple[str, int], MemoryListener] = {}
         self._ports = 20_000
         self._numbers = 0
         self.plan: Callable[[SocketHolder, tuple[str, int]], Faults] = lambda _, __: NO_FAULTS
@@ -555,16 +557,16 @@ class Network:
     def latency_s(self) -> float:
         return self._rng.uniform(20e-6, 80e-6)
 
-    def listen(self, holder: SocketHolder, host: str, port: int | None = None) -> Listener:
+    def listen(self, holder: SocketHolder, host: str, port: int | None = None) -> MemoryListener:
         if port is None:
             self._ports += 1
             port = self._ports
         if (host, port) in self._listeners:
             raise failure(errno.EADDRINUSE)
-        listener = self._listeners[host, port] = Listener(self, holder, (host, port))
+        listener = self._listeners[host, port] = MemoryListener(self, holder, (host, port))
         return listener
 
-    def forget(self, listener: Listener) -> None:
+    def forget(self, listener: MemoryListener) -> None:
         self._listeners.pop(listener.address, None)
 
     async def connect(self, holder: SocketHolder, address: tuple[str, int]) -> MemorySocket:
@@ -581,7 +583,7 @@ class Network:
             raise
         return sock
 
-    async def _reach(self, address: tuple[str, int]) -> Listener:
+    async def _reach(self, address: tuple[str, int]) -> MemoryListener:
         if not self.is_up(address[0]):
             raise failure(errno.ENETUNREACH)
         await self._answer(self.latency_s())
@@ -603,13 +605,13 @@ class ServerSocket(MemorySocket):
 
     __slots__ = ()
 
-    def __init__(self, loop: SimulatedLoop, listener: Listener, address: tuple[str, int]) -> None:  # noqa: ARG002
+    def __init__(self, loop: SimulatedLoop, listener: MemoryListener, address: tuple[str, int]) -> None:  # noqa: ARG002
         super().__init__(loop, _IN_THE_KERNEL, "accept", address)
 
     def accepted(self, holder: SocketHolder) -> None:
         """Raises OSError if the process may have no further descriptor."""
         self.fd = holder.take_descriptor(self, "accept")
-        self._holder = holder
+        self.holder = holder
 
     def transport(self, protocol: asyncio.Protocol) -> "MemoryTransport":
         """Passes incoming bytes to the protocol."""

@@ -17,7 +17,7 @@ from brummer.host import pids
 from brummer.host.pids import ProcessIdentity, ProcessState
 from brummer.host.system import System
 from brummer.testing.memory_files import Disk, MemoryFiles, MemoryHints
-from brummer.testing.memory_sockets import Listener, MemorySocket, Network, failure
+from brummer.testing.memory_sockets import MemoryListener, MemorySocket, Network, failure
 from brummer.testing.simulated_loop import KERNEL, PROCESS, Pollable, SimulatedLoop
 from brummer.testing.virtual_time import VirtualClock
 
@@ -135,7 +135,7 @@ class Process:
         for watch in self._watches:
             self.loop.run_later(50e-6, self._tell_exit, *watch)
         for held in list(self.descriptors.values()):
-            if isinstance(held, MemorySocket | Listener | Pipe):
+            if isinstance(held, MemorySocket | MemoryListener | Pipe):
                 held.close()
             else:
                 self.files.close(held.fd)

@@ -1,4 +1,4 @@
-"""``brum`` without a command: an instance, or with an option the hub, the settings, or the test of limits.
+"""``brum`` without a command: the view or an instance, or with an option the hub, the settings, or the test of limits.
 
 Its imports delay the start of every hub and instance, so each mode loads its own module.
 """
@@ -15,7 +15,7 @@ from brummer.cli.command_table import BY_NAME, SYNONYMS, usage
 from brummer.cli.messages import say
 from brummer.core.errors import NotFound
 from brummer.host.settings_files import read_settings
-from brummer.settings.table import Flags
+from brummer.settings.table import Flags, Settings
 from brummer.settings.toml_file import nearest
 
 EPILOG: Final = """\
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     instance.add_argument(
         "--started-by", type=options.text, metavar="AGENT", help="the agent that has it started, for `brum ls`"
     )
-    instance.add_argument("--no-tui", action="store_true", help="without effect: lines are always printed")
+    instance.add_argument("--no-tui", action="store_true", help="print lines on a terminal, too, and open no view")
     hub.add_argument("--mcp", action="store_true", help="speak MCP on stdin and stdout")
     hub.add_argument("--http", type=options.address, metavar="HOST:PORT", help="speak MCP over HTTP there instead")
     hub.add_argument(
@@ -101,9 +101,28 @@ def run(chosen: argparse.Namespace) -> int:
         from brummer.cli.commands import resource_limits
 
         return resource_limits.run(found, as_json=chosen.json)
+    if _opens_view(chosen, found):
+        from brummer.cli.commands import view
+
+        try:
+            return view.run(chosen, found, flags)
+        except view.ViewUnavailable as error:
+            say(f"{error.message}; lines are printed instead")
     from brummer.cli.commands import instance
 
     return instance.run(chosen, found.limits)
+
+
+def _opens_view(chosen: argparse.Namespace, settings: Settings) -> bool:
+    """A start in the background asks nothing, and imports nothing for it."""
+    if chosen.no_tui or not settings.tui:
+        return False
+    from brummer.cli.view_wanted import place_allows_view, view_is_wanted
+    from brummer.host.own_terminal import is_ours
+
+    return view_is_wanted(chosen) and place_allows_view(
+        os.environ, are_terminals=is_ours((0, 1, 2)), pid=os.getpid(), parent=os.getppid()
+    )
 
 
 def _contradiction(chosen: argparse.Namespace) -> str:

@@ -20,13 +20,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from brummer.cli.own_hub import tool_result, with_hub
+    from brummer.cli.own_hub import with_hub
+    from brummer.contract.tools import COMMAND_LINE
     from brummer.discovery.record import Record
+    from brummer.hub.direct_calls import tool_result
     from brummer.hub.service import Hub
 
     async def show(hub: Hub) -> int:
         envelope = {"instance": chosen.instance, "tool": chosen.tool, "arguments": msgspec.Raw(chosen.arguments)}
-        result = await tool_result(hub, "instance_call", msgspec.json.encode(envelope))
+        result = await tool_result(hub, "instance_call", msgspec.json.encode(envelope), COMMAND_LINE)
         print_json(result.get("structuredContent", result))
         return 1 if result.get("isError") else 0
 

@@ -13,8 +13,9 @@ from brummer.cli import options
 from brummer.cli.colour import shortened, some
 from brummer.cli.messages import print_json, say
 from brummer.cli.package_scripts import full_names, package_scripts
-from brummer.cli.process_table import processes_of
 from brummer.cli.project import CallFailed, Project, failure, with_project
+from brummer.contract.processes import processes_of
+from brummer.contract.tools import COMMAND_LINE
 from brummer.core.errors import BrummerError
 from brummer.discovery.record import Record
 from brummer.host.exits import signal_process, watch_exit
@@ -120,7 +121,7 @@ async def _stop_all(project: Project, scripts: Sequence[str], *, as_json: bool) 
     stopped, failures = [], []
     for script in scripts:
         try:
-            answer = await project.call("scripts_stop", name=script, asked_by="command line")
+            answer = await project.call("scripts_stop", name=script, asked_by=COMMAND_LINE)
         except CallFailed as error:
             failures.append({"name": script, **failure(error)})
             say(error.message)

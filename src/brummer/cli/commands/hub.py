@@ -11,6 +11,8 @@ from brummer.cli.protocol_stream import take
 from brummer.host import loop
 from brummer.hub import service
 from brummer.hub.finder import Started
+from brummer.hub.service import Hub
+from brummer.hub.shown_page import BrowserPage
 from brummer.settings.table import Flags
 from brummer.wire.http.listening import Port
 
@@ -20,28 +22,50 @@ def run(chosen: argparse.Namespace, flags: Flags) -> int:
 
     Returns the exit status. Raises TokenUnusable.
     """
-    place, metrics = _working_directory(), port_of(chosen.metrics)
+    place, metrics = working_directory(), port_of(chosen.metrics)
     if chosen.http is None:
         stdin, stdout, early_answer = take()
         hub = service.serve_stdio(
-            stdin, stdout, early_answer, os.environ, place, flags=flags, metrics=metrics, start=_start
+            stdin,
+            stdout,
+            early_answer,
+            os.environ,
+            place,
+            flags=flags,
+            metrics=metrics,
+            start=start_instance,
+            make_page=make_page,
         )
     else:
         port = Port(chosen.http, user_token)
         hub = service.serve_http(
-            port, os.environ, place, announce=_announce, flags=flags, metrics=metrics, start=_start
+            port,
+            os.environ,
+            place,
+            announce=_announce,
+            flags=flags,
+            metrics=metrics,
+            start=start_instance,
+            make_page=make_page,
         )
     return loop.run(hub)
 
 
-async def _start(place: Path, client: str) -> Started:
-    """Loaded when an agent needs it first."""
+async def start_instance(place: Path, client: str) -> Started:
+    """Start an instance there. Loaded when a client of the hub needs it first."""
     from brummer.cli.agent_start import start_for_agent
 
     return await start_for_agent(place, client)
 
 
-def _working_directory() -> Path:
+def make_page(hub: Hub) -> BrowserPage:
+    """The page of this hub. Loaded when a client of the hub needs it first."""
+    from brummer.views.web.page_of_hub import PageOfHub
+
+    return PageOfHub(hub)
+
+
+def working_directory() -> Path:
     """The current directory. If it was removed meanwhile, only the shell's variable has its path."""
     try:
         return Path.cwd()

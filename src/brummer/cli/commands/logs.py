@@ -1,8 +1,8 @@
 """``brum logs``: the output of the scripts, and with -f also new lines and what happens to the scripts.
 
-To follow, it asks repeatedly with a cursor: no tool of an instance blocks until the next line of any text. A request
-costs a tenth of a millisecond on an open connection, and there are at most four a second while no line comes. A cursor
-outlives the instance: lines lost between two requests are counted, and a new run is read from its beginning.
+To follow, it asks with a cursor, and the answer comes with the next line or event: while nothing happens there are
+three requests a minute. A cursor outlives the instance: lines lost between two requests are counted, and a new run is
+read from its beginning.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from brummer.cli import options
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.interrupts import until_interrupted
 from brummer.cli.log_lines import Ask, EventReader, Filter, LogReader, Printer, ShownPage, Style
+from brummer.cli.log_news import PAGE, LogNews, News
 from brummer.cli.messages import say
 from brummer.cli.package_scripts import full_names
 from brummer.cli.project import EXIT_NOTHING_RUNS, Project, with_project
@@ -31,9 +32,6 @@ DETAILS: Final = (
 
 LINES_MAX: Final = 5_000
 """The limit of one answer (`brummer.contract.tools`)."""
-PAGE: Final = 1_000
-PAUSES_S: Final = (0.05, 0.1, 0.25)
-"""After the first, second, and every further answer without lines."""
 AWAY_S: Final = 0.5
 """The interval of checks for an instance that does not run."""
 
@@ -76,14 +74,19 @@ def _add_filters(which: argparse._ArgumentGroup) -> None:
     which.add_argument("--grep", type=_expression, metavar="REGEX", help="lines that match; (?i) in front ignores case")
 
 
-def moment(text: str) -> str:
-    """A time as the tools take it. They read a time without a zone as UTC; for people it is local."""
+def moment(text: str, now: datetime | None = None) -> str:
+    """A time as the tools take it. They read a time without a zone as UTC; for people it is local. A time of day is the
+    last one until ``now``.
+    """
     with contextlib.suppress(ValueError):
         return f"{units.seconds(text)}s"
-    now = datetime.now().astimezone()
+    now = now or datetime.now().astimezone()
     with contextlib.suppress(ValueError):
-        of_day = datetime.combine(now.date(), time.fromisoformat(text)).astimezone()
-        return (of_day if of_day <= now else of_day - timedelta(days=1)).isoformat()
+        of_day = time.fromisoformat(text)
+        today, yesterday = (  # each at the offset from UTC of its own date: between them the clocks may have changed
+            datetime.combine(now - timedelta(days=days), of_day).astimezone() for days in (0, 1)
+        )
+        return (today if today <= now else yesterday).isoformat()
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()
     except (ValueError, OverflowError):
@@ -158,37 +161,40 @@ async def follow(
     project: Project, readers: Sequence[LogReader], printer: Printer, events: EventReader | None = None
 ) -> None:
     """Print new lines and events until it is cancelled. It waits for an instance that is away, and says so once."""
-    quiet, away = 0, ""
-    while True:
-        try:
-            has_lines = await print_news(project.call, readers, printer, events)
-        except BrummerError as error:
-            has_ended = isinstance(error, NothingRuns)
-            if has_ended and not away:
-                with contextlib.suppress(BrummerError):  # lines between the last request and the end, if they were kept
-                    await print_news(project.left_behind, readers, printer, events)
-            if away != error.message:
-                away = error.message
-                say(f"{'its instance has ended' if has_ended else away}; waiting for it to return (Ctrl-C ends this)")
-            await asyncio.sleep(AWAY_S)
-            continue
-        away, quiet = "", 0 if has_lines else quiet + 1
-        await asyncio.sleep(PAUSES_S[min(quiet, len(PAUSES_S) - 1)])
+    away, coming = "", LogNews(project.another, readers, events)
+    try:
+        while True:
+            try:
+                print_news(await coming.next(), printer)
+            except BrummerError as error:
+                has_ended = isinstance(error, NothingRuns)
+                if has_ended and not away:
+                    with contextlib.suppress(BrummerError):  # lines since the last answer, if they were kept
+                        print_news(await _left_behind(project, readers, events), printer)
+                if away != error.message:
+                    away = error.message
+                    why = "its instance has ended" if has_ended else away
+                    say(f"{why}; waiting for it to return (Ctrl-C ends this)")
+                await asyncio.sleep(AWAY_S)
+            else:
+                away = ""
+    finally:
+        await coming.close()
 
 
-async def print_news(
-    ask: Ask, readers: Sequence[LogReader], printer: Printer, events: EventReader | None = None
-) -> bool:
-    """Print up to a page of new lines of each reader, and the events among them; whether there were any."""
-    happened = await events.read(ask) if events else []
-    pages = [await reader.read(ask, PAGE) for reader in readers]
-    if any(page.is_of_new_run for page in pages):
-        say("the instance was restarted")
-    elif dropped := max(page.dropped for page in pages):
+async def _left_behind(project: Project, readers: Sequence[LogReader], events: EventReader | None) -> News:
+    happened = await events.read(project.left_behind) if events else []
+    return News([await reader.read(project.left_behind, PAGE) for reader in readers], happened)
+
+
+def print_news(news: News, printer: Printer) -> None:
+    """Print the lines, with the events among them."""
+    if run := next((page.run for page in news.pages if page.run), ""):
+        say(run)
+    elif dropped := max((page.dropped for page in news.pages), default=0):
         say(f"{dropped} lines are missing here: they came faster than they could be read")
-    lines = _in_order(pages)
-    printer.print(list(merge(lines, happened, key=_at)) if happened else lines)
-    return bool(lines or happened)
+    lines = _in_order(news.pages)
+    printer.print(list(merge(lines, news.events, key=_at)) if news.events else lines)
 
 
 def _in_order(pages: Sequence[ShownPage]) -> list[dict[str, Any]]:

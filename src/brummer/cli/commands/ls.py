@@ -11,13 +11,14 @@ from brummer.cli import options
 from brummer.cli.instance_table import lines_of, summaries_of
 from brummer.cli.interrupts import until_interrupted
 from brummer.cli.messages import print_json
-from brummer.cli.own_hub import tool_result, with_hub
-from brummer.cli.project import whole_list
+from brummer.cli.own_hub import with_hub
+from brummer.contract.whole_lists import whole_list
 from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
 from brummer.discovery.registry import Registry
 from brummer.host import loop
+from brummer.hub.direct_calls import tool_result
 from brummer.hub.service import Hub
 
 DETAILS: Final = (

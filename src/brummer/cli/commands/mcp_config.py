@@ -13,7 +13,7 @@ import msgspec
 
 from brummer.cli import options, toml_edit
 from brummer.cli.colour import GREEN, RED, Paint
-from brummer.cli.mcp_clients import CLIENTS, NAME, Client, Server, SettingsPlaces
+from brummer.cli.mcp_clients import CLIENTS, NAME, Client, ServerEntry, SettingsPlaces
 from brummer.cli.messages import say
 from brummer.cli.settings_of_clients import edit_of, write
 from brummer.core import json_text
@@ -69,7 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _write(client: Client, server: Server, paint: Paint) -> None:
+def _write(client: Client, server: ServerEntry, paint: Paint) -> None:
     """Raises SettingsNotChanged."""
     edit = edit_of(client, client.file(SettingsPlaces.of_this_user()), server)
     if edit.changes_nothing:
@@ -87,7 +87,7 @@ def _coloured(line: str, paint: Paint) -> str:
     return paint.styled(line, *{"+": [GREEN], "-": [RED]}.get(line[:1], []))
 
 
-def _server(client: Client, address: Address | None) -> Server:
+def _server(client: Client, address: Address | None) -> ServerEntry:
     """Raises TokenUnusable, WrongArguments."""
     if address is None:
         return client.local([*_command(), "--mcp"])
@@ -122,7 +122,7 @@ def text_for_http(client: str | None, address: Address) -> str:
     return "\n\n".join([hub, *([shown[client]] if client else shown.values())])
 
 
-def _section(client: Client, server: Server) -> str:
+def _section(client: Client, server: ServerEntry) -> str:
     """Where the server is written, and how."""
     if client.is_toml:
         block = toml_edit.with_table("", (client.member, NAME), server).rstrip()

@@ -6,9 +6,9 @@ from typing import Final
 from brummer.cli import options
 from brummer.cli.instance_calls import NothingRuns
 from brummer.cli.package_scripts import full_names
-from brummer.cli.process_table import processes_of
 from brummer.cli.project import Project, with_project
 from brummer.cli.started_scripts import add_waiting, start_scripts
+from brummer.contract.processes import processes_of
 
 DETAILS: Final = ""
 

@@ -7,8 +7,9 @@ from brummer.cli import options
 from brummer.cli.colour import shortened
 from brummer.cli.messages import print_json, say
 from brummer.cli.package_scripts import full_names
-from brummer.cli.process_table import ShownProcess, processes_of
+from brummer.cli.process_table import question_of
 from brummer.cli.project import EXIT_TIMED_OUT, Project, with_project
+from brummer.contract.processes import ShownProcess, processes_of
 from brummer.discovery.record import displayable
 
 DETAILS: Final = (
@@ -17,7 +18,7 @@ DETAILS: Final = (
 )
 EARLIER: Final = "1970-01-01T00:00:00Z"
 """A line that the current run has printed before the command counts, too."""
-RETURN_S: Final = 20.0
+INSTANCE_RETURN_S: Final = 20.0
 """An instance that restarts while a command waits gets as long as a hub gives it."""
 
 
@@ -49,7 +50,7 @@ def run(chosen: argparse.Namespace) -> int:
             print(text) if status == 0 else say(text)
         return status
 
-    return with_project(chosen, wait, RETURN_S)
+    return with_project(chosen, wait, INSTANCE_RETURN_S)
 
 
 def condition_of(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def verdict(
     if not answer.get("matched"):
         if process and not process.runs:
             return 1, f"{name} has ended before the condition came true: it is {state}"
-        return EXIT_TIMED_OUT, f"{name}: the condition did not come true in {answer.get('waited_s')} s; it is {state}"
+        question = f", and {asks}" if process and (asks := question_of(process)) else ""
+        late = f"{name}: the condition did not come true in {answer.get('waited_s')} s; it is {state}{question}"
+        return EXIT_TIMED_OUT, late
     if line := answer.get("line"):
         return 0, displayable(str(line.get("text", "")))
     if "port" in wanted:

@@ -113,14 +113,14 @@ class ProcessTable:
         for entry in self.entries():
             if entry.state == ZOMBIE or entry.pid in (0, own):
                 continue
-            living[entry.pid] = entry.group, entry.parent, entry.started_us, self._session(entry.pid)
+            living[entry.pid] = entry.group, entry.parent, entry.started_us, self.session(entry.pid)
             arguments = self._arguments(entry.pid, buffer) if entry.user == user else None
             if arguments and any(line.startswith(MARKED) for line in arguments.environment):
                 environments[entry.pid] = b"\0%b\0" % b"\0".join(arguments.environment)
         return living, environments
 
-    def _session(self, pid: int) -> int:
-        """0 for a process that has just ended."""
+    def session(self, pid: int) -> int:
+        """The session of a process; 0 for one that has just ended."""
         try:
             return self._session_of(pid)
         except OSError:

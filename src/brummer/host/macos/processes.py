@@ -59,6 +59,30 @@ class MacProcesses:
             return 0
         return self._library.nanoseconds(sum(struct.unpack_from("<QQ", task, _CPU_AT))) // _TICK_NS
 
+    def start_times(self) -> dict[int, int]:
+        """Of all processes of the machine, by pid. Raises OSError."""
+        return {entry.pid: entry.started_us for entry in self._table.entries()}
+
+    def usage(self, pid: int) -> tuple[int, int, int, int, bool, int | None, int, int | None] | None:
+        """The fields of a `brummer.host.process_usage.ProcessUsage`. libproc knows no CPU time of children that were
+        waited for, and nothing of other users' processes. Raises OSError.
+        """
+        entry = self._table.entry(pid)
+        if entry is None:
+            return None
+        task = self._library.process_info(pid, _PROC_PIDTASKINFO, _TASK_BYTES)
+        is_shown = len(task) >= _TASK_BYTES
+        return (
+            entry.parent,
+            entry.group,
+            self._table.session(pid),
+            entry.started_us,
+            entry.state == ZOMBIE,
+            self._cpu_ticks(task) if is_shown else None,
+            0,
+            struct.unpack_from("<Q", task, _RESIDENT_AT)[0] if is_shown else None,
+        )
+
     def resident_bytes(self, pid: int) -> int | None:
         """Of memory; None where the system does not tell."""
         task = self._library.process_info(pid, _PROC_PIDTASKINFO, _TASK_BYTES)

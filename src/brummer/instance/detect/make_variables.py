@@ -17,7 +17,7 @@ WORK_LIMIT = 4 * 1024 * 1024
 """Characters of texts with references, of their values and of lists of words that are gone through for one makefile and
 what it includes: about a second's work.
 """
-DEPTH_LIMIT = 16
+NESTED_LIMIT = 16
 """How deep references may be nested; a variable that holds itself has no depth."""
 
 _FROM_OUTSIDE: Final = frozenset(
@@ -72,7 +72,7 @@ class MakeVariables:
 
     def expand(self, text: str, depth: int = 0, own: dict[str, str] | None = None) -> str:
         """The text with its references replaced. ``own``: variables of a ``foreach``. Raises `Unknown`."""
-        if depth > DEPTH_LIMIT:
+        if depth > NESTED_LIMIT:
             raise Unknown
         if "$" not in text:
             return _not_too_long(text)
@@ -237,7 +237,7 @@ def _substituted(old: str, new: str, word: str) -> str:
 def _chosen(patterns: str, text: str, *, wanted: bool) -> str:
     plain = {pattern for pattern in patterns.split() if "%" not in pattern}
     ends = [pattern.partition("%") for pattern in patterns.split() if "%" in pattern]
-    if len(ends) > DEPTH_LIMIT:
+    if len(ends) > NESTED_LIMIT:
         raise Unknown
 
     def is_among(word: str) -> bool:

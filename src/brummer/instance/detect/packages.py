@@ -13,7 +13,7 @@ Scripts = Iterator[Script | Mistake]
 PATTERNS_LIMIT = 1_000
 EXCLUDED_LIMIT = 100
 """Patterns of one workspace; people write dozens. Each folder is compared with all of the latter."""
-COMPARED_LIMIT = 500_000
+EXCLUSIONS_LIMIT = 500_000
 """Folders times patterns that may exclude them: some seconds of work."""
 
 
@@ -29,7 +29,7 @@ def folders_of(
     compared = 0
     for found in project.all_matching(within, source):
         compared += len(without)
-        if compared > COMPARED_LIMIT:
+        if compared > EXCLUSIONS_LIMIT:
             yield Mistake(source, None, "its patterns name too many folders: not all of its packages are listed")
             return
         if isinstance(found, Mistake):

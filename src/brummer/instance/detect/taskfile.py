@@ -13,7 +13,7 @@ from brummer.instance.detect.project import ProjectDirectory
 from brummer.instance.detect.yaml_file import YamlTable, yaml_table
 
 PREFIX = "task"
-INCLUDES_LIMIT = 100
+TASKFILES_LIMIT = 100
 """Of one project. A file may be included under several names, and each include may double what follows it."""
 EXCLUDES_LIMIT = 100
 """Patterns of one include, with each of which every task is compared; people write a few."""
@@ -59,7 +59,7 @@ class _Taskfiles:
         if len(excludes) > EXCLUDES_LIMIT:
             yield Mistake(way[-1], line, f"{path} is not read: more than {EXCLUDES_LIMIT} patterns exclude its tasks")
             return
-        if not path or "{{" in path or ":" in path or self.includes > INCLUDES_LIMIT:
+        if not path or "{{" in path or ":" in path or self.includes > TASKFILES_LIMIT:
             yield Mistake(way[-1], line, f"{path or 'a file'}, which it includes, is not read")
             return
         path = posixpath.join(posixpath.dirname(way[-1]), path)

@@ -20,17 +20,19 @@ from brummer.host.directories import private_directory
 from brummer.host.files import read_bounded
 from brummer.logs.entries import Entries, Numbered, Place
 from brummer.logs.journal import record_format
+from brummer.logs.journal.files import KEPT_BYTES
 from brummer.logs.journal.record_format import About, Noted
 from brummer.logs.journal.retention import FILES, StoredRun, stored_runs
+from brummer.logs.journal.writer import RATE_BYTES_S
 from brummer.logs.output import Line, Stamp
 
 READ_BYTES: Final = 16 * 1024 * 1024
 """Of all selected runs together; a single run never has more. As objects they take five times as much."""
 FILE_BYTES: Final = 8 * 1024 * 1024
 """Far more than any file of ours."""
-FACTS_BYTES: Final = 1024 * 1024
+FACTS_READ_BYTES: Final = 1024 * 1024
 ABOUT_BYTES: Final = 64 * 1024
-SETTLED_S: Final = 1.0
+SETTLED_S: Final = 2 * KEPT_BYTES / RATE_BYTES_S
 """Twice the longest pause between two writes of a run."""
 SHOWN: Final = 50
 LOST: Final = "lost"
@@ -59,6 +61,9 @@ class PastRun(msgspec.Struct, frozen=True):
         facts = dict(self.process)
         if self.generation != generation:
             facts["process_id"] = f"{facts['process_id']}@{self.generation}"
+        if facts.get("ended_at") is None:  # these are as old as its last change
+            facts.pop("cpu_s", None)
+            facts.pop("memory_max_mib", None)
         if is_over and facts.get("ended_at") is None:
             was = "waited to be started" if facts["status"] == "pending" else "ran, and its guard ended it"
             facts |= {"status": LOST, "pid": None, "reason": f"its instance died while it {was}; its end was not seen"}
@@ -88,16 +93,20 @@ class JournalEntries(Entries[T]):
     def after(self, n: int, process: str | None = None) -> Iterator[T]:
         return _of(process, itertools.islice(self.entries, self._position(n), self._settled))
 
-    def newest(self, process: str | None = None) -> Iterator[T]:
-        return _of(process, reversed(self.entries))
+    def newest(self, process: str | None = None, before: int | None = None) -> Iterator[T]:
+        end = len(self.entries) if before is None else self._position(before - 1)
+        return _of(process, (self.entries[at] for at in range(end - 1, -1, -1)))
 
     def around(self, entry: T, count: int) -> tuple[list[T], list[T]]:
-        process = _process(entry)
-        if process not in self._own:
-            self._own[process] = list(_of(process, iter(self.entries)))
-        own = self._own[process]
+        own = self.own(_process(entry))
         position = bisect_right(own, entry.n, key=_number)
         return own[max(0, position - 1 - count) : max(0, position - 1)], own[position : position + count]
+
+    def own(self, process: str) -> list[T]:
+        """All of one process."""
+        if process not in self._own:
+            self._own[process] = list(_of(process, iter(self.entries)))
+        return self._own[process]
 
     def dropped_between(self, after: int, until: int, process: str | None = None) -> int:  # noqa: ARG002 - at least
         return sum(max(0, min(count, min(before - 1, until) - after)) for count, before in self.gone)
@@ -126,6 +135,7 @@ class BlackBox:
         """The latest first; empty without a readable black box."""
         self.generation = self.runs[0].generation if self.runs and without is None else None
         """The last one that has run a script."""
+        self._generations = list(dict.fromkeys(run.generation for run in self.runs))
 
     @property
     def written_at(self) -> str | None:
@@ -142,12 +152,17 @@ class BlackBox:
         chosen = list(reversed(latest.values())) if name is None else runs
         return [run.facts(self.generation, is_over=is_over or run.generation != self.generation) for run in chosen]
 
-    def lines(self, process: str | None, *, is_over: bool = True) -> JournalEntries[Line]:
-        """Of one process, by name or id, or of all. Raises NotFound. ``is_over`` as for `processes`."""
+    def lines(
+        self, process: str | None, *, is_over: bool = True, read: str | None = None, last: str | None = None
+    ) -> JournalEntries[Line]:
+        """Of one process, by name or id, or of all: those of its last generation. ``read``: the generation of the
+        cursor; lines of an earlier one do not come after it. ``last``: the last generation, which may have run nothing.
+        Raises NotFound. ``is_over`` as for `processes`.
+        """
         runs = self._called(process) if process is not None else self.runs
         if not runs:
             raise NotFound("nothing has run", processes=[])
-        generation = runs[0].generation
+        generation = read if read and self._is_after(read, runs[0].generation, last) else runs[0].generation
         runs = [run for run in runs if run.generation == generation]
         lines: list[Line] = []
         gone: list[tuple[int, int]] = []
@@ -161,6 +176,7 @@ class BlackBox:
         entries = JournalEntries(generation, lines, gone, None if is_settled else _unsettled_from(lines))
         last_change_n = self._last_change_n(generation)
         entries.other_n = lambda: last_change_n
+        entries.since = self._since(generation)
         return entries
 
     def cursor(self) -> str | None:
@@ -172,15 +188,26 @@ class BlackBox:
     def _last_change_n(self, generation: str) -> int:
         return max((noted.n for run in self.runs if run.generation == generation for noted in run.noted), default=0)
 
-    def changes(self) -> JournalEntries[Noted]:
-        """All of the last generation. Raises NotFound."""
+    def _is_after(self, generation: str, other: str, last: str | None) -> bool:
+        """It is the other one, or known to be a later one."""
+        known = self._generations
+        return generation == last or (generation in known and known.index(generation) <= known.index(other))
+
+    def _since(self, generation: str) -> str:
+        """When it started its first run."""
+        started = [str(run.process.get("started_at", "")) for run in self.runs if run.generation == generation]
+        return min(started, default="")
+
+    def changes(self, read: str | None = None, last: str | None = None) -> JournalEntries[Noted]:
+        """All of the last generation. ``read``, ``last``: as for `lines`. Raises NotFound."""
         if self.generation is None:
             raise NotFound("nothing has run", processes=[])
-        by_n = {noted.n: noted for run in self.runs if run.generation == self.generation for noted in run.noted}
+        generation = read if read and self._is_after(read, self.generation, last) else self.generation
+        by_n = {noted.n: noted for run in self.runs if run.generation == generation for noted in run.noted}
         numbers = sorted(by_n)
         gone = [(n - before - 1, n) for before, n in itertools.pairwise([0, *numbers]) if n - before > 1]
-        entries = JournalEntries(self.generation, [by_n[n] for n in numbers], gone)
-        entries.kind = "change_n"
+        entries = JournalEntries(generation, [by_n[n] for n in numbers], gone)
+        entries.kind, entries.since = "change_n", self._since(generation)
         return entries
 
     def find(self, process: str) -> list[PastRun]:
@@ -236,7 +263,7 @@ def _read(files: StoredRun) -> PastRun | None:
     if files.facts is None:
         return None
     try:
-        noted = record_format.decode_noted(read_bounded(files.facts, FACTS_BYTES))
+        noted = record_format.decode_noted(read_bounded(files.facts, FACTS_READ_BYTES))
     except (BrummerError, OSError):
         return None
     return PastRun(files, noted, noted[-1].process) if noted else None

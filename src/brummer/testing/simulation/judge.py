@@ -87,10 +87,11 @@ def _of_time(world: World, client: SimulatedClient, asked: Asked, runs: list[Ran
         for fault in world.faults
         if fault.target == asked.hub.process.name and " for " in fault.kind  # its front may accept no connection
     ]
+    unread = ((asked.hub.name, *pause) for pause in client.not_reading)
     away_s = sum(
         max(0.0, min(end, asked.answered_s) - max(begin, asked.sent_s))
-        for who, begin, end in [*world.not_run, *refused, *((asked.hub.name, *pause) for pause in client.not_reading)]
-        if who in ("all", asked.hub.name)
+        for who, begin, end in [*world.not_run, *refused, *unread, *world.stalled]
+        if who in ("all", asked.hub.name, client.process.name)
     )
     if took_s > asked.deadline_s + LATE_S + 2 * away_s:
         yield f"took {took_s:.1f} s, and its deadline is {asked.deadline_s:g} s"

@@ -34,7 +34,7 @@ def _of_hub(instances: Instances) -> Iterator[str]:
         "connections beyond one for each link": max(0, pool.connections - len(entries)),
     }
     for entry, link in entries:
-        counts[f"leases of connections to {entry.id}"] = link.connections.in_use
+        counts[f"leases of connections to {entry.id}"] = link.connections.has_calls or link.connections.has_waits
         counts[f"calls parked for {entry.id}"] = len(link.parking)
         counts[f"runs of calls to {entry.id}"] = entry.is_waited_for
     return (what for what, count in counts.items() if count)

@@ -27,7 +27,7 @@ from brummer.network.snapshot import Snapshot
 from brummer.settings.limits import Limits
 from brummer.settings.servers import Server
 from brummer.settings.table import Settings
-from brummer.testing.memory_sockets import Listener, MemorySocket
+from brummer.testing.memory_sockets import MemoryListener, MemorySocket
 from brummer.testing.process_table import MemoryDescriptors, Pipe, Process, pipe
 from brummer.testing.simulation.trace import Trace
 from brummer.wire.http.server import Exchange, HttpRequest, HttpServer
@@ -238,7 +238,7 @@ class CountedLedger(Ledger):
             self._on_forgotten()
 
 
-def _listen(process: Process, port: int | None) -> Listener:
+def _listen(process: Process, port: int | None) -> MemoryListener:
     network = process.machine.network
     with contextlib.suppress(OSError):
         if port is not None:

@@ -68,15 +68,16 @@ def _is_explained(world: World, run: HubRun, problem: Problem) -> bool:
 
 
 def _awake_s(world: World, run: HubRun, since_s: float, lasts_s: float) -> float:
-    """How long the hub could have seen that a fault is over. After a time in which it did not run, or its system calls
-    failed, it has as long as for a fault that ended then.
+    """How long the hub could have seen that a fault is over. After a time in which it did not run, its system calls
+    failed or its tasks met a defect, it has as long as for a fault that ended then.
     """
     now_s = world.loop.time()
     blind = [(begin_s, end_s) for who, begin_s, end_s in world.not_run if who in ("all", run.name)]
     blind += [
         (fault.began_s, fault.ended_s or now_s)
         for fault in world.faults
-        if fault.target == run.process.name and " for " in fault.kind
+        if (fault.target == run.process.name and " for " in fault.kind)
+        or (fault.target == run.name and fault.kind == "a defect")
     ]
     lost = [min(end_s, now_s) - max(begin_s, since_s) + lasts_s for begin_s, end_s in blind if end_s > since_s]
     return now_s - since_s - sum(lost)

@@ -35,7 +35,7 @@ SHARED: Final = 0.1
 PROGRESS: Final = 0.2
 """Calls that want to hear of their progress."""
 WAIT_S: Final = 10.0
-"""``timeout_s`` of calls that wait."""
+"""``timeout_s`` and ``wait_s`` of calls that wait."""
 
 
 class Active(msgspec.Struct, eq=False):
@@ -99,6 +99,8 @@ class World:
         self.numbers = itertools.count(1)
         self.not_run: list[tuple[str, float, float]] = []
         """(hub or "all", from, to): when a hub, or everything, was not run."""
+        self.stalled: list[tuple[str, float, float]] = []
+        """(process, from, to): when the requests on a connection that it had opened did not arrive."""
         self._keeper = self.machine.spawn("keeper")
         network = self.machine.network
         network.plan = self._plan
@@ -159,6 +161,9 @@ class World:
 
     def _note_of_network(self, connection: Connection, what: str) -> None:
         self.happened[f"bytes: {what}"] += 1
+        if what == "stall":
+            now_s = self.loop.time()
+            self.stalled.append((getattr(connection.opener, "name", ""), now_s, now_s + connection.faults.stall_s))
         self.trace("network", f"connection {connection.number}: {what}")
 
     def _is_up(self, host: str) -> bool:
@@ -248,8 +253,9 @@ def new_call(
             arguments |= {"process": str(job), "timeout_s": WAIT_S}
             deadline_s = CALL_ANSWER_S + WAIT_S
         case "logs_tail":
-            arguments |= {"process": str(job)}
-            deadline_s = 40.0
+            waits = {"wait_s": WAIT_S} if job.takes_s else {}
+            arguments |= {"process": str(job), **waits}
+            deadline_s = 40.0 + sum(waits.values())
         case "scripts_status":
             arguments |= {"name": str(job)}
             deadline_s = 40.0

@@ -23,6 +23,12 @@ FOREIGN: Final = Refusal(403, b'{"error":"Host or Origin is not allowed"}', (_JS
 TOKEN_NEEDED: Final = Refusal(401, b'{"error":"a bearer token is needed"}', (_JSON, (b"www-authenticate", b"Bearer")))
 
 
+def is_of_this_server(request: HttpRequest) -> bool:
+    """Host names the loopback, and Origin, if there is one, is exactly this server: no page of another port either."""
+    host, origin = request.headers.get(b"host", b""), request.headers.get(b"origin")
+    return _host_name(host) in LOOPBACK_NAMES and origin in (None, b"http://" + host)
+
+
 class Auth:
     """``extra_hosts``: names of this server beside those of the loopback."""
 

@@ -23,7 +23,7 @@ from brummer.wire.http.sse import EventDecoder
 READ_BYTES: Final = 64 * 1024
 """From 128 KiB on, malloc maps and unmaps memory for each read: three system calls."""
 
-HEADER_LIMIT_BYTES: Final = 64 * 1024
+ANSWER_HEADERS_BYTES: Final = 64 * 1024
 """More than any server sends before its answer. A stranger on the port must not fill the memory."""
 
 LARGE_BYTES: Final = 1024 * 1024
@@ -231,6 +231,12 @@ class HttpConnection:
         if not self.closed:
             self._fail(ConnectionClosed("the connection was closed", sent=self._sent))
 
+    def hand_over(self) -> socket.socket:
+        """The socket, for another protocol than HTTP, while no request is under way: it is the caller's from now on."""
+        sock = self._sock.dup()
+        self.close()
+        return sock
+
     def _fail(self, error: TransportError) -> None:
         """Close, and give the error to the waiter, or the answer if that was complete."""
         on_answer, self._on_answer = self._on_answer, None
@@ -364,8 +370,8 @@ class HttpConnection:
     def _count_head(self, size: int) -> None:
         """Counts bytes twice that came in several pieces: the parser reports a header only when it is complete."""
         self._head_bytes += size
-        if self._head_bytes > HEADER_LIMIT_BYTES:
-            raise ValueError(f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+        if self._head_bytes > ANSWER_HEADERS_BYTES:
+            raise ValueError(f"headers exceed {ANSWER_HEADERS_BYTES} bytes")
 
     def on_headers_complete(self) -> None:
         self._in_body = True

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class SystemSockets:
             _refuse_the_last(sock, descriptors)
             sock.setblocking(False)
             set_tcp_options(sock)
-            await asyncio.get_running_loop().sock_connect(sock, address)
+            await _begun(sock, address)
         except BaseException:
             sock.close()
             raise
@@ -101,6 +102,19 @@ class SystemSockets:
 
 
 SYSTEM_SOCKETS: Final = SystemSockets()
+
+
+async def _begun(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Connect. Not by the loop, because uvloop's asks a thread for the address of an address: a hub with ten links that
+    are waited on would wake five threads each time it probes them.
+    """
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        await _ready(loop.add_writer, loop.remove_writer, sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _refuse_the_last(sock: socket.socket, descriptors: int) -> None:

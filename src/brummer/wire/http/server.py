@@ -18,7 +18,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 import msgspec
@@ -30,7 +30,7 @@ from brummer.wire.http.tcp_options import has_hung_up, set_tcp_options
 
 _log = logging.getLogger(__name__)
 
-HEADER_LIMIT_BYTES: Final = 32 * 1024
+REQUEST_HEADERS_BYTES: Final = 32 * 1024
 """Our own requests have some 400 bytes of headers, those of a browser 2 KiB."""
 
 UNPROVEN_SHARE: Final = 8
@@ -121,6 +121,17 @@ class Exchange:
         if self._chunked:
             self.connection.write(b"0\r\n\r\n")
 
+    def switch(
+        self, protocol: bytes, on_data: Callable[[bytes], None], on_writable: Callable[[], None]
+    ) -> "SwitchedConnection":
+        """Answer 101: until the handler returns, the connection carries bytes of this protocol. ``on_data`` gets what
+        the peer sends; ``on_writable`` is called once its answers are read again.
+        """
+        self.started = True
+        offer = ((b"connection", b"upgrade"), (b"upgrade", protocol))
+        self.connection.write(_head(status_codes.SWITCHING, offer) + b"\r\n")
+        return self.connection.switch(on_data, on_writable)
+
     def _head(self, status: int, headers: Headers) -> bytes:
         return _head(status, tuple(headers) if self.connection.keep_alive else (*headers, _CLOSE))
 
@@ -142,6 +153,21 @@ class Exchange:
             callback()
         else:
             self.connection.on_lost = callback
+
+
+class SwitchedConnection(Protocol):
+    """A connection that carries another protocol than HTTP; see `Exchange.switch`. Calls after its end do nothing."""
+
+    @property
+    def is_writable(self) -> bool:
+        """False while more than 64 KiB wait for the peer to read them: write no more then."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def pause_reading(self) -> None:
+        """Leave what the peer sends in the kernel, which then holds the peer back."""
+
+    def resume_reading(self) -> None: ...
 
 
 @lru_cache(maxsize=32)
@@ -245,6 +271,8 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
         self.on_lost: Callable[[], object] | None = None
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_writable: Callable[[], None] = lambda: None
 
     # The socket.
 
@@ -267,6 +295,9 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.transport is None or self._refusal is not None:
             return
+        if self._on_data is not None:
+            self._on_data(data)
+            return
         self._unparsed_bytes += len(data)
         try:
             while data:
@@ -277,7 +308,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(_MALFORMED)
         else:
-            if self._unparsed_bytes > HEADER_LIMIT_BYTES:  # one endless header, which the parser alone would keep
+            if self._unparsed_bytes > REQUEST_HEADERS_BYTES:  # one endless header, which the parser alone would keep
                 self._refuse(_HEADERS_TOO_LARGE)
             elif self._receiving and self.task is None:  # most requests come in one piece, and need no timer
                 self._start_timer()
@@ -295,8 +326,29 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
+        self._on_writable()
         if self.task is None:
             self._go_on()
+
+    # As a `SwitchedConnection`.
+
+    def switch(self, on_data: Callable[[bytes], None], on_writable: Callable[[], None]) -> "SwitchedConnection":
+        self.keep_alive = False
+        self._on_data, self._on_writable = on_data, on_writable
+        return self
+
+    @property
+    def is_writable(self) -> bool:
+        return self._writable
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None:
+            self._resume_reading(self.transport)
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
@@ -340,14 +392,14 @@ class _Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._unparsed_bytes = 0
         self._header_bytes += len(url)
-        if self._header_bytes > HEADER_LIMIT_BYTES:
+        if self._header_bytes > REQUEST_HEADERS_BYTES:
             raise _RefusedError(_HEADERS_TOO_LARGE)
         self._request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._unparsed_bytes = 0
         size_bytes = self._header_bytes = self._header_bytes + len(name) + len(value)
-        if size_bytes > HEADER_LIMIT_BYTES:
+        if size_bytes > REQUEST_HEADERS_BYTES:
             raise _RefusedError(_HEADERS_TOO_LARGE)
         if not self._in_headers:  # a trailer, which must not pass for a header: RFC 9110 §6.5.1
             return
@@ -408,9 +460,8 @@ class _Connection(asyncio.Protocol):
         self._queued.append((self._request, keep_alive))
         if self.task is None and self._writable:
             self._serve_next()
-        elif self.transport is not None and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        else:
+            self.pause_reading()
 
     # Serving.
 
@@ -438,6 +489,8 @@ class _Connection(asyncio.Protocol):
         if self.task is not None:
             del self._server.running[self.task]
         self.task = self.on_lost = None
+        if self._on_data is not None:
+            self._on_data, self._on_writable = _ignore, lambda: None
         if self.transport is not None and not self.keep_alive:
             self.transport.close()
         self._go_on()
@@ -484,6 +537,10 @@ class _Connection(asyncio.Protocol):
             self._timer = None
 
 
+def _ignore(data: bytes) -> None:
+    """What comes after the end."""
+
+
 class _RefusedError(Exception):
     """Carried through the parser out of a callback."""
 
@@ -499,7 +556,7 @@ def _plain(status: int, reason: str) -> Refusal:
 _MALFORMED: Final = _plain(400, "malformed request")
 _UPGRADE_WITH_BODY: Final = _plain(400, "a request that offers to upgrade can't have a body here")
 _TOO_SLOW: Final = _plain(408, "request took too long")
-_HEADERS_TOO_LARGE: Final = _plain(431, f"headers exceed {HEADER_LIMIT_BYTES} bytes")
+_HEADERS_TOO_LARGE: Final = _plain(431, f"headers exceed {REQUEST_HEADERS_BYTES} bytes")
 _FULL: Final = _plain(status_codes.UNAVAILABLE, "too many connections")
 
 

@@ -5,9 +5,12 @@
 
 from typing import Final
 
+SWITCHING: Final = 101
 OK: Final = 200
 NO_CONTENT: Final = 204
+CONFLICT: Final = 409
 TOO_LARGE: Final = 413
+UPGRADE_REQUIRED: Final = 426
 UNAVAILABLE: Final = 503
 
 REDIRECTIONS: Final = range(300, 400)
@@ -16,6 +19,7 @@ REFUSALS: Final = range(400, 500)
 """What is refused with one of these was not begun."""
 
 REASONS: Final = {
+    SWITCHING: b"Switching Protocols",
     OK: b"OK",
     202: b"Accepted",
     NO_CONTENT: b"No Content",
@@ -26,8 +30,10 @@ REASONS: Final = {
     405: b"Method Not Allowed",
     406: b"Not Acceptable",
     408: b"Request Timeout",
+    CONFLICT: b"Conflict",
     TOO_LARGE: b"Content Too Large",
     415: b"Unsupported Media Type",
+    UPGRADE_REQUIRED: b"Upgrade Required",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
     UNAVAILABLE: b"Service Unavailable",

@@ -26,15 +26,20 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class EarlyAnswer(NamedTuple):
-    """The unread bytes; the client's capabilities, its name and the agreed version, if its handshake was answered."""
+    """The unread bytes; the client's capabilities, its name and version and the agreed version of MCP, if its handshake
+    was answered.
+    """
 
     rest: bytes = b""
     capabilities: dict[str, Any] = {}  # noqa: RUF012 — never written to
     version: str | None = None
     client: str = ""
+    client_version: str = ""
 
 
-def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructions: str) -> EarlyAnswer:
+def answer_early(
+    stdin: int, stdout: int, server_info: dict[str, str], instructions: str, capabilities: dict[str, Any]
+) -> EarlyAnswer:
     """Answer the first message if it is there and is an opening; returns what was read beyond it."""
     try:
         if not select.select([stdin], [], [], WAIT_S)[0]:
@@ -48,21 +53,21 @@ def answer_early(stdin: int, stdout: int, server_info: dict[str, str], instructi
         return EarlyAnswer(data)
     request_id, method, params = opening
     if method == "initialize":
-        result = eras.initialize_result(params.get("protocolVersion"), server_info, instructions)
+        result = eras.initialize_result(params.get("protocolVersion"), server_info, instructions, capabilities)
     else:
-        result = eras.discover_result(server_info, instructions)
+        result = eras.discover_result(server_info, instructions, capabilities)
     answer = {"jsonrpc": "2.0", "id": request_id, "result": result}
     try:
         os.write(stdout, json.dumps(answer, separators=(",", ":")).encode() + b"\n")  # under 4 KiB: never blocks
     except OSError:  # the client has gone: the server will find out
         return EarlyAnswer(data)
-    capabilities, info = params.get("capabilities"), params.get("clientInfo")
-    name = info.get("name") if isinstance(info, dict) else None
+    of_client, info = params.get("capabilities"), params.get("clientInfo")
+    named = [info.get("name"), info.get("version")] if isinstance(info, dict) else ["", ""]
     return EarlyAnswer(
         rest,
-        capabilities if isinstance(capabilities, dict) else {},
+        of_client if isinstance(of_client, dict) else {},
         result.get("protocolVersion"),
-        name if isinstance(name, str) else "",
+        *(each if isinstance(each, str) else "" for each in named),
     )
 
 

@@ -23,27 +23,42 @@ META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
 META_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 
+EXTENSION: Final = "io.modelcontextprotocol/ui"
+"""MCP Apps: a page that a host shows beside the answer of a tool."""
+
+WITH_TOOLS: Final[dict[str, Any]] = {"tools": {}}
+"""The capabilities of a server that serves tools only."""
+WITH_RESOURCES: Final[dict[str, Any]] = {**WITH_TOOLS, "resources": {}, "extensions": {EXTENSION: {}}}
+"""Those of one that also has a page. They do not depend on the client's: some hosts ask once without any."""
+
 TOOLS_TTL_MS: Final = 3_600_000
 """The tool list is frozen for the life of the process, so an hour is modest; a restart is seen by the client anyway."""
 
 
-def initialize_result(requested_version: object, server_info: dict[str, str], instructions: str) -> dict[str, Any]:
+def initialize_result(
+    requested_version: object,
+    server_info: dict[str, str],
+    instructions: str,
+    capabilities: dict[str, Any] = WITH_TOOLS,
+) -> dict[str, Any]:
     """The legacy handshake's result: the client's version if we speak it, else our latest legacy one."""
     version = requested_version if requested_version in LEGACY else LEGACY_LATEST
     return {
         "protocolVersion": version,
-        "capabilities": {"tools": {}},
+        "capabilities": capabilities,
         "serverInfo": server_info,
         "instructions": instructions,
     }
 
 
-def discover_result(server_info: dict[str, str], instructions: str) -> dict[str, Any]:
+def discover_result(
+    server_info: dict[str, str], instructions: str, capabilities: dict[str, Any] = WITH_TOOLS
+) -> dict[str, Any]:
     """The complete modern ``server/discover`` result."""
     return {
         "resultType": "complete",
         "supportedVersions": list(SUPPORTED),
-        "capabilities": {"tools": {}},
+        "capabilities": capabilities,
         "instructions": instructions,
         "ttlMs": TOOLS_TTL_MS,
         "cacheScope": "public",

@@ -73,8 +73,12 @@ def _annotated(schema: object, path: tuple[str, ...]) -> list[Parameter]:
     return found
 
 
+_NAMED: Final = frozenset({"tools/call", "resources/read"})
+"""The methods whose requests name what they are about: a tool, or the URI of a resource."""
+
+
 class Body(NamedTuple):
-    """What the headers are compared with; ``arguments`` is undecoded JSON."""
+    """What the headers are compared with. ``name``: of the tool, or the URI; ``arguments`` is undecoded JSON."""
 
     request_id: bytes
     method: str
@@ -85,10 +89,10 @@ class Body(NamedTuple):
 def check(headers: Mapping[bytes, bytes], body: Body, parameters: Parameters) -> None:
     """Raises `ProtocolError` (-32020) where a header, its name in lower case, is missing or contradicts the body."""
     _compare(headers, "Mcp-Method", body.method, body.request_id)
-    if body.method != "tools/call" or body.name is None:
+    if body.method not in _NAMED or body.name is None:
         return
     _compare(headers, "Mcp-Name", body.name, body.request_id)
-    if body.name in parameters:
+    if body.method == "tools/call" and body.name in parameters:
         arguments = _decoded(body.arguments)
         for parameter in parameters[body.name]:
             _compare(headers, parameter.header, _value_at(arguments, parameter.path), body.request_id)

@@ -67,6 +67,7 @@ class Params(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: Raw = Raw(b"{}")
     cursor: str | None = None
+    uri: str | None = None
     version: str | None = msgspec.field(name="protocolVersion", default=None)
     capabilities: Raw = Raw()
     client_info: Raw = msgspec.field(name="clientInfo", default=Raw())
@@ -86,6 +87,7 @@ class Session(msgspec.Struct, eq=False):
     """The version that ``initialize`` agreed on; None before that."""
     client: str = ""
     """The name that the client gave in ``initialize``."""
+    client_version: str = ""
     find_roots: Callable[[], Awaitable[None]] | None = None
     """Asks the client for its roots; None if they are known, or it has none. Some clients fail on any request."""
     chosen: str | None = None
@@ -122,8 +124,15 @@ class Request(msgspec.Struct, eq=False):
     @property
     def client(self) -> str:
         """The name that its sender gives to itself; empty if it gives none."""
-        named = _name_in(self.params.meta.client_info)
-        return named or (self.session.client if self.session is not None else "")
+        return self.client_info[0]
+
+    @property
+    def client_info(self) -> tuple[str, str]:
+        """The name and the version of its sender, as it gives them; each may be empty."""
+        named = _client_in(self.params.meta.client_info)
+        if named[0] or self.session is None:
+            return named
+        return self.session.client, self.session.client_version
 
     def with_notify(self, notify: Callable[[bytes], None]) -> "Request":
         """The same request, whose messages go elsewhere."""
@@ -140,6 +149,11 @@ class ToolCall(msgspec.Struct, eq=False):
     @property
     def session(self) -> Session | None:
         return self.request.session
+
+    @property
+    def client(self) -> str:
+        """The name and version that the caller gives to itself, as one text; empty if it gives none."""
+        return " ".join(filter(None, self.request.client_info))
 
     def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Send ``notifications/progress`` if the caller gave a progress token."""
@@ -192,6 +206,17 @@ class ToolServer(Protocol):
 
     def cancel_call(self, key: str) -> bool:
         """Stop the work of the call with this `CALL_KEY`, also if no client waits for it. False: there is none."""
+
+
+class Resources(Protocol):
+    """Answers ``resources/list`` and ``resources/read``: a few resources, the same in every list."""
+
+    @property
+    def resources_json(self) -> bytes:
+        """The JSON array of what can be read."""
+
+    async def read_resource(self, uri: str) -> bytes | None:
+        """The JSON array of its contents; None if there is no such resource."""
 
 
 def decode_request(
@@ -254,9 +279,20 @@ class McpServer:
     """The method table. One for each process; it holds no connection."""
 
     def __init__(
-        self, tools: ToolServer, *, name: str, version: str, instructions: str, start_call: StartCall | None = None
+        self,
+        tools: ToolServer,
+        *,
+        name: str,
+        version: str,
+        instructions: str,
+        start_call: StartCall | None = None,
+        resources: Resources | None = None,
     ) -> None:
         self._tools = tools
+        self._resources = resources
+        self._capabilities = eras.WITH_TOOLS if resources is None else eras.WITH_RESOURCES
+        further = {} if resources is None else _OF_RESOURCES
+        self._legacy_methods, self._modern_methods = {**_LEGACY_METHODS, **further}, {**_MODERN_METHODS, **further}
         self._start_call = start_call
         self._info = {"name": name, "version": version}
         self._instructions = instructions
@@ -275,10 +311,10 @@ class McpServer:
 
         A `RunningCall` is returned only for a request with ``on_response``.
         """
-        methods = _LEGACY_METHODS
+        methods = self._legacy_methods
         if request.is_modern:
             _refuse_incomplete_meta(request)
-            methods = _MODERN_METHODS
+            methods = self._modern_methods
         method = methods.get(request.method)
         if method is None:
             raise ProtocolError(
@@ -299,24 +335,35 @@ class McpServer:
     # Answered from memory.
 
     def _initialize(self, request: Request) -> bytes:
-        result = eras.initialize_result(request.params.version, self._info, self._instructions)
+        result = eras.initialize_result(request.params.version, self._info, self._instructions, self._capabilities)
         if request.session is not None:
             request.session.version = result["protocolVersion"]
-            request.session.client = _name_in(request.params.client_info)
+            request.session.client, request.session.client_version = _client_in(request.params.client_info)
             if request.params.capabilities:
                 request.session.capabilities = _as_object(request.params.capabilities)
         return result_response(request.id, msgspec.json.encode(result))
 
     def _discover(self, request: Request) -> bytes:
-        return result_response(request.id, msgspec.json.encode(eras.discover_result(self._info, self._instructions)))
+        result = eras.discover_result(self._info, self._instructions, self._capabilities)
+        return result_response(request.id, msgspec.json.encode(result))
 
     def _ping(self, request: Request) -> bytes:
         return result_response(request.id, EMPTY_RESULT)
 
     def _list_tools(self, request: Request) -> bytes:
+        return self._whole_list(request, b"tools", self._tools.tools_json)
+
+    def _list_resources(self, request: Request) -> bytes:
+        return self._whole_list(request, b"resources", self._resources.resources_json if self._resources else b"[]")
+
+    def _list_templates(self, request: Request) -> bytes:
+        """None: many clients ask as soon as there are resources, and report an error as a fault."""
+        return self._whole_list(request, b"resourceTemplates", b"[]")
+
+    def _whole_list(self, request: Request, name: bytes, array: bytes) -> bytes:
         if request.params.cursor:
             raise ProtocolError(INVALID_PARAMS, "Invalid params: unknown cursor", request_id=request.id)
-        return self._respond(request, b'{"tools":%b}' % self._tools.tools_json, self._cacheable)
+        return self._respond(request, b'{"%b":%b}' % (name, array), self._cacheable)
 
     # Answered later.
 
@@ -341,6 +388,16 @@ class McpServer:
 
     async def _finish_call(self, call: ToolCall) -> bytes:
         return self._respond(call.request, await self._tools.call_tool(call), self._complete)
+
+    async def _read_resource(self, request: Request) -> bytes:
+        uri = request.params.uri
+        if uri is None or self._resources is None:
+            raise ProtocolError(INVALID_PARAMS, 'Invalid params: "uri" is missing', request_id=request.id)
+        contents = await self._resources.read_resource(uri)
+        if contents is None:
+            text = f"Resource not found: {shown(uri)}"
+            raise ProtocolError(INVALID_PARAMS, text, request_id=request.id, data={"uri": uri})
+        return self._respond(request, b'{"contents":%b}' % contents, self._cacheable)
 
     async def _listen(self, request: Request) -> bytes:
         """Keep a subscription open until its sender or we end it. The lists are frozen: nothing is ever sent."""
@@ -376,6 +433,12 @@ _MODERN_METHODS: dict[str, _Method] = {
     "tools/call": McpServer._call_tool,
     "subscriptions/listen": McpServer._listen,
 }
+_OF_RESOURCES: dict[str, _Method] = {
+    "resources/list": McpServer._list_resources,
+    "resources/templates/list": McpServer._list_templates,
+    "resources/read": McpServer._read_resource,
+}
+"""Of both eras, where a server has some."""
 
 
 def _arguments_in(given: bytes, request: Request) -> bytes:
@@ -394,10 +457,11 @@ def _arguments_in(given: bytes, request: Request) -> bytes:
     raise ProtocolError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object', request_id=request.id)
 
 
-def _name_in(info: Raw) -> str:
-    """Of a client's ``Implementation``; a wrong one is ignored, so that no call fails for it."""
-    name = _as_object(info).get("name") if info else None
-    return name if isinstance(name, str) else ""
+def _client_in(info: Raw) -> tuple[str, str]:
+    """Name and version of a client's ``Implementation``; a wrong one is ignored, so that no call fails for it."""
+    given = _as_object(info) if info else {}
+    name, version = given.get("name"), given.get("version")
+    return name if isinstance(name, str) else "", version if isinstance(version, str) else ""
 
 
 def _refuse_incomplete_meta(request: Request) -> None:

@@ -10,12 +10,12 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from brummer.wire.http.auth import FOREIGN, TOKEN_NEEDED, Auth
-from brummer.wire.http.server import Exchange, HttpRequest, Refusal
+from brummer.wire.http.auth import TOKEN_NEEDED, Auth
+from brummer.wire.http.server import Exchange, Handler, HttpRequest, Refusal
 from brummer.wire.http.sse import KEEP_ALIVE, encode_event
 from brummer.wire.mcp import eras
 from brummer.wire.mcp.jsonrpc import (
@@ -67,12 +67,15 @@ KEEP_ALIVE_S: Final = 15.0
 _ALSO_ACCEPTABLE = (b"*/*", b"application/*", b"text/event-stream")
 Route = Callable[[HttpRequest], tuple[int, bytes]]
 """A plain GET: returns (status, JSON body)."""
+PrivateRoute = Callable[[HttpRequest], Awaitable[tuple[int, bytes]]]
+"""The same, and may wait."""
 
 
 class StreamableHttp:
     """The handler for an `HttpServer`, which must be given its `admit`.
 
-    ``routes`` need no token, but a Host that names us; ``private_routes`` need the token. ``proves_token(request)``:
+    ``routes`` need no token, but a Host that names us. ``private_routes`` need the token, and so do
+    ``private_handlers``, which answer by themselves. ``proves_token(request)``:
     does a request to an open route prove, without the token, that its sender knows it?
     """
 
@@ -82,7 +85,8 @@ class StreamableHttp:
         *,
         token: str,
         routes: Mapping[bytes, Route] | None = None,
-        private_routes: Mapping[bytes, Route] | None = None,
+        private_routes: Mapping[bytes, PrivateRoute] | None = None,
+        private_handlers: Mapping[bytes, Handler] | None = None,
         extra_hosts: frozenset[str] = frozenset(),
         proves_token: Callable[[HttpRequest], bool] = lambda _: False,
     ) -> None:
@@ -91,6 +95,7 @@ class StreamableHttp:
         self._door = Auth(token, extra_hosts)
         self._routes = routes or {}
         self._private_routes = private_routes or {}
+        self._private_handlers = private_handlers or {}
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         self._deleted: dict[str, None] = {}  # the oldest first
         self.calls: dict[object, set[asyncio.Task[Any]]] = {}  # more than one: a call may be asked for again
@@ -98,7 +103,7 @@ class StreamableHttp:
     def admit(self, request: HttpRequest) -> bool | Refusal:
         """See `brummer.wire.http.server.Admit`."""
         verdict = self._door.admit(request)
-        if verdict is True or verdict is FOREIGN or self._open_route(request) is None:
+        if verdict is not TOKEN_NEEDED or self._open_route(request) is None:
             return verdict
         return self._proves_token(request)
 
@@ -119,9 +124,11 @@ class StreamableHttp:
             exchange.respond(status, body, [JSON])
         elif not request.is_authorized:
             exchange.refuse(TOKEN_NEEDED)
-        elif (route := self._private_routes.get(path)) is not None:
-            status, body = route(request) if request.method == b"GET" else (405, b"")
+        elif (private := self._private_routes.get(path)) is not None:
+            status, body = await private(request) if request.method == b"GET" else (405, b"")
             exchange.respond(status, body, [JSON])
+        elif (handler := self._private_handlers.get(path)) is not None:
+            await handler(exchange)
         elif path != ENDPOINT:
             exchange.respond(404, b'{"error":"the MCP endpoint is /mcp"}', [JSON])
         elif request.method == b"DELETE":
@@ -334,7 +341,7 @@ class StreamableHttp:
             mirrored_headers.mismatch(request.id, "MCP-Protocol-Version", header, params.meta.version)
         if header not in eras.SUPPORTED:
             raise _unsupported(header)
-        body = mirrored_headers.Body(request.id, request.method, params.name, bytes(params.arguments))
+        body = mirrored_headers.Body(request.id, request.method, params.name or params.uri, bytes(params.arguments))
         mirrored_headers.check(http_request.headers, body, self._mirrored)
         return True
 

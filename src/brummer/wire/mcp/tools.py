@@ -23,7 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 class CallContext(Protocol):
-    """What a running call may report before its result."""
+    """Who calls, and what a running call may report before its result."""
+
+    @property
+    def client(self) -> str:
+        """The name and version that the caller gives to itself; empty if it gives none."""
 
     def report_progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far it is; ``progress`` must grow. Dropped when the caller did not ask for it."""
