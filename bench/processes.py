@@ -23,13 +23,22 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def instance(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """A started instance; yields its record."""
+def instance(
+    folder: Path, name: str, procfile: str = "noop: true\n", *scripts: str, imports_to: Path | None = None
+) -> Iterator[dict[str, Any]]:
+    """A started instance, in which these scripts are started; yields its record.
+
+    ``imports_to``: it writes there what it imports.
+    """
     project = folder / name
     project.mkdir()
-    (project / "Procfile").write_text("noop: true\n")
-    command = [BRUM, "--no-tui", "-d", str(project)]
-    process = subprocess.Popen(command, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (project / "Procfile").write_text(procfile)
+    command = [BRUM, "--no-tui", "-d", str(project), *scripts]
+    own = {"PYTHONPROFILEIMPORTTIME": "1"} if imports_to else {}
+    with (imports_to or Path(os.devnull)).open("wb") as errors:
+        process = subprocess.Popen(
+            command, env={**environment(folder), **own}, stdout=subprocess.DEVNULL, stderr=errors
+        )
     try:
         yield wait_for_record(folder, process.pid)
     finally:
