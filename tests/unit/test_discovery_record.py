@@ -14,6 +14,7 @@ from brummer.discovery.record import (
     Newer,
     Record,
     RecordInvalid,
+    Via,
     decode,
     displayable,
     encode,
@@ -85,6 +86,8 @@ def test_a_later_version_is_not_malformed_whatever_else_it_holds() -> None:
         {"token": None},
         {"protocols": "2025-11-25"},
         {"protocols": ["x"] * 17},
+        {"via": {"host": "box", "carrier": "ssh"}},
+        {"via": {}},
     ],
 )
 def test_a_field_that_nobody_could_mean_makes_it_malformed(changes: dict[str, Any]) -> None:
@@ -142,6 +145,24 @@ def test_neither_repr_nor_a_refusal_shows_the_token() -> None:
 def test_what_every_hub_would_refuse_is_not_published(changes: dict[str, Any]) -> None:
     with pytest.raises(RecordInvalid):
         encode(msgspec.structs.replace(RECORD, **changes))
+
+
+def test_an_instance_of_another_machine_is_known_by_its_id_and_its_host() -> None:
+    remote = msgspec.structs.replace(RECORD, via=Via("box.example", "ssh"))
+    assert (RECORD.host_name, RECORD.key) == ("", RECORD.instance_id)
+    assert (remote.host_name, remote.key) == ("box.example", f"{RECORD.instance_id}@box.example")
+    assert remote.key in repr(remote)
+
+
+def test_a_record_with_another_machine_is_not_published() -> None:
+    with pytest.raises(RecordInvalid):
+        encode(msgspec.structs.replace(RECORD, via=Via("box", "ssh")))
+
+
+@pytest.mark.parametrize("name", ["", "-box", ".box", "Box", "a@b", "a/b", "box\n", "x" * 64])
+def test_the_name_of_a_machine_has_no_sign_that_means_something_elsewhere(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"host": name, "carrier": "ssh"}, Via)
 
 
 @given(st.text(st.characters(), min_size=1, max_size=100))

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,7 +34,10 @@ _LOOPBACK: Final = r"\Ahttp://(127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})(/[A-Za-z0
 _LAST_PORT: Final = 65535
 _INSTANCE_ID: Final = r"\A[a-z0-9][a-z0-9-]{0,62}-[0-9a-f]{8}\Z"
 
+_HOST_NAME: Final = r"\A[a-z0-9][a-z0-9.-]{0,62}\Z"
+
 InstanceId = Annotated[str, Meta(pattern=_INSTANCE_ID)]
+HostName = Annotated[str, Meta(pattern=_HOST_NAME)]
 Generation = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{8,64}\Z")]
 Name = Annotated[str, Meta(pattern=_TEXT, max_length=NAME_LENGTH)]
 Directory = Annotated[str, Meta(pattern=_TEXT, max_length=4096)]
@@ -59,10 +62,19 @@ class Trouble(msgspec.Struct, frozen=True):
         return cls(code, displayable(detail)[:300] or code)
 
 
+class Via(msgspec.Struct, frozen=True):
+    """How this machine reaches an instance of another one. ``host``: that machine's name, as the user gave it."""
+
+    host: HostName
+    carrier: Literal["ssh", "nats"]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One run of one instance. ``url`` is on loopback, always; ``started_at`` is RFC 3339 in UTC; ``token`` is the
     secret that the instance requires, and is never shown. ``troubles``: the present ones; the record is written anew
-    when they change. ``started_by``: the name of the agent for which it was started in the background.
+    when they change. ``started_by``: the name of the agent for which it was started in the background. ``via``: None
+    for an instance of this machine. For others ``url`` is the near end of the way there, and the process, the
+    directory and the times are the other machine's.
     """
 
     version: Annotated[int, Meta(ge=1)] = VERSION
@@ -81,9 +93,20 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()
     troubles: Annotated[tuple[Trouble, ...], Meta(max_length=TROUBLES)] = ()
     started_by: Name | None = None
+    via: Via | None = None
 
     def __repr__(self) -> str:
-        return f"Record({self.instance_id} {self.generation} pid={self.pid} {self.url})"
+        return f"Record({self.key} {self.generation} pid={self.pid} {self.url})"
+
+    @property
+    def host_name(self) -> str:
+        """The name of its machine; empty for this one."""
+        return self.via.host if self.via else ""
+
+    @property
+    def key(self) -> str:
+        """Names the instance among those of all machines: its id, or ``id@host``. Ids are the same where paths are."""
+        return f"{self.instance_id}@{self.via.host}" if self.via else self.instance_id
 
     @property
     def identity(self) -> ProcessIdentity:
@@ -152,7 +175,11 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes, filename: str) -> Record | Malformed | Newer:
-    """The content of a file of this name; never raises."""
+    """The content of a file of this name; never raises.
+
+    A record with ``via`` is malformed: who carries records of another machine here sets it, and no file does. So no
+    other program can put an instance under the name of a machine.
+    """
     try:
         version = _header.decode(data).version
         if version > VERSION:
@@ -171,6 +198,8 @@ def _contradiction(record: Record, filename: str) -> Malformed | None:
         return Malformed(filename, f"Expected a port up to {_LAST_PORT} - at `$.url`")
     if not Path(record.directory).is_absolute():
         return Malformed(filename, "Expected an absolute path - at `$.directory`")
+    if record.via is not None:
+        return Malformed(filename, "a file can't name another machine - at `$.via`")
     return None
 
 
