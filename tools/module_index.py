@@ -32,9 +32,9 @@ HEAD: Final = """\
 # Every module, and its tests
 
 `make docs` makes this page from the docstrings and the imports; do not edit it. [How it works](architecture.md) shows
-the way through the modules, and answers "where is it decided …". The tests are those of `tests/unit`, three at most:
-first those that import the module, then in brackets those of its users (and of its package, if no test imports it). The
-ones that are named after it, or write its names often, come first.
+the way through the modules, and answers "where is it decided …". Up to three files of `tests/unit` are listed. Without
+brackets: tests that import the module. In brackets: tests that reach it through another module, or that import its
+package. The best match comes first.
 """
 
 

@@ -2,16 +2,18 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from brummer.cli.commands import logs
 from brummer.contract.texts import compact, lines_of
+from brummer.contract.tools import ReadLogs
 from brummer.logs import line_levels, query
 from brummer.logs.error_groups import PrintedErrors
 from brummer.logs.journal.query import JournalLevels
 from brummer.logs.journal.reader import JournalEntries
-from brummer.logs.levels import level_of
+from brummer.logs.levels import LEVELS, level_of
 from brummer.logs.line_levels import STRETCHES, Levels, Stretches
 from brummer.logs.output import Batch, Line, Output
 
@@ -230,3 +232,8 @@ def test_rows_are_bounded_and_say_up_to_where_they_have_forgotten() -> None:
 def test_a_line_of_ours_has_the_level_that_it_names() -> None:
     kept = JournalEntries("g", [Line(1, "dev", "brum", "2026-11-30T12:00:00.000Z", "ERROR: it was not started")])
     assert JournalLevels(kept).of(kept.entries) == {1: "error"}
+
+
+def test_the_command_the_tools_and_the_grammar_of_levels_know_the_same_words() -> None:
+    wanted = get_args(get_args(get_type_hints(ReadLogs)["level"])[0])
+    assert logs.LEVELS == wanted == LEVELS

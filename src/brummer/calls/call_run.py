@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SENT_AT_ONCE: Final = 4
-"""A call is sent so often without a pause. After that the link is probed before each further time, at most twice a
-second: a server that drops the connection on each request of this call must fill neither its core nor ours.
+"""A call whose connection is lost is sent this many times without a pause. After that the link is probed before each
+further time, at most twice a second: a server that drops the connection on each request of this call must fill neither
+its core nor ours.
 """
 
 ROOM_AGAIN_S: Final = 1.0
-"""The pause before an answer that found no memory here is asked for again: large answers under way last about so long.
+"""The pause before an answer that found no memory here is asked for again: by then a large answer under way has usually
+passed.
 """
 
 Substitute = Callable[[BrummerError], Coroutine[Any, Any, bytes | None] | None]

@@ -34,8 +34,8 @@ GRACE_S: Final = 2.0
 """What a deadline that fires late gives: the answer may have come while we were stopped, and wait in our socket."""
 
 IN_VAIN_S: Final = 10.0
-"""A timer for calls that have ended, and which would fire so long before the next deadline, is set anew: whoever waits
-for news again and again would be woken once more each time. Calls one after the other set it every ten seconds.
+"""If all calls have ended, and the timer would fire at least this long before the next deadline, it is set again.
+Otherwise each repeated wait for news would cost one useless wakeup. Calls one after the other set it every ten seconds.
 """
 
 CallEnding = Literal[

@@ -13,8 +13,8 @@ _ANSWERS: Final = (RemoteRefusal, NoResult, TooLarge)
 def outcome_of(call: Call, error: BrummerError) -> Outcome:
     """The outcome of a call that ends with this error. No other code decides it.
 
-    A request that was not answered may have run the call. An answer contains its outcome, and so does an internal error
-    in reading it.
+    A request that was not answered may have run the call. An answer brings its own outcome. So does an internal error
+    that is raised while an answer is read.
     """
     if call.was_sent:
         return "unknown"

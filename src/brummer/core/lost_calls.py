@@ -3,8 +3,8 @@
 from typing import Final
 
 RECONNECT_CAP_S: Final = 15.0
-"""The longest pause between two attempts of a hub to connect. If the hub missed all events of an instance that has come
-back, it notices the instance after this time at the latest.
+"""The longest pause between two attempts to connect to an instance that is not near; `brummer.link.failures.cap_s` has
+the other cases. Even if the hub missed every event, it finds an instance that has come back within this time.
 """
 
 LOST_CALL_GRACE_S: Final = 4 * RECONNECT_CAP_S

@@ -25,8 +25,8 @@ REPUBLISH_S: Final = 6.0
 class Kind(msgspec.Struct, frozen=True):
     """``doing``: what is being done about it; ``advice``: what a person, or an agent, can do.
 
-    ``depends_on``: codes of its causes, if they concern the same instances or all. ``time_to_visible_s``: the age from
-    which it is shown.
+    ``depends_on``: codes that hide this problem while they concern the same instances, or all.
+    ``time_to_visible_s``: the age from which it is shown.
     """
 
     title: str

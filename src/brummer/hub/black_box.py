@@ -17,7 +17,7 @@ from brummer.discovery.record import instance_id_for
 from brummer.host.clocks import wall
 from brummer.host.threads import NoThread, in_thread
 from brummer.wire.mcp.tool_arguments import ArgumentDecoder
-from brummer.wire.mcp.tool_results import BUDGET_BYTES
+from brummer.wire.mcp.tool_results import BUDGET_BYTES, budget_of
 from brummer.wire.mcp.tools import structured
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ async def _found(
             kind = tools.TailLogs if tool == "logs_tail" else tools.SearchLogs
             wanted = _decoded(tool, arguments, kind)
             lines = await query.lines(box, wanted, is_over=is_over, last=last)
-            return texts.compact(lines), max(wanted.limit_bytes, BUDGET_BYTES)
+            return texts.compact(lines), budget_of(wanted)
 
 
 def _all_of(arguments: msgspec.Struct, *names: str) -> list[Any]:

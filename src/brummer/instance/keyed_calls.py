@@ -27,7 +27,7 @@ from brummer.wire.mcp.server import CLIENT_GONE, Meta, ToolCall, ToolServer
 from brummer.wire.mcp.tools import failed
 
 RELIEVING: Final = frozenset({"scripts_stop", "scripts_status"})
-"""Never refused: what takes memory can be found and stopped."""
+"""Never refused, so that a person or an agent can always find and stop what takes the memory."""
 
 
 class CallCancelled(BrummerError):

@@ -24,8 +24,8 @@ when it is over.
 """
 
 REFUSED_CAP_S: Final = 300.0
-"""The longest pause for a server that answers and refuses: only a person can change that, and a call dials at once. On
-average it makes 600 dials a day.
+"""The longest pause for a server that answers and refuses. Only a person can end that, and a waiting call dials sooner
+anyway. With this pause the hub dials some 600 times a day. A server's own ``Retry-After`` may be longer.
 """
 
 MULTIPLIER: Final = 2.0

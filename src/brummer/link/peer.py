@@ -58,7 +58,7 @@ class Peer(Protocol):
 
     @property
     def is_compatible(self) -> bool:
-        """One of these versions is ours."""
+        """The hub can make its calls in one of these versions."""
 
     @property
     def refusal(self) -> Refused | None:

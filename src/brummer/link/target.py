@@ -84,7 +84,7 @@ class Target:
 
     @property
     def is_compatible(self) -> bool:
-        """It speaks the version in which we make our calls."""
+        """It speaks the version in which the hub makes its calls, `LEGACY_LATEST`."""
         return eras.LEGACY_LATEST in self.protocols
 
     @cached_property

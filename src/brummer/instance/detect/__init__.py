@@ -2,10 +2,11 @@
 scripts.
 
 A detector is a module with ``PREFIX`` (for a name that an earlier source has taken) and ``detect(text, source,
-project)``: the text of the file called ``source``, and the `Project` around it. It yields `Script` and `Mistake`.
-A file that can't be used at all raises `BrokenFile`; one that is not UTF-8 is such a file, unless the module says of
-its tool that it ``TAKES_ANY_BYTES``. Which files are whose stands in `brummer.instance.detect.listing`, so that a
-detector is only imported where there is such a file.
+project)``: the text of the file called ``source``, and the `ProjectDirectory` around it (in
+`brummer.instance.detect.project`). It yields `Script` and `Mistake`. A file that can't be used at all raises
+`BrokenFile`; one that is not UTF-8 is such a file, unless the module says of its tool that it ``TAKES_ANY_BYTES``.
+Which files are whose stands in `brummer.instance.detect.listing`, so that a detector is only imported where there is
+such a file.
 """
 
 from collections.abc import Iterator

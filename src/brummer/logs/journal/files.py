@@ -60,8 +60,8 @@ class LostLines:
 class ProjectFiles:
     """The directory of one project, made when the first run begins. ``find_root`` gives that of all projects.
 
-    All files in it take at most ``limits.journal_bytes``. A quarter of these is reserved for the next file, which
-    ends at an eighth, so that one write can exceed the limit of a file.
+    All files in it take at most ``limits.journal_bytes``. Before a file is made, a quarter of
+    them is freed for it. It is closed at an eighth, so that one last write may exceed that.
     """
 
     def __init__(self, find_root: Callable[[], Path], about: About, limits: Limits = DEFAULTS) -> None:

@@ -14,6 +14,7 @@ RUNS_OF_A_SCRIPT: Final = 10
 """Past runs; a crash loop must not displace the output of other scripts."""
 PROJECTS: Final = 50
 PROJECT_AGE_S: Final = 30 * 86_400.0
+"""Both are for the journals of all projects, which any instance removes; a setting of one would be the user's."""
 FILES: Final = 20_000
 """The most that are listed; ours are some hundreds."""
 _BLOCK: Final = 4096
@@ -95,7 +96,9 @@ def _shorten(runs: list[StoredRun], excess_bytes: int) -> None:
 
 
 def tidy_projects(root: Path, keep: Path, now_s: float) -> None:
-    """Remove the journals of projects without a run for a month, and of the oldest of too many. Raises OSError."""
+    """Remove the journals of projects that were not used for `PROJECT_AGE_S`, and if more than `PROJECTS` are left, the
+    oldest. The instance of any project removes those of all others. Raises OSError.
+    """
     import shutil  # noqa: PLC0415 - takes 5 ms, which an instance's start does not have
 
     with os.scandir(root) as entries:

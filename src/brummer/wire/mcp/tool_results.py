@@ -19,6 +19,12 @@ ENVELOPE_BYTES: Final = 1024
 _CUTS: Final = ((12_000, 500), (4_000, 200), (1_000, 100), (500, 50), (200, 20), (80, 8), (40, 2))
 """Steps of cutting: characters of a text, entries of a list that stay. Steps are taken until the answer fits."""
 
+
+def budget_of(arguments: object) -> int:
+    """The bytes of an answer to these arguments: their ``limit_bytes``, and at least `BUDGET_BYTES`."""
+    return max(getattr(arguments, "limit_bytes", 0), BUDGET_BYTES)
+
+
 Render = Callable[[Any], str]
 """Writes the text for a structured content."""
 

@@ -15,7 +15,7 @@ from brummer.core.errors import BrummerError, unforeseen
 from brummer.wire.mcp.jsonrpc import ProtocolError
 from brummer.wire.mcp.server import ToolCall
 from brummer.wire.mcp.tool_arguments import ArgumentDecoder
-from brummer.wire.mcp.tool_results import BUDGET_BYTES, Render, failed, of_blocks, structured
+from brummer.wire.mcp.tool_results import Render, budget_of, failed, of_blocks, structured
 
 __all__ = ["CallContext", "Content", "Tool", "ToolTable", "failed", "structured"]
 
@@ -87,8 +87,7 @@ class ToolTable:
             answer = await run(decoded, context)
             if isinstance(answer, Content):
                 return of_blocks(answer.blocks)
-            limit_bytes = max(getattr(decoded, "limit_bytes", 0), BUDGET_BYTES)
-            return structured(answer, render, limit_bytes)
+            return structured(answer, render, budget_of(decoded))
         except ProtocolError:
             raise
         except BrummerError as error:
