@@ -39,6 +39,12 @@ class ShownInstance(msgspec.Struct):
     scripts: list[ScriptSummary] | None = None
     more_scripts: bool = False
     started_by: str = ""
+    host: str = ""
+
+    @property
+    def called(self) -> str:
+        """Its name, with its machine if that is another one."""
+        return f"{self.name}@{self.host}" if self.name and self.host else self.name
 
     @property
     def failed(self) -> list[str]:
@@ -77,14 +83,14 @@ def _as_summary(entry: dict[str, Any]) -> ShownInstance:
 
 def lines_of(instances: Sequence[ShownInstance], home: str, columns: int | None, paint: Paint) -> Iterator[str]:
     """A heading, and a line for each. ``columns`` None: as wide as it is."""
-    names = [each.name for each in instances]
+    names = [each.called for each in instances]
     rows = [
         [
-            displayable(each.name if each.name and names.count(each.name) == 1 else each.instance_id),
+            displayable(each.called if each.called and names.count(each.called) == 1 else each.instance_id),
             displayable(each.running),
             displayable(each.url),
             displayable(each.started_by or NOTHING),
-            displayable(_from_home(each.directory, home)),
+            displayable(each.directory if each.host else _from_home(each.directory, home)),
         ]
         for each in instances
     ]

@@ -419,7 +419,10 @@ def instance(content: Answer) -> str:
     words = [content["instance_id"], content["state"], f"since {_age(content['since_s'])}"]
     if not content["instance_id"].startswith(str(content["name"])):
         words.insert(1, f"({content['name']})")
-    head = " ".join([*words, content["directory"] or content["mcp_url"]]) + _why(content)
+    place = content["directory"] or content["mcp_url"]
+    if "host" in content:
+        place += f" on {content['host']}"
+    head = " ".join([*words, place]) + _why(content)
     below = [_summary(script) for script in content.get("scripts", ())]
     if "started_by" in content:
         below.insert(0, f"started by {content['started_by']}")

@@ -94,7 +94,7 @@ class Finder:
         from brummer.hub.permission import check  # noqa: PLC0415 - no start of a hub needs it
 
         ran_before = self.black_boxes is not None and await self.black_boxes.named(str(place)) is not None
-        is_listed = any(entry.directory == str(place) for entry in self._instances)
+        is_listed = any(entry.directory == str(place) and not entry.host for entry in self._instances)
         await asyncio.to_thread(check, place, self._mode, self._here, has_run=ran_before or is_listed)
         return await start(place, client)
 

@@ -126,9 +126,11 @@ class Router:
             return failed(error)
 
     def _substitute(self, entry: InstanceEntry, made: Call, tool: str, arguments: bytes) -> Substitute | None:
-        """The black box of an instance, which answers in its place if it does not answer soon."""
+        """The black box of an instance, which answers in its place if it does not answer soon. The boxes here are those
+        of this machine: one of the same id is of another instance than one on another machine.
+        """
         boxes = self._black_boxes
-        if boxes is None or tool not in ANSWERED:
+        if boxes is None or tool not in ANSWERED or entry.host:
             return None
         made.hurry(UNTIL_BLACK_BOX_S)
 

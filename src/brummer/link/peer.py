@@ -15,7 +15,9 @@ class Peer(Protocol):
     """`brummer.link.target.Target`, and `brummer.foreign.peer.ForeignTarget`."""
 
     @property
-    def instance_id(self) -> str: ...
+    def instance_id(self) -> str:
+        """Its name among all peers."""
+
     @property
     def generation(self) -> str:
         """Names its run. A server that is not ours has one for all its runs."""

@@ -54,6 +54,7 @@ class Target:
     """One run of one instance: its address, and what proves it. ``protocols``: the versions of MCP that it speaks."""
 
     instance_id: str
+    """Its name among the instances of all machines: `brummer.discovery.record.Record.key`."""
     generation: str
     host: str
     port: int
@@ -63,6 +64,12 @@ class Target:
     """Samples its process, where that can be seen."""
     is_near: bool = field(default=False, compare=False)
     """See `brummer.link.peer.Peer.is_near`."""
+    own_id: str = ""
+    """The id that it proves, if that is not ``instance_id``."""
+    is_local: bool = True
+    """Of another machine, the address is the near end of the way there."""
+    patience_s: float = 0.0
+    """On this machine it proves itself in a millisecond; one that takes longer is to be reported."""
     ledger: LedgerView = field(default_factory=LedgerView, compare=False)
 
     def __repr__(self) -> str:
@@ -73,9 +80,6 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     tls: ClassVar[None] = None
-    is_local: ClassVar[bool] = True
-    patience_s: ClassVar[float] = 0.0
-    """It proves itself in a millisecond; one that takes longer is to be reported."""
     keeps_idle: ClassVar[bool] = True
     has_ledger: ClassVar[bool] = True
     is_direct: ClassVar[bool] = True
@@ -143,7 +147,7 @@ class Target:
             response.body,
             token=self.token,
             nonce=nonce,
-            instance_id=self.instance_id,
+            instance_id=self.own_id or self.instance_id,
             generation=self.generation,
         )
         if proven is None:

@@ -17,6 +17,9 @@ from brummer.wire.mcp import eras
 CONNECT_S: Final = 2.0
 """Loopback answers within a millisecond; a machine that swaps gets this long."""
 
+REMOTE_PATIENCE_S: Final = 2.0
+"""A proof is one round trip: 0.6 s over a satellite, and a segment that is lost and sent again doubles that."""
+
 ANSWER_LIMIT_BYTES: Final = 16 * 1024 * 1024
 """An answer of an instance's own tools has at most 256 KiB, its metrics less than 1 MiB."""
 
@@ -28,14 +31,13 @@ class MetricsRefused(BrummerError):
 
 
 def target_of(record: Record, system: System = REAL) -> Target:
-    """The target that this record describes."""
+    """The target that this record describes. A process of another machine can't be looked at from here."""
+    protocols = record.protocols or (eras.LEGACY_LATEST,)
+    address = (record.key, record.generation, record.host, record.port, record.token, protocols)
+    if record.via is not None:
+        return Target(*address, own_id=record.instance_id, is_local=False, patience_s=REMOTE_PATIENCE_S)
     return Target(
-        record.instance_id,
-        record.generation,
-        record.host,
-        record.port,
-        record.token,
-        record.protocols or (eras.LEGACY_LATEST,),
+        *address,
         condition_of(record, system.processes, system.clock.awake),
         is_near=system.processes.same_namespace(record.identity),
     )

@@ -16,7 +16,8 @@ from brummer.settings.servers import Server
 
 class InstanceSummary(msgspec.Struct, frozen=True):
     """An item of ``instances_list``; the hub adds the scripts. ``mcp_url``: its own MCP server. ``started_by``: the
-    agent for which it was started; left out otherwise.
+    agent for which it was started; left out otherwise. ``host``: its machine, left out for this one; ``directory`` and
+    ``pid`` are that machine's.
     """
 
     instance_id: str
@@ -30,6 +31,7 @@ class InstanceSummary(msgspec.Struct, frozen=True):
     last_error: LastError | None
     next_retry_s: float | None
     started_by: str | UnsetType = UNSET
+    host: str | UnsetType = UNSET
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +68,12 @@ class InstanceEntry:
 
     @property
     def id(self) -> str:
-        return self.record.name if isinstance(self.record, Server) else self.record.instance_id
+        return self.record.name if isinstance(self.record, Server) else self.record.key
+
+    @property
+    def host(self) -> str:
+        """The name of the other machine on which it runs; empty for this one, and for a server that is not ours."""
+        return "" if isinstance(self.record, Server) else self.record.host_name
 
     @property
     def pid(self) -> int | None:
@@ -97,8 +104,10 @@ class InstanceEntry:
             status.last_error,
             status.next_retry_s,
             (isinstance(self.record, Record) and self.record.started_by) or UNSET,
+            self.host or UNSET,
         )
 
     def choice(self) -> dict[str, str]:
         """An item of what an error lists to choose from."""
-        return {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
+        choice = {"instance_id": self.id, "name": self.record.name, "directory": self.directory}
+        return {**choice, "host": self.host} if self.host else choice

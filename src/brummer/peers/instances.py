@@ -86,10 +86,13 @@ class Instances:
     def are_cut_off(self) -> bool:
         """Whether all of several links fail, and the processes of their instances do not explain it.
 
-        The cause is then probably on this side: the network, a firewall, or a delay of this process.
+        The cause is then probably on this side: the network, a firewall, or a delay of this process. Those of one other
+        machine all fail if only the way there is cut, so they prove nothing by themselves.
         """
-        left = [entry.link for entry in self._entries.values() if not entry.is_gone]
-        if len(left) < 2 or not all(link.is_failing for link in left):  # noqa: PLR2004 — several
+        known = [entry for entry in self._entries.values() if not entry.is_gone]
+        left = [entry.link for entry in known]
+        several = sum(not entry.host for entry in known) >= 2  # noqa: PLR2004
+        if not several or not all(link.is_failing for link in left):
             return False
         now_s = self._loop.time()
         if now_s >= self._explained_until_s:
@@ -106,9 +109,9 @@ class Instances:
         self.resolver.changed()
         self._forget_long_gone()
         target = target_of(record, self._system)
-        entry = self._entries.get(record.instance_id)
+        entry = self._entries.get(record.key)
         if entry is None:
-            self._entries[record.instance_id] = self._new(record, target)
+            self._entries[record.key] = self._new(record, target)
             return
         if isinstance(entry.record, Server):
             return  # the user gave this name to something else
@@ -145,16 +148,22 @@ class Instances:
     def gone(self, record: Record, reason: str, *, withdrew: bool = False) -> None:
         """The end of this run is proven; that says nothing of another run. ``withdrew``: it ended in good order."""
         self.resolver.changed()
-        entry = self._entries.get(record.instance_id)
+        entry = self._entries.get(record.key)
         if entry is not None and isinstance(entry.record, Record) and entry.record.generation == record.generation:
             entry.link.owner_gone(reason, withdrew=withdrew)
             entry.is_gone = True
 
-    def keep_only(self, records: Mapping[str, Record]) -> None:
-        """Treat instances without a record as gone: the event of their end may have been lost."""
+    def keep_only(self, records: Mapping[str, Record], host: str = "") -> None:
+        """Treat instances without a record as gone: the event of their end may have been lost.
+
+        ``records``, by id, are all those of one machine: this one, or ``host``.
+        """
         for entry in self._entries.values():
-            if isinstance(entry.record, Record) and not entry.is_gone and entry.id not in records:
-                self.gone(entry.record, "not there any more")
+            record = entry.record
+            if entry.is_gone or entry.host != host or not isinstance(record, Record):
+                continue
+            if record.instance_id not in records:
+                self.gone(record, "not there any more")
 
     def scanned(self) -> None:
         """The directory was scanned once: an instance without an entry does not exist."""
@@ -180,9 +189,9 @@ class Instances:
 
     def _forget_long_gone(self) -> None:
         now = asyncio.get_running_loop().time()
-        for instance_id, entry in list(self._entries.items()):
+        for key, entry in list(self._entries.items()):
             if entry.is_gone and now - entry.link.since_s > REMEMBER_GONE_S and not entry.is_waited_for:
-                del self._entries[instance_id]
+                del self._entries[key]
                 ending = asyncio.get_running_loop().create_task(_end(entry))
                 self._ending.add(ending)
                 ending.add_done_callback(self._ending.discard)

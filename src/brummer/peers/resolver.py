@@ -1,7 +1,7 @@
 """Finds the instance of a call: the named one, else the one where its client works, else the only one."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +30,8 @@ class NoInstances(BrummerError):
 class Resolver:
     """Over the ``entries`` by id, which others write. ``here``: the hub's own working directory, a real path.
 
-    ``was_scanned``: whether the directory was read yet.
+    ``was_scanned``: whether the directory was read yet. Instances of other machines have to be named: their directories
+    mean nothing here, and no call without a name goes to them.
     """
 
     def __init__(self, entries: Mapping[str, InstanceEntry], here: str, was_scanned: Callable[[], bool]) -> None:
@@ -58,7 +59,9 @@ class Resolver:
         return None if entry is None or entry.is_gone else entry
 
     async def named(self, name: str) -> InstanceEntry:
-        """By id, name or directory. Raises `NotFound` or `Ambiguous`, both listing the choices."""
+        """By id, name or directory; of another machine also by ``ID@HOST`` or ``NAME@HOST``. An id of this machine is
+        exact; otherwise no machine comes before another. Raises `NotFound` or `Ambiguous`, both listing the choices.
+        """
         found = await self._called(name)
         if not found:
             await self.rescan()
@@ -79,14 +82,15 @@ class Resolver:
     async def _called(self, name: str) -> list[InstanceEntry]:
         if name in self._entries:
             return [self._entries[name]]
-        found = [entry for entry in self._entries.values() if entry.record.name == name]
+        found = [entry for entry in self._entries.values() if name in _names_of(entry)]
         if not found and (os.sep in name or name.startswith(("~", "."))):
             found = self._holding([await real(name)])
         return found
 
     def needs_roots(self) -> bool:
-        """The client's roots could decide: several instances are known, and none holds our own directory."""
-        return len(self._entries) > 1 and not self._holding([self._here])
+        """The client's roots could decide: several instances are known here, and none holds our own directory."""
+        known = self._entries
+        return len(known) > 1 and not self._holding([self._here]) and sum(not each.host for each in known.values()) > 1
 
     async def default(self, roots: tuple[str, ...]) -> InstanceEntry:
         """Where the hub was started, else where one of the client's ``roots`` lies, else the only one."""
@@ -105,11 +109,11 @@ class Resolver:
             await self.rescan()
             found = self._fitting(places)
         if not found:
-            raise _no_instances()
+            raise _no_instances([entry.choice() for entry in self._living])
         return self._only(found, "several instances run; pass `instance`")
 
     async def everyone(self) -> list[InstanceEntry]:
-        """All instances that are there. Raises `NoInstances`."""
+        """All instances that are there, on all machines. Raises `NoInstances`."""
         if not self._living:
             await self.rescan()
         if not self._living:
@@ -121,8 +125,8 @@ class Resolver:
         return [entry for entry in self._all if not entry.is_gone and isinstance(entry.record, Record)]
 
     def _fitting(self, places: list[str]) -> list[InstanceEntry]:
-        ours = [entry for entry in self._all if isinstance(entry.record, Record)]
-        return self._holding(places) or self._living or ours
+        ours = [entry for entry in self._all if isinstance(entry.record, Record) and not entry.host]
+        return self._holding(places) or [entry for entry in ours if not entry.is_gone] or ours
 
     def _holding(self, places: Iterable[str]) -> list[InstanceEntry]:
         """The instance whose directory holds a place most closely; places and directories are real paths.
@@ -130,7 +134,8 @@ class Resolver:
         Of several in one directory it is the one without a name: all others were named to be asked for by name.
         """
         for place in places:
-            holding = [entry for entry in self._entries.values() if _holds(entry.directory, place)]
+            known = self._entries.values()
+            holding = [entry for entry in known if _holds(entry.directory, place) and not entry.host]
             if holding:
                 depth = max(len(entry.directory) for entry in holding)
                 nearest = [entry for entry in holding if len(entry.directory) == depth]
@@ -161,11 +166,19 @@ async def _do_nothing() -> None:
     """Before the directory is known."""
 
 
-def _no_instances() -> NoInstances:
-    return NoInstances(
-        "no instance is running; scripts_run with a project's directory as `instance` starts one, or a person does: "
-        "brum up -d DIRECTORY"
-    )
+def _no_instances(remote: Sequence[dict[str, str]] = ()) -> NoInstances:
+    """``remote``: the choices on other machines."""
+    start = "scripts_run with a project's directory as `instance` starts one, or a person does: brum up -d DIRECTORY"
+    if not remote:
+        return NoInstances(f"no instance is running; {start}")
+    what = "no instance is running on this machine, and those on others are used only if they are named"
+    return NoInstances(f"{what}: pass `instance`; to have one here, {start}", instances=list(remote))
+
+
+def _names_of(entry: InstanceEntry) -> tuple[str, ...]:
+    """What it is called, beside its id."""
+    name = entry.record.name
+    return (name, f"{name}@{entry.host}", entry.id.removesuffix(f"@{entry.host}")) if entry.host else (name,)
 
 
 def _path_in(root_uri: str) -> str:
