@@ -31,6 +31,7 @@ from tests.unit.process_support import members
 
 LISTS_DESCRIPTORS = pytest.mark.skipif(sys.platform != "linux", reason="platform: descriptors are listed in /proc")
 WITHIN_S = 30
+GRACE_S = 5.0
 IGNORES_TERM = (
     "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
 )
@@ -132,7 +133,7 @@ async def test_the_cpu_time_of_a_run_is_that_of_its_leader_and_of_all_children_t
 async def test_a_child_that_nobody_waited_for_counts_as_it_was_seen_before_the_stop(by: str) -> None:
     started = Started(f"{by}{burns(0.2, f'kept = bytearray({64 << 20}); print(1, flush=True); {SLEEPS}')} & wait")
     await started.until_printed(lambda text: text.count(b"\n") == 2)
-    await started.child.stop()
+    await started.child.stop(GRACE_S)
     usage = started.child.tree.usage
     assert usage.cpu_s is not None
     assert usage.peak_bytes is not None
@@ -172,7 +173,7 @@ async def test_a_run_whose_status_was_taken_by_another_has_no_usage(monkeypatch:
 async def test_standard_input_stays_open_until_its_end_so_that_what_ends_with_its_input_goes_on() -> None:
     started = Started("echo up; cat; echo end; exec sleep 600")
     await started.until_printed(lambda text: text.endswith(b"up\n"))
-    await started.child.stop()
+    await started.child.stop(GRACE_S)
     assert started.printed["stdout"] == b"up\n"
 
 
@@ -185,7 +186,7 @@ async def test_each_child_has_an_input_of_its_own() -> None:
     other = Started(python("import os; print(os.get_blocking(0))"))
     await other.exit()
     assert other.printed["stdout"] == b"True\n"
-    await makes_it_so.child.stop()
+    await makes_it_so.child.stop(GRACE_S)
 
 
 async def test_where_the_input_ends_at_once_nobody_waits_for_it() -> None:
@@ -198,7 +199,7 @@ async def test_where_the_input_ends_at_once_nobody_waits_for_it() -> None:
 async def test_the_input_is_closed_with_its_child(end: str) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     started = Started(end)
-    await (started.exit() if end == "exit 0" else started.child.stop())
+    await (started.exit() if end == "exit 0" else started.child.stop(GRACE_S))
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
@@ -206,7 +207,7 @@ async def test_stopping_ends_a_chain_of_shells_down_to_the_last() -> None:
     started = Started("sh -c 'sh -c \"sleep 600 & echo \\$!; wait\"; :'; :")
     sleeper = int(await started.until_printed(lambda text: text.endswith(b"\n")))
     assert len(await living(started.child.pid)) == 4
-    exit_ = await started.child.stop()
+    exit_ = await started.child.stop(GRACE_S)
     assert (exit_.signal, exit_.asked) == ("SIGTERM", True)
     assert await living(started.child.pid) == []
     assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
@@ -226,7 +227,7 @@ async def test_a_tree_that_ignores_sigterm_is_killed_when_the_grace_is_over() ->
 async def test_a_stopped_process_hears_that_it_should_end() -> None:
     started = Started("sleep 600 & echo $!; kill -STOP $$")
     await started.until_printed(lambda text: text.endswith(b"\n"))
-    exit_ = await started.child.stop()
+    exit_ = await started.child.stop(GRACE_S)
     assert (exit_.signal, await living(started.child.pid)) == ("SIGTERM", [])
 
 
@@ -259,7 +260,7 @@ async def test_an_end_for_which_no_descriptor_is_left_is_seen_to_once_there_are_
     with no_descriptor_left():
         if how == "killed":
             os.kill(started.child.pid, signal.SIGKILL)
-        ending = asyncio.create_task(started.child.stop() if how == "stopped" else started.exit())
+        ending = asyncio.create_task(started.child.stop(GRACE_S) if how == "stopped" else started.exit())
         async with asyncio.timeout(WITHIN_S):
             await failed.wait()
     assert (await ending).signal == ("SIGTERM" if how == "stopped" else "SIGKILL")
@@ -305,7 +306,7 @@ async def test_a_member_has_the_grace_of_the_stop_although_the_leader_ended_at_o
 async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:
     started = Started("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done")
     await started.until_printed(lambda text: text.endswith(b"\n"))
-    assert await started.child.stop() == Exit(0, None, asked=True, output_complete=True)
+    assert await started.child.stop(GRACE_S) == Exit(0, None, asked=True, output_complete=True)
     assert started.printed["stdout"] == b"up\nbye\n"
 
 
@@ -322,8 +323,8 @@ async def test_a_process_outside_the_group_that_holds_the_output_open_does_not_h
 
 async def test_two_who_stop_get_the_same_end() -> None:
     started = Started("sleep 600")
-    one, other = await asyncio.gather(started.child.stop(), started.child.stop())
-    assert one == other == await started.child.stop()
+    one, other = await asyncio.gather(started.child.stop(GRACE_S), started.child.stop(GRACE_S))
+    assert one == other == await started.child.stop(GRACE_S)
 
 
 async def test_a_stop_is_carried_through_when_its_caller_is_cancelled() -> None:
@@ -462,7 +463,7 @@ async def test_a_failure_is_reported_though_the_death_is_known_before_the_exit_s
 async def test_a_stop_ends_what_waits_for_a_key() -> None:
     started = Started(python("print('name?', end=' ', flush=True); input()"), stdin="terminal")
     assert await started.until_printed(lambda printed: b"?" in printed) == b"name? "
-    assert (await started.child.stop()).asked
+    assert (await started.child.stop(GRACE_S)).asked
     assert started.printed["stdout"] == b"name? "
 
 
@@ -498,7 +499,7 @@ async def test_a_terminal_shows_by_its_echo_whether_a_password_is_read() -> None
     assert target.write("pässword\r".encode()) == "all"
     await started.until_printed(lambda printed: b"again?" in printed)
     assert (target.echoes(), b"ssword\r" in started.printed["stdout"]) == (True, False)
-    await started.child.stop()
+    await started.child.stop(GRACE_S)
 
 
 async def test_ctrl_c_and_the_controlling_terminal_are_those_of_the_child() -> None:
@@ -549,7 +550,7 @@ async def test_what_is_not_read_is_refused_whole_and_all_that_was_taken_arrives(
     assert target.write(line) == "none"
     drained = asyncio.Event()
     target.when_drained(drained.set)
-    await waits.child.stop()
+    await waits.child.stop(GRACE_S)
     await drained.wait()
     assert target.write(line) == "closed"
     reads = Started(python(code.replace("LENGTH", str(len(line) * 200))), stdin=stdin)
@@ -579,7 +580,7 @@ async def test_a_pipe_can_be_ended_and_one_that_the_child_has_closed_takes_nothi
     await deaf.until_printed(lambda printed: b"closed" in printed)
     assert deaf.child.input is not None
     assert deaf.child.input.write(b"6") == "closed"
-    await deaf.child.stop()
+    await deaf.child.stop(GRACE_S)
 
 
 @LISTS_DESCRIPTORS
@@ -626,9 +627,9 @@ async def test_a_flood_is_held_back_while_it_rests_and_goes_on_afterwards() -> N
     await flood.until_printed(bool)
     held_back = len(flood.printed["stdout"])
     await calm.until_printed(bool)
-    await calm.child.stop()
+    await calm.child.stop(GRACE_S)
     assert len(flood.printed["stdout"]) == held_back
-    await flood.child.stop()
+    await flood.child.stop(GRACE_S)
     throttle.rest_s = 0.001
     short = Started("head -c 300000 /dev/zero", throttle=throttle)
     assert (await short.exit()).output_complete
@@ -705,7 +706,7 @@ async def test_a_flood_is_read_in_full_from_the_moment_at_which_a_follower_needs
     kept = sum(1 for line in log.after(before))
     assert log.last_n - before - kept == log.dropped_between(before, log.last_n)
     assert [line.n for line in log.newest()][:1000] == list(range(log.last_n, log.last_n - 1000, -1))
-    await flood.child.stop()
+    await flood.child.stop(GRACE_S)
 
 
 async def test_the_last_lines_of_a_flood_are_shown_at_intervals_and_its_end_is_reported(
@@ -727,7 +728,7 @@ async def test_the_last_lines_of_a_flood_are_shown_at_intervals_and_its_end_is_r
         monkeypatch.setattr("brummer.process.throttle.STILL_BYTES", sys.maxsize)  # however much
         while (report := await reports.get()) != "over":
             assert report == "show stdout"
-    await flood.stop()
+    await flood.stop(GRACE_S)
 
 
 @pytest.mark.parametrize(

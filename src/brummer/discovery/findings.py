@@ -41,7 +41,7 @@ class Findings:
 
     @property
     def has_directory_failed(self) -> bool:
-        """The file is there, but the last scan could not use it."""
+        """The directory is there, but the last scan could not use it."""
         return self._of_directory is not None
 
     def use(self, filename: str, record: Record) -> None:

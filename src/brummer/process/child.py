@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from brummer.host.terminals import Terminal
     from brummer.process.child_input import ChildInput
 
-STOP_GRACE_S = 5.0
 LEFTOVER_GRACE_S = 1.0
 """For the processes that a dead leader left behind: their work is of no use, but they may have files to close."""
 KILL_WAIT_S = 2.0
@@ -235,7 +234,7 @@ class Child:
                 self._process.stdin.close()
         return self._input
 
-    async def stop(self, grace_s: float = STOP_GRACE_S, number: signal.Signals = signal.SIGTERM) -> Exit:
+    async def stop(self, grace_s: float, number: signal.Signals = signal.SIGTERM) -> Exit:
         """Send the signal to the whole group, and SIGKILL after ``grace_s``; returns when all of it is gone and its
         output is read. Carried through even if the caller is cancelled. Raises StopTimedOut.
         """
