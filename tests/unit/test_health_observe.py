@@ -46,7 +46,9 @@ class Several(list[Any]):
         self.pool = pool or Pool()
 
 
-def known(name: str, state: LinkState, *, cut: bool = False, foreign: bool = False, **status: Any) -> Any:
+def known(
+    name: str, state: LinkState, *, cut: bool = False, foreign: bool = False, host: str = "", **status: Any
+) -> Any:
     """One whose link is in this state, and says this of itself."""
     said = {"since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None, **status}
     link = SimpleNamespace(
@@ -54,10 +56,10 @@ def known(name: str, state: LinkState, *, cut: bool = False, foreign: bool = Fal
         unready_s=UNREADY_S,
         path_is_cut=cut,
         refusal=None,
-        target=SimpleNamespace(is_local=not foreign),
+        target=SimpleNamespace(is_local=not (foreign or host)),
         said=LinkStatus(instance_id=name, state=state.shown, connections=0, in_flight=0, **said),
     )
-    return SimpleNamespace(id=name, link=link, pid=None if foreign else 4242)
+    return SimpleNamespace(id=name, host=host, link=link, pid=None if foreign else 4242)
 
 
 def observed(instances: Any) -> list[Observed]:
@@ -86,6 +88,14 @@ def observed(instances: Any) -> list[Observed]:
         (LinkState.INCOMPATIBLE, {}, "link_incompatible"),
         (LinkState.WITHDRAWN, {"reason": "withdrawn"}, None),
         (LinkState.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
+        (LinkState.SUSPECT, {"host": "box"}, "remote_unreachable"),
+        (LinkState.SUSPECT, {"host": "box", "cut": True}, "remote_unreachable"),
+        (LinkState.RECONNECTING, {"host": "box"}, "remote_unreachable"),
+        (LinkState.RECHECKING, {"host": "box"}, "link_impostor"),
+        (LinkState.INCOMPATIBLE, {"host": "box"}, "link_incompatible"),
+        (LinkState.GONE, {"host": "box"}, "remote_gone"),
+        (LinkState.WITHDRAWN, {"host": "box"}, None),
+        (LinkState.READY, {"host": "box"}, None),
     ],
 )
 def test_a_link_is_reported_by_what_is_known_of_its_cause(
@@ -166,5 +176,8 @@ def test_a_network_that_is_down_concerns_those_who_need_it_until_it_is_up() -> N
     found = [(each.code, each.since_s, each.instances) for each in machine(timeline, clock, web, docs)]
     assert found == [("loopback_down", 3.0, ("web-1",)), ("offline", 1.0, ("docs",))]
     assert [each.code for each in machine(timeline, clock, web)] == ["loopback_down"], "nobody is out there"
+    there = known("app-1@box", LinkState.READY, host="box")
+    found_there = [(each.code, each.instances) for each in machine(timeline, clock, there)]
+    assert found_there == [("loopback_down", (there.id,)), ("offline", (there.id,))], "its way begins on loopback"
     timeline.note(NetworkChanged(("all is up",), online=True, loopback=True))
     assert machine(timeline, clock, web, docs) == []

@@ -18,6 +18,7 @@ from brummer.link.errors import (
     Refused,
 )
 from brummer.link.link import Link
+from brummer.link.state import ENDED
 from brummer.pool.pool import Busy
 
 _log = logging.getLogger(__name__)
@@ -112,6 +113,9 @@ def deadline_exceeded(link: Link, call: Call) -> BrummerError:
 
 
 def _advice(link: Link) -> str:
+    if link.target.has_ledger and not link.target.is_local:
+        is_over = link.state in ENDED
+        return "start it on its machine" if is_over else "it may go on running there: see its machine in hub_status"
     match link.condition:
         case "stopped":
             return "its process is stopped (SIGSTOP): continue it"

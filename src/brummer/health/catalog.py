@@ -40,8 +40,8 @@ class Kind(msgspec.Struct, frozen=True):
 DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
 _ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "cut_off")
 _LINK: Final = (
-    "link_gone", "link_stopped", "link_frozen", "link_impostor", "link_incompatible", "server_down", "server_refuses",
-    "server_busy", "link_cut", "link_suspect", "link_retrying",
+    "link_gone", "remote_gone", "link_stopped", "link_frozen", "link_impostor", "link_incompatible", "server_down",
+    "server_refuses", "server_busy", "remote_unreachable", "link_cut", "link_suspect", "link_retrying",
 )  # fmt: skip
 
 _WATCHED: Final = "the file is ignored, and read again when it changes"
@@ -88,6 +88,8 @@ KINDS: Final[dict[str, Kind]] = {
     # Of one link.
     "link_gone": Kind("the instance has ended", "error", "waits for it to start again; its black box answers",
         "start it: brum up in its directory", time_to_visible_s=RESTART_S),
+    "remote_gone": Kind("the instance has ended on its machine", "error", "waits for it to start again",
+        "start it there: brum up in its directory", time_to_visible_s=RESTART_S),
     "link_stopped": Kind("the instance's process is stopped", "error", "probed until it answers; calls wait for it",
         "continue its process (kill -CONT), or brum down --kill and brum up"),
     "link_frozen": Kind("the instance's process is frozen by its control group", "error",
@@ -106,6 +108,9 @@ KINDS: Final[dict[str, Kind]] = {
     "server_busy": Kind("the server does not serve now", "warning",
         "dialled again at the time that it has set, or after a pause", "send it fewer calls, or wait",
         time_to_visible_s=RESTART_S),
+    "remote_unreachable": Kind("the instance on another machine can't be reached", "error",
+        "dialled again and again; calls wait for it",
+        "see whether its machine can be reached; nothing says that the instance has ended", _ALL_CUT, RESTART_S),
     "link_cut": Kind("the instance lives, and no connection to it can be made", "error", "dialled again and again",
         "look for a firewall rule on its port", _ALL_CUT),
     "link_suspect": Kind("the instance does not answer", "error", "probed until it answers; calls wait for it",

@@ -37,6 +37,9 @@ _CODES: Final = {
 }
 """The problem of a link in this state, if no more exact one is known."""
 
+_UNREACHABLE: Final = frozenset({"link_suspect", "link_retrying"})
+"""If the instance is on another machine, neither tells the way there from the instance."""
+
 
 def of_links(instances: Instances, statuses: list[LinkStatus]) -> Iterator[Observed]:
     """``statuses``: those of the links, in the order of the instances."""
@@ -58,7 +61,8 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
     link, names = entry.link, (entry.id,)
     if link.state in ENDED:
         ended_well = link.state is LinkState.WITHDRAWN
-        return None if ended_well else Observed("link_gone", status.reason, status.since_s, names)
+        code = "remote_gone" if entry.host else "link_gone"
+        return None if ended_well else Observed(code, status.reason, status.since_s, names)
     unready_s = None if link.state is LinkState.READY else link.unready_s
     if status.condition == "stopped":
         return Observed("link_stopped", f"kill -CONT {entry.pid} continues it", unready_s, names)
@@ -72,6 +76,8 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
         return None
     if entry.pid is None:
         code = "server_down"
+    elif entry.host:
+        code = "remote_unreachable" if code in _UNREACHABLE else code
     elif link.path_is_cut:
         code = "link_cut"
     return Observed(code, status.detail if link.state in ATTEMPTING else status.reason, unready_s, names)
@@ -142,7 +148,7 @@ def of_records(instances: Instances) -> Iterator[Observed]:
 
 
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
-    """Problems that the last event of each kind implies."""
+    """Problems that the last event of each kind implies. The way to an instance of another machine begins on loopback."""
     now_s = clock.elapsed()
     entries = list(timeline)
     unfinished = [entry for entry in entries if isinstance(entry.event, Slept | Paused) and not entry.did]
@@ -151,7 +157,9 @@ def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterat
         yield Observed("settling", "; ".join(entry.reasons), now_s - entry.at_s)
     network = [entry for entry in entries if isinstance(entry.event, NetworkChanged)]
     for code, flag, is_local in (("loopback_down", "loopback", True), ("offline", "online", False)):
-        concerned = tuple(entry.id for entry in instances if entry.link.target.is_local is is_local)
+        concerned = tuple(
+            entry.id for entry in instances if entry.link.target.is_local is is_local or (is_local and entry.host)
+        )
         down = _since(network, flag)
         if down is not None and concerned:
             yield Observed(code, "; ".join(down.reasons), now_s - down.at_s, concerned)
