@@ -50,7 +50,10 @@ MAY_USE_FILES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("brummer/host/memory.py", ("resident_bytes",)),
     (
         "brummer/host/pids.py",
-        ("stat_fields", "_pid_namespace", "_boot_id", "_time_namespace", "_proc_shows_our_namespace"),
+        (
+            *("stat_fields", "_pid_namespace", "_boot_id", "_time_namespace", "network_namespace"),
+            "_proc_shows_our_namespace",
+        ),
     ),
     ("brummer/host/locks.py", ("try_acquire", "is_locked", "_is_at")),
     ("brummer/host/directory_watch.py", ("_rearm", "verify")),

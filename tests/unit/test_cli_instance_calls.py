@@ -16,6 +16,7 @@ from brummer.discovery.record import Record
 from brummer.discovery.registrar import describe_self
 from brummer.link.call import Call
 from brummer.link.errors import NotBegun, OutcomeUnknown
+from brummer.link.peer import OTHER_NETWORK
 from brummer.peers.instance_client import InstanceClient
 from brummer.wire.mcp.not_begun import NotBegunData
 
@@ -23,9 +24,10 @@ RECORD = describe_self(Path("/shop"), generation="g" * 16, url="http://127.0.0.1
 
 
 class Target:
-    def __init__(self, condition: str, generation: str) -> None:
+    def __init__(self, condition: str, generation: str, *, in_other_network: bool = False) -> None:
         self._condition = condition
         self.generation = generation
+        self.in_other_network = in_other_network
 
     def condition(self) -> str:
         return self._condition
@@ -34,9 +36,10 @@ class Target:
 class Instance:
     """Each connection and each call meets the next of these: an error to raise, or what the call returns."""
 
-    def __init__(self, *script: object, condition: str = "idle") -> None:
+    def __init__(self, *script: object, condition: str = "idle", in_other_network: bool = False) -> None:
         self.script = iter(script)
         self.condition = condition
+        self.in_other_network = in_other_network
         self.calls: list[Call] = []
         self.connections = 0
 
@@ -47,7 +50,7 @@ class Instance:
 class Client:
     def __init__(self, instance: Instance, record: Record) -> None:
         self.record, self._instance, self.is_open = record, instance, False
-        self.target = Target(instance.condition, record.generation)
+        self.target = Target(instance.condition, record.generation, in_other_network=instance.in_other_network)
 
     async def prove(self) -> None:
         self._instance.connections += 1
@@ -190,6 +193,15 @@ async def test_an_instance_that_accepts_no_connection_is_unanswered_with_the_rea
         await ask(calls_of(Instance(*repeat(REFUSED, 1_000_000))), patience_s=0.05)
     assert "refused" in raised.value.message
     assert capsys.readouterr().err == f"brum: {RECORD.name} does not answer yet; waiting for it\n"
+
+
+async def test_where_the_loopback_is_another_one_nothing_is_waited_for() -> None:
+    instance = Instance(REFUSED, in_other_network=True)
+    with pytest.raises(Unanswered) as raised:
+        await ask(calls_of(instance), patience_s=3600.0)
+    assert OTHER_NETWORK in raised.value.message
+    assert instance.connections == 1
+    assert await ask(calls_of(Instance(PROVEN, {"n": 1}, in_other_network=True))) == {"n": 1}, "the port is forwarded"
 
 
 @pytest.mark.parametrize("condition", ["stopped", "frozen"])

@@ -47,7 +47,14 @@ class Several(list[Any]):
 
 
 def known(
-    name: str, state: LinkState, *, cut: bool = False, foreign: bool = False, host: str = "", **status: Any
+    name: str,
+    state: LinkState,
+    *,
+    cut: bool = False,
+    foreign: bool = False,
+    host: str = "",
+    in_other_network: bool = False,
+    **status: Any,
 ) -> Any:
     """One whose link is in this state, and says this of itself."""
     said = {"since_s": 3.0, "reason": "the reason", "condition": "idle", "last_error": None, **status}
@@ -56,7 +63,7 @@ def known(
         unready_s=UNREADY_S,
         path_is_cut=cut,
         refusal=None,
-        target=SimpleNamespace(is_local=not (foreign or host)),
+        target=SimpleNamespace(is_local=not (foreign or host), in_other_network=in_other_network),
         said=LinkStatus(instance_id=name, state=state.shown, connections=0, in_flight=0, **said),
     )
     return SimpleNamespace(id=name, host=host, link=link, pid=None if foreign else 4242)
@@ -88,6 +95,12 @@ def observed(instances: Any) -> list[Observed]:
         (LinkState.INCOMPATIBLE, {}, "link_incompatible"),
         (LinkState.WITHDRAWN, {"reason": "withdrawn"}, None),
         (LinkState.GONE, {"reason": "process died", "condition": "gone"}, "link_gone"),
+        (LinkState.RETRYING, {"in_other_network": True}, "other_network_namespace"),
+        (LinkState.IMPOSTOR, {"in_other_network": True}, "other_network_namespace"),
+        (LinkState.INCOMPATIBLE, {"in_other_network": True}, "link_incompatible"),
+        (LinkState.READY, {"in_other_network": True}, None),
+        (LinkState.RETRYING, {"in_other_network": True, "condition": "stopped"}, "link_stopped"),
+        (LinkState.GONE, {"in_other_network": True}, "link_gone"),
         (LinkState.SUSPECT, {"host": "box"}, "remote_unreachable"),
         (LinkState.SUSPECT, {"host": "box", "cut": True}, "remote_unreachable"),
         (LinkState.RECONNECTING, {"host": "box"}, "remote_unreachable"),

@@ -73,8 +73,10 @@ async def test_after_a_lost_connection_the_run_proves_itself_before_the_next_cal
 
 async def test_another_run_on_the_same_port_is_sent_no_call(fake: FakeInstance, client: InstanceClient) -> None:
     fake.generation = "generation-2"
-    with pytest.raises(Impostor):
-        await client.call(logs_tail())
+    for _ in range(2):  # nor on the connection that the first attempt has left
+        with pytest.raises(Impostor):
+            await client.call(logs_tail())
+        assert not client.is_open
     assert fake.calls == []
 
 
@@ -122,6 +124,16 @@ def test_a_target_is_near_if_its_process_is_in_our_namespace() -> None:
     elsewhere = msgspec.structs.replace(record, pid_namespace=record.pid_namespace + 1)
     assert target_of(record).is_near
     assert not target_of(elsewhere).is_near
+
+
+def test_a_port_in_another_network_namespace_is_not_near_and_one_that_is_not_known_is_taken_for_ours() -> None:
+    own = record_of_this_process()
+    if not own.net_namespace:
+        pytest.skip("platform: there are no network namespaces")
+    other = target_of(msgspec.structs.replace(own, net_namespace=own.net_namespace + 1))
+    assert (other.in_other_network, other.is_near) == (True, False)
+    for near in (own, msgspec.structs.replace(own, net_namespace=0)):
+        assert (target_of(near).in_other_network, target_of(near).is_near) == (False, True)
 
 
 async def test_the_socket_of_a_connection_is_handed_over_once_the_run_has_proven_itself(

@@ -18,6 +18,7 @@ from brummer.link.errors import (
     Refused,
 )
 from brummer.link.link import Link
+from brummer.link.peer import OTHER_NETWORK
 from brummer.link.state import ENDED
 from brummer.pool.pool import Busy
 
@@ -116,6 +117,8 @@ def _advice(link: Link) -> str:
     if link.target.has_ledger and not link.target.is_local:
         is_over = link.state in ENDED
         return "start it on its machine" if is_over else "it may go on running there: see its machine in hub_status"
+    if link.target.in_other_network:
+        return f"{OTHER_NETWORK}: run the agent there"
     match link.condition:
         case "stopped":
             return "its process is stopped (SIGSTOP): continue it"

@@ -20,6 +20,7 @@ from brummer.core.log import fields
 from brummer.discovery.record import Record
 from brummer.link.call import Call
 from brummer.link.errors import NotBegun, OutcomeUnknown
+from brummer.link.peer import OTHER_NETWORK
 from brummer.peers.instance_client import InstanceClient
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ NOTICE_S: Final = 2.0
 """An instance proves its identity within milliseconds; after this the command says what it waits for."""
 RETRY_S: Final = 0.1
 """Between two attempts to connect: an instance that starts or restarts needs less than a second."""
+USE_THERE: Final = "run brum there (ip netns exec, docker exec)"
 ATTEMPTS: Final = 3
 """So many lost connections in a row are a fault of the instance."""
 
@@ -142,6 +144,7 @@ class InstanceCalls:
                     except TransportError as error:
                         why = error.message
                         _log.info("%s", why, extra=fields(event="connection_failed", code=error.code))
+                        self._refuse_other_network()
                     except NothingRuns:
                         if loop.time() >= return_until_s:
                             raise
@@ -156,6 +159,12 @@ class InstanceCalls:
         _refuse_stopped(client)
         await client.prove()
         return client
+
+    def _refuse_other_network(self) -> None:
+        """Raises Unanswered: waiting changes nothing."""
+        client = self._client
+        if client is not None and client.target.in_other_network:
+            raise Unanswered(f"{client.record.name} can't be reached: {OTHER_NETWORK}; {USE_THERE}")
 
     def _say_what_it_waits_for(self) -> None:
         name = self._client.record.name if self._client else "the instance"

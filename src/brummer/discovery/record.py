@@ -74,7 +74,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     secret that the instance requires, and is never shown. ``troubles``: the present ones; the record is written anew
     when they change. ``started_by``: the name of the agent for which it was started in the background. ``via``: None
     for an instance of this machine. For others ``url`` is the near end of the way there, and the process, the
-    directory and the times are the other machine's.
+    directory and the times are the other machine's. ``net_namespace``: that of its loopback; 0 if it is not known.
     """
 
     version: Annotated[int, Meta(ge=1)] = VERSION
@@ -88,6 +88,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: BootId
     pid_namespace: Count
     time_namespace: Count = 0
+    net_namespace: Count = 0
     started_at: Utc
     token: Token
     protocols: Annotated[tuple[Protocol, ...], Meta(max_length=16)] = ()

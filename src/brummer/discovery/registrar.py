@@ -109,6 +109,7 @@ def describe_self(
         boot_id=own.boot_id,
         pid_namespace=own.pid_namespace,
         time_namespace=own.time_namespace,
+        net_namespace=system.processes.network_namespace(),
         started_at=datetime.fromtimestamp(system.clock.wall(), UTC)
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),

@@ -99,6 +99,7 @@ class ForeignTarget:
     """A session that was forgotten, or a tool that needs headers, takes further requests."""
     is_compatible: ClassVar[bool] = True
     is_near: ClassVar[bool] = False
+    in_other_network: ClassVar[bool] = False
     protocols: ClassVar[tuple[str, ...]] = eras.SUPPORTED
     generation: ClassVar[str] = "foreign"
 

@@ -40,8 +40,9 @@ class Kind(msgspec.Struct, frozen=True):
 DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
 _ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "cut_off")
 _LINK: Final = (
-    "link_gone", "remote_gone", "link_stopped", "link_frozen", "link_impostor", "link_incompatible", "server_down",
-    "server_refuses", "server_busy", "remote_unreachable", "link_cut", "link_suspect", "link_retrying",
+    "link_gone", "remote_gone", "link_stopped", "link_frozen", "other_network_namespace", "link_impostor",
+    "link_incompatible", "server_down", "server_refuses", "server_busy", "remote_unreachable", "link_cut",
+    "link_suspect", "link_retrying",
 )  # fmt: skip
 
 _WATCHED: Final = "the file is ignored, and read again when it changes"
@@ -95,6 +96,9 @@ KINDS: Final[dict[str, Kind]] = {
     "link_frozen": Kind("the instance's process is frozen by its control group", "error",
         "probed until it answers; calls wait for it",
         "thaw it: docker unpause, systemctl thaw, or 0 into cgroup.freeze"),
+    "other_network_namespace": Kind("the instance runs in another network namespace, whose loopback is not the hub's",
+        "error", "dialled now and then; calls wait for it",
+        "run the agent in that namespace, too (ip netns exec, docker exec), or the instance in the agent's"),
     "link_impostor": Kind("another process answers on the instance's port", "error",
         "its identity is probed repeatedly; it gets no call and no token",
         "end the stranger, or brum down and brum up"),

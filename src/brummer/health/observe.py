@@ -78,6 +78,8 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
         code = "server_down"
     elif entry.host:
         code = "remote_unreachable" if code in _UNREACHABLE else code
+    elif link.target.in_other_network and code != "link_incompatible":
+        code = "other_network_namespace"
     elif link.path_is_cut:
         code = "link_cut"
     return Observed(code, status.detail if link.state in ATTEMPTING else status.reason, unready_s, names)
@@ -148,7 +150,7 @@ def of_records(instances: Instances) -> Iterator[Observed]:
 
 
 def of_machine(timeline: Timeline, instances: Instances, clock: Clock) -> Iterator[Observed]:
-    """Problems that the last event of each kind implies. The way to an instance of another machine begins on loopback."""
+    """Problems that the last event of each kind implies. The way to another machine's instance begins on loopback."""
     now_s = clock.elapsed()
     entries = list(timeline)
     unfinished = [entry for entry in entries if isinstance(entry.event, Slept | Paused) and not entry.did]

@@ -98,6 +98,7 @@ class SystemProcesses:
     own_identity = staticmethod(pids.own_identity)
     same_boot = staticmethod(pids.same_boot)
     same_namespace = staticmethod(same_namespace)
+    network_namespace = staticmethod(pids.network_namespace)
     is_running = staticmethod(is_running)
     process_state = staticmethod(pids.process_state)
     subscribe_exit = staticmethod(_subscribe)

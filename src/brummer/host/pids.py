@@ -98,6 +98,14 @@ if sys.platform == "linux":
             return 0
         return 0 if inode == _INITIAL_TIME_NAMESPACE else inode
 
+    @functools.cache
+    def network_namespace() -> int:
+        """The network namespace of this process, which has its loopback; 0 if it is not known."""
+        try:
+            return os.stat("/proc/self/ns/net").st_ino
+        except OSError:
+            return 0
+
     def _own_start_token() -> int:
         status = _stat("self")
         return status[2] if status else 0
@@ -129,6 +137,10 @@ else:
         return 0
 
     def _time_namespace() -> int:
+        return 0
+
+    def network_namespace() -> int:
+        """The network namespace of this process: this system has one loopback."""
         return 0
 
     def _own_start_token() -> int:

@@ -32,7 +32,7 @@ from brummer.link.dialler import LinkDialler
 from brummer.link.errors import Impostor, RateLimited, Refused, ServerFull
 from brummer.link.failures import Breaker
 from brummer.link.parking import Parking
-from brummer.link.peer import Condition, Peer
+from brummer.link.peer import OTHER_NETWORK, Condition, Peer
 from brummer.link.prober import Health, Probe, Prober
 from brummer.link.state import AT_REST, ENDED, WATCHED, BaseLink, LinkEvent, LinkState, Transition
 from brummer.link.status import LinkStatus, status_of
@@ -265,7 +265,8 @@ class Link(BaseLink):
         self.path_is_cut = isinstance(error, TimedOut | Unreachable)
         self.health.failed()
         delay_s = self._backoff_s()
-        self.apply(LinkEvent.STRANGER_ANSWERED if isinstance(error, Impostor) else LinkEvent.FAILED, error.message)
+        reason = f"{error.message}; {OTHER_NETWORK}" if self.target.in_other_network else error.message
+        self.apply(LinkEvent.STRANGER_ANSWERED if isinstance(error, Impostor) else LinkEvent.FAILED, reason)
         self.prober.report()
         if not self.prober.is_online:
             await self._mailbox.wait()

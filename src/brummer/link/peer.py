@@ -1,7 +1,7 @@
 """What a link asks of the peer that it leads to. A run of our instances and a foreign server each implement it."""
 
 import ssl
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from brummer.link.call import Answers, Call
 from brummer.link.errors import Refused
@@ -9,6 +9,9 @@ from brummer.wire.http.connection import HttpConnection
 
 Condition = Literal["stopped", "frozen", "busy", "idle", "gone", "unknown"]
 """What a peer's process does, seen from outside."""
+
+OTHER_NETWORK: Final = "it runs in another network namespace, whose loopback is not ours"
+"""Why an instance of this machine can't be reached; see `Peer.in_other_network`."""
 
 
 class Peer(Protocol):
@@ -36,7 +39,13 @@ class Peer(Protocol):
 
     @property
     def is_near(self) -> bool:
-        """Its process is in our pid namespace, so its end is seen, and until then a failed dial costs 50 µs."""
+        """Its process is in our pid namespace, so its end is seen, and until then a failed dial costs 50 µs; and it is
+        worth one, because its loopback is ours.
+        """
+
+    @property
+    def in_other_network(self) -> bool:
+        """Its port is on the loopback of another network namespace, which can't be reached from here."""
 
     @property
     def patience_s(self) -> float:

@@ -68,6 +68,8 @@ class Target:
     """The id that it proves, if that is not ``instance_id``."""
     is_local: bool = True
     """Of another machine, the address is the near end of the way there."""
+    in_other_network: bool = field(default=False, compare=False)
+    """See `brummer.link.peer.Peer.in_other_network`."""
     patience_s: float = 0.0
     """On this machine it proves itself in a millisecond; one that takes longer is to be reported."""
     ledger: LedgerView = field(default_factory=LedgerView, compare=False)

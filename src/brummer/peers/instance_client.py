@@ -36,10 +36,13 @@ def target_of(record: Record, system: System = REAL) -> Target:
     address = (record.key, record.generation, record.host, record.port, record.token, protocols)
     if record.via is not None:
         return Target(*address, own_id=record.instance_id, is_local=False, patience_s=REMOTE_PATIENCE_S)
+    own = system.processes.network_namespace()
+    in_other_network = 0 not in {own, record.net_namespace} and record.net_namespace != own
     return Target(
         *address,
         condition_of(record, system.processes, system.clock.awake),
-        is_near=system.processes.same_namespace(record.identity),
+        is_near=system.processes.same_namespace(record.identity) and not in_other_network,
+        in_other_network=in_other_network,
     )
 
 
@@ -61,7 +64,12 @@ class InstanceClient:
 
         Raises TransportError.
         """
-        await self.target.prove(await self._opened())
+        connection = await self._opened()
+        try:
+            await self.target.prove(connection)
+        except BaseException:
+            connection.close()  # no call may find it: a stranger's would get the token
+            raise
 
     async def call(self, call: Call) -> bytes:
         """Send the call once; returns the encoded result. Raises TransportError, NotBegun, RemoteRefusal."""

@@ -97,7 +97,9 @@ class Instances:
         now_s = self._loop.time()
         if now_s >= self._explained_until_s:
             self._explained_until_s = now_s + EXPLAINED_S
-            self._is_explained = any(link.target.condition() in _EXPLAINED for link in left)
+            self._is_explained = any(
+                link.target.in_other_network or link.target.condition() in _EXPLAINED for link in left
+            )
         return not self._is_explained
 
     # Events of discovery.

@@ -240,6 +240,9 @@ class MemoryProcesses:
     def same_namespace(self, identity: ProcessIdentity) -> bool:
         return (identity.boot_id, identity.pid_namespace) == (BOOT, NAMESPACE)
 
+    def network_namespace(self) -> int:
+        return NAMESPACE
+
     def is_running(self, identity: ProcessIdentity) -> bool:
         return pids.is_running(identity, self.identify)
 

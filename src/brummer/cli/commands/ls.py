@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Final
 
 from brummer.cli import options
+from brummer.cli.instance_calls import USE_THERE
 from brummer.cli.instance_table import lines_of, summaries_of
 from brummer.cli.interrupts import until_interrupted
-from brummer.cli.messages import print_json
+from brummer.cli.messages import print_json, say
 from brummer.cli.own_hub import with_hub
 from brummer.contract.whole_lists import whole_list
 from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
+from brummer.discovery.record import displayable
 from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.hub.direct_calls import tool_result
 from brummer.hub.service import Hub
+from brummer.link.peer import OTHER_NETWORK
+from brummer.link.state import LinkState
 
 DETAILS: Final = (
     "It shows how many scripts run in each project, which have failed, and the URL of the application; --json has more."
@@ -46,11 +50,18 @@ def run(chosen: argparse.Namespace) -> int:
         elif instances:
             shown = summaries_of({"instances": instances})
             print("\n".join(lines_of(shown, str(Path.home()), _columns(), options.paint(chosen))))
+            _say_unreachable(hub)
         else:
             print("no instance is running; start one with `brum` in a project directory")
         return 0
 
     return with_hub(show)
+
+
+def _say_unreachable(hub: Hub) -> None:
+    for entry in hub.instances:
+        if entry.link.target.in_other_network and entry.link.state is not LinkState.READY and not entry.is_gone:
+            say(f"{displayable(entry.record.name)} can't be reached: {OTHER_NETWORK}; {USE_THERE}")
 
 
 def _columns() -> int | None:
