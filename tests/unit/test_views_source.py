@@ -341,6 +341,19 @@ async def test_a_project_that_is_down_is_started_with_what_brum_up_would_start()
         assert (await found.act(Plan("start", SHOP, ("dev",)))).words == "it did not start"
 
 
+async def test_a_project_of_another_machine_is_not_started_from_the_files_of_this_one() -> None:
+    outside = FakeOutside("dev")
+    hub = FakeHub(shop=FakeInstance(process("dev")))
+    hub.listed = [facts()._replace(host="box")]
+    async with following(hub, outside) as found:
+        await until(lambda: bool(found.model.instances))
+        assert [project.row.name for project in found.model.rows()] == ["shop@box"]
+        for plan in (Plan("start", SHOP), Plan("start", SHOP, ("dev",)), Plan("run", SHOP)):
+            assert (await found.act(plan)).has_failed
+        assert (outside.done, hub.calls("scripts_run")) == ([], [])
+        assert (await found.act(Plan("run", SHOP, ("dev",)))).words == "dev: ready"
+
+
 async def test_the_end_of_the_project_is_asked_of_the_command_line() -> None:
     outside = FakeOutside()
     async with following(FakeHub(shop=FakeInstance()), outside) as found:

@@ -764,6 +764,21 @@ async def test_v_opens_the_file_of_an_error_in_the_editor() -> None:
         await view.until(lambda: ran == [["vim", "+10", "/home/ann/shop/serve.py"]])
 
 
+async def test_a_file_of_another_machine_is_not_looked_for_on_this_one() -> None:
+    ran: list[Sequence[str]] = []
+
+    async def run(command: Sequence[str]) -> None:
+        ran.append(command)
+
+    hub = with_errors(200, 150)
+    hub.listed = [each._replace(host="box") for each in hub.listed]
+    async with opened(hub, options=ViewOptions(environ={"EDITOR": "vim"}, run_program=run)) as view:
+        await view.shows("line 200")
+        await view.press("e", "j", "v")
+        await view.shows("the file is on box: serve.py:10")
+    assert ran == []
+
+
 async def test_errors_of_an_earlier_run_of_the_instance_are_shown_and_have_no_line() -> None:
     hub = with_errors(200, 150)
     own = hub.instances_by_name["shop"]

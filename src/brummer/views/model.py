@@ -105,7 +105,9 @@ class Plan(NamedTuple):
 
 
 class ViewedInstanceFacts(NamedTuple):
-    """An instance as a hub lists it. ``since_s``: how long it has been in this state."""
+    """An instance as a hub lists it. ``since_s``: how long it has been in this state. ``host``: the machine whose
+    ``directory`` it is; empty for this one.
+    """
 
     instance_id: str
     name: str
@@ -113,6 +115,7 @@ class ViewedInstanceFacts(NamedTuple):
     state: str
     since_s: float = 0.0
     reason: str = ""
+    host: str = ""
 
 
 class ViewedInstance(msgspec.Struct):
@@ -142,7 +145,7 @@ class ViewedInstance(msgspec.Struct):
 
     @property
     def name(self) -> str:
-        return displayable(self.facts.name)
+        return displayable(f"{self.facts.name}@{self.facts.host}" if self.facts.host else self.facts.name)
 
     @property
     def is_away(self) -> bool:

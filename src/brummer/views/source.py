@@ -142,7 +142,7 @@ class HubBackend:
                 each = entry.summary()
                 state = ENDED if entry.link.state is LinkState.WITHDRAWN else each.state
                 facts = ViewedInstanceFacts(
-                    each.instance_id, each.name, each.directory, state, each.since_s, each.reason
+                    each.instance_id, each.name, each.directory, state, each.since_s, each.reason, entry.host
                 )
                 found.append(facts)
         return found
@@ -392,6 +392,8 @@ class Source:
         entry = self.model.instances[plan.instance]
         try:
             scripts: Sequence[str] = plan.scripts
+            if entry.facts.host and (plan.verb == "start" or not scripts):  # its files are not here
+                return ActResult(f"it is on {entry.facts.host}: brum up there, or choose a script", has_failed=True)
             if not scripts and plan.verb in {"start", "run"}:
                 scripts = await self._outside.scripts_to_start(entry.facts)
             if not scripts and plan.verb != "start":

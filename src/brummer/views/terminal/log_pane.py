@@ -333,6 +333,9 @@ class LogPane(Vertical):
             return
         name, line = programs.place_of(error.where)
         entry = self._source.model.instances.get(error.key.instance)
+        if entry and entry.facts.host:
+            self._surrounding.say(f"the file is on {entry.facts.host}: {error.where}")
+            return
         file = Path(entry.facts.directory if entry else "", name)
         self.run_worker(self._surrounding.open_program(programs.editor(self._options.environ, file, line)))
 
