@@ -310,6 +310,13 @@ async def test_output_that_a_child_prints_while_it_is_ended_is_kept() -> None:
     assert started.printed["stdout"] == b"up\nbye\n"
 
 
+async def test_what_was_printed_before_the_end_is_read_however_slowly_that_goes() -> None:
+    throttle = SlowThrottle(child.DRAIN_S, FloodLimits(chunk_bytes=16_384))
+    started = Started("head -c 60000 /dev/zero", throttle=throttle)
+    assert (await started.exit()).output_complete
+    assert len(started.printed["stdout"]) == 60_000
+
+
 async def test_a_process_outside_the_group_that_holds_the_output_open_does_not_hold_the_end() -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
     started = Started([sys.executable, "-I", "-c", code])

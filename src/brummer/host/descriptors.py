@@ -1,7 +1,8 @@
-"""How many files and sockets this process may have open."""
+"""How many files and sockets this process may have open, and what waits in one to be read."""
 
 import os
 import sys
+from typing import IO
 
 
 def raise_descriptor_limit(wanted: int) -> None:
@@ -44,3 +45,11 @@ def lowest_free_descriptor() -> int:
             return sock.fileno()
     except OSError:
         return descriptor_limit()
+
+
+def unread_bytes(file: IO[bytes]) -> int:
+    """How many bytes wait in this pipe or terminal. Raises OSError."""
+    import fcntl  # noqa: PLC0415 — a hub reads neither
+    import termios  # noqa: PLC0415 — as above
+
+    return int.from_bytes(fcntl.ioctl(file, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -1,13 +1,13 @@
 """A pseudo-terminal for a program that prints for people, or asks them, only when it sees one. POSIX."""
 
-import fcntl
 import os
-import sys
 import termios
 from collections.abc import Mapping, Sequence
 from typing import IO, Final
 
 import msgspec
+
+from brummer.host.descriptors import unread_bytes
 
 TERM: Final = "xterm-256color"
 """The type of our terminal if the environment names none: it has colours, and expects no answers."""
@@ -43,8 +43,7 @@ class Terminal(msgspec.Struct, frozen=True):
         """How many bytes programs have printed there that were not read yet. Raises OSError."""
         if self.outside.closed:
             return 0
-        answer = fcntl.ioctl(self.outside, termios.FIONREAD, bytes(4))
-        return int.from_bytes(answer, sys.byteorder)
+        return unread_bytes(self.outside)
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The environment of its programs."""

@@ -39,6 +39,7 @@ LEFTOVER_GRACE_S = 1.0
 KILL_WAIT_S = 2.0
 """SIGKILL works at once, except on a process in a system call on a dead disk."""
 DRAIN_S = 0.5
+"""For the end of a pipe from which all was read: a process outside the group may keep it open."""
 UNREAD_CHECK_S = 0.001
 KEEPS_TERMINALS = sys.platform == "darwin"
 """When the last user of a terminal closes it, macOS drops what was not read yet. So we stay one until all is read."""
@@ -346,6 +347,8 @@ class Child:
         await self.tree.end_escapees(self._grace_ends_s - self._loop.time())
 
     async def _output_is_read(self) -> bool:
+        for reader in self._readers.values():
+            await reader.rest_is_read()  # what the dead have printed is there, though a busy machine takes its time
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 while KEEPS_TERMINALS and self.terminal and self.terminal.unread_bytes():  # noqa: ASYNC110 — no event

@@ -12,6 +12,7 @@ from typing import IO, Final, Literal
 import msgspec
 
 from brummer.host.clocks import awake, busy
+from brummer.host.descriptors import unread_bytes
 from brummer.process.throttle import PIPE_BYTES, SAMPLE_SHARE, SHARE, FloodDetector, Throttle, next_chunk_bytes
 
 _F_SETPIPE_SZ: Final = 1031
@@ -62,6 +63,10 @@ class PipeReader:
         self._chunk_bytes = throttle.limits.chunk_bytes
         self._resting: asyncio.TimerHandle | None = None
         self._sampling: asyncio.TimerHandle | None = None
+        self._is_ending = False
+        self._due_bytes = 0
+        self._due_is_read = asyncio.Event()
+        self._due_is_read.set()
         os.set_blocking(pipe.fileno(), False)
         self._watch()
 
@@ -83,7 +88,23 @@ class PipeReader:
             self._resting.cancel()
         if self._sampling:
             self._read_in_full()
+        self._due_is_read.set()
         self._on_end()
+
+    async def rest_is_read(self) -> None:
+        """Return when all was read that is in the pipe now, however long that takes; what comes later may be unread.
+        From now on nothing rests: the writer is dead, and what it left is no more than a pipe holds.
+        """
+        self._is_ending = True
+        if self.is_closed:
+            return
+        if self._resting:
+            self._resting.cancel()
+            self._watch()
+        self._due_bytes = unread_bytes(self._pipe)
+        if self._due_bytes:
+            self._due_is_read.clear()
+        await self._due_is_read.wait()
 
     def _watch(self) -> None:
         self._resting = None
@@ -126,8 +147,12 @@ class PipeReader:
             if error.errno != errno.EIO:  # so a terminal without users reports its end
                 _log.warning("%s of a script can't be read, and is tried again: %s", self._stream, error)
                 self._rest(READ_AGAIN_S)
+                self._due_is_read.set()  # for all we know, it never is
                 return None
             chunk = b""
+        self._due_bytes -= len(chunk)
+        if self._due_bytes <= 0:
+            self._due_is_read.set()
         if not chunk:
             self.close()
         return chunk
@@ -155,7 +180,7 @@ class PipeReader:
     def _is_held_back(self, spent_s: float, share: float) -> bool:
         """Rest if that is due after so much work."""
         rest_s = self._throttle.rest_after(awake(), spent_s, share)
-        if not rest_s or self.is_closed:
+        if not rest_s or self._is_ending or self.is_closed:
             return False
         self._rest(rest_s)
         return True
