@@ -373,6 +373,61 @@ def test_a_server_flag_is_name_and_url() -> None:
             servers.from_flag(text)
 
 
+@pytest.mark.parametrize(
+    ("url", "destination"),
+    [
+        ("ssh://devbox", ("devbox", "")),
+        ("ssh://Dev-Box.example", ("Dev-Box.example", "")),
+        ("ssh://me@devbox:2222/", ("me@devbox", "2222")),
+        ("ssh://me@[::1]:22", ("me@::1", "22")),
+    ],
+)
+def test_a_machine_over_ssh_is_a_name_and_what_ssh_needs(url: str, destination: tuple[str, str]) -> None:
+    for server in (servers.from_flag(f"box={url}"), *of(f'[servers.box]\nurl = "{url}"').servers):
+        assert (server.name, server.is_box, server.destination) == ("box", True, destination)
+    assert not servers.from_flag("docs=http://127.0.0.1:9/mcp").is_box
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ssh://",
+        "ssh://-oProxyCommand=x",
+        "ssh://-l@box",
+        "ssh://me:secret@box",
+        "ssh://box/path",
+        "ssh://box:0",
+        "ssh://box:65536",
+        "ssh://box%h",
+        "ssh://b ox",
+        "ssh://box;ls",
+        "ssh://box\\n",
+    ],
+)
+@pytest.mark.promise("no-secret-leaks")
+def test_what_ssh_could_misunderstand_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        servers.from_flag(f"box={url}")
+    settings = of(f'[servers.box]\nurl = "{url}"')
+    assert settings.servers == ()
+    (problem,) = settings.problems
+    assert "secret" not in f"{problem.message} {refused.value.message}"
+
+
+@pytest.mark.parametrize("name", ["Box", "b_x", "a@b", "-box", "b" * 64])
+def test_the_name_of_a_machine_can_stand_behind_the_at_of_an_instance(name: str) -> None:
+    with pytest.raises(SettingsInvalid):
+        servers.from_flag(f"{name}=ssh://box")
+    assert of(f'[servers."{name}"]\nurl = "ssh://box"').servers == ()
+
+
+@pytest.mark.parametrize("key", ["headers = {a = 'b'}", 'timeout = "5m"', "port = 3"])
+def test_a_machine_over_ssh_has_no_key_but_its_url(key: str) -> None:
+    settings = of(f'[servers.box]\nurl = "ssh://box"\n{key}')
+    assert settings.servers == ()
+    assert [each.line for each in settings.problems] == [3]
+
+
 # Files.
 
 

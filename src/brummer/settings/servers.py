@@ -1,6 +1,11 @@
-"""Streamable HTTP MCP servers that the user names, beside Brummer's own instances. Pure."""
+"""What the user names beside the instances of this machine: MCP servers over HTTP, and boxes over SSH. Pure.
 
+A box is another machine; its instances are reached over SSH, and the server's name is that of the machine.
+"""
+
+import re
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -15,6 +20,15 @@ _KEYS = ("url", "headers", *_TIMES)
 
 NAME_MAX = 64
 """Characters: every line about the server contains the name."""
+
+_BOX_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+"""As in `brummer.discovery.record.HostName`: it is the part after the @ of ``id@box``."""
+
+_SSH: Final = "ssh://"
+_WORD: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}"
+"""Begins with no dash, so ssh can't take it for an option, and holds nothing that a shell or ssh_config expands."""
+_SSH_URL: Final = re.compile(rf"ssh://(?:({_WORD})@)?({_WORD}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::([0-9]{{1,5}}))?/?")
+_LAST_PORT: Final = 65535
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -36,6 +50,19 @@ class Server(msgspec.Struct, frozen=True):
         return f"<Server {self.name} at {self.shown_url}>"
 
     @property
+    def is_box(self) -> bool:
+        """Whether it is a machine with instances, which is reached over SSH."""
+        return self.url.startswith(_SSH)
+
+    @property
+    def destination(self) -> tuple[str, str]:
+        """Of a box: ``host`` or ``user@host``, as ssh takes it, and the port; empty for that of ssh's configuration."""
+        found = _SSH_URL.fullmatch(self.url)
+        user, host, port = found.groups() if found else (None, "", None)
+        host = host.strip("[]")
+        return f"{user}@{host}" if user else host, port or ""
+
+    @property
     def shown_url(self) -> str:
         """Without the user's name, password, and query."""
         from urllib.parse import urlsplit  # noqa: PLC0415 — 4 ms, and most people name no server
@@ -48,9 +75,13 @@ class Server(msgspec.Struct, frozen=True):
 def from_flag(text: str) -> Server:
     """``NAME=URL`` as given on the command line. Raises `SettingsInvalid`."""
     name, equals, url = text.partition("=")
+    if equals and url.startswith(_SSH):
+        if why := _wrong_box(name, url):
+            raise SettingsInvalid(f"--server {shown(name)}: {why}", key="--server")
+        return Server(name, url)
     if not equals or not _is_name(name) or not _is_url(url):
-        example = "docs=http://127.0.0.1:9000/mcp"
-        raise SettingsInvalid(f"{text!r} is not NAME=URL, for example {example}", key="--server")
+        examples = "docs=http://127.0.0.1:9000/mcp or box=ssh://box"
+        raise SettingsInvalid(f"{text!r} is not NAME=URL, for example {examples}", key="--server")
     return Server(name, url)
 
 
@@ -74,8 +105,10 @@ def _server(file: TomlFile, name: str, entry: object) -> Server:
     if not _is_name(name):
         what = f"a server's name has up to {NAME_MAX} visible characters; this is {shown(name)!r}"
         raise file.invalid(what, place)
+    if isinstance(entry, dict) and str(entry.get("url")).startswith(_SSH):
+        return _box(file, name, entry)
     if not isinstance(entry, dict) or not _is_url(entry.get("url")):
-        raise file.invalid(f'[servers.{name}] needs url = "http://…", or "https://…"', (*place, "url"))
+        raise file.invalid(f'[servers.{name}] needs url = "http://…", "https://…" or "ssh://…"', (*place, "url"))
     for key in entry:
         if key not in _KEYS:
             hint = f"[servers.{name}] knows {', '.join(_KEYS)}, not {key}"
@@ -89,6 +122,30 @@ def _server(file: TomlFile, name: str, entry: object) -> Server:
         raise file.invalid(f"servers.{name}.headers can't be sent: {why}", (*place, "headers", header))
     times = {field: _time(file, entry[key], (*place, key)) for key, field in _TIMES.items() if key in entry}
     return Server(name, entry["url"], {header.lower(): value for header, value in headers.items()}, **times)
+
+
+def _box(file: TomlFile, name: str, entry: dict[str, object]) -> Server:
+    url, place = str(entry["url"]), ("servers", name)
+    if why := _wrong_box(name, url):
+        raise file.invalid(f"[servers.{name}]: {why}", (*place, "url"))
+    for key in entry:
+        if key != "url":
+            what = f"[servers.{name}] is reached over SSH and knows only url, not {key}; the rest is in ~/.ssh/config"
+            raise file.invalid(what, (*place, key))
+    return Server(name, url)
+
+
+def _wrong_box(name: str, url: str) -> str:
+    """Why this can't be a box; empty if it can. It does not repeat the URL, which may hold a password."""
+    if not _BOX_NAME.fullmatch(name):
+        return "the name of a machine has up to 63 characters: small letters, digits, dots and dashes, for example box"
+    found = _SSH_URL.fullmatch(url)
+    if found is None or not 0 < int(found[3] or 1) <= _LAST_PORT:
+        return (
+            "a machine is ssh://HOST, ssh://USER@HOST or ssh://USER@HOST:PORT, without a password and a path: "
+            "ssh uses your keys and ~/.ssh/config"
+        )
+    return ""
 
 
 def _time(file: TomlFile, value: object, place: tuple[str, ...]) -> float:
