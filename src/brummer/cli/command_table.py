@@ -18,13 +18,15 @@ USAGE_COLUMNS: Final = 35
 class Command(NamedTuple):
     """``name``: empty for ``brum`` without a command, an option such as ``--mcp`` for a mode of that.
 
-    ``synonyms`` maps words that similar programs use to what is typed here.
+    ``synonyms`` maps words that similar programs use to what is typed here. ``is_hidden``: programs run it, so
+    the usage and the completion leave it out.
     """
 
     name: str
     arguments: str
     summary: str
     synonyms: Mapping[str, str] = MappingProxyType({})
+    is_hidden: bool = False
 
     @property
     def line(self) -> str:
@@ -88,6 +90,9 @@ COMMANDS: Final = (
     ),
     Command("init", "", "write a commented .brum.toml with the scripts that were found"),
     Command("completion", "SHELL", "print what makes bash or zsh complete commands, options and names of scripts"),
+    Command(
+        "bridge", "", "print the instances here for a hub on another machine, which runs it over SSH", is_hidden=True
+    ),
     Command("doctor", "", "check what discovery needs, and say what to do"),
     Command(
         "--settings", "[--json]", "show every setting in force here, and where it was set", {"config": "--settings"}
@@ -103,7 +108,7 @@ SYNONYMS: Final = {word: typed for command in COMMANDS for word, typed in comman
 
 def usage() -> str:
     """The usage of ``brum --help``."""
-    lines = (f"{command.line:{USAGE_COLUMNS - 2}}{command.summary}" for command in COMMANDS)
+    lines = (f"{command.line:{USAGE_COLUMNS - 2}}{command.summary}" for command in COMMANDS if not command.is_hidden)
     return "\n  ".join(lines)
 
 

@@ -141,7 +141,8 @@ def _options(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[str]:
 def _arguments(parsers: Mapping[str, argparse.ArgumentParser]) -> Iterator[str]:
     """For the words without a dash."""
     scripts = '"$program" completion --names scripts --dir "$directory" 2>/dev/null'
-    yield f'    "") {_print(BY_NAME)}; {scripts} ;;'
+    typed = _print(name for name, command in BY_NAME.items() if not command.is_hidden)
+    yield f'    "") {typed}; {scripts} ;;'
     yield f"    script) {scripts} ;;"
     for command, parser in parsers.items():
         positional = {action.dest: action.choices for action in _actions(parser) if not action.option_strings}
