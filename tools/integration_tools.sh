@@ -21,7 +21,7 @@ for js in tests/integration/js tests/integration/frameworks; do
 done
 
 # Network namespaces, firewall rules, a message bus for a stand-in of logind, Rust and Go for projects in them, zsh for its
-# completion, a real Prometheus, a browser, and a terminal. Tests that need them say so themselves, so a machine without goes on.
+# completion, a real Prometheus, a browser, a terminal, and an SSH server, which each test starts for itself. Tests that need them say so themselves, so a machine without goes on.
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 command -v chromium >/dev/null || missing="chromium"
@@ -30,6 +30,7 @@ command -v iptables >/dev/null || missing="$missing iptables"
 command -v dbus-daemon >/dev/null || missing="$missing dbus-daemon"
 command -v cargo >/dev/null || missing="$missing cargo"
 command -v go >/dev/null || missing="$missing golang-go"
+command -v sshd >/dev/null && command -v ssh >/dev/null || missing="$missing openssh-server openssh-client"
 command -v tmux >/dev/null || missing="$missing tmux"
 command -v zsh >/dev/null || missing="$missing zsh"
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing="$missing prometheus"
@@ -41,6 +42,6 @@ if [ -n "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
         >"$log" 2>&1 </dev/null || tail -n 3 "$log" >&2
     rm -f "$log"
 fi
-for tool in chromium ip iptables dbus-daemon cargo go tmux zsh prometheus; do
+for tool in chromium ip iptables dbus-daemon cargo go ssh sshd tmux zsh prometheus; do
     command -v $tool >/dev/null || echo "setup: $tool is missing; tests that need it cannot run" >&2
 done

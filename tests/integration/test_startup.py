@@ -147,6 +147,7 @@ def test_a_hub_that_has_done_everything_has_imported_nothing_heavy(brum: Brum) -
     imported = hub.stderr.rest()
     assert packages_in(imported) <= THIRD_PARTY
     assert of_views(modules_in(imported)) == set()
+    assert not {name for name in modules_in(imported) if name.startswith("brummer.fleet")}
 
 
 @pytest.mark.promise("nothing-heavy-is-imported")

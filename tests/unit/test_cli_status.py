@@ -56,6 +56,18 @@ def link_lines(**members: Any) -> list[str]:
 # The page.
 
 
+def test_another_machine_has_its_line_and_what_is_wrong_with_it() -> None:
+    ready = {"host": "box", "carrier": "ssh", "state": "ready", "since_s": 61.0, "rtt_ms": 3.4, "instances": 2}
+    lost = {"host": "b", "carrier": "ssh", "state": "failed", "since_s": 1.0, "rtt_ms": None, "detail": "no\x1bkey"}
+    shown = lines(told(machines=[{**ready, "detail": ""}, {**lost, "instances": 0}]))
+    found = shown[shown.index("machines") + 1 :][:3]
+    assert "box" in found[0]
+    assert "2 instances over ssh, 3.4 ms away" in found[0]
+    assert (found[1].split()[:2], found[2]) == (["b", "failed"], "no\ufffdkey")
+    assert gist([told(machines=[ready])]) == gist([told(machines=[{**ready, "rtt_ms": 9.0, "since_s": 90.0}])])
+    assert gist([told(machines=[ready])]) != gist([told(machines=[lost])])
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

@@ -18,7 +18,7 @@ from brummer.contract.tools import (
     ToolDefinition,
 )
 from brummer.health.catalog import Problem
-from brummer.health.status import HubFacts, HubStatus
+from brummer.health.status import HubFacts, HubStatus, MachineStatus
 from brummer.host import patterns
 from brummer.instance.changes import Change
 from brummer.instance.port_owner import PortOwner
@@ -226,6 +226,7 @@ SHAPES = (
     Change,
     HubStatus,
     HubFacts,
+    MachineStatus,
     Problem,
     LinkStatus,
     LastError,

@@ -16,6 +16,7 @@ from brummer.cli.commands import wait as wait_command
 from brummer.contract import texts, tools
 from brummer.core import log, lost_calls, memory, supervisor
 from brummer.discovery import registrar, registry, roster
+from brummer.fleet import bridge, ssh, ssh_box
 from brummer.foreign.peer import ForeignTarget
 from brummer.health import catalog
 from brummer.host import http_token, parent
@@ -91,6 +92,16 @@ EQUAL: Final = {
 }
 
 LESS: Final = {
+    # Other machines.
+    "a bridge is asked several times before it ends": (10 * ssh_box.ASK_EVERY_S, bridge.UNASKED_S),
+    "ssh gives up a path before its bridge is given up": (
+        ssh.ALIVE_INTERVAL_S * (ssh.ALIVE_COUNT + 1),
+        ssh_box.UNANSWERED_S,
+    ),
+    "a parked call sees several attempts to reach a box": (
+        2 * (ssh.CONNECT_TIMEOUT_S + ssh_box.WANTED_PAUSE_S),
+        refusals.PARK_S,
+    ),
     # Lost calls.
     "a parked call sees an attempt to connect": (lost_calls.RECONNECT_CAP_S, refusals.PARK_S),
     "a near instance is dialled more often than a far one": (failures.LOCAL_CAP_S, lost_calls.RECONNECT_CAP_S),

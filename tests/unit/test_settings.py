@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from brummer.cli import start
+from brummer.discovery.record import HostName
 from brummer.host.home import home_directory
 from brummer.host.settings_files import LIMIT_BYTES, read_settings
 from brummer.settings import servers
@@ -416,6 +417,8 @@ def test_what_ssh_could_misunderstand_is_refused_and_not_repeated(url: str) -> N
 
 @pytest.mark.parametrize("name", ["Box", "b_x", "a@b", "-box", "b" * 64])
 def test_the_name_of_a_machine_can_stand_behind_the_at_of_an_instance(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(name, HostName)
     with pytest.raises(SettingsInvalid):
         servers.from_flag(f"{name}=ssh://box")
     assert of(f'[servers."{name}"]\nurl = "ssh://box"').servers == ()

@@ -82,6 +82,18 @@ class ShownLink(msgspec.Struct):
     parked: int = 0
 
 
+class ShownMachine(msgspec.Struct):
+    """Another machine, as in `hub_status`."""
+
+    host: str
+    state: str = ""
+    carrier: str = ""
+    since_s: float = 0.0
+    rtt_ms: float | None = None
+    instances: int = 0
+    detail: str = ""
+
+
 class ShownTimelineEntry(msgspec.Struct):
     """``did`` is empty until the hub has finished its reaction."""
 
@@ -100,6 +112,7 @@ class ShownStatus(msgspec.Struct):
     problems: list[ShownProblem] = []
     links: list[ShownLink] = []
     timeline: list[ShownTimelineEntry] = []
+    machines: list[ShownMachine] = []
 
     @property
     def is_healthy(self) -> bool:
@@ -120,6 +133,7 @@ def gist(statuses: Iterable[ShownStatus]) -> object:
             [(each.code, each.instance, each.instances, each.path) for each in status.problems],
             sorted((each.instance_id, *_standing(each)) for each in status.links),
             [(each.kind, each.at, each.did) for each in status.timeline],
+            [(each.host, each.state, each.instances, each.detail) for each in status.machines],
         )
         for status in statuses
     ]
@@ -173,6 +187,7 @@ def _lines_of(status: ShownStatus, now: datetime, paint: Paint) -> Iterator[str]
         yield "  no instance is running"
     sections = (
         ("problems", map(_problem, status.problems)),
+        ("machines", _machines(status.machines)),
         ("links", _links(status.links)),
         ("timeline", _timeline(status.timeline, now)),
     )
@@ -196,6 +211,15 @@ def _problem(problem: ShownProblem) -> str:
     about = problem.instance or ", ".join(problem.instances) or problem.path
     said = ": ".join(filter(None, (about, problem.title, problem.detail)))
     return f"{problem.code}: {said}" if said else problem.code
+
+
+def _machines(machines: Sequence[ShownMachine]) -> Iterator[str]:
+    for each in machines:
+        rtt = f", {each.rtt_ms:g} ms away" if each.rtt_ms is not None else ""
+        what = f"{_counted(each.instances, 'instance')} over {each.carrier}{rtt}"
+        yield f"{each.host}  {each.state}  {span(each.since_s)}  {what}"
+        if each.detail:
+            yield f"  {each.detail}"
 
 
 def _links(links: Sequence[ShownLink]) -> Iterator[str]:

@@ -405,7 +405,9 @@ def _list(tool: str, nothing: str) -> Callable[[Answer], list[str]]:
     sections = SECTIONS[tool]
 
     def text(answer: Answer) -> list[str]:
+        machines = map(_machine, answer.get("machines", ()))
         given = [entry(tool, section, content) for section in sections for content in answer[section]] or [nothing]
+        given[:0] = machines
         if "next_cursor" in answer:
             given.append(f"[there are more: cursor={answer['next_cursor']}]")
         given += _cursor(answer)
@@ -494,6 +496,11 @@ def _hub(answer: Answer) -> Iterator[str]:
     yield "in use: " + ", ".join(
         f"{name} {value:g} of {limits[name]:g}" for name, value in limits["in_use"].items() if name in limits
     )
+
+
+def _machine(content: Answer) -> str:
+    state = f"{content['host']} (over {content['carrier']}): {content['state']} for {_age(content['since_s'])}"
+    return f"{state}, {content['instances']} instances{_facts(content, ('rtt_ms', 'detail'))}"
 
 
 def _view(answer: Answer) -> Iterator[str]:

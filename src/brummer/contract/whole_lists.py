@@ -20,7 +20,7 @@ async def whole_list(ask: Callable[[bytes], Awaitable[dict[str, Any]]], **argume
             return result
         for name, part in result["structuredContent"].items():
             if isinstance(part, list):
-                whole["structuredContent"][name] = _joined(whole["structuredContent"][name], part)
+                whole["structuredContent"][name] = _joined(whole["structuredContent"].get(name, []), part)
     return whole
 
 
@@ -31,4 +31,4 @@ def _joined(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[d
 
 
 def _id_of(entry: dict[str, Any]) -> object:
-    return entry.get("instance_id") or entry.get("process_id")
+    return entry.get("instance_id") or entry.get("process_id") or entry.get("host")

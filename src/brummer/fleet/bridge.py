@@ -20,7 +20,7 @@ from brummer.host.directories import DirectoryUnusable
 from brummer.host.pids import own_identity
 from brummer.wire.mcp.pipes import LineReader, Writer, start_reading
 
-SILENT_S: Final = 60.0
+UNASKED_S: Final = 60.0
 """A hub asks every few seconds; one that sleeps connects anew when it wakes."""
 LAST_WORDS_S: Final = 0.5
 ASK_LIMIT_BYTES: Final = 1024
@@ -29,7 +29,7 @@ ASK_LIMIT_BYTES: Final = 1024
 class Bridge:
     """Serves one hub over these descriptors: await `serve`."""
 
-    def __init__(self, registry: Registry, *, stdin: int, stdout: int, silent_s: float = SILENT_S) -> None:
+    def __init__(self, registry: Registry, *, stdin: int, stdout: int, silent_s: float = UNASKED_S) -> None:
         self._registry = registry
         self._silent_s = silent_s
         self._stdin = stdin

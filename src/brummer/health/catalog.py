@@ -38,7 +38,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 DIRECTORY: Final = tuple(f"directory_{reason}" for reason in get_args(DirectoryRefusal))
-_ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "cut_off")
+_ALL_CUT: Final = ("settling", "loopback_down", "open_files_full", "offline", "machine_unreachable", "cut_off")
 _LINK: Final = (
     "link_gone", "remote_gone", "link_stopped", "link_frozen", "other_network_namespace", "link_impostor",
     "link_incompatible", "server_down", "server_refuses", "server_busy", "remote_unreachable", "link_cut",
@@ -86,6 +86,13 @@ KINDS: Final[dict[str, Kind]] = {
         "make fewer or smaller calls at once, or raise memory_hard"),
     "memory_high": Kind("the hub uses more memory than memory_soft", "warning", "caches are dropped",
         "make fewer or smaller calls at once, or raise memory_soft"),
+    # Of another machine.
+    "machine_unreachable": Kind("another machine can't be reached", "error",
+        "connects again and again; calls to its instances wait for it",
+        "look at that machine and the way to it (ssh HOST); local instances are not affected",
+        ("settling", "offline"), RESTART_S),
+    "machine_failed": Kind("another machine could not be reached so far", "error", "connects again and again",
+        "see the detail; `ssh HOST brum --version` must work without a question", ("settling", "offline")),
     # Of one link.
     "link_gone": Kind("the instance has ended", "error", "waits for it to start again; its black box answers",
         "start it: brum up in its directory", time_to_visible_s=RESTART_S),
@@ -101,7 +108,7 @@ KINDS: Final[dict[str, Kind]] = {
         "run the agent in that namespace, too (ip netns exec, docker exec), or the instance in the agent's"),
     "link_impostor": Kind("another process answers on the instance's port", "error",
         "its identity is probed repeatedly; it gets no call and no token",
-        "end the stranger, or brum down and brum up"),
+        "end the stranger, or brum down and brum up", ("machine_unreachable",)),
     "link_incompatible": Kind("the instance speaks another protocol", "error", "waits for another run of it",
         "restart it with this brum"),
     "server_down": Kind("the server can't be reached", "error", "dialled again and again",

@@ -25,6 +25,7 @@ from brummer.network.wake import Paused, Slept
 from brummer.peers.instance_entry import InstanceEntry
 from brummer.peers.instances import Instances
 from brummer.peers.timeline import Timeline, TimelineEntry
+from brummer.settings.units import span
 
 _CODES: Final = {
     LinkState.SUSPECT: "link_suspect",
@@ -83,6 +84,19 @@ def _of_link(entry: InstanceEntry, status: LinkStatus) -> Observed | None:
     elif link.path_is_cut:
         code = "link_cut"
     return Observed(code, status.detail if link.state in ATTEMPTING else status.reason, unready_s, names)
+
+
+def of_machines(instances: Instances) -> Iterator[Observed]:
+    """Other machines that are not reached. None concerns what runs here, so each names its instances, or itself."""
+    for machine in instances.machines:
+        names = tuple(entry.id for entry in instances if entry.host == machine.name and not entry.is_gone)
+        why = f": {machine.detail}" if machine.detail else ""
+        if machine.state == "unreachable":
+            since = f"{machine.name} has been unreachable for {span(machine.since_s)}"
+            what = f"{since}; its instances keep running; local ones are not affected{why}"
+            yield Observed("machine_unreachable", what, machine.since_s, names or (machine.name,))
+        elif machine.state == "failed":
+            yield Observed("machine_failed", f"{machine.name}{why}", machine.since_s, (machine.name,))
 
 
 def of_places(instances: Instances) -> Iterator[Observed]:

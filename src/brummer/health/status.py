@@ -7,16 +7,26 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from brummer import __version__
 from brummer.calls.refusals import PARK_S
 from brummer.core.clock import Clock
 from brummer.health.catalog import Observed, Problem, explain
-from brummer.health.observe import of_descriptors, of_links, of_machine, of_memory, of_places, of_records
+from brummer.health.observe import (
+    of_descriptors,
+    of_links,
+    of_machine,
+    of_machines,
+    of_memory,
+    of_places,
+    of_records,
+)
 from brummer.host.real_system import REAL
 from brummer.host.system import DescriptorLimits
 from brummer.link.status import LinkStatus
 from brummer.peers.instances import Instances
+from brummer.peers.machine import MachineState, OtherMachine
 from brummer.peers.timeline import Timeline, TimelineEvent
 
 _OF_CALLS: Final = (
@@ -56,14 +66,42 @@ class HubFacts(msgspec.Struct, frozen=True):
     uptime_s: float
 
 
+class MachineStatus(msgspec.Struct, frozen=True):
+    """Another machine. ``since_s``: how long its state has lasted. ``rtt_ms``: None if it is not connected.
+
+    ``instances``: how many are known there. ``detail``: why it is not ready, or what else is wrong.
+    """
+
+    host: str
+    carrier: str
+    state: MachineState
+    since_s: float
+    rtt_ms: float | None
+    instances: int
+    detail: str
+
+
+def machine_status(machine: OtherMachine) -> MachineStatus:
+    """As it is now."""
+    rtt_ms = None if machine.rtt_s is None else round(machine.rtt_s * 1_000, 1)
+    since_s = round(machine.since_s, 3)
+    return MachineStatus(
+        machine.name, machine.carrier, machine.state, since_s, rtt_ms, machine.instances, machine.detail
+    )
+
+
 class HubStatus(msgspec.Struct, frozen=True):
-    """``limits``: see `limits_in_force`; its member ``in_use`` has what is taken of some of them."""
+    """``limits``: see `limits_in_force`; its member ``in_use`` has what is taken of some of them.
+
+    ``machines``: left out if the settings name none.
+    """
 
     hub: HubFacts
     problems: list[Problem]
     links: list[LinkStatus]
     timeline: list[TimelineEvent]
     limits: dict[str, float | dict[str, float]]
+    machines: list[MachineStatus] | UnsetType = UNSET
 
 
 class Status:
@@ -90,6 +128,7 @@ class Status:
         links = [entry.link.status() for entry in self._instances]
         observed = chain(
             of_links(self._instances, links),
+            of_machines(self._instances),
             of_places(self._instances),
             of_memory(self._instances),
             of_records(self._instances),
@@ -105,4 +144,5 @@ class Status:
             links,
             self._timeline.describe(),
             {**limits, "in_use": in_use(self._instances)},
+            [machine_status(each) for each in self._instances.machines] or UNSET,
         )

@@ -42,9 +42,10 @@ from brummer.hub.server_info import INSTRUCTIONS, SERVER_INFO
 from brummer.hub.shown_page import BrowserPage, PageResource
 from brummer.hub.status_socket import serving_status
 from brummer.hub.tools import hub_tools
-from brummer.network.monitor import Monitor, Sources
-from brummer.network.wake import GoingToSleep
+from brummer.network.monitor import MachineEvent, Monitor, Sources
+from brummer.network.wake import ClockSet, GoingToSleep
 from brummer.peers.instances import Concerns, Instances
+from brummer.settings.servers import Server
 from brummer.settings.table import NO_FLAGS, Flags, Settings
 from brummer.telemetry.event_log import log_events
 from brummer.telemetry.metrics import HubMetrics
@@ -125,11 +126,11 @@ class Hub:
         for record in records.values():
             self.instances.appeared(record)
         self.instances.scanned()
-        self.instances.resolver.rescan = self._scan
+        self.instances.resolver.rescan = self._scan_all
         async for event in self.registry:
-            self._pass_on(event)
+            self.pass_on(event)
 
-    def _pass_on(self, event: DirectoryEvent) -> None:
+    def pass_on(self, event: DirectoryEvent) -> None:
         match event:
             case Appeared(record) | Changed(_, record):
                 self.instances.appeared(record)
@@ -138,12 +139,24 @@ class Hub:
 
     async def listen_to_logind(self, monitor: Monitor) -> None:
         """Note sleeps that logind announces. Raises LogindUnavailable, which is only shown as a problem."""
-        await watch_sleep(lambda: self.recovery.on_event(GoingToSleep()), monitor.check_clocks)
+        await watch_sleep(lambda: self.on_event(GoingToSleep()), monitor.check_clocks)
+
+    def on_event(self, event: MachineEvent) -> None:
+        """The machine slept or woke, this process was not run, or the network changed."""
+        self.recovery.on_event(event)
+        if not isinstance(event, ClockSet | GoingToSleep):
+            for machine in self.instances.machines:
+                machine.hint()
+
+    async def _scan_all(self) -> None:
+        """Before an instance is reported as missing."""
+        await self._scan()
+        await self.instances.first_machines()
 
     async def _scan(self) -> None:
         """Scan now. Events keep their order, so the end of an old run never comes after its successor."""
         await self.registry.scan()
-        self.registry.take(self._pass_on)
+        self.registry.take(self.pass_on)
 
     def status(self) -> HubStatus:
         uptime_s = self._clock.elapsed() - self._started_s
@@ -215,8 +228,10 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     except TracesUnavailable as error:
         problems.append(error)
     system.descriptors.set_descriptor_limit(chosen.limits.open_files)
+    boxes = [server for server in chosen.servers if server.is_box and concerns(server)]
     for server in chosen.servers:
-        instances.add_server(server)
+        if not server.is_box:
+            instances.add_server(server)
     black_boxes = black_boxes or BlackBoxes(lambda: black_box_directory(environ))
     registry = _registry(environ, system)
     finder = Finder(instances, black_boxes, start, chosen.start_instances, working_directory)
@@ -224,10 +239,12 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
     hub = Hub(registry, instances, working_directory, finder, supervisor, further_tools, system, page=page)
     hub.problems = problems
     following = supervisor.start("registry", hub.follow_registry)
+    for box in boxes:
+        _start_box(hub, box, environ, system)
     try:
         if chosen.use_robust_networking:
             monitor = Monitor(
-                hub.recovery.on_event,
+                hub.on_event,
                 sources=sources,
                 endpoints=chosen.connectivity_endpoints,
                 on_beat=instances.memory.sample,
@@ -245,6 +262,24 @@ async def hub_on(  # noqa: PLR0913, PLR0917 — what a hub is made of
         await hub.instances.close()
         await supervisor.close()
         registry.close()
+
+
+def _start_box(hub: Hub, box: Server, environ: Mapping[str, str], system: System) -> None:
+    """Reach the instances of another machine, for as long as the hub runs."""
+    from brummer.fleet.ssh import SshConnection  # noqa: PLC0415 - few have another machine
+    from brummer.fleet.ssh_box import SshBox  # noqa: PLC0415 - as above
+
+    instances = hub.instances
+    machine = SshBox(
+        box.name,
+        partial(SshConnection.start, box, hub.registry.directory, environ),
+        hub.pass_on,
+        system.clock,
+        rng=system.random,
+        is_wanted=lambda: any(entry.is_waited_for for entry in instances if entry.host == box.name),
+    )
+    instances.machines.append(machine)
+    hub.supervisor.start(f"machine {box.name}", machine.run)
 
 
 def _registry(environ: Mapping[str, str], system: System) -> Registry:

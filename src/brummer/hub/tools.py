@@ -7,7 +7,7 @@ from msgspec import to_builtins
 
 from brummer.contract.tools import BY_NAME, Connect, NoArguments, PagedList, renderer
 from brummer.core.errors import BrummerError
-from brummer.health.status import HubStatus
+from brummer.health.status import HubStatus, machine_status
 from brummer.host.clocks import wall
 from brummer.hub.finder import Finder
 from brummer.hub.script_summaries import script_summaries
@@ -62,7 +62,13 @@ def hub_tools(
         from brummer.contract.paging import paged  # noqa: PLC0415 - as above
 
         now_s = wall()
-        return paged("instances_list", await listed(now_s), wanted.cursor, now_s=now_s)
+        entries = await listed(now_s)
+        return paged("instances_list", entries, wanted.cursor, now_s=now_s, **not_reached())
+
+    def not_reached() -> dict[str, object]:
+        """Machines whose instances may be missing in a list."""
+        machines = [to_builtins(machine_status(each)) for each in instances.machines if each.state != "ready"]
+        return {"machines": machines} if machines else {}
 
     async def instances_connect(arguments: Connect, call: ToolCall) -> object:
         await instances.first_scan()
@@ -106,7 +112,8 @@ def hub_tools(
         events = (
             ListEntry(key_of(9, f"{each.at_boottime_s:017.3f}"), "timeline", to_builtins(each)) for each in now.timeline
         )
-        head = {"hub": to_builtins(now.hub), "limits": now.limits}
+        machines = {"machines": to_builtins(now.machines)} if now.machines else {}
+        head = {"hub": to_builtins(now.hub), "limits": now.limits, **machines}
         return paged("hub_status", [*problems, *links, *events], wanted.cursor, now_s=now_s, **head)
 
     functions: dict[str, Callable[[Any, ToolCall], Awaitable[object]]] = {

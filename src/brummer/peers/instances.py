@@ -19,6 +19,7 @@ from brummer.link.peer import Peer
 from brummer.link.state import Transition
 from brummer.peers.instance_client import target_of
 from brummer.peers.instance_entry import InstanceEntry
+from brummer.peers.machine import OtherMachine
 from brummer.peers.resolver import Resolver
 from brummer.pool.memory_reservations import MemoryReservations
 from brummer.pool.pool import Pool
@@ -33,6 +34,8 @@ FIRST_SCAN_S: Final = 10.0
 """A scan takes milliseconds. The hub of a machine with a load of 30 needs seconds until it gets to it, and a list
 without it would be wrong.
 """
+FIRST_MACHINES_S: Final = 10.0
+"""A login over SSH takes a second, and ten with slow name servers. Only what is not found here waits for it."""
 FIRST_RESULTS_S: Final = 2.0
 """The first scan and the first probes take milliseconds. A frozen instance must not delay a list."""
 
@@ -68,6 +71,8 @@ class Instances:
         self._explained_until_s = float("-inf")
         self._is_explained = False
         self._entries: dict[str, InstanceEntry] = {}
+        self.machines: list[OtherMachine] = []
+        """The other machines of the user's settings."""
         self._scanned = asyncio.Event()
         self.resolver = Resolver(self._entries, str(working_directory), self._scanned.is_set)
         self.pool = Pool(limits)
@@ -179,11 +184,24 @@ class Instances:
         except TimeoutError:
             pass
 
+    async def first_machines(self) -> None:
+        """Wait, for `FIRST_MACHINES_S` at the most, until the first attempt to reach each machine has a result."""
+        try:
+            async with asyncio.timeout(FIRST_MACHINES_S):
+                for machine in self.machines:
+                    await machine.settled()
+        except TimeoutError:
+            pass
+
     async def settled(self) -> None:
-        """Wait, for `FIRST_RESULTS_S` at the most, until the directory was scanned and every link has a result."""
+        """Wait, for `FIRST_RESULTS_S` at the most, until the directory was scanned and every machine and link has a
+        result.
+        """
         try:
             async with asyncio.timeout(FIRST_RESULTS_S):
                 await self._scanned.wait()
+                for machine in self.machines:
+                    await machine.settled()
                 for entry in list(self._entries.values()):
                     await entry.link.settled()
         except TimeoutError:

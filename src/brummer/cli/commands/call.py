@@ -12,7 +12,9 @@ DETAILS: Final = "Exit status 1 when the call failed."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instance", type=options.text, metavar="INSTANCE", help="id, name or directory")
+    parser.add_argument(
+        "instance", type=options.text, metavar="INSTANCE", help="id, name or directory; of another machine ID@HOST"
+    )
     parser.add_argument("tool", type=options.text, metavar="TOOL", help="for example scripts_list")
     parser.add_argument(
         "arguments", type=_json_object, metavar="JSON", nargs="?", default=b"{}", help="the tool's arguments, an object"
@@ -32,7 +34,11 @@ def run(chosen: argparse.Namespace) -> int:
         print_json(result.get("structuredContent", result))
         return 1 if result.get("isError") else 0
 
-    return with_hub(show, lambda record: isinstance(record, Record) or record.name == chosen.instance)
+    box = chosen.instance.rpartition("@")[2]
+    return with_hub(
+        show,
+        lambda each: isinstance(each, Record) or each.name == (box if each.is_box else chosen.instance),
+    )
 
 
 def _json_object(text: str) -> bytes:

@@ -17,7 +17,7 @@ from brummer.contract.whole_lists import whole_list
 from brummer.core import json_text
 from brummer.discovery.directory import instances_directory
 from brummer.discovery.events import Changed, Gone
-from brummer.discovery.record import displayable
+from brummer.discovery.record import Record, displayable
 from brummer.discovery.registry import Registry
 from brummer.host import loop
 from brummer.hub.direct_calls import tool_result
@@ -55,7 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
             print("no instance is running; start one with `brum` in a project directory")
         return 0
 
-    return with_hub(show)
+    return with_hub(show, lambda each: isinstance(each, Record) or not each.is_box)
 
 
 def _say_unreachable(hub: Hub) -> None:
