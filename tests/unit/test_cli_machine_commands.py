@@ -32,12 +32,14 @@ from brummer.instance.scripts import ScriptList
 from brummer.limit_tests.finding import Measured
 from brummer.logs.output import Batch, Line
 from brummer.settings.limits import DEFAULTS, Limits
+from brummer.settings.servers import Server
 from brummer.telemetry import exposition, metrics_server
 from brummer.wire.mcp.early_answer import EarlyAnswer
 from tests.unit.cli_support import Brum, commands_in_this_process, own_surroundings
 from tests.unit.discovery_support import record_of_this_process
 
 RECORD = record_of_this_process(Path("/projects/shop"))
+BOX = Server("box", "ssh://devbox")
 
 
 @pytest.fixture
@@ -71,8 +73,9 @@ def instances_list(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     ]
     pages = {b"{}": {"instances": told[:1], "next_cursor": "1"}, b'{"cursor":"1"}': {"instances": told[1:]}}
 
-    def with_hub(use: Callable[[object], Awaitable[int]]) -> int:
-        return asyncio.run(use(None))  # type: ignore[arg-type]
+    def with_hub(use: Callable[[object], Awaitable[int]], concerns: Callable[[Any], bool]) -> int:
+        assert [concerns(each) for each in (RECORD, Server("docs", "http://h/mcp"), BOX)] == [True, True, False]
+        return asyncio.run(use(SimpleNamespace(instances=[])))  # type: ignore[arg-type]
 
     async def tool_result(_: object, tool: str, arguments: bytes) -> dict[str, Any]:
         assert tool == "instances_list"
@@ -160,7 +163,8 @@ def test_call_sends_the_arguments_and_prints_the_answer(brum: Brum, monkeypatch:
 
     def with_hub(use: Callable[[object], Awaitable[int]], concerns: Callable[[Any], bool]) -> int:
         assert concerns(RECORD)
-        assert [concerns(SimpleNamespace(name=name)) for name in ("shop", "other")] == [True, False]
+        assert [concerns(Server(name, "http://h/mcp")) for name in ("shop", "other")] == [True, False]
+        assert not concerns(BOX)
         return asyncio.run(use(None))  # type: ignore[arg-type]
 
     async def tool_result(_: object, tool: str, arguments: bytes, client: str) -> dict[str, Any]:
@@ -173,6 +177,16 @@ def test_call_sends_the_arguments_and_prints_the_answer(brum: Brum, monkeypatch:
     ran = brum("call", "shop", "logs_tail", '{"limit": 3}')
     assert (ran.status, json.loads(ran.out)) == (0, {"n": 1})
     assert sent == [("instance_call", {"instance": "shop", "tool": "logs_tail", "arguments": {"limit": 3}})]
+
+
+def test_call_reaches_the_machine_of_the_instance_and_no_other(brum: Brum, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_hub(_: object, concerns: Callable[[Any], bool]) -> int:
+        assert concerns(BOX)
+        assert not concerns(Server("second", "ssh://second"))
+        return 0
+
+    monkeypatch.setattr(own_hub, "with_hub", with_hub)
+    assert brum("call", "shop@box", "scripts_list").status == 0
 
 
 @pytest.mark.parametrize("arguments", ["{", "[]", "7"])

@@ -19,7 +19,7 @@ from brummer.contract.whole_lists import whole_list
 from brummer.discovery.directory import VARIABLE
 from brummer.discovery.record import Record
 from brummer.fleet import bridge_lines
-from brummer.health.catalog import KINDS, Observed, explain
+from brummer.health.catalog import Observed, explain
 from brummer.health.observe import of_machines
 from brummer.health.status import machine_status
 from brummer.hub.direct_calls import tool_result
@@ -140,7 +140,7 @@ def test_an_unreachable_machine_explains_its_own_links_and_no_other() -> None:
     here = SimpleNamespace(id="a", host="", is_gone=False)
     (found,) = of_machines(known("unreachable", there, here))
     assert (found.code, found.instances, found.since_s) == ("machine_unreachable", ("a@box",), 12.0)
-    for code in (code for code in KINDS if code in ("link_suspect", "link_retrying", "link_cut", "link_impostor")):
+    for code in ("remote_unreachable", "link_suspect", "link_retrying", "link_cut", "link_impostor"):
         links = [Observed(code, "", 5.0, (each.id,)) for each in (there, here)]
         assert [each.code for each in explain([found, *links])] == ["machine_unreachable", code]
     (alone,) = of_machines(known("unreachable", here))
