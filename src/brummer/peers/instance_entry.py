@@ -1,7 +1,7 @@
 """One instance or server as the hub knows it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -50,6 +50,11 @@ class InstanceEntry:
     """The tools of a foreign server that may be sent twice, by its own hints."""
     hinted_s: float | None = None
     """Since when its link had been as it was when it gave them: who comes back may be another version of it."""
+    host: str = field(init=False)
+    """The name of the other machine on which it runs, always; empty for this one, and for a server that is not ours."""
+
+    def __post_init__(self) -> None:
+        self.host = "" if isinstance(self.record, Server) else self.record.host_name
 
     @property
     def has_hinted(self) -> bool:
@@ -69,11 +74,6 @@ class InstanceEntry:
     @property
     def id(self) -> str:
         return self.record.name if isinstance(self.record, Server) else self.record.key
-
-    @property
-    def host(self) -> str:
-        """The name of the other machine on which it runs; empty for this one, and for a server that is not ours."""
-        return "" if isinstance(self.record, Server) else self.record.host_name
 
     @property
     def pid(self) -> int | None:
