@@ -88,6 +88,12 @@ def test_two_instances_of_one_name_are_known_by_their_ids() -> None:
     assert [line.split()[0] for line in table(instance("shop"), other)][1:] == ["shop-12345678", "shop-87654321"]
 
 
+def test_an_instance_of_another_machine_has_its_host_and_no_home_of_this_one() -> None:
+    remote = instance("shop", instance_id="shop-12345678@box", host="box")
+    shown = [line.split() for line in table(instance("shop"), remote)[1:]]
+    assert [(cells[0], cells[-1]) for cells in shown] == [("shop", "~/src/shop"), ("shop@box", f"{HOME}/src/shop")]
+
+
 def test_a_failure_is_red_and_the_columns_stay_aligned() -> None:
     shown = table(instance("shop", script("web", "failed")), paint=Paint(colourful=True))
     assert "\x1b[31m0 of 1, web failed\x1b[0m" in shown[1]
