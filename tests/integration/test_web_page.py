@@ -351,7 +351,7 @@ def test_cpu_and_memory_of_a_script_are_plotted(brum: Brum, tab: Tab) -> None:
 
 
 def test_errors_have_their_traces_and_lead_to_their_lines(brum: Brum, tab: Tab) -> None:
-    script = "import time\nfor n in range(400): print('line', n, flush=True)\ntime.sleep(1)\n{}['bottle']\n"
+    script = "for n in range(400): print('line', n)\n{}['bottle']\n"
     files = {"run.py": script, "Procfile": f"run: {sys.executable} run.py\n"}
     brum.instance(brum.project("shop", files), "run")
     page = tab.open(page_server(brum).url + place_of(brum, "shop", "run"))
@@ -369,6 +369,57 @@ def test_errors_have_their_traces_and_lead_to_their_lines(brum: Brum, tab: Tab) 
     second = tab.context.new_page()
     second.goto(page.url.partition("#")[0] + link)
     second.locator("details[open] pre").get_by_text("KeyError: 'bottle'").wait_for()
+
+
+IN_THE_MIDDLE = """\
+import sys, time, traceback
+for n in range(250): print("line", n)
+try: {}["bottle"]
+except KeyError: traceback.print_exc(file=sys.stdout)
+for n in range(250): print("line", n)
+print("the end", flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_error_in_the_middle_of_a_long_log_is_shown_there(brum: Brum, tab: Tab) -> None:
+    """Also if its lines come before the next picture is drawn, as they do on a quick machine."""
+    brum.instance(brum.project("shop", {"run.py": IN_THE_MIDDLE, "Procfile": f"run: {sys.executable} run.py\n"}), "run")
+    page = tab.open(page_server(brum).url + place_of(brum, "shop", "run"))
+    page.locator("#lines").get_by_text("the end").wait_for()
+    page.get_by_role("tab", name="Errors 1").click()
+    link = page.get_by_role("link", name="show among the lines")
+    link.wait_for()
+    page.evaluate("""() => {
+        window.held = [];
+        window.nextPicture = window.requestAnimationFrame;
+        window.requestAnimationFrame = (draw) => held.push(draw);
+    }""")
+    with page.expect_request(
+        lambda request: '"logs_tail"' in (request.post_data or "") and "wait_s" in request.post_data
+    ):
+        link.evaluate("link => link.click()")  # a click of playwright waits for a picture
+    page.evaluate("""() => {
+        window.requestAnimationFrame = window.nextPicture;
+        for (const draw of held) requestAnimationFrame(draw);
+    }""")
+    assert page.locator("#lines .marked").inner_text().endswith("Traceback (most recent call last):")
+
+
+def test_the_line_of_a_link_stays_while_others_come(brum: Brum, tab: Tab) -> None:
+    many = "for n in range(250): print('line', n)"
+    script = f"{many}\nprint('ERROR here')\ninput()\n{many}\ninput()\n"
+    files = {"run.py": script, "Procfile": f"run: {sys.executable} -u run.py\n"}
+    instance = brum.instance(brum.project("shop", files), "run")
+    page = tab.open(page_server(brum).url + place_of(brum, "shop", "run"))
+    page.locator("#lines").get_by_text("ERROR here").wait_for()
+    page.get_by_role("tab", name="Errors 1").click()
+    page.get_by_role("link", name="show among the lines").click()
+    page.locator("#lines .marked").wait_for()
+    page.locator("#follow[aria-pressed=false]").wait_for()
+    brum.run("call", instance.id, "scripts_input", '{"name": "run"}')
+    page.get_by_text("251 new below").wait_for()  # and one says what was typed
+    assert page.locator("#lines .marked").is_visible()
 
 
 def test_a_selection_copies_the_text_of_the_lines_as_it_was_printed(brum: Brum, tab: Tab) -> None:

@@ -21,7 +21,7 @@ export class Lines {
   #isAtTop = false;
   #pattern = null;
   #marked = 0;
-  #top = 0; // where it was drawn
+  #top = 0; // where it was put, or drawn
 
   // `changed()` after the place or the number of unseen lines has changed; `reachedTop()` when earlier lines are wanted;
   // `openLink(address)` if the browser can't follow links itself.
@@ -83,7 +83,7 @@ export class Lines {
     this.#count();
     this.#forget();
     this.#stretch();
-    this.#box.scrollTop += ROW * (this.#starts.at(-1) - before);
+    this.#put(this.#box.scrollTop + ROW * (this.#starts.at(-1) - before));
     this.draw();
   }
 
@@ -95,7 +95,7 @@ export class Lines {
 
   home() {
     this.follows = false;
-    this.#box.scrollTop = 0;
+    this.#put(0);
     this.draw();
   }
 
@@ -107,7 +107,7 @@ export class Lines {
     this.#marked = this.#lines[index].n;
     this.#stretch();
     this.#forget();
-    this.#box.scrollTop = ROW * this.#starts[index] - this.#box.clientHeight / 3;
+    this.#put(ROW * this.#starts[index] - this.#box.clientHeight / 3);
     this.draw();
     return true;
   }
@@ -118,7 +118,7 @@ export class Lines {
     const top = this.#box.scrollTop;
     const seen = this.#lineOf(Math.floor(top / ROW));
     this.#layOut(true);
-    if (!this.follows) this.#box.scrollTop = ROW * (this.#starts[seen] ?? 0);
+    if (!this.follows) this.#put(ROW * (this.#starts[seen] ?? 0));
   }
 
   // All lines as text, with times and names, for a file.
@@ -183,7 +183,7 @@ export class Lines {
     this.#lines.splice(0, gone);
     this.#count();
     this.#forget();
-    if (!this.follows) this.#box.scrollTop -= ROW * rows;
+    if (!this.follows) this.#put(this.#box.scrollTop - ROW * rows);
   }
 
   #lineOf(row) {
@@ -208,11 +208,15 @@ export class Lines {
     if (this.#space.style.height !== height) this.#space.style.height = height;
   }
 
+  #put(top) {
+    this.#box.scrollTop = top;
+    this.#top = this.#box.scrollTop;
+  }
+
   #paint() {
     this.#stretch();
     const all = this.#starts.at(-1);
-    if (this.follows) this.#box.scrollTop = all * ROW;
-    this.#top = this.#box.scrollTop;
+    this.#put(this.follows ? all * ROW : this.#box.scrollTop);
     const first = Math.max(0, Math.floor(this.#top / ROW) - BEYOND);
     const last = Math.min(all, Math.ceil((this.#top + this.#box.clientHeight) / ROW) + BEYOND);
     const kept = this.#selection();
@@ -288,6 +292,7 @@ export class Lines {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
+    if (scrollTop === this.#top) return; // nobody has scrolled: it was put there
     if (scrollTop + clientHeight >= scrollHeight - ROW) this.follows = true;
     else if (scrollTop < this.#top - 1) this.follows = false; // upwards: lines that came meanwhile are no scrolling
     if (this.follows) this.unseen = 0;

@@ -509,9 +509,9 @@ function show(hash) {
   if (hash === shownHash) return;
   shownHash = hash;
   place = placeOf(hash);
+  drawAll(Date.now()); // before its lines come: a box that is hidden can't be scrolled to one of them
   readLines();
   source.lookSoon();
-  draw();
 }
 
 function go(hash) {
@@ -639,8 +639,8 @@ async function begin() {
   place = placeOf(shownHash);
   source = new Source(client, model, { place: () => place, changed: draw, failed: tellFailure });
   listen();
+  drawAll(Date.now());
   readLines();
-  draw();
   await source.run();
 }
 
