@@ -139,7 +139,7 @@ async def no_task_left_behind() -> AsyncIterator[None]:
 
 def _processes_since(before: set[int]) -> list[psutil.Process]:
     """Our processes that were not there `before`, after those that are on their way out have gone."""
-    left = [process for pid in set(psutil.pids()) - before if (process := _ours(pid))]
+    left = [process for pid in set(psutil.pids()) - before if (process := _ours(pid, before))]
     deadline = time.monotonic() + PROCESS_GRACE_S
     while left and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -147,13 +147,15 @@ def _processes_since(before: set[int]) -> list[psutil.Process]:
     return left
 
 
-def _ours(pid: int) -> psutil.Process | None:
+def _ours(pid: int, before: set[int]) -> psutil.Process | None:
+    """What a program has started that several tests share, such as a browser, is that program's."""
     try:
         process = psutil.Process(pid)
         if not _is_alive(process):
             return None
-        if any(parent.pid == os.getpid() for parent in process.parents()):
-            return process
+        parents = [parent.pid for parent in process.parents()]
+        if os.getpid() in parents:
+            return None if before.intersection(parents[: parents.index(os.getpid())]) else process
         return process if process.environ().get(MARK, "").startswith(os.environ[MARK]) else None
     except psutil.Error:
         return None  # gone meanwhile, or somebody else's

@@ -77,7 +77,9 @@ def brum(tmp_path: Path) -> Iterator[Brum]:
         brum.end()
 
 
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For tests of dozens of commands, each a new Python: compiled once for all of them, as with an installed one."""
-    return tmp_path_factory.mktemp("bytecode")
+@pytest.fixture(scope="session", autouse=True)
+def bytecode() -> Iterator[None]:
+    """Each test starts several Pythons: what one has compiled the next one finds, as in an installed one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield

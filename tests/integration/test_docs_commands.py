@@ -188,7 +188,7 @@ IN_PAGES = {page.name: list(shell_commands(page.read_text())) for page in PAGES}
 class Reader:
     """Somebody who reads the pages in a terminal: three directories, and programs on the PATH."""
 
-    def __init__(self, brum: Brum, bytecode: Path) -> None:
+    def __init__(self, brum: Brum) -> None:
         self.brum = brum
         programs = brum.home / "bin"
         programs.mkdir()
@@ -198,8 +198,6 @@ class Reader:
             "PATH": f"{programs}:{BRUM.parent}:{os.environ['PATH']}",
             "HOME": str(brum.home / "elsewhere"),
             "XDG_STATE_HOME": str(brum.home / "state"),
-            "PYTHONPYCACHEPREFIX": str(bytecode),
-            "PYTHONDONTWRITEBYTECODE": "",
         }
         (brum.home / "elsewhere").mkdir()
         brum.project("my-project", {"server.py": SERVER_PY, **tasks(SCRIPTS)})
@@ -241,8 +239,8 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def reader(brum: Brum, bytecode: Path) -> Iterator[Reader]:
-    yield Reader(brum, bytecode)
+def reader(brum: Brum) -> Iterator[Reader]:
+    yield Reader(brum)
     brum.kill_all()
 
 

@@ -28,15 +28,11 @@ IDLE = "exec sleep 600"
 class Machine:
     """Projects, and a directory in front of PATH for programs of the test."""
 
-    def __init__(self, brum: Brum, bytecode: Path) -> None:
+    def __init__(self, brum: Brum) -> None:
         self.brum = brum
         self.bin = brum.home / "bin"
         self.bin.mkdir()
-        self._settings = {
-            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPYCACHEPREFIX": str(bytecode),
-            "PYTHONDONTWRITEBYTECODE": "",
-        }
+        self._settings = {"PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
 
     def has(self, *programs: str, text: str = 'echo "called: $(basename "$0") $*"; exec sleep 600') -> None:
         """Programs of these names, which print their arguments and stay."""
@@ -119,8 +115,8 @@ class Terminal:
 
 
 @pytest.fixture
-def machine(brum: Brum, bytecode: Path) -> Iterator[Machine]:
-    yield Machine(brum, bytecode)
+def machine(brum: Brum) -> Iterator[Machine]:
+    yield Machine(brum)
     for record in brum.instances.glob("*.json"):
         brum.run("down", "-d", json.loads(record.read_text())["directory"])
     assert brum.gone()

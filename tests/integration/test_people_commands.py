@@ -49,14 +49,13 @@ SCRIPTS = {
 class World:
     """A project with a directory below it, and commands that are typed there."""
 
-    def __init__(self, brum: Brum, bytecode: Path) -> None:
+    def __init__(self, brum: Brum) -> None:
         self.brum = brum
         files = {"server.py": SERVER_PY, "slow.py": SLOW_TO_END_PY, **tasks(SCRIPTS)}
         self.project = brum.project("shop", files)
         self.below = self.project / "src" / "deep"
         self.below.mkdir(parents=True)
-        compiled = {"PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONDONTWRITEBYTECODE": ""}
-        self.settings = {"XDG_STATE_HOME": str(brum.home / "state"), **compiled}
+        self.settings = {"XDG_STATE_HOME": str(brum.home / "state")}
 
     def type(self, *command: str, cwd: Path | None = None, **more: str) -> Done:
         return self.brum.run(*command, cwd=cwd or self.below, stdin=b"", **self.settings, **more)
@@ -72,8 +71,8 @@ class World:
 
 
 @pytest.fixture
-def world(brum: Brum, bytecode: Path) -> Iterator[World]:
-    yield World(brum, bytecode)
+def world(brum: Brum) -> Iterator[World]:
+    yield World(brum)
     brum.kill_all()
 
 

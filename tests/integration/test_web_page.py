@@ -35,9 +35,9 @@ time.sleep(600)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One for each test, so that nothing of it is left after the test."""
+    """One for all tests; what a tab keeps ends with it. Not for the session: asyncio can't run beside playwright."""
     with chromium() as browser:
         yield browser
 

@@ -68,6 +68,19 @@ RULE_BREAKERS = """
     async def test_keeps_a_task_in_a_fixture(careful):
         pass
 
+    @pytest.fixture(scope="module")
+    def shared():
+        # Runs a process until its input ends.
+        source = f"import subprocess\\ninput()\\nchild = subprocess.Popen({SLEEPER!r})\\nprint('runs', flush=True)\\n"
+        command = [sys.executable, "-c", source + "try: input()\\nexcept EOFError: child.kill(); child.wait()"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+            yield program
+
+    def test_lets_a_shared_program_start_a_process(shared):
+        shared.stdin.write("start\\n")
+        shared.stdin.flush()
+        assert shared.stdout.readline() == "runs\\n"
+
     def test_leaks_a_process():
         global kept
         kept = subprocess.Popen(SLEEPER)
@@ -132,6 +145,7 @@ PASSES = {
     "test_clean",
     "test_clean_async",
     "test_keeps_a_task_in_a_fixture",
+    "test_lets_a_shared_program_start_a_process",
     "test_blocks_without_a_loop",
     "test_blocks_outside_brummer",
 }
