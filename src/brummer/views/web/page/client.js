@@ -22,7 +22,7 @@ const META = {
 };
 const CHANGING = new Set(["scripts_run", "scripts_stop", "scripts_restart", "instance_call"]);
 const ANSWER_MS = 60_000; // an instance has 30 s, and a wait up to 20 s more
-const SIBLING_MS = 300; // another tab answers at once
+const SIBLING_MS = 3_000; // another tab answers at once, on a busy machine after a second; who waits to the end is refused
 
 export class HttpClient {
   name = "brum web";
