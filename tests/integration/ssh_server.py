@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ from tests.integration.programs import BRUM, Brum, Program
 
 SBIN: Final = "/usr/sbin:/sbin"
 PRIVILEGE_SEPARATION: Final = Path("/run/sshd")
+
+
+BRUM_THERE: Final = f'exec {BRUM} "$@"'
 
 
 class SshServer:
@@ -41,12 +45,17 @@ class SshServer:
         self._put_programs()
         (home / "sshd_config").write_text(self._config())
         self.trust("host")
+        self.lead_to(self.port)
+        self._program: Program | None = None
+
+    def lead_to(self, port: int) -> None:
+        """The port that ``box`` has in the user's configuration."""
+        home = self.home
         (home / "ssh_config").write_text(
-            f"Host box\n HostName 127.0.0.1\n Port {self.port}\n IdentityFile {home}/user\n IdentitiesOnly yes\n"
+            f"Host box\n HostName 127.0.0.1\n Port {port}\n IdentityFile {home}/user\n IdentitiesOnly yes\n"
             f" UserKnownHostsFile {home}/known_hosts\n GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n"
             " LocalForward 127.0.0.1:1 127.0.0.1:1\n"  # of the user's own sessions: we must not open it
         )
-        self._program: Program | None = None
 
     def _keygen(self, name: str) -> None:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.home / name)]
@@ -59,13 +68,23 @@ class SshServer:
         self.programs_there.mkdir()
         (here / "ssh").write_text(f'#!/bin/sh\nexec {self._ssh} -F {self.home}/ssh_config "$@"\n')
         (here / "ssh").chmod(0o755)
-        self.put_brum(f'exec {BRUM} "$@"')
+        self._put_brum(BRUM_THERE)
 
-    def put_brum(self, command: str) -> None:
-        """What ``brum`` is there: a line of shell."""
+    def _put_brum(self, command: str | None) -> None:
         brum = self.programs_there / "brum"
-        brum.write_text(f"#!/bin/sh\n{command}\n")
-        brum.chmod(0o755)
+        brum.unlink(missing_ok=True)
+        if command is not None:
+            brum.write_text(f"#!/bin/sh\n{command}\n")
+            brum.chmod(0o755)
+
+    @contextlib.contextmanager
+    def other_brum(self, command: str | None) -> Iterator[None]:
+        """Within the block ``brum`` is this line of shell there, or is missing."""
+        self._put_brum(command)
+        try:
+            yield
+        finally:
+            self._put_brum(BRUM_THERE)
 
     def _config(self) -> str:
         shutil.copy(self.home / "user.pub", self.home / "authorized_keys")
@@ -95,33 +114,24 @@ class SshServer:
         self._program = Program([self._sshd, "-D", "-e", "-f", self.home / "sshd_config"])
         self._program.stderr.until("Server listening")
 
-    def processes(self) -> list[psutil.Process]:
-        """The daemon, and what serves its connections."""
+    def descendants(self) -> list[psutil.Process]:
+        """What serves the connections, and what runs there for them."""
         assert self._program is not None
-        daemon = psutil.Process(self._program.pid)
-        return [daemon, *(each for each in daemon.children(recursive=True) if each.name().startswith("sshd"))]
+        return psutil.Process(self._program.pid).children(recursive=True)
 
     def signal(self, number: signal.Signals) -> None:
-        """To all of them, as when the machine, or the path to it, is gone."""
-        for process in self.processes():
+        """To the daemon and what serves its connections, as when the machine, or the path to it, is gone."""
+        assert self._program is not None
+        serving = [each for each in self.descendants() if each.name().startswith("sshd")]
+        for process in (psutil.Process(self._program.pid), *serving):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
     def end(self) -> None:
         if self._program is not None:
             self.signal(signal.SIGCONT)
-            for process in reversed(self.processes()):
+            for process in self.descendants():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self._program.end()
         self.far.end()
-
-
-def marked(mark: str, *names: str) -> list[psutil.Process]:
-    """Processes with this in their environment, of these names."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.name() in names and mark in [f"{key}={value}" for key, value in process.environ().items()]:
-                found.append(process)
-    return found

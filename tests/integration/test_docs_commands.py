@@ -79,6 +79,8 @@ LIMITS = NotHere("it takes half a minute, and test_resource_limits runs it")
 
 INSTALLED = NotHere("test_installed runs it, with a wheel of this tree")
 
+THERE = NotHere("it needs another machine; test_ssh_box runs such commands against a real sshd")
+
 COMMANDS: dict[str, Fate] = {
     # README.md
     f"uv tool install {ADDRESS}": INSTALLED,
@@ -99,6 +101,7 @@ COMMANDS: dict[str, Fate] = {
     "brum status": Runs(statuses=(0, 1)),  # 1: no hub runs, or one has a problem
     "brum --settings": Runs(prints="max_connections"),
     "brum --test-resource-limits": LIMITS,
+    "brum --mcp --server box=ssh://devbox": Stays('"serverInfo"', stdin=INITIALIZE),
     "brum doctor": Runs(statuses=(0, 1), prints="instances"),  # 1: this machine has no agent, or something to mend
     """brum call my-project scripts_run '{"name": "test", "wait": "exit"}'""": Runs(
         prints='"exit_code": 0', up=("dev",)
@@ -161,6 +164,12 @@ COMMANDS: dict[str, Fate] = {
     "brum metrics --json": Runs(prints='"brummer_scripts"', up=("dev",)),
     "brum --mcp --metrics 127.0.0.1:9464": Stays('"serverInfo"', stdin=INITIALIZE),
     "brum --metrics 127.0.0.1:9465": Stays("is running"),
+    # docs/remote.md
+    "brum ls --on box": THERE,
+    "brum ps --on box": THERE,
+    "brum logs --on box -d work/api -f": THERE,
+    "brum up --on box ./work/api dev": THERE,
+    "brum down --on box -d work/api": THERE,
     # docs/start.md
     "brum --version": Runs(prints="brum"),
     "mkdir -p ~/hello && cd ~/hello && echo 'dev: python3 -m http.server 8123' > Procfile": Runs(where="elsewhere"),

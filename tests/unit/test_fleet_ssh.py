@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from brummer.fleet.ssh import SshConnection, SshFailed, explained, last_line, master, multiplexed
+from brummer.fleet.ssh import SshConnection, SshFailed
+from brummer.fleet.ssh_command import explained, last_line, master, multiplexed
 from brummer.settings.servers import Server
 
 from .discovery_support import directory_in_memory, record_of_this_process

@@ -16,7 +16,7 @@ from brummer.cli.commands import wait as wait_command
 from brummer.contract import texts, tools
 from brummer.core import log, lost_calls, memory, supervisor
 from brummer.discovery import registrar, registry, roster
-from brummer.fleet import bridge, ssh, ssh_box
+from brummer.fleet import bridge, ssh_box, ssh_command
 from brummer.foreign.peer import ForeignTarget
 from brummer.health import catalog
 from brummer.host import http_token, parent
@@ -95,11 +95,11 @@ LESS: Final = {
     # Other machines.
     "a bridge is asked several times before it ends": (10 * ssh_box.ASK_EVERY_S, bridge.UNASKED_S),
     "ssh gives up a path before its bridge is given up": (
-        ssh.ALIVE_INTERVAL_S * (ssh.ALIVE_COUNT + 1),
+        ssh_command.ALIVE_INTERVAL_S * (ssh_command.ALIVE_COUNT + 1),
         ssh_box.UNANSWERED_S,
     ),
     "a parked call sees several attempts to reach a box": (
-        2 * (ssh.CONNECT_TIMEOUT_S + ssh_box.WANTED_PAUSE_S),
+        2 * (ssh_command.CONNECT_TIMEOUT_S + ssh_box.WANTED_PAUSE_S),
         refusals.PARK_S,
     ),
     # Lost calls.

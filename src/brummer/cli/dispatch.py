@@ -41,6 +41,11 @@ def main(argv: Sequence[str]) -> int:
 def _run(command: Command | None, argv: Sequence[str]) -> int:
     module = module_of(command)
     parser = parser_of(command, module)
+    if command and any(word.startswith(options.ON) for word in argv) and options.ON in parser.option_strings():
+        from brummer.cli import on_box
+
+        if elsewhere := on_box.split(argv):
+            return on_box.run(command.name, *elsewhere)
     chosen = parser.parse_args(argv)
     log.configure(chosen.log_level, as_json=chosen.log_json)
     try:

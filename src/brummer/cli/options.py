@@ -27,6 +27,9 @@ HELP_COLUMNS: Final = 78
 start, although help is rare.
 """
 
+ON: Final = "--on"
+"""`brummer.cli.on_box` reads it before the other arguments: these are checked on the other machine."""
+
 PROJECT_EPILOG: Final = """\
 The project is that of the current directory: this directory, or one above it in the same repository.
 Exit status: 0 success, 1 failure, 2 wrong arguments, 3 no instance of this project runs, 4 timeout."""
@@ -81,6 +84,12 @@ def add_project(made: argparse.ArgumentParser) -> None:
     where = made.add_argument_group("the project")
     where.add_argument("-d", "--dir", type=directory, default=Path(), metavar="DIR", help="use this directory instead")
     where.add_argument("--name", type=name, help="the further instance of this name (brum --name)")
+    add_on(where)
+
+
+def add_on(made: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
+    """Add ``--on``."""
+    made.add_argument(ON, metavar="BOX", help="run this on another machine of [servers], over SSH; DIR is there")
 
 
 def add_scripts(made: argparse.ArgumentParser, what: str) -> None:

@@ -500,7 +500,8 @@ def _hub(answer: Answer) -> Iterator[str]:
 
 def _machine(content: Answer) -> str:
     state = f"{content['host']} (over {content['carrier']}): {content['state']} for {_age(content['since_s'])}"
-    return f"{state}, {content['instances']} instances{_facts(content, ('rtt_ms', 'detail'))}"
+    detail = f": {content['detail']}" if content["detail"] else ""
+    return f"{state}, instances {content['instances']}{_facts(content, ('rtt_ms',))}{detail}"
 
 
 def _view(answer: Answer) -> Iterator[str]:

@@ -36,6 +36,7 @@ USUAL_COLUMNS: Final = 80
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
+    options.add_on(parser)
     parser.add_argument("--watch", action="store_true", help="continue, and print each change, until Ctrl-C")
 
 
