@@ -1,8 +1,8 @@
 """Sockets at the ends of streams: what a socket reads goes into its stream, and what arrives is written to it.
 
 A socket is read when its stream has credit and the carrier is not full, one frame at a time, so at most one frame of
-what it has sent waits here; what arrives is in the buffer of its transport, and counts as taken when the kernel has it. So a stopped reader
-costs the window of its stream, and no more.
+what it has sent waits here; what arrives is in the buffer of its transport, and counts as taken when the kernel has it.
+So a stopped reader costs the window of its stream, and no more.
 
 A stream that was reset resets its socket (RST), which the program behind it can tell from an end.
 """
@@ -213,8 +213,8 @@ class Pump:
 class SocketEnd(asyncio.BufferedProtocol):
     """The socket of one stream.
 
-    Before the stream is open it reads once at most, and keeps that: uvloop reads as soon as a transport is made, whatever
-    `connection_made` has said.
+    Before the stream is open it reads once at most, and keeps that: uvloop reads as soon as a transport is made,
+    whatever `connection_made` has said.
     """
 
     def __init__(self, pump: Pump) -> None:
