@@ -19,7 +19,7 @@ import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.host import loop
-from brummer.hub import service as hub
+from brummer.hub import transports as hub
 from brummer.instance.service import Options, running_instance
 from brummer.wire.http.listening import Port
 from brummer.wire.mcp.jsonrpc import ProtocolError

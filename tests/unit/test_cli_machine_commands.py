@@ -25,7 +25,7 @@ from brummer.core.errors import BrummerError, ConnectionRefused, NotFound
 from brummer.core.metrics import Family, Metric, Sample
 from brummer.discovery.events import Appeared, Changed, DirectoryEvent, Gone
 from brummer.discovery.record import Record
-from brummer.hub import direct_calls, doctor, service
+from brummer.hub import direct_calls, doctor, transports
 from brummer.hub.doctor import Finding
 from brummer.instance.changes import Change, Kind, Published
 from brummer.instance.scripts import ScriptList
@@ -533,8 +533,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         announce("http://127.0.0.1:7700/mcp")
         return 0
 
-    monkeypatch.setattr(service, "serve_stdio", serve_stdio)
-    monkeypatch.setattr(service, "serve_http", serve_http)
+    monkeypatch.setattr(transports, "serve_stdio", serve_stdio)
+    monkeypatch.setattr(transports, "serve_http", serve_http)
     monkeypatch.setattr(hub, "take", lambda: ProtocolStream(7, 8, EarlyAnswer()))
     return calls
 

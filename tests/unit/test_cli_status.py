@@ -18,8 +18,8 @@ from brummer.cli.colour import PLAIN
 from brummer.cli.commands import status
 from brummer.cli.failed_scripts import FailedScript, gist_of, lines_of
 from brummer.cli.instance_calls import Unanswered
-from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded
-from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, ShownStatus, gist, page, problem_of
+from brummer.cli.running_hubs import RunningHub, RunningHubs, decoded, problem_of
+from brummer.cli.status_page import HEALTHY, NO_HUB, TIMELINE_SHOWN, ShownStatus, gist, page
 from brummer.contract.processes import processes_of
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record

@@ -10,7 +10,8 @@ import pytest
 
 from brummer.discovery.directory import VARIABLE
 from brummer.host.locks import FileLock
-from brummer.hub.service import NotServed, running_hub
+from brummer.hub.service import running_hub
+from brummer.hub.transports import NotServed
 from brummer.views.web import server as module
 from brummer.views.web.page_file import page
 from brummer.views.web.server import LOCK_NAME, PROVEN_AS, PageServer, ServedPage, serving_page

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from brummer.cli.status_page import problem_of
 from brummer.core.errors import BrummerError
+from brummer.health import catalog
 from brummer.host.pids import process_state
 from brummer.host.private_sockets import address_of
 from brummer.hub import status_socket
@@ -140,3 +140,9 @@ def decoded(line: bytes, pid: int) -> dict[str, Any]:
         raise Hung(f"its answer is not understood: {error}") from None
     facts = answer.get("hub")
     return {**answer, "hub": {**(facts if isinstance(facts, dict) else {}), "pid": pid}}
+
+
+def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
+    """An answer that replaces that of a hub that gave none."""
+    problem = msgspec.to_builtins(catalog.Problem.of(catalog.Observed(code, detail)))
+    return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}

@@ -7,14 +7,13 @@ timeline, oldest first.
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from brummer.cli.colour import BOLD, PLAIN, RED, Paint
 from brummer.cli.table import aligned, joined, width
 from brummer.discovery.record import displayable
-from brummer.health import catalog
 from brummer.settings.units import span
 
 NO_HUB: Final = "no hub is running; a coding agent starts one with `brum --mcp` (`brum mcp-config` shows how to add it)"
@@ -117,12 +116,6 @@ class ShownStatus(msgspec.Struct):
     @property
     def is_healthy(self) -> bool:
         return all(problem.severity == INFO for problem in self.problems)
-
-
-def problem_of(pid: int, code: str, detail: str) -> dict[str, Any]:
-    """An answer that replaces that of a hub that gave none."""
-    problem = msgspec.to_builtins(catalog.Problem.of(catalog.Observed(code, detail)))
-    return {"hub": {"pid": pid}, "problems": [problem], "links": [], "timeline": []}
 
 
 def gist(statuses: Iterable[ShownStatus]) -> object:

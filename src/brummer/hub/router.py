@@ -34,7 +34,6 @@ from brummer.contract.tools import (
 )
 from brummer.core.errors import BrummerError, InvalidArguments, NotFound
 from brummer.discovery.record import NAME_LENGTH, Record
-from brummer.foreign.results import repeatable_of, tool_result
 from brummer.hub.black_box import ANSWERED, BlackBoxes, Down
 from brummer.hub.fan_out import GRACE_S, FanOut
 from brummer.hub.finder import STARTS, Finder, with_note
@@ -231,6 +230,8 @@ class Router:
             made.repeatable = tool in await self._repeatable(entry)
             made.on_list_changed = entry.forget_hints
             made.deadline_s, made.max_deadline_s = entry.record.timeout_s, entry.record.max_timeout_s
+            from brummer.foreign.results import tool_result  # noqa: PLC0415 - few hubs have a foreign server
+
             return tool_result(await entry.caller.call(made), modern=call.request.is_modern)
         made = _tool_call(tool, passed_on, call)
         return await entry.caller.call(made, self._substitute(entry, made, tool, passed_on))
@@ -241,6 +242,8 @@ class Router:
         It is asked once while its link holds. Raises `BrummerError` if it does not answer.
         """
         if not entry.has_hinted:
+            from brummer.foreign.results import repeatable_of  # noqa: PLC0415 - as above
+
             try:
                 entry.take_hints(repeatable_of(await entry.caller.call(_list_tools(entry))))
             except (RemoteRefusal, NoResult):

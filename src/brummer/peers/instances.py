@@ -11,7 +11,6 @@ from brummer.core.events import Hook
 from brummer.core.memory import Memory
 from brummer.core.supervisor import Supervisor
 from brummer.discovery.record import Record
-from brummer.foreign.peer import ForeignTarget
 from brummer.host.real_system import REAL
 from brummer.host.system import System
 from brummer.link.link import Link
@@ -131,6 +130,8 @@ class Instances:
         if not self._concerns(server):
             return
         self.resolver.changed()
+        from brummer.foreign.peer import ForeignTarget  # noqa: PLC0415 - few hubs have a foreign server
+
         target = ForeignTarget(server.name, server.url, server.headers, server.connect_timeout_s)
         self._entries[server.name] = self._new(server, target)
 

@@ -9,7 +9,7 @@ from brummer.cli import standard_streams
 from brummer.cli.ports import port_of, user_token
 from brummer.cli.protocol_stream import take
 from brummer.host import loop
-from brummer.hub import service
+from brummer.hub import transports
 from brummer.hub.finder import Started
 from brummer.hub.service import Hub
 from brummer.hub.shown_page import BrowserPage
@@ -25,7 +25,7 @@ def run(chosen: argparse.Namespace, flags: Flags) -> int:
     place, metrics = working_directory(), port_of(chosen.metrics)
     if chosen.http is None:
         stdin, stdout, early_answer = take()
-        hub = service.serve_stdio(
+        hub = transports.serve_stdio(
             stdin,
             stdout,
             early_answer,
@@ -38,7 +38,7 @@ def run(chosen: argparse.Namespace, flags: Flags) -> int:
         )
     else:
         port = Port(chosen.http, user_token)
-        hub = service.serve_http(
+        hub = transports.serve_http(
             port,
             os.environ,
             place,

@@ -16,8 +16,8 @@ from brummer.cli import options
 from brummer.cli.colour import PLAIN, Paint
 from brummer.cli.failed_scripts import FailedScript, FailedScripts, gist_of, lines_of
 from brummer.cli.messages import print_json
-from brummer.cli.running_hubs import RunningHubs
-from brummer.cli.status_page import ShownStatus, gist, page, problem_of
+from brummer.cli.running_hubs import RunningHubs, problem_of
+from brummer.cli.status_page import ShownStatus, gist, page
 from brummer.core import json_text
 from brummer.core.visible import CLEAR
 from brummer.discovery.directory import instances_directory

@@ -30,7 +30,8 @@ async def serve(port: int | None) -> int:
 
     Returns the exit status. Raises NotServed, PageUnreachable, DirectoryUnusable.
     """
-    from brummer.hub.service import ending_on_signals, running_hub
+    from brummer.hub.service import running_hub
+    from brummer.hub.transports import ending_on_signals
     from brummer.views.web.server import serving_page
 
     ended = asyncio.Event()

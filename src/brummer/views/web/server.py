@@ -19,7 +19,8 @@ from brummer.host.descriptors import descriptor_limit
 from brummer.host.directories import private_directory
 from brummer.host.locks import FileLock, holder_pid
 from brummer.host.threads import in_thread_if_possible
-from brummer.hub.service import Hub, NotServed
+from brummer.hub.service import Hub
+from brummer.hub.transports import NotServed
 from brummer.views.web.address import Tickets, address_from, giving_addresses
 from brummer.views.web.page_file import page
 from brummer.views.web.session import WebSession, keep_session, kept_session, new_session
