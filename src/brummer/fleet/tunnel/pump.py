@@ -30,7 +30,7 @@ from brummer.fleet.tunnel.stream import (
 )
 from brummer.fleet.tunnel.tunnel import StreamRefused, Tunnel
 
-Connect = Callable[[], Awaitable[socket.socket]]
+ConnectTo = Callable[[], Awaitable[socket.socket]]
 """Connects to the instance. An exception refuses the stream."""
 
 _log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ class Pump:
         """For all sockets: a loop fills it, and calls `SocketEnd.buffer_updated`, in one turn."""
         self._sockets: dict[ByteStream, SocketEnd] = {}
         self._dials: dict[ByteStream, asyncio.Future[None]] = {}
-        self._connects: dict[str, Connect] = {}
+        self._connects: dict[str, ConnectTo] = {}
         self._connecting: dict[ByteStream, asyncio.Task[None]] = {}
         self._is_busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._ends = [carrier.changes.subscribe(self._changed), carrier.subscribe(self.tunnel.inbox, self._heard)]
 
-    def serve(self, subject: str, connect: Connect) -> Callable[[], None]:
+    def serve(self, subject: str, connect: ConnectTo) -> Callable[[], None]:
         """Lead streams under this `open_subject` to sockets of ``connect``; what is returned ends that."""
         self.tunnel.serve(subject)
         self._connects[subject] = connect
@@ -168,7 +168,7 @@ class Pump:
         if end := self._sockets.pop(stream, None):
             end.close() if cause is None else end.reset()
 
-    async def _connect(self, stream: ByteStream, connect: Connect) -> None:
+    async def _connect(self, stream: ByteStream, connect: ConnectTo) -> None:
         """The answer to the opening is said when the socket can take the bytes that may follow at once."""
         try:
             end = await self._attach(await connect())
