@@ -10,7 +10,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from rich.ansi import AnsiDecoder
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -98,6 +97,8 @@ def base_spans(line: LogLine) -> list[Span]:
 
 @lru_cache(maxsize=64)  # a wrapped line has many rows
 def _colours(coloured: str, text: str) -> tuple[Span, ...]:
+    from rich.ansi import AnsiDecoder  # noqa: PLC0415 — most lines have no colours
+
     decoded = AnsiDecoder().decode_line(coloured)
     spans = decoded.spans if decoded.plain == text else []
     return tuple((start, end, each + _VISIBLE) for start, end, each in spans if isinstance(each, Style))

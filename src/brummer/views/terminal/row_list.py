@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -76,6 +76,8 @@ class RowList(ScrollView, Generic[K], can_focus=True):
         self._rows: list[ListedRow[K]] = []
         self._cursor = 0
         self._chosen: K | None = None
+        self._base = PLAIN
+        """The widget's own style in this picture: to ask for it takes as long as to draw a row."""
 
     @property
     def chosen(self) -> K | None:
@@ -141,15 +143,19 @@ class RowList(ScrollView, Generic[K], can_focus=True):
     def on_blur(self) -> None:
         self.refresh()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._base = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        index, width = self.scroll_offset.y + y, self.size.width
+        index, width, base = self.scroll_offset.y + y, self.size.width, self._base
         if index >= len(self._rows):
             text = self._empty if not self._rows and y == 0 else ""
-            return Strip([Segment(text, self.rich_style + DIM)]).adjust_cell_length(width, self.rich_style)
+            return Strip([Segment(text, base + DIM)]).adjust_cell_length(width, base)
         parts = fitted_row(self._rows[index], width, self._cut)
         mark = (CURSOR if self.has_focus else RESTING) if index == self._cursor else PLAIN
-        strip = Strip([Segment(text, self.rich_style + style + mark) for text, style in parts])
-        return strip.adjust_cell_length(width, self.rich_style + mark)
+        strip = Strip([Segment(text, base + style + mark) for text, style in parts])
+        return strip.adjust_cell_length(width, base + mark)
 
 
 def fitted_row(row: ListedRow[K], width: int, cut: str = CUT) -> list[StyledText]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import webbrowser
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -22,6 +21,13 @@ async def run(command: Sequence[str]) -> None:
         raise
 
 
+def open_in_browser(url: str) -> object:
+    """Blocks."""
+    import webbrowser  # noqa: PLC0415 — the first picture needs none
+
+    return webbrowser.open(url)
+
+
 class ViewOptions(NamedTuple):
     """``glyphs`` and ``notifies``: the settings. ``environ`` and ``platform`` tell which programs the view opens.
     ``run_program`` raises OSError; ``open_url`` may block.
@@ -31,7 +37,7 @@ class ViewOptions(NamedTuple):
     notifies: bool = True
     environ: Mapping[str, str] = os.environ
     platform: str = sys.platform
-    open_url: Callable[[str], object] = webbrowser.open
+    open_url: Callable[[str], object] = open_in_browser
     run_program: Callable[[Sequence[str]], Awaitable[None]] = run
 
     @property
@@ -61,4 +67,4 @@ class TextLine(Static):
     def show(self, text: str) -> None:
         if text != self._text:
             self._text = text
-            self.update(self._options.spelled(text))
+            self.update(self._options.spelled(text), layout=False)  # it has one line, whatever it says
