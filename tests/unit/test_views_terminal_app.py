@@ -18,9 +18,20 @@ from brummer.views.model import NOT_STARTED, Plan, RowKey, ViewModel
 from brummer.views.remembered import USUAL, Remembered
 from brummer.views.source import AskFailed, Source
 from brummer.views.terminal.app import Left, TerminalView
+from brummer.views.terminal.log_pane import LogPane
 from brummer.views.terminal.view_options import ViewOptions
 from tests.unit.screens import assert_screen, screen_text
-from tests.unit.views_support import FakeHub, FakeInstance, FakeOutside, facts, line, process
+from tests.unit.views_support import (
+    FakeHub,
+    FakeInstance,
+    FakeOutside,
+    facts,
+    following,
+    has_all,
+    line,
+    process,
+    until,
+)
 
 SHOP = "shop-1"
 DEV = RowKey(SHOP, "dev")
@@ -887,3 +898,21 @@ async def test_all_styles_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None
         await view.shows("KeyError: 'bottle'")
         assert view.app.theme == "ansi-dark"
         assert made == []
+
+
+async def test_the_first_picture_has_only_the_widgets_that_it_shows() -> None:
+    """Each one more is styled twice before anything is drawn; see the tests of the keys for what each is mounted by."""
+    async with opened(FakeHub(shop=shop())) as view:
+        await view.shows("KeyError: 'bottle'")
+        assert [*view.app.query("LineInput, QuestionLine, ErrorList, #help")] == []
+
+
+async def test_lines_are_asked_for_before_the_widgets_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they are there for the first picture, where the instance answers soon; another picture takes as long again."""
+    hub, chosen = FakeHub(shop=shop()), list[RowKey | None]()
+    monkeypatch.setattr(LogPane, "on_mount", lambda pane: chosen.append(pane.chosen), raising=False)
+    async with following(hub) as source:
+        await until(lambda: has_all(source))
+        async with TerminalView(source, options=ViewOptions(environ={})).run_test() as pilot:
+            await pilot.pause()
+    assert chosen == [DEV]

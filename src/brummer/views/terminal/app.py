@@ -8,7 +8,7 @@ what is done is said in the status line, and so is its result. `Source.changed` 
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
 from textual import events
@@ -42,6 +42,8 @@ ONE_PANE: Final = 60
 LEAST_COLUMNS, LEAST_ROWS = 40, 10
 """Below this nothing of use fits."""
 WIDTH_STEP: Final = 2
+
+L = TypeVar("L", LineInput, QuestionLine)
 
 
 class Left(NamedTuple):
@@ -98,7 +100,9 @@ class TerminalView(App[Left], inherit_bindings=False):
         self.line_input, self.question_line = LineInput(), QuestionLine()
         self.verdict_line = TextLine(self._options, "verdict")
         self.keys_line = TextLine(self._options, "keys")
-        yield from (self.panes, self.line_input, self.question_line, self.verdict_line, self.keys_line)
+        if self._at_first is None:
+            self._show_rows()  # so lines are asked for now, and come while the widgets are made
+        yield from (self.panes, self.verdict_line, self.keys_line)
 
     def on_mount(self) -> None:
         self.pane.lines.wraps = self._remembered.wraps
@@ -129,15 +133,18 @@ class TerminalView(App[Left], inherit_bindings=False):
         """Show what is so now."""
         self._is_due = False
         model = self.source.model
-        self.projects.show_projects(model.rows(hides_idle=self._remembered.hides_idle))
-        if not self._is_placed:
-            self._place_cursor()
+        self._show_rows()
         self.pane.show()
         self._show_verdict()
         if model.has_age or self.pane.errors.display:
             self._clock.resume()
         else:
             self._clock.pause()
+
+    def _show_rows(self) -> None:
+        self.projects.show_projects(self.source.model.rows(hides_idle=self._remembered.hides_idle))
+        if not self._is_placed:
+            self._place_cursor()
 
     def _place_cursor(self) -> None:
         """At the row that a person wants to see, once it is known which one that is."""
@@ -196,6 +203,12 @@ class TerminalView(App[Left], inherit_bindings=False):
             line.close()
         return line is not None
 
+    async def _with(self, line: L) -> L:
+        """A line that asks is mounted when it is used for the first time."""
+        if line.parent is None:
+            await self.mount(line, before=self.verdict_line)
+        return line
+
     def _look_right(self) -> None:
         self._looks_right = True
         self._arrange(*self.size)
@@ -235,9 +248,9 @@ class TerminalView(App[Left], inherit_bindings=False):
         if not self._close_line():
             self.leave()
 
-    def action_end_project(self) -> None:
+    async def action_end_project(self) -> None:
         if question := self.source.model.stop_project():
-            self.question_line.ask(question, lambda: self.run_worker(self._end_project()))
+            (await self._with(self.question_line)).ask(question, lambda: self.run_worker(self._end_project()))
         else:
             self.say("nothing of this project runs")
 
@@ -253,17 +266,17 @@ class TerminalView(App[Left], inherit_bindings=False):
 
     # Keys: scripts.
 
-    def action_start_or_stop(self) -> None:
+    async def action_start_or_stop(self) -> None:
         if self.projects.chosen:
-            self._plan(self.source.model.start_or_stop(self.projects.chosen))
+            await self._plan(self.source.model.start_or_stop(self.projects.chosen))
 
-    def action_restart(self) -> None:
+    async def action_restart(self) -> None:
         if self.projects.chosen:
-            self._plan(self.source.model.restart(self.projects.chosen))
+            await self._plan(self.source.model.restart(self.projects.chosen))
 
-    def _plan(self, plan: Plan | None) -> None:
+    async def _plan(self, plan: Plan | None) -> None:
         if plan and plan.question:
-            self.question_line.ask(plan.question, lambda: self._begin(plan))
+            (await self._with(self.question_line)).ask(plan.question, lambda: self._begin(plan))
         elif plan:
             self._begin(plan)
 
@@ -316,23 +329,26 @@ class TerminalView(App[Left], inherit_bindings=False):
 
     # Keys: what is typed in.
 
-    def action_type(self) -> None:
+    async def action_type(self) -> None:
         key = self.projects.chosen
         process = self.source.model.process(key) if key else None
         if key is None or process is None or not process.runs:
             self.say("choose a script that runs, to type to it")
             return
         asked, self._typist_of = self.source.model.question(key), key
-        self.line_input.open("type", f"{displayable(key.script or '')} < ", is_secret="pass" in asked.lower())
+        line = await self._with(self.line_input)
+        line.open("type", f"{displayable(key.script or '')} < ", is_secret="pass" in asked.lower())
 
-    def action_search(self) -> None:
-        self.line_input.open("search", "/", self.pane.query_text)
+    async def action_search(self) -> None:
+        line = await self._with(self.line_input)
+        line.open("search", "/", self.pane.query_text)
 
-    def action_only_hits(self) -> None:
+    async def action_only_hits(self) -> None:
         if self.pane.query_text:
             self.pane.show_only_hits()
         else:
-            self.line_input.open("search", "&", "", is_filter=True)
+            line = await self._with(self.line_input)
+            line.open("search", "&", "", is_filter=True)
 
     def on_line_input_changed_text(self, message: LineInput.ChangedText) -> None:
         if message.purpose == "search":

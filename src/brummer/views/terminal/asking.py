@@ -16,7 +16,7 @@ END_OF_INPUT: Final = "ctrl-d"
 
 
 class LineInput(Horizontal):
-    """One line above the status line, shown while something is typed in."""
+    """One line above the status line, shown while something is typed in. It is opened once it is mounted."""
 
     DEFAULT_CSS = """
     LineInput { height: 1; display: none; }
@@ -58,12 +58,11 @@ class LineInput(Horizontal):
         super().__init__()
         self._purpose: InputPurpose = "search"
         self._is_filter = False
-        self._prompt = Static("", markup=False)
-        self._input = Input(compact=True)
 
     def compose(self) -> ComposeResult:
-        yield self._prompt
-        yield self._input
+        self._prompt = Static("", markup=False)
+        self._input = Input(compact=True)
+        yield from (self._prompt, self._input)
 
     @property
     def is_open(self) -> bool:

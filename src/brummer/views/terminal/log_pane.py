@@ -60,7 +60,7 @@ class LogPane(Vertical):
     """
 
     def __init__(self, source: Source, options: ViewOptions, surrounding: Surrounding) -> None:
-        super().__init__(id="right")
+        super().__init__(id="right", classes="ascii" if options.is_ascii else None)
         self.chosen: RowKey | None = None
         self.query_text = ""
         self._source = source
@@ -73,24 +73,22 @@ class LogPane(Vertical):
         self._go_to_n: int | None = None
         self._printed_s = 0.0
         self._looks_again = False
-
-    def compose(self) -> ComposeResult:
-        clipboards = clipboard_programs(self._options.environ, self._options.platform)
-        is_ascii = self._options.is_ascii
+        clipboards = clipboard_programs(options.environ, options.platform)
+        is_ascii = options.is_ascii
         self.lines = Lines(
             ASCII_MARKS if is_ascii else MARKS, clipboard=partial(copy_by, clipboards) if clipboards else None
         )
-        self.set_class(is_ascii, "ascii")
         if is_ascii:
             self.lines.styles.scrollbar_size_vertical = 0  # it is drawn in blocks
         self.errors = ErrorList(is_ascii=is_ascii)
-        self.help_page = VerticalScroll(Static(self._options.spelled("\n".join(key_page())), markup=False), id="help")
-        self._title = TextLine(self._options, "title")
-        self._asked = TextLine(self._options, "asked")
-        yield from (self._title, self.lines, self._asked, self.errors, self.help_page)
+        self.help_page = VerticalScroll(Static(options.spelled("\n".join(key_page())), markup=False), id="help")
+        self._title = TextLine(options, "title")
+        self._asked = TextLine(options, "asked")
+        self.errors.display = self.help_page.display = self._asked.display = False
 
-    def on_mount(self) -> None:
-        self.show_in_place(self.lines)
+    def compose(self) -> ComposeResult:
+        """The rest is mounted when it is shown for the first time: the first picture needs no styles for it."""
+        yield from (self._title, self.lines, self._asked)
 
     def on_unmount(self) -> None:
         if self._feeding:
@@ -141,6 +139,8 @@ class LogPane(Vertical):
     def show_in_place(self, wanted: Widget) -> None:
         """Show the lines, the errors or the keys."""
         had_focus = self.has_focus_within
+        if wanted.parent is None:
+            self.mount(wanted)
         for each in (self.lines, self.errors, self.help_page):
             each.display = each is wanted
         if had_focus:
