@@ -77,9 +77,12 @@ async def test_many_failing_calls_look_at_each_process_once_and_not_once_per_cal
         return "idle"
 
     instances = Instances(Path("/"))
-    links = [SimpleNamespace(is_failing=True, target=SimpleNamespace(condition=sample)) for _ in range(50)]
+    links = [
+        SimpleNamespace(is_failing=True, target=SimpleNamespace(condition=sample, in_other_network=False))
+        for _ in range(50)
+    ]
     for number, link in enumerate(links):
-        instances._entries[str(number)] = cast("Any", SimpleNamespace(link=link, is_gone=False))
+        instances._entries[str(number)] = cast("Any", SimpleNamespace(link=link, is_gone=False, host=""))
     assert {instances.are_cut_off() for _ in range(200)} == {True}
     assert samples <= 100
     links[-1].is_failing = False
