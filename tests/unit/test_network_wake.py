@@ -1,11 +1,10 @@
 """What two readings of the clocks say, and what differs between two snapshots of the network."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from brummer.core.clock import Reading
 from brummer.network import wake as wake_module

@@ -11,8 +11,9 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from brummer.core.errors import (
     ConnectionClosed,
@@ -46,8 +47,7 @@ AFTER_DEFECT_S: Final = 1.0
 """So that a defect that comes back at once fills neither the log nor a core."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkMessage:
+class LinkMessage(msgspec.Struct, frozen=True):
     """``event`` has happened. ``target``: the peer of a new record."""
 
     event: LinkEvent

@@ -25,9 +25,10 @@ Some states look alike from outside: agents and people see `LinkState.shown` and
 import asyncio
 from collections import deque
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from brummer.core.errors import Internal, TransportError
 from brummer.core.events import Hook
@@ -159,8 +160,7 @@ def next_state(state: LinkState, event: LinkEvent) -> LinkState:
 HISTORY: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """``at_s`` is loop time; ``reason`` is one sentence for people, and decides nothing."""
 
     instance_id: str

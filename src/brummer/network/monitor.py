@@ -7,9 +7,10 @@ of it comes as a burst of messages. Nothing here is a verdict on any link.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from brummer.core.clock import Clock
 from brummer.core.errors import BrummerError
@@ -35,8 +36,7 @@ _ASSUMED: Final = Snapshot(("unknown", None))
 """Until the network can be seen for the first time it counts as online: calls find out soon if it is not."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkChanged:
+class NetworkChanged(msgspec.Struct, frozen=True):
     """``reasons`` in words; ``online`` and ``loopback`` as they are now."""
 
     reasons: tuple[str, ...]
@@ -63,8 +63,7 @@ def snapshot() -> Snapshot:
     return Snapshot(interfaces.default_sources(), interfaces.carrier(), interfaces.loopback_is_up())
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """What the monitor reads; tests pass others. The watches raise OSError where the system refuses them."""
 
     clock: Clock = clocks

@@ -4,11 +4,10 @@ It holds what can break a link and nothing else: interfaces of containers, link-
 go without a difference here.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """``sources``: the addresses from which this machine would speak to the outside, IPv4 and IPv6; None: no route.
 
     ``carrier``: whether an interface of a default route is up and has a signal; None where that can't be seen.

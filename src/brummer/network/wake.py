@@ -3,8 +3,9 @@
 Three different facts, and a clock that was set is never a sleep. Pure: the readings are passed in.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from brummer.core.clock import Reading
 
@@ -18,32 +19,28 @@ ECHO_S: Final = 10.0
 """The kernel counts a suspend only after we were thawed, so the next heartbeat sees it; two are allowed for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slept:
+class Slept(msgspec.Struct, frozen=True):
     """The whole machine slept; no process ran, so none failed meanwhile."""
 
     seconds: float
     kind: str = "slept"
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """We did not run, but other processes did: what seems overdue may be an answer that we did not read yet."""
 
     seconds: float
     kind: str = "paused"
 
 
-@dataclass(frozen=True, slots=True)
-class ClockSet:
+class ClockSet(msgspec.Struct, frozen=True):
     """The wall clock was set forth or back (negative); nothing else changed."""
 
     seconds: float
     kind: str = "clock"
 
 
-@dataclass(frozen=True, slots=True)
-class GoingToSleep:
+class GoingToSleep(msgspec.Struct, frozen=True):
     """The machine says that it is about to sleep; not every sleep is announced."""
 
     kind: str = "sleeping"

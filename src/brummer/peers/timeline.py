@@ -53,8 +53,7 @@ class TimelineEntry:
         return TimelineEvent(self.event.kind, at, at_s, ago_s, seconds, self.reasons, self.did, self.took_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(msgspec.Struct, frozen=True):
     """The work after an event is done."""
 
     event: MachineEvent
