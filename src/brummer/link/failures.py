@@ -8,9 +8,10 @@ it is half-open: one call is the trial, with a deadline of its own. Its success 
 opens it for longer. A link that proves its instance alive closes it too, whatever was counted.
 """
 
-from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal
+
+import msgspec
 
 from brummer.core.lost_calls import RECONNECT_CAP_S
 
@@ -67,14 +68,13 @@ TRIAL_S: Final = 30.0
 BreakerState = Literal["closed", "open", "half-open"]
 
 
-@dataclass(slots=True)
-class Breaker:
+class Breaker(msgspec.Struct):
     """All times are seconds of awake time on the caller's clock: a sleep must not count as failing."""
 
     failures: int = 0
     open_until_s: float | None = None
     openings: int = 0
-    _trial_until_s: float | None = field(default=None, repr=False)
+    _trial_until_s: float | None = None
 
     def state(self, now_s: float) -> BreakerState:
         if self.open_until_s is None:

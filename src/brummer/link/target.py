@@ -19,8 +19,7 @@ from brummer.wire.http.connection import HttpConnection
 from brummer.wire.mcp import eras, identity
 
 
-@dataclass(slots=True)
-class LedgerView:
+class LedgerView(msgspec.Struct):
     """The last known state of a run's ledger and clock, by which the run decides whether it may begin a call.
 
     The two clocks are never compared. The time that its clock showed when it answered is a lower bound of what it shows

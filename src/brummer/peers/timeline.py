@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -31,8 +30,7 @@ class TimelineEvent(msgspec.Struct, frozen=True):
     took_s: float | None
 
 
-@dataclass(slots=True, eq=False)
-class TimelineEntry:
+class TimelineEntry(msgspec.Struct, eq=False):
     """``at_s``: elapsed time; ``wall_s``: seconds since 1970, as the clock then stood."""
 
     event: MachineEvent

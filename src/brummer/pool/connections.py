@@ -8,7 +8,6 @@ import contextlib
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -247,13 +246,12 @@ class Dial:
             self._ended.close()
 
 
-@dataclass(slots=True)
-class Lane:
+class Lane(msgspec.Struct):
     """The slots for one kind of calls to one peer, and the queue for them."""
 
     limit: int
     in_flight: int = 0
-    queue: FairQueue[Lease] = field(default_factory=FairQueue)
+    queue: FairQueue[Lease] = msgspec.field(default_factory=FairQueue)
 
 
 class Connections:

@@ -16,9 +16,10 @@ that wait for an event may hold their connections for hours, so they get half of
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from brummer.core.errors import BrummerError
 from brummer.pool.connections import CALL, NEWS, OWN, WAIT, WAITS, Connections, Dial, Lane, Lease, Purpose, tell
@@ -44,14 +45,13 @@ class Busy(BrummerError):
     transient = True
 
 
-@dataclass(slots=True)
-class Work:
+class Work(msgspec.Struct):
     """What one decision wants done."""
 
-    closes: list[HttpConnection] = field(default_factory=list)
-    dials: list[tuple[Connections, Purpose, Dial | None]] = field(default_factory=list)
-    slots: list[Lease] = field(default_factory=list)
-    connections: list[Lease] = field(default_factory=list)
+    closes: list[HttpConnection] = []
+    dials: list[tuple[Connections, Purpose, Dial | None]] = []
+    slots: list[Lease] = []
+    connections: list[Lease] = []
 
 
 class Pool:
