@@ -77,7 +77,7 @@ async def test_a_thousand_calls_over_one_link_each_get_their_own_answer(brum: Br
         assert set(executions(project).values()) == {1}
         assert len(executions(project)) == kinds.count("count")
         assert {link["state"] for link in seen} == {"ready"}
-        assert max(link["connections"] for link in seen) <= PERMITTED
+        assert max(link["connections"] for link in seen) <= PERMITTED + 1  # a probe dials its own while all are busy
         assert max(link["in_flight"] for link in seen) <= PERMITTED
         async with asyncio.timeout(4 * SPARE_IDLE_S):
             while (after := next(iter((await client.links()).values())))["connections"] > 1:
