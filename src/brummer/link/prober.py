@@ -21,9 +21,10 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from brummer.pool.connections import Connections, Dial, Purpose
 
@@ -55,8 +56,7 @@ SMOOTHING: Final = 1 / 8
 WORST_QUALITY: Final = 0.1
 
 
-@dataclass(slots=True)
-class Health:
+class Health(msgspec.Struct):
     """Of one link. ``rtt_s``: the smoothed round trip of probes, the time to connect included.
 
     ``patience_s``: the shortest deadline of a probe. The next three are numbers that tests make small.
@@ -69,11 +69,11 @@ class Health:
     quality: float = 1.0
     rtt_s: float | None = None
     best_rtt_s: float | None = None
-    interval_s: float = field(init=False)
+    interval_s: float = 0.0
     last_proof_s: float = float("-inf")
     last_asked_s: float = float("-inf")
     lateness: int = 0
-    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES), repr=False)
+    latencies_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=LATENCIES))
 
     def __post_init__(self) -> None:
         self.interval_s = self.silent_call_s

@@ -1,7 +1,6 @@
 """One instance or server as the hub knows it."""
 
 import asyncio
-from dataclasses import dataclass, field
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -34,8 +33,7 @@ class InstanceSummary(msgspec.Struct, frozen=True):
     host: str | UnsetType = UNSET
 
 
-@dataclass(slots=True, eq=False)
-class InstanceEntry:
+class InstanceEntry(msgspec.Struct, eq=False):
     """One instance or server: its facts, the link with the task that runs it, and the caller for calls over it."""
 
     record: Record | Server
@@ -50,7 +48,7 @@ class InstanceEntry:
     """The tools of a foreign server that may be sent twice, by its own hints."""
     hinted_s: float | None = None
     """Since when its link had been as it was when it gave them: who comes back may be another version of it."""
-    host: str = field(init=False)
+    host: str = ""
     """The name of the other machine on which it runs, always; empty for this one, and for a server that is not ours."""
 
     def __post_init__(self) -> None:
