@@ -27,7 +27,7 @@ ALIVE: Final = b"{}"
 
 
 UNSEEN: Final[GoneReason] = "not published again"
-"""How an instance has ended that left while nobody looked, or for a reason that only a later version knows."""
+"""How an instance has ended that left while no hub was connected, or for a reason that only a later version knows."""
 _REASONS: Final = frozenset(get_args(GoneReason))
 
 

@@ -28,7 +28,7 @@ from typing import Final
 
 VERSION: Final = 1
 FRAME_BYTES: Final = 60_000
-"""The most bytes of data in a frame. A NATS server takes messages of 1 MiB, and often less where somebody has set it; a
+"""The most bytes of data in a frame. A NATS server takes messages of 1 MiB, and less where its operator has set that; a
 small call waits behind few frames, and larger ones were not faster."""
 
 _HEAD: Final = struct.Struct("!BQ")
@@ -57,7 +57,7 @@ class ResetCause(IntEnum):
     FULL = 2
     """The far end has as many streams as it may have."""
     NOBODY = 3
-    """The carrier says that nobody hears the far end's subject."""
+    """The carrier says that the far end's subject has no subscriber."""
     UNKNOWN = 4
     """The far end knows no such stream, or not any more."""
     GAP = 5

@@ -36,7 +36,7 @@ OPEN_S: Final = 5.0
 PING_S: Final = 2.0
 """How long silence is nothing unusual while something waits: a busy machine, or a route that changes."""
 ANSWER_S: Final = 8.0
-"""With `PING_S` it is ten seconds from the last sign of life to the reset: nobody notices a shorter cut."""
+"""With `PING_S` it is ten seconds from the last sign of life to the reset: a shorter cut has no effect."""
 IDLE_S: Final = 600.0
 """How often a stream on which nothing waits is checked, so that it does not outlive the other machine for ever."""
 
@@ -63,7 +63,7 @@ class TunnelLimits:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """One message for the carrier. With ``reply`` the carrier says there if nobody hears ``subject``."""
+    """One message for the carrier. With ``reply`` the carrier says there if ``subject`` has no subscriber."""
 
     subject: str
     reply: str
@@ -72,7 +72,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class StreamWanted:
-    """Somebody dials: connect a socket, then `ByteStream.accept` or `ByteStream.reset`."""
+    """The far end dials: connect a socket, then `ByteStream.accept` or `ByteStream.reset`."""
 
     stream: "ByteStream"
     subject: str

@@ -16,7 +16,9 @@ def open_subject(host: str, generation: str) -> str:
 
 
 def stream_subject(host: str, agent: str, stream: str) -> str:
-    """Where one end of a stream hears its frames. Both ids are 16 hex digits; that nobody guesses them is the right."""
+    """Where one end of a stream hears its frames. Both ids are 16 random hex digits: who
+    knows them may send there.
+    """
     return f"brum.s.{host.replace('.', '_')}.{agent}.{stream}"
 
 

@@ -21,7 +21,9 @@ from brummer.fleet.tunnel.stream_states import ENDED
 from brummer.fleet.tunnel.subjects import opening_host, stream_host, stream_subject
 
 LATE_S: Final = 1.0
-"""A timer so late shows that we did not run; nobody else is accused then. A busy loop is late by tenths of a second."""
+"""A timer so late shows that we did not run; no stream is reset for silence then. A busy loop is late by tenths of a
+second.
+"""
 OPENS_KNOWN: Final = 1024
 """Openings that are known again if they come twice: more than come within the seconds in which a message may repeat."""
 
@@ -106,7 +108,7 @@ class Tunnel:
             stream.heard(frame, reply, now_s)
 
     def nobody(self, subject: str) -> None:
-        """The carrier says that nobody hears what this stream of ours has published."""
+        """The carrier says that what this stream of ours has published has no subscriber."""
         stream = self.outputs.streams.get(subject)
         if stream is not None and stream.state not in ENDED:
             stream.give_up(ResetCause.NOBODY)
